@@ -1,0 +1,44 @@
+# Two commands matter: `make run` and `make test`. Both do all set-up first; doing it again is quick.
+
+PYTHON ?= python3
+PORT ?= 8501
+DEFAULT_MODELS := smollm2-135m qwen2.5-coder-0.5b
+
+bin := .venv/bin
+stamp := .venv/requirements-installed
+
+.PHONY: setup run test test-slow lint format bench models
+
+setup: models
+
+run: setup
+	$(bin)/python -m streamlit run app/server.py --server.port $(PORT)
+
+test: setup lint
+	$(bin)/python -m pytest
+
+test-slow: setup
+	$(bin)/python -m pytest -m slow
+
+lint: $(stamp)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+format: $(stamp)
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+
+bench: setup
+	$(bin)/python -m tests.benchmarks all
+
+models: $(stamp)
+	$(bin)/python -m engine models install $(DEFAULT_MODELS)
+
+$(stamp): requirements.txt requirements-dev.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gearbox needs Python 3.11 or newer.")'
+	$(PYTHON) -m venv .venv
+	$(bin)/python -m pip install --quiet pip==26.3
+	$(bin)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
