@@ -1,0 +1,1 @@
+"""Who runs a model: Gearbox's own decoder, or transformers as it comes."""

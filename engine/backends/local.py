@@ -1,0 +1,77 @@
+"""Gearbox's own decoder, one token after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from engine.generation.recorder import TokenSink
+from engine.generation.sampling import choose, confidence
+from engine.models.checkpoint import Checkpoint
+from engine.models.decoder import Decoder, DecoderConfig
+from engine.models.progress import Progress
+from engine.models.weights import load_decoder
+from engine.types import Precision, SamplingParams
+
+
+class LocalModel:
+    """A decoder in memory at one precision."""
+
+    def __init__(self, decoder: Decoder, weights_bytes: int, vocab_size: int) -> None:
+        self._decoder = decoder
+        self._vocab_size = vocab_size
+        self.weights_bytes = weights_bytes
+
+    def kv_bytes(self, tokens: int) -> int:
+        return self._decoder.config.kv_bytes(tokens)
+
+    def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
+        cache = self._decoder.new_cache(len(prompt_ids) + max_tokens)
+        logits = self._decoder.prefill(torch.tensor(prompt_ids), cache, sink.cancelled)
+        if logits is None:
+            return cache.used_bytes
+        sink.prefilled(cached_tokens=0, computed_tokens=len(prompt_ids))
+        generator = torch.Generator().manual_seed(sampling.seed)
+        # prompt and answer in one buffer, so that the penalty's view of it grows without copying
+        seen = torch.empty(cache.capacity, dtype=torch.long)
+        seen[: len(prompt_ids)] = torch.tensor(prompt_ids)
+        n_seen = len(prompt_ids)
+        while True:
+            logits = logits[: self._vocab_size]
+            token_id = choose(logits, sampling, seen[:n_seen], generator)
+            seen[n_seen] = token_id
+            n_seen += 1
+            if not sink.token(token_id, *confidence(logits, token_id)):
+                return cache.used_bytes
+            logits = self._decoder.step(token_id, cache)
+
+
+def load_local(
+    checkpoint: Checkpoint,
+    config: DecoderConfig,
+    precision: Precision,
+    vocab_size: int,
+    packed_root: Path,
+    progress: Progress,
+) -> LocalModel:
+    """Load a checkpoint at a precision and run it once, so that the first answer pays for nothing.
+
+    Raises:
+        WeightsIntegrityError, UnsupportedModelError: see :func:`load_decoder`.
+    """
+    decoder, weights_bytes = load_decoder(
+        config,
+        checkpoint.weight_files,
+        precision,
+        packed_root / checkpoint.weights_sha256[:16],
+        lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
+        checkpoint.verify,
+    )
+    progress(f"Warming up {checkpoint.name}", 0.95)
+    cache = decoder.new_cache(32)
+    decoder.prefill(torch.zeros(24, dtype=torch.long), cache, lambda: False)
+    for _ in range(2):
+        decoder.step(0, cache)
+    progress(f"Warming up {checkpoint.name}", 1.0)
+    return LocalModel(decoder, weights_bytes, min(vocab_size, config.vocab_size))

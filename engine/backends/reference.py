@@ -1,0 +1,112 @@
+"""transformers' own ``model.generate`` in bf16: what one gets without an engine.
+
+Nothing of it is tuned, and nothing slowed: default attention, default cache, the same threads. A
+hook on the head only remembers where the logits are, and a stopping criterion reports each token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.generation.recorder import TokenSink
+from engine.generation.sampling import confidence
+from engine.models.checkpoint import Checkpoint
+from engine.models.decoder import DecoderConfig
+from engine.models.progress import Progress
+from engine.types import SamplingParams
+
+
+class ReferenceModel:
+    """A transformers model in memory."""
+
+    def __init__(self, model: Any, config: DecoderConfig, stop_ids: frozenset[int]) -> None:
+        self._model = model
+        self._config = config
+        self._stop_ids = sorted(stop_ids)
+        storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()}
+        self.weights_bytes = sum(storages.values())
+
+    def kv_bytes(self, tokens: int) -> int:
+        return self._config.kv_bytes(tokens)
+
+    def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
+        from transformers import GenerationConfig
+
+        if sink.cancelled():
+            return 0
+        shaping = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+        greedy = sampling.temperature == 0
+        settings = GenerationConfig(
+            max_new_tokens=max_tokens,
+            eos_token_id=self._stop_ids,
+            pad_token_id=self._stop_ids[0] if self._stop_ids else None,
+            repetition_penalty=sampling.repetition_penalty,
+            do_sample=not greedy,
+            return_dict_in_generate=True,
+            **({} if greedy else shaping),
+        )
+        torch.manual_seed(sampling.seed)
+        ids = torch.tensor([prompt_ids])
+        observer = _Observer(sink, len(prompt_ids))
+        hook = self._model.get_output_embeddings().register_forward_hook(observer.head_called)
+        try:
+            result = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=settings,
+                stopping_criteria=[observer.token_chosen],
+            )
+        finally:
+            hook.remove()
+        return sum(t.nbytes for layer in result.past_key_values.layers for t in (layer.keys, layer.values))
+
+
+class _Observer:
+    """Turns what ``generate`` does into what the sink wants to hear."""
+
+    def __init__(self, sink: TokenSink, prompt_tokens: int) -> None:
+        self._sink = sink
+        self._prompt_tokens = prompt_tokens
+        self._logits: Tensor | None = None
+
+    def head_called(self, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """After each call of the head: ``output [1, rows, vocab]``."""
+        if self._logits is None:
+            self._sink.prefilled(cached_tokens=0, computed_tokens=self._prompt_tokens)
+        self._logits = output[0, -1]
+
+    def token_chosen(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
+        """After each choice: ``input_ids [1, length]``. True ends the run."""
+        if self._logits is None:
+            raise RuntimeError("a token was chosen before the head was called")
+        token_id = int(input_ids[0, -1])
+        go_on = self._sink.token(token_id, *confidence(self._logits.float(), token_id))
+        return torch.tensor([not go_on])
+
+
+def load_reference(
+    checkpoint: Checkpoint, config: DecoderConfig, stop_ids: frozenset[int], progress: Progress
+) -> ReferenceModel:
+    """Load a checkpoint as transformers does by default, in bf16, and run it once.
+
+    Raises:
+        WeightsIntegrityError: a file was truncated or altered.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    progress(f"Loading {checkpoint.name} in transformers", 0.0)
+    checkpoint.verify()
+    model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.bfloat16, local_files_only=True).eval()
+    # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
+    model.generation_config = GenerationConfig()
+    progress(f"Warming up {checkpoint.name}", 0.9)
+    ids = torch.zeros((1, 24), dtype=torch.long)
+    warm_up = GenerationConfig(max_new_tokens=3, do_sample=False)
+    model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=warm_up)
+    progress(f"Warming up {checkpoint.name}", 1.0)
+    return ReferenceModel(model, config, stop_ids)

@@ -1,0 +1,58 @@
+"""The KV cache of one sequence: allocated once, written in place, truncated without copying."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """Keys and values of every layer, position first.
+
+    ``layers[i]`` is bf16 ``[capacity, 2, kv_heads, head_dim]`` (keys, then values), so the used part
+    is one contiguous slice and growing a sequence copies nothing.
+    """
+
+    def __init__(
+        self, n_layers: int, capacity: int, kv_heads: int, head_dim: int, dtype: torch.dtype = torch.bfloat16
+    ) -> None:
+        self.capacity = capacity
+        self.length = 0
+        self.layers: list[Tensor] = [
+            torch.empty((capacity, 2, kv_heads, head_dim), dtype=dtype) for _ in range(n_layers)
+        ]
+
+    def claim(self, rows: int) -> tuple[int, int]:
+        """Positions ``[start, end)`` for ``rows`` new tokens. They count only after :meth:`commit`.
+
+        Raises:
+            ValueError: the capacity does not reach that far.
+        """
+        end = self.length + rows
+        if end > self.capacity:
+            raise ValueError(f"{end} positions asked of a cache of {self.capacity}")
+        return self.length, end
+
+    def commit(self, rows: int) -> None:
+        """The claimed rows of every layer have been written."""
+        self.length += rows
+
+    def truncate(self, length: int) -> None:
+        """Forget everything from ``length`` on.
+
+        Raises:
+            ValueError: nothing that long is held.
+        """
+        if not 0 <= length <= self.length:
+            raise ValueError(f"cannot truncate {self.length} positions to {length}")
+        self.length = length
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the positions in use."""
+        return sum(layer[: self.length].nbytes for layer in self.layers)
+
+    @staticmethod
+    def estimate_bytes(n_layers: int, capacity: int, kv_heads: int, head_dim: int) -> int:
+        """What a bf16 cache of that capacity takes."""
+        return 2 * 2 * n_layers * capacity * kv_heads * head_dim

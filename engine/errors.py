@@ -1,0 +1,51 @@
+"""Errors that a user can act on. Each message is written for the person who sees it.
+
+Anything else that escapes the engine is a defect, and is reported as one.
+"""
+
+
+class GearboxError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+
+class InvalidRequestError(GearboxError, ValueError):
+    """The request cannot be served as asked: an empty prompt, a value out of range."""
+
+
+class ContextLengthError(InvalidRequestError):
+    """The prompt does not fit the model's context."""
+
+    def __init__(self, prompt_tokens: int, context_length: int) -> None:
+        self.over_by = prompt_tokens + 1 - context_length
+        super().__init__(
+            f"The prompt is {self.over_by:,} tokens too long: it has {prompt_tokens:,}, and the model "
+            f"reads at most {context_length - 1:,} and needs room for one more."
+        )
+
+
+class UnknownModelError(InvalidRequestError):
+    """No model of that name, folder or hub id can be found."""
+
+
+class UnsupportedModelError(GearboxError):
+    """The checkpoint was found, but this engine does not run its family or one of its features."""
+
+
+class ModelNotInstalledError(GearboxError):
+    """A catalogue model that has not been installed yet."""
+
+
+class WeightsIntegrityError(GearboxError):
+    """A weights file differs from what was published or written: truncated or altered."""
+
+
+class InstallError(GearboxError):
+    """Fetching or converting a model failed; what had been written aside is removed."""
+
+
+class InsufficientMemoryError(GearboxError):
+    """Loading would need more memory than this machine has free."""
+
+
+class EngineClosedError(GearboxError):
+    """The engine has been closed and takes no more requests."""

@@ -1,0 +1,141 @@
+"""One run's record while it happens: clock, text, stop conditions, metrics, events."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from time import perf_counter
+from typing import Any, Protocol
+
+from engine.generation.text import Detokenizer, StopMatcher
+from engine.types import (
+    Event,
+    FinishReason,
+    PrefillDone,
+    RunFinished,
+    RunMetrics,
+    SamplingParams,
+    Started,
+    TokenEvent,
+    TokenSource,
+)
+
+
+class TokenSink(Protocol):
+    """What a backend tells of its progress, and hears back."""
+
+    def cancelled(self) -> bool:
+        """Whether to stop. A backend asks before each chunk of prefill."""
+        ...
+
+    def prefilled(self, cached_tokens: int, computed_tokens: int) -> None:
+        """The prompt's KV is complete."""
+        ...
+
+    def token(self, token_id: int, logprob: float, entropy: float, source: TokenSource = "target") -> bool:
+        """One token has been chosen. ``False``: it was the last."""
+        ...
+
+
+class RunRecorder:
+    """The token sink of one run. Lives in the engine's thread."""
+
+    def __init__(
+        self,
+        *,
+        emit: Callable[[Event], None],
+        is_cancelled: Callable[[], bool],
+        decode: Callable[[Sequence[int]], str],
+        stop_ids: frozenset[int],
+        sampling: SamplingParams,
+        prompt_tokens: int,
+        context_length: int,
+        arrived: float,
+        queue_s: float,
+        load_s: float,
+    ) -> None:
+        self._emit = emit
+        self._is_cancelled = is_cancelled
+        self._stop_ids = stop_ids
+        self._max_tokens = min(sampling.max_tokens, context_length - prompt_tokens)
+        self._detokenizer = Detokenizer(decode)
+        self._stops = StopMatcher(sampling.stop)
+        self._prompt_tokens = prompt_tokens
+        self._cached_tokens = 0
+        self._queue_s = queue_s
+        self._load_s = load_s
+        self._origin = arrived + load_s
+        """Zero of the run's clock: its arrival, moved by the time spent loading."""
+        self._begun = self._now()
+        self._prefill_s = 0.0
+        self._token_ids: list[int] = []
+        self._times: list[float] = []
+        self._pieces: list[str] = []
+        self._drafted_tokens = 0
+        self._accepted_tokens = 0
+        self._finish_reason: FinishReason = "abort"
+        emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
+
+    def cancelled(self) -> bool:
+        return self._is_cancelled()
+
+    def prefilled(self, cached_tokens: int, computed_tokens: int) -> None:
+        self._prefill_s = self._now() - self._begun
+        self._cached_tokens = cached_tokens
+        self._emit(PrefillDone(cached_tokens, computed_tokens))
+
+    def token(self, token_id: int, logprob: float, entropy: float, source: TokenSource = "target") -> bool:
+        t = self._now()
+        self._token_ids.append(token_id)
+        self._times.append(t)
+        text, reason = self._text_of(token_id)
+        self._pieces.append(text)
+        self._emit(TokenEvent(token_id, text, t, logprob, entropy, source))
+        if reason is not None:
+            self._finish_reason = reason
+        return reason is None
+
+    def finish(self, *, weights_bytes: int, kv_bytes: int, peak_rss_bytes: int, environment: Mapping[str, Any]) -> None:
+        """Emit the run's last event."""
+        times = self._times
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        e2e_s = times[-1] if times else self._now()
+        metrics = RunMetrics(
+            ttft_s=times[0] if times else None,
+            tpot_s=(times[-1] - times[0]) / len(gaps) if gaps else None,
+            itl_p50_s=statistics.median(gaps) if gaps else None,
+            itl_p99_s=sorted(gaps)[-(-99 * len(gaps) // 100) - 1] if gaps else None,
+            e2e_s=e2e_s,
+            queue_s=self._queue_s,
+            load_s=self._load_s,
+            prefill_s=self._prefill_s,
+            prompt_tokens=self._prompt_tokens,
+            cached_tokens=self._cached_tokens,
+            completion_tokens=len(self._token_ids),
+            drafted_tokens=self._drafted_tokens,
+            accepted_tokens=self._accepted_tokens,
+            weights_bytes=weights_bytes,
+            kv_bytes=kv_bytes,
+            peak_rss_bytes=peak_rss_bytes,
+        )
+        self._emit(
+            RunFinished("".join(self._pieces), tuple(self._token_ids), self._finish_reason, metrics, environment)
+        )
+
+    def _now(self) -> float:
+        return perf_counter() - self._origin
+
+    def _text_of(self, token_id: int) -> tuple[str, FinishReason | None]:
+        """The text to show for a token, and why it is the last one if it is."""
+        if token_id in self._stop_ids:
+            text, matched = self._stops.push(self._detokenizer.flush())
+            return text if matched else text + self._stops.flush(), "stop"
+        text, matched = self._stops.push(self._detokenizer.push(token_id))
+        if matched:
+            return text, "stop"
+        if len(self._token_ids) < self._max_tokens and not self._is_cancelled():
+            return text, None
+        rest, matched = self._stops.push(self._detokenizer.flush())
+        reason: FinishReason = "stop" if matched else "length" if len(self._token_ids) >= self._max_tokens else "abort"
+        return text + rest + self._stops.flush(), reason

@@ -1,0 +1,79 @@
+"""Choosing the next token from logits, as pure functions of tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from engine.types import SamplingParams
+
+
+def apply_repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """CTRL's penalty (arXiv:1909.05858): what was seen gets smaller positive, larger negative logits.
+
+    Args:
+        logits: fp32 ``[vocab]``.
+        seen: int64 ids, repeats allowed.
+        penalty: above 1 discourages.
+    """
+    scores = logits[seen]
+    return logits.scatter(0, seen, torch.where(scores > 0, scores / penalty, scores * penalty))
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """All but the k largest become −inf; ties with the k-th stay. ``[vocab]``."""
+    if k >= logits.shape[-1]:
+        return logits
+    return logits.masked_fill(logits < logits.topk(k).values[-1], -torch.inf)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Nucleus sampling (arXiv:1904.09751): the smallest set whose probabilities reach p. ``[vocab]``."""
+    ordered, order = logits.sort(descending=True)
+    probabilities = ordered.softmax(-1)
+    # a token is dropped when those before it reach p already, so the first always stays
+    dropped = probabilities.cumsum(-1) - probabilities >= p
+    return logits.masked_fill(torch.zeros_like(dropped).scatter(0, order, dropped), -torch.inf)
+
+
+def next_token_probabilities(logits: Tensor, params: SamplingParams, seen: Tensor) -> Tensor:
+    """The distribution that is sampled from, fp32 ``[vocab]``: penalty, temperature, top-k, top-p."""
+    logits = _penalized(logits, params, seen)
+    # the largest moved to 0 first: a tiny temperature then sharpens instead of overflowing
+    logits = (logits - logits.max()) / params.temperature
+    if params.top_k:
+        logits = keep_top_k(logits, params.top_k)
+    if params.top_p < 1:
+        logits = keep_top_p(logits, params.top_p)
+    return logits.softmax(-1)
+
+
+def choose(logits: Tensor, params: SamplingParams, seen: Tensor, generator: torch.Generator) -> int:
+    """The next token's id.
+
+    Args:
+        logits: fp32 ``[vocab]``, ids that are no token cut off.
+        params: temperature 0 takes the likeliest.
+        seen: ids of prompt and answer so far, for the repetition penalty.
+        generator: seeded by the caller, so that a seed gives the same answer again.
+    """
+    if params.temperature == 0:
+        return int(_penalized(logits, params, seen).argmax())
+    probabilities = next_token_probabilities(logits, params, seen)
+    return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def confidence(logits: Tensor, token_id: int) -> tuple[float, float]:
+    """The token's log-probability and the entropy of the whole distribution, in nats."""
+    log_z = logits.logsumexp(-1)
+    logprob = logits[token_id] - log_z
+    probabilities = (logits - log_z).exp_()
+    # H = log Z − Σ p·logit; a masked logit of −inf has p = 0 and must not become nan
+    entropy = log_z - (probabilities * logits.nan_to_num(neginf=0.0)).sum()
+    return float(logprob), max(0.0, float(entropy))
+
+
+def _penalized(logits: Tensor, params: SamplingParams, seen: Tensor) -> Tensor:
+    if params.repetition_penalty == 1 or not len(seen):
+        return logits
+    return apply_repetition_penalty(logits, seen, params.repetition_penalty)

@@ -1,0 +1,73 @@
+"""Memory of this process and this machine, measured."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from engine.errors import InsufficientMemoryError
+
+RESERVE_BYTES = 512 * 2**20
+"""Left free for everything else on the machine."""
+
+
+def available_bytes() -> int:
+    """Memory that can be taken without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
+def require_memory(needed: int, purpose: str) -> None:
+    """Refuse what does not fit.
+
+    Args:
+        needed: estimated bytes.
+        purpose: what for, as the subject of a sentence.
+
+    Raises:
+        InsufficientMemoryError: less is free, a reserve left aside.
+    """
+    free = max(0, available_bytes() - RESERVE_BYTES)
+    if needed > free:
+        raise InsufficientMemoryError(
+            f"{purpose} needs about {needed / 1e9:.2f} GB of memory (estimated), and {free / 1e9:.2f} GB can be used."
+        )
+
+
+class PeakRss:
+    """The process's greatest resident memory while a block runs, sampled 20 times a second.
+
+    The kernel's own high-water mark never falls, so it would show an earlier run's peak.
+    """
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="peak-rss", daemon=True)
+        self.peak_bytes = 0
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        self._look()
+
+    def read(self) -> int:
+        """The peak so far, in bytes."""
+        self._look()
+        return self.peak_bytes
+
+    def _look(self) -> None:
+        self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
+
+    def _sample(self) -> None:
+        while not self._done.wait(0.05):
+            self._look()

@@ -1,0 +1,20 @@
+"""Models: what can be had, how it gets here, and what is on this machine. Importing this loads no torch."""
+
+from engine.models.catalog import CATALOG, CatalogModel
+from engine.models.checkpoint import FAMILIES, Checkpoint, resolve
+from engine.models.install import install
+from engine.models.library import ModelInfo, list_models
+from engine.models.progress import Progress, terminal_bar
+
+__all__ = [
+    "CATALOG",
+    "FAMILIES",
+    "CatalogModel",
+    "Checkpoint",
+    "ModelInfo",
+    "Progress",
+    "install",
+    "list_models",
+    "resolve",
+    "terminal_bar",
+]

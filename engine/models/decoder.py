@@ -1,0 +1,235 @@
+"""The forward pass of the llama family of decoders (llama, mistral, qwen2, qwen3) over a KV cache.
+
+Every operation keeps the order and the roundings of transformers' modules, so that in bf16 the two
+agree token for token. What differs is what surrounds them: no modules, no per-step set-up, fused
+projections, and keys and values written in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.cache import KVCache
+from engine.errors import UnsupportedModelError
+from engine.quantization import EmbeddingLinear, Linear
+
+PREFILL_CHUNK = 512
+"""Tokens computed between two looks at whether the run has been cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderConfig:
+    """What the forward pass needs to know of a checkpoint's ``config.json``."""
+
+    hidden_size: int
+    intermediate_size: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    norm_eps: float
+    context_length: int
+    tied_head: bool
+    windows: tuple[int | None, ...]
+    """Sliding attention window of each layer, in tokens; ``None`` sees everything."""
+    inv_freq: tuple[float, ...]
+    """RoPE's inverse frequencies, one for each pair of dimensions."""
+    rope_scaling: float
+    """Factor on RoPE's cosine and sine (YaRN's attention factor; 1 elsewhere)."""
+
+    @classmethod
+    def from_hf(cls, config: Any) -> DecoderConfig:
+        """Read the transformers config of a supported family.
+
+        Raises:
+            UnsupportedModelError: one of its features is not run by this decoder.
+        """
+        if config.hidden_act != "silu":
+            raise UnsupportedModelError(f"This model's activation {config.hidden_act!r} is not supported, only silu.")
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        inv_freq, rope_scaling = _rope(config, head_dim)
+        return cls(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            n_layers=config.num_hidden_layers,
+            n_heads=config.num_attention_heads,
+            n_kv_heads=config.num_key_value_heads,
+            head_dim=head_dim,
+            vocab_size=config.vocab_size,
+            norm_eps=config.rms_norm_eps,
+            context_length=config.max_position_embeddings,
+            tied_head=config.tie_word_embeddings,
+            windows=_windows(config),
+            inv_freq=inv_freq,
+            rope_scaling=rope_scaling,
+        )
+
+    def kv_bytes(self, tokens: int) -> int:
+        """Bytes of a bf16 KV cache for that many tokens."""
+        return KVCache.estimate_bytes(self.n_layers, tokens, self.n_kv_heads, self.head_dim)
+
+
+def _rope(config: Any, head_dim: int) -> tuple[tuple[float, ...], float]:
+    parameters = config.rope_parameters
+    rope_type = parameters["rope_type"]
+    if parameters.get("partial_rotary_factor", 1.0) != 1.0:
+        raise UnsupportedModelError("This model rotates only part of each head, which is not supported.")
+    if rope_type == "default":
+        steps = torch.arange(0, head_dim, 2, dtype=torch.float) / head_dim
+        return tuple((1.0 / (parameters["rope_theta"] ** steps)).tolist()), 1.0
+    if rope_type in ("linear", "llama3", "yarn"):
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+        inv_freq, scaling = ROPE_INIT_FUNCTIONS[rope_type](config)
+        return tuple(inv_freq.tolist()), float(scaling)
+    raise UnsupportedModelError(f"This model's RoPE scaling {rope_type!r} is not supported.")
+
+
+def _windows(config: Any) -> tuple[int | None, ...]:
+    window: int | None = getattr(config, "sliding_window", None)
+    n_layers: int = config.num_hidden_layers
+    if config.model_type == "mistral":
+        return (window,) * n_layers
+    if config.model_type == "llama":
+        return (None,) * n_layers
+    return tuple(window if kind == "sliding_attention" else None for kind in config.layer_types)
+
+
+@dataclass(slots=True)
+class DecoderLayer:
+    """One layer's weights. ``qkv`` and ``gate_up`` are projections that share an input, joined."""
+
+    input_norm: Tensor
+    qkv: Linear
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    o: Linear
+    post_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+class Decoder:
+    """Weights and forward pass of one model at one precision. Not thread-safe."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        embedding: EmbeddingLinear,
+        layers: list[DecoderLayer],
+        norm: Tensor,
+        head: EmbeddingLinear,
+    ) -> None:
+        self.config = config
+        self.embedding = embedding
+        self.layers = layers
+        self.norm = norm
+        self.head = head
+        self._inv_freq = torch.tensor(config.inv_freq)
+
+    def new_cache(self, capacity: int) -> KVCache:
+        """An empty KV cache for up to ``capacity`` tokens."""
+        return KVCache(self.config.n_layers, capacity, self.config.n_kv_heads, self.config.head_dim)
+
+    def prefill(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
+        """Compute a prompt in chunks and return the last token's logits, fp32 ``[vocab]``.
+
+        ``None`` if cancelled between two chunks; the cache then holds the chunks done so far.
+        """
+        hidden = None
+        for chunk in ids.split(PREFILL_CHUNK):
+            if cancelled():
+                return None
+            hidden = self.forward(chunk, cache)
+        if hidden is None:
+            raise ValueError("prefill needs at least one token")
+        return self.logits(hidden[-1:])[0]
+
+    def step(self, token_id: int, cache: KVCache) -> Tensor:
+        """Append one token and return the next one's logits, fp32 ``[vocab]``."""
+        return self.logits(self.forward(torch.tensor([token_id]), cache))[0]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
+        return self.head(hidden).float()
+
+    def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Append ``ids`` ``[rows]`` to the cache; the final norm's output, bf16 ``[rows, hidden]``."""
+        config = self.config
+        rows = ids.shape[0]
+        start, end = cache.claim(rows)
+        cos, sin = self._rotation(start, end)
+        n_rotated = config.n_heads + config.n_kv_heads
+        x = self.embedding.rows(ids)
+        for layer, kv, window in zip(self.layers, cache.layers, config.windows, strict=True):
+            qkv = layer.qkv(self._rms_norm(x, layer.input_norm)).view(rows, -1, config.head_dim)
+            qk = qkv[:, :n_rotated]
+            if layer.q_norm is not None and layer.k_norm is not None:
+                q = self._rms_norm(qk[:, : config.n_heads], layer.q_norm)
+                qk = torch.cat((q, self._rms_norm(qk[:, config.n_heads :], layer.k_norm)), dim=1)
+            qk = _rotate(qk, cos, sin)
+            kv[start:end, 0] = qk[:, config.n_heads :]
+            kv[start:end, 1] = qkv[:, n_rotated:]
+            attended = _attend(qk[:, : config.n_heads], kv[:end], window)
+            x = x + layer.o(attended)
+            gate, up = layer.gate_up(self._rms_norm(x, layer.post_norm)).chunk(2, dim=-1)
+            x = x + layer.down(F.silu(gate) * up)
+        cache.commit(rows)
+        return self._rms_norm(x, self.norm)
+
+    def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        h = x.float()
+        h = h * torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + self.config.norm_eps)
+        return weight * h.to(x.dtype)
+
+    def _rotation(self, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """RoPE's cosine, and its sine with the first half negated: bf16 ``[rows, 1, head_dim]``."""
+        angles = torch.arange(start, end, dtype=torch.float)[:, None] * self._inv_freq
+        cos = angles.cos() * self.config.rope_scaling
+        sin = angles.sin() * self.config.rope_scaling
+        cos = torch.cat((cos, cos), dim=-1).to(torch.bfloat16)
+        sin = torch.cat((-sin, sin), dim=-1).to(torch.bfloat16)
+        return cos[:, None], sin[:, None]
+
+
+def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:
+    """RoPE (arXiv:2104.09864) in the half-split form; swapping halves is a roll by half."""
+    return x * cos + x.roll(x.shape[-1] // 2, dims=-1) * signed_sin
+
+
+def _attend(q: Tensor, kv: Tensor, window: int | None) -> Tensor:
+    """Causal attention of the last rows over a sequence.
+
+    Args:
+        q: ``[rows, heads, head_dim]``, the last ``rows`` positions.
+        kv: ``[length, 2, kv_heads, head_dim]``.
+        window: how many positions a row sees, its own included; ``None`` for all.
+
+    Returns:
+        ``[rows, heads * head_dim]``.
+    """
+    rows, length = q.shape[0], kv.shape[0]
+    if window is not None and length > window:
+        first = max(0, length - rows - window + 1)
+        kv = kv[first:]
+    keys, values = kv.permute(1, 2, 0, 3).unbind(0)
+    mask = None
+    if rows > 1 and (rows < length or window is not None):
+        behind = torch.arange(length - rows, length)[:, None] - torch.arange(length - kv.shape[0], length)
+        mask = behind >= 0 if window is None else (behind >= 0) & (behind < window)
+    out = F.scaled_dot_product_attention(
+        q.transpose(0, 1)[None],
+        keys[None],
+        values[None],
+        attn_mask=mask,
+        is_causal=rows > 1 and mask is None,
+        enable_gqa=q.shape[1] != keys.shape[0],
+    )
+    return out[0].transpose(0, 1).reshape(rows, -1)

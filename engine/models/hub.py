@@ -1,0 +1,71 @@
+"""Brings a checkpoint from the Hugging Face hub into the hub's own cache on this machine."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+
+from engine.errors import InstallError, ModelNotInstalledError, UnknownModelError
+from engine.models.checkpoint import check_supported
+
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
+_UNWANTED = ["*/*", "consolidated*"]
+"""Other formats in folders of their own, and Mistral's second copy of the same weights."""
+_ASK_TIMEOUT_S = 10
+
+
+def fetch(repository: str) -> Path:
+    """The folder with the repository's files. What is in the cache already is used as it is.
+
+    Raises:
+        UnknownModelError: the hub has no such repository, or does not show it to this user.
+        ModelNotInstalledError: the hub cannot be reached, and the model is not in the cache.
+        UnsupportedModelError: the model does not run here; its weights are not downloaded then.
+    """
+    try:
+        with suppress(LocalEntryNotFoundError):
+            cached = _snapshot(repository, local_files_only=True)
+            if any(cached.glob("*.safetensors")):
+                return cached
+        # Asked first because it fails at once where there is no network; downloads try for half a minute.
+        HfApi().model_info(repository, timeout=_ASK_TIMEOUT_S)
+        config = Path(hf_hub_download(repository, "config.json"))
+        check_supported(repository, json.loads(config.read_bytes()))
+        return _snapshot(repository, local_files_only=False)
+    except HFValidationError as error:
+        raise UnknownModelError(f"{repository!r} is neither a folder nor a hub id: {error}") from error
+    except GatedRepoError as error:
+        raise UnknownModelError(
+            f"The hub shows {repository} only to those who accepted its terms: accept them there and set HF_TOKEN."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise UnknownModelError(f"The hub has no model {repository}, or it is private (then set HF_TOKEN).") from error
+    except RemoteEntryNotFoundError as error:
+        raise UnknownModelError(f"{repository} has no config.json, so it is not a model that runs here.") from error
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, httpx2.HTTPError) as error:
+        raise ModelNotInstalledError(
+            f"{repository} is not on this machine yet, and the model hub cannot be reached to fetch it."
+        ) from error
+    except OSError as error:
+        raise InstallError(f"{repository} could not be downloaded: {error.strerror} ({error.filename}).") from error
+
+
+def _snapshot(repository: str, *, local_files_only: bool) -> Path:
+    return Path(
+        snapshot_download(
+            repository, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, local_files_only=local_files_only
+        )
+    )

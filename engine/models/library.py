@@ -1,0 +1,100 @@
+"""What can be chosen: the catalogue, and the folders that somebody put beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import GearboxError, ModelNotInstalledError
+from engine.models.catalog import CATALOG, CatalogModel
+from engine.models.checkpoint import inspect, known_models, resolve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """One model, as a list shows it."""
+
+    name: str
+    title: str
+    purpose: str
+    family: str | None
+    """``None`` where the folder cannot be read."""
+    installed: bool
+    """Whether it can be run as it is."""
+    problem: str | None
+    """Why a model that is here cannot be run."""
+    provenance: str
+    parameters: int | None
+    context_length: int | None
+    disk_bytes: int
+    """Space taken now, the published file included."""
+    download_bytes: int | None
+    """``None`` for a model that is not in the catalogue."""
+    licence: str | None
+
+    @property
+    def in_catalog(self) -> bool:
+        """Whether it can be installed from here."""
+        return self.name in CATALOG
+
+
+def list_models(models_dir: Path) -> list[ModelInfo]:
+    """The catalogue in its order, then the folders of ``models_dir``; no weights are read."""
+    return [
+        _catalog_info(CATALOG[name], models_dir) if name in CATALOG else _folder_info(name, models_dir / name)
+        for name in known_models(models_dir)
+    ]
+
+
+def _catalog_info(model: CatalogModel, models_dir: Path) -> ModelInfo:
+    problem = None
+    provenance = f"dequantized from {model.source_precision}"
+    try:
+        checkpoint = resolve(model.name, models_dir)
+        installed, provenance = True, checkpoint.provenance
+    except ModelNotInstalledError:
+        installed = False
+    except GearboxError as error:
+        installed, problem = False, str(error)
+    return ModelInfo(
+        name=model.name,
+        title=model.title,
+        purpose=model.purpose,
+        family=model.family,
+        installed=installed,
+        problem=problem,
+        provenance=provenance,
+        parameters=model.parameters,
+        context_length=model.context_length,
+        disk_bytes=_bytes_of(models_dir / model.name) + _bytes_of(models_dir / model.file_name),
+        download_bytes=model.download_bytes,
+        licence=model.licence,
+    )
+
+
+def _folder_info(name: str, folder: Path) -> ModelInfo:
+    contents, problem = None, None
+    try:
+        contents = inspect(name, folder)
+    except GearboxError as error:
+        problem = str(error)
+    return ModelInfo(
+        name=name,
+        title=name,
+        purpose="A folder of your own.",
+        family=contents.family if contents else None,
+        installed=contents is not None,
+        problem=problem,
+        provenance=contents.provenance if contents else "unknown",
+        parameters=contents.parameters if contents else None,
+        context_length=contents.context_length if contents else None,
+        disk_bytes=_bytes_of(folder),
+        download_bytes=None,
+        licence=None,
+    )
+
+
+def _bytes_of(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

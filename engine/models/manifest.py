@@ -1,0 +1,90 @@
+"""What an installed model consists of, written once when it is converted and checked ever after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from engine.errors import WeightsIntegrityError
+
+MANIFEST_FILE = "manifest.json"
+_FORMAT = 1
+_CHUNK_BYTES = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file as it was written."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The record of one conversion."""
+
+    source_file: str
+    source_sha256: str
+    encodings: dict[str, int]
+    """Weights held in each of the source's encodings, most used first."""
+    bits_per_weight: float
+    """Mean bits a weight took in the source."""
+    parameters: int
+    files: dict[str, FileRecord]
+
+    @property
+    def provenance(self) -> str:
+        """Where the 16-bit weights come from, in words."""
+        named = [name for name, count in self.encodings.items() if count >= 0.01 * self.parameters]
+        listed = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+        return f"dequantized from {listed}, {self.bits_per_weight:.1f} bits a weight"
+
+    def write(self, folder: Path) -> None:
+        """Write it into ``folder``."""
+        (folder / MANIFEST_FILE).write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=2), "utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The inverse of :meth:`write`.
+
+        Raises:
+            FileNotFoundError: there is none.
+            WeightsIntegrityError: it cannot be understood.
+        """
+        path = folder / MANIFEST_FILE
+        text = path.read_bytes()
+        try:
+            tree = json.loads(text)
+            if tree.pop("format") != _FORMAT:
+                raise ValueError("written by another version")
+            files = {name: FileRecord(**record) for name, record in tree.pop("files").items()}
+            return cls(files=files, **tree)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WeightsIntegrityError(f"{path} is damaged ({error}). Reinstall the model.") from error
+
+
+def identity(hashes: Mapping[str, str]) -> str:
+    """One sha256 for a model: of its weights and its configuration, whatever else lies beside them."""
+    lines = [f"{name} {hashes[name]}" for name in sorted(hashes) if decides_output(name)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def decides_output(name: str) -> bool:
+    """Whether a file of a checkpoint decides the logits."""
+    return name == "config.json" or name.endswith(".safetensors")
+
+
+def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
+    """The file's sha256; ``on_bytes`` is called with the count of every chunk read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            if on_bytes:
+                on_bytes(len(chunk))
+    return digest.hexdigest()

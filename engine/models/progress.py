@@ -1,0 +1,36 @@
+"""How long work says how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[str, float], None]
+"""Called as ``progress(stage, fraction)``: what is being done, and how much of it all is done, 0 to 1."""
+
+
+def silent(stage: str, fraction: float) -> None:
+    """Says nothing."""
+
+
+def part(progress: Progress, start: float, end: float) -> Progress:
+    """A callback for one step of the work, whose own 0 to 1 is ``start`` to ``end`` of the whole."""
+
+    def scaled(stage: str, fraction: float) -> None:
+        progress(stage, start + (end - start) * fraction)
+
+    return scaled
+
+
+@contextmanager
+def terminal_bar(title: str) -> Iterator[Progress]:
+    """A progress bar on stderr, for a command line."""
+    from tqdm import tqdm
+
+    with tqdm(total=100, desc=title, bar_format="{percentage:3.0f}% |{bar:30}| {desc}") as bar:
+
+        def show(stage: str, fraction: float) -> None:
+            bar.set_description_str(f"{title}: {stage}", refresh=False)
+            bar.update(round(100 * fraction) - bar.n)
+
+        yield show

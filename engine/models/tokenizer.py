@@ -1,0 +1,104 @@
+"""Text to token ids and back, for one model: chat template, control tokens, end marks."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.types import Message
+
+
+class ChatTokenizer:
+    """A model's tokenizer, used the way a chat needs it.
+
+    Control tokens come from the template alone: a user who types ``<|im_end|>`` gets those ten
+    characters as text, never the token that ends a turn.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoConfig, AutoTokenizer
+
+        # AutoTokenizer, not the bare tokenizer.json: Qwen's class adds the NFC step
+        self._hf: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # how long a prompt may be is the engine's to say, and it says so in its own words
+        self._hf.model_max_length = sys.maxsize
+        self.vocab_size: int = len(self._hf)
+        """Ids from here up are padding of the matrix, and no token."""
+        self.stop_ids = _stop_ids(self._hf, folder, AutoConfig.from_pretrained(folder, local_files_only=True))
+        special: list[str] = [
+            token.content for token in self._hf.added_tokens_decoder.values() if token.special and token.content
+        ]
+        self._special_pattern = (
+            re.compile("|".join(re.escape(token) for token in sorted(special, key=len, reverse=True)))
+            if special
+            else None
+        )
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a conversation, up to where the assistant's answer begins.
+
+        A model without a chat template gets the messages' text, a blank line between them.
+        """
+        if not self._hf.chat_template:
+            text = "\n\n".join(message.content for message in messages)
+            ids: list[int] = self._hf(text, split_special_tokens=True)["input_ids"]
+            return ids
+        shield, contents = self._shield([message.content for message in messages])
+        turns = [{"role": m.role, "content": c} for m, c in zip(messages, contents, strict=True)]
+        rendered: str = self._hf.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return self._encode_rendered(rendered, shield)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some ids, control tokens left out."""
+        text: str = self._hf.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _shield(self, contents: list[str]) -> tuple[dict[str, str], list[str]]:
+        """Replace control tokens typed in the contents by characters that occur nowhere in them."""
+        if self._special_pattern is None:
+            return {}, contents
+        taken = set().union(*contents)
+        free = (chr(code) for code in range(0xF0000, 0xFFFFD) if chr(code) not in taken)
+        typed = {token for content in contents for token in self._special_pattern.findall(content)}
+        stand_in = dict(zip(sorted(typed), free, strict=False))
+        shielded = [self._special_pattern.sub(lambda match: stand_in[match[0]], content) for content in contents]
+        return {char: token for token, char in stand_in.items()}, shielded
+
+    def _encode_rendered(self, rendered: str, shield: dict[str, str]) -> list[int]:
+        """Tokenize a rendered template: its own control tokens by id, all between them as text.
+
+        A control token always splits the text, so encoding the parts alone changes nothing.
+        """
+        if self._special_pattern is None:
+            return self._encode_text(rendered)
+        ids: list[int] = []
+        end = 0
+        unshield = str.maketrans(shield)
+        for match in self._special_pattern.finditer(rendered):
+            ids += self._encode_text(rendered[end : match.start()].translate(unshield))
+            ids.append(self._hf.convert_tokens_to_ids(match[0]))
+            end = match.end()
+        return ids + self._encode_text(rendered[end:].translate(unshield))
+
+    def _encode_text(self, text: str) -> list[int]:
+        if not text:
+            return []
+        ids: list[int] = self._hf(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return ids
+
+
+def _stop_ids(tokenizer: Any, folder: Path, config: Any) -> frozenset[int]:
+    """Every id that ends an answer: what the tokenizer, the model and its generation settings say."""
+    stated = [tokenizer.eos_token_id, config.eos_token_id]
+    generation = folder / "generation_config.json"
+    if generation.exists():
+        stated.append(json.loads(generation.read_text()).get("eos_token_id"))
+    for token in ("<|im_end|>", "<|endoftext|>", "<|eot_id|>"):
+        if token in tokenizer.get_vocab():
+            stated.append(tokenizer.convert_tokens_to_ids(token))
+    flat = [i for entry in stated for i in (entry if isinstance(entry, list) else [entry])]
+    return frozenset(i for i in flat if i is not None)

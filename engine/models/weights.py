@@ -1,0 +1,236 @@
+"""From a checkpoint's safetensors to a decoder at some precision, packed once and then read.
+
+Packing a precision takes seconds, so the packed tensors are kept on disk and the next load only
+reads them. The file's name carries all that decides its content; it is written aside and renamed,
+and its checksum is looked at before it is trusted. A packed file that does not hold is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.errors import UnsupportedModelError
+from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer
+from engine.quantization import SCHEMES, EmbeddingLinear, Linear, fused_kernel_available, state_bytes
+from engine.types import Precision
+
+log = logging.getLogger(__name__)
+
+PACKED_FORMAT = 1
+"""Raised when a packed file of the same name would hold something else."""
+
+Progress = Callable[[float], None]
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    """One matrix of the decoder and the checkpoint tensors it is joined from."""
+
+    name: str
+    sources: tuple[str, ...]
+    out_features: int
+    in_features: int
+    is_head: bool = False
+
+
+def load_decoder(
+    config: DecoderConfig,
+    files: Sequence[Path],
+    precision: Precision,
+    packed_dir: Path,
+    progress: Progress,
+    verify: Callable[[], None],
+) -> tuple[Decoder, int]:
+    """Load a decoder and say how many bytes its weights take.
+
+    Args:
+        config: the decoder's shape.
+        files: the checkpoint's safetensors.
+        precision: how to hold the weights.
+        packed_dir: where packed weights of this very checkpoint are kept.
+        progress: told the fraction done.
+        verify: checks ``files``, called before they are read.
+
+    Raises:
+        WeightsIntegrityError: from ``verify``.
+        UnsupportedModelError: a tensor is missing, or its shape does not suit the precision.
+    """
+    matrices = list(_matrices(config))
+    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision)}.safetensors")
+    if precision is not Precision.BF16 and packed.is_sound():
+        states, norms = packed.read(matrices, progress)
+        modules = {m.name: _matrix_class(precision, m).from_state(states[m.name]) for m in matrices}
+    else:
+        verify()
+        modules, norms = _pack(config, matrices, files, precision, progress)
+        if precision is not Precision.BF16:
+            packed.write({name: module.state() for name, module in modules.items()}, norms)
+    decoder = _assemble(config, modules, norms)
+    everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
+    return decoder, state_bytes(everything | norms)
+
+
+def estimate_bytes(config: DecoderConfig, precision: Precision) -> int:
+    """Bytes the weights will take at a precision, known without reading them (norms left out)."""
+    return sum(_matrix_class(precision, m).estimate_bytes(m.out_features, m.in_features) for m in _matrices(config))
+
+
+def _matrix_class(precision: Precision, matrix: _Matrix) -> type[Linear]:
+    scheme = SCHEMES[precision]
+    return scheme.head if matrix.is_head else scheme.body
+
+
+def _matrices(config: DecoderConfig) -> Iterator[_Matrix]:
+    hidden, inner = config.hidden_size, config.intermediate_size
+    query, key = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
+    yield _Matrix("embedding", ("model.embed_tokens",), config.vocab_size, hidden, is_head=True)
+    if not config.tied_head:
+        yield _Matrix("head", ("lm_head",), config.vocab_size, hidden, is_head=True)
+    for i in range(config.n_layers):
+        attn, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
+        qkv = (f"{attn}.q_proj", f"{attn}.k_proj", f"{attn}.v_proj")
+        yield _Matrix(f"layers.{i}.qkv", qkv, query + 2 * key, hidden)
+        yield _Matrix(f"layers.{i}.o", (f"{attn}.o_proj",), hidden, query)
+        yield _Matrix(f"layers.{i}.gate_up", (f"{mlp}.gate_proj", f"{mlp}.up_proj"), 2 * inner, hidden)
+        yield _Matrix(f"layers.{i}.down", (f"{mlp}.down_proj",), hidden, inner)
+
+
+def _norm_sources(n_layers: int) -> dict[str, str]:
+    """Norm vectors by our name, with the checkpoint's. The two of q and k are qwen3's alone."""
+    names = {"norm": "model.norm.weight"}
+    for i in range(n_layers):
+        layer = f"model.layers.{i}"
+        names |= {
+            f"layers.{i}.input_norm": f"{layer}.input_layernorm.weight",
+            f"layers.{i}.post_norm": f"{layer}.post_attention_layernorm.weight",
+            f"layers.{i}.q_norm": f"{layer}.self_attn.q_norm.weight",
+            f"layers.{i}.k_norm": f"{layer}.self_attn.k_norm.weight",
+        }
+    return names
+
+
+def _pack(
+    config: DecoderConfig, matrices: list[_Matrix], files: Sequence[Path], precision: Precision, progress: Progress
+) -> tuple[dict[str, Linear], State]:
+    """Read the checkpoint matrix by matrix; only one is held unpacked at a time."""
+    with ExitStack() as stack:
+        readers = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
+        where = {name: reader for reader in readers for name in reader.keys()}  # noqa: SIM118 (not a dict)
+
+        def read(name: str) -> Tensor:
+            if name not in where:
+                raise UnsupportedModelError(f"The checkpoint has no tensor {name!r}.")
+            tensor: Tensor = where[name].get_tensor(name)
+            return tensor
+
+        modules: dict[str, Linear] = {}
+        for done, matrix in enumerate(matrices):
+            # cat copies, so what is kept never leans on the file
+            weight = torch.cat([read(f"{source}.weight").to(torch.bfloat16) for source in matrix.sources])
+            biases = [read(f"{s}.bias") for s in matrix.sources if f"{s}.bias" in where]
+            try:
+                packed = _matrix_class(precision, matrix).pack(weight, torch.cat(biases) if biases else None)
+            except ValueError as error:
+                raise UnsupportedModelError(
+                    f"{matrix.name} of this model cannot be held in {precision}: {error}."
+                ) from error
+            modules[matrix.name] = packed
+            progress((done + 1) / len(matrices))
+        norms = {
+            ours: read(theirs).to(torch.bfloat16, copy=True)
+            for ours, theirs in _norm_sources(config.n_layers).items()
+            if theirs in where
+        }
+    return modules, norms
+
+
+def _assemble(config: DecoderConfig, modules: dict[str, Linear], norms: State) -> Decoder:
+    layers = [
+        DecoderLayer(
+            input_norm=norms[f"layers.{i}.input_norm"],
+            qkv=modules[f"layers.{i}.qkv"],
+            q_norm=norms.get(f"layers.{i}.q_norm"),
+            k_norm=norms.get(f"layers.{i}.k_norm"),
+            o=modules[f"layers.{i}.o"],
+            post_norm=norms[f"layers.{i}.post_norm"],
+            gate_up=modules[f"layers.{i}.gate_up"],
+            down=modules[f"layers.{i}.down"],
+        )
+        for i in range(config.n_layers)
+    ]
+    embedding: EmbeddingLinear = modules["embedding"]  # type: ignore[assignment]  # is_head chose its class
+    head: EmbeddingLinear = modules.get("head", embedding)  # type: ignore[assignment]
+    return Decoder(config, embedding, layers, norms["norm"], head)
+
+
+def _layout_key(precision: Precision) -> str:
+    """What decides a packed layout apart from the weights: processor, kernels and torch."""
+    kernel = "fused" if precision is Precision.NF4 and fused_kernel_available() else "plain"
+    torch_version = ".".join(torch.__version__.split(".")[:2])
+    return f"{torch.backends.cpu.get_cpu_capability()}-{kernel}-torch{torch_version}-v{PACKED_FORMAT}".lower()
+
+
+class _Packed:
+    """A file of packed weights, with its checksum beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checksum = path.with_suffix(".sha256")
+
+    def is_sound(self) -> bool:
+        """Whether the file is there and holds what was written."""
+        if not (self.path.exists() and self.checksum.exists()):
+            return False
+        if _sha256(self.path) == self.checksum.read_text().strip():
+            return True
+        log.warning("%s was truncated or altered since it was written; packing again", self.path)
+        return False
+
+    def read(self, matrices: list[_Matrix], progress: Progress) -> tuple[dict[str, State], State]:
+        """States by matrix, and the norms."""
+        names = {m.name for m in matrices}
+        states: dict[str, State] = {name: {} for name in names}
+        norms: State = {}
+        with safe_open(self.path, framework="pt") as reader:
+            keys = list(reader.keys())
+            for done, key in enumerate(keys):
+                matrix, _, part = key.rpartition(".")
+                # cloned, so that a file replaced later cannot reach into a running model
+                tensor = reader.get_tensor(key).clone()
+                if matrix in names:
+                    states[matrix][part] = tensor
+                else:
+                    norms[key] = tensor
+                progress((done + 1) / len(keys))
+        return states, norms
+
+    def write(self, states: dict[str, State], norms: State) -> None:
+        """Keep the packed weights. A full disk is no reason to fail: they stay in memory."""
+        aside = self.path.with_suffix(f".{os.getpid()}.part")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({f"{n}.{k}": t for n, state in states.items() for k, t in state.items()} | norms, aside)
+            checksum = _sha256(aside)
+            aside.replace(self.path)
+            self.checksum.write_text(checksum + "\n")
+        except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
+            log.warning("packed weights could not be kept in %s: %s", self.path, error)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

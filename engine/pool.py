@@ -1,0 +1,114 @@
+"""Which models are in memory. The longest unused leave when another one needs their room."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.backends.base import LoadedModel
+from engine.backends.local import load_local
+from engine.backends.reference import load_reference
+from engine.errors import InsufficientMemoryError
+from engine.memory import require_memory
+from engine.models.checkpoint import Checkpoint, resolve
+from engine.models.decoder import DecoderConfig
+from engine.models.progress import Progress
+from engine.models.tokenizer import ChatTokenizer
+from engine.models.weights import estimate_bytes
+from engine.types import Backend, Precision, RunConfig
+
+log = logging.getLogger(__name__)
+
+
+class ModelKey(NamedTuple):
+    """One copy of weights in memory."""
+
+    model: str
+    backend: Backend
+    precision: Precision
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCheckpoint:
+    """A checkpoint whose small files have been read; its weights have not."""
+
+    checkpoint: Checkpoint
+    config: DecoderConfig
+    tokenizer: ChatTokenizer
+
+
+class ModelPool:
+    """Loads models on demand and keeps them while there is room. Used by one thread."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self._models_dir = models_dir
+        self._open: dict[str, OpenCheckpoint] = {}
+        self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
+
+    def open(self, model: str) -> OpenCheckpoint:
+        """Find a model and read its configuration and tokenizer.
+
+        Raises:
+            UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
+        """
+        from transformers import AutoConfig
+
+        checkpoint = resolve(model, self._models_dir)
+        known = self._open.get(model)
+        if known is None or known.checkpoint != checkpoint:
+            self._release(model)
+            config = DecoderConfig.from_hf(AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True))
+            known = OpenCheckpoint(checkpoint, config, ChatTokenizer(checkpoint.folder))
+            self._open[model] = known
+        return known
+
+    def acquire(self, opened: OpenCheckpoint, run: RunConfig, progress: Progress) -> LoadedModel:
+        """The model as a configuration wants it, loaded if it is not there yet.
+
+        Raises:
+            InsufficientMemoryError: it does not fit, even with every other model gone.
+            WeightsIntegrityError: a weights file was truncated or altered.
+        """
+        key = ModelKey(run.model, run.backend, run.precision)
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        checkpoint, config, tokenizer = opened.checkpoint, opened.config, opened.tokenizer
+        self.make_room(estimate_bytes(config, run.precision), f"Loading {checkpoint.name} in {run.precision}")
+        if run.backend is Backend.REFERENCE:
+            model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress)
+        else:
+            packed_root = self._models_dir / ".packed"
+            model = load_local(checkpoint, config, run.precision, tokenizer.vocab_size, packed_root, progress)
+        self._loaded[key] = model
+        return model
+
+    def make_room(self, needed: int, purpose: str, keep: LoadedModel | None = None) -> None:
+        """Let the longest unused models go until ``needed`` bytes fit.
+
+        Raises:
+            InsufficientMemoryError: they do not fit all the same.
+        """
+        while True:
+            try:
+                require_memory(needed, purpose)
+                return
+            except InsufficientMemoryError:
+                oldest = next((key for key, model in self._loaded.items() if model is not keep), None)
+                if oldest is None:
+                    raise
+                log.info("releasing %s to make room", oldest)
+                del self._loaded[oldest]
+                gc.collect()
+
+    def resident(self) -> dict[ModelKey, int]:
+        """What is in memory, with its weights' bytes, longest unused first."""
+        return {key: model.weights_bytes for key, model in self._loaded.copy().items()}
+
+    def _release(self, model: str) -> None:
+        for key in [key for key in self._loaded if key.model == model]:
+            del self._loaded[key]

@@ -1,0 +1,44 @@
+"""16 bits: the weights as they are."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.quantization.linear import optional_bias
+
+
+class Bf16Linear:
+    """A bf16 matrix through torch's own GEMM. Also an embedding."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = weight
+        self.bias = bias
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
+        return cls(weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> Self:
+        return cls(state["weight"], state.get("bias"))
+
+    def state(self) -> dict[str, Tensor]:
+        return {"weight": self.weight, **optional_bias(self.bias)}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.shape[0] > 1:
+            return F.linear(x, self.weight, self.bias)
+        # one row: torch's matrix-vector kernel streams the weights half again as fast as its GEMM
+        y = torch.mv(self.weight, x[0]) if self.bias is None else torch.addmv(self.bias, self.weight, x[0])
+        return y[None]
+
+    def rows(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight)
+
+    @classmethod
+    def estimate_bytes(cls, out_features: int, in_features: int) -> int:
+        return 2 * out_features * in_features

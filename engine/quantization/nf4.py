@@ -1,0 +1,95 @@
+"""4-bit normal-float weights (QLoRA, arXiv:2305.14314) through bitsandbytes' own kernels."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from engine.quantization.linear import optional_bias
+
+BLOCK_SIZE = 64
+"""Weights that share one absolute maximum."""
+
+
+class Nf4Linear:
+    """bitsandbytes' fused 4-bit product where the processor has it, else dequantize and multiply.
+
+    The fused CPU kernel reads a layout of its own. Given the plain one it returns garbage without a
+    word, so the two are told apart by the shape of ``absmax``: ``[in / 64, out]`` when packed.
+    """
+
+    def __init__(self, codes: Tensor, absmax: Tensor, shape: tuple[int, int], bias: Tensor | None) -> None:
+        bnb = _bitsandbytes()
+        self.codes = codes
+        self.absmax = absmax
+        self.shape = shape
+        self.bias = bias
+        self._table: Tensor = bnb.get_4bit_type("nf4", device="cpu")
+        self._fused = absmax.dim() == 2
+        self._quant_state = bnb.QuantState(
+            absmax, shape=torch.Size(shape), code=self._table, blocksize=BLOCK_SIZE, quant_type="nf4",
+            dtype=torch.bfloat16,
+        )  # fmt: skip
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
+        bnb = _bitsandbytes()
+        out_features, in_features = weight.shape
+        codes, state = bnb.quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
+        if fused_kernel_available() and out_features % 32 == 0 and in_features % BLOCK_SIZE == 0:
+            codes, state = bnb._convert_weight_packed_for_cpu(codes, state)
+        return cls(codes, state.absmax, (out_features, in_features), None if bias is None else bias.to(torch.bfloat16))
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> Self:
+        out_features, in_features = state["shape"].tolist()
+        return cls(state["codes"], state["absmax"], (out_features, in_features), state.get("bias"))
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            "codes": self.codes,
+            "absmax": self.absmax,
+            "shape": torch.tensor(self.shape),
+            **optional_bias(self.bias),
+        }
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = self._fused_product(x) if self._fused else x @ self.dequantize().T
+        return y if self.bias is None else y + self.bias
+
+    def _fused_product(self, x: Tensor) -> Tensor:
+        # the kernel takes strides for granted: a last dimension that is not dense reads garbage
+        y: Tensor = torch.ops.bitsandbytes.gemv_4bit.default(
+            x.contiguous(), self.codes, self.shape, self.absmax, self._table, BLOCK_SIZE
+        )
+        return y
+
+    def dequantize(self) -> Tensor:
+        """The weights the codes stand for, bf16 ``[out, in]``."""
+        if self._fused:
+            # the fused kernel multiplies by whatever it is given, by the identity too
+            eye = torch.eye(self.shape[1], dtype=torch.bfloat16)
+            return self._fused_product(eye).T
+        weight: Tensor = _bitsandbytes().dequantize_4bit(self.codes, self._quant_state)
+        return weight
+
+    @classmethod
+    def estimate_bytes(cls, out_features: int, in_features: int) -> int:
+        return out_features * in_features // 2 + 2 * out_features * (in_features // BLOCK_SIZE)
+
+
+def fused_kernel_available() -> bool:
+    """Whether this processor has the AVX512-BF16 instructions that bitsandbytes' CPU kernel needs."""
+    return bool(_bitsandbytes().has_avx512bf16())
+
+
+def _bitsandbytes() -> Any:
+    """``bitsandbytes.functional``, imported without its advice to install a package that it would
+    fetch a kernel with."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    from bitsandbytes import functional
+
+    return functional

@@ -1,0 +1,309 @@
+"""What crosses a boundary: the request, its configuration, the events that come back, the metrics.
+
+Every type here is a frozen dataclass. Times are seconds, sizes are bytes, and both say so in
+their names. Nothing here imports torch: a page can use these types without paying for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from engine.errors import InvalidRequestError
+
+# --- what is asked for ----------------------------------------------------------------------------
+
+
+class Backend(StrEnum):
+    """Who runs the model."""
+
+    LOCAL = "local"
+    """Gearbox's own decoder."""
+    REFERENCE = "reference"
+    """transformers' own ``model.generate``, as it comes out of the box."""
+
+
+class Precision(StrEnum):
+    """How the weights are held while they are multiplied."""
+
+    BF16 = "bf16"
+    INT4 = "int4"
+    """4-bit integers in groups of 32 with a scale and a zero each; the head in 8 bits."""
+    NF4 = "nf4"
+    """4-bit normal-float (QLoRA, arXiv:2305.14314) through bitsandbytes' kernels."""
+
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How the next token is chosen. Temperature 0 is greedy, and ignores top-p, top-k and seed."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    """Keep the smallest set of tokens whose probabilities reach this share; 1 keeps all."""
+    top_k: int = 0
+    """Keep the k likeliest tokens; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Divides the positive and multiplies the negative logits of tokens seen before
+    (CTRL, arXiv:1909.05858); 1 is off."""
+    seed: int = 0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    """Strings that end the answer; they are not part of it."""
+
+    def __post_init__(self) -> None:
+        _check(math.isfinite(self.temperature) and 0 <= self.temperature <= 5, "Temperature must be between 0 and 5.")
+        _check(0 < self.top_p <= 1, "Top-p must be above 0 and at most 1.")
+        _check(self.top_k >= 0, "Top-k must be 0 (off) or more.")
+        _check(0.1 <= self.repetition_penalty <= 5, "Repetition penalty must be between 0.1 and 5.")
+        _check(0 <= self.seed < 2**63, "Seed must be between 0 and 2^63 − 1.")
+        _check(self.max_tokens >= 1, "Max tokens must be at least 1.")
+        _check(all(self.stop), "A stop string must not be empty.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationConfig:
+    """The quantization gear."""
+
+    precision: Precision = Precision.INT4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizationConfig:
+    """Which gears are on. A part that is ``None`` is a gear that is off."""
+
+    quantization: QuantizationConfig | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """The precision the weights are held in: 16 bits unless the quantization gear is on."""
+        return self.quantization.precision if self.quantization else Precision.BF16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """All that decides what a run computes, apart from its messages."""
+
+    model: str
+    """A catalogue name, a local folder, or a hub id."""
+    backend: Backend = Backend.LOCAL
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+
+    def __post_init__(self) -> None:
+        _check(bool(self.model.strip()), "Choose a model.")
+        _check(
+            self.backend is not Backend.REFERENCE or self.optimization == OptimizationConfig(),
+            "The reference backend runs the model as it is: turn its gears off.",
+        )
+
+    @property
+    def precision(self) -> Precision:
+        """The precision the weights are held in."""
+        return self.optimization.precision
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values. Gears that are off are left out, so that a gear added later
+        changes no hash of a run without it."""
+        tree = asdict(self)
+        tree["optimization"] = {k: v for k, v in tree["optimization"].items() if v is not None}
+        return tree
+
+    def canonical_json(self) -> str:
+        """One text for one configuration: sorted keys, no spaces."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def hash(self) -> str:
+        """Identity used when runs are compared: 16 hex digits of the canonical JSON's sha256."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            InvalidRequestError: a value is out of range.
+        """
+        gears = tree.get("optimization", {})
+        quantization = gears.get("quantization")
+        sampling = dict(tree.get("sampling", {}))
+        sampling["stop"] = tuple(sampling.get("stop", ()))
+        return cls(
+            model=tree["model"],
+            backend=Backend(tree.get("backend", Backend.LOCAL)),
+            optimization=OptimizationConfig(
+                quantization=QuantizationConfig(precision=Precision(quantization["precision"]))
+                if quantization
+                else None
+            ),
+            sampling=SamplingParams(**sampling),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One answer asked for."""
+
+    messages: tuple[Message, ...]
+    config: RunConfig
+
+    def __post_init__(self) -> None:
+        _check(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")
+        _check(bool(self.messages[-1].content.strip()), "The prompt is empty: type something to answer.")
+
+    @property
+    def prompt(self) -> str:
+        """The user's last message."""
+        return self.messages[-1].content
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise InvalidRequestError(message)
+
+
+# --- what comes back --------------------------------------------------------------------------------
+
+FinishReason = Literal["stop", "length", "abort"]
+"""``stop``: the model or a stop string ended it; ``length``: out of tokens or of context;
+``abort``: cancelled."""
+
+TokenSource = Literal["target", "draft", "bonus"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Waiting: ``position`` requests come first. Sent again whenever the position changes."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model is being made ready; this time counts neither into TTFT nor into E2E."""
+
+    stage: str
+    """What is being done, for the user: "Loading smollm2-135m in int4"."""
+    fraction: float
+    """Done so far, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The engine has taken up the request; the prompt is tokenized."""
+
+    prompt_tokens: int
+    queue_s: float
+    load_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillDone:
+    """The prompt is in the KV cache."""
+
+    cached_tokens: int
+    computed_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """One token of the answer.
+
+    ``text`` may be empty: half a character, the start of a possible stop string, or the end mark.
+    """
+
+    token_id: int
+    text: str
+    t: float
+    """Seconds since the request arrived, loading left out."""
+    logprob: float
+    """Natural log of the model's probability of this token, before temperature, penalty and cuts."""
+    entropy: float
+    """Of the model's whole next-token distribution, in nats."""
+    source: TokenSource = "target"
+    tier: str | None = None
+    """The model that wrote it, where a cascade had a choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Nothing new for a while. Lets a consumer look whether it has been asked to stop."""
+
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMetrics:
+    """What one run measured. Every figure is a measurement, not an estimate.
+
+    Loading and warm-up (``load_s``) are left out of ``ttft_s`` and ``e2e_s``; queueing is in both.
+    """
+
+    ttft_s: float | None
+    """Arrival to first token; ``None`` if there was none."""
+    tpot_s: float | None
+    """(E2E − TTFT) / (completion_tokens − 1); undefined below two tokens."""
+    itl_p50_s: float | None
+    itl_p99_s: float | None
+    e2e_s: float
+    queue_s: float
+    load_s: float
+    prefill_s: float
+    prompt_tokens: int
+    cached_tokens: int
+    """Prompt tokens whose KV was reused."""
+    completion_tokens: int
+    """Tokens the model produced, an end mark included: it took a step like any other."""
+    drafted_tokens: int
+    accepted_tokens: int
+    weights_bytes: int
+    kv_bytes: int
+    """KV cache in use at the end of the run."""
+    peak_rss_bytes: int
+    """Greatest resident memory of the whole process while the run lasted (sampled)."""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """1 / TPOT: the decode rate."""
+        return 1 / self.tpot_s if self.tpot_s else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The last event of a run that ended or was cancelled."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    metrics: RunMetrics
+    environment: Mapping[str, Any]
+    """Device, threads, CPU, library versions, weights hash: what the figures hold for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """The last event of a run that could not be completed."""
+
+    error: str
+    """Written for the user."""
+    kind: str
+    """The error's class name."""
+
+
+Event = Queued | Loading | Started | PrefillDone | TokenEvent | Heartbeat | RunFinished | RunFailed

@@ -1,0 +1,38 @@
+"""Fixtures that more than one test file uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from engine import Engine
+from engine.models import install
+from engine.models.progress import silent
+
+# model work takes longer than hypothesis' 200 ms, and says nothing about correctness
+settings.register_profile("gearbox", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("gearbox")
+
+REPOSITORY = Path(__file__).parent.parent
+SMALL = "smollm2-135m"
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """A folder of models with the smallest real one in it, installed if it is not there yet."""
+    data_dir = os.environ.get("GEARBOX_DATA_DIR")
+    folder = (Path(data_dir) if data_dir else REPOSITORY / "data") / "models"
+    install(SMALL, folder, silent)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def engine(models_dir: Path) -> Iterator[Engine]:
+    """One engine on real weights for all tests, as the app has one."""
+    engine = Engine(models_dir)
+    yield engine
+    engine.close()
