@@ -27,9 +27,16 @@ from engine.types import (
     TokenEvent,
 )
 
-BAD_INPUT = 2
 FAILED = 1
-BAD_INPUT_KINDS = ("InvalidRequestError", "ContextLengthError", "UnknownModelError", "ModelNotInstalledError")
+BAD_INPUT = 2
+INTERRUPTED = 130
+BAD_INPUT_KINDS = (
+    "InvalidRequestError",
+    "ContextLengthError",
+    "UnknownModelError",
+    "UnsupportedModelError",
+    "ModelNotInstalledError",
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -54,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error), BAD_INPUT)
     except GearboxError as error:
         return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
 
 
 def _parser() -> argparse.ArgumentParser:

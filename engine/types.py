@@ -125,8 +125,11 @@ class RunConfig:
         return tree
 
     def canonical_json(self) -> str:
-        """One text for one configuration: sorted keys, no spaces."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """One text for one configuration: sorted keys, no spaces, and no seed, which is a draw from a
+        configuration and not a part of it."""
+        tree = self.to_dict()
+        del tree["sampling"]["seed"]
+        return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
     @property
     def hash(self) -> str:

@@ -122,7 +122,7 @@ def test_greedy_tokens_equal_transformers(engine: Engine, models_dir: Path) -> N
 
 @pytest.mark.parametrize("precision", list(Precision))
 def test_events_tell_one_story(engine: Engine, precision: Precision) -> None:
-    events = [e for e in engine.generate(request_for("Count to ten.", precision=precision, max_tokens=24))]
+    events = list(engine.generate(request_for("Count to ten.", precision=precision, max_tokens=24)))
     told = [e for e in events if not isinstance(e, Heartbeat | Loading | Queued)]
     tokens = [e for e in told if isinstance(e, TokenEvent)]
     assert [type(e) for e in told] == [Started, PrefillDone, *[TokenEvent] * len(tokens), RunFinished]

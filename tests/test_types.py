@@ -1,0 +1,96 @@
+"""The request and its configuration: what is refused, and what makes two configurations one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.errors import InvalidRequestError
+from engine.types import (
+    Backend,
+    GenerationRequest,
+    Message,
+    OptimizationConfig,
+    Precision,
+    QuantizationConfig,
+    RunConfig,
+    SamplingParams,
+)
+
+INT4 = OptimizationConfig(quantization=QuantizationConfig(precision=Precision.INT4))
+
+samplings = st.builds(
+    SamplingParams,
+    temperature=st.floats(0, 5),
+    top_p=st.floats(0, 1, exclude_min=True),
+    top_k=st.integers(0, 10**6),
+    repetition_penalty=st.floats(0.1, 5),
+    seed=st.integers(0, 2**63 - 1),
+    max_tokens=st.integers(1, 10**6),
+    stop=st.lists(st.text(min_size=1), max_size=3).map(tuple),
+)
+configs = st.builds(
+    RunConfig,
+    model=st.text(min_size=1).filter(str.strip),
+    optimization=st.sampled_from([OptimizationConfig(), INT4]),
+    sampling=samplings,
+)
+
+
+@given(configs)
+def test_a_configuration_survives_json(config: RunConfig) -> None:
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@given(configs, configs)
+def test_two_configurations_share_a_hash_only_if_they_differ_in_nothing_but_the_seed(
+    one: RunConfig, other: RunConfig
+) -> None:
+    def without_seed(config: RunConfig) -> RunConfig:
+        return dataclasses.replace(config, sampling=dataclasses.replace(config.sampling, seed=0))
+
+    assert (one.hash == other.hash) == (without_seed(one) == without_seed(other))
+    assert one.hash == without_seed(one).hash
+
+
+def test_a_gear_that_is_off_is_not_in_the_hash() -> None:
+    assert "quantization" not in RunConfig(model="m").canonical_json()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": -0.1},
+        {"temperature": math.nan},
+        {"temperature": 5.1},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"top_k": -1},
+        {"repetition_penalty": 0.0},
+        {"seed": -1},
+        {"max_tokens": 0},
+        {"stop": ("",)},
+    ],
+    ids=str,
+)
+def test_sampling_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=r"must|least|between"):
+        SamplingParams(**wrong)
+
+
+def test_requests_without_a_question_are_refused() -> None:
+    config = RunConfig(model="m")
+    for messages in ((), (Message("user", " \n\t"),), (Message("user", "hi"), Message("assistant", "hello"))):
+        with pytest.raises(InvalidRequestError):
+            GenerationRequest(messages=messages, config=config)
+
+
+def test_the_reference_takes_no_gears() -> None:
+    with pytest.raises(InvalidRequestError, match="gears"):
+        RunConfig(model="m", backend=Backend.REFERENCE, optimization=INT4)
