@@ -1,0 +1,1 @@
+"""The Streamlit application around the engine: settings, storage, services and shared widgets."""

@@ -1,0 +1,185 @@
+"""A request in, events out, and a stored run at the end, whatever happens in between."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.environment import app_environment
+from app.store import RunNotFoundError, RunOutcome, RunStatus, RunStore, StoreError, Timeline
+from engine.types import Event, GenerationRequest, RunFailed, RunFinished, TokenEvent
+
+_log = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 1.0
+"""How often the text so far is saved."""
+FAREWELL_S = 2.0
+"""How long the engine is given to report on a run whose reader has gone."""
+RETRY_AFTER_S = (0.2, 1.0)
+"""Waits before the final save is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """The run has its row; the engine is asked next."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSaved:
+    """The last event: the run is stored as it ended."""
+
+    run_id: str
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RunNotSaved:
+    """The last event instead of `RunSaved`: what was read so far is all there is of this run's end."""
+
+    run_id: str
+    error: str
+    """Written for the user."""
+
+
+UiEvent = RunCreated | Event | RunSaved | RunNotSaved
+
+
+class Generation(Protocol):
+    """The events of one request; the last is `RunFinished` or `RunFailed`."""
+
+    def __iter__(self) -> Iterator[Event]: ...
+    def __next__(self) -> Event: ...
+    def cancel(self) -> None:
+        """Ask to stop; the final event still comes."""
+
+    def close(self) -> None:
+        """Stop, and free the engine."""
+
+
+class InferenceEngine(Protocol):
+    """What is needed of an engine."""
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        """Take the request into the queue."""
+
+
+def stream(
+    engine: InferenceEngine,
+    store: RunStore,
+    request: GenerationRequest,
+    *,
+    session_id: str,
+    group_id: str | None = None,
+) -> Generator[UiEvent, None, None]:
+    """Answer a request and keep the run, from its first moment to its last.
+
+    Close the generator (`contextlib.closing`) to stop the run: the engine is freed, and what was
+    written so far is stored as a stopped run. Nothing happens before the first `next`.
+
+    Yields:
+        `RunCreated`, the engine's events, then `RunSaved` or `RunNotSaved`.
+
+    Raises:
+        StoreError: the run's row could not be made; the engine was not asked.
+    """
+    run_id = store.create_run(request, session_id=session_id, group_id=group_id, environment=app_environment())
+    recording = _Recording(store, run_id)
+    try:
+        yield RunCreated(run_id)
+        with closing(engine.generate(request)) as generation:
+            try:
+                for event in generation:
+                    recording.add(event)
+                    yield event
+            except GeneratorExit:
+                recording.hear_out(generation)
+                raise
+    except Exception as error:
+        recording.add(RunFailed(error=str(error), kind=type(error).__name__))
+        raise
+    finally:
+        saved = recording.finish()
+    yield saved
+
+
+class _Recording:
+    """What is known of one run, and how it gets into the store."""
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._tokens: list[TokenEvent] = []
+        self._end: RunFinished | RunFailed | None = None
+        self._save_due = time.monotonic() + SAVE_EVERY_S
+        self._progress_is_saved = True
+
+    def add(self, event: Event) -> None:
+        """Take in an event, and save the text so far when it is time again."""
+        match event:
+            case TokenEvent():
+                self._tokens.append(event)
+            case RunFinished() | RunFailed():
+                self._end = self._end or event
+                return
+        if time.monotonic() >= self._save_due:
+            self._save_progress()
+            self._save_due = time.monotonic() + SAVE_EVERY_S
+
+    def hear_out(self, generation: Generation) -> None:
+        """Cancel, and take in what the engine still has to say, its measurements above all."""
+        generation.cancel()
+        deadline = time.monotonic() + FAREWELL_S
+        for event in generation:
+            self.add(event)
+            if self._end or time.monotonic() >= deadline:
+                return
+
+    def finish(self) -> RunSaved | RunNotSaved:
+        """Store the run as it ended, trying again where that may help."""
+        outcome = self._outcome()
+        waits_s = list(RETRY_AFTER_S)
+        while True:
+            try:
+                self._store.finish_run(self._run_id, outcome, self._timeline())
+                return RunSaved(self._run_id, outcome.status)
+            except StoreError as error:
+                if not waits_s or isinstance(error, RunNotFoundError):
+                    _log.error("Run %s could not be saved: %s", self._run_id, error)
+                    return RunNotSaved(self._run_id, str(error))
+            time.sleep(waits_s.pop(0))
+
+    def _save_progress(self) -> None:
+        try:
+            self._store.save_progress(self._run_id, self._text(), self._timeline())
+            self._progress_is_saved = True
+        except StoreError as error:
+            if self._progress_is_saved:
+                _log.warning("Run %s goes on, but its text so far could not be saved: %s", self._run_id, error)
+            self._progress_is_saved = False
+
+    def _outcome(self) -> RunOutcome:
+        match self._end:
+            case RunFinished() as end:
+                return RunOutcome(
+                    status=RunStatus.STOPPED if end.finish_reason == "abort" else RunStatus.FINISHED,
+                    text=end.text,
+                    finish_reason=end.finish_reason,
+                    metrics=end.metrics,
+                    environment=end.environment,
+                )
+            case RunFailed() as end:
+                return RunOutcome(status=RunStatus.FAILED, text=self._text(), error=end.error, error_kind=end.kind)
+            case None:
+                return RunOutcome(status=RunStatus.STOPPED, text=self._text(), finish_reason="abort")
+
+    def _text(self) -> str:
+        return "".join(token.text for token in self._tokens)
+
+    def _timeline(self) -> Timeline | None:
+        return Timeline.from_events(self._tokens) if self._tokens else None

@@ -1,0 +1,260 @@
+"""What the store hands out: frozen records, never database rows.
+
+Times of day are aware UTC datetimes; durations are seconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from engine.types import FinishReason, Message, RunMetrics
+
+Rating = Literal[-1, 0, 1]
+"""Thumbs down, none, thumbs up."""
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    """Ended by the user, or by the page being closed. The text so far is kept."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """The process that ran it died. The text last saved is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One run as a list shows it: no answer, no timeline, and only the start of the prompt."""
+
+    id: str
+    created_at: datetime
+    status: RunStatus
+    group_id: str | None
+    """Shared by runs that were started together, such as the two lanes of the playground."""
+    session_id: str
+    prompt: str
+    """The user's last message; cut to its first 200 characters in lists, whole in a `RunRecord`."""
+    model: str
+    backend: str
+    precision: str
+    config_hash: str
+    seed: int
+    finish_reason: FinishReason | None
+    error: str | None
+    """Why a failed run failed, written for the user."""
+    metrics: RunMetrics | None
+    """``None`` where the engine never got to report: running, interrupted and most failed runs."""
+    note: str
+    rating: Rating
+    tags: tuple[str, ...]
+    """Sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(RunSummary):
+    """All of one run but its timeline, which `RunStore.timeline` reads."""
+
+    messages: tuple[Message, ...]
+    config: Mapping[str, Any]
+    """`RunConfig.to_dict`; `RunConfig.from_dict` turns it back."""
+    environment: Mapping[str, Any]
+    """What the figures hold for: device, threads, CPU, library versions, git commit."""
+    error_kind: str | None
+    """The class name of the error."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run ended, as it is written into its row."""
+
+    status: RunStatus
+    text: str
+    finish_reason: FinishReason | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    metrics: RunMetrics | None = None
+    environment: Mapping[str, Any] | None = None
+    """Added to what was known when the run was created."""
+
+
+# --- what to list ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are meant. Every part that is set must hold; an empty part asks nothing.
+
+    Within ``models``, ``backends``, ``precisions``, ``config_hashes``, ``statuses`` and ``ratings``
+    one match is enough; of ``tags`` a run must carry all.
+    """
+
+    text: str = ""
+    """Found anywhere in the prompt, the answer, the note or the error (ASCII letters in either case)."""
+    models: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    config_hashes: tuple[str, ...] = ()
+    statuses: tuple[RunStatus, ...] = ()
+    ratings: tuple[Rating, ...] = ()
+    tags: tuple[str, ...] = ()
+    group_id: str | None = None
+    session_id: str | None = None
+    since: datetime | None = None
+    """Created at this moment or later."""
+    until: datetime | None = None
+    """Created before this moment."""
+
+
+SortColumn = Literal[
+    "created_at",
+    "status",
+    "model",
+    "backend",
+    "precision",
+    "rating",
+    "ttft_s",
+    "tpot_s",
+    "e2e_s",
+    "prompt_tokens",
+    "completion_tokens",
+    "weights_bytes",
+    "kv_bytes",
+    "peak_rss_bytes",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSort:
+    """The order of a list. Runs without a value come last either way; ties are broken by newest first."""
+
+    column: SortColumn = "created_at"
+    descending: bool = True
+
+
+ALL_RUNS = RunFilter()
+NEWEST_FIRST = RunSort()
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A slice of a list."""
+
+    rows: tuple[RunSummary, ...]
+    total: int
+    """How many runs the filter lets through, on all pages together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """One distinct configuration among the stored runs."""
+
+    config_hash: str
+    model: str
+    backend: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facets:
+    """The values that filters can offer, each sorted."""
+
+    models: tuple[str, ...]
+    backends: tuple[str, ...]
+    precisions: tuple[str, ...]
+    tags: tuple[str, ...]
+    configurations: tuple[Configuration, ...]
+
+
+# --- statistics -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Nearest-rank percentiles of one figure; ``None`` where there is none to rank."""
+
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Percentiles over finished runs, in seconds."""
+
+    ttft_s: Percentiles = Percentiles()
+    tpot_s: Percentiles = Percentiles()
+    e2e_s: Percentiles = Percentiles()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counts over a set of runs."""
+
+    runs: int
+    finished: int
+    stopped: int
+    failed: int
+    interrupted: int
+    running: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    weights_bytes: int | None
+    """The greatest among the runs, like the two below; ``None`` where none was measured."""
+    kv_bytes: int | None
+    peak_rss_bytes: int | None
+
+    @property
+    def error_rate(self) -> float | None:
+        """Failed and interrupted runs over runs that are over; ``None`` if there are none."""
+        return self._share(self.failed + self.interrupted)
+
+    @property
+    def stop_rate(self) -> float | None:
+        """Stopped runs over runs that are over; ``None`` if there are none."""
+        return self._share(self.stopped)
+
+    def _share(self, count: int) -> float | None:
+        over = self.runs - self.running
+        return count / over if over else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeBucket:
+    """What was started in one stretch of time. Buckets without runs are left out."""
+
+    start: datetime
+    totals: Totals
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationStats:
+    """What one configuration did."""
+
+    configuration: Configuration
+    totals: Totals
+    latency: Latency
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """The greatest among the runs; ``None`` where none was measured."""
+        return self.totals.weights_bytes
+
+    @property
+    def kv_bytes(self) -> int | None:
+        """The greatest among the runs; ``None`` where none was measured."""
+        return self.totals.kv_bytes
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The decode rate of the median run: 1 / TPOT at p50."""
+        return 1 / self.latency.tpot_s.p50 if self.latency.tpot_s.p50 else None

@@ -1,0 +1,231 @@
+"""Stand-ins for the engine: quick, scripted, and true to its contract."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from engine.errors import GearboxError
+from engine.types import (
+    Event,
+    FinishReason,
+    GenerationRequest,
+    Heartbeat,
+    Loading,
+    Message,
+    OptimizationConfig,
+    Precision,
+    PrefillDone,
+    QuantizationConfig,
+    Queued,
+    RunConfig,
+    RunFailed,
+    RunFinished,
+    RunMetrics,
+    SamplingParams,
+    Started,
+    TokenEvent,
+)
+
+
+def make_request(
+    prompt: str = "Why is the sky blue?",
+    *,
+    model: str = "smollm2-135m",
+    precision: Precision | None = None,
+    system: str | None = None,
+    sampling: SamplingParams | None = None,
+) -> GenerationRequest:
+    """A valid request; ``precision`` switches the quantization gear on."""
+    gear = QuantizationConfig(precision=precision) if precision else None
+    messages = (Message("user", prompt),)
+    return GenerationRequest(
+        messages=(Message("system", system), *messages) if system else messages,
+        config=RunConfig(
+            model=model,
+            optimization=OptimizationConfig(quantization=gear),
+            sampling=sampling or SamplingParams(),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class FakeStatus:
+    """What `FakeEngine.status` says."""
+
+    running: bool
+    queued: int = 0
+    resident: tuple[object, ...] = ()
+
+
+class FakeEngine:
+    """Streams the scripted token texts to every request, and remembers the requests.
+
+    Args:
+        tokens: the text of each token of the answer.
+        delay_s: real time to wait before each token; figures are made of it, or of 10 ms if it is 0.
+        failure: raised to no one; its message ends the run as `RunFailed` after ``fail_after`` tokens.
+        fail_after: how many tokens come before the failure.
+        queued: positions in the queue that are reported first.
+        gate: after the first token only heartbeats come until this is set, or the run is cancelled.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str] = ("The", " sky", " scatters", " blue", " light", "."),
+        *,
+        delay_s: float = 0.0,
+        failure: GearboxError | None = None,
+        fail_after: int = 0,
+        queued: Sequence[int] = (),
+        gate: threading.Event | None = None,
+    ) -> None:
+        self.tokens = tuple(tokens)
+        self.delay_s = delay_s
+        self.failure = failure
+        self.fail_after = fail_after
+        self.queued = tuple(queued)
+        self.gate = gate
+        self.requests: list[GenerationRequest] = []
+        self.generations: list[FakeGeneration] = []
+        self.closed = False
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        """Answer with the script."""
+        self.requests.append(request)
+        generation = FakeGeneration(self, request)
+        self.generations.append(generation)
+        return generation
+
+    def status(self) -> FakeStatus:
+        """Running while a generation is neither over nor closed."""
+        return FakeStatus(running=any(not generation.over for generation in self.generations))
+
+    def close(self) -> None:
+        """Close all that is still open."""
+        self.closed = True
+        for generation in self.generations:
+            generation.close()
+
+
+class FakeGeneration:
+    """One scripted answer."""
+
+    def __init__(self, engine: FakeEngine, request: GenerationRequest) -> None:
+        self._engine = engine
+        self._max_tokens = request.config.sampling.max_tokens
+        self._prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        self._cancelled = threading.Event()
+        self._events = self._script()
+        self.closed = False
+        self.over = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Event:
+        if self.closed or self.over:
+            raise StopIteration
+        event = next(self._events)
+        self.over = isinstance(event, RunFinished | RunFailed)
+        return event
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Stop before the next token; the final event still comes."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """Stop, and yield nothing more."""
+        self._cancelled.set()
+        self.closed = self.over = True
+
+    def _script(self) -> Iterator[Event]:
+        engine = self._engine
+        done: list[str] = []
+        for position in engine.queued:
+            yield Queued(position)
+            if self.cancelled:
+                yield self._finish(done, "abort")
+                return
+        yield Loading("Loading the fake model", 1.0)
+        yield Started(prompt_tokens=self._prompt_tokens, queue_s=0.0, load_s=0.25)
+        yield PrefillDone(cached_tokens=0, computed_tokens=self._prompt_tokens)
+        for index, text in enumerate(engine.tokens[: self._max_tokens]):
+            if engine.failure and index >= engine.fail_after:
+                break
+            yield from self._wait(index)
+            if self.cancelled:
+                yield self._finish(done, "abort")
+                return
+            done.append(text)
+            yield TokenEvent(token_id=100 + index, text=text, t=self._time(index), logprob=-0.5, entropy=1.25)
+        if self.cancelled:
+            yield self._finish(done, "abort")
+        elif engine.failure:
+            yield RunFailed(error=str(engine.failure), kind=type(engine.failure).__name__)
+        else:
+            yield self._finish(done, "stop" if len(engine.tokens) <= self._max_tokens else "length")
+
+    def _wait(self, index: int) -> Iterator[Event]:
+        time.sleep(self._engine.delay_s)
+        gate = self._engine.gate
+        while index and gate and not gate.wait(0.02) and not self.cancelled:
+            yield Heartbeat(elapsed_s=self._time(index))
+
+    def _time(self, index: int) -> float:
+        return (index + 1) * (self._engine.delay_s or 0.01)
+
+    def _finish(self, done: list[str], reason: FinishReason) -> RunFinished:
+        step = self._engine.delay_s or 0.01
+        count = len(done)
+        return RunFinished(
+            text="".join(done),
+            token_ids=tuple(100 + index for index in range(count)),
+            finish_reason=reason,
+            metrics=make_metrics(
+                ttft_s=step if count else None,
+                tpot_s=step if count > 1 else None,
+                e2e_s=step * count,
+                prompt_tokens=self._prompt_tokens,
+                completion_tokens=count,
+            ),
+            environment={"device": "cpu", "threads": 2, "cpu": "fake"},
+        )
+
+
+def make_metrics(
+    *,
+    ttft_s: float | None = 0.1,
+    tpot_s: float | None = 0.01,
+    e2e_s: float = 0.5,
+    prompt_tokens: int = 12,
+    completion_tokens: int = 6,
+    peak_rss_bytes: int = 900_000_000,
+) -> RunMetrics:
+    """Plausible metrics around the ones given."""
+    return RunMetrics(
+        ttft_s=ttft_s,
+        tpot_s=tpot_s,
+        itl_p50_s=tpot_s,
+        itl_p99_s=tpot_s,
+        e2e_s=e2e_s,
+        queue_s=0.0,
+        load_s=0.25,
+        prefill_s=(ttft_s or 0.0) / 2,
+        prompt_tokens=prompt_tokens,
+        cached_tokens=0,
+        completion_tokens=completion_tokens,
+        drafted_tokens=0,
+        accepted_tokens=0,
+        weights_bytes=150_000_000,
+        kv_bytes=23_040 * (prompt_tokens + completion_tokens),
+        peak_rss_bytes=peak_rss_bytes,
+    )

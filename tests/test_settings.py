@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from app.settings import REPOSITORY, Settings, SettingsError
+
+
+def test_defaults_lie_in_the_repository() -> None:
+    settings = Settings.from_env({})
+    assert settings.data_dir == REPOSITORY / "data"
+    assert settings.models_dir == REPOSITORY / "data" / "models"
+    assert settings.database_url == f"sqlite:///{REPOSITORY / 'data' / 'gearbox.db'}"
+    assert settings.threads is None
+
+
+def test_the_data_folder_moves_models_and_database(tmp_path: Path) -> None:
+    settings = Settings.from_env({"GEARBOX_DATA_DIR": str(tmp_path)})
+    assert settings.models_dir == tmp_path / "models"
+    assert settings.database_url == f"sqlite:///{tmp_path / 'gearbox.db'}"
+
+
+def test_a_relative_data_folder_and_a_home_folder_are_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert Settings.from_env({"GEARBOX_DATA_DIR": "kept"}).data_dir == tmp_path / "kept"
+    assert Settings.from_env({"GEARBOX_DATA_DIR": "~/kept"}).data_dir == tmp_path / "home" / "kept"
+
+
+def test_the_database_can_lie_elsewhere(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://gearbox@db/runs"
+    settings = Settings.from_env({"GEARBOX_DATA_DIR": str(tmp_path), "GEARBOX_DATABASE_URL": url})
+    assert settings.database_url == url
+    assert settings.data_dir == tmp_path
+
+
+def test_a_variable_set_to_nothing_counts_as_unset() -> None:
+    empty = {"GEARBOX_DATA_DIR": "", "GEARBOX_DATABASE_URL": "", "GEARBOX_THREADS": " "}
+    assert Settings.from_env(empty) == Settings.from_env({})
+
+
+def test_threads_are_read() -> None:
+    assert Settings.from_env({"GEARBOX_THREADS": " 3 "}).threads == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "two", "1.5", "²", "٣"])
+def test_threads_that_are_no_count_are_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="GEARBOX_THREADS"):
+        Settings.from_env({"GEARBOX_THREADS": value})

@@ -1,0 +1,197 @@
+import multiprocessing
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from filelock import FileLock
+
+from app.store import RunStore, StoreError
+from app.store import migrate as migrate_module
+from app.store.migrate import MIGRATIONS, migrate
+from app.store.schema import Base
+from app.store.session import Database
+from tests.fakes import make_request
+
+REPOSITORY = Path(__file__).parent.parent
+REVISION = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{revision}"
+down_revision = {down_revision!r}
+
+
+def upgrade():
+{body}
+"""
+
+
+def url_of(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
+def tables(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def revision(file: Path) -> str:
+    with closing(sqlite3.connect(file)) as connection:
+        return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    """A copy of the migrations, to which a test can add."""
+    folder = tmp_path / "migrations"
+    (folder / "versions").mkdir(parents=True)
+    for file in (MIGRATIONS / "env.py", *(MIGRATIONS / "versions").glob("*.py")):
+        (folder / file.relative_to(MIGRATIONS)).write_text(file.read_text())
+    return folder
+
+
+def add_revision(migrations: Path, name: str, after: str, *statements: str) -> None:
+    body = "\n".join(f"    {statement}" for statement in statements)
+    (migrations / "versions" / f"{name}.py").write_text(REVISION.format(revision=name, down_revision=after, body=body))
+
+
+def test_a_new_database_gets_its_folder_its_tables_and_a_write_ahead_log(tmp_path: Path) -> None:
+    file = tmp_path / "a" / "b" / "gearbox.db"
+    RunStore.open(url_of(file)).close()
+    assert tables(file) == {"runs", "run_contents", "run_timelines", "run_tags", "alembic_version"}
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    RunStore.open(url_of(file)).close()
+    before = revision(file)
+    RunStore.open(url_of(file)).close()
+    assert revision(file) == before
+
+
+def test_tables_and_models_do_not_drift_apart(tmp_path: Path) -> None:
+    url = url_of(tmp_path / "gearbox.db")
+    migrate(url)
+    database = Database(url)
+    with database.migration() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+    database.close()
+
+
+def test_an_upgrade_keeps_what_is_there(tmp_path: Path, migrations: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    store = RunStore.open(url_of(file))
+    run_id = store.create_run(make_request(), session_id="s", environment={})
+    kept = store.get(run_id)
+    # Rebuilding a table drops the old one: with foreign keys on, that would take the texts along.
+    add_revision(
+        migrations,
+        "next",
+        "0001",
+        "with op.batch_alter_table('runs', recreate='always') as table:",
+        "    table.add_column(sa.Column('extra', sa.Integer()))",
+    )
+    migrate(url_of(file), migrations=migrations)
+    assert revision(file) == "next"
+    assert store.get(run_id) == kept
+    store.close()
+
+
+def test_a_failed_upgrade_leaves_everything_as_it_was(tmp_path: Path, migrations: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    store = RunStore.open(url_of(file))
+    run_id = store.create_run(make_request(), session_id="s", environment={})
+    before = tables(file)
+    add_revision(migrations, "half", "0001", "op.create_table('half', sa.Column('id', sa.Integer()))")
+    add_revision(migrations, "broken", "half", "op.drop_table('run_tags')", "op.execute('SELECT * FROM nowhere')")
+    with pytest.raises(StoreError, match="no such table: nowhere"):
+        migrate(url_of(file), migrations=migrations)
+    assert tables(file) == before
+    assert revision(file) == "0001"
+    assert store.get(run_id).id == run_id
+    store.close()
+
+
+def test_a_failed_first_migration_leaves_no_tables(tmp_path: Path, migrations: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    add_revision(migrations, "broken", "0001", "op.execute('SELECT * FROM nowhere')")
+    with pytest.raises(StoreError, match="nowhere"):
+        migrate(url_of(file), migrations=migrations)
+    assert tables(file) == set()
+    migrate(url_of(file))
+    assert "runs" in tables(file)
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path, migrations: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    add_revision(migrations, "future", "0001", "op.create_table('future', sa.Column('id', sa.Integer()))")
+    migrate(url_of(file), migrations=migrations)
+    with pytest.raises(StoreError, match="newer version of Gearbox"):
+        RunStore.open(url_of(file))
+    assert "future" in tables(file)
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "other.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE runs (mine INTEGER)")
+        connection.commit()
+    with pytest.raises(StoreError, match="runs already exists"):
+        RunStore.open(url_of(file))
+    assert tables(file) == {"runs"}
+
+
+def _open_at_once(url: str, barrier: "multiprocessing.synchronize.Barrier", failures: "multiprocessing.Queue") -> None:
+    try:
+        barrier.wait(timeout=60)
+        RunStore.open(url).close()
+    except Exception as error:  # noqa: BLE001 - whatever it is must reach the test
+        failures.put(repr(error))
+
+
+def test_starts_at_once_on_a_new_database_all_succeed(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, failures = context.Barrier(3), context.Queue()
+    file = tmp_path / "new" / "gearbox.db"
+    processes = [context.Process(target=_open_at_once, args=(url_of(file), barrier, failures)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=90)
+    assert failures.empty(), failures.get()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert revision(file) == "0001"
+
+
+def test_a_start_waits_while_another_process_migrates(tmp_path: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    code = (
+        f"from app.store import RunStore; print('opening', flush=True); RunStore.open({url_of(file)!r}); print('open')"
+    )
+    with FileLock(f"{file}.lock"):
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", code, url_of(file)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "opening\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=0.5)
+        assert not file.exists()
+    out, _ = waiting.communicate(timeout=60)
+    assert (out, waiting.returncode) == ("open\n", 0)
+    assert revision(file) == "0001"
+
+
+def test_a_start_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate_module, "LOCK_TIMEOUT_S", 0.1)
+    file = tmp_path / "gearbox.db"
+    with FileLock(f"{file}.lock"), pytest.raises(StoreError, match="Another process has been preparing"):
+        RunStore.open(url_of(file))
