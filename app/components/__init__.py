@@ -1,0 +1,1 @@
+"""Widgets and charts used by more than one page."""

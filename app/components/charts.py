@@ -1,0 +1,129 @@
+"""The charts of more than one page, as plotly figures. Streamlit's theme gives them their colours and fonts.
+
+Lines that must be told apart differ in dash or marker as well as in colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import plotly.graph_objects as go
+import streamlit as st
+
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_HEIGHT = 300
+_ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
+_CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar: what it stands for, how long it is, and how its length is written."""
+
+    name: str
+    value: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a time chart. A missing value leaves a gap."""
+
+    name: str
+    x: Sequence[float | datetime]
+    y: Sequence[float | None]
+
+
+def horizontal_bars(bars: Sequence[Bar], *, title: str, unit: str) -> go.Figure:
+    """One measurement of several things, the first on top, each bar with its figure written out."""
+    figure = go.Figure(
+        go.Bar(
+            orientation="h",
+            x=[bar.value for bar in bars],
+            y=[bar.name for bar in bars],
+            text=[bar.text for bar in bars],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{text}<extra></extra>",
+        )
+    )
+    figure.update_layout(title=title, height=110 + 34 * len(bars), showlegend=False, margin=_margin())
+    longest = max((bar.value for bar in bars if bar.value is not None), default=0.0)
+    figure.update_xaxes(title=unit, range=[0, _ROOM_FOR_TEXT * (longest or 1)])
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def token_timelines(lines: Sequence[Line]) -> go.Figure:
+    """Tokens received so far against the seconds since each request arrived: a steeper line is a faster run."""
+    figure = go.Figure()
+    for place, line in enumerate(lines):
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            name=line.name,
+            mode="lines",
+            line={"shape": "hv", "dash": _DASHES[place % len(_DASHES)]},
+            hovertemplate="%{y} tokens after %{x:.3f} s<extra>%{fullData.name}</extra>",
+        )
+    return _finish(figure, "Tokens over time", x="Seconds since the request arrived", y="Tokens")
+
+
+def lines_over_time(lines: Sequence[Line], *, title: str, unit: str) -> go.Figure:
+    """Measurements by time of day, one line each, a missing value breaking its line."""
+    figure = go.Figure()
+    for place, line in enumerate(lines):
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            name=line.name,
+            mode="lines+markers",
+            marker={"size": 5, "symbol": place},
+            line={"dash": _DASHES[place % len(_DASHES)]},
+            hovertemplate="%{y:.4~g} " + unit + "<extra>%{fullData.name}</extra>",
+        )
+    return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(lines) > 1)
+
+
+def stacked_over_time(
+    x: Sequence[datetime], heights: Mapping[str, Sequence[float | None]], *, title: str, unit: str
+) -> go.Figure:
+    """Amounts by time of day, one stack a period; ``heights`` has a sequence as long as ``x`` for each layer."""
+    figure = go.Figure()
+    for place, (name, y) in enumerate(heights.items()):
+        figure.add_bar(
+            x=x,
+            y=y,
+            name=name,
+            marker={"pattern": {"shape": ("", "/", "x", "-", ".")[place % 5], "fillmode": "overlay"}},
+            hovertemplate="%{y:,} " + unit + "<extra>%{fullData.name}</extra>",
+        )
+    figure.update_layout(barmode="stack")
+    return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
+
+
+def show(figure: go.Figure, *, key: str) -> None:
+    """Put a figure on the page in the theme's colours; its title names it for a screen reader."""
+    st.plotly_chart(figure, key=key, config=_CONFIG, alt=figure.layout.title.text)
+
+
+def _finish(
+    figure: go.Figure, title: str, *, x: str, y: str, hovermode: str = "closest", legend: bool = True
+) -> go.Figure:
+    figure.update_layout(
+        title=title,
+        height=_HEIGHT,
+        margin=_margin(),
+        hovermode=hovermode,
+        showlegend=legend,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+    )
+    figure.update_xaxes(title=x or None)
+    figure.update_yaxes(title=y, rangemode="tozero")
+    return figure
+
+
+def _margin() -> dict[str, int]:
+    return {"l": 8, "r": 8, "t": 56, "b": 8}

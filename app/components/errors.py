@@ -1,0 +1,22 @@
+"""How errors that a user can act on reach the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from engine.errors import GearboxError
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show an error meant for the user where it happened, and go on after the block.
+
+    Callbacks, fragments and dialogs need their own: they run outside the page's script.
+    """
+    try:
+        yield
+    except GearboxError as error:
+        st.error(str(error), icon=":material/error:")

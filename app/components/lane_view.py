@@ -1,0 +1,100 @@
+"""What a lane of the playground shows: its progress, its answer, its figures."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.components import metrics, units
+from app.components.runs import configuration_name, status_badge
+from app.pricing import cost
+from app.race import LaneRun, Phase
+from app.store import RunStatus
+
+_FIGURES = (
+    metrics.TTFT,
+    metrics.DECODE_RATE,
+    metrics.TPOT,
+    metrics.E2E,
+    metrics.PROMPT_TOKENS,
+    metrics.COMPLETION_TOKENS,
+    metrics.WEIGHTS,
+    metrics.KV,
+)
+_ENDINGS = {
+    "stop": "ended by itself",
+    "length": "reached its max tokens or the end of the context",
+}
+
+
+class LaneView:
+    """The place on the page where one lane's answer grows."""
+
+    def __init__(self, lane: LaneRun) -> None:
+        self._progress = st.empty()
+        self._text = st.empty()
+        self.draw(lane)
+
+    def draw(self, lane: LaneRun) -> None:
+        """Show how far the lane is. Always puts something on the page."""
+        if lane.phase is Phase.LOADING and lane.loading:
+            self._progress.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
+        elif len(lane.tokens) < 3:
+            self._progress.caption(_progress(lane))
+        if lane.text:
+            self._text.text(lane.text)
+
+
+def show_ended(lane: LaneRun, *, price_per_hour: float, currency: str) -> None:
+    """The answer of a lane that is over, how it ended, its figures, and a link to its run."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        status_badge(lane.status)
+        st.caption(_how_it_ended(lane), width="content")
+    if lane.error:
+        st.error(lane.error, icon=":material/error:")
+    if lane.not_saved:
+        st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
+    if lane.text:
+        st.text(lane.text)
+    elif lane.status is RunStatus.FINISHED:
+        st.caption("The model answered with nothing.")
+    if lane.metrics:
+        with st.grid(3, min_column_width=128, gap="xsmall"):
+            for figure in _FIGURES:
+                st.metric(figure.label, figure.text(lane.metrics), help=figure.help)
+            st.metric(
+                "Cost",
+                units.money(cost(price_per_hour, lane.metrics.e2e_s), currency),
+                help=f"Derived: {currency}{price_per_hour:g} per hour × E2E. Change the price under 'Machine price'.",
+            )
+    if lane.run_id and not lane.not_saved:
+        st.page_link(
+            "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": lane.run_id}
+        )
+
+
+def _how_it_ended(lane: LaneRun) -> str:
+    config = lane.request.config
+    parts = [configuration_name(config.model, config.backend, config.precision)]
+    if not lane.run_id:
+        parts.append("not started")
+    elif lane.finish_reason in _ENDINGS:
+        parts.append(_ENDINGS[lane.finish_reason])
+    return " · ".join(parts)
+
+
+def _progress(lane: LaneRun) -> str:
+    match lane.phase:
+        case Phase.WAITING:
+            return ":material/hourglass_empty: Waits its turn"
+        case Phase.QUEUED:
+            ahead = units.counted(lane.queue_position, "request")
+            return f":material/group: In the queue, {ahead} ahead · {lane.elapsed_s:.1f} s"
+        case Phase.WRITING:
+            written = units.counted(len(lane.tokens), "token")
+            return f":material/bolt: Writing · {written} · {lane.elapsed_s:.1f} s"
+        case Phase.OVER:
+            return ":material/check: Done"
+        case Phase.LOADING:
+            return f":material/hourglass_top: Getting the engine ready (not timed) · {lane.elapsed_s:.1f} s"
+        case Phase.READING:
+            return f":material/menu_book: Reading the prompt · {lane.elapsed_s:.1f} s"

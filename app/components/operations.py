@@ -1,0 +1,176 @@
+"""The panels of the Operations page, each drawn from one aggregate of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import streamlit as st
+
+from app.components import charts, units
+from app.components.clock import reader_zone
+from app.components.runs import column_config, run_columns, run_url
+from app.store import ConfigurationStats, Latency, Percentiles, RunSummary, TimeBucket, Totals
+
+_MIB = 2**20
+_CARD_WIDTH = 380
+_MOST_BARS = 10
+
+
+def show_totals(totals: Totals, latency: Latency) -> None:
+    """The figures of the whole range; latencies are those of finished runs."""
+    broken = totals.failed + totals.interrupted
+    with st.grid(min_column_width=170, gap="medium"):
+        _metric("Runs", units.count(totals.runs), f"{units.count(totals.running)} running")
+        _metric("Answer tokens", units.count(totals.completion_tokens), f"{units.count(totals.prompt_tokens)} prompt")
+        _metric(
+            "Error rate",
+            units.percent(totals.error_rate, 1),
+            f"{units.count(broken)} failed or interrupted",
+            help="Failed and interrupted runs over all that are over.",
+        )
+        _metric(
+            "Stop rate",
+            units.percent(totals.stop_rate, 1),
+            f"{units.count(totals.stopped)} stopped",
+            help="Runs stopped by the user, or by closing the page, over all that are over.",
+        )
+        _latency("TTFT p50", latency.ttft_s, "Time to first token, queueing included.")
+        _latency("TPOT p50", latency.tpot_s, "Time per output token after the first.")
+        _latency("E2E p50", latency.e2e_s, "From arrival to the last token.")
+        _metric("Peak memory", units.memory(totals.peak_rss_bytes), "greatest of any run", help="Of the whole process.")
+
+
+def show_over_time(buckets: Sequence[TimeBucket]) -> None:
+    """Load, latency, rates and memory by time of day."""
+    zone = reader_zone()
+    x = [bucket.start.astimezone(zone).replace(tzinfo=None) for bucket in buckets]
+
+    def each(read: Callable[[Totals], float | None]) -> list[float | None]:
+        return [read(bucket.totals) for bucket in buckets]
+
+    with st.grid(2, min_column_width=_CARD_WIDTH):
+        _stacked(
+            x,
+            {
+                "finished": each(lambda t: t.finished),
+                "stopped": each(lambda t: t.stopped),
+                "failed": each(lambda t: t.failed),
+                "interrupted": each(lambda t: t.interrupted),
+                "running": each(lambda t: t.running),
+            },
+            title="Runs by status",
+            unit="runs",
+        )
+        _stacked(
+            x,
+            {"answer": each(lambda t: t.completion_tokens), "prompt": each(lambda t: t.prompt_tokens)},
+            title="Tokens",
+            unit="tokens",
+        )
+        _percentiles(x, [b.latency.ttft_s for b in buckets], title="TTFT", unit="ms", per_unit=1e-3)
+        _percentiles(x, [b.latency.tpot_s for b in buckets], title="TPOT", unit="ms", per_unit=1e-3)
+        _percentiles(x, [b.latency.e2e_s for b in buckets], title="E2E", unit="s", per_unit=1)
+        _lines(
+            [
+                charts.Line("errors", x, _scaled(each(lambda t: t.error_rate), 0.01)),
+                charts.Line("stopped", x, _scaled(each(lambda t: t.stop_rate), 0.01)),
+            ],
+            title="Error and stop rates",
+            unit="%",
+        )
+    _lines(
+        [charts.Line("peak", x, _scaled(each(lambda t: t.peak_rss_bytes), _MIB))],
+        title="Peak memory of the process",
+        unit="MiB",
+    )
+
+
+def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str, str]) -> None:
+    """How fast each configuration decodes, and a table with the rest.
+
+    Args:
+        stats: One entry a configuration, the most used first.
+        names: What to call each, by its hash.
+    """
+    named = [(names.get(s.configuration.config_hash, s.configuration.config_hash), s) for s in stats]
+    rates = [
+        charts.Bar(name, s.tokens_per_second, units.rate(s.tokens_per_second))
+        for name, s in named[:_MOST_BARS]
+        if s.tokens_per_second
+    ]
+    if rates:
+        figure = charts.horizontal_bars(
+            rates, title=f"Tokens per second, median run (the {_MOST_BARS} most used)", unit="tok/s"
+        )
+        charts.show(figure, key="ops-rates")
+    column = st.column_config
+    st.dataframe(
+        {
+            "configuration": [name for name, _ in named],
+            "runs": [s.totals.runs for _, s in named],
+            "rate": [s.tokens_per_second for _, s in named],
+            "ttft": _scaled([s.latency.ttft_s.p50 for _, s in named], 1e-3),
+            "ttft99": _scaled([s.latency.ttft_s.p99 for _, s in named], 1e-3),
+            "tpot": _scaled([s.latency.tpot_s.p50 for _, s in named], 1e-3),
+            "tpot99": _scaled([s.latency.tpot_s.p99 for _, s in named], 1e-3),
+            "errors": _scaled([s.totals.error_rate for _, s in named], 0.01),
+            "weights": _scaled([s.weights_bytes for _, s in named], _MIB),
+            "kv": _scaled([s.kv_bytes for _, s in named], _MIB),
+        },
+        column_config={
+            "configuration": column.TextColumn("Configuration"),
+            "runs": column.NumberColumn("Runs", format="%d"),
+            "rate": column.NumberColumn("tok/s", format="%.1f", help="1 / TPOT of the median run."),
+            "ttft": column.NumberColumn("TTFT p50 (ms)", format="%.0f"),
+            "ttft99": column.NumberColumn("TTFT p99 (ms)", format="%.0f"),
+            "tpot": column.NumberColumn("TPOT p50 (ms)", format="%.1f"),
+            "tpot99": column.NumberColumn("TPOT p99 (ms)", format="%.1f"),
+            "errors": column.NumberColumn("Errors (%)", format="%.1f"),
+            "weights": column.NumberColumn("Weights (MiB)", format="%.0f"),
+            "kv": column.NumberColumn("KV, most (MiB)", format="%.1f"),
+        },
+        hide_index=True,
+        alt="Runs by configuration",
+    )
+
+
+def show_slowest(runs: Sequence[RunSummary]) -> None:
+    """A table of runs, each with its link."""
+    columns = {"run": [run_url(run.id) for run in runs], **run_columns(runs)}
+    config = {"run": st.column_config.LinkColumn("Run", display_text="Open"), **column_config()}
+    order = ("run", "started", "configuration", "e2e", "ttft", "tpot", "tokens", "prompt", "status")
+    st.dataframe(columns, column_config=config, column_order=order, hide_index=True, alt="Slowest runs")
+
+
+def _latency(label: str, percentiles: Percentiles, help: str) -> None:
+    tail = f"p90 {units.seconds(percentiles.p90)} · p99 {units.seconds(percentiles.p99)}"
+    _metric(label, units.seconds(percentiles.p50), tail, help=f"{help} Finished runs only.")
+
+
+def _metric(label: str, value: str, detail: str, *, help: str | None = None) -> None:
+    st.metric(label, value, detail, delta_color="off", delta_arrow="off", help=help)
+
+
+def _percentiles(
+    x: Sequence[datetime], values: Sequence[Percentiles], *, title: str, unit: str, per_unit: float
+) -> None:
+    lines = [
+        charts.Line("p50", x, _scaled([v.p50 for v in values], per_unit)),
+        charts.Line("p90", x, _scaled([v.p90 for v in values], per_unit)),
+        charts.Line("p99", x, _scaled([v.p99 for v in values], per_unit)),
+    ]
+    _lines(lines, title=title, unit=unit)
+
+
+def _lines(lines: Sequence[charts.Line], *, title: str, unit: str) -> None:
+    charts.show(charts.lines_over_time(lines, title=title, unit=unit), key=f"ops-{title}")
+
+
+def _stacked(x: Sequence[datetime], heights: Mapping[str, Sequence[float | None]], *, title: str, unit: str) -> None:
+    seen = {name: y for name, y in heights.items() if any(y)}
+    charts.show(charts.stacked_over_time(x, seen, title=title, unit=unit), key=f"ops-{title}")
+
+
+def _scaled(values: Sequence[float | None], per_unit: float) -> list[float | None]:
+    return [None if value is None else value / per_unit for value in values]

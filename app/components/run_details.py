@@ -1,0 +1,131 @@
+"""All of one run: its answer, its figures, its tokens, and what people noted about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import streamlit as st
+
+from app.components import units
+from app.components.clock import reader_zone
+from app.components.errors import errors_shown
+from app.components.metrics import show_metrics
+from app.components.runs import run_name, run_url, status_badge
+from app.components.token_stream import show_tokens
+from app.store import Rating, RunRecord, RunStore
+
+_THUMBS: dict[int | None, Rating] = {None: 0, 0: -1, 1: 1}
+"""What `st.feedback` answers, and the rating it stands for."""
+
+
+class Section(StrEnum):
+    """The parts of a run that are shown one at a time."""
+
+    ANSWER = "Answer"
+    TOKENS = "Tokens"
+    CONFIGURATION = "Configuration"
+    ENVIRONMENT = "Environment"
+
+
+def show_run(run: RunRecord, store: RunStore) -> None:
+    """The whole panel. Ratings, tags and notes are written to the store as they change."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(run_name(run), width="content", anchor=False)
+        status_badge(run.status)
+        st.caption(units.moment(run.created_at, reader_zone()), width="content")
+    if run.error:
+        st.error(run.error, icon=":material/error:")
+    if run.metrics:
+        show_metrics(run.metrics)
+    else:
+        st.caption("No figures: the engine did not get to report them for this run.")
+    section = st.segmented_control(
+        "Show",
+        list(Section),
+        default=Section.ANSWER,
+        required=True,
+        key=f"section-{run.id}",
+        label_visibility="collapsed",
+    )
+    _SECTIONS[Section(section or Section.ANSWER)](run, store)
+    _show_annotations(run, store)
+    st.caption("Link to this run")
+    st.code(run_url(run.id), language=None)
+
+
+def _show_answer(run: RunRecord, _store: RunStore) -> None:
+    for message in run.messages:
+        st.caption("Prompt" if message is run.messages[-1] else message.role.capitalize())
+        st.code(message.content, language=None, wrap_lines=True)
+    st.caption("Answer")
+    if run.text:
+        st.code(run.text, language=None, wrap_lines=True)
+    else:
+        st.caption("The run ended before it had written anything.")
+
+
+def _show_tokens(run: RunRecord, store: RunStore) -> None:
+    timeline = store.timeline(run.id)
+    if timeline:
+        show_tokens(timeline, key=f"tokens-{run.id}")
+    else:
+        st.caption("No tokens were kept for this run.")
+
+
+def _show_configuration(run: RunRecord, _store: RunStore) -> None:
+    st.caption(f"Configuration {run.config_hash}")
+    st.json(dict(run.config))
+
+
+def _show_environment(run: RunRecord, _store: RunStore) -> None:
+    if run.environment:
+        st.table(_written_out(run.environment), border="horizontal", width="content", alt="Environment of the run")
+    else:
+        st.caption("Nothing was recorded about the environment.")
+
+
+_SECTIONS = {
+    Section.ANSWER: _show_answer,
+    Section.TOKENS: _show_tokens,
+    Section.CONFIGURATION: _show_configuration,
+    Section.ENVIRONMENT: _show_environment,
+}
+
+
+def _show_annotations(run: RunRecord, store: RunStore) -> None:
+    rating_key, tags_key, note_key = (f"{name}-{run.id}" for name in ("rating", "tags", "note"))
+
+    def rate() -> None:
+        with errors_shown():
+            store.rate(run.id, _THUMBS[st.session_state[rating_key]])
+
+    def tag() -> None:
+        with errors_shown():
+            store.set_tags(run.id, st.session_state[tags_key])
+
+    def annotate() -> None:
+        with errors_shown():
+            store.set_note(run.id, st.session_state[note_key])
+
+    known_tags = sorted({*store.facets().tags, *run.tags})
+    thumb = {rating: choice for choice, rating in _THUMBS.items()}[run.rating]
+    left, middle, right = st.columns([1, 3, 4])
+    with left:
+        st.caption("Rating")
+        st.feedback("thumbs", key=rating_key, default=thumb, on_change=rate)
+    middle.multiselect(
+        "Tags",
+        known_tags,
+        default=list(run.tags),
+        accept_new_options=True,
+        placeholder="Choose or type a tag",
+        key=tags_key,
+        on_change=tag,
+    )
+    right.text_area("Note", value=run.note, height=80, key=note_key, on_change=annotate)
+
+
+def _written_out(environment: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(value) for key, value in environment.items()}

@@ -1,0 +1,97 @@
+"""How a number is written, with its unit: the one place where the app decides that.
+
+Functions of a measurement take ``None`` for "not measured" and answer with :data:`MISSING`.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, tzinfo
+
+MISSING = "–"
+
+_KIB = 1024
+
+
+def seconds(value: float | None) -> str:
+    """A duration given in seconds, as "412 µs", "41.2 ms", "3.42 s" or "2 min 05 s"."""
+    if value is None:
+        return MISSING
+    if value == 0:
+        return "0 s"
+    if value < 0.001:
+        return f"{value * 1e6:.0f} µs"
+    if value < 0.9995:
+        return f"{_figures(value * 1000)} ms"
+    if value < 60:
+        return f"{_figures(value)} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def rate(tokens_per_second: float | None) -> str:
+    """A decode rate: "58.3 tok/s"."""
+    return MISSING if tokens_per_second is None else f"{_figures(tokens_per_second)} tok/s"
+
+
+def memory(size_bytes: float | None) -> str:
+    """A size given in bytes, in binary units: "512 MiB", "1.04 GiB"."""
+    if size_bytes is None:
+        return MISSING
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB"):
+        if value < _KIB:
+            return f"{value:.0f} B" if unit == "B" else f"{_figures(value)} {unit}"
+        value /= _KIB
+    return f"{_figures(value)} GiB"
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share of one: 0.713 is "71 %"."""
+    return MISSING if share is None else f"{share * 100:.{digits}f} %"
+
+
+def ratio(value: float | None) -> str:
+    """A quotient of two measurements: "2.9×"."""
+    return MISSING if value is None else f"{value:.2f}×" if value < 10 else f"{_figures(value)}×"
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated: "100,000"."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def counted(value: int, noun: str) -> str:
+    """A whole number with its noun, which takes a plain "s" in the plural: "1 run", "2,000 runs"."""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+
+
+def money(amount: float | None, currency: str = "$") -> str:
+    """An amount of money with two significant digits however small: "$0.000034", "$1.20"."""
+    if amount is None:
+        return MISSING
+    if amount == 0 or amount >= 0.1:
+        return f"{currency}{amount:,.2f}"
+    return f"{currency}{amount:.{1 - math.floor(math.log10(amount))}f}"
+
+
+def probability(logprob: float | None) -> str:
+    """The probability behind a natural log-probability: "97.3 %"."""
+    return MISSING if logprob is None or math.isnan(logprob) else percent(math.exp(logprob), 1)
+
+
+def nats(value: float | None) -> str:
+    """An entropy: "1.32 nats"."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.2f} nats"
+
+
+def moment(value: datetime | None, zone: tzinfo = UTC) -> str:
+    """A point in time on the reader's clock: "2026-03-14 15:09:26"."""
+    return MISSING if value is None else value.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _figures(value: float) -> str:
+    """Three significant digits without an exponent, and no digit of the whole part dropped."""
+    if value >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"

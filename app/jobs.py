@@ -1,0 +1,113 @@
+"""Work that takes minutes, done on threads of its own while pages come and go."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from engine.errors import GearboxError
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[str, float], None]
+"""Called by the work as ``report(stage, fraction)``; raises where the work has been cancelled."""
+Work = Callable[[Report], object]
+Status = Literal["running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How a job stands."""
+
+    status: Status
+    stage: str = "Starting"
+    fraction: float = 0.0
+    """Done so far, 0 to 1."""
+    error: str | None = None
+    """Why it failed, for the user."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it still goes on."""
+        return self.status == "running"
+
+
+class JobCancelled(Exception):  # noqa: N818 (not an error: somebody asked for it)
+    """Ends a job's work from inside its report."""
+
+
+class Jobs:
+    """Runs at most one job for each key, each on a thread that never outlives the process.
+
+    Safe to use from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[str, JobState] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._cancelled: set[str] = set()
+
+    def submit(self, key: str, work: Work) -> bool:
+        """Start ``work``, unless a job of this key is running; says whether it was started."""
+        with self._lock:
+            state = self._states.get(key)
+            if state and state.running:
+                return False
+            self._states[key] = JobState("running")
+            self._cancelled.discard(key)
+            thread = threading.Thread(target=self._run, args=(key, work), name=f"job {key}", daemon=True)
+            self._threads[key] = thread
+        thread.start()
+        return True
+
+    def state(self, key: str) -> JobState | None:
+        """How the last job of this key stands; ``None`` if there was none or it was dismissed."""
+        with self._lock:
+            return self._states.get(key)
+
+    def cancel(self, key: str) -> None:
+        """Ask a job to stop; it does at its next report."""
+        with self._lock:
+            self._cancelled.add(key)
+
+    def dismiss(self, key: str) -> None:
+        """Forget a job that has ended."""
+        with self._lock:
+            state = self._states.get(key)
+            if state and not state.running:
+                del self._states[key], self._threads[key]
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ask all jobs to stop, and give each that long to clean up."""
+        with self._lock:
+            self._cancelled.update(self._states)
+            threads = list(self._threads.values())
+        for thread in threads:
+            thread.join(timeout_s)
+
+    def _run(self, key: str, work: Work) -> None:
+        def report(stage: str, fraction: float) -> None:
+            with self._lock:
+                if key in self._cancelled:
+                    raise JobCancelled
+                self._states[key] = JobState("running", stage, fraction)
+
+        try:
+            work(report)
+        except JobCancelled:
+            self._end(key, "cancelled")
+        except GearboxError as error:
+            self._end(key, "failed", str(error))
+        except Exception as error:  # nobody is above this frame: the page shows it
+            log.exception("job %s failed", key)
+            self._end(key, "failed", f"Unexpected error: {error!r}. The server's log has the details.")
+        else:
+            self._end(key, "done")
+
+    def _end(self, key: str, status: Status, error: str | None = None) -> None:
+        with self._lock:
+            self._states[key] = replace(self._states[key], status=status, error=error)

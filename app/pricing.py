@@ -1,0 +1,68 @@
+"""What a run costs: the machine's price per hour times the time measured."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.settings import REPOSITORY
+from engine.errors import GearboxError
+
+_FILE_NAME = "prices.toml"
+_SHIPPED = REPOSITORY / "data" / _FILE_NAME
+_SECONDS_PER_HOUR = 3600
+
+
+class PricesError(GearboxError):
+    """The price file cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine and what an hour of it costs."""
+
+    name: str
+    per_hour: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The price file."""
+
+    currency: str
+    """Written before an amount."""
+    machines: tuple[Machine, ...]
+    """At least one; the first is the default."""
+
+
+def cost(per_hour: float, e2e_s: float) -> float:
+    """Derived: what ``e2e_s`` seconds of a machine cost, in the currency of its price."""
+    return per_hour * e2e_s / _SECONDS_PER_HOUR
+
+
+def prices_path(data_dir: Path) -> Path:
+    """The user's own price file where there is one, else the one that comes with Gearbox."""
+    own = data_dir / _FILE_NAME
+    return own if own.is_file() else _SHIPPED
+
+
+def load_prices(path: Path) -> Prices:
+    """Read a price file.
+
+    Raises:
+        PricesError: the file cannot be read, is not TOML, or lacks a usable machine.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        machines = tuple(
+            Machine(str(entry["name"]), float(entry["per_hour"]), str(entry.get("note", "")))
+            for entry in tree["machine"]
+        )
+        prices = Prices(str(tree["currency"]), machines)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PricesError(f"The prices in {path} cannot be read: {error!r}.") from error
+    if not machines or not all(0 <= machine.per_hour < float("inf") for machine in machines):
+        raise PricesError(f"{path} needs at least one machine, each with a price per hour of 0 or more.")
+    return prices

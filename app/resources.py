@@ -1,0 +1,46 @@
+"""What all sessions share, built once. The only place with ``st.cache_resource``.
+
+Each of these may raise a `GearboxError` written for the user; nothing is cached then.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.jobs import Jobs
+from app.settings import Settings
+from app.store import RunStore
+from engine import Engine
+
+
+@st.cache_resource(show_spinner=False)
+def get_settings() -> Settings:
+    """The installation's paths and options.
+
+    Raises:
+        SettingsError: an environment variable cannot be used.
+    """
+    return Settings.from_env()
+
+
+@st.cache_resource(show_spinner="Opening the run database", on_release=lambda store: store.close())
+def get_store() -> RunStore:
+    """The runs kept.
+
+    Raises:
+        StoreError: the database cannot be opened.
+    """
+    return RunStore.open(get_settings().database_url)
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda engine: engine.close())
+def get_engine() -> Engine:
+    """The one engine, which serves every session in turn."""
+    settings = get_settings()
+    return Engine(settings.models_dir, threads=settings.threads)
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda jobs: jobs.close())
+def get_jobs() -> Jobs:
+    """Work in the background, such as installing models; one job for each key, whoever asked."""
+    return Jobs()

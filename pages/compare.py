@@ -1,0 +1,60 @@
+"""Two to four runs side by side: what they wrote, what it took, and what was set differently."""
+
+import streamlit as st
+
+from app import resources
+from app.components.comparison import (
+    LETTERS,
+    Compared,
+    show_answers,
+    show_bars,
+    show_differences,
+    show_timelines,
+    show_verdicts,
+)
+from app.components.run_picker import QUERY_KEY, pick_runs, runs_in_url
+from app.components.runs import COMPARE_PATH, page_url, run_name
+from app.store import Timeline
+
+store = resources.get_store()
+
+st.title("Compare", anchor=False)
+
+wanted = runs_in_url()
+runs = store.get_many(wanted)
+found = {run.id for run in runs}
+for run_id in wanted:
+    if run_id not in found:
+        st.warning(f"There is no run {run_id}: it may have been deleted.", icon=":material/search_off:")
+
+pick_runs(store, runs)
+
+if not runs:
+    st.info("Choose two to four runs, or send a prompt in the playground: its lanes can be compared here.")
+    st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
+    st.stop()
+
+compared = [
+    Compared(letter, run_name(run), run, store.timeline(run.id) or Timeline())
+    for letter, run in zip(LETTERS, runs, strict=False)
+]
+if len(compared) == 1:
+    st.info("Choose at least one more run to compare this one with.")
+if len({run.messages for run in runs}) > 1:
+    st.warning("These runs answered different prompts.", icon=":material/difference:")
+
+show_verdicts(compared)
+
+marked = st.toggle("Mark differences", value=True, disabled=len(compared) == 1)
+show_answers(compared, marked=marked and len(compared) > 1)
+
+st.subheader("Figures", anchor=False)
+show_bars(compared)
+show_timelines(compared)
+
+st.subheader("What differs", anchor=False)
+show_differences(compared, [run.config for run in runs], what="configuration")
+show_differences(compared, [run.environment for run in runs], what="environment")
+
+st.caption("Link to this comparison")
+st.code(page_url(COMPARE_PATH, **{QUERY_KEY: ",".join(run.id for run in runs)}), language=None)

@@ -1,0 +1,35 @@
+"""What can be run: the catalogue, folders of one's own, and how to bring in anything else."""
+
+import streamlit as st
+
+from app import resources
+from app.components.model_card import job_key, show_model
+from engine import FAMILIES, list_models
+
+models_dir = resources.get_settings().models_dir
+jobs = resources.get_jobs()
+
+st.title("Models", anchor=False)
+
+models = list_models(models_dir)
+installing = [model.name for model in models if (job := jobs.state(job_key(model.name))) and job.running]
+
+
+@st.fragment(run_every="0.5s" if installing else None)
+def show_library() -> None:
+    """The cards, kept up to date while a model is being installed; the page runs again when one is."""
+    if any((job := jobs.state(job_key(name))) and not job.running for name in installing):
+        st.rerun()
+    for model in models:
+        show_model(model, models_dir, jobs)
+
+
+show_library()
+
+st.subheader("Any other model", anchor=False)
+st.markdown(
+    f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors, at full precision, "
+    "can be run as well:\n"
+    f"- put its folder into `{models_dir}`: it appears here;\n"
+    "- or type the folder's path, or its id on the Hugging Face hub (`organisation/name`), as the model of a lane."
+)

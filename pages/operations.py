@@ -1,0 +1,65 @@
+"""What the stored runs say about load, latency, errors and memory."""
+
+import streamlit as st
+
+from app import resources
+from app.components.clock import TimeRange, now
+from app.components.errors import errors_shown
+from app.components.operations import show_configurations, show_over_time, show_slowest, show_totals
+from app.components.runs import configuration_names
+from app.store import RunFilter, RunSort
+
+REFRESH_EVERY = "10s"
+
+store = resources.get_store()
+
+st.title("Operations", anchor=False)
+
+facets = store.facets()
+if not facets.models:
+    st.info("No runs yet. Load, latency and errors appear here as prompts are answered.")
+    st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
+    st.stop()
+
+names = configuration_names(facets.configurations)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    time_range = st.segmented_control(
+        "Runs started",
+        list(TimeRange),
+        format_func=lambda choice: TimeRange(choice).label,
+        default=TimeRange.WEEK,
+        required=True,
+        key="range",
+        bind="query-params",
+    )
+    live = st.toggle("Refresh every 10 s", value=True, key="ops-live", persist_state="session")
+with st.container(horizontal=True):
+    models = st.multiselect("Model", facets.models, placeholder="All models", key="model", bind="query-params")
+    hashes = st.multiselect(
+        "Configuration",
+        list(names),
+        format_func=names.__getitem__,
+        placeholder="All configurations",
+        key="configuration",
+        bind="query-params",
+    )
+
+
+def dashboard() -> None:
+    """Everything below the filters, read anew each time it is drawn."""
+    with errors_shown():
+        span = TimeRange(time_range or TimeRange.WEEK)
+        chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), since=span.since(now()))
+        totals = store.totals(chosen)
+        if not totals.runs:
+            st.info("No run was started in this time, or none passes the filters.")
+            return
+        show_totals(totals, store.latency(chosen))
+        show_over_time(store.over_time(chosen, span.bucket))
+        st.subheader("Configurations", anchor=False)
+        show_configurations(store.by_configuration(chosen), names)
+        st.subheader("Slowest runs", anchor=False)
+        show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10).rows)
+
+
+st.fragment(dashboard, run_every=REFRESH_EVERY if live else None)()

@@ -1,0 +1,69 @@
+"""Every run that was kept: find one, read it, note what it is worth, take it elsewhere."""
+
+import streamlit as st
+
+from app import resources
+from app.components.run_details import show_run
+from app.components.run_filters import choose_filter, choose_order
+from app.components.run_table import confirm_delete, export_buttons, read_page, select_rows, turn_pages
+from app.components.runs import MAX_COMPARED
+from app.store import RunFilter, RunNotFoundError
+
+store = resources.get_store()
+
+st.title("Runs", anchor=False)
+
+# One run, by its permalink.
+if run_id := st.query_params.get("run"):
+    if st.button("All runs", icon=":material/arrow_back:"):
+        del st.query_params["run"]
+        st.rerun()
+    try:
+        run = store.get(run_id)
+    except RunNotFoundError as error:
+        st.warning(str(error), icon=":material/search_off:")
+        st.stop()
+    show_run(run, store)
+    with st.container(horizontal=True):
+        if run.group_id and (group := store.page(RunFilter(group_id=run.group_id), limit=MAX_COMPARED).rows)[1:]:
+            others = [other.id for other in reversed(group)]
+            if st.button("Compare with the runs started with it", icon=":material/compare_arrows:"):
+                st.switch_page("pages/compare.py", query_params={"compare": ",".join(others)})
+        if st.button("Delete", icon=":material/delete:"):
+            confirm_delete(store, [run])
+    st.stop()
+
+facets = store.facets()
+if not facets.models:
+    st.info("No runs yet. Each prompt you send is kept here with its answer and its figures.")
+    st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
+    st.stop()
+
+filter = choose_filter(facets)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    sort, size = choose_order()
+    export_buttons(store, filter)
+
+page, page_key = read_page(store, filter, sort, size)
+if not page.total:
+    st.info("No run passes these filters.")
+    st.stop()
+
+selected = select_rows(page)
+turn_pages(page.total, size, page_key)
+
+with st.container(horizontal=True, vertical_alignment="center"):
+    if st.button(
+        "Compare",
+        icon=":material/compare_arrows:",
+        disabled=not 2 <= len(selected) <= MAX_COMPARED,
+        help=f"Select 2 to {MAX_COMPARED} runs.",
+    ):
+        st.switch_page("pages/compare.py", query_params={"compare": ",".join(run.id for run in selected)})
+    if st.button("Delete", icon=":material/delete:", disabled=not selected, help="Select the runs to delete."):
+        confirm_delete(store, selected)
+    if not selected:
+        st.caption("Select a run to read it.", width="content")
+
+if len(selected) == 1:
+    show_run(store.get(selected[0].id), store)

@@ -1,0 +1,65 @@
+"""The entry: page config, navigation, and what every page shares."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app.components.engine_status import show_engine_status
+from app.components.errors import errors_shown
+
+# A file of its own: a named icon would be fetched from the internet.
+ICON = Path(__file__).parent / "app" / "components" / "gearbox.svg"
+
+st.set_page_config(page_title="Gearbox", page_icon=ICON, layout="wide")
+
+page = st.navigation(
+    {
+        "Try": [
+            st.Page(
+                "pages/playground.py",
+                title="Playground",
+                icon=":material/play_circle:",
+                default=True,
+                help="One prompt, two lanes, side by side.",
+            ),
+        ],
+        "Look back": [
+            st.Page(
+                "pages/runs.py",
+                title="Runs",
+                icon=":material/history:",
+                url_path="history",
+                help="Every run that was kept: find, tag, rate, export.",
+            ),
+            st.Page(
+                "pages/compare.py",
+                title="Compare",
+                icon=":material/compare_arrows:",
+                url_path="comparison",
+                help="Two to four runs side by side.",
+            ),
+            st.Page(
+                "pages/operations.py",
+                title="Operations",
+                icon=":material/monitoring:",
+                url_path="ops",
+                help="Load, latency, errors and memory over time.",
+            ),
+        ],
+        "Set up": [
+            st.Page(
+                "pages/models.py",
+                title="Models",
+                icon=":material/deployed_code:",
+                url_path="model-library",
+                help="What is installed, and what can be.",
+            ),
+        ],
+    }
+)
+
+with st.sidebar:
+    show_engine_status()
+
+with errors_shown():
+    page.run()

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from app.components import units
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (0.000412, "412 µs"),
+        (0.0412, "41.2 ms"),
+        (0.412, "412 ms"),
+        (0.9996, "1.00 s"),
+        (3.416, "3.42 s"),
+        (59.4, "59.4 s"),
+        (125.2, "2 min 05 s"),
+    ],
+)
+def test_a_duration_is_written_in_the_unit_that_suits_it(value: float | None, written: str) -> None:
+    assert units.seconds(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "–"), (0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (269_000_000, "257 MiB"), (3 * 2**30, "3.00 GiB")],
+)
+def test_a_size_is_written_in_binary_units(value: int | None, written: str) -> None:
+    assert units.memory(value) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "written"), [(None, "–"), (0, "$0.00"), (1.2, "$1.20"), (0.000034, "$0.000034"), (0.051, "$0.051")]
+)
+def test_an_amount_of_money_keeps_two_significant_digits(value: float | None, written: str) -> None:
+    assert units.money(value) == written
+
+
+def test_a_probability_is_the_exponential_of_the_log_probability() -> None:
+    assert units.probability(0.0) == "100.0 %"
+    assert units.probability(-0.6931472) == "50.0 %"
+    assert units.probability(float("nan")) == units.MISSING
+
+
+def test_one_thing_takes_no_plural() -> None:
+    assert units.counted(1, "run") == "1 run"
+    assert units.counted(2000, "run") == "2,000 runs"
+
+
+def test_a_moment_is_written_on_the_readers_clock() -> None:
+    moment = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+    assert units.moment(moment, ZoneInfo("Asia/Tokyo")) == "2026-02-01 08:30:00"
+
+
+def test_ratios_and_rates_carry_their_unit() -> None:
+    assert units.ratio(2.914) == "2.91×"
+    assert units.ratio(14.26) == "14.3×"
+    assert units.rate(58.31) == "58.3 tok/s"
+    assert units.percent(0.7129) == "71 %"

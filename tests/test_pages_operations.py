@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.store import RunStatus, RunStore
+from engine.types import Precision
+from tests.fakes import make_metrics, make_request
+from tests.ui import add_run, open_app
+
+PAGE = "pages/operations.py"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+def figures(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_without_runs_the_page_shows_the_way_to_the_playground(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    app = open_app(monkeypatch, store, PAGE)
+    assert "No runs yet" in app.info[0].value
+    assert not app.metric
+
+
+def test_the_figures_are_those_of_the_stored_runs(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    for ttft_s in (0.1, 0.2, 0.9):
+        add_run(store, metrics=make_metrics(ttft_s=ttft_s, completion_tokens=10))
+    add_run(store, words=(), status=RunStatus.FAILED, error="No.")
+    shown = figures(open_app(monkeypatch, store, PAGE))
+    assert shown["Runs"] == "4"
+    assert shown["Answer tokens"] == "30"
+    assert shown["Error rate"] == "25.0 %"
+    assert shown["TTFT p50"] == "200 ms"
+
+
+def test_the_model_and_configuration_filters_hold_for_everything(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    add_run(store, make_request("a", model="small"), metrics=make_metrics(tpot_s=0.01))
+    add_run(store, make_request("b", model="large"), metrics=make_metrics(tpot_s=0.05))
+    packed = make_request("c", model="large", precision=Precision.INT4)
+    add_run(store, packed, metrics=make_metrics(tpot_s=0.02))
+    app = open_app(monkeypatch, store, PAGE)
+    app.multiselect(key="model").select("large").run()
+    assert figures(app)["Runs"] == "2"
+    app.multiselect(key="configuration").set_value([packed.config.hash]).run()
+    assert figures(app)["TPOT p50"] == "20.0 ms"
+    by_configuration, slowest = (frame.value for frame in app.dataframe)
+    assert list(by_configuration["configuration"]) == ["large · int4"]
+    assert list(slowest["prompt"]) == ["c"]
+
+
+def test_the_slowest_runs_come_first_with_their_links(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    ids = [add_run(store, metrics=make_metrics(e2e_s=seconds)) for seconds in (1.0, 9.0, 4.0)]
+    slowest = open_app(monkeypatch, store, PAGE).dataframe[1].value
+    assert list(slowest["e2e"]) == [9.0, 4.0, 1.0]
+    assert slowest["run"][0].endswith(f"/history?run={ids[1]}")
+
+
+def test_a_time_without_runs_says_so(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, make_request(model="small"))
+    add_run(store, make_request(model="large"))
+    app = open_app(monkeypatch, store, PAGE)
+    app.multiselect(key="model").select("small")
+    app.multiselect(key="configuration").set_value([make_request(model="large").config.hash]).run()
+    assert "No run was started" in app.info[0].value
+    assert not app.metric
+
+
+def test_the_filters_are_in_the_url(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, make_request(model="small"))
+    add_run(store, make_request(model="large"))
+    app = open_app(monkeypatch, store, PAGE, {"model": "small"})
+    assert figures(app)["Runs"] == "1"
+
+
+def test_refreshing_can_be_paused(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store)
+    app = open_app(monkeypatch, store, PAGE)
+    add_run(store)
+    app.toggle(key="ops-live").set_value(False).run()
+    assert figures(app)["Runs"] == "2"
+    assert not app.exception

@@ -1,0 +1,224 @@
+"""The playground, opened through the entry, on a scripted engine and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import engine
+from app import resources, state
+from app.settings import REPOSITORY, Settings
+from app.store import RunStatus, RunStore, StoreError
+from engine.errors import ModelNotInstalledError
+from engine.types import Backend, GenerationRequest, Precision
+from tests.fakes import FakeEngine, FakeGeneration
+
+ENTRY = str(REPOSITORY / "streamlit_app.py")
+RUN = "playground-run"
+STOP = "playground-stop"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+class Lanes(FakeEngine):
+    """Answers the reference backend with one script and everything else with another."""
+
+    def __init__(self, plain: FakeEngine, optimised: FakeEngine) -> None:
+        super().__init__()
+        self.plain, self.optimised = plain, optimised
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        lane = self.plain if request.config.backend is Backend.REFERENCE else self.optimised
+        self.requests.append(request)
+        return lane.generate(request)
+
+
+@pytest.fixture
+def playground(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open the page on an engine."""
+
+    def open_page(scripted: FakeEngine, installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b")) -> AppTest:
+        settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
+        catalogue = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+        models = [
+            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed) for name in catalogue
+        ]
+        monkeypatch.setattr(resources, "get_settings", lambda: settings)
+        monkeypatch.setattr(resources, "get_store", lambda: store)
+        monkeypatch.setattr(resources, "get_engine", lambda: scripted)
+        monkeypatch.setattr(engine, "list_models", lambda _: models)
+        page = AppTest.from_file(ENTRY, default_timeout=30).run()
+        assert not page.exception
+        return page
+
+    return open_page
+
+
+def run(page: AppTest) -> AppTest:
+    page.button(key=RUN).click().run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    """All that is written on the page apart from its widgets."""
+    alerts = [*page.success, *page.warning, *page.info, *page.error]
+    titles = [alert.proto.title for alert in alerts]
+    texts = [element.value for element in [*page.text, *page.caption, *page.markdown, *alerts]]
+    return "\n".join([*titles, *texts])
+
+
+def test_both_lanes_answer_and_are_stored(playground: Any, store: RunStore) -> None:
+    scripted = Lanes(FakeEngine(["Blue", " light"]), FakeEngine(["Blue", " sky"]))
+    page = run(playground(scripted))
+    assert [text.value for text in page.text] == ["Blue light", "Blue sky"]
+    rows = store.page().rows
+    assert [row.status for row in rows] == [RunStatus.FINISHED] * 2
+    assert len({row.group_id for row in rows}) == len({row.session_id for row in rows}) == 1
+    assert {(row.backend, row.precision) for row in rows} == {("reference", "bf16"), ("local", "int4")}
+
+
+def test_lanes_run_in_turn_with_the_same_prompt(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.text_area(key=state.PROMPT).set_value("What is rain?")
+    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    run(page)
+    assert [request.config.backend for request in scripted.requests] == [Backend.REFERENCE, Backend.LOCAL]
+    for request in scripted.requests:
+        assert [(m.role, m.content) for m in request.messages] == [("system", "Be brief."), ("user", "What is rain?")]
+
+
+def test_verdict_and_figures_appear(playground: Any) -> None:
+    scripted = Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))
+    page = run(playground(scripted))
+    assert "Lane B against Lane A: 3.0× faster, identical text." in words(page)
+    figures = [(metric.label, metric.value) for metric in page.metric]
+    assert ("TTFT", "30.0 ms") in figures
+    assert ("TTFT", "10.0 ms") in figures
+    # 0.1 an hour × 6 tokens × 30 ms, and × 10 ms
+    assert [value for label, value in figures if label == "Cost"] == ["$0.0000050", "$0.0000017"]
+
+
+def test_cost_follows_the_price(playground: Any) -> None:
+    page = run(playground(FakeEngine(delay_s=0.01)))
+    page.number_input(key=state.PRICE_PER_HOUR).set_value(3600.0).run()
+    assert [metric.value for metric in page.metric if metric.label == "Cost"] == ["$0.060", "$0.060"]
+
+
+def test_results_survive_reruns_and_page_switches(playground: Any) -> None:
+    scripted = FakeEngine(["Still", " here"])
+    page = run(playground(scripted))
+    page.switch_page("pages/runs.py").run()
+    page.switch_page("pages/playground.py").run()
+    assert not page.exception
+    assert [text.value for text in page.text] == ["Still here"] * 2
+    assert len(scripted.requests) == 2
+
+
+def test_links_lead_to_the_runs_and_their_comparison(playground: Any, store: RunStore) -> None:
+    page = run(playground(FakeEngine()))
+    queries = [link.proto.query_string for link in page.get("page_link")]
+    other, first = (row.id for row in store.page().rows)
+    assert queries == [f"compare={first}%2C{other}", f"run={first}", f"run={other}"]
+
+
+def test_lane_settings_reach_the_engine(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+
+    def key(setting: str) -> str:
+        return state.lane_key("b", setting)
+
+    page.selectbox(key=key("model")).select("qwen2.5-coder-0.5b")
+    page.segmented_control(key=key("precision")).set_value(Precision.NF4)
+    page.number_input(key=key("temperature")).set_value(0.7)
+    page.number_input(key=key("seed")).set_value(11)
+    page.number_input(key=key("max-tokens")).set_value(4)
+    run(page)
+    plain, changed = (request.config for request in scripted.requests)
+    assert (changed.model, changed.precision) == ("qwen2.5-coder-0.5b", Precision.NF4)
+    assert (changed.sampling.temperature, changed.sampling.seed, changed.sampling.max_tokens) == (0.7, 11, 4)
+    assert (plain.model, plain.precision, plain.sampling.temperature) == ("smollm2-135m", Precision.BF16, 0.0)
+
+
+def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.segmented_control(key=state.lane_key("b", "backend")).set_value(Backend.REFERENCE).run()
+    assert page.toggle(key=state.lane_key("b", "no-quantization")).disabled
+    run(page)
+    assert scripted.requests[1].config.optimization.quantization is None
+
+
+@pytest.mark.parametrize("lane", state.LANES)
+@pytest.mark.parametrize("gear", ["cascade", "kv-cache", "speculation"])
+def test_later_gears_are_shown_but_cannot_be_used(playground: Any, lane: str, gear: str) -> None:
+    toggle = playground(FakeEngine()).toggle(key=state.lane_key(lane, gear))
+    assert toggle.disabled
+    assert "not available yet" in toggle.label
+
+
+def test_sample_fills_the_boxes(playground: Any) -> None:
+    page = playground(FakeEngine())
+    sample = next(sample for sample in page.selectbox(key=state.SAMPLE).options if sample.startswith("Extraction"))
+    page.selectbox(key=state.SAMPLE).select_index(page.selectbox(key=state.SAMPLE).options.index(sample)).run()
+    assert "Larkspur" in page.text_area(key=state.PROMPT).value
+    assert "JSON" in page.text_area(key=state.SYSTEM).value
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n "])
+def test_empty_prompt_is_refused_and_nothing_runs(playground: Any, store: RunStore, prompt: str) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.text_area(key=state.PROMPT).set_value(prompt)
+    run(page)
+    assert "The prompt is empty" in words(page)
+    assert (scripted.requests, store.page().total) == ([], 0)
+
+
+def test_failed_lane_does_not_hold_up_the_other(playground: Any, store: RunStore) -> None:
+    failing = FakeEngine(failure=ModelNotInstalledError("Install it first."))
+    page = run(playground(Lanes(failing, FakeEngine(["Fine"]))))
+    assert "Install it first." in words(page)
+    assert "No comparison: Lane A failed." in words(page)
+    assert [text.value for text in page.text] == ["Fine"]
+    assert [row.status for row in store.page().rows] == [RunStatus.FINISHED, RunStatus.FAILED]
+
+
+def test_store_that_cannot_be_written_is_told_in_each_lane(
+    playground: Any, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise StoreError("The run database is locked.")
+
+    page = playground(FakeEngine())
+    monkeypatch.setattr(store, "create_run", refuse)
+    run(page)
+    assert [error.value for error in page.error] == ["The run database is locked."] * 2
+
+
+def test_missing_model_is_explained_with_a_way_out(playground: Any) -> None:
+    page = playground(FakeEngine(), installed=())
+    assert "Not installed yet: smollm2-135m" in words(page)
+    assert page.button(key=RUN).disabled
+    assert [link.proto.page for link in page.get("page_link")] == ["model-library"]
+
+
+def test_stop_is_offered_only_while_lanes_run(playground: Any) -> None:
+    page = playground(FakeEngine())
+    assert page.button(key=STOP).disabled
+    assert not page.button(key=RUN).disabled
+    run(page)
+    assert page.button(key=STOP).disabled
+    assert not page.button(key=RUN).disabled
