@@ -143,7 +143,7 @@ def _figures(a: RunMetrics, b: RunMetrics) -> Iterator[str]:
 
 def _caveats(first: Outcome, other: Outcome) -> Iterator[str]:
     if first.config == other.config:
-        yield "Both lanes have the same configuration: a difference in speed is noise."
+        yield "Both have the same configuration: a difference in speed is noise."
     if first.config.model != other.config.model:
         yield "The models differ, so the texts are compared by words."
     if first.config.sampling != other.config.sampling:

@@ -94,11 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 def _list(options: argparse.Namespace) -> int:
     for model in list_models(models_dir()):
         if model.installed:
-            state = f"installed, {model.disk_bytes / 1e6:,.0f} MB on disk"
+            state = f"installed, {model.disk_bytes / 2**20:,.0f} MiB on disk"
         elif model.problem:
             state = model.problem
         else:
-            state = f"not installed, {(model.download_bytes or 0) / 1e6:,.0f} MB to fetch"
+            state = f"not installed, {(model.download_bytes or 0) / 2**20:,.0f} MiB to fetch"
         print(f"{model.name:24} {state:34} {model.title}")
     return 0
 

@@ -32,7 +32,8 @@ def require_memory(needed: int, purpose: str) -> None:
     free = max(0, available_bytes() - RESERVE_BYTES)
     if needed > free:
         raise InsufficientMemoryError(
-            f"{purpose} needs about {needed / 1e9:.2f} GB of memory (estimated), and {free / 1e9:.2f} GB can be used."
+            f"{purpose} needs about {needed / 2**30:.2f} GiB of memory (estimated), and {free / 2**30:.2f} GiB "
+            "can be used."
         )
 
 

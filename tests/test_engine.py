@@ -311,7 +311,7 @@ def test_too_little_memory_is_refused_with_the_figure(models_dir: Path, monkeypa
     failed = failure(engine, request_for("hi"))
     engine.close()
     assert failed.kind == "InsufficientMemoryError"
-    assert "0.27 GB" in failed.error
+    assert "0.25 GiB" in failed.error
 
 
 def test_unused_models_make_room_for_new_ones(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def test_an_index_without_the_files_is_said_in_plain_words(published, models):
 def test_too_little_disk_is_said_with_figures_before_anything_is_fetched(published, models, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1_000_000))
     shutil.rmtree(published)
-    with pytest.raises(InstallError, match=r"needs 34 MB in .*models, and 1 MB are free"):
+    with pytest.raises(InstallError, match=r"needs 32 MiB in .*models, and 1 MiB are free"):
         install(NAME, models)
 
 

@@ -170,6 +170,6 @@ def _plain_disk_errors(model: CatalogModel, models_dir: Path) -> Iterator[None]:
 
 def _disk_full(model: CatalogModel, models_dir: Path, needed: int, free: int) -> str:
     return (
-        f"Not enough disk space for {model.name}: it needs {needed / 1e6:,.0f} MB in {models_dir}, "
-        f"and {free / 1e6:,.0f} MB are free. Free some space and install it again."
+        f"Not enough disk space for {model.name}: it needs {needed / 2**20:,.0f} MiB in {models_dir}, "
+        f"and {free / 2**20:,.0f} MiB are free. Free some space and install it again."
     )
