@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Literal
 
 from engine.errors import GearboxError
@@ -16,6 +17,9 @@ Report = Callable[[str, float], None]
 """Called by the work as ``report(stage, fraction)``; raises where the work has been cancelled."""
 Work = Callable[[Report], object]
 Status = Literal["running", "done", "failed", "cancelled"]
+
+_FIRST_ESTIMATE = 0.03
+"""The share that must be done before the rest is estimated from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,14 @@ class JobState:
     """Done so far, 0 to 1."""
     error: str | None = None
     """Why it failed, for the user."""
+    begun: float = field(default_factory=monotonic, compare=False)
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds still to go if it goes on as it did; ``None`` while too little is done to tell."""
+        if not self.running or self.fraction < _FIRST_ESTIMATE:
+            return None
+        return (monotonic() - self.begun) * (1 - self.fraction) / self.fraction
 
     @property
     def running(self) -> bool:
@@ -94,7 +106,7 @@ class Jobs:
             with self._lock:
                 if key in self._cancelled:
                     raise JobCancelled
-                self._states[key] = JobState("running", stage, fraction)
+                self._states[key] = replace(self._states[key], stage=stage, fraction=fraction)
 
         try:
             work(report)

@@ -51,6 +51,14 @@ def test_a_job_says_how_far_it_is_and_is_done_until_dismissed(jobs):
     assert jobs.state(KEY) is None
 
 
+def test_the_time_left_follows_from_the_pace_so_far(monkeypatch):
+    state = JobState("running", "Halfway", 0.25, begun=100.0)
+    monkeypatch.setattr("app.jobs.monotonic", lambda: 110.0)
+    assert state.remaining_s == pytest.approx(30)
+    assert JobState("running", "Starting", 0.001, begun=100.0).remaining_s is None
+    assert JobState("done", "Ready", 1.0, begun=100.0).remaining_s is None
+
+
 def test_a_second_job_of_the_same_key_is_not_started(jobs):
     work = Work()
     jobs.submit(KEY, work)

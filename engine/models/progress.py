@@ -27,7 +27,7 @@ def terminal_bar(title: str) -> Iterator[Progress]:
     """A progress bar on stderr, for a command line."""
     from tqdm import tqdm
 
-    with tqdm(total=100, desc=title, bar_format="{percentage:3.0f}% |{bar:30}| {desc}") as bar:
+    with tqdm(total=100, desc=title, bar_format="{percentage:3.0f}% |{bar:30}| {desc}, {remaining} left") as bar:
 
         def show(stage: str, fraction: float) -> None:
             bar.set_description_str(f"{title}: {stage}", refresh=False)
