@@ -30,7 +30,7 @@ def show_model(model: ModelInfo, models_dir: Path, jobs: Jobs) -> None:
         if model.problem:
             st.error(model.problem, icon=":material/error:")
         if job and job.running:
-            left = f", about {units.seconds(job.remaining_s)} left" if job.remaining_s else ""
+            left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
             st.progress(job.fraction, text=f"{job.stage}, {units.percent(job.fraction)}{left}")
             if st.button("Cancel", icon=":material/close:", key=f"cancel-{model.name}"):
                 jobs.cancel(job_key(model.name))
