@@ -37,7 +37,6 @@ _RACE = "playground-race"
 _REFUSAL = "playground-refusal"
 
 _LANE_DEFAULTS: dict[str, Any] = {
-    "model": DEFAULT_MODEL,
     "backend": Backend.LOCAL,
     "quantization": True,
     "precision": Precision.INT4,
@@ -76,6 +75,7 @@ def prepare_playground(prompt: str, price_per_hour: float) -> None:
     st.session_state.setdefault(SYSTEM, "")
     st.session_state.setdefault(lane_key(LANES[0], "backend"), Backend.REFERENCE)
     for lane in LANES:
+        st.session_state.setdefault(lane_key(lane, "model"), DEFAULT_MODEL)
         for setting, value in _LANE_DEFAULTS.items():
             st.session_state.setdefault(lane_key(lane, setting), value)
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import resources, state
+from app.components.errors import errors_shown
 from app.components.lane_settings import choose_settings, show_summary
 from app.components.lane_view import LaneView, show_ended
 from app.components.live import run_race, settle
@@ -53,7 +54,6 @@ def choose_price(prices: Prices, *, disabled: bool) -> None:
         format="%.4g",
         key=state.PRICE_PER_HOUR,
         disabled=disabled,
-        required=True,
         help="An assumption until you put in what you pay. Cost is derived: this price × E2E.",
         persist_state="session",
     )
@@ -104,7 +104,8 @@ state.prepare_playground(samples[0].prompt, prices.machines[0].per_hour)
 
 race = state.race()
 if race and race.claimed:
-    settle(race)
+    with errors_shown():
+        settle(race)
 running = race is not None and not race.claimed
 chosen = {st.session_state[state.lane_key(lane, "model")] for lane in state.LANES}
 missing = [model.title for model in models if model.in_catalog and not model.installed and model.name in chosen]

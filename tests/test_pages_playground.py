@@ -187,6 +187,16 @@ def test_empty_prompt_is_refused_and_nothing_runs(playground: Any, store: RunSto
     assert (scripted.requests, store.page().total) == ([], 0)
 
 
+def test_blank_model_is_refused_and_the_page_stays_usable(playground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "DEFAULT_MODEL", "  ")
+    scripted = FakeEngine()
+    page = playground(scripted)
+    assert words(page).count("Choose a model.") == 2
+    run(page)
+    assert [error.value for error in page.error] == ["Choose a model."]
+    assert scripted.requests == []
+
+
 def test_failed_lane_does_not_hold_up_the_other(playground: Any, store: RunStore) -> None:
     failing = FakeEngine(failure=ModelNotInstalledError("Install it first."))
     page = run(playground(Lanes(failing, FakeEngine(["Fine"]))))

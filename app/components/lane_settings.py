@@ -9,6 +9,8 @@ import streamlit as st
 from app import state
 from app.components.gears import choose_gears
 from app.components.runs import configuration_name
+from app.components.units import counted
+from engine.errors import InvalidRequestError
 from engine.types import Backend, SamplingParams
 
 _BACKENDS = {Backend.REFERENCE: "Reference", Backend.LOCAL: "Gearbox"}
@@ -49,8 +51,12 @@ def choose_settings(lane: str, installed: Sequence[str], *, disabled: bool) -> N
 
 
 def show_summary(lane: str) -> None:
-    """A lane's settings on one line."""
-    config = state.lane_config(lane)
+    """A lane's settings on one line, or what is wrong with them."""
+    try:
+        config = state.lane_config(lane)
+    except InvalidRequestError as error:
+        st.caption(f":red[{error}]")
+        return
     name = configuration_name(config.model, config.backend, config.precision)
     st.caption(f"{name} · {_sampling_summary(config.sampling)}")
 
@@ -64,12 +70,11 @@ def _choose_sampling(lane: str, *, disabled: bool) -> None:
             step=step,
             key=state.lane_key(lane, setting),
             disabled=disabled,
-            required=True,
             help=help_text,
             persist_state="session",
         )
 
-    with st.grid(2):
+    with st.grid(2, min_column_width=110):
         number("temperature", "Temperature", 0.0, 5.0, 0.1, "0 always takes the likeliest token (greedy).")
         number("max-tokens", "Max tokens", 1, 32_768, 16, "The answer ends here at the latest.")
         number("top-p", "Top-p", 0.01, 1.0, 0.05, "Keep the likeliest tokens up to this share; 1 keeps all.")
@@ -91,7 +96,7 @@ def _choose_sampling(lane: str, *, disabled: bool) -> None:
 
 def _sampling_summary(sampling: SamplingParams) -> str:
     parts = [f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"]
-    parts.append(f"at most {sampling.max_tokens:,} tokens")
+    parts.append(f"at most {counted(sampling.max_tokens, 'token')}")
     if sampling.temperature:
         parts.append(f"seed {sampling.seed}")
         parts += [f"top-p {sampling.top_p:g}"] if sampling.top_p < 1 else []

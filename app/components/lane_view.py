@@ -38,7 +38,7 @@ class LaneView:
         """Show how far the lane is. Always puts something on the page."""
         if lane.phase is Phase.LOADING and lane.loading:
             self._progress.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
-        elif len(lane.tokens) < 3:
+        else:
             self._progress.caption(_progress(lane))
         if lane.text:
             self._text.text(lane.text)

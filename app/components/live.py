@@ -13,8 +13,8 @@ from app.store import RunNotFoundError, RunStatus
 from engine.errors import GearboxError
 from engine.types import Heartbeat, Queued, RunFailed, RunFinished
 
-_DRAW_EVERY_S = 0.1
-"""Drawing takes time from the engine, which shares this process and its processors."""
+_DRAW_EVERY_S = 0.25
+"""Each drawing takes about two tokens' time from the engine where the browser runs on the same processors."""
 _LETTING_GO_S = 5.0
 _DRAWN_AT_ONCE = (RunCreated, Queued, Heartbeat, RunFinished, RunFailed, RunSaved, RunNotSaved)
 

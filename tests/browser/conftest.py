@@ -35,7 +35,7 @@ _PAGE_MS = 60_000
 
 
 class Server:
-    """One ``streamlit run`` on a data folder. It can be killed and started again."""
+    """One ``streamlit run``, as ``make run`` does it, on a data folder. It can be killed and started again."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -55,10 +55,7 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "streamlit", "run", "streamlit_app.py"),
-                    *("--server.port", str(port), "--server.headless", "true", "--server.fileWatcherType", "none"),
-                ],
+                [sys.executable, "-m", "streamlit", "run", "app/server.py", "--server.port", str(port)],
                 cwd=REPOSITORY,
                 env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)},
                 stdout=log,
