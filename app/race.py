@@ -96,6 +96,14 @@ class LaneRun:
             case RunNotSaved(error=error):
                 self.not_saved = error
 
+    @property
+    def at_most_left_s(self) -> float | None:
+        """Seconds until max tokens at the pace so far; the model may end sooner. ``None`` before there is a pace."""
+        if len(self.tokens) < 2:
+            return None
+        pace_s = (self.tokens[-1].t - self.tokens[0].t) / (len(self.tokens) - 1)
+        return pace_s * (self.request.config.sampling.max_tokens - len(self.tokens))
+
     def fail(self, error: str) -> None:
         """End the lane with an error written for the user."""
         self.error = error

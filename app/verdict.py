@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from app import units
 from app.store.records import RunStatus
 from engine.types import FinishReason, RunConfig, RunMetrics
 
@@ -96,7 +97,7 @@ def _speed(ratio: float | None) -> str:
 def _weights(before: int, after: int) -> str:
     if not before or abs(after / before - 1) < 0.005:
         return ""
-    return f"{abs(1 - after / before):.0%} {'less' if after < before else 'more'} weight memory".replace("%", " %")
+    return f"{units.percent(abs(1 - after / before))} {'less' if after < before else 'more'} weight memory"
 
 
 def _likeness(first: Outcome, other: Outcome) -> str:
@@ -131,12 +132,12 @@ def _tone(ratio: float | None) -> Tone:
 
 def _figures(a: RunMetrics, b: RunMetrics) -> Iterator[str]:
     if a.tpot_s and b.tpot_s:
-        yield f"TPOT {_ms(a.tpot_s)} → {_ms(b.tpot_s)}."
+        yield f"TPOT {units.seconds(a.tpot_s)} → {units.seconds(b.tpot_s)}."
     if a.ttft_s and b.ttft_s:
         sooner = _gain(a.ttft_s / b.ttft_s, "sooner", "later", "as soon")
-        yield f"TTFT {_ms(a.ttft_s)} → {_ms(b.ttft_s)}, {sooner}."
+        yield f"TTFT {units.seconds(a.ttft_s)} → {units.seconds(b.ttft_s)}, {sooner}."
     if a.completion_tokens == b.completion_tokens:
-        yield f"E2E {_s(a.e2e_s)} → {_s(b.e2e_s)} for {a.completion_tokens:,} tokens each."
+        yield f"E2E {units.seconds(a.e2e_s)} → {units.seconds(b.e2e_s)} for {a.completion_tokens:,} tokens each."
     else:
         yield f"E2E is not compared: {a.completion_tokens:,} and {b.completion_tokens:,} tokens were written."
 
@@ -154,22 +155,11 @@ def _caveats(first: Outcome, other: Outcome) -> Iterator[str]:
         if run.status is not RunStatus.FINISHED:
             yield f"{run.name} {_ending(run)} after {len(run.token_ids):,} tokens."
         if run.metrics and run.metrics.queue_s > _QUEUED_S:
-            yield f"{run.name} waited {_s(run.metrics.queue_s)} for another request; its TTFT and E2E include that."
+            waited = units.seconds(run.metrics.queue_s)
+            yield f"{run.name} waited {waited} for another request; its TTFT and E2E include that."
 
 
 def _gain(ratio: float, more: str, less: str, even: str) -> str:
     if abs(ratio - 1) <= _EVEN:
         return even
-    return f"{_times(ratio)} {more}" if ratio > 1 else f"{_times(1 / ratio)} {less}"
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f}×" if ratio >= 1.1 else f"{ratio:.2f}×"
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1000:,.1f} ms" if seconds < 1 else _s(seconds)
-
-
-def _s(seconds: float) -> str:
-    return f"{seconds:,.2f} s"
+    return f"{units.ratio(ratio)} {more}" if ratio > 1 else f"{units.ratio(1 / ratio)} {less}"

@@ -5,7 +5,7 @@ import streamlit as st
 from app import resources, state
 from app.components.errors import errors_shown
 from app.components.lane_settings import choose_settings, show_summary
-from app.components.lane_view import LaneView, show_ended
+from app.components.lane_view import LaneView
 from app.components.live import run_race, settle
 from app.components.token_stream import show_tokens
 from app.pricing import Prices, load_prices, prices_path
@@ -159,7 +159,8 @@ if missing:
     )
     st.page_link("pages/models.py", label="Open Models", icon=":material/deployed_code:")
 
-verdict_place = st.container()
+# emptied at once by a new race, whose script run lasts as long as it does
+verdict_place = st.empty()
 views: dict[str, LaneView] = {}
 lanes = st.grid(len(state.LANES), min_column_width=340, border=True)
 for lane in state.LANES:
@@ -169,17 +170,16 @@ for lane in state.LANES:
             show_summary(lane)
         with st.expander("Settings", icon=":material/tune:", expanded=race is None):
             choose_settings(lane, installed, disabled=running)
-        if race and running:
-            views[lane] = LaneView(race.lanes[lane])
-        elif race:
-            show_ended(
-                race.lanes[lane], price_per_hour=st.session_state[state.PRICE_PER_HOUR], currency=prices.currency
-            )
+        views[lane] = LaneView(price_per_hour=st.session_state[state.PRICE_PER_HOUR], currency=prices.currency)
+        if race:
+            views[lane].draw(race.lanes[lane])
+tokens_place = st.empty()
 
 if race and running:
     run_race(race, {lane: view.draw for lane, view in views.items()})
     st.rerun()
 elif race:
-    with verdict_place:
+    with verdict_place.container():
         show_verdict(race)
-    show_token_views(race)
+    with tokens_place.container():
+        show_token_views(race)

@@ -40,7 +40,7 @@ def test_equal_configurations_have_no_differences() -> None:
 def test_bars_say_how_a_run_compares_with_the_first(tmp_path: Path) -> None:
     first = make_metrics(tpot_s=0.06)
     runs = compared(tmp_path, first, replace(first, tpot_s=0.02, weights_bytes=75_000_000), replace(first, tpot_s=None))
-    assert [bar.text for bar in bars(TPOT, runs)] == ["60.0 ms", "20.0 ms · 3.00× faster", "–"]
+    assert [bar.text for bar in bars(TPOT, runs)] == ["60.0 ms", "20.0 ms · 3.0× faster", "–"]
     assert [bar.value for bar in bars(TPOT, runs)] == [60.0, 20.0, None]
     assert bars(WEIGHTS, runs)[1].text.endswith("50 % less")
     assert bars(WEIGHTS, runs)[2].text.endswith("the same")

@@ -15,6 +15,7 @@ from engine.types import (
     Queued,
     RunFailed,
     RunFinished,
+    SamplingParams,
     Started,
     TokenEvent,
 )
@@ -108,3 +109,12 @@ def test_letting_go_stops_what_is_not_over() -> None:
     assert [run.status for run in race.lanes.values()] == [RunStatus.FINISHED, RunStatus.STOPPED]
     assert race.over.is_set()
     assert race.run_ids == ("r1",)
+
+
+def test_time_left_follows_the_pace_up_to_max_tokens() -> None:
+    lane = LaneRun(make_request(sampling=SamplingParams(max_tokens=10)))
+    lane.take(token("a", 1.0))
+    assert lane.at_most_left_s is None
+    lane.take(token("b", 1.5))
+    lane.take(token("c", 2.0))
+    assert lane.at_most_left_s == pytest.approx(3.5)

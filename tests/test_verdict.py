@@ -40,7 +40,7 @@ def test_gain_is_told_with_its_numbers() -> None:
     verdict = judge(A, b)
     assert verdict.summary == "Lane B against Lane A: 2.9× faster, 71 % less weight memory, identical text."
     assert verdict.tone == "better"
-    assert "TTFT 400.0 ms → 200.0 ms, 2.0× sooner." in verdict.details
+    assert "TTFT 400 ms → 200 ms, 2.0× sooner." in verdict.details
     assert "E2E 2.00 s → 1.00 s for 30 tokens each." in verdict.details
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import charts, units
+from app import units
+from app.components import charts
 from app.components.metrics import E2E, KV, PEAK_MEMORY, TPOT, TTFT, WEIGHTS, Metric
 from app.components.text_diff import diff_words, shared_words, show_diff, show_plain
 from app.store import RunRecord, Timeline

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import resources
-from app.components import units
+from app import resources, state, units
 from app.components.errors import errors_shown
 from app.components.runs import configuration_name
 
@@ -15,7 +14,9 @@ def show_engine_status() -> None:
     """Whether the engine is busy, who waits, and which weights are in memory; kept up to date."""
     with errors_shown():
         status = resources.get_engine().status()
-        if status.running:
+        race = state.race()
+        # this session's own race is about to start, and the next look comes only after it
+        if status.running or (race and not race.claimed):
             waiting = f", {status.queued} waiting" if status.queued else ""
             st.caption(f":material/bolt: Engine busy{waiting}")
         else:

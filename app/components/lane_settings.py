@@ -9,7 +9,7 @@ import streamlit as st
 from app import state
 from app.components.gears import choose_gears
 from app.components.runs import configuration_name
-from app.components.units import counted
+from app.units import counted
 from engine.errors import InvalidRequestError
 from engine.types import Backend, SamplingParams
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.components import metrics, units
+from app import units
+from app.components import metrics
 from app.components.runs import configuration_name, status_badge
 from app.pricing import cost
 from app.race import LaneRun, Phase
 from app.store import RunStatus
+from engine.types import RunMetrics
 
 _FIGURES = (
     metrics.TTFT,
@@ -27,49 +29,64 @@ _ENDINGS = {
 
 
 class LaneView:
-    """The place on the page where one lane's answer grows."""
+    """The place on the page where one lane's answer grows, and where its figures stand in the end.
 
-    def __init__(self, lane: LaneRun) -> None:
-        self._progress = st.empty()
-        self._text = st.empty()
-        self.draw(lane)
+    Its three slots are emptied by every script run, so that nothing of an earlier answer is left
+    standing beside the next one.
+    """
+
+    def __init__(self, *, price_per_hour: float, currency: str) -> None:
+        self._price_per_hour = price_per_hour
+        self._currency = currency
+        self._state = st.empty()
+        self._answer = st.empty()
+        self._figures = st.empty()
 
     def draw(self, lane: LaneRun) -> None:
-        """Show how far the lane is. Always puts something on the page."""
-        if lane.phase is Phase.LOADING and lane.loading:
-            self._progress.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
+        """Show how far the lane is, or how it ended. Always puts something on the page."""
+        if lane.phase is Phase.OVER:
+            self._draw_ended(lane)
+        elif lane.phase is Phase.LOADING and lane.loading:
+            self._state.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
         else:
-            self._progress.caption(_progress(lane))
-        if lane.text:
-            self._text.text(lane.text)
+            self._state.caption(_progress(lane))
+        if lane.text and lane.phase is not Phase.OVER:
+            self._answer.text(lane.text)
 
+    def _draw_ended(self, lane: LaneRun) -> None:
+        with self._state.container(horizontal=True, vertical_alignment="center", gap="small"):
+            status_badge(lane.status)
+            st.caption(_how_it_ended(lane), width="content")
+        with self._answer.container():
+            if lane.error:
+                st.error(lane.error, icon=":material/error:")
+            if lane.not_saved:
+                st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
+            if lane.text:
+                st.text(lane.text)
+            elif lane.status is RunStatus.FINISHED:
+                st.caption("The model answered with nothing.")
+        with self._figures.container():
+            if lane.metrics:
+                self._draw_figures(lane.metrics)
+            if lane.run_id and not lane.not_saved:
+                st.page_link(
+                    "pages/runs.py",
+                    label="Open this run",
+                    icon=":material/history:",
+                    query_params={"run": lane.run_id},
+                )
 
-def show_ended(lane: LaneRun, *, price_per_hour: float, currency: str) -> None:
-    """The answer of a lane that is over, how it ended, its figures, and a link to its run."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        status_badge(lane.status)
-        st.caption(_how_it_ended(lane), width="content")
-    if lane.error:
-        st.error(lane.error, icon=":material/error:")
-    if lane.not_saved:
-        st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
-    if lane.text:
-        st.text(lane.text)
-    elif lane.status is RunStatus.FINISHED:
-        st.caption("The model answered with nothing.")
-    if lane.metrics:
+    def _draw_figures(self, measured: RunMetrics) -> None:
         with st.grid(3, min_column_width=128, gap="xsmall"):
             for figure in _FIGURES:
-                st.metric(figure.label, figure.text(lane.metrics), help=figure.help)
+                st.metric(figure.label, figure.text(measured), help=figure.help)
             st.metric(
                 "Cost",
-                units.money(cost(price_per_hour, lane.metrics.e2e_s), currency),
-                help=f"Derived: {currency}{price_per_hour:g} per hour × E2E. Change the price under 'Machine price'.",
+                units.money(cost(self._price_per_hour, measured.e2e_s), self._currency),
+                help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E. "
+                "Change the price under 'Machine price'.",
             )
-    if lane.run_id and not lane.not_saved:
-        st.page_link(
-            "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": lane.run_id}
-        )
 
 
 def _how_it_ended(lane: LaneRun) -> str:
@@ -91,7 +108,9 @@ def _progress(lane: LaneRun) -> str:
             return f":material/group: In the queue, {ahead} ahead · {lane.elapsed_s:.1f} s"
         case Phase.WRITING:
             written = units.counted(len(lane.tokens), "token")
-            return f":material/bolt: Writing · {written} · {lane.elapsed_s:.1f} s"
+            left_s = lane.at_most_left_s
+            left = f" · at most {left_s:.1f} s left" if left_s else ""
+            return f":material/bolt: Writing · {written} · {lane.elapsed_s:.1f} s{left}"
         case Phase.OVER:
             return ":material/check: Done"
         case Phase.LOADING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.components import units
+from app import units
 from engine.types import RunMetrics
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.components import units
+from app import units
 from app.jobs import Jobs
 from engine import ModelInfo, install_model
 

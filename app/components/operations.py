@@ -7,7 +7,8 @@ from datetime import datetime
 
 import streamlit as st
 
-from app.components import charts, units
+from app import units
+from app.components import charts
 from app.components.clock import reader_zone
 from app.components.runs import column_config, run_columns, run_url
 from app.store import ConfigurationStats, Latency, Percentiles, RunSummary, TimeBucket, Totals

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import units
+from app import units
 from app.components.clock import reader_zone
 from app.components.errors import errors_shown
 from app.components.metrics import show_metrics

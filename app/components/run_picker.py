@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.components.runs import MAX_COMPARED, describe
-from app.components.units import counted
 from app.store import RunFilter, RunStore, RunSummary
+from app.units import counted
 
 QUERY_KEY = "compare"
 """The query parameter that holds the compared runs' ids, in order, with commas between."""

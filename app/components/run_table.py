@@ -12,8 +12,8 @@ import streamlit as st
 
 from app.components.errors import errors_shown
 from app.components.runs import column_config, describe, run_columns
-from app.components.units import MISSING, counted
 from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary
+from app.units import MISSING, counted
 
 _NAMED_WHEN_DELETING = 5
 _HEIGHT = 560  # px, about 15 rows

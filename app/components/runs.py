@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
-from app.components import units
+from app import units
 from app.components.clock import reader_zone
 from app.store import Configuration, Rating, RunStatus, RunSummary
 from engine.types import Backend

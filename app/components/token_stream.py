@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import streamlit as st
 
-from app.components import units
+from app import units
 from app.components.segments import Hue, Scale, Segment, show_segments
 from app.store.timeline import Timeline
 

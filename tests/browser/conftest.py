@@ -1,93 +1,18 @@
-"""The real app in a server of its own, driven by Debian's Chromium."""
+"""The real app in a server of its own, driven by the system's Chromium."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from app.settings import REPOSITORY
 from app.store import RunStore
+from tests.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
 
-_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-_START_S = 60.0
 _PAGE_MS = 60_000
-
-
-class Server:
-    """One ``streamlit run``, as ``make run`` does it, on a data folder. It can be killed and started again."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.data_dir = data_dir
-        self._process: subprocess.Popen[bytes] | None = None
-        self.url = ""
-
-    @property
-    def database_url(self) -> str:
-        return f"sqlite:///{self.data_dir / 'gearbox.db'}"
-
-    def start(self) -> None:
-        """Serve on a free port, and return as soon as the server answers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
-        with (self.data_dir / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app/server.py", "--server.port", str(port)],
-                cwd=REPOSITORY,
-                env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)},
-                stdout=log,
-                stderr=log,
-            )
-        self._wait_until_healthy()
-
-    def kill(self) -> None:
-        """As ``kill -9`` does: nothing gets to tidy up."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process:
-            self._process.send_signal(how)
-            self._process.wait(timeout=30)
-            self._process = None
-
-    def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            assert self._process is not None
-            assert self._process.poll() is None, (self.data_dir / "server.log").read_text(encoding="utf-8")
-            try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
-                    return
-            except (URLError, OSError):
-                time.sleep(0.1)
-        pytest.fail(f"The server did not answer within {_START_S:.0f} s.")
 
 
 @pytest.fixture(scope="session")
@@ -124,10 +49,9 @@ def store(server: Server) -> Iterator[RunStore]:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Where the browser is. Without one the tests are skipped, unless they are required."""
-    for name in _CHROMIUM_NAMES:
-        if path := shutil.which(name):
-            return path
-    reason = f"no Chromium on the path (looked for {', '.join(_CHROMIUM_NAMES)})"
+    if path := find_chromium():
+        return path
+    reason = f"no Chromium on the path (looked for {', '.join(CHROMIUM_NAMES)})"
     if os.environ.get("GEARBOX_REQUIRE_BROWSER") == "1":
         pytest.fail(f"GEARBOX_REQUIRE_BROWSER=1, but there is {reason}.")
     pytest.skip(reason)
@@ -137,7 +61,7 @@ def chromium() -> str:
 def browser(chromium: str) -> Iterator[Browser]:
     """One browser for all tests."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
         yield browser
         browser.close()
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from app.store import RunRecord, RunStatus, RunStore
-from tests.browser.conftest import Server
+from tests.server import Server
 
 pytestmark = pytest.mark.browser
 

@@ -52,8 +52,10 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A quotient of two measurements: "2.9×"."""
-    return MISSING if value is None else f"{value:.2f}×" if value < 10 else f"{_figures(value)}×"
+    """A quotient of two measurements: "2.9×", and close to 1 a digit more: "1.04×"."""
+    if value is None:
+        return MISSING
+    return f"{value:.2f}×" if value < 1.1 else f"{value:.1f}×" if value < 10 else f"{_figures(value)}×"
 
 
 def count(value: int | None) -> str:

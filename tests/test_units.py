@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.components import units
+from app import units
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,8 @@ def test_a_moment_is_written_on_the_readers_clock() -> None:
 
 
 def test_ratios_and_rates_carry_their_unit() -> None:
-    assert units.ratio(2.914) == "2.91×"
+    assert units.ratio(2.914) == "2.9×"
+    assert units.ratio(1.043) == "1.04×"
     assert units.ratio(14.26) == "14.3×"
     assert units.rate(58.31) == "58.3 tok/s"
     assert units.percent(0.7129) == "71 %"

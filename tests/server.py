@@ -1,0 +1,89 @@
+"""The app served for real, and the browser to look at it with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+from app.settings import REPOSITORY
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_START_S = 60.0
+
+
+class Server:
+    """One ``streamlit run``, as ``make run`` does it, on a data folder. It can be killed and started again."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.data_dir / 'gearbox.db'}"
+
+    def start(self) -> None:
+        """Serve on a free port, and return as soon as the server answers."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
+        with (self.data_dir / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app/server.py", "--server.port", str(port)],
+                cwd=REPOSITORY,
+                env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)},
+                stdout=log,
+                stderr=log,
+            )
+        self._wait_until_healthy()
+
+    def kill(self) -> None:
+        """As ``kill -9`` does: nothing gets to tidy up."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process:
+            self._process.send_signal(how)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if self._process is None or self._process.poll() is not None:
+                raise RuntimeError((self.data_dir / "server.log").read_text(encoding="utf-8"))
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                    return
+            except (URLError, OSError):
+                time.sleep(0.1)
+        raise TimeoutError(f"The server did not answer within {_START_S:.0f} s.")
+
+
+def find_chromium() -> str | None:
+    """Where the browser is; ``None`` without one."""
+    return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
