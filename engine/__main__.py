@@ -19,7 +19,6 @@ from engine.types import (
     Message,
     OptimizationConfig,
     Precision,
-    QuantizationConfig,
     RunConfig,
     RunFailed,
     RunFinished,
@@ -114,12 +113,10 @@ def _install(options: argparse.Namespace) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    precision = Precision(options.quantization)
-    gear = None if precision is Precision.BF16 else QuantizationConfig(precision=precision)
     config = RunConfig(
         model=options.model,
         backend=Backend(options.backend),
-        optimization=OptimizationConfig(quantization=gear),
+        optimization=OptimizationConfig.at(Precision(options.quantization)),
         sampling=SamplingParams(max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed),
     )
     system = (Message("system", options.system),) if options.system else ()

@@ -78,9 +78,12 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationConfig:
-    """The quantization gear."""
+    """The quantization gear. Sixteen bits is this gear turned off, so that one state has one name."""
 
     precision: Precision = Precision.INT4
+
+    def __post_init__(self) -> None:
+        _check(self.precision is not Precision.BF16, "Quantization to 16 bits is no quantization: turn the gear off.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,12 @@ class OptimizationConfig:
     """Which gears are on. A part that is ``None`` is a gear that is off."""
 
     quantization: QuantizationConfig | None = None
+
+    @classmethod
+    def at(cls, precision: Precision) -> Self:
+        """Nothing but the precision of the weights."""
+        gear = None if precision is Precision.BF16 else QuantizationConfig(precision=precision)
+        return cls(quantization=gear)
 
     @property
     def precision(self) -> Precision:

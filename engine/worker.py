@@ -13,6 +13,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import perf_counter
 
 from engine.errors import EngineClosedError
@@ -56,14 +57,12 @@ class Job:
 
     def notify(self, event: Event) -> None:
         """Hand over an event that may be lost: a newer one will follow."""
-        if not self.events.full():
+        with suppress(queue.Full):
             self.events.put_nowait(event)
 
     def _drop_oldest(self) -> None:
-        try:
+        with suppress(queue.Empty):
             self.events.get_nowait()
-        except queue.Empty:
-            return
 
 
 class Generation(Iterator[Event]):

@@ -19,7 +19,6 @@ from engine.types import (
     OptimizationConfig,
     Precision,
     PrefillDone,
-    QuantizationConfig,
     Queued,
     RunConfig,
     RunFailed,
@@ -35,18 +34,17 @@ def make_request(
     prompt: str = "Why is the sky blue?",
     *,
     model: str = "smollm2-135m",
-    precision: Precision | None = None,
+    precision: Precision = Precision.BF16,
     system: str | None = None,
     sampling: SamplingParams | None = None,
 ) -> GenerationRequest:
-    """A valid request; ``precision`` switches the quantization gear on."""
-    gear = QuantizationConfig(precision=precision) if precision else None
+    """A valid request."""
     messages = (Message("user", prompt),)
     return GenerationRequest(
         messages=(Message("system", system), *messages) if system else messages,
         config=RunConfig(
             model=model,
-            optimization=OptimizationConfig(quantization=gear),
+            optimization=OptimizationConfig.at(precision),
             sampling=sampling or SamplingParams(),
         ),
     )

@@ -24,7 +24,6 @@ from engine.types import (
     OptimizationConfig,
     Precision,
     PrefillDone,
-    QuantizationConfig,
     Queued,
     RunConfig,
     RunFailed,
@@ -70,11 +69,10 @@ def request_for(
     precision: Precision = Precision.BF16,
     **sampling: object,
 ) -> GenerationRequest:
-    gear = None if precision is Precision.BF16 else QuantizationConfig(precision=precision)
     config = RunConfig(
         model=model,
         backend=backend,
-        optimization=OptimizationConfig(quantization=gear),
+        optimization=OptimizationConfig.at(precision),
         sampling=SamplingParams(**sampling),  # type: ignore[arg-type]
     )
     return GenerationRequest(messages=(Message("user", prompt),), config=config)
@@ -273,6 +271,7 @@ def test_waiting_requests_know_their_place_and_get_their_own_answer(engine: Engi
 
 def test_cancelling_while_waiting_answers_at_once(engine: Engine) -> None:
     running = engine.generate(request_for("Tell me a long story.", max_tokens=2000))
+    next(e for e in running if isinstance(e, TokenEvent))
     waiting = engine.generate(request_for("What is the capital of France?"))
     waiting.cancel()
     last = list(waiting)[-1]

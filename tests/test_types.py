@@ -91,6 +91,11 @@ def test_requests_without_a_question_are_refused() -> None:
             GenerationRequest(messages=messages, config=config)
 
 
+def test_quantization_to_sixteen_bits_is_the_gear_turned_off() -> None:
+    with pytest.raises(InvalidRequestError, match="turn the gear off"):
+        QuantizationConfig(precision=Precision.BF16)
+
+
 def test_the_reference_takes_no_gears() -> None:
     with pytest.raises(InvalidRequestError, match="gears"):
         RunConfig(model="m", backend=Backend.REFERENCE, optimization=INT4)

@@ -83,7 +83,7 @@ def _choose_quantization(lane: str, *, disabled: bool) -> None:
     if on:
         st.segmented_control(
             "Precision",
-            list(_PRECISIONS),
+            [precision for precision in _PRECISIONS if precision is not Precision.BF16],
             key=state.lane_key(lane, "precision"),
             required=True,
             format_func=str,

@@ -13,13 +13,11 @@ class KVCache:
     is one contiguous slice and growing a sequence copies nothing.
     """
 
-    def __init__(
-        self, n_layers: int, capacity: int, kv_heads: int, head_dim: int, dtype: torch.dtype = torch.bfloat16
-    ) -> None:
+    def __init__(self, n_layers: int, capacity: int, kv_heads: int, head_dim: int) -> None:
         self.capacity = capacity
         self.length = 0
         self.layers: list[Tensor] = [
-            torch.empty((capacity, 2, kv_heads, head_dim), dtype=dtype) for _ in range(n_layers)
+            torch.empty((capacity, 2, kv_heads, head_dim), dtype=torch.bfloat16) for _ in range(n_layers)
         ]
 
     def claim(self, rows: int) -> tuple[int, int]:

@@ -72,8 +72,6 @@ class RunRecorder:
         self._token_ids: list[int] = []
         self._times: list[float] = []
         self._pieces: list[str] = []
-        self._drafted_tokens = 0
-        self._accepted_tokens = 0
         self._finish_reason: FinishReason = "abort"
         emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
 
@@ -113,8 +111,8 @@ class RunRecorder:
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
             completion_tokens=len(self._token_ids),
-            drafted_tokens=self._drafted_tokens,
-            accepted_tokens=self._accepted_tokens,
+            drafted_tokens=0,
+            accepted_tokens=0,
             weights_bytes=weights_bytes,
             kv_bytes=kv_bytes,
             peak_rss_bytes=peak_rss_bytes,

@@ -17,7 +17,6 @@ from engine.types import (
     Message,
     OptimizationConfig,
     Precision,
-    QuantizationConfig,
     RunConfig,
     RunFinished,
     SamplingParams,
@@ -91,11 +90,10 @@ def _rate(run: RunFinished) -> float:
 def ask(engine: Engine, model: str, lane: tuple[Backend, Precision], prompt: str, max_tokens: int) -> RunFinished:
     """One greedy run to its end."""
     backend, precision = lane
-    gear = None if precision is Precision.BF16 else QuantizationConfig(precision=precision)
     config = RunConfig(
         model=model,
         backend=backend,
-        optimization=OptimizationConfig(quantization=gear),
+        optimization=OptimizationConfig.at(precision),
         sampling=SamplingParams(max_tokens=max_tokens),
     )
     last = list(engine.generate(GenerationRequest(messages=(Message("user", prompt),), config=config)))[-1]
