@@ -37,7 +37,7 @@ def add(
     e2e_s: float | None = 1.0,
     ttft_s: float | None = 0.1,
     tpot_s: float | None = 0.01,
-    precision: Precision | None = None,
+    precision: Precision = Precision.BF16,
     tokens: int = 6,
     peak_rss_bytes: int = 5,
 ) -> str:
@@ -159,7 +159,7 @@ def test_each_configuration_has_its_own_figures_the_most_used_first(store: RunSt
 
 
 def test_only_the_most_used_configurations_are_reckoned_where_there_are_many(store: RunStore) -> None:
-    for precision, count in ((None, 1), (Precision.INT4, 3), (Precision.NF4, 2)):
+    for precision, count in ((Precision.BF16, 1), (Precision.INT4, 3), (Precision.NF4, 2)):
         for _ in range(count):
             add(store, precision=precision)
     stats = store.by_configuration(limit=2)
