@@ -1,24 +1,21 @@
-"""What the app can say of the ground it runs on; the engine adds device, threads and libraries."""
+"""What a run's figures hold for, as far as it is known before the run begins."""
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from app.settings import REPOSITORY
+from engine import machine_environment
 
 _GIT_TIMEOUT_S = 5.0
 
 
-def app_environment() -> dict[str, str | None]:
-    """The code's commit and the interpreter that runs it, as it is stored with every run."""
-    return {
-        "git_commit": git_commit(REPOSITORY),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
+def app_environment() -> dict[str, Any]:
+    """The code's commit, the machine and the libraries, as stored with every run, however it ends."""
+    return {"git_commit": git_commit(REPOSITORY), **machine_environment()}
 
 
 @cache

@@ -77,7 +77,7 @@ class Jobs:
         return True
 
     def state(self, key: str) -> JobState | None:
-        """How the last job of this key stands; ``None`` if there was none or it was dismissed."""
+        """How the last job of this key stands; ``None`` if there was none."""
         with self._lock:
             return self._states.get(key)
 
@@ -85,13 +85,6 @@ class Jobs:
         """Ask a job to stop; it does at its next report."""
         with self._lock:
             self._cancelled.add(key)
-
-    def dismiss(self, key: str) -> None:
-        """Forget a job that has ended."""
-        with self._lock:
-            state = self._states.get(key)
-            if state and not state.running:
-                del self._states[key], self._threads[key]
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Ask all jobs to stop, and give each that long to clean up."""

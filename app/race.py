@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent
-from app.store import RunRecord, RunStatus
+from app.store import RunRecord, RunStatus, Timeline
 from app.verdict import Outcome
 from engine.types import (
     FinishReason,
@@ -114,9 +114,16 @@ class LaneRun:
         if self.phase is not Phase.OVER:
             self._end(RunStatus.STOPPED)
 
-    def adopt(self, record: RunRecord) -> None:
-        """Take over what the store kept of a run whose last events nobody read."""
+    def adopt(self, record: RunRecord, timeline: Timeline) -> None:
+        """Take over what the store kept of a run whose last events nobody read.
+
+        A record that still says "running" is one whose end could not be saved: what was read here is more.
+        """
+        if record.status is RunStatus.RUNNING:
+            self.not_saved = "Its end has not reached the run database yet; it is tried again with the next run."
+            return
         self.text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
+        self.tokens = timeline.to_events()
         self.error = record.error
         self._end(record.status)
 

@@ -151,6 +151,7 @@ class _Recording:
             except StoreError as error:
                 if not waits_s or isinstance(error, RunNotFoundError):
                     _log.error("Run %s could not be saved: %s", self._run_id, error)
+                    self._store.finish_later(self._run_id, outcome, self._timeline())
                     return RunNotSaved(self._run_id, str(error))
             time.sleep(waits_s.pop(0))
 

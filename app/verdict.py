@@ -15,7 +15,7 @@ from app.store.records import RunStatus
 from engine.types import FinishReason, RunConfig, RunMetrics
 
 # Two measurements closer than this are called equal: it is less than what one machine varies between runs.
-_EVEN = 0.03
+EVEN = 0.03
 _QUEUED_S = 0.05
 
 Tone = Literal["better", "worse", "even", "none"]
@@ -124,7 +124,7 @@ def _ending(run: Outcome) -> str:
 def _tone(ratio: float | None) -> Tone:
     if ratio is None:
         return "none"
-    return "even" if abs(ratio - 1) <= _EVEN else "better" if ratio > 1 else "worse"
+    return "even" if abs(ratio - 1) <= EVEN else "better" if ratio > 1 else "worse"
 
 
 # --- the details --------------------------------------------------------------------------------------
@@ -160,6 +160,6 @@ def _caveats(first: Outcome, other: Outcome) -> Iterator[str]:
 
 
 def _gain(ratio: float, more: str, less: str, even: str) -> str:
-    if abs(ratio - 1) <= _EVEN:
+    if abs(ratio - 1) <= EVEN:
         return even
     return f"{units.ratio(ratio)} {more}" if ratio > 1 else f"{units.ratio(1 / ratio)} {less}"

@@ -5,6 +5,7 @@ transformers.
 """
 
 from engine.engine import Engine, EngineStatus, ResidentModel
+from engine.environment import machine_environment
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
 from engine.worker import Generation
@@ -18,4 +19,5 @@ __all__ = [
     "ResidentModel",
     "install_model",
     "list_models",
+    "machine_environment",
 ]

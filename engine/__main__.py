@@ -149,7 +149,7 @@ def _print_json(run: RunFinished, config: RunConfig) -> None:
         "token_ids": run.token_ids,
         "finish_reason": run.finish_reason,
         "config": config.to_dict(),
-        "metrics": asdict(run.metrics),
+        "metrics": asdict(run.metrics) if run.metrics else None,
     }
     print(json.dumps(answer, ensure_ascii=False))
 

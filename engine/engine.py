@@ -16,7 +16,6 @@ from engine.types import (
     Precision,
     RunFailed,
     RunFinished,
-    RunMetrics,
 )
 from engine.worker import Generation, Job, Worker
 
@@ -99,9 +98,7 @@ class Engine:
             job.emit(RunFailed(str(error), type(error).__name__))
 
     def _run(self, job: Job, pool: ModelPool, taken_up: float, peak_rss: PeakRss) -> None:
-        import torch
-
-        from engine.environment import machine_environment
+        from engine.environment import kernel_environment, machine_environment
         from engine.generation.recorder import RunRecorder
 
         request, config = job.request, job.request.config
@@ -134,7 +131,7 @@ class Engine:
             peak_rss_bytes=peak_rss.read(),
             environment={
                 **machine_environment(),
-                "threads": torch.get_num_threads(),
+                **kernel_environment(),
                 "weights_sha256": opened.checkpoint.weights_sha256,
                 "weights": opened.checkpoint.provenance,
             },
@@ -153,24 +150,5 @@ def _start_torch(models_dir: Path, threads: int | None) -> ModelPool:
 
 
 def _refuse(job: Job) -> None:
-    """End a run that was cancelled while it waited: nothing was measured but the wait."""
-    waited = perf_counter() - job.arrived
-    metrics = RunMetrics(
-        ttft_s=None,
-        tpot_s=None,
-        itl_p50_s=None,
-        itl_p99_s=None,
-        e2e_s=waited,
-        queue_s=waited,
-        load_s=0.0,
-        prefill_s=0.0,
-        prompt_tokens=0,
-        cached_tokens=0,
-        completion_tokens=0,
-        drafted_tokens=0,
-        accepted_tokens=0,
-        weights_bytes=0,
-        kv_bytes=0,
-        peak_rss_bytes=0,
-    )
-    job.emit(RunFinished("", (), "abort", metrics, {}))
+    """End a run that was cancelled while it waited."""
+    job.emit(RunFinished("", (), "abort", None, {}))

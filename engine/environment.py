@@ -11,19 +11,27 @@ from typing import Any
 
 @cache
 def machine_environment() -> dict[str, Any]:
-    """Facts that stay the same while the process lives."""
+    """What is known before torch is loaded, and holds for a run that never gets that far."""
+    return {
+        "device": "cpu",
+        "cpu": _cpu_name(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "transformers", "bitsandbytes")},
+    }
+
+
+@cache
+def kernel_environment() -> dict[str, Any]:
+    """Which kernels this processor lets the engine use, and with how many threads."""
     import torch
 
     from engine.quantization import fused_kernel_available
 
     return {
-        "device": "cpu",
-        "cpu": _cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "nf4_kernel": "bitsandbytes fused" if fused_kernel_available() else "dequantize and multiply",
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "transformers", "bitsandbytes")},
+        "threads": torch.get_num_threads(),
     }
 
 

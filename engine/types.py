@@ -303,7 +303,8 @@ class RunFinished:
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
-    metrics: RunMetrics
+    metrics: RunMetrics | None
+    """``None`` for a run that was cancelled while it waited: nothing was measured."""
     environment: Mapping[str, Any]
     """Device, threads, CPU, library versions, weights hash: what the figures hold for."""
 

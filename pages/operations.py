@@ -13,12 +13,21 @@ REFRESH_EVERY = "10s"
 
 store = resources.get_store()
 
+
+def rerun_when_there_are_runs() -> None:
+    """Draw the whole page as soon as there is something to draw."""
+    with errors_shown():
+        if store.facets().models:
+            st.rerun()
+
+
 st.title("Operations", anchor=False)
 
 facets = store.facets()
 if not facets.models:
     st.info("No runs yet. Load, latency and errors appear here as prompts are answered.")
     st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
+    st.fragment(rerun_when_there_are_runs, run_every=REFRESH_EVERY)()
     st.stop()
 
 names = configuration_names(facets.configurations)

@@ -47,6 +47,7 @@ def choose_price(prices: Prices, *, disabled: bool) -> None:
         help="From data/prices.toml.",
         persist_state="session",
     )
+    st.caption(st.session_state[state.MACHINE].note)
     st.number_input(
         f"Price per hour, {prices.currency}",
         min_value=0.0,
@@ -54,7 +55,7 @@ def choose_price(prices: Prices, *, disabled: bool) -> None:
         format="%.4g",
         key=state.PRICE_PER_HOUR,
         disabled=disabled,
-        help="An assumption until you put in what you pay. Cost is derived: this price × E2E.",
+        help="An assumption until you put in what you pay. Cost is derived: this price × E2E, waiting left out.",
         persist_state="session",
     )
 

@@ -277,7 +277,7 @@ def test_cancelling_while_waiting_answers_at_once(engine: Engine) -> None:
     last = list(waiting)[-1]
     assert isinstance(last, RunFinished)
     assert last.finish_reason == "abort"
-    assert last.metrics.completion_tokens == 0
+    assert last.metrics is None
     assert engine.status().running
     running.close()
     wait_until_idle(engine)

@@ -37,18 +37,14 @@ def test_no_job_has_no_state(jobs):
     assert jobs.state(KEY) is None
 
 
-def test_a_job_says_how_far_it_is_and_is_done_until_dismissed(jobs):
+def test_a_job_says_how_far_it_is_and_that_it_is_done(jobs):
     work = Work()
     assert jobs.submit(KEY, work)
     assert work.started.wait(10)
     assert jobs.state(KEY) == JobState("running", "Halfway", 0.5)
-    jobs.dismiss(KEY)  # not while it runs
-    assert jobs.state(KEY).running
     work.go_on.set()
     wait_until_ended(jobs)
     assert jobs.state(KEY) == JobState("done", "Almost", 0.9)
-    jobs.dismiss(KEY)
-    assert jobs.state(KEY) is None
 
 
 def test_the_time_left_follows_from_the_pace_so_far(monkeypatch):

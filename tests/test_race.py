@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.race import LaneRun, Phase, Race
 from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent
-from app.store import RunStatus
+from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import (
     FinishReason,
     Heartbeat,
@@ -118,3 +120,24 @@ def test_time_left_follows_the_pace_up_to_max_tokens() -> None:
     lane.take(token("b", 1.5))
     lane.take(token("c", 2.0))
     assert lane.at_most_left_s == pytest.approx(3.5)
+
+
+def test_a_lane_takes_over_what_the_store_kept(tmp_path: Path) -> None:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
+    lane = LaneRun(make_request())
+    lane.run_id = store.create_run(lane.request, session_id="s", environment={})
+    lane.take(token("a"))
+    lane.stop()
+
+    unfinished = store.get(lane.run_id)
+    lane.adopt(unfinished, Timeline())
+    assert (lane.text, lane.status) == ("a", RunStatus.STOPPED), "a row that was never finished knows less"
+    assert lane.not_saved
+
+    told = [token("a", 0.5), token("b", 0.75)]
+    outcome = RunOutcome(status=RunStatus.STOPPED, text="ab", finish_reason="abort", metrics=make_metrics())
+    store.finish_run(lane.run_id, outcome, Timeline.from_events(told))
+    lane.adopt(store.get(lane.run_id), store.timeline(lane.run_id) or Timeline())
+    assert (lane.text, len(lane.tokens), lane.finish_reason) == ("ab", 2, "abort")
+    assert lane.metrics == make_metrics()
+    store.close()

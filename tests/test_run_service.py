@@ -279,7 +279,7 @@ def test_a_run_goes_on_though_its_text_so_far_cannot_be_saved(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_run_whose_end_cannot_be_saved_is_reported(file: Path, store: RunStore) -> None:
+def test_a_run_whose_end_cannot_be_saved_is_reported_and_kept_with_the_next_one(file: Path, store: RunStore) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         events = start(FakeEngine(["Be", "cause"]), store)
         next(events)
@@ -291,6 +291,11 @@ def test_a_run_whose_end_cannot_be_saved_is_reported(file: Path, store: RunStore
     assert isinstance(last, RunNotSaved)
     assert "locked by another process" in last.error
     assert only_run(store).status is RunStatus.RUNNING
+
+    list(start(FakeEngine(["Next"]), store))
+    kept = {run.text: run for run in store.get_many([row.id for row in store.page().rows])}
+    assert kept["Because"].status is RunStatus.FINISHED
+    assert kept["Because"].metrics is not None
 
 
 def test_a_short_lock_at_the_end_is_waited_out(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

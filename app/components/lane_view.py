@@ -83,8 +83,8 @@ class LaneView:
                 st.metric(figure.label, figure.text(measured), help=figure.help)
             st.metric(
                 "Cost",
-                units.money(cost(self._price_per_hour, measured.e2e_s), self._currency),
-                help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E. "
+                units.money(cost(self._price_per_hour, measured.e2e_s - measured.queue_s), self._currency),
+                help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
                 "Change the price under 'Machine price'.",
             )
 
@@ -96,6 +96,8 @@ def _how_it_ended(lane: LaneRun) -> str:
         parts.append("not started")
     elif lane.finish_reason in _ENDINGS:
         parts.append(_ENDINGS[lane.finish_reason])
+    if lane.metrics:
+        parts.append(f"loaded in {units.seconds(lane.metrics.load_s)}, not timed")
     return " · ".join(parts)
 
 

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from app import resources, state
 from app.race import LaneRun, Race
 from app.run_service import RunCreated, RunNotSaved, RunSaved, stream
-from app.store import RunNotFoundError, RunStatus
+from app.store import RunNotFoundError, RunStatus, Timeline
 from engine.errors import GearboxError
 from engine.types import Heartbeat, Queued, RunFailed, RunFinished
 
@@ -39,7 +39,8 @@ def settle(race: Race) -> None:
     for lane in race.lanes.values():
         if lane.run_id and lane.status is RunStatus.STOPPED and lane.metrics is None:
             with suppress(RunNotFoundError):
-                lane.adopt(resources.get_store().get(lane.run_id))
+                store = resources.get_store()
+                lane.adopt(store.get(lane.run_id), store.timeline(lane.run_id) or Timeline())
 
 
 def follow(lane: LaneRun, draw: Callable[[LaneRun], None], *, group_id: str | None = None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import units
+from app.verdict import EVEN
 from engine.types import RunMetrics
 
 
@@ -28,7 +29,7 @@ class Metric:
         return self.write(self.read(metrics))
 
     def gain(self, first: float | None, value: float | None) -> str:
-        """How a value compares with the first: "2.90× faster", "71 % less"; empty where it cannot be told."""
+        """How a value compares with the first: "2.9× faster", "71 % less"; empty where it cannot be told."""
         if not first or not value:
             return ""
         if self.per_unit == _MIB:
@@ -37,7 +38,7 @@ class Metric:
                 f"{units.percent(abs(share))} {'less' if share < 0 else 'more'}" if abs(share) >= 0.005 else "the same"
             )
         times = max(first / value, value / first)
-        return f"{units.ratio(times)} {'faster' if value < first else 'slower'}" if times >= 1.005 else "as fast"
+        return f"{units.ratio(times)} {'faster' if value < first else 'slower'}" if times > 1 + EVEN else "as fast"
 
 
 def _tokens(value: float | None) -> str:

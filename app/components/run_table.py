@@ -10,11 +10,11 @@ from typing import TextIO
 
 import streamlit as st
 
-from app.components.errors import errors_shown
 from app.components.runs import column_config, describe, run_columns
-from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary
+from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary, StoreError
 from app.units import MISSING, counted
 
+_NOT_DELETED = "runs-not-deleted"
 _NAMED_WHEN_DELETING = 5
 _HEIGHT = 560  # px, about 15 rows
 
@@ -103,11 +103,19 @@ def confirm_delete(store: RunStore, runs: Sequence[RunSummary]) -> None:
     if st.button(
         f"Delete {counted(len(ids), 'run')}", type="primary", key="confirm-delete", on_click=_delete, args=(store, ids)
     ):
-        st.rerun()
+        if refusal := st.session_state.pop(_NOT_DELETED, None):
+            st.error(refusal, icon=":material/error:")
+        else:
+            st.rerun()
 
 
 def _delete(store: RunStore, run_ids: Sequence[str]) -> None:
-    with errors_shown():
+    st.session_state.pop(_NOT_DELETED, None)
+    try:
         store.delete(run_ids)
-        if st.query_params.get("run") in run_ids:
-            del st.query_params["run"]
+    except StoreError as error:
+        # what a callback shows is gone once the dialog draws itself again, so the dialog says it
+        st.session_state[_NOT_DELETED] = str(error)
+        return
+    if st.query_params.get("run") in run_ids:
+        del st.query_params["run"]

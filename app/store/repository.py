@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TextIO
@@ -54,6 +56,8 @@ class RunStore:
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         self._database = database
         self._owner = Owner.this_process()
+        self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
+        self._unsaved_lock = threading.Lock()
 
     @classmethod
     def open(cls, database_url: str) -> Self:
@@ -81,6 +85,7 @@ class RunStore:
         group_id: str | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time."""
+        self._finish_unsaved()
         config = request.config
         now = _now()
         run_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
@@ -146,6 +151,18 @@ class RunStore:
             run.content.error_kind = outcome.error_kind
             run.content.environment = {**run.content.environment, **(outcome.environment or {})}
             _keep_timeline(session, run_id, timeline)
+
+    def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None = None) -> None:
+        """Remember how a run ended that cannot be written now; the next run made writes it first."""
+        with self._unsaved_lock:
+            self._unsaved.append((run_id, outcome, timeline))
+
+    def _finish_unsaved(self) -> None:
+        with self._unsaved_lock:
+            while self._unsaved:
+                with suppress(RunNotFoundError):
+                    self.finish_run(*self._unsaved[0])
+                self._unsaved.pop(0)
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def _parse(database_url: str) -> URL:
     try:
         url = make_url(database_url)
     except ArgumentError as error:
-        raise StoreError(f"GEARBOX_DATABASE_URL is not a database URL: {database_url!r}.") from error
+        raise StoreError("GEARBOX_DATABASE_URL is no database URL, such as sqlite:////path/to/gearbox.db.") from error
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise StoreError("The run database must be a file: one in memory would keep nothing.")
     return url

@@ -51,6 +51,11 @@ class Timeline:
             tier=tuple(token.tier for token in tokens),
         )
 
+    def to_events(self) -> list[TokenEvent]:
+        """The inverse of :meth:`from_events`."""
+        columns = (self.token_ids, self.texts, self.t_s, self.logprob, self.entropy, self.source, self.tier)
+        return [TokenEvent(*row) for row in zip(*columns, strict=True)]
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, one list a column; a figure that is not finite becomes ``None``."""
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
