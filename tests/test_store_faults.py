@@ -262,7 +262,7 @@ def test_a_folder_without_write_permission_is_told() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("not a url", "not a database URL"),
+        ("not a url", "is no database URL"),
         ("sqlite://", "must be a file"),
         ("sqlite:///:memory:", "must be a file"),
         ("nosuchdatabase://localhost/x", "driver that is not installed"),
