@@ -96,7 +96,7 @@ def top_two_gap(models_dir: Path, prompt: str, ids: list[int]) -> tuple[float, f
     opened = pool.open(SMALL)
     with torch.inference_mode():
         model = pool.acquire(opened, request_for(prompt).config, lambda stage, fraction: None)
-        decoder = model._decoder  # type: ignore[attr-defined]
+        decoder = model.decoder  # type: ignore[attr-defined]
         tokens = opened.tokenizer.encode_chat([Message("user", prompt)]) + ids
         logits = decoder.prefill(torch.tensor(tokens), decoder.new_cache(len(tokens)), lambda: False)
     best, second = logits.topk(2).values.tolist()

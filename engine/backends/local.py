@@ -19,16 +19,16 @@ class LocalModel:
     """A decoder in memory at one precision."""
 
     def __init__(self, decoder: Decoder, weights_bytes: int, vocab_size: int) -> None:
-        self._decoder = decoder
+        self.decoder = decoder
         self._vocab_size = vocab_size
         self.weights_bytes = weights_bytes
 
     def kv_bytes(self, tokens: int) -> int:
-        return self._decoder.config.kv_bytes(tokens)
+        return self.decoder.config.kv_bytes(tokens)
 
     def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
-        cache = self._decoder.new_cache(len(prompt_ids) + max_tokens)
-        logits = self._decoder.prefill(torch.tensor(prompt_ids), cache, sink.cancelled)
+        cache = self.decoder.new_cache(len(prompt_ids) + max_tokens)
+        logits = self.decoder.prefill(torch.tensor(prompt_ids), cache, sink.cancelled)
         if logits is None:
             return cache.used_bytes
         sink.prefilled(cached_tokens=0, computed_tokens=len(prompt_ids))
@@ -44,7 +44,7 @@ class LocalModel:
             n_seen += 1
             if not sink.token(token_id, *confidence(logits, token_id)):
                 return cache.used_bytes
-            logits = self._decoder.step(token_id, cache)
+            logits = self.decoder.step(token_id, cache)
 
 
 def load_local(

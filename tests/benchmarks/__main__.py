@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.settings import Settings
-from tests.benchmarks import app, convert, decode, load, store
+from tests.benchmarks import app, convert, decode, divergence, load, store
 from tests.benchmarks.table import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "decode": decode.run,
+    "divergence": divergence.run,
     "load": load.run,
     "convert": convert.run,
     "app": app.run,
