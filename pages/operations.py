@@ -5,7 +5,13 @@ import streamlit as st
 from app import resources
 from app.components.clock import TimeRange, now
 from app.components.errors import errors_shown
-from app.components.operations import show_configurations, show_over_time, show_slowest, show_totals
+from app.components.operations import (
+    show_configurations,
+    show_over_time,
+    show_slowest,
+    show_totals,
+    whole_stretch,
+)
 from app.components.runs import configuration_names
 from app.store import RunFilter, RunSort
 
@@ -58,13 +64,16 @@ def dashboard() -> None:
     """Everything below the filters, read anew each time it is drawn."""
     with errors_shown():
         span = TimeRange(time_range or TimeRange.WEEK)
-        chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), since=span.since(now()))
+        until = now()
+        since = span.since(until)
+        chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), since=since)
         totals = store.totals(chosen)
         if not totals.runs:
             st.info("No run was started in this time, or none passes the filters.")
             return
         show_totals(totals, store.latency(chosen))
-        show_over_time(store.over_time(chosen, span.bucket))
+        buckets = store.over_time(chosen, span.bucket)
+        show_over_time(whole_stretch(buckets, span.bucket, since, until))
         st.subheader("Configurations", anchor=False)
         show_configurations(store.by_configuration(chosen), names)
         st.subheader("Slowest runs", anchor=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
@@ -42,13 +42,25 @@ def show_totals(totals: Totals, latency: Latency) -> None:
         _metric("Peak memory", units.memory(totals.peak_rss_bytes), "greatest of any run", help="Of the whole process.")
 
 
-def show_over_time(buckets: Sequence[TimeBucket]) -> None:
-    """Load, latency, rates and memory by time of day."""
+def whole_stretch(
+    buckets: Sequence[TimeBucket], width: timedelta, since: datetime | None, until: datetime
+) -> dict[datetime, TimeBucket | None]:
+    """Every bucket's start from ``since`` (or the first bucket) to ``until``; ``None`` where nothing was started."""
+    found = {bucket.start: bucket for bucket in buckets}
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    first = epoch + (since - epoch) // width * width if since else min(found)
+    count = (until - first) // width + 1
+    return {start: found.get(start) for start in (first + n * width for n in range(count))}
+
+
+def show_over_time(stretch: Mapping[datetime, TimeBucket | None]) -> None:
+    """Load, latency, rates and memory by time of day; a time without runs breaks the lines."""
     zone = reader_zone()
-    x = [bucket.start.astimezone(zone).replace(tzinfo=None) for bucket in buckets]
+    x = [start.astimezone(zone).replace(tzinfo=None) for start in stretch]
+    latency = [bucket.latency if bucket else Latency() for bucket in stretch.values()]
 
     def each(read: Callable[[Totals], float | None]) -> list[float | None]:
-        return [read(bucket.totals) for bucket in buckets]
+        return [read(bucket.totals) if bucket else None for bucket in stretch.values()]
 
     with st.grid(2, min_column_width=_CARD_WIDTH):
         _stacked(
@@ -69,9 +81,9 @@ def show_over_time(buckets: Sequence[TimeBucket]) -> None:
             title="Tokens",
             unit="tokens",
         )
-        _percentiles(x, [b.latency.ttft_s for b in buckets], title="TTFT", unit="ms", per_unit=1e-3)
-        _percentiles(x, [b.latency.tpot_s for b in buckets], title="TPOT", unit="ms", per_unit=1e-3)
-        _percentiles(x, [b.latency.e2e_s for b in buckets], title="E2E", unit="s", per_unit=1)
+        _percentiles(x, [one.ttft_s for one in latency], title="TTFT", unit="ms", per_unit=1e-3)
+        _percentiles(x, [one.tpot_s for one in latency], title="TPOT", unit="ms", per_unit=1e-3)
+        _percentiles(x, [one.e2e_s for one in latency], title="E2E", unit="s", per_unit=1)
         _lines(
             [
                 charts.Line("errors", x, _scaled(each(lambda t: t.error_rate), 0.01)),
