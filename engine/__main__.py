@@ -60,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error), BAD_INPUT)
     except GearboxError as error:
         return _complain(str(error), FAILED)
+    except OSError as error:
+        return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
 

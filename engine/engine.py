@@ -42,6 +42,10 @@ class EngineStatus:
     resident: tuple[ResidentModel, ...]
 
 
+class _CancelledWhileLoadingError(Exception):
+    """Ends loading from inside its progress."""
+
+
 class Engine:
     """Answers requests one at a time, in the order of their arrival.
 
@@ -94,6 +98,8 @@ class Engine:
         try:
             with torch.inference_mode(), PeakRss() as peak_rss:
                 self._run(job, self._pool, taken_up, peak_rss)
+        except _CancelledWhileLoadingError:
+            _refuse(job)
         except GearboxError as error:
             job.emit(RunFailed(str(error), type(error).__name__))
 
@@ -102,27 +108,36 @@ class Engine:
         from engine.generation.recorder import RunRecorder
 
         request, config = job.request, job.request.config
+
+        def loading(stage: str, fraction: float) -> None:
+            if job.is_cancelled():
+                raise _CancelledWhileLoadingError
+            job.notify(Loading(stage, fraction))
+
         opened = pool.open(config.model)
+        load_s = perf_counter() - taken_up
         prompt_ids = opened.tokenizer.encode_chat(request.messages)
         context_length = opened.config.context_length
         if len(prompt_ids) >= context_length:
             raise ContextLengthError(len(prompt_ids), context_length)
-        model = pool.acquire(opened, config, lambda stage, fraction: job.notify(Loading(stage, fraction)))
+        tokenized = perf_counter()
+        model = pool.acquire(opened, config, loading)
+        load_s += perf_counter() - tokenized
         max_tokens = min(config.sampling.max_tokens, context_length - len(prompt_ids))
         n_tokens = len(prompt_ids) + max_tokens
         pool.make_room(model.kv_bytes(n_tokens), f"A KV cache of {n_tokens:,} tokens", keep=model)
-        ready = perf_counter()
+        peak_rss.restart()
         recorder = RunRecorder(
             emit=job.emit,
             is_cancelled=job.is_cancelled,
             decode=opened.tokenizer.decode,
             stop_ids=opened.tokenizer.stop_ids,
-            sampling=config.sampling,
+            stop=config.sampling.stop,
             prompt_tokens=len(prompt_ids),
-            context_length=context_length,
+            max_tokens=max_tokens,
             arrived=job.arrived,
             queue_s=taken_up - job.arrived,
-            load_s=ready - taken_up,
+            load_s=load_s,
         )
         kv_bytes = model.run(prompt_ids, config.sampling, max_tokens, recorder)
         recorder.finish(
@@ -150,5 +165,5 @@ def _start_torch(models_dir: Path, threads: int | None) -> ModelPool:
 
 
 def _refuse(job: Job) -> None:
-    """End a run that was cancelled while it waited."""
+    """End a run that was cancelled before it began."""
     job.emit(RunFinished("", (), "abort", None, {}))

@@ -19,17 +19,18 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def require_memory(needed: int, purpose: str) -> None:
+def require_memory(needed: int, purpose: str, reclaimable: int = 0) -> None:
     """Refuse what does not fit.
 
     Args:
         needed: estimated bytes.
         purpose: what for, as the subject of a sentence.
+        reclaimable: bytes that could be freed for it.
 
     Raises:
         InsufficientMemoryError: less is free, a reserve left aside.
     """
-    free = max(0, available_bytes() - RESERVE_BYTES)
+    free = max(0, available_bytes() - RESERVE_BYTES) + reclaimable
     if needed > free:
         raise InsufficientMemoryError(
             f"{purpose} needs about {needed / 2**30:.2f} GiB of memory (estimated), and {free / 2**30:.2f} GiB "
@@ -60,6 +61,10 @@ class PeakRss:
         self._done.set()
         self._thread.join()
         self._look()
+
+    def restart(self) -> None:
+        """Forget the peak so far."""
+        self.peak_bytes = 0
 
     def read(self) -> int:
         """The peak so far, in bytes."""

@@ -93,6 +93,8 @@ class ModelPool:
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
+        reclaimable = sum(model.weights_bytes for model in self._loaded.values() if model is not keep)
+        require_memory(needed, purpose, reclaimable)  # what is hopeless costs nobody a model
         while True:
             try:
                 require_memory(needed, purpose)

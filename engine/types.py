@@ -304,7 +304,7 @@ class RunFinished:
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     metrics: RunMetrics | None
-    """``None`` for a run that was cancelled while it waited: nothing was measured."""
+    """``None`` for a run that was cancelled while it waited or loaded: nothing was measured."""
     environment: Mapping[str, Any]
     """Device, threads, CPU, library versions, weights hash: what the figures hold for."""
 

@@ -201,3 +201,18 @@ def test_catalogue_describes_what_gets_installed(models_dir):
     config = json.loads((checkpoint.folder / "config.json").read_text())
     assert (config["model_type"], config["max_position_embeddings"]) == (entry.family, entry.context_length)
     assert f"{entry.source_precision.split()[-4]} bits" in checkpoint.provenance
+
+
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(tmp_path):
+    for name, config in (("short", {}), ("odd", {"quantization_config": "yes"})):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    listed = {model.name: model for model in list_models(tmp_path)}
+    assert "context" in listed["short"].problem
+    assert "already quantized" in listed["odd"].problem
+
+
+def test_a_name_that_no_file_can_have_is_unknown(tmp_path):
+    with pytest.raises(UnknownModelError, match="300 characters"):
+        resolve("x" * 300, tmp_path)

@@ -62,6 +62,12 @@ def test_estimate_is_what_the_state_weighs(packed: tuple[type[Linear], float]) -
     assert cls.estimate_bytes(192, 256) == weight
 
 
+def test_nf4_estimate_holds_without_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.quantization.nf4.fused_kernel_available", lambda: False)
+    state = Nf4Linear.pack(matrix(192, 256), None).state()
+    assert Nf4Linear.estimate_bytes(192, 256) == state["codes"].nbytes + state["absmax"].nbytes
+
+
 def test_strided_rows_give_the_same_product(packed: tuple[type[Linear], float]) -> None:
     linear = packed[0].pack(matrix(128, 128), None)
     wide = matrix(4, 256, seed=5)

@@ -1,7 +1,8 @@
 """transformers' own ``model.generate`` in bf16: what one gets without an engine.
 
-Nothing of it is tuned, and nothing slowed: default attention, default cache, the same threads. A
-hook on the head only remembers where the logits are, and a stopping criterion reports each token.
+Nothing of it is tuned: default attention, default cache, the same threads. A hook on the head
+remembers where the logits are, and a stopping criterion reports each token with its probability,
+which costs what it costs the local backend.
 """
 
 from __future__ import annotations

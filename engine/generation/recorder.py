@@ -15,7 +15,6 @@ from engine.types import (
     PrefillDone,
     RunFinished,
     RunMetrics,
-    SamplingParams,
     Started,
     TokenEvent,
     TokenSource,
@@ -48,9 +47,9 @@ class RunRecorder:
         is_cancelled: Callable[[], bool],
         decode: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
-        sampling: SamplingParams,
+        stop: Sequence[str],
+        max_tokens: int,
         prompt_tokens: int,
-        context_length: int,
         arrived: float,
         queue_s: float,
         load_s: float,
@@ -58,9 +57,9 @@ class RunRecorder:
         self._emit = emit
         self._is_cancelled = is_cancelled
         self._stop_ids = stop_ids
-        self._max_tokens = min(sampling.max_tokens, context_length - prompt_tokens)
+        self._max_tokens = max_tokens
         self._detokenizer = Detokenizer(decode)
-        self._stops = StopMatcher(sampling.stop)
+        self._stops = StopMatcher(stop)
         self._prompt_tokens = prompt_tokens
         self._cached_tokens = 0
         self._queue_s = queue_s

@@ -22,6 +22,7 @@ from engine.models.manifest import FileRecord, Manifest, identity, sha256_of
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Values of ``model_type`` in ``config.json`` that the decoder runs."""
 
+_LONGEST_NAME = 250
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _INDEX_FILE = "model.safetensors.index.json"
 _FULL_PRECISION = ("BF16", "F16", "F32")
@@ -89,6 +90,8 @@ def resolve(name: str, models_dir: Path) -> Checkpoint:
     """
     if name in CATALOG:
         return _from_catalog(CATALOG[name], models_dir / name)
+    if len(name) > _LONGEST_NAME:
+        raise UnknownModelError(f"There is no model with a name of {len(name):,} characters.")
     for folder in (models_dir / name, Path(name).expanduser()):
         if (folder / "config.json").is_file():
             return _from_folder(name, folder)
@@ -129,6 +132,8 @@ def inspect(name: str, folder: Path) -> FolderContents:
     """
     config = read_config(folder)
     check_supported(name, config)
+    if not isinstance(config.get("max_position_embeddings"), int):
+        raise UnsupportedModelError(f"{folder / 'config.json'} does not say how long the context is.")
     files = _weight_files(name, folder)
     tensors = [tensor for path in files for tensor in _read_header(path).values()]
     precision = _PRECISION_NAMES.get(str(config.get("dtype", config.get("torch_dtype"))), "full")
@@ -168,7 +173,8 @@ def check_supported(name: str, config: Mapping[str, Any]) -> None:
     if family not in FAMILIES:
         raise UnsupportedModelError(f"{name} is of the family {family}, and these run here: {', '.join(FAMILIES)}.")
     if quantization := config.get("quantization_config"):
-        method = quantization.get("quant_method", "an unnamed method")
+        named = isinstance(quantization, Mapping) and quantization.get("quant_method")
+        method = named or "an unnamed method"
         raise UnsupportedModelError(
             f"{name} is already quantized ({method}). Choose its full-precision checkpoint: it is quantized here."
         )

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
+from engine.errors import InvalidRequestError
 from engine.types import Message
 
 
@@ -42,6 +45,9 @@ class ChatTokenizer:
         """Token ids of a conversation, up to where the assistant's answer begins.
 
         A model without a chat template gets the messages' text, a blank line between them.
+
+        Raises:
+            InvalidRequestError: the template does not take such messages (a system prompt, for one).
         """
         if not self._hf.chat_template:
             text = "\n\n".join(message.content for message in messages)
@@ -49,7 +55,10 @@ class ChatTokenizer:
             return ids
         shield, contents = self._shield([message.content for message in messages])
         turns = [{"role": m.role, "content": c} for m, c in zip(messages, contents, strict=True)]
-        rendered: str = self._hf.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        try:
+            rendered: str = self._hf.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise InvalidRequestError(f"This model's chat template refuses these messages: {error}.") from error
         return self._encode_rendered(rendered, shield)
 
     def decode(self, ids: Sequence[int]) -> str:

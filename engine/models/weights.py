@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -178,8 +179,10 @@ def _assemble(config: DecoderConfig, modules: dict[str, Linear], norms: State) -
 def _layout_key(precision: Precision) -> str:
     """What decides a packed layout apart from the weights: processor, kernels and torch."""
     kernel = "fused" if precision is Precision.NF4 and fused_kernel_available() else "plain"
-    torch_version = ".".join(torch.__version__.split(".")[:2])
-    return f"{torch.backends.cpu.get_cpu_capability()}-{kernel}-torch{torch_version}-v{PACKED_FORMAT}".lower()
+    # nf4's layout is bitsandbytes' own, int4's is torch's
+    library = "bitsandbytes" if precision is Precision.NF4 else "torch"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{capability}-{kernel}-{library}{version(library)}-v{PACKED_FORMAT}".lower()
 
 
 class _Packed:

@@ -39,7 +39,7 @@ class Nf4Linear:
         bnb = _bitsandbytes()
         out_features, in_features = weight.shape
         codes, state = bnb.quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
-        if fused_kernel_available() and out_features % 32 == 0 and in_features % BLOCK_SIZE == 0:
+        if _can_be_fused(out_features, in_features):
             codes, state = bnb._convert_weight_packed_for_cpu(codes, state)
         return cls(codes, state.absmax, (out_features, in_features), None if bias is None else bias.to(torch.bfloat16))
 
@@ -78,7 +78,13 @@ class Nf4Linear:
 
     @classmethod
     def estimate_bytes(cls, out_features: int, in_features: int) -> int:
-        return out_features * in_features // 2 + 2 * out_features * (in_features // BLOCK_SIZE)
+        # packing for the fused kernel halves the absolute maxima to bf16
+        per_block = 2 if _can_be_fused(out_features, in_features) else 4
+        return out_features * in_features // 2 + per_block * out_features * in_features // BLOCK_SIZE
+
+
+def _can_be_fused(out_features: int, in_features: int) -> bool:
+    return fused_kernel_available() and out_features % 32 == 0 and in_features % BLOCK_SIZE == 0
 
 
 def fused_kernel_available() -> bool:
