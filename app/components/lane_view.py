@@ -22,6 +22,8 @@ _FIGURES = (
     metrics.WEIGHTS,
     metrics.KV,
 )
+_WORTH_TELLING_S = 0.05
+"""Finding a model that is in memory takes less, and is no loading."""
 _ENDINGS = {
     "stop": "ended by itself",
     "length": "reached its max tokens or the end of the context",
@@ -96,7 +98,7 @@ def _how_it_ended(lane: LaneRun) -> str:
         parts.append("not started")
     elif lane.finish_reason in _ENDINGS:
         parts.append(_ENDINGS[lane.finish_reason])
-    if lane.metrics:
+    if lane.metrics and lane.metrics.load_s >= _WORTH_TELLING_S:
         parts.append(f"loaded in {units.seconds(lane.metrics.load_s)}, not timed")
     return " · ".join(parts)
 

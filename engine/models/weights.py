@@ -7,7 +7,6 @@ and its checksum is looked at before it is trusted. A packed file that does not 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from engine.errors import UnsupportedModelError
 from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer
+from engine.models.manifest import sha256_of
 from engine.quantization import SCHEMES, EmbeddingLinear, Linear, fused_kernel_available, state_bytes
 from engine.types import Precision
 
@@ -196,7 +196,7 @@ class _Packed:
         """Whether the file is there and holds what was written."""
         if not (self.path.exists() and self.checksum.exists()):
             return False
-        if _sha256(self.path) == self.checksum.read_text().strip():
+        if sha256_of(self.path) == self.checksum.read_text().strip():
             return True
         log.warning("%s was truncated or altered since it was written; packing again", self.path)
         return False
@@ -225,15 +225,10 @@ class _Packed:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save_file({f"{n}.{k}": t for n, state in states.items() for k, t in state.items()} | norms, aside)
-            checksum = _sha256(aside)
+            checksum = sha256_of(aside)
             aside.replace(self.path)
             self.checksum.write_text(checksum + "\n")
         except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
             log.warning("packed weights could not be kept in %s: %s", self.path, error)
         finally:
             aside.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
