@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from engine.errors import ContextLengthError, GearboxError
+from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
+from engine.models.progress import Progress, silent
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -74,6 +77,71 @@ class Engine:
             EngineClosedError: the engine has been closed.
         """
         return self._worker.submit(request)
+
+    def weights_sha256(self, model: str) -> str:
+        """Identity of a model's weights; no weights are loaded. Blocks until the engine gets to it.
+
+        Raises:
+            UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
+            EngineClosedError: the engine has been closed.
+        """
+        raise NotImplementedError
+
+    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
+        """A corpus as this model's tokens, cut into what :meth:`compare_window` takes.
+
+        Running text becomes windows of 512 tokens. Prompts are answered greedily by the 16-bit model,
+        one run in the queue for each, and each prompt with its answer is a window whose answer is
+        scored; that takes a while, so the result is worth keeping.
+
+        Args:
+            model: catalogue name, local folder or hub id.
+            corpus: what to measure on.
+            progress: told after each prompt, in the caller's thread; what it raises ends the work.
+
+        Raises:
+            CorpusError: the corpus is shorter than a window.
+            GearboxError: whatever keeps the model from answering.
+        """
+        raise NotImplementedError
+
+    def compare_window(
+        self, model: str, precision: Precision, window: Window, progress: Progress = silent
+    ) -> WindowDivergence:
+        """Read one window with the 16-bit model and with a candidate; one unit in the engine's queue.
+
+        Blocks until it is done. An interactive request that comes meanwhile runs right after it.
+
+        Args:
+            model: catalogue name, local folder or hub id.
+            precision: the candidate's; 16 bits are compared with themselves.
+            window: from :meth:`windows`.
+            progress: told how far a model's loading is, in the engine's thread; what it raises ends the
+                loading and comes out here.
+
+        Raises:
+            InsufficientMemoryError: the two models do not fit beside each other.
+            NonFiniteLogitsError: one of them gives NaN or infinity.
+            EngineClosedError: the engine has been closed.
+        """
+        raise NotImplementedError
+
+    def compare_answer(
+        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = silent
+    ) -> AnswerDivergence:
+        """Read a request's answer with the 16-bit model and with the request's own precision, token by
+        token; one unit in the engine's queue, as :meth:`compare_window`.
+
+        Args:
+            request: what was asked; its precision is the candidate's.
+            token_ids: the answer (``RunFinished.token_ids``), at least one token.
+            progress: as for :meth:`compare_window`.
+
+        Raises:
+            InvalidRequestError: there is no answer, or it does not fit the context.
+            InsufficientMemoryError, NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
+        """
+        raise NotImplementedError
 
     def status(self) -> EngineStatus:
         """A snapshot, safe to ask for from any thread."""
