@@ -1,12 +1,14 @@
 """What fewer bits change: each precision's next-token distributions beside those of the 16-bit model.
 
-The 16-bit model answers the sample prompts greedily. Every precision then reads the same answers,
-and at each of their tokens its distribution q is held against the 16-bit model's p:
-KLD = Σ p (log p − log q), in nats, and whether both would have taken the same token.
+The 16-bit model answers the sample prompts greedily. Every precision then reads the same answers one
+token a step, with the kernels that it decodes with, and at each of their tokens its distribution is
+held against the 16-bit model's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,50 +16,63 @@ from torch import Tensor
 
 from app.prompts import load_prompts
 from engine.backends.local import LocalModel
+from engine.cache import KVCache
+from engine.evaluation.divergence import DivergenceStats, WindowDivergence, token_divergence
 from engine.models import list_models
 from engine.models.decoder import Decoder
 from engine.pool import ModelPool
 from engine.types import Message, OptimizationConfig, Precision, RunConfig
-from tests.benchmarks.decode import MODELS
+from tests.benchmarks.lanes import SMALL_MODELS
 from tests.benchmarks.table import Row
 
-NEW_TOKENS = 48
+ANSWER_TOKENS = 48
+
+Reader = Callable[[Sequence[int], Sequence[int]], Tensor]
+"""Prompt and answer to logits, one row before each token of the answer: ``[answer, at least vocab]``."""
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the 16-bit model said, and what it thought."""
+
+    prompt_ids: list[int]
+    ids: list[int]
+    logits: Tensor
+    """fp32 ``[ids, vocab]``."""
+
+
 def run(models_dir: Path) -> list[Row]:
     """Measure every installed model of the two small ones at every precision."""
     installed = {model.name for model in list_models(models_dir) if model.installed}
-    return [row for model in MODELS if model in installed for row in _measure(models_dir, model)]
+    return [row for model in SMALL_MODELS if model in installed for row in _measure(models_dir, model)]
 
 
-def _measure(models_dir: Path, model: str) -> list[Row]:
+def _measure(models_dir: Path, model: str) -> Iterator[Row]:
     pool = ModelPool(models_dir)
-    tokenizer = pool.open(model).tokenizer
-    prompts = [tokenizer.encode_chat([Message("user", sample.prompt)]) for sample in load_prompts()]
-    reference = _decoder(pool, model, Precision.BF16)
-    texts = [(prompt, prompt + _answer(reference, prompt, tokenizer.vocab_size)) for prompt in prompts]
-    wanted = [_log_probabilities(reference, *text, tokenizer.vocab_size) for text in texts]
-    rows: list[Row] = []
+    answers = answer_prompts(pool, model, [sample.prompt for sample in load_prompts()])
     for precision in Precision:
-        decoder = _decoder(pool, model, precision)
-        got = [_log_probabilities(decoder, *text, tokenizer.vocab_size) for text in texts]
-        kld = torch.cat([(p.exp() * (p - q)).sum(-1) for p, q in zip(wanted, got, strict=True)])
-        same = torch.cat([p.argmax(-1) == q.argmax(-1) for p, q in zip(wanted, got, strict=True)])
-        rows.append(
-            {
-                "model": model,
-                "precision": str(precision),
-                "tokens": len(kld),
-                "kld_mean": float(kld.mean()),
-                "kld_p99": float(kld.quantile(0.99)),
-                "top1_agreement": float(same.float().mean()),
-            }
-        )
-    return rows
+        stats = divergence(answers, reader(open_decoder(pool, model, precision)))
+        yield {
+            "model": model,
+            "precision": str(precision),
+            "tokens": stats.tokens,
+            "kld_mean": stats.kld_mean,
+            "kld_p99": stats.kld_p99,
+            "top1_agreement": stats.same_top,
+        }
 
 
-def _decoder(pool: ModelPool, model: str, precision: Precision) -> Decoder:
+def divergence(answers: Sequence[Answer], read: Reader) -> DivergenceStats:
+    """The figures of a candidate over all answers' tokens."""
+    parts = []
+    for answer in answers:
+        logits = read(answer.prompt_ids, answer.ids)[:, : answer.logits.shape[1]]
+        parts.append(token_divergence(answer.logits, logits, torch.tensor(answer.ids)))
+    return DivergenceStats.from_tokens(WindowDivergence.concatenate(parts))
+
+
+def open_decoder(pool: ModelPool, model: str, precision: Precision) -> Decoder:
+    """Our own decoder at a precision."""
     config = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
     loaded = pool.acquire(pool.open(model), config, lambda stage, fraction: None)
     if not isinstance(loaded, LocalModel):
@@ -65,17 +80,39 @@ def _decoder(pool: ModelPool, model: str, precision: Precision) -> Decoder:
     return loaded.decoder
 
 
-def _answer(decoder: Decoder, prompt: list[int], vocab_size: int) -> list[int]:
-    cache = decoder.new_cache(len(prompt) + NEW_TOKENS)
-    logits = decoder.prefill(torch.tensor(prompt), cache, lambda: False)
-    answer: list[int] = []
-    while logits is not None and len(answer) < NEW_TOKENS:
-        answer.append(int(logits[:vocab_size].argmax()))
-        logits = decoder.step(answer[-1], cache)
-    return answer
+def reader(decoder: Decoder) -> Reader:
+    """Reads with the decoder's own step."""
+
+    @torch.inference_mode()
+    def read(prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Tensor:
+        cache = decoder.new_cache(len(prompt_ids) + len(answer_ids))
+        rows = [_prefill(decoder, prompt_ids, cache)]
+        rows += [decoder.step(token_id, cache) for token_id in answer_ids[:-1]]
+        return torch.stack(rows)
+
+    return read
 
 
-def _log_probabilities(decoder: Decoder, prompt: list[int], text: list[int], vocab_size: int) -> Tensor:
-    """Log-probabilities at each token of the answer, ``[tokens, vocab]``."""
-    hidden = decoder.forward(torch.tensor(text[:-1]), decoder.new_cache(len(text)))
-    return decoder.logits(hidden[len(prompt) - 1 :])[:, :vocab_size].log_softmax(-1)
+@torch.inference_mode()
+def answer_prompts(pool: ModelPool, model: str, prompts: Sequence[str]) -> list[Answer]:
+    """The 16-bit model's greedy answers, up to an end mark."""
+    tokenizer = pool.open(model).tokenizer
+    decoder = open_decoder(pool, model, Precision.BF16)
+    answers = []
+    for prompt in prompts:
+        prompt_ids = tokenizer.encode_chat([Message("user", prompt)])
+        cache = decoder.new_cache(len(prompt_ids) + ANSWER_TOKENS)
+        rows = [_prefill(decoder, prompt_ids, cache)[: tokenizer.vocab_size]]
+        ids = [int(rows[0].argmax())]
+        while len(ids) < ANSWER_TOKENS and ids[-1] not in tokenizer.stop_ids:
+            rows.append(decoder.step(ids[-1], cache)[: tokenizer.vocab_size])
+            ids.append(int(rows[-1].argmax()))
+        answers.append(Answer(prompt_ids, ids, torch.stack(rows)))
+    return answers
+
+
+def _prefill(decoder: Decoder, prompt_ids: Sequence[int], cache: KVCache) -> Tensor:
+    logits = decoder.prefill(torch.tensor(prompt_ids), cache, lambda: False)
+    if logits is None:
+        raise RuntimeError("prefill ended early, though nobody cancelled it")
+    return logits
