@@ -20,6 +20,8 @@ from tests.benchmarks.figures import gguf_bytes_per_token
 from tests.benchmarks.peers.contract import Facts, Logits, Timing
 
 CONTEXT = 1024
+LOG_LEVELS = (1, 2, 3)
+"""Information, warnings and errors; debugging is left out."""
 
 
 class LlamaCpp:
@@ -28,15 +30,13 @@ class LlamaCpp:
     def __init__(self, gguf: Path, threads: int) -> None:
         self._log: list[str] = []
         # kept on the object: the library calls it as long as it lives
-        self._log_callback = llama_cpp.llama_log_callback(lambda level, text, user_data: self._log.append(_text(text)))
+        self._log_callback = llama_cpp.llama_log_callback(self._keep)
         llama_cpp.llama_log_set(self._log_callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
         self._tensors = GgufFile.open(gguf).tensors
-        self._threads = threads
         self._model = llama_cpp.llama_model_load_from_file(str(gguf).encode(), llama_cpp.llama_model_default_params())
         if not self._model:
-            raise RuntimeError(
-                f"llama.cpp cannot load {gguf.name}: {self._log[-1] if self._log else 'no reason given'}"
-            )
+            raise RuntimeError(f"llama.cpp cannot load {gguf.name}: {self._log[-1]}")
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = CONTEXT
         settings.n_batch = settings.n_ubatch = 512
@@ -50,7 +50,7 @@ class LlamaCpp:
         # where weights were packed anew for a kernel, the log has a buffer named for it
         buffers = re.findall(r"(\S+) model buffer size = *([\d.]+ MiB)", "".join(self._log))
         flags = re.findall(r"(\w+) = 1\b", _text(llama_cpp.llama_print_system_info()))
-        attention = next(iter(re.findall(r"[Ff]lash [Aa]ttention was auto, set to (\w+)", "".join(self._log))), None)
+        attention = re.findall(r"Flash Attention ([\w ,]+)", "".join(self._log))
         return Facts(
             weights_bytes=sum(tensor.raw.nbytes for tensor in self._tensors),
             bytes_per_token=gguf_bytes_per_token(self._tensors),
@@ -59,7 +59,7 @@ class LlamaCpp:
                 [
                     " ".join(flags),
                     "weights in " + " and ".join(f"{name} {size}" for name, size in buffers),
-                    *([f"flash attention {attention}"] if attention else []),
+                    *(f"flash attention {state}" for state in attention[-1:]),
                 ]
             ),
         )
@@ -78,6 +78,10 @@ class LlamaCpp:
         self._clear()
         rows = [self._decode(prompt_ids).copy(), *(self._decode([token]).copy() for token in answer_ids[:-1])]
         return np.stack(rows)
+
+    def _keep(self, level: int, text: bytes, user_data: object) -> None:
+        if level in LOG_LEVELS:
+            self._log.append(_text(text))
 
     def _clear(self) -> None:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
