@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import ContextLengthError, GearboxError
 from engine.memory import PeakRss
+from engine.native import build_in_background
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -62,6 +63,7 @@ class Engine:
         self._models_dir = models_dir
         self._threads = threads
         self._pool: ModelPool | None = None
+        build_in_background()
         self._worker = Worker(self._serve, _refuse)
 
     def generate(self, request: GenerationRequest) -> Generation:
@@ -147,6 +149,7 @@ class Engine:
             environment={
                 **machine_environment(),
                 **kernel_environment(),
+                **model.environment,
                 "weights_sha256": opened.checkpoint.weights_sha256,
                 "weights": opened.checkpoint.provenance,
             },

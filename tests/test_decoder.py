@@ -21,8 +21,7 @@ YARN_ROPE = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "origin
 def load_tiny(folder: Path, precision: Precision = Precision.BF16) -> Decoder:
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
     files = sorted(folder.glob("*.safetensors"))
-    decoder, _ = load_decoder(config, files, precision, folder / "packed", lambda _: None, lambda: None)
-    return decoder
+    return load_decoder(config, files, precision, folder / "packed", lambda _: None, lambda: None).decoder
 
 
 def reference_logits(folder: Path, ids: torch.Tensor) -> torch.Tensor:

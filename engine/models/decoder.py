@@ -1,12 +1,13 @@
 """The forward pass of the llama family of decoders (llama, mistral, qwen2, qwen3) over a KV cache.
 
-Every operation keeps the order and the roundings of transformers' modules, so that in bf16 the two
-agree token for token. What differs is what surrounds them: no modules, no per-step set-up, fused
-projections, and keys and values written in place.
+The eager one keeps the order and the roundings of transformers' modules, so that in bf16 the two agree
+token for token. What differs is what surrounds them: no modules, no per-step set-up, fused projections,
+and keys and values written in place.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -116,23 +117,18 @@ class DecoderLayer:
     down: Linear
 
 
-class Decoder:
-    """Weights and forward pass of one model at one precision. Not thread-safe."""
+class Decoder(ABC):
+    """A model at one precision, ready to compute. Not thread-safe."""
 
-    def __init__(
-        self,
-        config: DecoderConfig,
-        embedding: EmbeddingLinear,
-        layers: list[DecoderLayer],
-        norm: Tensor,
-        head: EmbeddingLinear,
-    ) -> None:
-        self.config = config
-        self.embedding = embedding
-        self.layers = layers
-        self.norm = norm
-        self.head = head
-        self._inv_freq = torch.tensor(config.inv_freq)
+    config: DecoderConfig
+
+    @abstractmethod
+    def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Append ``ids`` ``[rows]`` to the cache; the final norm's output ``[rows, hidden]``."""
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
 
     def new_cache(self, capacity: int) -> KVCache:
         """An empty KV cache for up to ``capacity`` tokens."""
@@ -156,12 +152,29 @@ class Decoder:
         """Append one token and return the next one's logits, fp32 ``[vocab]``."""
         return self.logits(self.forward(torch.tensor([token_id]), cache))[0]
 
+
+class EagerDecoder(Decoder):
+    """The forward pass as torch operations, each in the order and the roundings of transformers' modules."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        embedding: EmbeddingLinear,
+        layers: list[DecoderLayer],
+        norm: Tensor,
+        head: EmbeddingLinear,
+    ) -> None:
+        self.config = config
+        self.embedding = embedding
+        self.layers = layers
+        self.norm = norm
+        self.head = head
+        self._inv_freq = torch.tensor(config.inv_freq)
+
     def logits(self, hidden: Tensor) -> Tensor:
-        """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
         return self.head(hidden).float()
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """Append ``ids`` ``[rows]`` to the cache; the final norm's output, bf16 ``[rows, hidden]``."""
         config = self.config
         rows = ids.shape[0]
         start, end = cache.claim(rows)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
 
 
@@ -19,7 +20,11 @@ class Bf16Linear:
         self.bias = bias
 
     @classmethod
-    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return True
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
         return cls(weight.to(torch.bfloat16), None if bias is None else bias.to(torch.bfloat16))
 
     @classmethod
