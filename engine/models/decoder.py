@@ -18,7 +18,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
-from engine.quantization import EmbeddingLinear, Linear
+from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 
 PREFILL_CHUNK = 512
 """Tokens computed between two looks at whether the run has been cancelled."""
@@ -237,12 +237,13 @@ def _attend(q: Tensor, kv: Tensor, window: int | None) -> Tensor:
     if rows > 1 and (rows < length or window is not None):
         behind = torch.arange(length - rows, length)[:, None] - torch.arange(length - kv.shape[0], length)
         mask = behind >= 0 if window is None else (behind >= 0) & (behind < window)
+    dtype = q.dtype if rows == 1 or fast_bf16_gemm() else torch.float
     out = F.scaled_dot_product_attention(
-        q.transpose(0, 1)[None],
-        keys[None],
-        values[None],
+        q.transpose(0, 1)[None].to(dtype),
+        keys[None].to(dtype),
+        values[None].to(dtype),
         attn_mask=mask,
         is_causal=rows > 1 and mask is None,
         enable_gqa=q.shape[1] != keys.shape[0],
     )
-    return out[0].transpose(0, 1).reshape(rows, -1)
+    return out[0].transpose(0, 1).reshape(rows, -1).to(q.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.quantization.bf16 import Bf16Linear
+from engine.quantization.bf16 import Bf16Linear, fast_bf16_gemm
 from engine.quantization.groups import GROUP_SIZE, GroupCodes, quantize_groups
 from engine.quantization.int4 import Int4Linear
 from engine.quantization.int8 import Int8Linear
@@ -26,6 +26,7 @@ __all__ = [
     "Linear",
     "NativeLinear",
     "Scheme",
+    "fast_bf16_gemm",
     "quantize_groups",
     "scheme_of",
     "state_bytes",
