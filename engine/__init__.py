@@ -6,18 +6,54 @@ transformers.
 
 from engine.engine import Engine, EngineStatus, ResidentModel
 from engine.environment import machine_environment
+from engine.evaluation import (
+    AnswerDivergence,
+    AnswerToken,
+    Corpus,
+    CorpusPrompt,
+    DivergenceStats,
+    FirstDifference,
+    PairedOutcomes,
+    Task,
+    TokenChance,
+    Window,
+    WindowDivergence,
+    check,
+    compare_outcomes,
+    default_corpus,
+    load_tasks,
+    read_corpus,
+    wilson_interval,
+)
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
 from engine.worker import Generation
 
 __all__ = [
     "FAMILIES",
+    "AnswerDivergence",
+    "AnswerToken",
+    "Corpus",
+    "CorpusPrompt",
+    "DivergenceStats",
     "Engine",
     "EngineStatus",
+    "FirstDifference",
     "Generation",
     "ModelInfo",
+    "PairedOutcomes",
     "ResidentModel",
+    "Task",
+    "TokenChance",
+    "Window",
+    "WindowDivergence",
+    "check",
+    "compare_outcomes",
+    "default_corpus",
     "install_model",
     "list_models",
+    "load_tasks",
     "machine_environment",
+    "read_corpus",
+    "wilson_interval",
 ]

@@ -23,6 +23,14 @@ class ContextLengthError(InvalidRequestError):
         )
 
 
+class CorpusError(InvalidRequestError):
+    """A corpus that nothing can be measured on: missing, empty, no text, too short."""
+
+
+class NonFiniteLogitsError(GearboxError):
+    """A model gave NaN or infinity where its logits should be."""
+
+
 class UnknownModelError(InvalidRequestError):
     """No model of that name, folder or hub id can be found."""
 

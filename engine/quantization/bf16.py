@@ -12,7 +12,6 @@ from torch import Tensor
 from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
 
-
 _SLICE_ROWS = 8192
 
 

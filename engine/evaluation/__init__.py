@@ -1,0 +1,30 @@
+"""How much cheaper weights change: divergence from the 16-bit model, scored tasks, statistics.
+
+Importing this loads no torch; the functions that need it do.
+"""
+
+from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
+from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, default_corpus, read_corpus
+from engine.evaluation.divergence import DivergenceStats, WindowDivergence
+from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
+from engine.evaluation.tasks import Task, check, load_tasks
+
+__all__ = [
+    "AnswerDivergence",
+    "AnswerToken",
+    "Corpus",
+    "CorpusPrompt",
+    "DivergenceStats",
+    "FirstDifference",
+    "PairedOutcomes",
+    "Task",
+    "TokenChance",
+    "Window",
+    "WindowDivergence",
+    "check",
+    "compare_outcomes",
+    "default_corpus",
+    "load_tasks",
+    "read_corpus",
+    "wilson_interval",
+]
