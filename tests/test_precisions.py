@@ -22,6 +22,8 @@ from tests.tiny import make_tiny_checkpoint
 QUANTIZED = [precision for precision in Precision if precision is not Precision.BF16]
 LIMITS = {Precision.INT8: (0.02, 0.90), Precision.INT4: (0.03, 0.88), Precision.NF4: (0.60, 0.60)}
 """Largest mean KLD in nats, and least top-1 agreement, on the text below."""
+TEMPLATE_TOKENS = 24
+"""The chat template's opening, which no model has ever to predict."""
 TEXT = (
     "The wheel is one of the oldest machines. A wheel turns around an axle, so a heavy load can be moved with "
     "little force. Early wheels were solid discs of wood; spokes came later and made them light."
@@ -55,8 +57,8 @@ def test_logits_stay_within_bounds_of_sixteen_bits(pool: ModelPool, precision: P
     ids = text_ids(pool)
     p = logits(decoder_of(pool, Precision.BF16), ids, len(ids)).double().log_softmax(-1)
     q = logits(decoder_of(pool, precision), ids, len(ids)).double().log_softmax(-1)
-    kld = (p.exp() * (p - q)).sum(-1)
-    agreement = (p.argmax(-1) == q.argmax(-1)).double().mean()
+    kld = (p.exp() * (p - q)).sum(-1)[TEMPLATE_TOKENS:]
+    agreement = (p.argmax(-1) == q.argmax(-1))[TEMPLATE_TOKENS:].double().mean()
     largest, least = LIMITS[precision]
     assert 1e-6 < kld.mean() < largest
     assert agreement > least
