@@ -38,6 +38,7 @@ bench-peers: $(stamp)
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(bin)/python -m pip install -r requirements-bench.txt
 
 models: $(stamp)
+	$(bin)/python -m engine kernels
 	$(bin)/python -m engine models install $(DEFAULT_MODELS)
 
 $(stamp): requirements.txt requirements-dev.txt constraints.txt
