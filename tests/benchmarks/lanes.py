@@ -93,7 +93,11 @@ class EngineLane:
             weights_bytes=weights_bytes,
             bytes_per_token=weights_bytes - self._lookup_bytes,
             threads=environment["threads"],
-            kernel="; ".join(f"{key} {value}" for key, value in environment.items() if key not in said),
+            kernel="; ".join(
+                str(value) if key == "kernel" else f"{key} {value}"
+                for key, value in environment.items()
+                if key not in said
+            ),
         )
 
 
