@@ -106,9 +106,9 @@ def test_truncated_cache_continues_as_if_the_rest_had_never_been(tmp_path: Path)
 
 
 @torch.inference_mode()
-def test_prefill_stops_between_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.models.decoder.PREFILL_CHUNK", 8)
+def test_prefill_stops_between_chunks(tmp_path: Path) -> None:
     decoder = load_tiny(make_tiny_checkpoint(tmp_path, "llama"))
+    decoder.prefill_chunk = 8
     cache = decoder.new_cache(64)
     answers = iter([False, False, True])
     assert decoder.prefill(torch.arange(40), cache, lambda: next(answers)) is None

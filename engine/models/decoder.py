@@ -20,10 +20,6 @@ from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
 from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 
-PREFILL_CHUNK = 512
-"""Tokens computed between two looks at whether the run has been cancelled."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
     """What the forward pass needs to know of a checkpoint's ``config.json``."""
@@ -121,6 +117,8 @@ class Decoder(ABC):
     """A model at one precision, ready to compute. Not thread-safe."""
 
     config: DecoderConfig
+    prefill_chunk = 512
+    """Tokens computed between two looks at whether the run has been cancelled."""
 
     @abstractmethod
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
@@ -140,7 +138,7 @@ class Decoder(ABC):
         ``None`` if cancelled between two chunks; the cache then holds the chunks done so far.
         """
         hidden = None
-        for chunk in ids.split(PREFILL_CHUNK):
+        for chunk in ids.split(self.prefill_chunk):
             if cancelled():
                 return None
             hidden = self.forward(chunk, cache)

@@ -21,6 +21,8 @@ class NativeDecoder(Decoder):
     verified together: what comes out is what one token after the other would have given.
     """
 
+    prefill_chunk = 128  # larger ones are no faster
+
     def __init__(
         self,
         config: DecoderConfig,
