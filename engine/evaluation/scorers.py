@@ -7,7 +7,6 @@ wrong: case, white space, quotes and markdown around it, a full stop at its end.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,7 +35,7 @@ def number(text: str, expected: float) -> bool:
     if not found:
         return False
     value = float(re.sub(r"[,\u00a0\u202f']", "", found[-1]).replace("−", "-"))
-    return math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
+    return abs(value - expected) <= 1e-9
 
 
 def choice(text: str, expected: Mapping[str, Any]) -> bool:
