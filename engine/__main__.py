@@ -160,7 +160,7 @@ def _evaluate(options: argparse.Namespace) -> int:
                 windows = engine.windows(options.model, corpus, progress)
         else:
             windows = engine.windows(options.model, corpus)
-        parts = []
+        parts: list[WindowDivergence] = []
         with terminal_bar(f"{options.model} in {precision}") as progress:
             for window in windows:
                 progress(f"Reading text {len(parts) + 1:,} of {len(windows):,}", len(parts) / len(windows))

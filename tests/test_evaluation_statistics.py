@@ -90,5 +90,5 @@ def test_wilson_interval_holds_the_share_and_mirrors(counts: tuple[int, int]) ->
 
 @pytest.mark.parametrize(("right", "total", "confidence"), [(1, 0, 0.9), (0, 0, 0.9), (-1, 3, 0.9), (1, 2, 1.0)])
 def test_no_share_no_interval(right: int, total: int, confidence: float) -> None:
-    with pytest.raises(ValueError, match="share|confidence"):
+    with pytest.raises(ValueError, match=r"share|confidence"):
         wilson_interval(right, total, confidence)

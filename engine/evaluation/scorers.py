@@ -41,7 +41,7 @@ def number(text: str, expected: float) -> bool:
 def choice(text: str, expected: Mapping[str, Any]) -> bool:
     """The answer picks ``expected["answer"]``, a letter, out of ``expected["options"]``, a list whose
     first is A. It may give the letter or the option's text; one that names several options picks none."""
-    return _picked(text, expected["options"]) == expected["answer"]
+    return _picked(text, expected["options"]) == str(expected["answer"])
 
 
 def contains(text: str, expected: str | list[str]) -> bool:
