@@ -15,18 +15,10 @@ from engine import DivergenceStats, read_corpus
 from engine.__main__ import main
 from engine.models.checkpoint import resolve
 from tests.conftest import REPOSITORY, SMALL
-from tests.tiny import make_tiny_checkpoint
 
 TEXT = "A slow tram climbs the hill, and the driver rings its bell twice at every stop. " * 27
 """A little over 512 tokens of SmolLM2's."""
 FIGURES = {field.name for field in fields(DivergenceStats)}
-
-
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    make_tiny_checkpoint(folder / "models" / "tiny", "qwen2", max_position_embeddings=1024)
-    return folder
 
 
 @pytest.fixture
@@ -37,8 +29,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _data_dir(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tiny_data))
+def _data_dir(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tiny_models_dir.parent))
 
 
 def test_real_weights_as_one_json_object(corpus: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,8 @@ def answer_divergence(
                 )
             )
         left = (p_logits.argmax(-1) != targets).nonzero()
-        if greedy and parting is None and len(left):
+        # a model does not part from itself, though near-ties may fall otherwise with more rows at a time
+        if greedy and parting is None and len(left) and candidate is not reference:
             row = int(left[0])
             parting = _parting(done + row, p_logits[row], q_logits[row], int(targets[row]), tokenizer)
     return AnswerDivergence(tokens=tuple(tokens), first_difference=parting)
