@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -33,12 +34,13 @@ def _data_dir(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEARBOX_DATA_DIR", str(tiny_models_dir.parent))
 
 
+@pytest.mark.timeout(600)  # a window of bf16 takes a while on a processor without bf16
 def test_real_weights_as_one_json_object(corpus: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEARBOX_DATA_DIR", str(models_dir.parent))
     command = ["evaluate", "--model", SMALL, "--quantization", "int4", "--corpus", str(corpus), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "engine", *command],
-        cwd=REPOSITORY, env=os.environ.copy(), capture_output=True, text=True, timeout=250, check=False,
+        cwd=REPOSITORY, env=os.environ.copy(), capture_output=True, text=True, timeout=590, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1
@@ -65,7 +67,7 @@ def test_figures_have_units(corpus: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["evaluate", "--model", "tiny", "--quantization", "nf4", "--corpus", str(corpus)]) == 0
     out = capsys.readouterr().out
     heading, *lines = out.splitlines()
-    assert "tiny in nf4 against 16 bits, on corpus.txt: 255 tokens scored" in heading
+    assert re.fullmatch(r"tiny in nf4 against 16 bits, on corpus\.txt: [\d,]+ tokens scored", heading)
     shown = {line[:20].strip(): line[20:] for line in lines}
     assert set(shown) == {
         "Perplexity ratio", "KLD, mean", "KLD, median", "KLD, p99", "KLD, max", "Top-1 agreement", "RMS Δp", "Weights",
