@@ -14,6 +14,7 @@ from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
 from engine.evaluation import DivergenceStats, WindowDivergence, default_corpus, read_corpus
 from engine.models import CATALOG, install, list_models, terminal_bar
+from engine.models.progress import part
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -163,8 +164,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         parts: list[WindowDivergence] = []
         with terminal_bar(f"{options.model} in {precision}") as progress:
             for window in windows:
-                progress(f"Reading text {len(parts) + 1:,} of {len(windows):,}", len(parts) / len(windows))
-                parts.append(engine.compare_window(options.model, precision, window))
+                done = len(parts) / len(windows)
+                progress(f"Reading text {len(parts) + 1:,} of {len(windows):,}", done)
+                loading = part(progress, done, done)
+                parts.append(engine.compare_window(options.model, precision, window, loading))
             progress("All texts read", 1.0)
         weights_bytes = {model.precision: model.weights_bytes for model in engine.status().resident}
     stats = DivergenceStats.from_tokens(WindowDivergence.concatenate(parts))
