@@ -12,6 +12,7 @@ from hypothesis import settings
 from engine import Engine
 from engine.models import install
 from engine.models.progress import silent
+from tests.tiny import make_tiny_checkpoint
 
 # model work takes longer than hypothesis' 200 ms, and says nothing about correctness
 settings.register_profile("gearbox", deadline=None, max_examples=50, derandomize=True)
@@ -27,6 +28,14 @@ def models_dir() -> Path:
     data_dir = os.environ.get("GEARBOX_DATA_DIR")
     folder = (Path(data_dir) if data_dir else REPOSITORY / "data") / "models"
     install(SMALL, folder, silent)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models with one of random weights, "tiny", for what real ones would only slow down."""
+    folder = tmp_path_factory.mktemp("data") / "models"
+    make_tiny_checkpoint(folder / "tiny", "qwen2", max_position_embeddings=1024)
     return folder
 
 

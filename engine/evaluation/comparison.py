@@ -110,7 +110,8 @@ def answer_divergence(
                 )
             )
         left = (p_logits.argmax(-1) != targets).nonzero()
-        if greedy and parting is None and len(left):
+        # a model does not part from itself, though near-ties may fall otherwise with more rows at a time
+        if greedy and parting is None and len(left) and candidate is not reference:
             row = int(left[0])
             parting = _parting(done + row, p_logits[row], q_logits[row], int(targets[row]), tokenizer)
     return AnswerDivergence(tokens=tuple(tokens), first_difference=parting)
@@ -136,7 +137,8 @@ def _hidden_states(reader: Reader, ids: Sequence[int], first: int) -> Tensor:
 
 def _likeliest(logits: Tensor, tokenizer: ChatTokenizer) -> list[tuple[TokenChance, ...]]:
     """The likeliest tokens of each row, likeliest first; of equals, the lower id."""
-    chances, ids = logits.softmax(-1).topk(min(TOP, logits.shape[-1]))
+    values, ids = logits.topk(min(TOP, logits.shape[-1]))
+    chances = _probabilities(values, logits)
     return [
         tuple(
             TokenChance(token_id, tokenizer.token_text(token_id), chance)
@@ -146,13 +148,19 @@ def _likeliest(logits: Tensor, tokenizer: ChatTokenizer) -> list[tuple[TokenChan
     ]
 
 
+def _probabilities(values: Tensor, logits: Tensor) -> Tensor:
+    """Of some of each row's logits, ``[rows, n]``; in fp64, as all figures are."""
+    return (values.double() - logits.double().logsumexp(-1, keepdim=True)).exp()
+
+
 def _parting(index: int, p_logits: Tensor, q_logits: Tensor, written: int, tokenizer: ChatTokenizer) -> FirstDifference:
     """Both models' view, logits ``[vocab]``, of the token that the candidate wrote and its rival."""
     rival = int(p_logits.argmax())
+    p, q = (float(_probabilities(x[token_id], x)) for x, token_id in ((p_logits, rival), (q_logits, written)))
     return FirstDifference(
         index=index,
-        candidate_choice=TokenChance(written, tokenizer.token_text(written), float(q_logits.softmax(-1)[written])),
-        reference_choice=TokenChance(rival, tokenizer.token_text(rival), float(p_logits.softmax(-1)[rival])),
+        candidate_choice=TokenChance(written, tokenizer.token_text(written), q),
+        reference_choice=TokenChance(rival, tokenizer.token_text(rival), p),
         candidate_gap=float(q_logits[written] - q_logits[rival]),
         reference_gap=float(p_logits[rival] - p_logits[written]),
     )

@@ -20,6 +20,7 @@ from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
 from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderConfig:
     """What the forward pass needs to know of a checkpoint's ``config.json``."""

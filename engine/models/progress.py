@@ -30,7 +30,9 @@ def terminal_bar(title: str) -> Iterator[Progress]:
     with tqdm(total=100, desc=title, bar_format="{percentage:3.0f}% |{bar:30}| {desc}, {remaining} left") as bar:
 
         def show(stage: str, fraction: float) -> None:
-            bar.set_description_str(f"{title}: {stage}", refresh=False)
+            text = f"{title}: {stage}"
+            # a new stage shows at once; the bar alone would wait until enough of it is done
+            bar.set_description_str(text, refresh=text != bar.desc)
             bar.update(round(100 * fraction) - bar.n)
 
         yield show

@@ -1,24 +1,24 @@
 """What fewer bits change: each precision's next-token distributions beside those of the 16-bit model.
 
-The 16-bit model answers the sample prompts greedily. Every precision then reads the same answers one
-token a step, with the kernels that it decodes with, and at each of their tokens its distribution is
-held against the 16-bit model's.
+The 16-bit model answers prompts greedily. Every precision then reads the same answers, and at each of their
+tokens its distribution is held against the 16-bit model's; :mod:`engine.evaluation.divergence` defines the
+figures. Beside peers (the decode benchmark) every lane reads one token a step, as it decodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from app.prompts import load_prompts
+from engine import Engine, default_corpus, list_models
 from engine.backends.local import LocalModel
 from engine.cache import KVCache
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence, token_divergence
-from engine.models import list_models
 from engine.models.decoder import Decoder
 from engine.pool import ModelPool
 from engine.types import Message, OptimizationConfig, Precision, RunConfig
@@ -44,22 +44,29 @@ class Answer:
 def run(models_dir: Path) -> list[Row]:
     """Measure every installed model of the two small ones at every precision."""
     installed = {model.name for model in list_models(models_dir) if model.installed}
-    return [row for model in SMALL_MODELS if model in installed for row in _measure(models_dir, model)]
+    with closing(Engine(models_dir)) as engine:
+        return [row for model in SMALL_MODELS if model in installed for row in _measure(engine, model)]
 
 
-def _measure(models_dir: Path, model: str) -> Iterator[Row]:
-    pool = ModelPool(models_dir)
-    answers = answer_prompts(pool, model, [sample.prompt for sample in load_prompts()])
+def _measure(engine: Engine, model: str) -> list[Row]:
+    windows = engine.windows(model, default_corpus())
+    rows: list[Row] = []
     for precision in Precision:
-        stats = divergence(answers, reader(open_decoder(pool, model, precision)))
-        yield {
-            "model": model,
-            "precision": str(precision),
-            "tokens": stats.tokens,
-            "kld_mean": stats.kld_mean,
-            "kld_p99": stats.kld_p99,
-            "top1_agreement": stats.same_top,
-        }
+        parts = [engine.compare_window(model, precision, window) for window in windows]
+        stats = DivergenceStats.from_tokens(WindowDivergence.concatenate(parts))
+        rows.append(
+            {
+                "model": model,
+                "precision": str(precision),
+                "tokens": stats.tokens,
+                "kld_mean": stats.kld_mean,
+                "kld_p99": stats.kld_p99,
+                "top1_agreement": stats.same_top,
+                "ppl_ratio": stats.ppl_ratio,
+                "delta_p_rms": stats.delta_p_rms,
+            }
+        )
+    return rows
 
 
 def divergence(answers: Sequence[Answer], read: Reader) -> DivergenceStats:

@@ -1,0 +1,32 @@
+"""Requests and answers that the evaluation tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine import Corpus, CorpusPrompt, Engine, Window
+from engine.types import (
+    GenerationRequest,
+    Message,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    RunFinished,
+    SamplingParams,
+)
+
+
+def asked(prompt: str, model: str, precision: Precision = Precision.BF16, **sampling: Any) -> GenerationRequest:
+    config = RunConfig(model=model, optimization=OptimizationConfig.at(precision), sampling=SamplingParams(**sampling))
+    return GenerationRequest(messages=(Message("user", prompt),), config=config)
+
+
+def answer(engine: Engine, request: GenerationRequest) -> RunFinished:
+    *_, last = engine.generate(request)
+    assert isinstance(last, RunFinished), last
+    return last
+
+
+def window_of(engine: Engine, model: str, prompt: str = "hello") -> Window:
+    (window,) = engine.windows(model, Corpus(name="one", prompts=(CorpusPrompt(prompt),)))
+    return window
