@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.settings import REPOSITORY
 
-PROMPTS_DIR = REPOSITORY / "data" / "prompts"
+SAMPLES_FILE = REPOSITORY / "data" / "prompts" / "samples.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class SamplePrompt:
     system: str = ""
 
 
-def load_prompts(folder: Path = PROMPTS_DIR) -> tuple[SamplePrompt, ...]:
-    """The prompts of every ``*.jsonl`` file, in the order of file names and lines."""
-    lines = (line for path in sorted(folder.glob("*.jsonl")) for line in path.read_text(encoding="utf-8").splitlines())
+def load_prompts(path: Path = SAMPLES_FILE) -> tuple[SamplePrompt, ...]:
+    """The prompts of a JSON Lines file, in its order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(SamplePrompt(**json.loads(line)) for line in lines if line.strip())

@@ -17,14 +17,15 @@ def test_shipped_prompts_are_complete_and_distinct() -> None:
     assert all(prompt.category and prompt.title and prompt.prompt.strip() for prompt in prompts)
 
 
-def test_files_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_prompts_keep_their_order_and_blank_lines_are_skipped(tmp_path: Path) -> None:
     line = '{{"id": "{0}", "category": "c", "title": "t", "prompt": "p"}}\n'
-    (tmp_path / "b.jsonl").write_text(line.format("second"), encoding="utf-8")
-    (tmp_path / "a.jsonl").write_text(line.format("first") + "\n", encoding="utf-8")
-    assert [prompt.id for prompt in load_prompts(tmp_path)] == ["first", "second"]
+    file = tmp_path / "samples.jsonl"
+    file.write_text(line.format("b") + "\n" + line.format("a"), encoding="utf-8")
+    assert [prompt.id for prompt in load_prompts(file)] == ["b", "a"]
 
 
 def test_unknown_field_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "p"}\n', encoding="utf-8")
+    file = tmp_path / "samples.jsonl"
+    file.write_text('{"id": "x", "text": "p"}\n', encoding="utf-8")
     with pytest.raises(TypeError, match="text"):
-        load_prompts(tmp_path)
+        load_prompts(file)
