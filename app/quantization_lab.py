@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Protocol
 
+from app.environment import measured_here
 from app.jobs import Report
 from app.run_service import InferenceEngine, RunCreated, stream
 from app.store import LabStore, RunStore, SpeedResult, TaskAnswer
@@ -25,7 +26,6 @@ from engine import (
     Window,
     WindowDivergence,
     check,
-    machine_environment,
 )
 from engine.errors import GearboxError
 from engine.types import (
@@ -114,6 +114,8 @@ def measure_corpus(
             lab.keep_answer(weights, corpus.sha256, place, answers[place])
             steps.advance()
     windows = windows or tuple(window for place in sorted(answers) for window in answers[place])
+    if not windows:
+        raise LabError(f"The 16-bit model answered {corpus.name} with nothing, so there is nothing to score.")
     for precision in precisions:
         result_id = lab.begin_corpus_result(
             model=model,
@@ -153,13 +155,8 @@ def _speeds_here(lab: LabStore, model: str, weights_sha256: str) -> dict[str, Sp
     return {
         speed.precision: speed
         for speed in lab.speeds(model)
-        if speed.weights_sha256 == weights_sha256 and measured_here(speed)
+        if speed.weights_sha256 == weights_sha256 and measured_here(speed.environment)
     }
-
-
-def measured_here(speed: SpeedResult) -> bool:
-    """Whether a speed was measured on a processor like this machine's."""
-    return bool(speed.environment.get("cpu") == machine_environment()["cpu"])
 
 
 def _measure_speed(

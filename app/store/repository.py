@@ -26,6 +26,7 @@ from app.store.records import (
     Facets,
     Latency,
     Rating,
+    RecentSpeed,
     RunFilter,
     RunOutcome,
     RunPage,
@@ -44,6 +45,7 @@ PROMPT_PREVIEW_CHARACTERS = 200
 TAG_CHARACTERS = 60
 _MOST_CONFIGURATIONS = 200
 _IDS_AT_ONCE = 500
+_RECENT_RUNS = 500
 
 
 class RunStore:
@@ -308,6 +310,11 @@ class RunStore:
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
             return statistics.by_configuration(session, filter, limit)
+
+    def recent_speeds(self, model: str) -> dict[str, RecentSpeed]:
+        """By precision, what the latest finished runs of a model say that Gearbox's own backend answered."""
+        with self._database.read() as session:
+            return statistics.recent_speeds(session, model, _RECENT_RUNS)
 
     # ----------------------------------------------------------------------------------------------
 
