@@ -17,6 +17,7 @@ from app.store import RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import Backend, GenerationRequest, Precision
 from tests.fakes import FakeEngine, FakeGeneration
+from tests.ui import ESTIMATES
 
 ENTRY = str(REPOSITORY / "streamlit_app.py")
 RUN = "playground-run"
@@ -56,6 +57,7 @@ def playground(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(resources, "get_store", lambda: store)
         monkeypatch.setattr(resources, "get_engine", lambda: scripted)
+        monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
         monkeypatch.setattr(engine, "list_models", lambda _: models)
         page = AppTest.from_file(ENTRY, default_timeout=30).run()
         assert not page.exception

@@ -128,8 +128,10 @@ def _add_corpus(lab: LabStore) -> None:
         file = st.file_uploader(
             "Text file", type=_TYPES, help="Running text in UTF-8, or JSON Lines with a `prompt` on each line."
         )
-        text = st.text_area("Or paste a text", height=120)
-        name = st.text_input("Name", placeholder="Pasted text", help="Only for pasted text; a file has its own.")
+        text = st.text_area("Or paste a text", height=120, key="lab-corpus-text")
+        name = st.text_input(
+            "Name", placeholder="Pasted text", key="lab-corpus-name", help="Only for pasted text; a file has its own."
+        )
         if not st.form_submit_button("Add", key="lab-corpus-add", icon=":material/add:"):
             return
         if file is None and not text.strip():
