@@ -9,7 +9,7 @@ from app.components.lab_prompt import show_prompt_lab
 from app.components.lab_tasks import show_task_lab
 from engine import list_models
 
-SECTIONS = ("On my prompt", "On a corpus", "On tasks")
+SECTIONS = {"prompt": "On my prompt", "corpus": "On a corpus", "tasks": "On tasks"}
 
 store = resources.get_store()
 jobs = resources.get_jobs()
@@ -25,7 +25,13 @@ if not models:
 with st.container(horizontal=True, vertical_alignment="bottom"):
     name = st.selectbox("Model", list(models), key="lab-model", width=320, persist_state="session")
     section = st.segmented_control(
-        "Measure", SECTIONS, default=SECTIONS[0], required=True, key="lab-section", persist_state="session"
+        "Measure",
+        list(SECTIONS),
+        format_func=SECTIONS.__getitem__,
+        default="prompt",
+        required=True,
+        key="measure",
+        bind="query-params",
     )
     limits = edit_limits(store.lab)
 st.caption(
@@ -34,9 +40,9 @@ st.caption(
 )
 
 match section:
-    case "On a corpus":
+    case "corpus":
         show_corpus_lab(name, store.lab, jobs, limits)
-    case "On tasks":
+    case "tasks":
         show_task_lab(name, store.lab, jobs)
     case _:
         show_prompt_lab(name, store, jobs, limits)
