@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.settings import REPOSITORY
 
-SAMPLES_FILE = REPOSITORY / "data" / "prompts" / "samples.jsonl"
+SAMPLES = REPOSITORY / "data" / "prompts" / "samples.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class SamplePrompt:
     system: str = ""
 
 
-def load_prompts(path: Path = SAMPLES_FILE) -> tuple[SamplePrompt, ...]:
-    """The prompts of a JSON Lines file, in its order."""
+def load_prompts(path: Path = SAMPLES) -> tuple[SamplePrompt, ...]:
+    """The prompts of a JSONL file, in its order."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(SamplePrompt(**json.loads(line)) for line in lines if line.strip())

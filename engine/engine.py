@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from engine.errors import ContextLengthError, GearboxError
+from engine.errors import ContextLengthError, EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
 from engine.models.progress import Progress, silent
@@ -20,10 +21,13 @@ from engine.types import (
     RunFailed,
     RunFinished,
 )
-from engine.worker import Generation, Job, Worker
+from engine.worker import CLOSED, Generation, GenerationJob, Worker
 
 if TYPE_CHECKING:
+    from engine.evaluator import Evaluator
     from engine.pool import ModelPool
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Engine:
         self._models_dir = models_dir
         self._threads = threads
         self._pool: ModelPool | None = None
-        self._worker = Worker(self._serve, _refuse)
+        self._worker = Worker()
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request and follow it.
@@ -76,7 +80,7 @@ class Engine:
         Raises:
             EngineClosedError: the engine has been closed.
         """
-        return self._worker.submit(request)
+        return self._worker.generate(request, self._serve)
 
     def weights_sha256(self, model: str) -> str:
         """Identity of a model's weights; no weights are loaded. Blocks until the engine gets to it.
@@ -85,7 +89,7 @@ class Engine:
             UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
             EngineClosedError: the engine has been closed.
         """
-        raise NotImplementedError
+        return self._call(lambda evaluator: evaluator.weights_sha256(model))
 
     def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
         """A corpus as this model's tokens, cut into what :meth:`compare_window` takes.
@@ -103,7 +107,15 @@ class Engine:
             CorpusError: the corpus is shorter than a window.
             GearboxError: whatever keeps the model from answering.
         """
-        raise NotImplementedError
+        if not corpus.prompts:
+            return self._call(lambda evaluator: evaluator.cut_text(model, corpus))
+        prompts_ids = self._call(lambda evaluator: [evaluator.encode_prompt(model, p) for p in corpus.prompts])
+        windows: list[Window] = []
+        for prompt, prompt_ids in zip(corpus.prompts, prompts_ids, strict=True):
+            progress(f"Answering prompt {len(windows) + 1} of {len(prompts_ids)}", len(windows) / len(prompts_ids))
+            windows.append(Window(prompt_ids + self._answer(prompt.request(model)), len(prompt_ids)))
+        progress("All prompts answered", 1.0)
+        return tuple(windows)
 
     def compare_window(
         self, model: str, precision: Precision, window: Window, progress: Progress = silent
@@ -124,7 +136,9 @@ class Engine:
             NonFiniteLogitsError: one of them gives NaN or infinity.
             EngineClosedError: the engine has been closed.
         """
-        raise NotImplementedError
+        return self._call(
+            lambda evaluator: evaluator.compare_window(model, precision, window, self._unless_closed(progress))
+        )
 
     def compare_answer(
         self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = silent
@@ -141,7 +155,7 @@ class Engine:
             InvalidRequestError: there is no answer, or it does not fit the context.
             InsufficientMemoryError, NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
         """
-        raise NotImplementedError
+        return self._call(lambda evaluator: evaluator.compare_answer(request, token_ids, self._unless_closed(progress)))
 
     def status(self) -> EngineStatus:
         """A snapshot, safe to ask for from any thread."""
@@ -156,22 +170,55 @@ class Engine:
         """Cancel every run and end the thread."""
         self._worker.close()
 
-    def _serve(self, job: Job) -> None:
+    def _call(self, unit: Callable[[Evaluator], T]) -> T:
+        """Do one unit of an evaluation in the engine's thread, and wait for it."""
+
+        def body() -> T:
+            from engine.evaluator import Evaluator
+
+            return unit(Evaluator(self._started_pool()))
+
+        return self._worker.call(body)
+
+    def _answer(self, request: GenerationRequest) -> tuple[int, ...]:
+        """The whole answer to a request, waited for; gives it up if the waiting is interrupted."""
+        with closing(self.generate(request)) as events:
+            *_, last = events
+        if isinstance(last, RunFinished) and last.finish_reason != "abort":
+            return last.token_ids
+        raise GearboxError(last.error) if isinstance(last, RunFailed) else EngineClosedError(CLOSED)
+
+    def _unless_closed(self, progress: Progress) -> Progress:
+        """Loading that ends when the engine is closed."""
+
+        def guarded(stage: str, fraction: float) -> None:
+            if self._worker.is_closed:
+                raise EngineClosedError(CLOSED)
+            progress(stage, fraction)
+
+        return guarded
+
+    def _started_pool(self) -> ModelPool:
+        """The models, in the engine's thread; torch is set up with the first call."""
+        if self._pool is None:
+            self._pool = _start_torch(self._models_dir, self._threads)
+        return self._pool
+
+    def _serve(self, job: GenerationJob) -> None:
         """One run from start to end, in the engine's thread."""
         taken_up = perf_counter()
         import torch
 
-        if self._pool is None:
-            self._pool = _start_torch(self._models_dir, self._threads)
+        pool = self._started_pool()
         try:
             with torch.inference_mode(), PeakRss() as peak_rss:
-                self._run(job, self._pool, taken_up, peak_rss)
+                self._run(job, pool, taken_up, peak_rss)
         except _CancelledWhileLoadingError:
-            _refuse(job)
+            job.refuse()
         except GearboxError as error:
             job.emit(RunFailed(str(error), type(error).__name__))
 
-    def _run(self, job: Job, pool: ModelPool, taken_up: float, peak_rss: PeakRss) -> None:
+    def _run(self, job: GenerationJob, pool: ModelPool, taken_up: float, peak_rss: PeakRss) -> None:
         from engine.environment import kernel_environment, machine_environment
         from engine.generation.recorder import RunRecorder
 
@@ -193,7 +240,7 @@ class Engine:
         load_s += perf_counter() - tokenized
         max_tokens = min(config.sampling.max_tokens, context_length - len(prompt_ids))
         n_tokens = len(prompt_ids) + max_tokens
-        pool.make_room(model.kv_bytes(n_tokens), f"A KV cache of {n_tokens:,} tokens", keep=model)
+        pool.make_room(model.kv_bytes(n_tokens), f"A KV cache of {n_tokens:,} tokens", keep=(model,))
         peak_rss.restart()
         recorder = RunRecorder(
             emit=job.emit,
@@ -230,8 +277,3 @@ def _start_torch(models_dir: Path, threads: int | None) -> ModelPool:
     if threads is not None:
         torch.set_num_threads(threads)
     return ModelPool(models_dir)
-
-
-def _refuse(job: Job) -> None:
-    """End a run that was cancelled before it began."""
-    job.emit(RunFinished("", (), "abort", None, {}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -66,8 +67,16 @@ class ModelPool:
             self._open[model] = known
         return known
 
-    def acquire(self, opened: OpenCheckpoint, run: RunConfig, progress: Progress) -> LoadedModel:
+    def acquire(
+        self, opened: OpenCheckpoint, run: RunConfig, progress: Progress, keep: Collection[LoadedModel] = ()
+    ) -> LoadedModel:
         """The model as a configuration wants it, loaded if it is not there yet.
+
+        Args:
+            opened: from :meth:`open`.
+            run: says the backend and the precision.
+            progress: told how far loading is.
+            keep: models that must stay in memory beside it.
 
         Raises:
             InsufficientMemoryError: it does not fit, even with every other model gone.
@@ -78,7 +87,7 @@ class ModelPool:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         checkpoint, config, tokenizer = opened.checkpoint, opened.config, opened.tokenizer
-        self.make_room(estimate_bytes(config, run.precision), f"Loading {checkpoint.name} in {run.precision}")
+        self.make_room(estimate_bytes(config, run.precision), f"Loading {checkpoint.name} in {run.precision}", keep)
         if run.backend is Backend.REFERENCE:
             model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress)
         else:
@@ -87,20 +96,20 @@ class ModelPool:
         self._loaded[key] = model
         return model
 
-    def make_room(self, needed: int, purpose: str, keep: LoadedModel | None = None) -> None:
+    def make_room(self, needed: int, purpose: str, keep: Collection[LoadedModel] = ()) -> None:
         """Let the longest unused models go until ``needed`` bytes fit.
 
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
-        reclaimable = sum(model.weights_bytes for model in self._loaded.values() if model is not keep)
+        reclaimable = sum(model.weights_bytes for model in self._loaded.values() if model not in keep)
         require_memory(needed, purpose, reclaimable)  # what is hopeless costs nobody a model
         while True:
             try:
                 require_memory(needed, purpose)
                 return
             except InsufficientMemoryError:
-                oldest = next((key for key, model in self._loaded.items() if model is not keep), None)
+                oldest = next((key for key, model in self._loaded.items() if model not in keep), None)
                 if oldest is None:
                     raise
                 log.info("releasing %s to make room", oldest)

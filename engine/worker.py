@@ -1,9 +1,10 @@
-"""The one inference thread, its queue, and the handle by which a caller follows one run.
+"""The one inference thread, its queue, and how callers follow what they have queued.
 
 torch's thread pool and its inference mode belong to a thread, and Streamlit runs every rerun on
-another one. So all model work happens here, one run after the other, and what callers hold is only
-an iterator over events. A caller that goes away cannot hold the thread: closing or losing the
-handle cancels the run, and so does not reading it for a while.
+another one. So all model work happens here, one job after the other. A generation's caller holds
+only an iterator over events; other work is called in short units, and its caller waits. A caller
+that goes away cannot hold the thread: closing or losing the handle cancels the run, and so does not
+reading it for a while.
 """
 
 from __future__ import annotations
@@ -11,29 +12,33 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from time import perf_counter
+from typing import Generic, TypeVar
 
 from engine.errors import EngineClosedError
 from engine.types import Event, GenerationRequest, Heartbeat, Queued, RunFailed, RunFinished
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 HEARTBEAT_S = 0.2
 BUFFERED_EVENTS = 1024
 ABANDONED_AFTER_S = 30.0
 """A run whose full buffer nobody reads for so long is cancelled."""
+CLOSED = "The engine has been shut down."
 
 
-class Job:
-    """A run as the two threads share it."""
+class Job(ABC):
+    """A unit of work in the queue, as the two threads share it."""
 
-    def __init__(self, request: GenerationRequest) -> None:
-        self.request = request
+    def __init__(self) -> None:
         self.arrived = perf_counter()
-        self.events: queue.Queue[Event] = queue.Queue(BUFFERED_EVENTS)
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
@@ -41,6 +46,49 @@ class Job:
 
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
+
+    @abstractmethod
+    def run(self) -> None:
+        """Do it, in the worker's thread."""
+
+    @abstractmethod
+    def refuse(self) -> None:
+        """End a job that was cancelled before it began."""
+
+    @abstractmethod
+    def fail(self, error: Exception) -> None:
+        """End a job whose run raised."""
+
+    def moved_up(self, position: int) -> None:  # noqa: B027 (few jobs need to know)
+        """Told how many jobs come first, whenever that changes."""
+
+
+class GenerationJob(Job):
+    """One answer in the making: a request goes in, events come out of a bounded queue."""
+
+    def __init__(self, request: GenerationRequest, serve: Callable[[GenerationJob], None]) -> None:
+        """
+        Args:
+            request: what is asked for.
+            serve: does the job up to its last event; runs in the worker's thread.
+        """
+        super().__init__()
+        self.request = request
+        self.events: queue.Queue[Event] = queue.Queue(BUFFERED_EVENTS)
+        self._serve = serve
+
+    def run(self) -> None:
+        self._serve(self)
+
+    def refuse(self) -> None:
+        self.emit(RunFinished("", (), "abort", None, {}))
+
+    def fail(self, error: Exception) -> None:
+        log.error("a run failed unexpectedly", exc_info=error)
+        self.emit(RunFailed(f"Unexpected error in the engine: {error}", type(error).__name__))
+
+    def moved_up(self, position: int) -> None:
+        self.notify(Queued(position))
 
     def emit(self, event: Event) -> None:
         """Hand an event over. Waits for a slow reader; once cancelled, makes room instead."""
@@ -65,10 +113,28 @@ class Job:
             self.events.get_nowait()
 
 
+class CallJob(Job, Generic[T]):
+    """A function called in the worker's thread; its result, or what it raised, goes to the caller."""
+
+    def __init__(self, body: Callable[[], T]) -> None:
+        super().__init__()
+        self.outcome: Future[T] = Future()
+        self._body = body
+
+    def run(self) -> None:
+        self.outcome.set_result(self._body())
+
+    def refuse(self) -> None:
+        self.outcome.set_exception(EngineClosedError(CLOSED))
+
+    def fail(self, error: Exception) -> None:
+        self.outcome.set_exception(error)
+
+
 class Generation(Iterator[Event]):
     """One run's events. Ends after :class:`RunFinished` or :class:`RunFailed`."""
 
-    def __init__(self, job: Job, discard: Callable[[Job], None]) -> None:
+    def __init__(self, job: GenerationJob, discard: Callable[[Job], None]) -> None:
         self._job = job
         self._discard = discard
         self._ended = False
@@ -101,14 +167,7 @@ class Generation(Iterator[Event]):
 class Worker:
     """Runs jobs in the order of their arrival, in one thread of its own."""
 
-    def __init__(self, serve: Callable[[Job], None], refuse: Callable[[Job], None]) -> None:
-        """
-        Args:
-            serve: does a job, up to its last event; runs in the worker's thread.
-            refuse: ends a job that was cancelled while it waited.
-        """
-        self._serve = serve
-        self._refuse = refuse
+    def __init__(self) -> None:
         self._waiting: deque[Job] = deque()
         self._running: Job | None = None
         self._closed = False
@@ -116,20 +175,38 @@ class Worker:
         self._thread = threading.Thread(target=self._loop, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, request: GenerationRequest) -> Generation:
-        """Queue a request.
+    def generate(self, request: GenerationRequest, serve: Callable[[GenerationJob], None]) -> Generation:
+        """Queue a request, and follow what ``serve`` makes of it.
 
         Raises:
             EngineClosedError: the worker has been closed.
         """
-        job = Job(request)
-        with self._changed:
-            if self._closed:
-                raise EngineClosedError("The engine has been shut down.")
-            self._waiting.append(job)
-            self._tell_positions()
-            self._changed.notify()
+        job = GenerationJob(request, serve)
+        self._submit(job)
         return Generation(job, self._withdraw)
+
+    def call(self, body: Callable[[], T]) -> T:
+        """Call a function in the worker's thread when its turn comes, and wait for what it returns.
+
+        Whatever it raises is raised here. Other jobs wait as long as it takes: keep it short.
+
+        Raises:
+            EngineClosedError: the worker has been closed, before or while this waited.
+            RuntimeError: called in the worker's thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the inference thread cannot wait for itself")
+        job = CallJob(body)
+        self._submit(job)
+        try:
+            return job.outcome.result()
+        finally:  # the waiting itself may have been interrupted
+            job.cancel()
+            self._withdraw(job)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     @property
     def is_running(self) -> bool:
@@ -148,6 +225,14 @@ class Worker:
             self._changed.notify()
         self._thread.join(timeout=10)
 
+    def _submit(self, job: Job) -> None:
+        with self._changed:
+            if self._closed:
+                raise EngineClosedError(CLOSED)
+            self._waiting.append(job)
+            self._tell_positions()
+            self._changed.notify()
+
     def _withdraw(self, job: Job) -> None:
         """End a cancelled job at once if it has not begun."""
         with self._changed:
@@ -155,13 +240,13 @@ class Worker:
                 return
             self._waiting.remove(job)
             self._tell_positions()
-        self._refuse(job)
+        job.refuse()
 
     def _tell_positions(self) -> None:
         ahead = 1 if self._running else 0
         for position, job in enumerate(self._waiting, start=ahead):
             if position:
-                job.notify(Queued(position))
+                job.moved_up(position)
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -176,10 +261,9 @@ class Worker:
     def _loop(self) -> None:
         while (job := self._next()) is not None:
             if job.is_cancelled():
-                self._refuse(job)
+                job.refuse()
                 continue
             try:
-                self._serve(job)
-            except Exception as error:  # a defect in one run must not end all later ones
-                log.exception("a run failed unexpectedly")
-                job.emit(RunFailed(f"Unexpected error in the engine: {error}", type(error).__name__))
+                job.run()
+            except Exception as error:  # noqa: BLE001 (one job's defect must not end all later ones)
+                job.fail(error)

@@ -17,15 +17,13 @@ def test_shipped_prompts_are_complete_and_distinct() -> None:
     assert all(prompt.category and prompt.title and prompt.prompt.strip() for prompt in prompts)
 
 
-def test_prompts_keep_their_order_and_blank_lines_are_skipped(tmp_path: Path) -> None:
+def test_prompts_come_in_the_order_of_their_lines(tmp_path: Path) -> None:
     line = '{{"id": "{0}", "category": "c", "title": "t", "prompt": "p"}}\n'
-    file = tmp_path / "samples.jsonl"
-    file.write_text(line.format("b") + "\n" + line.format("a"), encoding="utf-8")
-    assert [prompt.id for prompt in load_prompts(file)] == ["b", "a"]
+    (tmp_path / "a.jsonl").write_text(line.format("second") + "\n" + line.format("first"), encoding="utf-8")
+    assert [prompt.id for prompt in load_prompts(tmp_path / "a.jsonl")] == ["second", "first"]
 
 
 def test_unknown_field_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "samples.jsonl"
-    file.write_text('{"id": "x", "text": "p"}\n', encoding="utf-8")
+    (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "p"}\n', encoding="utf-8")
     with pytest.raises(TypeError, match="text"):
-        load_prompts(file)
+        load_prompts(tmp_path / "a.jsonl")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.types import Message
+from engine.errors import CorpusError
+from engine.types import GenerationRequest, Message, RunConfig, SamplingParams
 
 SAMPLE_PROMPTS = Path(__file__).parents[2] / "data" / "prompts" / "samples.jsonl"
 """The project's own prompts."""
@@ -30,6 +31,11 @@ class CorpusPrompt:
         """As a conversation."""
         system = (Message("system", self.system),) if self.system else ()
         return (*system, Message("user", self.prompt))
+
+    def request(self, model: str) -> GenerationRequest:
+        """The run that answers it: greedy, in 16 bits."""
+        sampling = SamplingParams(max_tokens=ANSWER_TOKENS)
+        return GenerationRequest(messages=self.messages, config=RunConfig(model=model, sampling=sampling))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +64,10 @@ class Window:
     token_ids: tuple[int, ...]
     first_scored: int
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.first_scored < len(self.token_ids):
+            raise ValueError(f"a window of {len(self.token_ids)} tokens cannot be scored from {self.first_scored} on")
+
     @property
     def scored(self) -> int:
         """How many tokens count."""
@@ -80,18 +90,57 @@ def read_corpus(path: Path, name: str | None = None) -> Corpus:
     Raises:
         CorpusError: the file is missing, empty, no text, or not such a JSONL file.
     """
-    raise NotImplementedError
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"The corpus {path} cannot be read: {error.strerror}.") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"The corpus {path} is no text in UTF-8 (at byte {error.start:,}).") from error
+    if "\0" in text:
+        raise CorpusError(f"The corpus {path} is no text: it has a zero byte at character {text.index(chr(0)):,}.")
+    if not text.strip():
+        raise CorpusError(f"The corpus {path} is empty.")
+    if path.suffix == ".jsonl":
+        lines = enumerate(text.split("\n"), start=1)
+        prompts = tuple(_read_prompt(line, f"line {number} of {path}") for number, line in lines if line.strip())
+        return Corpus(name=name or path.name, prompts=prompts)
+    return Corpus(name=name or path.name, text=text)
 
 
-def text_windows(token_ids: Sequence[int], bos: int | None) -> tuple[Window, ...]:
-    """Cut running text as llama-perplexity does: into windows of 512 tokens that do not overlap, what
-    is left over dropped, and a window's tokens scored after its first half.
+def text_windows(token_ids: Sequence[int], bos_id: int | None) -> tuple[Window, ...]:
+    """Cut running text as llama-perplexity does: windows of 512 tokens that do not overlap, what is
+    left over dropped. It takes the distributions at positions 256 to 510 of each, which predict the
+    tokens at 257 to 511: those 255 are scored.
 
     Args:
         token_ids: the whole text.
-        bos: replaces each window's first token, for a tokenizer that begins every text with it.
+        bos_id: replaces each window's first token, for a tokenizer that begins every text with it.
 
     Raises:
         CorpusError: there are fewer tokens than one window takes.
     """
-    raise NotImplementedError
+    if len(token_ids) < WINDOW_TOKENS:
+        raise CorpusError(
+            f"The corpus is too short: it has {len(token_ids):,} tokens, and a window takes {WINDOW_TOKENS}."
+        )
+    starts = range(0, len(token_ids) - WINDOW_TOKENS + 1, WINDOW_TOKENS)
+    windows = (token_ids[start : start + WINDOW_TOKENS] for start in starts)
+    first_scored = WINDOW_TOKENS // 2 + 1
+    if bos_id is None:
+        return tuple(Window(tuple(ids), first_scored) for ids in windows)
+    return tuple(Window((bos_id, *ids[1:]), first_scored) for ids in windows)
+
+
+def _read_prompt(line: str, where: str) -> CorpusPrompt:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise CorpusError(f"The corpus is damaged: {where} is no JSON.") from error
+    if not isinstance(record, dict) or not isinstance(record.get("prompt"), str) or not record["prompt"].strip():
+        raise CorpusError(f'The corpus is damaged: {where} has no "prompt" with a text.')
+    system = record.get("system", "")
+    if not isinstance(system, str):
+        raise CorpusError(f'The corpus is damaged: "system" in {where} is no text.')
+    return CorpusPrompt(record["prompt"], system)

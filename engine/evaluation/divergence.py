@@ -133,7 +133,22 @@ def token_divergence(ref_logits: Tensor, cand_logits: Tensor, targets: Tensor) -
     return WindowDivergence.concatenate(parts)
 
 
-def require_finite(logits: Tensor, whose: str) -> None:
+def _rows_divergence(ref_logits: Tensor, cand_logits: Tensor, targets: Tensor) -> WindowDivergence:
+    _require_finite(ref_logits, "16-bit")
+    _require_finite(cand_logits, "candidate")
+    log_p, log_q = ref_logits.double().log_softmax(-1), cand_logits.double().log_softmax(-1)
+    log_p_target, log_q_target = (table.gather(-1, targets[:, None])[:, 0] for table in (log_p, log_q))
+    figures = {
+        "kld": (log_p.exp() * (log_p - log_q)).sum(-1).float(),
+        "delta_p": (log_q_target.exp() - log_p_target.exp()).float(),
+        "same_top": ref_logits.argmax(-1) == cand_logits.argmax(-1),
+        "nll_ref": -log_p_target.float(),
+        "nll_cand": -log_q_target.float(),
+    }
+    return WindowDivergence(**{name: figure.cpu().numpy() for name, figure in figures.items()})
+
+
+def _require_finite(logits: Tensor, whose: str) -> None:
     """Refuse logits that no statistics can be made of.
 
     Raises:
@@ -145,21 +160,6 @@ def require_finite(logits: Tensor, whose: str) -> None:
             f"The {whose} model gives logits that are not finite numbers (NaN or infinity) at {int(broken.sum())} of "
             f"{len(logits)} tokens: its weights or its kernel are broken, and no figure can be given for it."
         )
-
-
-def _rows_divergence(ref_logits: Tensor, cand_logits: Tensor, targets: Tensor) -> WindowDivergence:
-    require_finite(ref_logits, "16-bit")
-    require_finite(cand_logits, "candidate")
-    log_p, log_q = ref_logits.double().log_softmax(-1), cand_logits.double().log_softmax(-1)
-    log_p_target, log_q_target = (table.gather(-1, targets[:, None])[:, 0] for table in (log_p, log_q))
-    figures = {
-        "kld": (log_p.exp() * (log_p - log_q)).sum(-1).float(),
-        "delta_p": (log_q_target.exp() - log_p_target.exp()).float(),
-        "same_top": ref_logits.argmax(-1) == cand_logits.argmax(-1),
-        "nll_ref": -log_p_target.float(),
-        "nll_cand": -log_q_target.float(),
-    }
-    return WindowDivergence(**{name: figure.cpu().numpy() for name, figure in figures.items()})
 
 
 def _standard_error(values: npt.NDArray[np.float64]) -> float:

@@ -1,11 +1,133 @@
-"""Whether an answer is right: one pure function of its text for each kind of task."""
+"""Whether an answer is right: one pure function of its text for each kind of task.
+
+A checker takes the answer and what is expected of it, and forgives what does not make an answer
+wrong: case, white space, quotes and markdown around it, a full stop at its end.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Checker = Callable[[str, Any], bool]
-"""``checker(text, expected)``; what ``expected`` is depends on the checker."""
+"""``checker(text, expected)``; what ``expected`` is, each checker says."""
 
-CHECKERS: Mapping[str, Checker] = {}
+_WRAPPING = " \t\n\"'`*_“”‘’«».,;:!()[]"
+_NUMBER = re.compile(
+    r"""(?:(?<![\w.])[-+−])?        # a hyphen after a word or a digit is no sign
+        (?:\d{1,3}(?:[,\u00a0\u202f']\d{3})+(?!\d)|\d+|(?<!\w)(?=\.\d))   # thousands may be set apart
+        (?:\.\d+)?(?:[eE][-+]?\d+)?""",
+    re.VERBOSE | re.ASCII,
+)
+_FENCE = re.compile(r"```[\w-]*\n?(.*?)(?:```|$)", re.DOTALL)
+
+
+def exact(text: str, expected: str | list[str]) -> bool:
+    """The whole answer is ``expected``, or one of a list of equivalents."""
+    return _plain(text) in {_plain(option) for option in _options(expected)}
+
+
+def number(text: str, expected: float) -> bool:
+    """The last number of the answer is ``expected``. A point marks decimals; 1,234 is a thousand and more."""
+    found = _NUMBER.findall(text)
+    if not found:
+        return False
+    value = float(re.sub(r"[,\u00a0\u202f']", "", found[-1]).replace("−", "-"))
+    return math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
+
+
+def choice(text: str, expected: Mapping[str, Any]) -> bool:
+    """The answer picks ``expected["answer"]``, a letter, out of ``expected["options"]``, a list whose
+    first is A. It may give the letter or the option's text; one that names several options picks none."""
+    return _picked(text, expected["options"]) == expected["answer"]
+
+
+def contains(text: str, expected: str | list[str]) -> bool:
+    """The answer has ``expected``, or one of a list of equivalents, as whole words."""
+    return any(_has_words(text, option) for option in _options(expected))
+
+
+def regex(text: str, expected: Mapping[str, str]) -> bool:
+    """The pattern ``expected["pattern"]`` is found in the answer, white space around it left out.
+    ``expected["example"]`` is an answer that passes, for readers and tests."""
+    return re.search(expected["pattern"], text.strip()) is not None
+
+
+def json_equal(text: str, expected: Any) -> bool:
+    """The first JSON object or list in the answer equals ``expected``. The order of keys does not
+    matter, nor 1 against 1.0, nor case and white space around strings; true is not 1."""
+    return any(_same_json(value, expected) for value in _first_json(text))
+
+
+CHECKERS: Mapping[str, Checker] = {
+    "exact": exact,
+    "number": number,
+    "choice": choice,
+    "contains": contains,
+    "regex": regex,
+    "json": json_equal,
+}
+
+
+def _options(expected: str | list[str]) -> list[str]:
+    return [expected] if isinstance(expected, str) else expected
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(_WRAPPING)
+
+
+def _has_words(text: str, words: str) -> bool:
+    plain = re.escape(" ".join(words.casefold().split()))
+    return re.search(rf"(?<!\w){plain}(?!\w)", " ".join(text.casefold().split())) is not None
+
+
+def _picked(text: str, options: list[str]) -> str | None:
+    """The letter of the option that an answer picks."""
+    letters = [chr(ord("A") + index) for index in range(len(options))]
+    label = f"[{letters[0]}-{letters[-1]}]"
+    # a bare letter, or one set off by punctuation: "A cat" begins with an article
+    leading = re.match(rf"[\s\"'*_(\[]*({label})(?:[\s\"'*_]*$|[\s\"'*_]*[).:,\]\n–-])", text, re.IGNORECASE)
+    if leading:
+        return leading[1].upper()
+    named = {letter for letter, option in zip(letters, options, strict=True) if _has_words(text, option)}
+    stated = re.search(rf"(?:answer|option|choice)(?:\s+is)?[\s:\"'*_(]*({label})\b(?!\s+\w)", text, re.IGNORECASE)
+    if stated:
+        named.add(stated[1].upper())
+    return named.pop() if len(named) == 1 else None
+
+
+def _first_json(text: str) -> list[Any]:
+    """The first object or list that parses, in a list of one; an empty list if none does."""
+    decoder = json.JSONDecoder()
+    fenced = _FENCE.search(text)
+    for source in ([fenced[1]] if fenced else []) + [text]:
+        for start in re.finditer(r"[{\[]", source):
+            try:
+                return [decoder.raw_decode(source, start.start())[0]]
+            except (ValueError, RecursionError):
+                continue
+    return []
+
+
+def _same_json(found: Any, expected: Any) -> bool:
+    if isinstance(found, bool) or isinstance(expected, bool):
+        return found is expected
+    if isinstance(expected, dict):
+        return (
+            isinstance(found, dict)
+            and found.keys() == expected.keys()
+            and all(_same_json(found[key], value) for key, value in expected.items())
+        )
+    if isinstance(expected, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(expected)
+            and all(_same_json(a, b) for a, b in zip(found, expected, strict=True))
+        )
+    if isinstance(expected, str):
+        return isinstance(found, str) and " ".join(found.casefold().split()) == " ".join(expected.casefold().split())
+    return bool(found == expected)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.types import GenerationRequest, Precision
+from engine.errors import InvalidRequestError
+from engine.evaluation.scorers import CHECKERS
+from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, RunConfig, SamplingParams
 
 TASKS_FILE = Path(__file__).parents[2] / "data" / "prompts" / "tasks.jsonl"
 
@@ -24,20 +27,44 @@ class Task:
     """What the checker compares with."""
     max_tokens: int
 
+    def __post_init__(self) -> None:
+        if self.checker not in CHECKERS:
+            raise InvalidRequestError(f"There is no checker {self.checker!r}; there are: {', '.join(CHECKERS)}.")
+
     def request(self, model: str, precision: Precision) -> GenerationRequest:
         """The task as a greedy run of a model at a precision."""
-        raise NotImplementedError
+        config = RunConfig(
+            model=model,
+            optimization=OptimizationConfig.at(precision),
+            sampling=SamplingParams(max_tokens=self.max_tokens),
+        )
+        return GenerationRequest(messages=(Message("user", self.prompt),), config=config)
 
 
 def load_tasks(path: Path = TASKS_FILE) -> tuple[Task, ...]:
     """The tasks of a JSONL file, in its order.
 
     Raises:
-        InvalidRequestError: the file is missing, a line is no task, an id comes twice.
+        InvalidRequestError: the file cannot be read, a line is no task, or an id comes twice.
     """
-    raise NotImplementedError
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(f"The tasks in {path} cannot be read: {error}.") from error
+    tasks: dict[str, Task] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            task = Task(**json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise InvalidRequestError(f"Line {number} of {path} is no task: {error}.") from error
+        if task.id in tasks:
+            raise InvalidRequestError(f"Line {number} of {path} has the id {task.id!r}, which is taken.")
+        tasks[task.id] = task
+    return tuple(tasks.values())
 
 
 def check(task: Task, text: str) -> bool:
     """Whether an answer to a task is right."""
-    raise NotImplementedError
+    return CHECKERS[task.checker](text, task.expected)

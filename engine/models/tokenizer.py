@@ -32,6 +32,9 @@ class ChatTokenizer:
         self.vocab_size: int = len(self._hf)
         """Ids from here up are padding of the matrix, and no token."""
         self.stop_ids = _stop_ids(self._hf, folder, AutoConfig.from_pretrained(folder, local_files_only=True))
+        first: list[int] = self._hf("a")["input_ids"][:1]
+        self.bos_id: int | None = first[0] if first == [self._hf.bos_token_id] else None
+        """The id that this tokenizer puts before every text; ``None`` if it puts none."""
         special: list[str] = [
             token.content for token in self._hf.added_tokens_decoder.values() if token.special and token.content
         ]
@@ -60,6 +63,15 @@ class ChatTokenizer:
         except TemplateError as error:
             raise InvalidRequestError(f"This model's chat template refuses these messages: {error}.") from error
         return self._encode_rendered(rendered, shield)
+
+    def encode_document(self, text: str) -> list[int]:
+        """Token ids of running text, no chat template around it; begins with :attr:`bos_id` if there is one."""
+        return [*([] if self.bos_id is None else [self.bos_id]), *self._encode_text(text)]
+
+    def token_text(self, token_id: int) -> str:
+        """One token as it is spelled on its own, control tokens included."""
+        text: str = self._hf.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, control tokens left out."""

@@ -1,0 +1,158 @@
+"""Two models read the same tokens, and what they expected next is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
+from engine.evaluation.corpus import Window
+from engine.evaluation.divergence import WindowDivergence, token_divergence
+from engine.generation.text import Detokenizer
+from engine.models.tokenizer import ChatTokenizer
+
+CHUNK = 512
+"""Tokens in one forward pass."""
+HEAD_ROWS = 64
+"""Rows that go through the head at once: 39 MB of logits a model at a vocabulary of 150,000."""
+TOP = 5
+
+
+class Reader(Protocol):
+    """What is asked of a decoder: the calls that generation makes, with more rows at a time."""
+
+    def new_cache(self, capacity: int) -> Any:
+        """An empty KV cache."""
+        ...
+
+    def forward(self, ids: Tensor, cache: Any) -> Tensor:
+        """Append ids; hidden states ``[rows, hidden]``."""
+        ...
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """fp32 ``[rows, vocab]``."""
+        ...
+
+
+def window_divergence(reference: Reader, candidate: Reader, vocab_size: int, window: Window) -> WindowDivergence:
+    """The figures of a window's scored tokens.
+
+    Args:
+        reference: the 16-bit model.
+        candidate: the model that is judged; may be the same.
+        vocab_size: ids from here up are no tokens, and left out of both distributions.
+        window: what both read.
+
+    Raises:
+        NonFiniteLogitsError: a logit is NaN or infinite.
+    """
+    ids = window.token_ids
+    targets = torch.tensor(ids[window.first_scored :])
+    pairs = _logit_pairs(reference, candidate, vocab_size, ids, window.first_scored)
+    return WindowDivergence.concatenate(
+        [token_divergence(p, q, part) for (p, q), part in zip(pairs, targets.split(HEAD_ROWS), strict=True)]
+    )
+
+
+def answer_divergence(
+    reference: Reader,
+    candidate: Reader,
+    vocab_size: int,
+    tokenizer: ChatTokenizer,
+    prompt_ids: Sequence[int],
+    answer_ids: Sequence[int],
+    *,
+    greedy: bool,
+) -> AnswerDivergence:
+    """Every token of an answer as both models see it.
+
+    Args:
+        reference: the 16-bit model.
+        candidate: the model that wrote the answer.
+        vocab_size: ids from here up are no tokens.
+        tokenizer: of both.
+        prompt_ids: what was asked, at least one token.
+        answer_ids: the answer, at least one token.
+        greedy: whether each token was the candidate's likeliest.
+
+    Raises:
+        NonFiniteLogitsError: a logit is NaN or infinite.
+    """
+    detokenizer = Detokenizer(tokenizer.decode)
+    texts = [detokenizer.push(token_id) for token_id in answer_ids]
+    texts[-1] += detokenizer.flush()
+    tokens: list[AnswerToken] = []
+    parting: FirstDifference | None = None
+    for p_logits, q_logits in _logit_pairs(
+        reference, candidate, vocab_size, [*prompt_ids, *answer_ids], len(prompt_ids)
+    ):
+        done = len(tokens)
+        targets = torch.tensor(answer_ids[done : done + len(p_logits)])
+        figures = token_divergence(p_logits, q_logits, targets)
+        p, q = np.exp(-figures.nll_ref), np.exp(-figures.nll_cand)
+        p_tops, q_tops = _likeliest(p_logits, tokenizer), _likeliest(q_logits, tokenizer)
+        for row, token_id in enumerate(targets.tolist()):
+            tokens.append(
+                AnswerToken(
+                    token_id=token_id,
+                    text=texts[done + row],
+                    kld=float(figures.kld[row]),
+                    delta_p=float(figures.delta_p[row]),
+                    p=float(p[row]),
+                    q=float(q[row]),
+                    flip=not figures.same_top[row],
+                    reference_top=p_tops[row],
+                    candidate_top=q_tops[row],
+                )
+            )
+        left = (p_logits.argmax(-1) != targets).nonzero()
+        if greedy and parting is None and len(left):
+            row = int(left[0])
+            parting = _parting(done + row, p_logits[row], q_logits[row], int(targets[row]), tokenizer)
+    return AnswerDivergence(tokens=tuple(tokens), first_difference=parting)
+
+
+def _logit_pairs(
+    reference: Reader, candidate: Reader, vocab_size: int, ids: Sequence[int], first: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Both models' logits for ``ids[first:]``, a few rows at a time: two of ``[rows, vocab]``."""
+    p_hidden = _hidden_states(reference, ids, first)
+    q_hidden = p_hidden if candidate is reference else _hidden_states(candidate, ids, first)
+    for p_rows, q_rows in zip(p_hidden.split(HEAD_ROWS), q_hidden.split(HEAD_ROWS), strict=True):
+        p_logits = reference.logits(p_rows)[:, :vocab_size]
+        yield p_logits, p_logits if candidate is reference else candidate.logits(q_rows)[:, :vocab_size]
+
+
+def _hidden_states(reader: Reader, ids: Sequence[int], first: int) -> Tensor:
+    """Hidden states from which ``ids[first:]`` are predicted: those of the tokens before each."""
+    read = torch.tensor(ids[:-1])  # nothing comes after the last token, so nobody reads it
+    cache = reader.new_cache(len(read))
+    return torch.cat([reader.forward(chunk, cache) for chunk in read.split(CHUNK)])[first - 1 :]
+
+
+def _likeliest(logits: Tensor, tokenizer: ChatTokenizer) -> list[tuple[TokenChance, ...]]:
+    """The likeliest tokens of each row, likeliest first; of equals, the lower id."""
+    chances, ids = logits.softmax(-1).topk(min(TOP, logits.shape[-1]))
+    return [
+        tuple(
+            TokenChance(token_id, tokenizer.token_text(token_id), chance)
+            for chance, token_id in sorted(zip(*row, strict=True), key=lambda pair: (-pair[0], pair[1]))
+        )
+        for row in zip(chances.tolist(), ids.tolist(), strict=True)
+    ]
+
+
+def _parting(index: int, p_logits: Tensor, q_logits: Tensor, written: int, tokenizer: ChatTokenizer) -> FirstDifference:
+    """Both models' view, logits ``[vocab]``, of the token that the candidate wrote and its rival."""
+    rival = int(p_logits.argmax())
+    return FirstDifference(
+        index=index,
+        candidate_choice=TokenChance(written, tokenizer.token_text(written), float(q_logits.softmax(-1)[written])),
+        reference_choice=TokenChance(rival, tokenizer.token_text(rival), float(p_logits.softmax(-1)[rival])),
+        candidate_gap=float(q_logits[written] - q_logits[rival]),
+        reference_gap=float(p_logits[rival] - p_logits[written]),
+    )
