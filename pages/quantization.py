@@ -9,7 +9,7 @@ from app.components.lab_prompt import show_prompt_lab
 from app.components.lab_tasks import show_task_lab
 from engine import list_models
 
-SECTIONS = {"prompt": "On my prompt", "corpus": "On a corpus", "tasks": "On tasks"}
+PROMPT, CORPUS, TASKS = "On my prompt", "On a corpus", "On tasks"
 
 store = resources.get_store()
 jobs = resources.get_jobs()
@@ -26,9 +26,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     name = st.selectbox("Model", list(models), key="lab-model", width=320, persist_state="session")
     section = st.segmented_control(
         "Measure",
-        list(SECTIONS),
-        format_func=SECTIONS.__getitem__,
-        default="prompt",
+        (PROMPT, CORPUS, TASKS),
+        default=PROMPT,
         required=True,
         key="measure",
         bind="query-params",
@@ -39,10 +38,9 @@ st.caption(
     + ("What that file's own quantization had cost before does not show." if models[name].in_catalog else "")
 )
 
-match section:
-    case "corpus":
-        show_corpus_lab(name, store.lab, jobs, limits)
-    case "tasks":
-        show_task_lab(name, store.lab, jobs)
-    case _:
-        show_prompt_lab(name, store, jobs, limits)
+if section == CORPUS:
+    show_corpus_lab(name, store.lab, jobs, limits)
+elif section == TASKS:
+    show_task_lab(name, store.lab, jobs)
+else:
+    show_prompt_lab(name, store, jobs, limits)

@@ -25,7 +25,7 @@ from tests.ui import open_app, texts
 
 PAGE = "pages/quantization.py"
 MODEL = "smollm2-135m"
-CORPUS, TASKS = "corpus", "tasks"
+CORPUS, TASKS = "On a corpus", "On tasks"
 ALL = tuple(Precision)
 
 Open = Callable[..., AppTest]
