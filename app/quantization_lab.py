@@ -29,7 +29,6 @@ from engine import (
 )
 from engine.errors import GearboxError
 from engine.types import (
-    Event,
     GenerationRequest,
     Loading,
     Message,
@@ -110,7 +109,7 @@ def measure_corpus(
     for place, prompt in enumerate(corpus.prompts):
         if place not in answers:
             steps.at(f"Answering in 16 bits · prompt {place + 1} of {size}")
-            answers[place] = engine.windows(model, replace(corpus, prompts=(prompt,)), steps.loading)
+            answers[place] = engine.windows(model, replace(corpus, prompts=(prompt,)), steps.still)
             lab.keep_answer(weights, corpus.sha256, place, answers[place])
             steps.advance()
     windows = windows or tuple(window for place in sorted(answers) for window in answers[place])
@@ -328,12 +327,12 @@ class _Steps:
         self._done += 1
 
     def loading(self, stage: str, _fraction: float) -> None:
-        """Tell what the engine is busy with inside of a step."""
+        """Tell what the engine loads for this step."""
         self._report(stage, self._fraction)
 
-    def still(self, event: Event) -> None:
-        """Look whether to go on while a run is under way, and tell what it loads."""
-        self._report(event.stage if isinstance(event, Loading) else self._stage, self._fraction)
+    def still(self, *_progress: object) -> None:
+        """Look whether to go on inside of a step."""
+        self._report(self._stage, self._fraction)
 
     @property
     def _fraction(self) -> float:
@@ -355,6 +354,8 @@ def _answer(engine: LabEngine, request: GenerationRequest, steps: _Steps) -> Run
                     break
                 case RunFinished():
                     return event
+                case Loading(stage=stage, fraction=fraction):
+                    steps.loading(stage, fraction)
                 case _:
-                    steps.still(event)
+                    steps.still()
     raise LabError("A run was cut short because the engine was shut down. Start the measurement again to go on.")

@@ -131,6 +131,17 @@ def test_a_prompt_is_compared_token_by_token(lab: Open, store: RunStore, jobs: J
     assert run.precision == "int4"
 
 
+def test_what_was_chosen_stays_chosen_while_it_runs_and_after(lab: Open, jobs: Jobs) -> None:
+    app = lab(FakeLabEngine())
+    app.segmented_control(key="lab-prompt-precision").set_value(Precision.NF4)
+    app.text_area(key="lab-prompt").set_value("What is rain?")
+    app.button(key="lab-prompt-run").click().run()
+    finish(app, jobs)
+    assert app.segmented_control(key="lab-prompt-precision").value == Precision.NF4
+    assert app.text_area(key="lab-prompt").value == "What is rain?"
+    assert "smollm2-135m in nf4" in words(app)
+
+
 def test_an_answer_beyond_the_limits_raises_the_alarm(lab: Open, jobs: Jobs) -> None:
     app = lab(FakeLabEngine(klds={"int4": 0.4}))
     app.button(key="lab-prompt-run").click().run()
@@ -186,7 +197,7 @@ def test_a_corpus_gives_a_row_a_precision_and_a_chart(lab: Open, jobs: Jobs) -> 
     assert by_precision["max"]["nf4"] == pytest.approx(0.15)
     assert by_precision["rate"]["int4"] == pytest.approx(100)
     assert "±" in by_precision["ratio"]["int4"]
-    assert set(by_precision["state"]) == {"Within limits"}
+    assert set(by_precision["state"]) == {"OK"}
     assert app.get("plotly_chart")
     assert app.button(key="lab-corpus-run").label == "Measure again"
 
@@ -196,11 +207,11 @@ def test_precisions_beyond_the_limits_are_marked_and_the_limits_are_kept(lab: Op
     measured(store, scripted)
     app = lab(scripted, CORPUS)
     states = app.dataframe[0].value.set_index("precision")["state"]
-    assert (states["int4"], states["nf4"]) == ("Within limits", "Degraded")
+    assert (states["int4"], states["nf4"]) == ("OK", "Degraded")
     assert "nf4: Degradation alarm: KLD mean 0.3 nats (limit 0.15)" in app.warning[0].value
     app.number_input(key="alarm-kld-mean").set_value(0.35).run()
     assert store.lab.limits() == AlarmLimits(kld_mean=0.35, same_top=0.85)
-    assert set(app.dataframe[0].value["state"]) == {"Within limits"}
+    assert set(app.dataframe[0].value["state"]) == {"OK"}
     assert not app.warning
 
 

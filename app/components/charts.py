@@ -14,7 +14,8 @@ import streamlit as st
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-_SMALLEST, _LARGEST = 14, 44  # px
+_SMALLEST, _LARGEST = 14, 36  # px
+_ROOM_FOR_MARKS = 1.15
 _HEIGHT = 300
 _ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
@@ -123,6 +124,22 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
     A dotted line joins those that no other one beats in both.
     """
     figure = go.Figure()
+    largest = max((bubble.size for bubble in bubbles), default=1.0)
+    for place, bubble in enumerate(bubbles):
+        figure.add_scatter(
+            x=[bubble.x],
+            y=[bubble.y],
+            name=bubble.name,
+            mode="markers",
+            cliponaxis=False,
+            # the area is the figure, down to what can still be told apart by its shape
+            marker={
+                "size": max(_SMALLEST, _LARGEST * (bubble.size / largest) ** 0.5),
+                "symbol": _SYMBOLS[place % len(_SYMBOLS)],
+                "opacity": 0.75,
+            },
+            hovertemplate="<br>".join([f"<b>{bubble.name}</b>", *bubble.details]) + "<extra></extra>",
+        )
     best = pareto(bubbles)
     if len(best) > 1:
         figure.add_scatter(
@@ -133,24 +150,13 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             hoverinfo="skip",
             name="not beaten in both",
         )
-    largest = max((bubble.size for bubble in bubbles), default=1.0)
-    for place, bubble in enumerate(bubbles):
-        figure.add_scatter(
-            x=[bubble.x],
-            y=[bubble.y],
-            name=bubble.name,
-            mode="markers",
-            # the area is the figure, down to what can still be told apart by its shape
-            marker={
-                "size": max(_SMALLEST, _LARGEST * (bubble.size / largest) ** 0.5),
-                "symbol": _SYMBOLS[place % len(_SYMBOLS)],
-                "opacity": 0.75,
-            },
-            hovertemplate="<br>".join([f"<b>{bubble.name}</b>", *bubble.details]) + "<extra></extra>",
-        )
     figure = _finish(figure, title, x=x, y=y)
     figure.update_layout(height=380, legend={"itemsizing": "constant"})
-    figure.update_xaxes(rangemode="tozero")
+    for update, values in (
+        (figure.update_xaxes, [b.x for b in bubbles]),
+        (figure.update_yaxes, [b.y for b in bubbles]),
+    ):
+        update(range=[0, _ROOM_FOR_MARKS * (max(values, default=0.0) or 1.0)])
     return figure
 
 

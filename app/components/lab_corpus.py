@@ -107,7 +107,7 @@ def show_corpus_lab(model: str, lab: LabStore, jobs: Jobs, limits: AlarmLimits) 
 def _choose_corpus(lab: LabStore) -> tuple[str, str]:
     default = default_corpus()
     names = {default.sha256: f"{default.name} (default)"}
-    names |= {kept.sha256: kept.name for kept in lab.corpora() if kept.sha256 != default.sha256}
+    names |= {kept.sha256: f"{kept.name} · {kept.sha256[:6]}" for kept in lab.corpora() if kept.sha256 not in names}
     added = st.session_state.pop(_ADDED, None)
     if added or st.session_state.get(_CORPUS) not in names:
         st.session_state[_CORPUS] = added or default.sha256
@@ -115,7 +115,7 @@ def _choose_corpus(lab: LabStore) -> tuple[str, str]:
         "Corpus",
         list(names),
         key=_CORPUS,
-        format_func=lambda sha256: f"{names[sha256]} · {sha256[:6]}",
+        format_func=names.__getitem__,
         help="The default is the project's own prompts with the 16-bit model's answers. Running text is read in "
         "windows of 512 tokens whose second halves are scored, as llama-perplexity does.",
         persist_state="session",
@@ -242,41 +242,44 @@ def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object]) -> dict[str, l
         "state": [_state(row, alarm_of.get(row.precision)) for row in rows],
         "ratio": [s and f"{s.ppl_ratio:.4f} ± {s.ppl_ratio_se:.4f}" for s in stats],
         "kld": [s and s.kld_mean for s in stats],
-        "median": [s and s.kld_median for s in stats],
-        "p99": [s and s.kld_p99 for s in stats],
-        "max": [s and s.kld_max for s in stats],
         "top": [s and s.same_top * 100 for s in stats],
-        "rms": [s and s.delta_p_rms * 100 for s in stats],
-        "tokens": [s and s.tokens for s in stats],
         "weights": [s and s.weights_bytes / _MIB for s in speeds],
         "rate": [s and s.tokens_per_second for s in speeds],
         "ttft": [s and s.ttft_s * 1000 for s in speeds],
+        "median": [s and s.kld_median for s in stats],
+        "p99": [s and s.kld_p99 for s in stats],
+        "max": [s and s.kld_max for s in stats],
+        "rms": [s and s.delta_p_rms * 100 for s in stats],
+        "tokens": [s and s.tokens for s in stats],
     }
 
 
 def _state(row: Row, alarm: object) -> str:
     if row.result and row.result.stats is None:
         return f"{row.result.scored} of {row.result.windows} windows"
-    return "Degraded" if alarm else "Within limits"
+    return "Degraded" if alarm else "OK"
 
 
 def _column_config() -> dict[str, Any]:
     column = st.column_config
     nats = "%.4f"
+    divergence = "Kullback-Leibler divergence from the 16-bit model, in nats a token: "
     return {
         "precision": column.TextColumn("Precision", pinned=True),
         "state": column.TextColumn("Alarm", help="By the limits of the degradation alarm."),
         "ratio": column.TextColumn(
-            "Perplexity ratio ± SE", help="The precision's perplexity over that of 16 bits, and its standard error."
+            "PPL ratio ± SE", help="The precision's perplexity over that of 16 bits, and its standard error."
         ),
-        "kld": column.NumberColumn("KLD mean (nats)", format=nats),
-        "median": column.NumberColumn("KLD median (nats)", format=nats),
-        "p99": column.NumberColumn("KLD p99 (nats)", format=nats),
-        "max": column.NumberColumn("KLD max (nats)", format=nats),
-        "top": column.NumberColumn("Top-1 agreement (%)", format="%.1f", help="Both hold the same likeliest token."),
-        "rms": column.NumberColumn("RMS Δp (%)", format="%.2f", help="Root of the mean squared change of probability."),
-        "tokens": column.NumberColumn("Scored tokens", format="%d"),
+        "kld": column.NumberColumn("KLD (nats)", format=nats, help=f"{divergence}the mean."),
+        "top": column.NumberColumn(
+            "Top-1 (%)", format="%.1f", help="Top-1 agreement: tokens at which both hold the same one for likeliest."
+        ),
         "weights": column.NumberColumn("Weights (MiB)", format="%.0f", help="Measured in memory."),
-        "rate": column.NumberColumn("Tokens per second", format="%.1f", help="Median of three short greedy runs."),
+        "rate": column.NumberColumn("Tok/s", format="%.1f", help="Median decode rate of three short greedy runs."),
         "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Median of the same runs, waiting left out."),
+        "median": column.NumberColumn("KLD median", format=nats, help=f"{divergence}the median."),
+        "p99": column.NumberColumn("KLD p99", format=nats, help=f"{divergence}99 % of the tokens stay below."),
+        "max": column.NumberColumn("KLD max", format=nats, help=f"{divergence}the worst token."),
+        "rms": column.NumberColumn("RMS Δp (%)", format="%.2f", help="Root of the mean squared change of probability."),
+        "tokens": column.NumberColumn("Tokens", format="%d", help="How many were scored."),
     }

@@ -30,7 +30,8 @@ def show_prompt_lab(model: str, store: RunStore, jobs: Jobs, limits: AlarmLimits
     st.session_state.setdefault(_PRECISION, Precision.INT4)
     st.session_state.setdefault(_MAX_TOKENS, state.DEFAULT_MAX_TOKENS)
     with st.form("lab-prompt-form", border=False):
-        st.text_area("Prompt", key=_PROMPT, height=90, disabled=running, persist_state="session")
+        # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables
+        st.text_area("Prompt", key=_PROMPT, height=90, persist_state="session")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.segmented_control(
                 "Precision",
@@ -38,7 +39,6 @@ def show_prompt_lab(model: str, store: RunStore, jobs: Jobs, limits: AlarmLimits
                 key=_PRECISION,
                 required=True,
                 format_func=str,
-                disabled=running,
                 help=precision_help(),
                 persist_state="session",
             )
@@ -48,7 +48,6 @@ def show_prompt_lab(model: str, store: RunStore, jobs: Jobs, limits: AlarmLimits
                 max_value=2_048,
                 step=16,
                 key=_MAX_TOKENS,
-                disabled=running,
                 width=160,
                 help="The answer is greedy, and ends here at the latest.",
                 persist_state="session",
