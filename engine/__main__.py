@@ -1,4 +1,4 @@
-"""The command line: ``python -m engine models`` and ``python -m engine generate``."""
+"""The command line: ``python -m engine models``, ``generate`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
+from engine.evaluation import DivergenceStats, WindowDivergence, default_corpus, read_corpus
 from engine.models import CATALOG, install, list_models, terminal_bar
 from engine.types import (
     Backend,
@@ -32,6 +33,7 @@ INTERRUPTED = 130
 BAD_INPUT_KINDS = (
     "InvalidRequestError",
     "ContextLengthError",
+    "CorpusError",
     "UnknownModelError",
     "UnsupportedModelError",
     "ModelNotInstalledError",
@@ -56,10 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
-    except InvalidRequestError as error:
-        return _complain(str(error), BAD_INPUT)
     except GearboxError as error:
-        return _complain(str(error), FAILED)
+        return _complain(str(error), _exit_code(type(error).__name__))
     except OSError as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
@@ -89,6 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--temperature", type=float, default=SamplingParams().temperature)
     generate.add_argument("--seed", type=int, default=SamplingParams().seed)
     generate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+    evaluate = commands.add_parser("evaluate", help="measure what a precision changes against the 16-bit model")
+    evaluate.set_defaults(command=_evaluate)
+    evaluate.add_argument("--model", required=True, help="catalogue name, local folder or hub id")
+    evaluate.add_argument("--quantization", choices=[p.value for p in Precision], required=True)
+    evaluate.add_argument(
+        "--corpus",
+        type=Path,
+        help="text to read, or .jsonl of prompts that the 16-bit model answers; by default the sample prompts",
+    )
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser
 
 
@@ -131,12 +142,63 @@ def _generate(options: argparse.Namespace) -> int:
                 case TokenEvent(text=text) if not options.json:
                     print(text, end="", flush=True)
                 case RunFailed(error=error, kind=kind):
-                    return _complain(error, BAD_INPUT if kind in BAD_INPUT_KINDS else FAILED)
+                    return _complain(error, _exit_code(kind))
                 case RunFinished() if options.json:
                     _print_json(event, config)
                 case RunFinished():
                     print()
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    precision = Precision(options.quantization)
+    corpus = read_corpus(options.corpus) if options.corpus else default_corpus()
+    with closing(Engine(models_dir())) as engine:
+        weights_sha256 = engine.weights_sha256(options.model)
+        if corpus.prompts:
+            with terminal_bar(f"{options.model} in {Precision.BF16}") as progress:
+                windows = engine.windows(options.model, corpus, progress)
+        else:
+            windows = engine.windows(options.model, corpus)
+        parts: list[WindowDivergence] = []
+        with terminal_bar(f"{options.model} in {precision}") as progress:
+            for window in windows:
+                progress(f"Reading text {len(parts) + 1:,} of {len(windows):,}", len(parts) / len(windows))
+                parts.append(engine.compare_window(options.model, precision, window))
+            progress("All texts read", 1.0)
+        weights_bytes = {model.precision: model.weights_bytes for model in engine.status().resident}
+    stats = DivergenceStats.from_tokens(WindowDivergence.concatenate(parts))
+    if options.json:
+        result = {
+            "model": options.model,
+            "precision": precision,
+            "weights_sha256": weights_sha256,
+            "corpus": {"name": corpus.name, "sha256": corpus.sha256},
+            "windows": len(windows),
+            "weights_bytes": weights_bytes[precision],
+            "reference_weights_bytes": weights_bytes[Precision.BF16],
+            **stats.to_dict(),
+        }
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print(f"{options.model} in {precision} against 16 bits, on {corpus.name}: {stats.tokens:,} tokens scored")
+        for name, figure in _figures(stats, weights_bytes[precision], weights_bytes[Precision.BF16]):
+            print(f"{name:20} {figure}")
+    return 0
+
+
+def _figures(stats: DivergenceStats, weights_bytes: int, reference_bytes: int) -> list[tuple[str, str]]:
+    """Each figure's name, and its value with its unit; ± is one standard error."""
+    return [
+        ("Perplexity ratio", f"{stats.ppl_ratio:.4f} ± {stats.ppl_ratio_se:.4f} ({stats.ppl_ref:.3f} in 16 bits)"),
+        ("KLD, mean", f"{stats.kld_mean:.5f} ± {stats.kld_mean_se:.5f} nats"),
+        ("KLD, median", f"{stats.kld_median:.5f} nats"),
+        ("KLD, p99", f"{stats.kld_p99:.5f} nats"),
+        ("KLD, max", f"{stats.kld_max:.5f} nats"),
+        ("Top-1 agreement", f"{stats.same_top:.2%} ± {stats.same_top_se:.2%}"),
+        ("RMS Δp", f"{stats.delta_p_rms:.2%} ± {stats.delta_p_rms_se:.2%}"),
+        ("Weights", f"{weights_bytes / 2**20:,.0f} MiB ({reference_bytes / 2**20:,.0f} MiB in 16 bits)"),
+    ]
 
 
 def _keep_stdout_clean() -> None:
@@ -154,6 +216,10 @@ def _print_json(run: RunFinished, config: RunConfig) -> None:
         "metrics": asdict(run.metrics) if run.metrics else None,
     }
     print(json.dumps(answer, ensure_ascii=False))
+
+
+def _exit_code(kind: str) -> int:
+    return BAD_INPUT if kind in BAD_INPUT_KINDS else FAILED
 
 
 def _complain(message: str, code: int) -> int:

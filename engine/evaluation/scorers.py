@@ -7,7 +7,6 @@ wrong: case, white space, quotes and markdown around it, a full stop at its end.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,13 +35,13 @@ def number(text: str, expected: float) -> bool:
     if not found:
         return False
     value = float(re.sub(r"[,\u00a0\u202f']", "", found[-1]).replace("−", "-"))
-    return math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
+    return abs(value - expected) <= 1e-9
 
 
 def choice(text: str, expected: Mapping[str, Any]) -> bool:
     """The answer picks ``expected["answer"]``, a letter, out of ``expected["options"]``, a list whose
     first is A. It may give the letter or the option's text; one that names several options picks none."""
-    return _picked(text, expected["options"]) == expected["answer"]
+    return _picked(text, expected["options"]) == str(expected["answer"])
 
 
 def contains(text: str, expected: str | list[str]) -> bool:

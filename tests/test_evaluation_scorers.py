@@ -1,0 +1,171 @@
+"""Checkers forgive form and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.evaluation.scorers import CHECKERS, choice, contains, exact, json_equal, number, regex
+
+ANIMALS = {"options": ["ant", "bee", "sea cow", "beetle"], "answer": "B"}
+MOODS = {"options": ["positive", "negative"], "answer": "A"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "right"),
+    [
+        ("Japan", "Japan", True),
+        ("  japan.\n", "Japan", True),
+        ("**Japan**", "Japan", True),
+        ('"Blue  lantern"', "blue lantern", True),
+        ("the pine", ["pine", "the pine"], True),
+        ("It is Japan", "Japan", False),
+        ("Japanese", "Japan", False),
+        ("", "Japan", False),
+    ],
+)
+def test_exact(text: str, expected: Any, right: bool) -> None:
+    assert exact(text, expected) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "right"),
+    [
+        ("42", 42, True),
+        ("4 boxes of 6 make 24.", 24, True),
+        ("= 1,234.50 euros", 1234.5, True),
+        ("12'000", 12000, True),
+        ("10\u202f000", 10000, True),
+        ("−7", -7, True),
+        ("between 3-4", 4, True),
+        ("between 3-4", -4, False),
+        (".5", 0.5, True),
+        ("$9", 9, True),
+        ("20%", 20, True),
+        ("1, 2, 3", 3, True),
+        ("1,2,3", 3, True),
+        ("2e3", 2000, True),
+        ("24 eggs, that is 2 dozen", 24, False),
+        ("421", 42, False),
+        ("42.0001", 42, False),
+        ("forty-two", 42, False),
+        ("", 0, False),
+    ],
+)
+def test_number(text: str, expected: float, right: bool) -> None:
+    assert number(text, expected) is right
+
+
+@given(st.integers(-(10**12), 10**12), st.sampled_from(["{}", "{:,}", "It is {:,}.", "**{}**", "x = {}\n"]))
+def test_number_reads_every_integer_however_set(value: int, form: str) -> None:
+    assert number(form.format(value), value)
+    assert not number(form.format(value), value + 1)
+
+
+@given(st.decimals(min_value=-10_000, max_value=10_000, places=3))
+def test_number_reads_decimals(value: Any) -> None:
+    assert number(f"So the answer is {value:,}.", float(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("B", True),
+        ("b", True),
+        ("B)", True),
+        ("(B) bee", True),
+        ("**B**", True),
+        ("B. The bee makes honey.", True),
+        ("Answer: B", True),
+        ("The answer is B.", True),
+        ("bee", True),
+        ("It is the bee.", True),
+        ("Option B", True),
+        ("A", False),
+        ("C) sea cow", False),
+        ("A bee", True),  # the article, not the letter
+        ("the ant or the bee", False),
+        ("beetle", False),  # not a bee
+        ("E", False),
+        ("", False),
+    ],
+)
+def test_choice(text: str, right: bool) -> None:
+    assert choice(text, ANIMALS) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "right"), [("Positive.", True), ("negative", False), ("positive or negative", False), ("a", True)]
+)
+def test_choice_between_words(text: str, right: bool) -> None:
+    assert choice(text, MOODS) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "right"),
+    [
+        ("The capital of France is Paris.", "Paris", True),
+        ("PARIS", "paris", True),
+        ("a thigh\nbone", ["femur", "thigh bone"], True),
+        ("Parisian", "Paris", False),
+        ("unseen", "un", False),
+        ("C is not C++", "C++", True),
+        ("", "x", False),
+    ],
+)
+def test_contains(text: str, expected: Any, right: bool) -> None:
+    assert contains(text, expected) is right
+
+
+def test_regex_looks_at_the_answer_without_its_margins() -> None:
+    assert regex("  RIVER\n", {"pattern": r"\ARIVER\Z"})
+    assert not regex("river", {"pattern": "RIVER"})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "right"),
+    [
+        ('{"age": 36, "name": "ada "}', {"name": "Ada", "age": 36}, True),
+        ('```json\n{"age": 36.0}\n```', {"age": 36}, True),
+        ('Here it is: {"a": [1, 2]} as you asked', {"a": [1, 2]}, True),
+        ("use {braces}: [1]", [1], True),
+        ("[1, 2", [1, 2], False),
+        ('{"a": true}', {"a": 1}, False),
+        ('{"a": 1}', {"a": True}, False),
+        ('{"a": "1"}', {"a": 1}, False),
+        ('{"a": 1, "b": 2}', {"a": 1}, False),
+        ("[2, 1]", [1, 2], False),
+        ('{"a": null}', {"a": None}, True),
+        ('{"a": 1} {"a": 2}', {"a": 2}, False),
+        ("[" * 3000, [1], False),
+        ("none", {}, False),
+    ],
+)
+def test_json(text: str, expected: Any, right: bool) -> None:
+    assert json_equal(text, expected) is right
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON, st.sampled_from(["{}", "```json\n{}\n```", "Sure: {} there."]))
+def test_json_equals_itself_however_wrapped(value: Any, form: str) -> None:
+    value = [value]
+    assert json_equal(form.replace("{}", json.dumps(value, indent=1)), value)
+    assert not json_equal(form.replace("{}", json.dumps([*value, 0])), value)
+
+
+@given(st.text(max_size=60), st.sampled_from(sorted(CHECKERS)))
+def test_any_text_gets_a_verdict(text: str, name: str) -> None:
+    expected = {
+        "exact": "x", "number": 1.5, "choice": ANIMALS, "contains": "x", "regex": {"pattern": "x"}, "json": {"a": 1},
+    }[name]  # fmt: skip
+    assert CHECKERS[name](text, expected) in (True, False)
