@@ -34,6 +34,7 @@ bench: setup
 	$(bin)/python -m tests.benchmarks all
 
 models: $(stamp)
+	$(bin)/python -m engine kernels
 	$(bin)/python -m engine models install $(DEFAULT_MODELS)
 
 $(stamp): requirements.txt requirements-dev.txt constraints.txt

@@ -38,7 +38,7 @@ def get_store() -> RunStore:
 def get_engine() -> Engine:
     """The one engine, which serves every session in turn."""
     settings = get_settings()
-    return Engine(settings.models_dir, threads=settings.threads)
+    return Engine(settings.models_dir, threads=settings.threads, model_memory_bytes=settings.model_memory_bytes)
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda jobs: jobs.close())

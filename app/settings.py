@@ -28,28 +28,33 @@ class Settings:
     models_dir: Path
     threads: int | None = None
     """CPU threads of the engine; ``None`` lets it choose."""
+    model_memory_bytes: int | None = None
+    """What loaded models may hold together; ``None`` for whatever is free."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL`` and ``GEARBOX_THREADS``.
+        """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS`` and ``GEARBOX_MODEL_MEMORY_MIB``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
-            SettingsError: ``GEARBOX_THREADS`` is not a positive whole number.
+            SettingsError: one of the last two is not a positive whole number.
         """
+        memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
         data_dir = Path(environ.get("GEARBOX_DATA_DIR") or REPOSITORY / "data").expanduser().resolve()
         return cls(
             data_dir=data_dir,
             database_url=environ.get("GEARBOX_DATABASE_URL") or f"sqlite:///{data_dir / 'gearbox.db'}",
             models_dir=data_dir / "models",
-            threads=_threads(environ.get("GEARBOX_THREADS", "")),
+            threads=_count("GEARBOX_THREADS", environ),
+            model_memory_bytes=memory_mib and memory_mib * 2**20,
         )
 
 
-def _threads(value: str) -> int | None:
-    if not value.strip():
+def _count(name: str, environ: Mapping[str, str]) -> int | None:
+    value = environ.get(name, "").strip()
+    if not value:
         return None
-    if not value.strip().isascii() or not value.strip().isdigit() or int(value) < 1:
-        raise SettingsError(f"GEARBOX_THREADS must be a whole number of at least 1, and is {value!r}.")
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise SettingsError(f"{name} must be a whole number of at least 1, and is {environ[name]!r}.")
     return int(value)

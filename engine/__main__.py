@@ -1,4 +1,4 @@
-"""The command line: ``python -m engine models``, ``generate`` and ``evaluate``."""
+"""The command line: ``python -m engine models``, ``kernels``, ``generate`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
 from engine.evaluation import DivergenceStats, WindowDivergence, default_corpus, read_corpus
 from engine.models import CATALOG, install, list_models, terminal_bar
+from engine.native import build as build_kernels
+from engine.native import why_not
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -78,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     install_model.add_argument("--reinstall", action="store_true", help="fetch it again even if it is there")
     install_model.set_defaults(command=_install)
 
+    kernels = commands.add_parser("kernels", help="build the kernels for this processor, unless they are there")
+    kernels.set_defaults(command=_build_kernels)
+
     generate = commands.add_parser("generate", help="answer one prompt")
     generate.set_defaults(command=_generate)
     generate.add_argument("--model", required=True, help="catalogue name, local folder or hub id")
@@ -122,6 +127,12 @@ def _install(options: argparse.Namespace) -> int:
     for name in options.name:
         with terminal_bar(name) as progress:
             install(name, models_dir(), progress, reinstall=options.reinstall)
+    return 0
+
+
+def _build_kernels(options: argparse.Namespace) -> int:
+    built = build_kernels()
+    print(f"kernels: {built.name}" if built else f"kernels: torch's own, because {why_not() or 'the compiler failed'}")
     return 0
 
 

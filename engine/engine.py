@@ -13,6 +13,7 @@ from engine.errors import ContextLengthError, EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
 from engine.models.progress import Progress, silent
+from engine.native import build_in_background
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -60,15 +61,19 @@ class Engine:
     engine costs nothing.
     """
 
-    def __init__(self, models_dir: Path, *, threads: int | None = None) -> None:
+    def __init__(self, models_dir: Path, *, threads: int | None = None, model_memory_bytes: int | None = None) -> None:
         """
         Args:
             models_dir: where catalogue models and packed weights are kept.
             threads: torch threads for model work; by default as many as torch finds fit.
+            model_memory_bytes: what models may hold together before the longest unused is released; by
+                default whatever the machine has free. One model alone may take more.
         """
         self._models_dir = models_dir
         self._threads = threads
         self._pool: ModelPool | None = None
+        self._model_memory_bytes = model_memory_bytes
+        build_in_background()
         self._worker = Worker()
 
     def generate(self, request: GenerationRequest) -> Generation:
@@ -201,7 +206,7 @@ class Engine:
     def _started_pool(self) -> ModelPool:
         """The models, in the engine's thread; torch is set up with the first call."""
         if self._pool is None:
-            self._pool = _start_torch(self._models_dir, self._threads)
+            self._pool = _start_torch(self._models_dir, self._threads, self._model_memory_bytes)
         return self._pool
 
     def _serve(self, job: GenerationJob) -> None:
@@ -262,13 +267,14 @@ class Engine:
             environment={
                 **machine_environment(),
                 **kernel_environment(),
+                **model.environment,
                 "weights_sha256": opened.checkpoint.weights_sha256,
                 "weights": opened.checkpoint.provenance,
             },
         )
 
 
-def _start_torch(models_dir: Path, threads: int | None) -> ModelPool:
+def _start_torch(models_dir: Path, threads: int | None, model_memory_bytes: int | None) -> ModelPool:
     """Set torch up in the thread that will use it."""
     import torch
 
@@ -276,4 +282,4 @@ def _start_torch(models_dir: Path, threads: int | None) -> ModelPool:
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return ModelPool(models_dir)
+    return ModelPool(models_dir, model_memory_bytes)

@@ -23,16 +23,10 @@ def machine_environment() -> dict[str, Any]:
 
 @cache
 def kernel_environment() -> dict[str, Any]:
-    """Which kernels this processor lets the engine use, and with how many threads."""
+    """What torch may use of this processor, and with how many threads."""
     import torch
 
-    from engine.quantization import fused_kernel_available
-
-    return {
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "nf4_kernel": "bitsandbytes fused" if fused_kernel_available() else "dequantize and multiply",
-        "threads": torch.get_num_threads(),
-    }
+    return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
 
 
 def _cpu_name() -> str:

@@ -45,8 +45,14 @@ class OpenCheckpoint:
 class ModelPool:
     """Loads models on demand and keeps them while there is room. Used by one thread."""
 
-    def __init__(self, models_dir: Path) -> None:
+    def __init__(self, models_dir: Path, budget_bytes: int | None = None) -> None:
+        """
+        Args:
+            models_dir: where catalogue models and packed weights are kept.
+            budget_bytes: what models may hold together; ``None`` for whatever is free.
+        """
         self._models_dir = models_dir
+        self._budget_bytes = budget_bytes
         self._open: dict[str, OpenCheckpoint] = {}
         self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
 
@@ -87,7 +93,9 @@ class ModelPool:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         checkpoint, config, tokenizer = opened.checkpoint, opened.config, opened.tokenizer
-        self.make_room(estimate_bytes(config, run.precision), f"Loading {checkpoint.name} in {run.precision}", keep)
+        needed = estimate_bytes(config, run.precision)
+        self._keep_to_budget(needed, keep)
+        self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", keep)
         if run.backend is Backend.REFERENCE:
             model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress)
         else:
@@ -109,12 +117,25 @@ class ModelPool:
                 require_memory(needed, purpose)
                 return
             except InsufficientMemoryError:
-                oldest = next((key for key, model in self._loaded.items() if model not in keep), None)
-                if oldest is None:
+                if not self._release_oldest(keep):
                     raise
-                log.info("releasing %s to make room", oldest)
-                del self._loaded[oldest]
-                gc.collect()
+
+    def _keep_to_budget(self, needed: int, keep: Collection[LoadedModel]) -> None:
+        """Let the longest unused models go until the budget holds a new one, or none is left to go."""
+        if self._budget_bytes is None:
+            return
+        while needed + sum(model.weights_bytes for model in self._loaded.values()) > self._budget_bytes:
+            if not self._release_oldest(keep):
+                return
+
+    def _release_oldest(self, keep: Collection[LoadedModel]) -> bool:
+        oldest = next((key for key, model in self._loaded.items() if model not in keep), None)
+        if oldest is None:
+            return False
+        log.info("releasing %s to make room", oldest)
+        del self._loaded[oldest]
+        gc.collect()
+        return True
 
     def resident(self) -> dict[ModelKey, int]:
         """What is in memory, with its weights' bytes, longest unused first."""

@@ -32,10 +32,12 @@ class Precision(StrEnum):
     """How the weights are held while they are multiplied."""
 
     BF16 = "bf16"
+    INT8 = "int8"
+    """8-bit integers, one scale for each output; activations in 8 bits too, each token by itself."""
     INT4 = "int4"
-    """4-bit integers in groups of 32 with a scale and a zero each; the head in 8 bits."""
+    """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits."""
     NF4 = "nf4"
-    """4-bit normal-float (QLoRA, arXiv:2305.14314) through bitsandbytes' kernels."""
+    """4-bit normal-float (QLoRA, arXiv:2305.14314) as bitsandbytes quantizes it."""
 
 
 Role = Literal["system", "user", "assistant"]

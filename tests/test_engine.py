@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from engine import Engine
+from engine.models.decoder import DecoderConfig
 from engine.models.tokenizer import ChatTokenizer
+from engine.models.weights import estimate_bytes
 from engine.pool import ModelPool
 from engine.types import (
     Backend,
@@ -323,6 +326,23 @@ def test_unused_models_make_room_for_new_ones(models_dir: Path, monkeypatch: pyt
     finish(engine, request_for("hi", precision=Precision.BF16, max_tokens=1))
     assert [model.precision for model in engine.status().resident] == [Precision.BF16]
     engine.close()
+
+
+def test_models_hold_no_more_together_than_their_budget(models_dir: Path) -> None:
+    engine = Engine(models_dir, model_memory_bytes=200 * 2**20)
+    for precision in (Precision.INT4, Precision.NF4, Precision.INT4, Precision.INT8):
+        finish(engine, request_for("hi", precision=precision, max_tokens=1))
+    assert [model.precision for model in engine.status().resident] == [Precision.INT8]
+    finish(engine, request_for("hi", precision=Precision.BF16, max_tokens=1))  # more than the budget, alone
+    assert [model.precision for model in engine.status().resident] == [Precision.BF16]
+    engine.close()
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_the_estimate_before_loading_is_close(engine: Engine, models_dir: Path, precision: Precision) -> None:
+    run = finish(engine, request_for("hi", precision=precision, max_tokens=1))
+    config = DecoderConfig.from_hf(AutoConfig.from_pretrained(models_dir / SMALL))
+    assert estimate_bytes(config, precision) == pytest.approx(run.metrics.weights_bytes, rel=0.1)
 
 
 @pytest.mark.parametrize("backend", list(Backend))

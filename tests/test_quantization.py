@@ -6,18 +6,35 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.quantization import SCHEMES, Linear
+from engine.native import library
+from engine.quantization import GroupCodes, Linear, quantize_groups, scheme_of
 from engine.quantization.bf16 import Bf16Linear
 from engine.quantization.int4 import MIN_ROWS_DEQUANTIZED, Int4Linear
 from engine.quantization.int8 import Int8Linear
+from engine.quantization.native import (
+    NativeBf16Linear,
+    NativeInt4Linear,
+    NativeInt8Linear,
+    NativeLinear,
+    NativeNf4Linear,
+)
 from engine.quantization.nf4 import Nf4Linear
+from engine.types import Precision
 
-PACKED = {
+PACKED: dict[str, tuple[type[Linear], float]] = {
     "bf16": (Bf16Linear, 0.01),
     "int8": (Int8Linear, 0.02),
     "int4": (Int4Linear, 0.13),
     "nf4": (Nf4Linear, 0.13),
 }
+NATIVE: dict[str, tuple[type[Linear], float]] = {
+    "native-bf16": (NativeBf16Linear, 0.01),
+    "native-int8": (NativeInt8Linear, 0.02),
+    "native-int4": (NativeInt4Linear, 0.13),
+    "native-nf4": (NativeNf4Linear, 0.13),
+}
+if library():
+    PACKED |= NATIVE
 """Class, and the largest relative error its product may have on normally distributed weights."""
 
 
@@ -43,7 +60,7 @@ def test_product_is_close_to_full_precision(packed: tuple[type[Linear], float], 
     wanted = torch.nn.functional.linear(x.float(), weight.float(), None if bias is None else bias.float())
     error = relative_error(cls.pack(weight, bias)(x), wanted)
     assert error < bound
-    if cls is not Bf16Linear:
+    if cls not in (Bf16Linear, NativeBf16Linear):
         assert error > 1e-4, "nothing was quantized"
 
 
@@ -83,28 +100,66 @@ def test_int4_prefill_uses_the_weights_that_decoding_uses(out_features: int) -> 
     assert relative_error(linear(x), row_by_row) < 0.005
 
 
-def test_int4_finds_the_codes_of_a_grid_again() -> None:
-    """Weights on a 16-level grid per group, as a Q4_1 file has them, lose only the grid's rounding."""
-    generator = torch.Generator().manual_seed(7)
-    codes = torch.randint(0, 16, (64, 4, 32), generator=generator)
-    codes[..., 0], codes[..., 1] = 0, 15
-    scale = torch.rand(64, 4, 1, generator=generator) * 0.02 + 0.001
-    low = -8 * scale
-    weight = (codes * scale + low).view(64, 128).to(torch.bfloat16)
-    got = Int4Linear.pack(weight, None).dequantize_transposed().T
-    assert relative_error(got, weight) < 0.004
+def on_a_grid(out_features: int, groups: int, seed: int) -> GroupCodes:
+    """Codes as a Q4_1 file has them, not every group using all sixteen levels."""
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, 16, (out_features, groups * 32), generator=generator, dtype=torch.uint8)
+    codes[::3] = codes[::3].clamp(2, 11)
+    scale = (torch.rand(out_features, groups, generator=generator) * 0.02 + 0.001).half().float()
+    return GroupCodes(codes, scale, (-8 * scale).half().float())
 
 
-@pytest.mark.parametrize("shape", [(60, 64), (64, 48)])
-def test_int4_refuses_shapes_its_kernel_cannot_read(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="int4 needs"):
-        Int4Linear.pack(matrix(*shape), None)
+@pytest.mark.parametrize("name", ["int4", "native-int4"])
+def test_int4_keeps_the_codes_it_is_given(name: str) -> None:
+    if name not in PACKED:
+        pytest.skip("the kernels of our own cannot be built here")
+    codes = on_a_grid(64, 4, seed=7)
+    linear = PACKED[name][0].pack(torch.zeros(64, 128), None, codes)
+    if isinstance(linear, NativeInt4Linear):
+        kept = linear.codes()
+        assert torch.equal(kept.codes, codes.codes)
+        assert torch.equal(kept.dequantize(), codes.dequantize())
+    else:
+        assert isinstance(linear, Int4Linear)
+        assert relative_error(linear.dequantize_transposed().T, codes.dequantize()) < 0.004
+
+
+def test_int4_finds_the_codes_of_a_full_grid_again() -> None:
+    codes = on_a_grid(64, 4, seed=7)
+    codes.codes.view(64, 4, 32)[..., :2] = torch.tensor([0, 15], dtype=torch.uint8)
+    assert relative_error(quantize_groups(codes.dequantize()).dequantize(), codes.dequantize()) < 1e-3
+
+
+def test_int4_beats_the_grid_from_minimum_to_maximum() -> None:
+    weight = matrix(64, 256).float()
+    groups = weight.view(64, 8, 32)
+    low, high = torch.aminmax(groups, dim=-1, keepdim=True)
+    scale = (high - low) / 15
+    plain = (((groups - low) / scale).round() * scale + low).view(64, 256)
+    assert relative_error(quantize_groups(weight).dequantize(), weight) < 0.97 * relative_error(plain, weight)
+
+
+@pytest.mark.parametrize("precision", [p for p in Precision if p is not Precision.BF16])
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("shape", [(60, 64), (64, 48), (61, 37)], ids=str)
+def test_a_shape_that_a_kernel_refuses_is_held_in_another_way(
+    precision: Precision, native: bool, shape: tuple[int, int]
+) -> None:
+    if native and not library():
+        pytest.skip("the kernels of our own cannot be built here")
+    weight, x = matrix(*shape), matrix(3, shape[1], seed=1)
+    for is_head in (False, True):
+        linear = scheme_of(precision, native=native).linear(*shape, is_head=is_head).pack(weight, None)
+        assert relative_error(linear(x), x.float() @ weight.float().T) < 0.13
+        if native:
+            assert isinstance(linear, NativeLinear)
 
 
 def test_int4_keeps_a_constant_group() -> None:
     weight = torch.full((64, 64), 0.5, dtype=torch.bfloat16)
     x = torch.ones(1, 64, dtype=torch.bfloat16)
-    assert torch.allclose(Int4Linear.pack(weight, None)(x), torch.tensor(32.0, dtype=torch.bfloat16))
+    for name in PACKED.keys() & {"int4", "native-int4"}:
+        assert torch.allclose(PACKED[name][0].pack(weight, None)(x), torch.tensor(32.0, dtype=torch.bfloat16))
 
 
 def test_nf4_unpacked_weights_take_the_slow_way_to_the_same_product(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +178,41 @@ def test_nf4_takes_rows_that_do_not_divide_by_its_block() -> None:
     assert relative_error(Nf4Linear.pack(weight, None)(x), wanted) < 0.13
 
 
+@pytest.mark.skipif(not library(), reason="the kernels of our own cannot be built here")
+def test_native_nf4_has_the_values_of_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.quantization.nf4.fused_kernel_available", lambda: False)
+    weight = matrix(64, 128)
+    wanted = Nf4Linear.pack(weight, None).dequantize().float()
+    eye = torch.eye(128)  # one input at a time: quantized activations are exact
+    got = NativeNf4Linear.pack(weight, None)(eye).T
+    assert torch.allclose(got, wanted, rtol=2**-8, atol=1e-4)  # bitsandbytes rounds to bf16
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 8, 16, 40])
+def test_a_row_is_the_same_whatever_is_computed_beside_it(rows: int) -> None:
+    """Bit for bit; speculation and prefix reuse rest on it."""
+    x = matrix(64, 256, seed=3).float()
+    for name, (cls, _) in PACKED.items():
+        if not name.startswith("native"):
+            continue
+        linear = cls.pack(matrix(192, 256), matrix(1, 192, seed=2)[0])
+        assert torch.equal(linear(x[7 : 7 + rows]), linear(x)[7 : 7 + rows]), name
+
+
+@pytest.mark.skipif(not library(), reason="the kernels of our own cannot be built here")
+def test_what_is_not_a_number_stays_visible() -> None:
+    x = torch.ones(2, 64)
+    x[1, 5] = torch.inf
+    for cls, _ in NATIVE.values():
+        y = cls.pack(matrix(64, 64), None)(x)
+        assert torch.isfinite(y[0]).all()
+        assert not torch.isfinite(y[1]).any()
+
+
 def test_embedding_rows_are_the_weights_rows() -> None:
     weight = matrix(64, 32)
     ids = torch.tensor([3, 3, 63, 0])
-    for scheme in SCHEMES.values():
-        assert relative_error(scheme.head.pack(weight, None).rows(ids), weight[ids]) < 0.01
+    for precision in Precision:
+        for native in (False, True) if library() else (False,):
+            head = scheme_of(precision, native=native).head.pack(weight, None)
+            assert relative_error(head.rows(ids), weight[ids]) < 0.01

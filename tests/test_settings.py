@@ -48,3 +48,9 @@ def test_threads_are_read() -> None:
 def test_threads_that_are_no_count_are_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="GEARBOX_THREADS"):
         Settings.from_env({"GEARBOX_THREADS": value})
+
+
+def test_model_memory_is_read_in_mebibytes() -> None:
+    assert Settings.from_env({"GEARBOX_MODEL_MEMORY_MIB": "512"}).model_memory_bytes == 512 * 2**20
+    with pytest.raises(SettingsError, match="GEARBOX_MODEL_MEMORY_MIB"):
+        Settings.from_env({"GEARBOX_MODEL_MEMORY_MIB": "1 GiB"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from engine.generation.recorder import TokenSink
 from engine.types import SamplingParams
@@ -13,6 +14,8 @@ class LoadedModel(Protocol):
 
     weights_bytes: int
     """Measured size of the weights in memory."""
+    environment: Mapping[str, Any]
+    """What multiplies: belongs to the figures of every run."""
 
     def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
         """Answer a prompt, telling the sink of every token.

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from engine.generation.recorder import TokenSink
 from engine.generation.sampling import choose, confidence
 from engine.models.checkpoint import Checkpoint
-from engine.models.decoder import Decoder, DecoderConfig
+from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
-from engine.models.weights import load_decoder
+from engine.models.weights import LoadedDecoder, load_decoder
 from engine.types import Precision, SamplingParams
 
 
 class LocalModel:
     """A decoder in memory at one precision."""
 
-    def __init__(self, decoder: Decoder, weights_bytes: int, vocab_size: int) -> None:
-        self.decoder = decoder
-        self._vocab_size = vocab_size
-        self.weights_bytes = weights_bytes
+    def __init__(self, loaded: LoadedDecoder, vocab_size: int) -> None:
+        self.decoder = loaded.decoder
+        self.vocab_size = vocab_size
+        """Ids that the tokenizer knows; the model's table may be padded beyond them."""
+        self.weights_bytes = loaded.weights_bytes
+        fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
+        self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **fallbacks}
 
     def kv_bytes(self, tokens: int) -> int:
         return self.decoder.config.kv_bytes(tokens)
@@ -38,7 +43,7 @@ class LocalModel:
         seen[: len(prompt_ids)] = torch.tensor(prompt_ids)
         n_seen = len(prompt_ids)
         while True:
-            logits = logits[: self._vocab_size]
+            logits = logits[: self.vocab_size]
             token_id = choose(logits, sampling, seen[:n_seen], generator)
             seen[n_seen] = token_id
             n_seen += 1
@@ -60,18 +65,20 @@ def load_local(
     Raises:
         WeightsIntegrityError, UnsupportedModelError: see :func:`load_decoder`.
     """
-    decoder, weights_bytes = load_decoder(
+    loaded = load_decoder(
         config,
         checkpoint.weight_files,
         precision,
         packed_root / checkpoint.weights_sha256[:16],
         lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
         checkpoint.verify,
+        checkpoint.open_codes,
     )
+    decoder = loaded.decoder
     progress(f"Warming up {checkpoint.name}", 0.95)
     cache = decoder.new_cache(32)
     decoder.prefill(torch.zeros(24, dtype=torch.long), cache, lambda: False)
     for _ in range(2):
         decoder.step(0, cache)
     progress(f"Warming up {checkpoint.name}", 1.0)
-    return LocalModel(decoder, weights_bytes, min(vocab_size, config.vocab_size))
+    return LocalModel(loaded, min(vocab_size, config.vocab_size))

@@ -7,6 +7,7 @@ which costs what it costs the local backend.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class ReferenceModel:
         self._stop_ids = sorted(stop_ids)
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()}
         self.weights_bytes = sum(storages.values())
+        self.environment: Mapping[str, Any] = {"kernel": "transformers generate"}
 
     def kv_bytes(self, tokens: int) -> int:
         return self._config.kv_bytes(tokens)

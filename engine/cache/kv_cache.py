@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ctypes import c_void_p
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ class KVCache:
         self.layers: list[Tensor] = [
             torch.empty((capacity, 2, kv_heads, head_dim), dtype=torch.bfloat16) for _ in range(n_layers)
         ]
+        self.addresses = (c_void_p * n_layers)(*(layer.data_ptr() for layer in self.layers))
+        """Where the layers begin, for kernels of our own."""
 
     def claim(self, rows: int) -> tuple[int, int]:
         """Positions ``[start, end)`` for ``rows`` new tokens. They count only after :meth:`commit`.

@@ -8,6 +8,7 @@ Face layout.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections.abc import Mapping
@@ -17,7 +18,10 @@ from typing import Any
 
 from engine.errors import ModelNotInstalledError, UnknownModelError, UnsupportedModelError, WeightsIntegrityError
 from engine.models.catalog import CATALOG, CatalogModel
+from engine.models.file_codes import FileCodes
 from engine.models.manifest import FileRecord, Manifest, identity, sha256_of
+
+log = logging.getLogger(__name__)
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Values of ``model_type`` in ``config.json`` that the decoder runs."""
@@ -49,6 +53,18 @@ class Checkpoint:
     """Identity: one hash of all weight files and ``config.json``."""
     records: Mapping[str, FileRecord]
     """Files of the folder as they were when this was made, by name."""
+    source: Path | None = None
+    """The published file it was converted from, where that is known."""
+    source_sha256: str = ""
+
+    def open_codes(self) -> FileCodes | None:
+        """The codes of the published file; ``None`` if there is none, or it is not the published one any more."""
+        if self.source is None or not self.source.exists():
+            return None
+        if _sha256(self.source) != self.source_sha256:
+            log.warning("%s was altered; the weights are quantized from the converted ones", self.source)
+            return None
+        return FileCodes(self.source)
 
     def verify(self) -> None:
         """Check every recorded file's size and sha256. A file is read once per process.
@@ -214,6 +230,8 @@ def _from_catalog(model: CatalogModel, folder: Path) -> Checkpoint:
         weight_files=tuple(folder / name for name in manifest.files if name.endswith(".safetensors")),
         weights_sha256=identity({name: record.sha256 for name, record in manifest.files.items()}),
         records=manifest.files,
+        source=folder.parent / manifest.source_file,
+        source_sha256=manifest.source_sha256,
     )
 
 

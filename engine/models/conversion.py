@@ -119,12 +119,12 @@ def _write_weights(gguf: GgufFile, path: Path, progress: Progress) -> FileRecord
     total = 0
     for tensor in gguf.tensors:
         end = total + 2 * tensor.elements
-        header[_hf_name(tensor.name)] = {"dtype": "BF16", "shape": tensor.shape, "data_offsets": [total, end]}
+        header[hf_name(tensor.name)] = {"dtype": "BF16", "shape": tensor.shape, "data_offsets": [total, end]}
         total = end
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
 
-    pieces = (piece for tensor in gguf.tensors for piece in split(tensor, _rows_as_trained(gguf, tensor)))
+    pieces = (piece for tensor in gguf.tensors for piece in split(tensor, rows_as_trained(gguf, tensor)))
     digest = hashlib.sha256()
     done = 0
     with path.open("wb") as file:
@@ -142,7 +142,7 @@ def _write_weights(gguf: GgufFile, path: Path, progress: Progress) -> FileRecord
     return FileRecord(path.stat().st_size, digest.hexdigest())
 
 
-def _hf_name(name: str) -> str:
+def hf_name(name: str) -> str:
     """The name transformers gives the tensor: blk.3.attn_q.bias -> model.layers.3.self_attn.q_proj.bias."""
     match name.split("."):
         case ["blk", layer, module, leaf] if module in _INNER:
@@ -152,7 +152,7 @@ def _hf_name(name: str) -> str:
     raise UnsupportedModelError(f"The file has a tensor that is not known here: {name}.")
 
 
-def _rows_as_trained(gguf: GgufFile, tensor: GgufTensor) -> Bytes:
+def rows_as_trained(gguf: GgufFile, tensor: GgufTensor) -> Bytes:
     """The tensor's bytes, its rows in the order of the original checkpoint.
 
     Files of the llama architecture interleave the two halves of each head in q and k, for another

@@ -1,12 +1,13 @@
 """The forward pass of the llama family of decoders (llama, mistral, qwen2, qwen3) over a KV cache.
 
-Every operation keeps the order and the roundings of transformers' modules, so that in bf16 the two
-agree token for token. What differs is what surrounds them: no modules, no per-step set-up, fused
-projections, and keys and values written in place.
+The eager one keeps the order and the roundings of transformers' modules, so that in bf16 the two agree
+token for token. What differs is what surrounds them: no modules, no per-step set-up, fused projections,
+and keys and values written in place.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
-from engine.quantization import EmbeddingLinear, Linear
+from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 
 PREFILL_CHUNK = 512
 """Tokens computed between two looks at whether the run has been cancelled."""
@@ -116,23 +117,18 @@ class DecoderLayer:
     down: Linear
 
 
-class Decoder:
-    """Weights and forward pass of one model at one precision. Not thread-safe."""
+class Decoder(ABC):
+    """A model at one precision, ready to compute. Not thread-safe."""
 
-    def __init__(
-        self,
-        config: DecoderConfig,
-        embedding: EmbeddingLinear,
-        layers: list[DecoderLayer],
-        norm: Tensor,
-        head: EmbeddingLinear,
-    ) -> None:
-        self.config = config
-        self.embedding = embedding
-        self.layers = layers
-        self.norm = norm
-        self.head = head
-        self._inv_freq = torch.tensor(config.inv_freq)
+    config: DecoderConfig
+
+    @abstractmethod
+    def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
+        """Append ``ids`` ``[rows]`` to the cache; the final norm's output ``[rows, hidden]``."""
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
 
     def new_cache(self, capacity: int) -> KVCache:
         """An empty KV cache for up to ``capacity`` tokens."""
@@ -156,12 +152,29 @@ class Decoder:
         """Append one token and return the next one's logits, fp32 ``[vocab]``."""
         return self.logits(self.forward(torch.tensor([token_id]), cache))[0]
 
+
+class EagerDecoder(Decoder):
+    """The forward pass as torch operations, each in the order and the roundings of transformers' modules."""
+
+    def __init__(
+        self,
+        config: DecoderConfig,
+        embedding: EmbeddingLinear,
+        layers: list[DecoderLayer],
+        norm: Tensor,
+        head: EmbeddingLinear,
+    ) -> None:
+        self.config = config
+        self.embedding = embedding
+        self.layers = layers
+        self.norm = norm
+        self.head = head
+        self._inv_freq = torch.tensor(config.inv_freq)
+
     def logits(self, hidden: Tensor) -> Tensor:
-        """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
         return self.head(hidden).float()
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
-        """Append ``ids`` ``[rows]`` to the cache; the final norm's output, bf16 ``[rows, hidden]``."""
         config = self.config
         rows = ids.shape[0]
         start, end = cache.claim(rows)
@@ -224,12 +237,13 @@ def _attend(q: Tensor, kv: Tensor, window: int | None) -> Tensor:
     if rows > 1 and (rows < length or window is not None):
         behind = torch.arange(length - rows, length)[:, None] - torch.arange(length - kv.shape[0], length)
         mask = behind >= 0 if window is None else (behind >= 0) & (behind < window)
+    dtype = q.dtype if rows == 1 or fast_bf16_gemm() else torch.float
     out = F.scaled_dot_product_attention(
-        q.transpose(0, 1)[None],
-        keys[None],
-        values[None],
+        q.transpose(0, 1)[None].to(dtype),
+        keys[None].to(dtype),
+        values[None].to(dtype),
         attn_mask=mask,
         is_causal=rows > 1 and mask is None,
         enable_gqa=q.shape[1] != keys.shape[0],
     )
-    return out[0].transpose(0, 1).reshape(rows, -1)
+    return out[0].transpose(0, 1).reshape(rows, -1).to(q.dtype)

@@ -20,15 +20,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.errors import UnsupportedModelError
-from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer
+from engine.errors import UnsupportedModelError, WeightsIntegrityError
+from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer, EagerDecoder
+from engine.models.file_codes import FileCodes
 from engine.models.manifest import sha256_of
-from engine.quantization import SCHEMES, EmbeddingLinear, Linear, fused_kernel_available, state_bytes
+from engine.models.native_decoder import HEAD_DIMS, NativeDecoder
+from engine.native import library
+from engine.quantization import EmbeddingLinear, GroupCodes, Linear, Scheme, quantize_groups, scheme_of, state_bytes
 from engine.types import Precision
 
 log = logging.getLogger(__name__)
 
-PACKED_FORMAT = 1
+PACKED_FORMAT = 2
 """Raised when a packed file of the same name would hold something else."""
 
 Progress = Callable[[float], None]
@@ -45,6 +48,23 @@ class _Matrix:
     in_features: int
     is_head: bool = False
 
+    def linear(self, scheme: Scheme) -> type[Linear]:
+        """The class that holds it."""
+        return scheme.linear(self.out_features, self.in_features, is_head=self.is_head)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDecoder:
+    """A decoder, and what is to be told of its weights."""
+
+    decoder: Decoder
+    weights_bytes: int
+    """Measured: all tensors, norms and biases included."""
+    kernel: str
+    """What multiplies."""
+    fallbacks: tuple[str, ...]
+    """Matrices held in 16 bits because their shape suits no kernel of this precision."""
+
 
 def load_decoder(
     config: DecoderConfig,
@@ -53,8 +73,9 @@ def load_decoder(
     packed_dir: Path,
     progress: Progress,
     verify: Callable[[], None],
-) -> tuple[Decoder, int]:
-    """Load a decoder and say how many bytes its weights take.
+    open_codes: Callable[[], FileCodes | None] = lambda: None,
+) -> LoadedDecoder:
+    """Load a decoder. At no time are there two copies of the weights in memory, only of one matrix.
 
     Args:
         config: the decoder's shape.
@@ -63,34 +84,41 @@ def load_decoder(
         packed_dir: where packed weights of this very checkpoint are kept.
         progress: told the fraction done.
         verify: checks ``files``, called before they are read.
+        open_codes: opens the published file, whose 4-bit codes int4 keeps; called only to pack.
 
     Raises:
-        WeightsIntegrityError: from ``verify``.
-        UnsupportedModelError: a tensor is missing, or its shape does not suit the precision.
+        WeightsIntegrityError: from ``verify``, or a weight is not a finite number.
+        UnsupportedModelError: a tensor is missing.
     """
+    scheme = _scheme(config, precision)
     matrices = list(_matrices(config))
-    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision)}.safetensors")
+    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision, scheme)}.safetensors")
     if precision is not Precision.BF16 and packed.is_sound():
         states, norms = packed.read(matrices, progress)
-        modules = {m.name: _matrix_class(precision, m).from_state(states[m.name]) for m in matrices}
+        modules = {m.name: m.linear(scheme).from_state(states[m.name]) for m in matrices}
     else:
         verify()
-        modules, norms = _pack(config, matrices, files, precision, progress)
+        codes = open_codes() if precision is Precision.INT4 else None
+        modules, norms = _pack(config, matrices, files, scheme, codes, progress)
         if precision is not Precision.BF16:
             packed.write({name: module.state() for name, module in modules.items()}, norms)
-    decoder = _assemble(config, modules, norms)
     everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
-    return decoder, state_bytes(everything | norms)
+    return LoadedDecoder(
+        _assemble(config, scheme, modules, norms),
+        state_bytes(everything | norms),
+        scheme.kernel,
+        tuple(m.name for m in matrices if m.linear(scheme) is scheme.fallback is not scheme.body),
+    )
 
 
 def estimate_bytes(config: DecoderConfig, precision: Precision) -> int:
-    """Bytes the weights will take at a precision, known without reading them (norms left out)."""
-    return sum(_matrix_class(precision, m).estimate_bytes(m.out_features, m.in_features) for m in _matrices(config))
+    """Bytes the weights will take at a precision, known without reading them (norms and biases left out)."""
+    scheme = _scheme(config, precision)
+    return sum(m.linear(scheme).estimate_bytes(m.out_features, m.in_features) for m in _matrices(config))
 
 
-def _matrix_class(precision: Precision, matrix: _Matrix) -> type[Linear]:
-    scheme = SCHEMES[precision]
-    return scheme.head if matrix.is_head else scheme.body
+def _scheme(config: DecoderConfig, precision: Precision) -> Scheme:
+    return scheme_of(precision, native=config.head_dim in HEAD_DIMS and library() is not None)
 
 
 def _matrices(config: DecoderConfig) -> Iterator[_Matrix]:
@@ -123,7 +151,12 @@ def _norm_sources(n_layers: int) -> dict[str, str]:
 
 
 def _pack(
-    config: DecoderConfig, matrices: list[_Matrix], files: Sequence[Path], precision: Precision, progress: Progress
+    config: DecoderConfig,
+    matrices: list[_Matrix],
+    files: Sequence[Path],
+    scheme: Scheme,
+    codes: FileCodes | None,
+    progress: Progress,
 ) -> tuple[dict[str, Linear], State]:
     """Read the checkpoint matrix by matrix; only one is held unpacked at a time."""
     with ExitStack() as stack:
@@ -134,20 +167,20 @@ def _pack(
             if name not in where:
                 raise UnsupportedModelError(f"The checkpoint has no tensor {name!r}.")
             tensor: Tensor = where[name].get_tensor(name)
+            if not bool(torch.isfinite(tensor).all()):
+                raise WeightsIntegrityError(
+                    f"{name} of this model holds a value that is not a finite number: the checkpoint is damaged."
+                )
             return tensor
 
         modules: dict[str, Linear] = {}
         for done, matrix in enumerate(matrices):
-            # cat copies, so what is kept never leans on the file
-            weight = torch.cat([read(f"{source}.weight").to(torch.bfloat16) for source in matrix.sources])
+            linear = matrix.linear(scheme)
+            parts = [read(f"{source}.weight").to(torch.bfloat16) for source in matrix.sources]
             biases = [read(f"{s}.bias") for s in matrix.sources if f"{s}.bias" in where]
-            try:
-                packed = _matrix_class(precision, matrix).pack(weight, torch.cat(biases) if biases else None)
-            except ValueError as error:
-                raise UnsupportedModelError(
-                    f"{matrix.name} of this model cannot be held in {precision}: {error}."
-                ) from error
-            modules[matrix.name] = packed
+            known = _joined_codes(codes, matrix, parts) if codes and linear is scheme.body else None
+            # cat copies, so what is kept never leans on the file
+            modules[matrix.name] = linear.pack(torch.cat(parts), torch.cat(biases) if biases else None, known)
             progress((done + 1) / len(matrices))
         norms = {
             ours: read(theirs).to(torch.bfloat16, copy=True)
@@ -157,7 +190,18 @@ def _pack(
     return modules, norms
 
 
-def _assemble(config: DecoderConfig, modules: dict[str, Linear], norms: State) -> Decoder:
+def _joined_codes(codes: FileCodes, matrix: _Matrix, parts: list[Tensor]) -> GroupCodes | None:
+    """The file's codes of a joined matrix, parts that the file holds otherwise quantized here; ``None`` if all are."""
+    found = [codes.find(f"{source}.weight") for source in matrix.sources]
+    if not any(found):
+        return None
+    return GroupCodes.joined([f or quantize_groups(part) for f, part in zip(found, parts, strict=True)])
+
+
+def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear], norms: State) -> Decoder:
+    kernels = library()
+    if scheme.native and kernels:
+        return NativeDecoder(config, kernels, modules, norms)
     layers = [
         DecoderLayer(
             input_norm=norms[f"layers.{i}.input_norm"],
@@ -173,16 +217,17 @@ def _assemble(config: DecoderConfig, modules: dict[str, Linear], norms: State) -
     ]
     embedding: EmbeddingLinear = modules["embedding"]  # type: ignore[assignment]  # is_head chose its class
     head: EmbeddingLinear = modules.get("head", embedding)  # type: ignore[assignment]
-    return Decoder(config, embedding, layers, norms["norm"], head)
+    return EagerDecoder(config, embedding, layers, norms["norm"], head)
 
 
-def _layout_key(precision: Precision) -> str:
-    """What decides a packed layout apart from the weights: processor, kernels and torch."""
-    kernel = "fused" if precision is Precision.NF4 and fused_kernel_available() else "plain"
-    # nf4's layout is bitsandbytes' own, int4's is torch's
-    library = "bitsandbytes" if precision is Precision.NF4 else "torch"
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"{capability}-{kernel}-{library}{version(library)}-v{PACKED_FORMAT}".lower()
+def _layout_key(precision: Precision, scheme: Scheme) -> str:
+    """What decides a packed layout apart from the weights. Our kernels have one; torch's and bitsandbytes'
+    depend on the processor and their version."""
+    if scheme.native:
+        return f"gearbox-v{PACKED_FORMAT}"
+    package = "bitsandbytes" if precision is Precision.NF4 else "torch"
+    kernel, capability = scheme.kernel.replace(" ", "-").replace(",", ""), torch.backends.cpu.get_cpu_capability()
+    return f"{capability}-{kernel}-{version(package)}-v{PACKED_FORMAT}".lower()
 
 
 class _Packed:

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.quantization.bf16 import Bf16Linear
+from engine.quantization.bf16 import Bf16Linear, fast_bf16_gemm
+from engine.quantization.groups import GROUP_SIZE, GroupCodes, quantize_groups
 from engine.quantization.int4 import Int4Linear
 from engine.quantization.int8 import Int8Linear
 from engine.quantization.linear import EmbeddingLinear, Linear, state_bytes
+from engine.quantization.native import (
+    NativeBf16Linear,
+    NativeInt4Linear,
+    NativeInt8Linear,
+    NativeLinear,
+    NativeNf4Linear,
+)
 from engine.quantization.nf4 import Nf4Linear, fused_kernel_available
 from engine.types import Precision
 
-__all__ = ["SCHEMES", "EmbeddingLinear", "Linear", "Scheme", "fused_kernel_available", "state_bytes"]
+__all__ = [
+    "GROUP_SIZE",
+    "EmbeddingLinear",
+    "GroupCodes",
+    "Linear",
+    "NativeLinear",
+    "Scheme",
+    "fast_bf16_gemm",
+    "quantize_groups",
+    "scheme_of",
+    "state_bytes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +41,37 @@ class Scheme:
     """The projections inside the layers."""
     head: type[EmbeddingLinear]
     """The embedding and the output head: 4 bits here cost the smallest model most of its quality."""
+    fallback: type[EmbeddingLinear]
+    """Takes a matrix whose shape the others refuse."""
+    kernel: str
+    """What multiplies, as it stands in a run's environment."""
+    native: bool = False
+    """Whether all of a decoder's matrices are in the layout of the kernels of our own."""
+
+    def linear(self, out_features: int, in_features: int, *, is_head: bool) -> type[Linear]:
+        """The class for a matrix: what the precision wants, or what its shape allows."""
+        wanted = self.head if is_head else self.body
+        return wanted if wanted.fits(out_features, in_features) else self.fallback
 
 
-SCHEMES: dict[Precision, Scheme] = {
-    Precision.BF16: Scheme(body=Bf16Linear, head=Bf16Linear),
-    Precision.INT4: Scheme(body=Int4Linear, head=Int8Linear),
-    Precision.NF4: Scheme(body=Nf4Linear, head=Int8Linear),
+_NATIVE: dict[Precision, type[Linear]] = {
+    Precision.INT8: NativeInt8Linear,
+    Precision.INT4: NativeInt4Linear,
+    Precision.NF4: NativeNf4Linear,
 }
+
+
+def scheme_of(precision: Precision, *, native: bool) -> Scheme:
+    """How a precision is held: for the kernels of our own where they can be had, else for torch's."""
+    if native and precision in _NATIVE:
+        return Scheme(_NATIVE[precision], NativeInt8Linear, NativeBf16Linear, "gearbox", native=True)
+    match precision:
+        case Precision.INT8:
+            return Scheme(Int8Linear, Int8Linear, Bf16Linear, "torch int8pack")
+        case Precision.INT4:
+            return Scheme(Int4Linear, Int8Linear, Bf16Linear, "torch int4pack")
+        case Precision.NF4:
+            fused = "bitsandbytes fused" if fused_kernel_available() else "bitsandbytes dequantize, torch bf16"
+            return Scheme(Nf4Linear, Int8Linear, Bf16Linear, fused)
+        case _:
+            return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, "torch bf16")

@@ -1,8 +1,4 @@
-"""4-bit integers in groups of 32, each group with its own scale and zero.
-
-A group's 16 levels span its minimum to its maximum. Weights that came from a Q4_1 file were on
-such a grid already, and find the same codes again.
-"""
+"""4-bit integers in groups of 32 through torch's kernel, where there are none of our own."""
 
 from __future__ import annotations
 
@@ -12,9 +8,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from engine.quantization.groups import GROUP_SIZE, GroupCodes, fits, quantize_groups
 from engine.quantization.linear import optional_bias
 
-GROUP_SIZE = 32
 MIN_ROWS_DEQUANTIZED = 96
 """From this many rows on, unpacking to bf16 and one GEMM beat the 4-bit kernel (measured)."""
 
@@ -30,23 +26,16 @@ class Int4Linear:
         self._block = block if block and scales_zeros.shape[1] % block == 0 else None
 
     @classmethod
-    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
-        """Quantize ``weight [out, in]``; out must divide by 16 and in by 32.
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return fits(out_features, in_features, 16)
 
-        Raises:
-            ValueError: the shape does not divide.
-        """
-        out_features, in_features = weight.shape
-        if out_features % 16 or in_features % GROUP_SIZE:
-            raise ValueError(f"int4 needs out % 16 == 0 and in % {GROUP_SIZE} == 0, got {tuple(weight.shape)}")
-        groups = weight.float().view(out_features, in_features // GROUP_SIZE, GROUP_SIZE)
-        low, high = torch.aminmax(groups, dim=-1, keepdim=True)
-        scale = ((high - low) / 15).clamp_min(1e-8).to(torch.bfloat16)
-        # the kernel adds zero at code 8, so zero is the level in the middle of the grid
-        zero = (low + 8 * scale.float()).to(torch.bfloat16)
-        codes = ((groups - zero.float()) / scale.float() + 8).round_().clamp_(0, 15)
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.view(weight.shape).to(torch.int32), 1)
-        scales_zeros = torch.cat([scale, zero], dim=-1).transpose(0, 1).contiguous()
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        codes = codes or quantize_groups(weight)
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.codes.to(torch.int32), 1)
+        # the kernel adds its zero at code 8, so zero is the level in the middle of the grid
+        zero = codes.minimum + 8 * codes.scale
+        scales_zeros = torch.stack([codes.scale, zero], dim=-1).to(torch.bfloat16).transpose(0, 1).contiguous()
         return cls(packed, scales_zeros, None if bias is None else bias.to(torch.bfloat16))
 
     @classmethod

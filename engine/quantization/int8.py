@@ -1,4 +1,4 @@
-"""8-bit weights, one scale a row: the embedding and the head of the 4-bit precisions."""
+"""8-bit weights, one scale a row. Embedding and head are held so at every quantized precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,23 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
+
+_SLICE_ROWS = 8192
+
+
+def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Symmetric codes for ``weight [out, in]``: int8 ``[out, in]``, −127 to 127, and a bf16 scale ``[out]``."""
+    codes = torch.empty(weight.shape, dtype=torch.int8)
+    scale = torch.empty(weight.shape[0], dtype=torch.bfloat16)
+    # in slices: a head of 150,000 rows would otherwise need its fp32 copy at once
+    for start in range(0, weight.shape[0], _SLICE_ROWS):
+        rows = weight[start : start + _SLICE_ROWS].float()
+        step = (rows.abs().amax(dim=1) / 127).clamp_min(1e-12).to(torch.bfloat16)
+        scale[start : start + _SLICE_ROWS] = step
+        codes[start : start + _SLICE_ROWS] = (rows / step.float()[:, None]).round_().clamp_(-127, 127).to(torch.int8)
+    return codes, scale
 
 
 class Int8Linear:
@@ -22,16 +38,14 @@ class Int8Linear:
         self.bias = bias
 
     @classmethod
-    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
-        codes = torch.empty(weight.shape, dtype=torch.int8)
-        scale = torch.empty(weight.shape[0], dtype=torch.bfloat16)
-        # in slices: a head of 150,000 rows would otherwise need its fp32 copy at once
-        for start in range(0, weight.shape[0], 8192):
-            rows = weight[start : start + 8192].float()
-            step = (rows.abs().amax(dim=1) / 127).clamp_min(1e-12).to(torch.bfloat16)
-            scale[start : start + 8192] = step
-            codes[start : start + 8192] = (rows / step.float()[:, None]).round_().clamp_(-127, 127).to(torch.int8)
-        return cls(codes, scale, None if bias is None else bias.to(torch.bfloat16))
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        # torch's kernel reads past the end of other shapes, up to a crash
+        return out_features % 4 == 0 and in_features % 32 == 0
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        quantized, scale = quantize_rows(weight)
+        return cls(quantized, scale, None if bias is None else bias.to(torch.bfloat16))
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> Self:

@@ -12,13 +12,24 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
+from engine.quantization.groups import GroupCodes
+
 
 class Linear(Protocol):
     """``y = x Wᵀ + b`` with W held in some precision."""
 
     @classmethod
-    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
-        """Build from bf16 ``weight [out, in]`` and ``bias [out]``."""
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        """Whether the kernel takes a matrix of that shape."""
+        ...
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        """Build from bf16 ``weight [out, in]`` and ``bias [out]``; the shape fits.
+
+        ``codes`` are the codes that the published file holds the weights in, for a precision that can keep
+        them as they are.
+        """
         ...
 
     @classmethod

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
 
 BLOCK_SIZE = 64
@@ -35,13 +36,17 @@ class Nf4Linear:
         )  # fmt: skip
 
     @classmethod
-    def pack(cls, weight: Tensor, bias: Tensor | None) -> Self:
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return in_features % 2 == 0
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
         bnb = _bitsandbytes()
         out_features, in_features = weight.shape
-        codes, state = bnb.quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
+        packed, state = bnb.quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
         if _can_be_fused(out_features, in_features):
-            codes, state = bnb._convert_weight_packed_for_cpu(codes, state)
-        return cls(codes, state.absmax, (out_features, in_features), None if bias is None else bias.to(torch.bfloat16))
+            packed, state = bnb._convert_weight_packed_for_cpu(packed, state)
+        return cls(packed, state.absmax, (out_features, in_features), None if bias is None else bias.to(torch.bfloat16))
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> Self:
@@ -85,6 +90,19 @@ class Nf4Linear:
 
 def _can_be_fused(out_features: int, in_features: int) -> bool:
     return fused_kernel_available() and out_features % 32 == 0 and in_features % BLOCK_SIZE == 0
+
+
+def nf4_levels() -> Tensor:
+    """The sixteen values between −1 and 1 that NF4 codes stand for, fp32."""
+    levels: Tensor = _bitsandbytes().get_4bit_type("nf4", device="cpu")
+    return levels
+
+
+def nf4_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """bitsandbytes' codes for ``weight [out, in]``, uint8 ``[out, in]``, and their fp32 maxima ``[out, in / 64]``."""
+    packed, state = _bitsandbytes().quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
+    pairs = packed.view(weight.shape[0], weight.shape[1] // 2)  # the first of two weights in the high half
+    return torch.stack([pairs >> 4, pairs & 15], dim=-1).view(weight.shape), state.absmax.view(weight.shape[0], -1)
 
 
 def fused_kernel_available() -> bool:

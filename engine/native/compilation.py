@@ -1,0 +1,109 @@
+"""Compiles the kernels, at installation or in the background, never in front of a user.
+
+What is built depends on the sources, the compiler's flags and the processor's features, so those name
+the file: another processor finds nothing and builds its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock
+
+log = logging.getLogger(__name__)
+
+_SOURCES = Path(__file__).parent
+_BUILT = _SOURCES / ".build"
+_FLAGS = (
+    "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno",
+    "-fno-tree-ter",  # keeps the accumulators of matrix.h in registers
+    "-ffp-contract=off",  # else the compiler may round a row differently when it has company
+)  # fmt: skip
+_FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})
+_TIMEOUT_S = 300
+
+
+def built_library() -> Path | None:
+    """The kernels as built for this processor; ``None`` if they have not been, or cannot be."""
+    path = _library_path()
+    return path if path.exists() else None
+
+
+def build() -> Path | None:
+    """Build the kernels unless they are there.
+
+    Returns:
+        The shared library; ``None`` where the processor or a missing compiler rules it out. torch's own
+        kernels do the work then.
+    """
+    if reason := why_not():
+        log.info("the kernels are not built: %s", reason)
+        return None
+    path = _library_path()
+    if path.exists():
+        return path
+    try:
+        _BUILT.mkdir(exist_ok=True)
+        with FileLock(_BUILT / "lock"):
+            if not path.exists():
+                _compile(path)
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("the kernels could not be built, torch's own are used: %s", error)
+        return None
+    return path
+
+
+def build_in_background() -> None:
+    """Start building the kernels if they are missing; models loaded before it ends use torch's."""
+    if built_library() is None and why_not() is None:
+        threading.Thread(target=build, name="build-kernels", daemon=True).start()
+
+
+def why_not() -> str | None:
+    """Why this machine cannot have the kernels, for the user; ``None`` if it can."""
+    missing = _FEATURES_NEEDED - processor_features()
+    if missing:
+        return f"the processor lacks {', '.join(sorted(missing))}"
+    return None if _compiler() else "there is no C++ compiler"
+
+
+@cache
+def processor_features() -> frozenset[str]:
+    """Instruction sets as Linux names them; empty where that cannot be known."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not cpuinfo.exists():
+        return frozenset()
+    for line in cpuinfo.read_text().splitlines():
+        if line.startswith("flags"):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def _compiler() -> str | None:
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+@cache
+def _library_path() -> Path:
+    digest = hashlib.sha256(" ".join([*_FLAGS, *sorted(processor_features())]).encode())
+    for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cpp")]):
+        digest.update(source.read_bytes())
+    return _BUILT / f"kernels-{digest.hexdigest()[:16]}.so"
+
+
+def _compile(path: Path) -> None:
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    command = [str(_compiler()), *_FLAGS, str(_SOURCES / "forward.cpp"), "-o", str(aside)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)

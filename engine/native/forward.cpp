@@ -1,0 +1,334 @@
+// The forward pass of a llama-family decoder in one call, on all threads at once.
+//
+// One parallel region holds the whole pass; phases are parted by a barrier that costs a fraction of a
+// microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 as they are kept.
+
+#include "attention.h"
+
+#include <omp.h>
+#include <sched.h>
+
+#include <atomic>
+#include <memory>
+
+namespace gearbox {
+
+Nf4Table nf4_table;
+
+struct Layer {
+  const float* input_norm;
+  const float* post_norm;
+  const float* q_norm;  // null but for qwen3
+  const float* k_norm;
+  Matrix qkv, o, gate_up, down;
+  int64_t window;  // positions a row sees, its own included; 0 for all
+};
+
+struct Model {
+  int32_t n_layers, hidden, inner, n_heads, n_kv_heads, head_dim;
+  float norm_eps, rope_scaling;
+  const float* inv_freq;  // [head_dim / 2]
+  const float* final_norm;
+  const Layer* layers;
+  Matrix embedding;
+};
+
+class Barrier {
+ public:
+  // Called by one thread before the others arrive.
+  void expect(int threads) { threads_ = threads; }
+
+  void wait() {
+    const int phase = phase_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+      arrived_.store(0, std::memory_order_relaxed);
+      phase_.store(phase + 1, std::memory_order_release);
+      return;
+    }
+    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; spins++) {
+      if (spins < kSpins) {
+        _mm_pause();
+      } else {
+        sched_yield();  // somebody else wants this core: waiting on it would make both wait
+      }
+    }
+  }
+
+ private:
+  static constexpr int kSpins = 4000;
+  int threads_ = 1;
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> phase_{0};
+};
+
+struct Share {
+  int64_t begin, end;
+};
+
+inline Share share_of(int64_t units, int thread, int threads) {
+  return {units * thread / threads, units * (thread + 1) / threads};
+}
+
+struct FreeDeleter {
+  void operator()(void* p) const { std::free(p); }
+};
+
+template <typename T>
+std::unique_ptr<T[], FreeDeleter> room_for(int64_t count) {
+  const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 127) / 64 * 64;
+  return std::unique_ptr<T[], FreeDeleter>(static_cast<T*>(std::aligned_alloc(64, bytes)));
+}
+
+// Rows on their way into a matrix.
+class Quantized {
+ public:
+  Quantized(int64_t rows, int64_t widest)
+      : values_(room_for<float>(rows * widest)),
+        codes_(room_for<int8_t>(rows * widest)),
+        scales_(room_for<float>(rows * (widest / kGroup + 1))),
+        sums_(room_for<float>(rows * (widest / kGroup + 1))) {}
+
+  bool made() const { return values_ && codes_ && scales_ && sums_; }
+  float* row(int64_t row, int64_t width) { return values_.get() + row * width; }
+
+  // Quantizes groups [begin, end) of a row; a width that has no whole groups stays as it is.
+  void quantize(int64_t row, int64_t width, int64_t begin, int64_t end) {
+    if (width % kGroup) return;
+    const int64_t at = row * width + begin * kGroup, group = row * (width / kGroup) + begin;
+    quantize_row(values_.get() + at, (end - begin) * kGroup, codes_.get() + at, scales_.get() + group,
+                 sums_.get() + group);
+  }
+
+  Activations view(int64_t width) const {
+    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), width};
+  }
+
+ private:
+  std::unique_ptr<float[], FreeDeleter> values_;
+  std::unique_ptr<int8_t[], FreeDeleter> codes_;
+  std::unique_ptr<float[], FreeDeleter> scales_, sums_;
+};
+
+// x / √(mean x² + ε) · weight
+inline void rms_norm(const float* x, const float* weight, int64_t width, float eps, float* out) {
+  __m256 squares = _mm256_setzero_ps();
+  int64_t k = 0;
+  for (; k + 8 <= width; k += 8) {
+    const __m256 v = _mm256_loadu_ps(x + k);
+    squares = _mm256_fmadd_ps(v, v, squares);
+  }
+  float total = sum(squares);
+  for (; k < width; k++) total += x[k] * x[k];
+  const float scale = 1.0f / std::sqrt(total / static_cast<float>(width) + eps);
+  for (k = 0; k < width; k++) out[k] = x[k] * scale * weight[k];
+}
+
+// RoPE (arXiv:2104.09864) in the half-split form.
+inline void rotate(float* x, const float* cosine, const float* sine, int half) {
+  for (int i = 0; i < half; i++) {
+    const float a = x[i], b = x[i + half];
+    x[i] = a * cosine[i] - b * sine[i];
+    x[i + half] = b * cosine[i] + a * sine[i];
+  }
+}
+
+// silu(gate) · up over some of a row's width, a multiple of 8
+inline void gate(const float* gates, const float* ups, int64_t width, float* out) {
+  int64_t k = 0;
+  for (; k + 8 <= width; k += 8) {
+    const __m256 g = _mm256_loadu_ps(gates + k);
+    const __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
+    const __m256 silu = _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
+    _mm256_storeu_ps(out + k, _mm256_mul_ps(silu, _mm256_loadu_ps(ups + k)));
+  }
+  for (; k < width; k++) out[k] = gates[k] / (1.0f + std::exp(-gates[k])) * ups[k];
+}
+
+// What all threads share during one pass.
+struct Pass {
+  const Model& model;
+  int64_t rows, start;
+  uint16_t* const* kv;
+  std::unique_ptr<float[], FreeDeleter> x, qkv, wide, cosines, sines, scores;
+  Quantized input;
+  int64_t scores_each;
+  Barrier barrier;
+
+  Pass(const Model& m, int64_t n_rows, int64_t start_at, uint16_t* const* caches, int threads)
+      : model(m),
+        rows(n_rows),
+        start(start_at),
+        kv(caches),
+        x(room_for<float>(n_rows * m.hidden)),
+        qkv(room_for<float>(n_rows * qkv_width())),
+        wide(room_for<float>(n_rows * 2 * m.inner)),
+        cosines(room_for<float>(n_rows * m.head_dim)),
+        sines(room_for<float>(n_rows * m.head_dim)),
+        scores(room_for<float>((start_at + n_rows + 24) * threads)),
+        input(n_rows, std::max({m.hidden, m.inner, m.n_heads * m.head_dim})),
+        scores_each(start_at + n_rows + 24) {}
+
+  bool made() const { return x && qkv && wide && cosines && sines && scores && input.made(); }
+  int64_t qkv_width() const { return static_cast<int64_t>(model.n_heads + 2 * model.n_kv_heads) * model.head_dim; }
+
+  void run(int thread, int threads, float* hidden_out, const int64_t* ids);
+
+ private:
+  void normalize(const float* weight, const Share& rows_here);
+  void attend_share(const Layer& layer, uint16_t* cache, int thread, int threads);
+  void keep(const Layer& layer, uint16_t* cache, int thread, int threads);
+  void attend_one(const float* q, const HeadCache& head, int64_t first, int64_t last, float* room, float* out) const;
+};
+
+void Pass::normalize(const float* weight, const Share& rows_here) {
+  for (int64_t r = rows_here.begin; r < rows_here.end; r++) {
+    rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, input.row(r, model.hidden));
+    input.quantize(r, model.hidden, 0, model.hidden / kGroup);
+  }
+}
+
+// Norms and rotates queries and keys, and writes keys and values into the cache.
+void Pass::keep(const Layer& layer, uint16_t* cache, int thread, int threads) {
+  const int dim = model.head_dim, half = dim / 2, rotated = model.n_heads + model.n_kv_heads;
+  const Share units = share_of(rows * (rotated + model.n_kv_heads), thread, threads);
+  for (int64_t unit = units.begin; unit < units.end; unit++) {
+    const int64_t row = unit / (rotated + model.n_kv_heads);
+    const int head = static_cast<int>(unit % (rotated + model.n_kv_heads));
+    float* v = qkv.get() + row * qkv_width() + static_cast<int64_t>(head) * dim;
+    if (head < rotated) {
+      const float* norm = head < model.n_heads ? layer.q_norm : layer.k_norm;
+      if (norm) rms_norm(v, norm, dim, model.norm_eps, v);
+      rotate(v, cosines.get() + row * half, sines.get() + row * half, half);
+    }
+    if (head < model.n_heads) continue;
+    uint16_t* kept = cache + (start + row) * 2 * model.n_kv_heads * dim + static_cast<int64_t>(head - model.n_heads) * dim;
+    for (int i = 0; i < dim; i++) kept[i] = float_to_bf16(v[i]);
+  }
+}
+
+void Pass::attend_one(const float* q, const HeadCache& head, int64_t first, int64_t last, float* room,
+                      float* out) const {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(model.head_dim));
+  switch (model.head_dim / 8) {
+    case 1: attend<1>(q, head, first, last, scale, room, out); break;
+    case 2: attend<2>(q, head, first, last, scale, room, out); break;
+    case 4: attend<4>(q, head, first, last, scale, room, out); break;
+    case 8: attend<8>(q, head, first, last, scale, room, out); break;
+    case 10: attend<10>(q, head, first, last, scale, room, out); break;
+    case 12: attend<12>(q, head, first, last, scale, room, out); break;
+    default: attend<16>(q, head, first, last, scale, room, out); break;
+  }
+}
+
+void Pass::attend_share(const Layer& layer, uint16_t* cache, int thread, int threads) {
+  const int dim = model.head_dim, shared_by = model.n_heads / model.n_kv_heads;
+  const int64_t stride = 2LL * model.n_kv_heads * dim;
+  // dealt out in turn, for later rows have more to look at
+  for (int64_t unit = thread; unit < rows * model.n_heads; unit += threads) {
+    const int64_t row = unit / model.n_heads, last = start + row;
+    const int head = static_cast<int>(unit % model.n_heads);
+    const int64_t first = layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0;
+    const uint16_t* keys = cache + static_cast<int64_t>(head / shared_by) * dim;
+    attend_one(qkv.get() + row * qkv_width() + static_cast<int64_t>(head) * dim,
+               {keys, keys + static_cast<int64_t>(model.n_kv_heads) * dim, stride}, first, last,
+               scores.get() + thread * scores_each,
+               input.row(row, model.n_heads * dim) + static_cast<int64_t>(head) * dim);
+  }
+}
+
+void Pass::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
+  const int64_t hidden = model.hidden, inner = model.inner, attended = model.n_heads * model.head_dim;
+  const int half = model.head_dim / 2;
+  const Share mine = share_of(rows, thread, threads);
+  for (int64_t r = mine.begin; r < mine.end; r++) {
+    lookup_row(model.embedding, ids[r], x.get() + r * hidden);
+    for (int i = 0; i < half; i++) {
+      const float angle = static_cast<float>(start + r) * model.inv_freq[i];
+      cosines[r * half + i] = std::cos(angle) * model.rope_scaling;
+      sines[r * half + i] = std::sin(angle) * model.rope_scaling;
+    }
+  }
+  for (int i = 0; i < model.n_layers; i++) {
+    const Layer& layer = model.layers[i];
+    normalize(layer.input_norm, mine);
+    barrier.wait();
+    multiply_share(layer.qkv, input.view(hidden), rows, {qkv.get(), false}, thread, threads);
+    barrier.wait();
+    keep(layer, kv[i], thread, threads);
+    barrier.wait();
+    attend_share(layer, kv[i], thread, threads);
+    barrier.wait();
+    for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(r, attended, 0, attended / kGroup);
+    barrier.wait();
+    multiply_share(layer.o, input.view(attended), rows, {x.get(), true}, thread, threads);
+    barrier.wait();
+    normalize(layer.post_norm, mine);
+    barrier.wait();
+    multiply_share(layer.gate_up, input.view(hidden), rows, {wide.get(), false}, thread, threads);
+    barrier.wait();
+    const int64_t pieces = (inner + kGroup - 1) / kGroup;
+    const Share groups = share_of(rows * pieces, thread, threads);
+    for (int64_t g = groups.begin; g < groups.end; g++) {
+      const int64_t r = g / pieces, at = g % pieces * kGroup;
+      const float* gates = wide.get() + r * 2 * inner + at;
+      gate(gates, gates + inner, std::min<int64_t>(kGroup, inner - at), input.row(r, inner) + at);
+      input.quantize(r, inner, g % pieces, g % pieces + 1);
+    }
+    barrier.wait();
+    multiply_share(layer.down, input.view(inner), rows, {x.get(), true}, thread, threads);
+    barrier.wait();
+  }
+  for (int64_t r = mine.begin; r < mine.end; r++)
+    rms_norm(x.get() + r * hidden, model.final_norm, hidden, model.norm_eps, hidden_out + r * hidden);
+}
+
+}  // namespace gearbox
+
+// --- what Python calls; 0 is success, −1 is out of memory ------------------------------------------------------
+
+extern "C" {
+
+void gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
+  std::memcpy(gearbox::nf4_table.high, high, 16);
+  std::memcpy(gearbox::nf4_table.low, low, 16);
+}
+
+// Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads, head_dim] of bf16.
+int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, uint16_t* const* kv,
+                    float* hidden, int threads) {
+  gearbox::Pass pass(*model, rows, start, kv, threads);
+  if (!pass.made()) return -1;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp single
+    pass.barrier.expect(omp_get_num_threads());
+    pass.run(omp_get_thread_num(), omp_get_num_threads(), hidden, ids);
+  }
+  return 0;
+}
+
+// y [rows, outputs] = x [rows, inputs] Wᵀ + bias
+int gearbox_multiply(const gearbox::Matrix* matrix, const float* x, int64_t rows, float* y, int threads) {
+  gearbox::Quantized input(rows, matrix->inputs);
+  if (!input.made()) return -1;
+  gearbox::Barrier barrier;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp single
+    barrier.expect(omp_get_num_threads());
+    const int thread = omp_get_thread_num(), team = omp_get_num_threads();
+    const gearbox::Share mine = gearbox::share_of(rows, thread, team);
+    for (int64_t r = mine.begin; r < mine.end; r++) {
+      std::memcpy(input.row(r, matrix->inputs), x + r * matrix->inputs, sizeof(float) * matrix->inputs);
+      input.quantize(r, matrix->inputs, 0, matrix->inputs / gearbox::kGroup);
+    }
+    barrier.wait();
+    gearbox::multiply_share(*matrix, input.view(matrix->inputs), rows, {y, false}, thread, team);
+  }
+  return 0;
+}
+
+void gearbox_lookup(const gearbox::Matrix* matrix, const int64_t* ids, int64_t rows, float* x) {
+  for (int64_t r = 0; r < rows; r++) gearbox::lookup_row(*matrix, ids[r], x + r * matrix->inputs);
+}
+}
