@@ -22,7 +22,8 @@ class WeightEstimates:
         """Bytes by precision; ``None`` while they are worked out. Empty where they cannot be."""
         if model in self._known:
             return self._known[model]
-        key = f"estimate {model}"
+        # a model that was not there may have been installed since
+        key = f"estimate {model}, {'here' if (self._models_dir / model).exists() else 'not here'}"
         job = self._jobs.state(key)
         if job is None:
             self._jobs.submit(key, partial(self._work, model))

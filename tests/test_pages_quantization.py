@@ -73,7 +73,7 @@ def finish(app: AppTest, jobs: Jobs) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    return texts(app, "info", "warning", "error", "caption", "markdown", "subheader", "title")
+    return texts(app, "info", "warning", "error", "caption", "markdown", "text", "subheader", "title")
 
 
 def ignore(stage: str, fraction: float) -> None:
@@ -126,6 +126,7 @@ def test_a_prompt_is_compared_token_by_token(lab: Open, store: RunStore, jobs: J
         app
     )
     assert "A close call" in words(app)
+    assert "Tokens per second" in figures
     assert not app.warning
     (run,) = store.page().rows
     assert run.precision == "int4"
@@ -301,9 +302,9 @@ def test_equal_scores_do_not_hide_answers_that_flipped(lab: Open, store: RunStor
     assert (table["Lost"]["int4"], table["Gained"]["int4"], table["McNemar's p"]["int4"]) == (1, 1, 1)
     assert "to" in table["Accuracy (95 % interval)"]["bf16"]
     shown = texts(app, "text", "caption")
-    assert "expected: sky" in shown
-    assert "expected: sun" in shown
-    assert "expected: moon" not in shown
+    assert "Expected (contains): sky" in shown
+    assert "Expected (contains): sun" in shown
+    assert "moon" not in shown
     assert app.button(key="lab-tasks-run").label == "Measure again"
 
 

@@ -16,6 +16,7 @@ from app.components.alarm import show_alarm
 from app.components.errors import errors_shown
 from app.components.job_progress import follow_job
 from app.components.precisions import offered_precisions, precision_help
+from app.components.runs import one_line
 from app.degradation import alarms
 from app.environment import measured_here
 from app.jobs import Jobs
@@ -138,21 +139,21 @@ def _add_corpus(lab: LabStore) -> None:
             st.error("Choose a file or paste a text first.", icon=":material/error:")
             return
         with errors_shown():
-            corpus = (
-                _read(file.name, file.getvalue())
-                if file
-                else _read(f"{name.strip() or 'Pasted text'}.txt", text.encode(), name.strip() or "Pasted text")
-            )
+            corpus = _read(file.name, file.getvalue()) if file else _read(_name(name), text.encode())
             lab.keep_corpus(corpus)
             st.session_state[_ADDED] = corpus.sha256
             st.rerun()
 
 
-def _read(file_name: str, contents: bytes, name: str | None = None) -> Corpus:
+def _name(typed: str) -> str:
+    return one_line(typed) or "Pasted text"
+
+
+def _read(file_name: str, contents: bytes) -> Corpus:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"corpus{Path(file_name).suffix.lower()}"
         path.write_bytes(contents)
-        return read_corpus(path, name or file_name)
+        return read_corpus(path, one_line(file_name))
 
 
 def _start_button(

@@ -108,7 +108,7 @@ def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
             ("Tokens per second", units.rate(rate), "1 / TPOT, measured while the answer was written."),
         ):
             st.metric(label, value, help=help_text, width="content")
-    st.markdown(describe_parting(divergence, precision))
+    st.text(describe_parting(divergence, precision))
     show_divergence(divergence, precision, key="lab-prompt")
     if checked.run_id:
         st.page_link(

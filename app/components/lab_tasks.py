@@ -161,8 +161,9 @@ def _show_flips(measured: Sequence[TaskResult], plain: TaskResult, tasks: Sequen
         st.caption(f"None: {other.precision} gets the same tasks right and wrong as 16 bits.")
     for task in flipped:
         with st.container(border=True):
-            st.caption(f"{task.category} · expected: {task.expected}")
+            st.caption(task.category)
             st.text(task.prompt)
+            st.text(f"Expected ({task.checker}): {task.expected}")
             left, right = st.columns(2)
             with left:
                 _show_answer("16 bits", plain.answers[task.id])
