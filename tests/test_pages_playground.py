@@ -101,6 +101,15 @@ def test_lanes_run_in_turn_with_the_same_prompt(playground: Any) -> None:
         assert [(m.role, m.content) for m in request.messages] == [("system", "Be brief."), ("user", "What is rain?")]
 
 
+def test_what_was_typed_stays_in_the_boxes(playground: Any) -> None:
+    page = playground(FakeEngine())
+    page.text_area(key=state.PROMPT).set_value("What is rain?")
+    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    run(page)
+    assert page.text_area(key=state.PROMPT).value == "What is rain?"
+    assert page.text_area(key=state.SYSTEM).value == "Be brief."
+
+
 def test_verdict_and_figures_appear(playground: Any) -> None:
     scripted = Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))
     page = run(playground(scripted))

@@ -15,7 +15,6 @@ import streamlit as st
 _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _SMALLEST, _LARGEST = 14, 36  # px
-_ROOM_FOR_MARKS = 1.15
 _HEIGHT = 300
 _ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
@@ -151,13 +150,18 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             name="not beaten in both",
         )
     figure = _finish(figure, title, x=x, y=y)
-    figure.update_layout(height=380, legend={"itemsizing": "constant"})
-    for update, values in (
-        (figure.update_xaxes, [b.x for b in bubbles]),
-        (figure.update_yaxes, [b.y for b in bubbles]),
-    ):
-        update(range=[0, _ROOM_FOR_MARKS * (max(values, default=0.0) or 1.0)])
+    figure.update_layout(
+        height=420, legend={"itemsizing": "constant", "y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
+    )
+    # a mark at zero must not lie on the axis' own figures
+    figure.update_xaxes(range=_room_for_marks([bubble.x for bubble in bubbles], below=0.08))
+    figure.update_yaxes(range=_room_for_marks([bubble.y for bubble in bubbles]))
     return figure
+
+
+def _room_for_marks(values: Sequence[float], *, below: float = 0.0) -> list[float]:
+    longest = max(values, default=0.0) or 1.0
+    return [-below * longest, 1.2 * longest]
 
 
 def pareto(bubbles: Sequence[Bubble]) -> list[Bubble]:
