@@ -7,7 +7,7 @@ DEFAULT_MODELS := smollm2-135m qwen2.5-coder-0.5b
 bin := .venv/bin
 stamp := .venv/requirements-installed
 
-.PHONY: setup run test test-slow lint format bench models
+.PHONY: setup run test test-slow lint format bench bench-peers models
 
 setup: models
 
@@ -32,6 +32,10 @@ format: $(stamp)
 
 bench: setup
 	$(bin)/python -m tests.benchmarks all
+
+# the engines that `make bench` compares with, as far as they are installed
+bench-peers: $(stamp)
+	CMAKE_ARGS=-DGGML_NATIVE=ON $(bin)/python -m pip install -r requirements-bench.txt
 
 models: $(stamp)
 	$(bin)/python -m engine kernels

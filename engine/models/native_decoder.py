@@ -10,8 +10,8 @@ from engine.models.decoder import Decoder, DecoderConfig
 from engine.native import Layer, Library, Matrix, Model
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
 
-HEAD_DIMS = frozenset({8, 16, 32, 64, 80, 96, 128})
-"""Dimensions of a head that the attention kernel is built for."""
+HEAD_DIM_STEP = 16
+"""The attention kernel takes heads of whole steps."""
 
 
 class NativeDecoder(Decoder):
@@ -30,7 +30,7 @@ class NativeDecoder(Decoder):
     ) -> None:
         """
         Args:
-            config: the decoder's shape; its ``head_dim`` is one of :data:`HEAD_DIMS`.
+            config: the decoder's shape; its ``head_dim`` is a multiple of :data:`HEAD_DIM_STEP`.
             library: the kernels.
             modules: matrices in the kernels' layouts, by name.
             norms: norm weights by name.

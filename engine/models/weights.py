@@ -24,7 +24,7 @@ from engine.errors import UnsupportedModelError, WeightsIntegrityError
 from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer, EagerDecoder
 from engine.models.file_codes import FileCodes
 from engine.models.manifest import sha256_of
-from engine.models.native_decoder import HEAD_DIMS, NativeDecoder
+from engine.models.native_decoder import HEAD_DIM_STEP, NativeDecoder
 from engine.native import library
 from engine.quantization import EmbeddingLinear, GroupCodes, Linear, Scheme, quantize_groups, scheme_of, state_bytes
 from engine.types import Precision
@@ -118,7 +118,7 @@ def estimate_bytes(config: DecoderConfig, precision: Precision) -> int:
 
 
 def _scheme(config: DecoderConfig, precision: Precision) -> Scheme:
-    return scheme_of(precision, native=config.head_dim in HEAD_DIMS and library() is not None)
+    return scheme_of(precision, native=config.head_dim % HEAD_DIM_STEP == 0 and library() is not None)
 
 
 def _matrices(config: DecoderConfig) -> Iterator[_Matrix]:

@@ -1,7 +1,7 @@
-// Causal attention of one row and one head over a KV cache in bf16, computed in fp32.
+// Causal attention of a few queries over a KV cache in bf16, computed in fp32.
 //
-// The order of the additions depends on the row's position alone, so that a row's result does not depend
-// on what is computed beside it.
+// The order of the additions depends on a query's position alone, so that its result does not depend on what
+// is computed beside it.
 #pragma once
 
 #include "matrix.h"
@@ -45,46 +45,98 @@ struct HeadCache {
   int64_t stride;          // from one position to the next
 };
 
-// Writes [head_dim] to out. V is head_dim / 8.
-//   first, last: the positions seen, both included
-//   scores: room for last − first + 8 floats
-template <int V>
-void attend(const float* q, const HeadCache& kv, int64_t first, int64_t last, float scale, float* scores, float* out) {
-  const int64_t count = last - first + 1;
-  const __m256 lane = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
-  __m256 top = _mm256_set1_ps(-std::numeric_limits<float>::infinity());
-  for (int64_t j = 0; j < count; j += 8) {
-    __m256 dots[8];
-    for (int i = 0; i < 8; i++) {
-      const uint16_t* key = kv.keys + (first + std::min(j + i, count - 1)) * kv.stride;
-      __m256 acc = _mm256_mul_ps(_mm256_loadu_ps(q), load_bf16(key));
-      for (int d = 1; d < V; d++) acc = _mm256_fmadd_ps(_mm256_loadu_ps(q + 8 * d), load_bf16(key + 8 * d), acc);
-      dots[i] = acc;
-    }
-    __m256 s = _mm256_mul_ps(sums_of_eight(dots), _mm256_set1_ps(scale));
-    const __m256 beyond = _mm256_cmp_ps(lane, _mm256_set1_ps(static_cast<float>(count - j)), _CMP_GE_OQ);
-    s = _mm256_blendv_ps(s, _mm256_set1_ps(-std::numeric_limits<float>::infinity()), beyond);
-    _mm256_storeu_ps(scores + j, s);
+// A query and what it sees.
+struct Query {
+  const float* q;       // [head_dim]
+  int64_t first, last;  // positions, both included
+  float* out;           // [head_dim]
+};
+
+constexpr int kQueries = 4;  // at most so many share one reading of the keys and values
+
+inline int64_t score_room(int64_t positions) { return kQueries * (positions + 16); }
+
+// Lanes whose position a query does not see.
+inline __m256 unseen(const Query& query, int64_t position) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i here = _mm256_add_epi32(lane, _mm256_set1_epi32(static_cast<int>(position)));
+  const __m256i before = _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(query.first)), here);
+  const __m256i after = _mm256_cmpgt_epi32(here, _mm256_set1_epi32(static_cast<int>(query.last)));
+  return _mm256_castsi256_ps(_mm256_or_si256(before, after));
+}
+
+// Scores of one query in place -> what each position counts; returns 1 / their sum.
+inline float softmax(const Query& query, int64_t begin, int64_t end, float scale, float* scores) {
+  const __m256 none = _mm256_set1_ps(-std::numeric_limits<float>::infinity());
+  __m256 top = none;
+  for (int64_t j = begin; j < end; j += 8) {
+    __m256 s = _mm256_mul_ps(_mm256_loadu_ps(scores + j - begin), _mm256_set1_ps(scale));
+    s = _mm256_blendv_ps(s, none, unseen(query, j));
+    _mm256_storeu_ps(scores + j - begin, s);
     top = _mm256_max_ps(s, top);
   }
   const __m256 largest = _mm256_set1_ps(maximum(top));
   __m256 total = _mm256_setzero_ps();
-  for (int64_t j = 0; j < count; j += 8) {
-    const __m256 beyond = _mm256_cmp_ps(lane, _mm256_set1_ps(static_cast<float>(count - j)), _CMP_GE_OQ);
-    __m256 p = exponential(_mm256_sub_ps(_mm256_loadu_ps(scores + j), largest));
-    p = _mm256_andnot_ps(beyond, p);
-    _mm256_storeu_ps(scores + j, p);
+  for (int64_t j = begin; j < end; j += 8) {
+    const __m256 s = _mm256_sub_ps(_mm256_loadu_ps(scores + j - begin), largest);
+    const __m256 p = _mm256_andnot_ps(unseen(query, j), exponential(s));
+    _mm256_storeu_ps(scores + j - begin, p);
     total = _mm256_add_ps(total, p);
   }
-  __m256 acc[V];
-  for (int d = 0; d < V; d++) acc[d] = _mm256_setzero_ps();
-  for (int64_t j = 0; j < count; j++) {
-    const __m256 p = _mm256_broadcast_ss(scores + j);
-    const uint16_t* value = kv.values + (first + j) * kv.stride;
-    for (int d = 0; d < V; d++) acc[d] = _mm256_fmadd_ps(p, load_bf16(value + 8 * d), acc[d]);
+  return 1.0f / sum(total);
+}
+
+// Attention of Q queries of one key-value head; Q is 1, 2 or 4. Blocks of eight positions begin at multiples
+// of eight, so that a position's lane does not depend on who else is computed.
+//   dims: of a head, a multiple of 16
+//   scores: score_room(positions) floats
+template <int Q>
+void attend(const Query* queries, const HeadCache& kv, int dims, float* scores) {
+  constexpr int kPositions = 8 / Q;
+  int64_t begin = queries[0].first, end = queries[0].last + 1;
+  for (int i = 1; i < Q; i++) {
+    begin = std::min(begin, queries[i].first);
+    end = std::max(end, queries[i].last + 1);
   }
-  const __m256 share = _mm256_set1_ps(1.0f / sum(total));
-  for (int d = 0; d < V; d++) _mm256_storeu_ps(out + 8 * d, _mm256_mul_ps(acc[d], share));
+  begin &= ~int64_t{7};
+  const int64_t each = (end - begin + 15) & ~int64_t{7};
+  for (int64_t j = begin; j < end; j += kPositions) {
+    __m256 dots[8];
+    for (int i = 0; i < 8; i++) dots[i] = _mm256_setzero_ps();
+    for (int d = 0; d < dims; d += 8) {
+#pragma GCC unroll 8
+      for (int p = 0; p < kPositions; p++) {
+        const __m256 key = load_bf16(kv.keys + std::min(j + p, end - 1) * kv.stride + d);
+#pragma GCC unroll 8
+        for (int i = 0; i < Q; i++)
+          dots[i * kPositions + p] = _mm256_fmadd_ps(_mm256_loadu_ps(queries[i].q + d), key, dots[i * kPositions + p]);
+      }
+    }
+    alignas(32) float sums[8];
+    _mm256_store_ps(sums, sums_of_eight(dots));
+    for (int i = 0; i < Q; i++) std::memcpy(scores + i * each + j - begin, sums + i * kPositions, 4 * kPositions);
+  }
+  float share[Q];
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dims));
+  for (int i = 0; i < Q; i++) share[i] = softmax(queries[i], begin, end, scale, scores + i * each);
+  for (int d = 0; d < dims; d += 16) {
+    __m256 acc[2 * Q];
+    for (int i = 0; i < 2 * Q; i++) acc[i] = _mm256_setzero_ps();
+    for (int64_t j = begin; j < end; j++) {
+      const uint16_t* value = kv.values + j * kv.stride + d;
+      const __m256 low = load_bf16(value), high = load_bf16(value + 8);
+#pragma GCC unroll 8
+      for (int i = 0; i < Q; i++) {
+        const __m256 p = _mm256_broadcast_ss(scores + i * each + j - begin);
+        acc[2 * i] = _mm256_fmadd_ps(p, low, acc[2 * i]);
+        acc[2 * i + 1] = _mm256_fmadd_ps(p, high, acc[2 * i + 1]);
+      }
+    }
+    for (int i = 0; i < Q; i++) {
+      _mm256_storeu_ps(queries[i].out + d, _mm256_mul_ps(acc[2 * i], _mm256_set1_ps(share[i])));
+      _mm256_storeu_ps(queries[i].out + d + 8, _mm256_mul_ps(acc[2 * i + 1], _mm256_set1_ps(share[i])));
+    }
+  }
 }
 
 }  // namespace gearbox

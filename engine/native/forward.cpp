@@ -152,6 +152,7 @@ struct Pass {
   std::unique_ptr<float[], FreeDeleter> x, qkv, wide, cosines, sines, scores;
   Quantized input;
   int64_t scores_each;
+  std::atomic<int64_t> next_unit{0};
   Barrier barrier;
 
   Pass(const Model& m, int64_t n_rows, int64_t start_at, uint16_t* const* caches, int threads)
@@ -164,9 +165,9 @@ struct Pass {
         wide(room_for<float>(n_rows * 2 * m.inner)),
         cosines(room_for<float>(n_rows * m.head_dim)),
         sines(room_for<float>(n_rows * m.head_dim)),
-        scores(room_for<float>((start_at + n_rows + 24) * threads)),
+        scores(room_for<float>(score_room(start_at + n_rows) * threads)),
         input(n_rows, std::max({m.hidden, m.inner, m.n_heads * m.head_dim})),
-        scores_each(start_at + n_rows + 24) {}
+        scores_each(score_room(start_at + n_rows)) {}
 
   bool made() const { return x && qkv && wide && cosines && sines && scores && input.made(); }
   int64_t qkv_width() const { return static_cast<int64_t>(model.n_heads + 2 * model.n_kv_heads) * model.head_dim; }
@@ -175,9 +176,8 @@ struct Pass {
 
  private:
   void normalize(const float* weight, const Share& rows_here);
-  void attend_share(const Layer& layer, uint16_t* cache, int thread, int threads);
+  void attend_share(const Layer& layer, uint16_t* cache, int thread);
   void keep(const Layer& layer, uint16_t* cache, int thread, int threads);
-  void attend_one(const float* q, const HeadCache& head, int64_t first, int64_t last, float* room, float* out) const;
 };
 
 void Pass::normalize(const float* weight, const Share& rows_here) {
@@ -206,33 +206,34 @@ void Pass::keep(const Layer& layer, uint16_t* cache, int thread, int threads) {
   }
 }
 
-void Pass::attend_one(const float* q, const HeadCache& head, int64_t first, int64_t last, float* room,
-                      float* out) const {
-  const float scale = 1.0f / std::sqrt(static_cast<float>(model.head_dim));
-  switch (model.head_dim / 8) {
-    case 1: attend<1>(q, head, first, last, scale, room, out); break;
-    case 2: attend<2>(q, head, first, last, scale, room, out); break;
-    case 4: attend<4>(q, head, first, last, scale, room, out); break;
-    case 8: attend<8>(q, head, first, last, scale, room, out); break;
-    case 10: attend<10>(q, head, first, last, scale, room, out); break;
-    case 12: attend<12>(q, head, first, last, scale, room, out); break;
-    default: attend<16>(q, head, first, last, scale, room, out); break;
-  }
-}
-
-void Pass::attend_share(const Layer& layer, uint16_t* cache, int thread, int threads) {
+// Queries that share a key-value head are taken together, those of neighbouring rows too.
+void Pass::attend_share(const Layer& layer, uint16_t* cache, int thread) {
   const int dim = model.head_dim, shared_by = model.n_heads / model.n_kv_heads;
-  const int64_t stride = 2LL * model.n_kv_heads * dim;
-  // dealt out in turn, for later rows have more to look at
-  for (int64_t unit = thread; unit < rows * model.n_heads; unit += threads) {
-    const int64_t row = unit / model.n_heads, last = start + row;
-    const int head = static_cast<int>(unit % model.n_heads);
-    const int64_t first = layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0;
-    const uint16_t* keys = cache + static_cast<int64_t>(head / shared_by) * dim;
-    attend_one(qkv.get() + row * qkv_width() + static_cast<int64_t>(head) * dim,
-               {keys, keys + static_cast<int64_t>(model.n_kv_heads) * dim, stride}, first, last,
-               scores.get() + thread * scores_each,
-               input.row(row, model.n_heads * dim) + static_cast<int64_t>(head) * dim);
+  const int64_t per_head = rows * shared_by;
+  const int together = per_head * model.n_kv_heads < 32 ? 2 : kQueries;  // few queries: leave some to each thread
+  const int64_t blocks = (per_head + together - 1) / together;
+  float* room = scores.get() + thread * scores_each;
+  // the longest first
+  for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < blocks * model.n_kv_heads;) {
+    const int64_t kv_head = unit % model.n_kv_heads, begin = (blocks - 1 - unit / model.n_kv_heads) * together;
+    const int count = static_cast<int>(std::min<int64_t>(together, per_head - begin));
+    Query queries[kQueries];
+    for (int i = 0; i < count; i++) {
+      const int64_t row = (begin + i) / shared_by, head = kv_head * shared_by + (begin + i) % shared_by;
+      const int64_t last = start + row;
+      queries[i] = {qkv.get() + row * qkv_width() + head * dim,
+                    layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0, last,
+                    input.row(row, model.n_heads * dim) + head * dim};
+    }
+    if (count == 3) queries[3] = queries[2];
+    const uint16_t* keys = cache + kv_head * dim;
+    const HeadCache kv_cache{keys, keys + static_cast<int64_t>(model.n_kv_heads) * dim,
+                             2LL * model.n_kv_heads * dim};
+    switch (count) {
+      case 1: attend<1>(queries, kv_cache, dim, room); break;
+      case 2: attend<2>(queries, kv_cache, dim, room); break;
+      default: attend<4>(queries, kv_cache, dim, room); break;
+    }
   }
 }
 
@@ -254,9 +255,10 @@ void Pass::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
     barrier.wait();
     multiply_share(layer.qkv, input.view(hidden), rows, {qkv.get(), false}, thread, threads);
     barrier.wait();
+    if (thread == 0) next_unit.store(0, std::memory_order_relaxed);
     keep(layer, kv[i], thread, threads);
     barrier.wait();
-    attend_share(layer, kv[i], thread, threads);
+    attend_share(layer, kv[i], thread);
     barrier.wait();
     for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(r, attended, 0, attended / kGroup);
     barrier.wait();

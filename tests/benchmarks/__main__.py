@@ -9,33 +9,51 @@ from pathlib import Path
 
 from app.settings import Settings
 from tests.benchmarks import app, convert, decode, divergence, load, store
+from tests.benchmarks.lanes import MODELS
 from tests.benchmarks.table import Row, print_table
 
-BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
+BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "decode": decode.run,
-    "divergence": divergence.run,
-    "load": load.run,
-    "convert": convert.run,
-    "app": app.run,
-    "store": lambda _: store.run(),
+    "divergence": lambda models_dir, _: divergence.run(models_dir),
+    "load": lambda models_dir, _: load.run(models_dir),
+    "convert": lambda models_dir, _: convert.run(models_dir),
+    "app": lambda models_dir, _: app.run(models_dir),
+    "store": lambda *_: store.run(),
 }
 
 
 def main() -> None:
     """Run what is asked for, each with its name above."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["all", *BENCHMARKS])
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
-    options = parser.parse_args()
+    options = _parser().parse_args()
+    what = decode.Options(models=tuple(options.models), rounds=options.rounds, peers=options.peers)
     models_dir = Settings.from_env().models_dir
     rows = {}
     for name in BENCHMARKS if options.name == "all" else [options.name]:
         print(f"== {name}")
-        rows[name] = BENCHMARKS[name](models_dir)
+        rows[name] = BENCHMARKS[name](models_dir, what)
         print_table(rows[name])
     if options.json:
         kept = rows if options.name == "all" else rows[options.name]
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("name", choices=["all", *BENCHMARKS])
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    of_decode = parser.add_argument_group("decode")
+    defaults = decode.Options()
+    of_decode.add_argument("--models", nargs="+", choices=MODELS, default=defaults.models, help="catalogue names")
+    of_decode.add_argument("--rounds", type=_positive, default=defaults.rounds, help="how often each lane is asked")
+    of_decode.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other engines out")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from engine import Engine, list_models
-from tests.benchmarks.decode import LANES, MODELS, ask
+from tests.benchmarks.lanes import LANES, SMALL_MODELS, ask
 from tests.benchmarks.table import Row
 
 REPEATS = 3
@@ -17,7 +17,7 @@ def run(models_dir: Path) -> list[Row]:
     """Load each lane's model in an engine of its own, several times; the first makes the packed file."""
     installed = {model.name for model in list_models(models_dir) if model.installed}
     rows: list[Row] = []
-    for model in MODELS:
+    for model in SMALL_MODELS:
         for lane in LANES:
             if model not in installed:
                 continue

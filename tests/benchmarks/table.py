@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Row = dict[str, Any]
 
+WIDTH = 150
+"""Characters of a line; a wider table goes on below."""
+LABELS = 3
+"""Columns that say what a row is, repeated where the table goes on."""
+
 
 def print_table(rows: Sequence[Row]) -> None:
-    """One line a row, columns as wide as their content."""
+    """One line a row, columns as wide as their content, a few of them at a time."""
     if not rows:
         return
-    cells = [list(rows[0]), *([_text(value) for value in row.values()] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    print()
+    columns = [[name, *(_text(row[name]) for row in rows)] for name in rows[0]]
+    for part in _parts(columns):
+        widths = [max(map(len, column)) for column in part]
+        for line in zip(*part, strict=True):
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print()
+
+
+def _parts(columns: list[list[str]]) -> Iterator[list[list[str]]]:
+    """The columns in groups that fit a line, the first ones in each group."""
+    labels, rest = columns[:LABELS], columns[LABELS:]
+    part = labels[:]
+    for column in rest:
+        if len(part) > len(labels) and sum(2 + max(map(len, c)) for c in [*part, column]) > WIDTH:
+            yield part
+            part = labels[:]
+        part.append(column)
+    yield part
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,50 @@
+"""What a peer is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a lane's figures hold for."""
+
+    weights_bytes: int
+    bytes_per_token: int
+    """Weights that one decode step reads: all but an embedding table that is no head as well."""
+    threads: int
+    kernel: str
+    """What computes, in the engine's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One greedy answer."""
+
+    ttft_s: float
+    """From the call, with token ids, to the first token."""
+    tpot_s: float | None
+    """Undefined below two tokens."""
+
+
+class Peer(Protocol):
+    """An engine with a model loaded, greedy, nothing of one answer kept for the next."""
+
+    def facts(self) -> Facts:
+        """What the figures hold for."""
+        ...
+
+    def answer(self, prompt_ids: Sequence[int], max_tokens: int) -> Timing:
+        """Write exactly ``max_tokens`` tokens, end marks passed over."""
+        ...
+
+    def logits(self, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Logits:
+        """Read an answer one token a step, as decoding does: ``[answer, vocab]``, each row before its token."""
+        ...
