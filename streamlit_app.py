@@ -23,6 +23,15 @@ page = st.navigation(
                 help="One prompt, two lanes, side by side.",
             ),
         ],
+        "Labs": [
+            st.Page(
+                "pages/quantization.py",
+                title="Quantization lab",
+                icon=":material/compress:",
+                url_path="quantization-lab",
+                help="What fewer bits change, on your prompt, on a corpus and on tasks.",
+            ),
+        ],
         "Look back": [
             st.Page(
                 "pages/runs.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ _GIT_TIMEOUT_S = 5.0
 def app_environment() -> dict[str, Any]:
     """The code's commit, the machine and the libraries, as stored with every run, however it ends."""
     return {"git_commit": git_commit(REPOSITORY), **machine_environment()}
+
+
+def measured_here(environment: Mapping[str, Any]) -> bool:
+    """Whether figures with this environment were measured on a processor and device like this machine's."""
+    here = machine_environment()
+    return all(environment.get(part) == here[part] for part in ("cpu", "device"))
 
 
 @cache

@@ -14,7 +14,10 @@ from engine.errors import GearboxError
 log = logging.getLogger(__name__)
 
 Report = Callable[[str, float], None]
-"""Called by the work as ``report(stage, fraction)``; raises where the work has been cancelled."""
+"""Called by the work as ``report(stage, fraction)``, from any thread; raises where the work has been cancelled.
+
+Work that goes on where an earlier job stopped begins with a fraction above 0.
+"""
 Work = Callable[[Report], object]
 Status = Literal["running", "done", "failed", "cancelled"]
 
@@ -33,13 +36,16 @@ class JobState:
     error: str | None = None
     """Why it failed, for the user."""
     begun: float = field(default_factory=monotonic, compare=False)
+    begun_at: float | None = field(default=None, compare=False)
+    """The fraction first reported: what an earlier job had done."""
 
     @property
     def remaining_s(self) -> float | None:
         """Seconds still to go if it goes on as it did; ``None`` while too little is done to tell."""
-        if not self.running or self.fraction < _FIRST_ESTIMATE:
+        done = self.fraction - (self.begun_at or 0.0)
+        if not self.running or done < _FIRST_ESTIMATE:
             return None
-        return (monotonic() - self.begun) * (1 - self.fraction) / self.fraction
+        return (monotonic() - self.begun) * (1 - self.fraction) / done
 
     @property
     def running(self) -> bool:
@@ -99,7 +105,9 @@ class Jobs:
             with self._lock:
                 if key in self._cancelled:
                     raise JobCancelled
-                self._states[key] = replace(self._states[key], stage=stage, fraction=fraction)
+                state = self._states[key]
+                begun_at = fraction if state.begun_at is None else state.begun_at
+                self._states[key] = replace(state, stage=stage, fraction=fraction, begun_at=begun_at)
 
         try:
             work(report)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.estimates import WeightEstimates
 from app.jobs import Jobs
 from app.settings import Settings
 from app.store import RunStore
@@ -44,3 +45,9 @@ def get_engine() -> Engine:
 def get_jobs() -> Jobs:
     """Work in the background, such as installing models; one job for each key, whoever asked."""
     return Jobs()
+
+
+@st.cache_resource(show_spinner=False)
+def get_estimates() -> WeightEstimates:
+    """What models will take in memory, reckoned in the background."""
+    return WeightEstimates(get_settings().models_dir, get_jobs())

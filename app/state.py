@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import streamlit as st
 
+from app.quantization_lab import PromptCheck
 from app.race import LaneRun, Race
 from engine.errors import InvalidRequestError
 from engine.types import (
@@ -35,6 +36,7 @@ DEFAULT_MAX_TOKENS = 128
 _SESSION_ID = "session-id"
 _RACE = "playground-race"
 _REFUSAL = "playground-refusal"
+_PROMPT_CHECK = "lab-prompt-check"
 
 _LANE_DEFAULTS: dict[str, Any] = {
     "backend": Backend.LOCAL,
@@ -155,3 +157,13 @@ def _lane_value(lane: str, setting: str) -> Any:
 def refusal() -> str | None:
     """Why the last race asked for could not start, for the user."""
     return cast("str | None", st.session_state.get(_REFUSAL))
+
+
+def prompt_check() -> PromptCheck | None:
+    """What the Quantization lab last did, or does, with a prompt of this session."""
+    return cast("PromptCheck | None", st.session_state.get(_PROMPT_CHECK))
+
+
+def set_prompt_check(checked: PromptCheck) -> None:
+    """Remember it."""
+    st.session_state[_PROMPT_CHECK] = checked

@@ -92,6 +92,22 @@ def moment(value: datetime | None, zone: tzinfo = UTC) -> str:
     return MISSING if value is None else value.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def divergence(value: float | None) -> str:
+    """A KLD in nats with three significant digits however small: "0.00312 nats", "1.20 nats", "0 nats"."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if math.isinf(value) or value < 1e-6:
+        return "∞ nats" if value > 0 and math.isinf(value) else "0 nats"
+    digits = max(2, 2 - math.floor(math.log10(value)))
+    return f"{value:.{digits}f} nats"
+
+
+def points(difference: float) -> str:
+    """A difference of two probabilities in percentage points, with its sign: "−3.2 points", "+0.4 points"."""
+    value = round(difference * 100, 1)
+    return f"{'−' if value < 0 else '+' if value > 0 else '±'}{abs(value):.1f} points"
+
+
 def _figures(value: float) -> str:
     """Three significant digits without an exponent, and no digit of the whole part dropped."""
     if value >= 99.95:

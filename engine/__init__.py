@@ -6,6 +6,7 @@ transformers.
 
 from engine.engine import Engine, EngineStatus, ResidentModel
 from engine.environment import machine_environment
+from engine.estimate import estimate_weights
 from engine.evaluation import (
     AnswerDivergence,
     AnswerToken,
@@ -50,6 +51,7 @@ __all__ = [
     "check",
     "compare_outcomes",
     "default_corpus",
+    "estimate_weights",
     "install_model",
     "list_models",
     "load_tasks",

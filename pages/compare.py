@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import resources
+from app.components.alarm import Alarms, show_alarm
 from app.components.comparison import (
     LETTERS,
     Compared,
@@ -44,6 +45,9 @@ if len({run.messages for run in runs}) > 1:
     st.warning("These runs answered different prompts.", icon=":material/difference:")
 
 show_verdicts(compared)
+alarms = Alarms.read(store.lab)
+for item in compared:
+    show_alarm(alarms.of_run(item.run.environment, item.run.backend, item.run.precision), of=item.title)
 
 marked = st.toggle("Mark differences", value=True, disabled=len(compared) == 1)
 show_answers(compared, marked=marked and len(compared) > 1)

@@ -114,7 +114,8 @@ missing = [model.title for model in models if model.in_catalog and not model.ins
 st.title("Playground", anchor=False)
 prompt_row = st.grid(4, min_column_width=200)
 with prompt_row.cell(column_span=3), st.form("playground-form", border=False):
-    st.text_area("Prompt", key=state.PROMPT, height=110, disabled=running, persist_state="session")
+    # open while the lanes run: Streamlit discards what a form sends to a widget that its submission disables
+    st.text_area("Prompt", key=state.PROMPT, height=110, persist_state="session")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.form_submit_button(
             "Run both lanes",
@@ -131,7 +132,6 @@ with prompt_row.cell(column_span=3), st.form("playground-form", border=False):
                 "System prompt",
                 key=state.SYSTEM,
                 height=110,
-                disabled=running,
                 placeholder="How the model should behave. Empty: the model's own default.",
                 persist_state="session",
             )

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
+from engine import (
+    AnswerDivergence,
+    AnswerToken,
+    Corpus,
+    CorpusPrompt,
+    FirstDifference,
+    TokenChance,
+    Window,
+    WindowDivergence,
+    machine_environment,
+)
 from engine.errors import GearboxError
+from engine.models.progress import Progress, silent
 from engine.types import (
     Event,
     FinishReason,
@@ -195,7 +209,7 @@ class FakeGeneration:
                 prompt_tokens=self._prompt_tokens,
                 completion_tokens=count,
             ),
-            environment={"device": "cpu", "threads": 2, "cpu": "fake"},
+            environment={**machine_environment(), "threads": 2},
         )
 
 
@@ -226,4 +240,97 @@ def make_metrics(
         weights_bytes=150_000_000,
         kv_bytes=23_040 * (prompt_tokens + completion_tokens),
         peak_rss_bytes=peak_rss_bytes,
+    )
+
+
+class FakeLabEngine(FakeEngine):
+    """An engine whose comparisons are made up, and the farther from 16 bits the fewer bits there are.
+
+    Args:
+        tokens: the text of each token of every answer.
+        n_windows: windows of running text.
+        klds: mean KLD by precision; 0.01 where it is not given.
+        before_window: called with the precision ahead of each comparison of a window; may raise.
+        failure, gate: as for `FakeEngine`.
+    """
+
+    WEIGHTS = "ab" * 32
+
+    def __init__(
+        self,
+        tokens: Sequence[str] = ("The", " sky", " scatters", " blue", " light", "."),
+        *,
+        n_windows: int = 3,
+        klds: Mapping[str, float] | None = None,
+        before_window: Callable[[Precision], None] = lambda precision: None,
+        failure: GearboxError | None = None,
+        gate: threading.Event | None = None,
+    ) -> None:
+        super().__init__(tokens, failure=failure, gate=gate)
+        self.n_windows = n_windows
+        self.klds = dict(klds or {})
+        self.before_window = before_window
+        self.answered: list[CorpusPrompt] = []
+        self.compared: list[tuple[Precision, Window]] = []
+
+    def weights_sha256(self, model: str) -> str:
+        """The same for every model."""
+        return self.WEIGHTS
+
+    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
+        """One window a prompt, or ``n_windows`` of running text."""
+        self.answered += corpus.prompts
+        count = len(corpus.prompts) or self.n_windows
+        return tuple(Window((1, 2, 3, len(self.answered) + place), 2) for place in range(count))
+
+    def compare_window(
+        self, model: str, precision: Precision, window: Window, progress: Progress = silent
+    ) -> WindowDivergence:
+        """Two tokens a window."""
+        self.before_window(precision)
+        progress("Loading the fake model", 1.0)
+        self.compared.append((precision, window))
+        kld = 0.0 if precision is Precision.BF16 else self.klds.get(precision, 0.01)
+        return make_divergence([kld / 2, kld * 1.5])
+
+    def compare_answer(
+        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = silent
+    ) -> AnswerDivergence:
+        """The third token is one that the 16-bit model would not have written."""
+        kld = self.klds.get(request.config.precision, 0.01)
+        top = tuple(TokenChance(7 + n, f" choice{n}", 0.5 / (n + 1)) for n in range(5))
+        return AnswerDivergence(
+            tokens=tuple(
+                AnswerToken(
+                    token_id=token_id,
+                    text=text,
+                    kld=kld,
+                    delta_p=-0.03,
+                    p=0.5,
+                    q=0.47,
+                    flip=place == 2,
+                    reference_top=top,
+                    candidate_top=top[::-1],
+                )
+                for place, (token_id, text) in enumerate(zip(token_ids, self.tokens, strict=False))
+            ),
+            first_difference=FirstDifference(
+                index=2,
+                candidate_choice=TokenChance(102, self.tokens[2], 0.41),
+                reference_choice=TokenChance(9, " reflects", 0.42),
+                candidate_gap=0.12,
+                reference_gap=0.05,
+            ),
+        )
+
+
+def make_divergence(kld: Sequence[float], *, same_top: Sequence[bool] | None = None) -> WindowDivergence:
+    """Figures of a window around the KLD of its tokens."""
+    figures = np.asarray(kld, dtype=np.float32)
+    return WindowDivergence(
+        kld=figures,
+        delta_p=-figures / 10,
+        same_top=np.asarray(same_top if same_top is not None else figures < 0.5, dtype=np.bool_),
+        nll_ref=np.full(len(figures), 1.5, dtype=np.float32),
+        nll_cand=1.5 + figures,
     )

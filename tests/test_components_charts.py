@@ -29,3 +29,24 @@ def test_a_legend_is_drawn_where_there_is_something_to_tell_apart() -> None:
     assert one.layout.showlegend is False
     assert two.layout.showlegend is True
     assert two.layout.barmode == "stack"
+
+
+def bubble(name: str, x: float, y: float, size: float = 1.0) -> charts.Bubble:
+    return charts.Bubble(name, x, y, size)
+
+
+def test_what_another_beats_in_both_is_off_the_frontier() -> None:
+    bubbles = [bubble("bf16", 0.0, 50), bubble("nf4", 0.3, 80), bubble("int4", 0.02, 100), bubble("int8", 0.0, 70)]
+    assert [b.name for b in charts.pareto(bubbles)] == ["int8", "int4"]
+    assert charts.pareto([]) == []
+
+
+def test_a_trade_off_tells_its_points_apart_by_shape_and_gives_size_to_the_area() -> None:
+    bubbles = [bubble("bf16", 0.0, 50, 400), bubble("int8", 0.01, 70, 200), bubble("int4", 0.02, 100, 100)]
+    figure = charts.trade_off(bubbles, title="Quality against speed", x="KLD (nats)", y="Tokens per second")
+    marks = [trace for trace in figure.data if trace.mode == "markers"]
+    assert len({trace.marker.symbol for trace in marks}) == 3
+    assert marks[0].marker.size == 2 * marks[2].marker.size
+    assert figure.layout.showlegend is True
+    (line,) = (trace for trace in figure.data if trace.mode == "lines")
+    assert list(line.x) == [0.0, 0.01, 0.02]

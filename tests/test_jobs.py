@@ -55,6 +55,24 @@ def test_the_time_left_follows_from_the_pace_so_far(monkeypatch):
     assert JobState("done", "Ready", 1.0, begun=100.0).remaining_s is None
 
 
+def test_a_job_that_goes_on_reckons_its_pace_from_where_it_began(monkeypatch):
+    monkeypatch.setattr("app.jobs.monotonic", lambda: 110.0)
+    resumed = JobState("running", "Goes on", 0.75, begun=100.0, begun_at=0.5)
+    assert resumed.remaining_s == pytest.approx(10)
+    assert JobState("running", "Goes on", 0.51, begun=100.0, begun_at=0.5).remaining_s is None
+
+
+def test_the_fraction_first_reported_is_where_a_job_began(jobs):
+    work = Work()
+    jobs.submit(KEY, work)
+    assert work.started.wait(10)
+    assert jobs.state(KEY).begun_at == 0.5
+    assert jobs.state(KEY).remaining_s is None
+    work.go_on.set()
+    wait_until_ended(jobs)
+    assert jobs.state(KEY).begun_at == 0.5
+
+
 def test_a_second_job_of_the_same_key_is_not_started(jobs):
     work = Work()
     jobs.submit(KEY, work)

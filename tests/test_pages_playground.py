@@ -17,6 +17,7 @@ from app.store import RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import Backend, GenerationRequest, Precision
 from tests.fakes import FakeEngine, FakeGeneration
+from tests.ui import ESTIMATES
 
 ENTRY = str(REPOSITORY / "streamlit_app.py")
 RUN = "playground-run"
@@ -56,6 +57,7 @@ def playground(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(resources, "get_store", lambda: store)
         monkeypatch.setattr(resources, "get_engine", lambda: scripted)
+        monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
         monkeypatch.setattr(engine, "list_models", lambda _: models)
         page = AppTest.from_file(ENTRY, default_timeout=30).run()
         assert not page.exception
@@ -97,6 +99,15 @@ def test_lanes_run_in_turn_with_the_same_prompt(playground: Any) -> None:
     assert [request.config.backend for request in scripted.requests] == [Backend.REFERENCE, Backend.LOCAL]
     for request in scripted.requests:
         assert [(m.role, m.content) for m in request.messages] == [("system", "Be brief."), ("user", "What is rain?")]
+
+
+def test_what_was_typed_stays_in_the_boxes(playground: Any) -> None:
+    page = playground(FakeEngine())
+    page.text_area(key=state.PROMPT).set_value("What is rain?")
+    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    run(page)
+    assert page.text_area(key=state.PROMPT).value == "What is rain?"
+    assert page.text_area(key=state.SYSTEM).value == "Be brief."
 
 
 def test_verdict_and_figures_appear(playground: Any) -> None:

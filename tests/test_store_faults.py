@@ -123,7 +123,7 @@ def test_a_run_on_another_host_is_interrupted_when_it_falls_silent(
     run_id = create(store)
     now = datetime.now(UTC)
     store.save_progress(run_id, "so far")
-    monkeypatch.setattr(repository_module, "_now", lambda: now + silent_for)
+    monkeypatch.setattr(repository_module, "now", lambda: now + silent_for)
     RunStore.open(f"sqlite:///{file}").close()
     assert (store.get(run_id).status, store.get(run_id).text) == (status, "so far")
 

@@ -18,6 +18,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
+HEAD = "0002"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -63,7 +64,7 @@ def add_revision(migrations: Path, name: str, after: str, *statements: str) -> N
 def test_a_new_database_gets_its_folder_its_tables_and_a_write_ahead_log(tmp_path: Path) -> None:
     file = tmp_path / "a" / "b" / "gearbox.db"
     RunStore.open(url_of(file)).close()
-    assert tables(file) == {"runs", "run_contents", "run_timelines", "run_tags", "alembic_version"}
+    assert tables(file) == {*Base.metadata.tables, "alembic_version"}
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -95,7 +96,7 @@ def test_an_upgrade_keeps_what_is_there(tmp_path: Path, migrations: Path) -> Non
     add_revision(
         migrations,
         "next",
-        "0001",
+        HEAD,
         "with op.batch_alter_table('runs', recreate='always') as table:",
         "    table.add_column(sa.Column('extra', sa.Integer()))",
     )
@@ -105,24 +106,39 @@ def test_an_upgrade_keeps_what_is_there(tmp_path: Path, migrations: Path) -> Non
     store.close()
 
 
+def test_a_database_without_the_labs_gets_their_tables_and_keeps_its_runs(tmp_path: Path, migrations: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    (migrations / "versions" / "0002_what_the_labs_measure.py").unlink()
+    migrate(url_of(file), migrations=migrations)
+    assert not {name for name in tables(file) if name.startswith("lab_")}
+    database = Database(url_of(file))
+    kept = RunStore(database).create_run(make_request(), session_id="s", environment={})
+    database.close()
+    store = RunStore.open(url_of(file))
+    assert store.get(kept).id == kept
+    assert store.lab.corpus_results() == ()
+    assert revision(file) == HEAD
+    store.close()
+
+
 def test_a_failed_upgrade_leaves_everything_as_it_was(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
     store = RunStore.open(url_of(file))
     run_id = store.create_run(make_request(), session_id="s", environment={})
     before = tables(file)
-    add_revision(migrations, "half", "0001", "op.create_table('half', sa.Column('id', sa.Integer()))")
+    add_revision(migrations, "half", HEAD, "op.create_table('half', sa.Column('id', sa.Integer()))")
     add_revision(migrations, "broken", "half", "op.drop_table('run_tags')", "op.execute('SELECT * FROM nowhere')")
     with pytest.raises(StoreError, match="no such table: nowhere"):
         migrate(url_of(file), migrations=migrations)
     assert tables(file) == before
-    assert revision(file) == "0001"
+    assert revision(file) == HEAD
     assert store.get(run_id).id == run_id
     store.close()
 
 
 def test_a_failed_first_migration_leaves_no_tables(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
-    add_revision(migrations, "broken", "0001", "op.execute('SELECT * FROM nowhere')")
+    add_revision(migrations, "broken", HEAD, "op.execute('SELECT * FROM nowhere')")
     with pytest.raises(StoreError, match="nowhere"):
         migrate(url_of(file), migrations=migrations)
     assert tables(file) == set()
@@ -132,7 +148,7 @@ def test_a_failed_first_migration_leaves_no_tables(tmp_path: Path, migrations: P
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
-    add_revision(migrations, "future", "0001", "op.create_table('future', sa.Column('id', sa.Integer()))")
+    add_revision(migrations, "future", HEAD, "op.create_table('future', sa.Column('id', sa.Integer()))")
     migrate(url_of(file), migrations=migrations)
     with pytest.raises(StoreError, match="newer version of Gearbox"):
         RunStore.open(url_of(file))
@@ -168,7 +184,7 @@ def test_starts_at_once_on_a_new_database_all_succeed(tmp_path: Path) -> None:
         process.join(timeout=90)
     assert failures.empty(), failures.get()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert revision(file) == "0001"
+    assert revision(file) == HEAD
 
 
 def test_a_start_waits_while_another_process_migrates(tmp_path: Path) -> None:
@@ -187,7 +203,7 @@ def test_a_start_waits_while_another_process_migrates(tmp_path: Path) -> None:
         assert not file.exists()
     out, _ = waiting.communicate(timeout=60)
     assert (out, waiting.returncode) == ("open\n", 0)
-    assert revision(file) == "0001"
+    assert revision(file) == HEAD
 
 
 def test_a_start_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """The time at which runs are created, to be set by the test."""
     now = [NOON]
-    monkeypatch.setattr(repository_module, "_now", lambda: now[0])
+    monkeypatch.setattr(repository_module, "now", lambda: now[0])
     return now
 
 

@@ -63,3 +63,27 @@ def test_ratios_and_rates_carry_their_unit() -> None:
     assert units.ratio(14.26) == "14.3×"
     assert units.rate(58.31) == "58.3 tok/s"
     assert units.percent(0.7129) == "71 %"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, "–"),
+        (float("nan"), "–"),
+        (float("inf"), "∞ nats"),
+        (0.0, "0 nats"),
+        (4e-7, "0 nats"),
+        (0.003117, "0.00312 nats"),
+        (0.25, "0.250 nats"),
+        (12.345, "12.35 nats"),
+    ],
+)
+def test_a_divergence_keeps_its_figures_however_small(value: float | None, written: str) -> None:
+    assert units.divergence(value) == written
+
+
+@pytest.mark.parametrize(
+    ("difference", "written"), [(-0.0321, "−3.2 points"), (0.004, "+0.4 points"), (-0.0001, "±0.0 points")]
+)
+def test_a_difference_of_probabilities_has_its_sign(difference: float, written: str) -> None:
+    assert units.points(difference) == written

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,16 +14,24 @@ from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import GenerationRequest, RunMetrics, TokenEvent
 from tests.fakes import FakeEngine, make_metrics, make_request
 
+ESTIMATES = SimpleNamespace(of=lambda model: {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20})
+"""Of what any model takes in memory: nothing is read, and torch stays out of the page tests."""
 ENTRY = Path(__file__).parent.parent / "streamlit_app.py"
 
 
 def open_app(
-    monkeypatch: pytest.MonkeyPatch, store: RunStore, page: str, query: dict[str, str] | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    store: RunStore,
+    page: str,
+    query: dict[str, str] | None = None,
+    *,
+    engine: FakeEngine | None = None,
 ) -> AppTest:
     """The app on a page, its resources replaced by this store and a fake engine."""
-    engine = FakeEngine()
+    engine = engine or FakeEngine()
     monkeypatch.setattr(resources, "get_store", lambda: store)
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
+    monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
     app = AppTest.from_file(str(ENTRY), default_timeout=20)
     app.run()
     app.switch_page(page)

@@ -13,6 +13,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+_SMALLEST, _LARGEST = 14, 36  # px
 _HEIGHT = 300
 _ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
@@ -25,6 +27,17 @@ class Bar:
     name: str
     value: float | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bubble:
+    """One point of a trade-off: two figures, a size, and what the reader sees on hover, a line each."""
+
+    name: str
+    x: float
+    y: float
+    size: float
+    details: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,62 @@ def stacked_over_time(
         )
     figure.update_layout(barmode="stack")
     return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
+
+
+def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Figure:
+    """Cost (less is better) against gain (more is better), the size of a bubble a third figure.
+
+    A dotted line joins those that no other one beats in both.
+    """
+    figure = go.Figure()
+    largest = max((bubble.size for bubble in bubbles), default=1.0)
+    for place, bubble in enumerate(bubbles):
+        figure.add_scatter(
+            x=[bubble.x],
+            y=[bubble.y],
+            name=bubble.name,
+            mode="markers",
+            cliponaxis=False,
+            # the area is the figure, down to what can still be told apart by its shape
+            marker={
+                "size": max(_SMALLEST, _LARGEST * (bubble.size / largest) ** 0.5),
+                "symbol": _SYMBOLS[place % len(_SYMBOLS)],
+                "opacity": 0.75,
+            },
+            hovertemplate="<br>".join([f"<b>{bubble.name}</b>", *bubble.details]) + "<extra></extra>",
+        )
+    best = pareto(bubbles)
+    if len(best) > 1:
+        figure.add_scatter(
+            x=[bubble.x for bubble in best],
+            y=[bubble.y for bubble in best],
+            mode="lines",
+            line={"dash": "dot", "width": 1, "color": "gray"},
+            hoverinfo="skip",
+            name="not beaten in both",
+        )
+    figure = _finish(figure, title, x=x, y=y)
+    figure.update_layout(
+        height=420, legend={"itemsizing": "constant", "y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
+    )
+    # a mark at zero must not lie on the axis' own figures
+    figure.update_xaxes(range=_room_for_marks([bubble.x for bubble in bubbles], below=0.08))
+    figure.update_yaxes(range=_room_for_marks([bubble.y for bubble in bubbles]))
+    return figure
+
+
+def _room_for_marks(values: Sequence[float], *, below: float = 0.0) -> list[float]:
+    longest = max(values, default=0.0) or 1.0
+    return [-below * longest, 1.2 * longest]
+
+
+def pareto(bubbles: Sequence[Bubble]) -> list[Bubble]:
+    """Those that no other one beats in both figures, by rising cost."""
+    best: list[Bubble] = []
+    for bubble in sorted(bubbles, key=lambda bubble: (bubble.x, -bubble.y)):
+        if not best or bubble.y > best[-1].y:
+            best.append(bubble)
+    return best
 
 
 def show(figure: go.Figure, *, key: str) -> None:

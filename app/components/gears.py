@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import streamlit as st
 
-from app import state
+from app import resources, state, units
+from app.components.alarm import Alarms, show_alarm
+from app.components.precisions import offered_precisions, precision_help
+from app.expectations import Expectation, expectations
+from engine.errors import GearboxError
 from engine.types import Backend, Precision
 
 
@@ -22,7 +28,7 @@ class Gear:
 
 QUANTIZATION = Gear(
     "quantization",
-    "**Quantization**: weights in 4 bits, less to read",
+    "**Quantization**: fewer bits a weight, less to read",
     "Every token reads all weights once; smaller weights are read faster. It may change the answer.",
 )
 PLANNED = (
@@ -43,12 +49,7 @@ PLANNED = (
     ),
 )
 
-_PRECISIONS = {
-    Precision.INT4: "Integers in groups of 32, each with its scale and zero; the head in 8 bits.",
-    Precision.NF4: "4-bit normal-float by bitsandbytes. Costs the smallest model more quality than int4.",
-    Precision.BF16: "16 bits: no saving. For the catalogue's models, the published 5- to 6-bit file written out.",
-}
-_PRECISION_HELP = "\n".join(f"- **{precision}**: {text}" for precision, text in _PRECISIONS.items())
+_REFRESH_EVERY = "1s"
 
 
 def choose_gears(lane: str, *, disabled: bool) -> None:
@@ -83,21 +84,57 @@ def _choose_quantization(lane: str, *, disabled: bool) -> None:
     if on:
         st.segmented_control(
             "Precision",
-            [precision for precision in _PRECISIONS if precision is not Precision.BF16],
+            [precision for precision in offered_precisions() if precision is not Precision.BF16],
             key=state.lane_key(lane, "precision"),
             required=True,
             format_func=str,
             disabled=disabled,
-            help=_PRECISION_HELP,
+            help=precision_help(),
             persist_state="session",
         )
+        _show_expectations(lane, disabled=disabled)
     else:
         st.segmented_control(
             "Precision",
-            list(_PRECISIONS),
+            offered_precisions(),
             key=state.lane_key(lane, "no-precision"),
             default=Precision.BF16,
             format_func=str,
             disabled=True,
-            help=_PRECISION_HELP,
+            help=precision_help(),
         )
+
+
+def _show_expectations(lane: str, *, disabled: bool) -> None:
+    """What each precision takes and gives, and the alarm of the one chosen.
+
+    Drawn again by itself until the estimates are there. A run database that cannot be read is told of elsewhere.
+    """
+    model = st.session_state[state.lane_key(lane, "model")]
+    if not model:
+        return
+    with suppress(GearboxError):
+        chosen = st.session_state[state.lane_key(lane, "precision")]
+        store, estimates = resources.get_store(), resources.get_estimates()
+        show_alarm(Alarms.read(store.lab).of_model(model, Backend.LOCAL, chosen))
+
+        def draw() -> None:
+            with suppress(GearboxError):
+                known = expectations(store, model, tuple(map(str, offered_precisions())), estimates.of(model) or {})
+                if any(item.weights_bytes for item in known):
+                    st.caption(expectations_table(known, chosen))
+
+        st.fragment(draw, run_every=_REFRESH_EVERY if estimates.of(model) is None and not disabled else None)()
+
+
+def expectations_table(known: Sequence[Expectation], chosen: str) -> str:
+    """The precisions with their memory and speed as a table in Markdown, the one chosen in bold."""
+    lines = ["| | Weights | Decode |", "|---|---|---|"]
+    for item in known:
+        name = f"**{item.precision}**" if item.precision == chosen else item.precision
+        weights = units.memory(item.weights_bytes)
+        if item.weights_bytes:
+            weights += ", measured" if item.weights_measured else ", estimated"
+        rate = f"{units.rate(item.tokens_per_second)}, measured" if item.tokens_per_second else "not measured yet"
+        lines.append(f"| {name} | {weights} | {rate} |")
+    return "\n".join(lines)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
-from app import units
+from app import resources, units
 from app.components import metrics
+from app.components.alarm import Alarms, show_alarm
 from app.components.runs import configuration_name, status_badge
 from app.pricing import cost
 from app.race import LaneRun, Phase
 from app.store import RunStatus
+from engine.errors import GearboxError
 from engine.types import RunMetrics
 
 _FIGURES = (
@@ -64,6 +68,7 @@ class LaneView:
                 st.error(lane.error, icon=":material/error:")
             if lane.not_saved:
                 st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
+            _show_alarm(lane)
             if lane.text:
                 st.text(lane.text)
             elif lane.status is RunStatus.FINISHED:
@@ -89,6 +94,13 @@ class LaneView:
                 help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
                 "Change the price under 'Machine price'.",
             )
+
+
+def _show_alarm(lane: LaneRun) -> None:
+    """What the lab says of the precision; a run database that cannot be read is told of elsewhere."""
+    config = lane.request.config
+    with suppress(GearboxError):
+        show_alarm(Alarms.read(resources.get_store().lab).of_model(config.model, config.backend, config.precision))
 
 
 def _how_it_ended(lane: LaneRun) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import units
+from app.components.job_progress import show_progress
 from app.jobs import Jobs
 from engine import ModelInfo, install_model
 
@@ -30,10 +31,7 @@ def show_model(model: ModelInfo, models_dir: Path, jobs: Jobs) -> None:
         if model.problem:
             st.error(model.problem, icon=":material/error:")
         if job and job.running:
-            left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
-            st.progress(job.fraction, text=f"{job.stage}, {units.percent(job.fraction)}{left}")
-            if st.button("Cancel", icon=":material/close:", key=f"cancel-{model.name}"):
-                jobs.cancel(job_key(model.name))
+            show_progress(job, jobs, job_key(model.name), button_key=f"cancel-{model.name}")
         elif model.in_catalog:
             if job and job.error:
                 st.error(job.error, icon=":material/error:")

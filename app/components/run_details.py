@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app import units
+from app.components.alarm import Alarms, show_alarm
 from app.components.clock import reader_zone
 from app.components.errors import errors_shown
 from app.components.metrics import show_metrics
@@ -37,6 +38,7 @@ def show_run(run: RunRecord, store: RunStore) -> None:
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
     if run.error:
         st.error(run.error, icon=":material/error:")
+    show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, run.precision))
     if run.metrics:
         show_metrics(run.metrics)
     else:

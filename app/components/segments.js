@@ -9,10 +9,16 @@ function element(className, text) {
   return node
 }
 
-function paint(node, strength, hue) {
+function tint(node, strength, hue) {
   node.classList.add("mark")
   node.style.setProperty("--strength", strength)
   node.style.setProperty("--hue", hue)
+}
+
+function mark(node, category, hue) {
+  tint(node, category.strength, hue)
+  node.classList.add(category.line)
+  node.style.setProperty("--line-hue", hue)
 }
 
 function drawLegend(legend, { title, scale, categories }, hueOf) {
@@ -25,8 +31,8 @@ function drawLegend(legend, { title, scale, categories }, hueOf) {
     nodes.push(element("low", scale.low), bar, element("high", scale.high))
   }
   for (const category of categories) {
-    const sample = element(category.line, category.label)
-    paint(sample, category.strength, hueOf(category.hue))
+    const sample = element("sample", category.label)
+    mark(sample, category, hueOf(category.hue))
     nodes.push(sample)
   }
   legend.replaceChildren(...nodes)
@@ -39,12 +45,8 @@ function drawText(box, data, hueOf) {
     const node = element("piece", text)
     node.dataset.index = index
     const category = categories[data.categories[index]]
-    if (category) {
-      node.classList.add(category.line)
-      paint(node, category.strength, hueOf(category.hue))
-    } else if (scale && data.strengths[index] !== null) {
-      paint(node, data.strengths[index], hueOf(scale.hue))
-    }
+    if (category) mark(node, category, hueOf(category.hue))
+    if (scale && data.strengths[index] !== null) tint(node, data.strengths[index], hueOf(scale.hue))
     if (data.tooltips[index].length > 0) {
       node.classList.add("mark")
       if (text === "") node.classList.add("empty")

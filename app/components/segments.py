@@ -2,7 +2,7 @@
 
 The per-token view and the word-level diff are both drawn by this one component. It takes its colours from
 the theme's chart palette, so that it reads in light and dark; strength is the opacity of one hue, and
-categories always carry a line (under, through, dotted) besides their colour.
+categories always carry a line (under, through, dotted, double) besides their colour.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Line(StrEnum):
     UNDERLINE = "underline"
     STRIKE = "strike"
     DOTTED = "dotted"
+    DOUBLE = "double"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One piece of the text. A category, where given, takes the place of the strength."""
+    """One piece of the text. Where it has both a category and a strength, the category gives the line and the
+    strength the tint."""
 
     text: str
     strength: float | None = None

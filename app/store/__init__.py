@@ -1,6 +1,8 @@
-"""The runs kept: a SQLAlchemy repository that hands out frozen records."""
+"""The runs and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
 
 from app.store.errors import RunNotFoundError, StoreError
+from app.store.lab import LabStore
+from app.store.lab_records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -10,6 +12,7 @@ from app.store.records import (
     Latency,
     Percentiles,
     Rating,
+    RecentSpeed,
     RunFilter,
     RunOutcome,
     RunPage,
@@ -27,12 +30,17 @@ from app.store.timeline import Timeline
 __all__ = [
     "ALL_RUNS",
     "NEWEST_FIRST",
+    "AlarmLimits",
     "Configuration",
     "ConfigurationStats",
+    "CorpusResult",
     "Facets",
+    "KeptCorpus",
+    "LabStore",
     "Latency",
     "Percentiles",
     "Rating",
+    "RecentSpeed",
     "RunFilter",
     "RunNotFoundError",
     "RunOutcome",
@@ -43,7 +51,10 @@ __all__ = [
     "RunStore",
     "RunSummary",
     "SortColumn",
+    "SpeedResult",
     "StoreError",
+    "TaskAnswer",
+    "TaskResult",
     "TimeBucket",
     "Timeline",
     "Totals",

@@ -228,6 +228,17 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecentSpeed:
+    """What the latest runs of a model at one precision say of it."""
+
+    runs: int
+    tpot_s: float
+    """Median."""
+    weights_bytes: int
+    """Of the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBucket:
     """What was started in one stretch of time. Buckets without runs are left out."""
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self, TextIO
 
 from sqlalchemy import delete, func, select, update
@@ -16,6 +14,8 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.store import export, statistics
 from app.store.errors import RunNotFoundError, StoreError
+from app.store.identity import new_id, now
+from app.store.lab import LabStore
 from app.store.migrate import migrate
 from app.store.owner import Owner
 from app.store.queries import conditions, order, to_record, to_summary
@@ -26,6 +26,7 @@ from app.store.records import (
     Facets,
     Latency,
     Rating,
+    RecentSpeed,
     RunFilter,
     RunOutcome,
     RunPage,
@@ -44,6 +45,7 @@ PROMPT_PREVIEW_CHARACTERS = 200
 TAG_CHARACTERS = 60
 _MOST_CONFIGURATIONS = 200
 _IDS_AT_ONCE = 500
+_RECENT_RUNS = 500
 
 
 class RunStore:
@@ -55,6 +57,8 @@ class RunStore:
     def __init__(self, database: Database) -> None:
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         self._database = database
+        self.lab = LabStore(database)
+        """What the labs measured, in the same database."""
         self._owner = Owner.this_process()
         self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
         self._unsaved_lock = threading.Lock()
@@ -87,13 +91,13 @@ class RunStore:
         """Insert a run as running, and return its id: 32 hex digits that sort by time."""
         self._finish_unsaved()
         config = request.config
-        now = _now()
-        run_id = f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+        created_at = now()
+        run_id = new_id()
         with self._database.write() as session:
             session.add(
                 Run(
                     id=run_id,
-                    created_at=now,
+                    created_at=created_at,
                     status=RunStatus.RUNNING,
                     group_id=group_id,
                     session_id=session_id,
@@ -105,7 +109,7 @@ class RunStore:
                     owner_host=self._owner.host,
                     owner_pid=self._owner.pid,
                     owner_started=self._owner.started,
-                    seen_at=now,
+                    seen_at=created_at,
                     content=RunContent(
                         prompt=request.prompt,
                         messages=[asdict(message) for message in request.messages],
@@ -126,7 +130,7 @@ class RunStore:
         """
         with self._database.write(hasty=True) as session:
             running = (Run.id == run_id, Run.status == RunStatus.RUNNING)
-            if session.scalar(update(Run).where(*running).values(seen_at=_now()).returning(Run.id)) is None:
+            if session.scalar(update(Run).where(*running).values(seen_at=now()).returning(Run.id)) is None:
                 raise RunNotFoundError(run_id)
             session.execute(update(RunContent).where(RunContent.run_id == run_id).values(text=text))
             _keep_timeline(session, run_id, timeline)
@@ -143,7 +147,7 @@ class RunStore:
                 raise RunNotFoundError(run_id)
             run.status = outcome.status
             run.finish_reason = outcome.finish_reason
-            run.seen_at = _now()
+            run.seen_at = now()
             for name, value in (asdict(outcome.metrics) if outcome.metrics else {}).items():
                 setattr(run, name, value)
             run.content.text = outcome.text
@@ -307,19 +311,20 @@ class RunStore:
         with self._database.read() as session:
             return statistics.by_configuration(session, filter, limit)
 
+    def recent_speeds(self, model: str) -> dict[str, RecentSpeed]:
+        """By precision, what the latest finished runs of a model say that Gearbox's own backend answered."""
+        with self._database.read() as session:
+            return statistics.recent_speeds(session, model, _RECENT_RUNS)
+
     # ----------------------------------------------------------------------------------------------
 
     def _mark_interrupted(self) -> None:
-        now = _now()
+        moment = now()
         with self._database.write() as session:
             for run in session.scalars(select(Run).where(Run.status == RunStatus.RUNNING)):
                 owner = Owner(host=run.owner_host, pid=run.owner_pid, started=run.owner_started)
-                if owner.is_gone(seen_at=run.seen_at, now=now):
+                if owner.is_gone(seen_at=run.seen_at, now=moment):
                     run.status = RunStatus.INTERRUPTED
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _existing(session: Session, run_id: str) -> Run:

@@ -1,9 +1,10 @@
-"""Aggregates over runs, all of them reckoned by the database."""
+"""Aggregates over runs, reckoned by the database."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from statistics import median
 from typing import Any
 
 from sqlalchemy import (
@@ -26,12 +27,14 @@ from app.store.records import (
     ConfigurationStats,
     Latency,
     Percentiles,
+    RecentSpeed,
     RunFilter,
     RunStatus,
     TimeBucket,
     Totals,
 )
 from app.store.schema import Run, from_microseconds
+from engine.types import Backend
 
 _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
@@ -87,6 +90,34 @@ def by_configuration(session: Session, filter: RunFilter, limit: int) -> tuple[C
         )
         for configuration in used
     )
+
+
+def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
+    """By precision, what the latest finished runs of a model say that Gearbox's own backend answered.
+
+    Args:
+        session: to read with.
+        model: its name.
+        limit: how many runs are looked at, all precisions together.
+    """
+    rows = session.execute(
+        select(Run.precision, Run.tpot_s, Run.weights_bytes)
+        .where(
+            Run.model == model,
+            Run.backend == Backend.LOCAL,
+            Run.status == RunStatus.FINISHED,
+        )
+        .order_by(Run.created_at.desc())
+        .limit(limit)
+    )
+    by_precision: dict[str, list[tuple[float, int]]] = {}
+    for precision, tpot_s, weights_bytes in rows:
+        if tpot_s is not None and weights_bytes is not None:
+            by_precision.setdefault(precision, []).append((tpot_s, weights_bytes))
+    return {
+        precision: RecentSpeed(runs=len(runs), tpot_s=median(tpot_s for tpot_s, _ in runs), weights_bytes=runs[0][1])
+        for precision, runs in by_precision.items()
+    }
 
 
 def configurations(session: Session, filter: RunFilter, limit: int) -> tuple[Configuration, ...]:

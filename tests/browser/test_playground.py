@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 PATIENCE_MS = 60_000
 VERDICT_MS = 150_000
 """Two torch processes on one machine slow each other down many times over."""
-MENU = ("Playground", "Runs", "Compare", "Operations", "Models")
+MENU = ("Playground", "Quantization lab", "Runs", "Compare", "Operations", "Models")
 LONG = "Tell me a very long story about a lighthouse keeper and his dog."
 NewPage = Callable[[], Page]
 
@@ -182,7 +182,12 @@ def test_page_closed_mid_stream_frees_the_engine(server: Server, store: RunStore
 
 @pytest.mark.parametrize(
     ("path", "heading"),
-    [("/history", "Runs"), ("/comparison?compare=a,b", "Compare"), ("/ops", "Operations")],
+    [
+        ("/history", "Runs"),
+        ("/comparison?compare=a,b", "Compare"),
+        ("/ops", "Operations"),
+        ("/quantization-lab?measure=On+a+corpus", "Quantization lab"),
+    ],
 )
 def test_deep_link_is_the_first_request_of_a_fresh_server(
     make_server: Callable[[], Server], new_page: NewPage, path: str, heading: str

@@ -1,0 +1,23 @@
+"""The precisions a model can be held in: which there are, and what each is, for the reader."""
+
+from __future__ import annotations
+
+from engine.types import Precision
+
+_DESCRIPTIONS = {
+    "bf16": "16 bits: no saving. For the catalogue's models, the published 5- to 6-bit file written out.",
+    "int8": "8-bit integers with a scale for each channel; activations in 8 bits too, with a scale for each token.",
+    "int4": "4-bit integers in groups of 32, each with its scale and minimum; the head in 8 bits.",
+    "nf4": "4-bit normal-float, as bitsandbytes quantizes. Costs the smallest model more quality than int4.",
+    "llm.int8": "8 bits with the outliers in 16, by bitsandbytes. For CUDA.",
+}
+
+
+def offered_precisions() -> tuple[Precision, ...]:
+    """What a model can be held in on this machine, 16 bits first."""
+    return tuple(Precision)
+
+
+def precision_help() -> str:
+    """What each of them is, as a list in Markdown."""
+    return "\n".join(f"- **{precision}**: {_DESCRIPTIONS[precision]}" for precision in offered_precisions())

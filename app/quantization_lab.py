@@ -1,0 +1,361 @@
+"""The work of the Quantization lab, for background jobs.
+
+Every piece is kept as soon as it is measured. So work that was cancelled, or whose server was stopped, goes on
+where it was when it is started again, and what is there already is never measured again unless that is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Protocol
+
+from app.environment import measured_here
+from app.jobs import Report
+from app.run_service import InferenceEngine, RunCreated, stream
+from app.store import LabStore, RunStore, SpeedResult, TaskAnswer
+from engine import (
+    AnswerDivergence,
+    Corpus,
+    DivergenceStats,
+    Task,
+    Window,
+    WindowDivergence,
+    check,
+)
+from engine.errors import GearboxError
+from engine.types import (
+    GenerationRequest,
+    Loading,
+    Message,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    RunFailed,
+    RunFinished,
+    RunMetrics,
+    SamplingParams,
+    TokenEvent,
+)
+
+SPEED_RUNS = 3
+SPEED_TOKENS = 64
+SPEED_PROMPT = "Describe in some detail what a lighthouse keeper does on a stormy night."
+_LOADED, _WRITTEN = 0.3, 0.7
+"""Shares of a prompt's check at which its model is loaded, and at which its answer is written."""
+
+Progress = Callable[[str, float], None]
+
+
+class LabError(GearboxError):
+    """A run that a measurement needed did not come to its end."""
+
+
+class LabEngine(InferenceEngine, Protocol):
+    """What the lab needs of an engine; see `engine.Engine`."""
+
+    def weights_sha256(self, model: str) -> str: ...
+    def windows(self, model: str, corpus: Corpus, progress: Progress = ...) -> tuple[Window, ...]: ...
+    def compare_window(
+        self, model: str, precision: Precision, window: Window, progress: Progress = ...
+    ) -> WindowDivergence: ...
+    def compare_answer(
+        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = ...
+    ) -> AnswerDivergence: ...
+
+
+# --- on a corpus ----------------------------------------------------------------------------------------
+
+
+def measure_corpus(
+    engine: LabEngine,
+    lab: LabStore,
+    model: str,
+    precisions: Sequence[Precision],
+    corpus: Corpus,
+    report: Report,
+    *,
+    again: bool = False,
+) -> None:
+    """Measure how far precisions are from 16 bits on a corpus, and how fast they are.
+
+    Prompts are first answered by the 16-bit model, once for its weights. ``again`` measures anew what is finished.
+
+    Raises:
+        CorpusError: the corpus is shorter than a window.
+        LabError: a run failed.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``.
+    """
+    weights = engine.weights_sha256(model)
+    lab.keep_corpus(corpus)
+    answers = lab.answers(weights, corpus.sha256)
+    windows = () if corpus.prompts else engine.windows(model, corpus)
+    size = len(corpus.prompts or windows)
+    wanted = {str(precision) for precision in precisions}
+    begun = [r for r in lab.corpus_results(model) if (r.weights_sha256, r.corpus_sha256) == (weights, corpus.sha256)]
+    fast = {} if again else _speeds_here(lab, model, weights)
+    steps = _Steps(
+        report,
+        done=len(answers)
+        + sum(r.scored for r in begun if r.precision in wanted and not (again and r.stats))
+        + SPEED_RUNS * len(wanted & fast.keys()),
+        total=len(corpus.prompts) + len(wanted) * (size + SPEED_RUNS),
+    )
+    for place, prompt in enumerate(corpus.prompts):
+        if place not in answers:
+            steps.at(f"Answering in 16 bits · prompt {place + 1} of {size}")
+            answers[place] = engine.windows(model, replace(corpus, prompts=(prompt,)), steps.still)
+            lab.keep_answer(weights, corpus.sha256, place, answers[place])
+            steps.advance()
+    windows = windows or tuple(window for place in sorted(answers) for window in answers[place])
+    if not windows:
+        raise LabError(f"The 16-bit model answered {corpus.name} with nothing, so there is nothing to score.")
+    for precision in precisions:
+        result_id = lab.begin_corpus_result(
+            model=model,
+            weights_sha256=weights,
+            precision=precision,
+            corpus_sha256=corpus.sha256,
+            windows=len(windows),
+            again=again,
+        )
+        _score(engine, lab, result_id, model, precision, windows, steps)
+        if precision not in fast:
+            _measure_speed(engine, lab, model, weights, precision, steps)
+    steps.at("Done", finished=True)
+
+
+def _score(
+    engine: LabEngine,
+    lab: LabStore,
+    result_id: str,
+    model: str,
+    precision: Precision,
+    windows: Sequence[Window],
+    steps: _Steps,
+) -> None:
+    figures = lab.windows(result_id)
+    missing = [place for place in range(len(windows)) if place not in figures]
+    for place in missing:
+        steps.at(f"{precision} · window {place + 1} of {len(windows)}")
+        figures[place] = engine.compare_window(model, precision, windows[place], steps.loading)
+        lab.keep_window(result_id, place, figures[place])
+        steps.advance()
+    tokens = WindowDivergence.concatenate([figures[place] for place in sorted(figures)])
+    lab.finish_corpus_result(result_id, DivergenceStats.from_tokens(tokens))
+
+
+def _speeds_here(lab: LabStore, model: str, weights_sha256: str) -> dict[str, SpeedResult]:
+    return {
+        speed.precision: speed
+        for speed in lab.speeds(model)
+        if speed.weights_sha256 == weights_sha256 and measured_here(speed.environment)
+    }
+
+
+def _measure_speed(
+    engine: LabEngine, lab: LabStore, model: str, weights_sha256: str, precision: Precision, steps: _Steps
+) -> None:
+    """Keep the medians of a few short greedy runs, loading and waiting left out."""
+    request = greedy_request(model, precision, SPEED_PROMPT, max_tokens=SPEED_TOKENS)
+    runs: list[RunMetrics] = []
+    environment: Mapping[str, object] = {}
+    for run in range(SPEED_RUNS):
+        steps.at(f"{precision} · speed, run {run + 1} of {SPEED_RUNS}")
+        end = _answer(engine, request, steps)
+        if end.metrics is None or end.metrics.ttft_s is None or end.metrics.tpot_s is None:
+            raise LabError(f"The speed of {model} in {precision} could not be measured: it wrote less than two tokens.")
+        runs.append(end.metrics)
+        environment = end.environment
+        steps.advance()
+    lab.add_speed(
+        model=model,
+        weights_sha256=weights_sha256,
+        precision=precision,
+        tokens_per_second=median(run.tokens_per_second or 0.0 for run in runs),
+        ttft_s=median((run.ttft_s or 0.0) - run.queue_s for run in runs),
+        weights_bytes=runs[-1].weights_bytes,
+        environment=environment,
+    )
+
+
+# --- on tasks -------------------------------------------------------------------------------------------
+
+
+def tasks_sha256(tasks: Sequence[Task]) -> str:
+    """Identity of a set of tasks: a result holds for the weights, the precision and this."""
+    return hashlib.sha256(json.dumps([asdict(task) for task in tasks], sort_keys=True).encode()).hexdigest()
+
+
+def measure_tasks(
+    engine: LabEngine,
+    lab: LabStore,
+    model: str,
+    precisions: Sequence[Precision],
+    tasks: Sequence[Task],
+    report: Report,
+    *,
+    again: bool = False,
+) -> None:
+    """Let precisions answer tasks, and keep what each answered and whether it was right.
+
+    Raises:
+        LabError: a run failed.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``.
+    """
+    weights = engine.weights_sha256(model)
+    results = {
+        precision: lab.begin_task_result(
+            model=model,
+            weights_sha256=weights,
+            precision=precision,
+            tasks_sha256=tasks_sha256(tasks),
+            tasks=len(tasks),
+            again=again,
+        )
+        for precision in precisions
+    }
+    answered = {precision: lab.task_answers(result_id) for precision, result_id in results.items()}
+    steps = _Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
+    for precision, result_id in results.items():
+        for place, task in enumerate(tasks):
+            if task.id in answered[precision]:
+                continue
+            steps.at(f"{precision} · task {place + 1} of {len(tasks)}")
+            text = _answer(engine, task.request(model, precision), steps).text
+            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, check(task, text)))
+            steps.advance()
+    steps.at("Done", finished=True)
+
+
+# --- on one prompt --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class PromptCheck:
+    """One prompt answered at a precision and read again by the 16-bit model, filled in as it goes on."""
+
+    request: GenerationRequest
+    session_id: str
+    run_id: str | None = None
+    text: str = ""
+    end: RunFinished | None = None
+    divergence: AnswerDivergence | None = None
+
+
+def check_prompt(engine: LabEngine, store: RunStore, checked: PromptCheck, report: Report) -> None:
+    """Answer the prompt, keeping the run, and compare the answer with the 16-bit model token by token.
+
+    Raises:
+        LabError: the run failed, or wrote nothing.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``; the run is then kept as stopped.
+    """
+    precision, max_tokens = checked.request.config.precision, checked.request.config.sampling.max_tokens
+    report(f"Answering in {precision}", 0.0)
+    written = 0
+    with closing(stream(engine, store, checked.request, session_id=checked.session_id)) as events:
+        for event in events:
+            match event:
+                case RunCreated(run_id=run_id):
+                    checked.run_id = run_id
+                case Loading(stage=stage, fraction=fraction):
+                    report(stage, _LOADED * fraction)
+                case TokenEvent(text=text):
+                    written += 1
+                    checked.text += text
+                    share = _LOADED + (_WRITTEN - _LOADED) * written / max_tokens
+                    report(f"Answering in {precision} · token {written}", share)
+                case RunFailed(error=error):
+                    raise LabError(error)
+                case RunFinished():
+                    checked.end, checked.text = event, event.text
+                case _:
+                    report(f"Answering in {precision}", _LOADED if written == 0 else _WRITTEN)
+    if checked.end is None or not checked.end.token_ids:
+        raise LabError("The model answered with nothing, so there is nothing to compare. Try another prompt.")
+    report("Reading the answer with the 16-bit model", _WRITTEN)
+    checked.divergence = engine.compare_answer(
+        checked.request,
+        checked.end.token_ids,
+        lambda stage, fraction: report(stage, _WRITTEN + (0.95 - _WRITTEN) * fraction),
+    )
+    report("Done", 1.0)
+
+
+def greedy_request(model: str, precision: Precision, prompt: str, *, max_tokens: int) -> GenerationRequest:
+    """A prompt answered greedily at a precision.
+
+    Raises:
+        InvalidRequestError: the prompt is empty, or a value is out of range.
+    """
+    return GenerationRequest(
+        messages=(Message("user", prompt),),
+        config=RunConfig(
+            model=model,
+            optimization=OptimizationConfig.at(precision),
+            sampling=SamplingParams(max_tokens=max_tokens),
+        ),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------
+
+
+class _Steps:
+    """Progress counted in steps of about the same length."""
+
+    def __init__(self, report: Report, *, done: int, total: int) -> None:
+        self._report = report
+        self._done = done
+        self._total = max(total, 1)
+        self._stage = ""
+
+    def at(self, stage: str, *, finished: bool = False) -> None:
+        """Tell what is done next; raises where the job has been cancelled."""
+        self._stage = stage
+        self._report(stage, 1.0 if finished else self._fraction)
+
+    def advance(self) -> None:
+        """One more step is done."""
+        self._done += 1
+
+    def loading(self, stage: str, _fraction: float) -> None:
+        """Tell what the engine loads for this step."""
+        self._report(stage, self._fraction)
+
+    def still(self, *_progress: object) -> None:
+        """Look whether to go on inside of a step."""
+        self._report(self._stage, self._fraction)
+
+    @property
+    def _fraction(self) -> float:
+        return min(self._done / self._total, 1.0)
+
+
+def _answer(engine: LabEngine, request: GenerationRequest, steps: _Steps) -> RunFinished:
+    """Run a request to its end without keeping it among the runs.
+
+    Raises:
+        LabError: it failed, or was cut short.
+    """
+    with closing(engine.generate(request)) as generation:
+        for event in generation:
+            match event:
+                case RunFailed(error=error):
+                    raise LabError(error)
+                case RunFinished(finish_reason="abort"):
+                    break
+                case RunFinished():
+                    return event
+                case Loading(stage=stage, fraction=fraction):
+                    steps.loading(stage, fraction)
+                case _:
+                    steps.still()
+    raise LabError("A run was cut short because the engine was shut down. Start the measurement again to go on.")

@@ -1,0 +1,36 @@
+"""Memory that a model will take, known before its weights are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.errors import UnknownModelError
+from engine.types import Precision
+
+
+def estimate_weights(model: str, models_dir: Path) -> dict[Precision, int]:
+    """Bytes that a model's weights will take at each precision, reckoned from its configuration alone.
+
+    Imports torch and transformers, which takes seconds the first time: not for a page's own thread.
+
+    Args:
+        model: a catalogue name or a local folder.
+        models_dir: where models are kept.
+
+    Raises:
+        UnknownModelError: it is not on this machine.
+        UnsupportedModelError, WeightsIntegrityError: its configuration cannot be used.
+    """
+    from transformers import AutoConfig
+
+    from engine.models.checkpoint import check_supported, read_config
+    from engine.models.decoder import DecoderConfig
+    from engine.models.weights import estimate_bytes
+
+    folders = (models_dir / model, Path(model).expanduser())
+    folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
+    if folder is None:
+        raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
+    check_supported(model, read_config(folder))
+    config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder, local_files_only=True))
+    return {precision: estimate_bytes(config, precision) for precision in Precision}
