@@ -399,11 +399,12 @@ def test_a_full_disk_costs_only_the_packed_copy(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_shape_that_a_precision_cannot_hold_is_refused(engine: Engine, tmp_path: Path) -> None:
+def test_a_shape_that_a_precision_cannot_hold_stays_in_sixteen_bits_and_is_named(
+    engine: Engine, tmp_path: Path
+) -> None:
     folder = make_tiny_checkpoint(tmp_path / "odd", "llama", intermediate_size=40)
-    failed = failure(engine, request_for("hi", model=str(folder), precision=Precision.INT4))
-    assert failed.kind == "UnsupportedModelError"
-    assert "int4" in failed.error
+    run = finish(engine, request_for("hi", model=str(folder), precision=Precision.INT4, max_tokens=2))
+    assert run.environment["fallbacks"] == ["layers.0.down", "layers.1.down"]
 
 
 def test_a_defect_in_one_run_does_not_end_the_next(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

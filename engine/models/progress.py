@@ -28,11 +28,13 @@ def terminal_bar(title: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
     with tqdm(total=100, desc=title, bar_format="{percentage:3.0f}% |{bar:30}| {desc}, {remaining} left") as bar:
+        shown = ""
 
         def show(stage: str, fraction: float) -> None:
-            text = f"{title}: {stage}"
+            nonlocal shown
             # a new stage shows at once; the bar alone would wait until enough of it is done
-            bar.set_description_str(text, refresh=text != bar.desc)
+            bar.set_description_str(f"{title}: {stage}", refresh=stage != shown)
+            shown = stage
             bar.update(round(100 * fraction) - bar.n)
 
         yield show
