@@ -33,7 +33,7 @@ class Precision(StrEnum):
 
     BF16 = "bf16"
     INT8 = "int8"
-    """8-bit integers, one scale for each output; activations in 8 bits too, each token by itself."""
+    """8-bit integers, one scale for each output; activations in 8 bits too, each token in groups of 32."""
     INT4 = "int4"
     """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits."""
     NF4 = "nf4"

@@ -28,6 +28,11 @@ UNQUANTIZED = Scheme(NativeBf16Linear, NativeBf16Linear, NativeBf16Linear, "gear
 needs_kernels = pytest.mark.skipif(library() is None, reason=why_not() or "the kernels were not built")
 
 
+def test_the_kernels_are_there_wherever_they_can_be() -> None:
+    """Else every test below would be passed over in silence."""
+    assert (library() is None) == (why_not() is not None)
+
+
 def row_errors(got: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return (got - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp_min(1e-6)
 

@@ -6,10 +6,9 @@ from engine.types import Precision
 
 _DESCRIPTIONS = {
     "bf16": "16 bits: no saving. For the catalogue's models, the published 5- to 6-bit file written out.",
-    "int8": "8-bit integers with a scale for each channel; activations in 8 bits too, with a scale for each token.",
+    "int8": "8-bit integers with a scale for each output; activations in 8 bits too, each token in groups of 32.",
     "int4": "4-bit integers in groups of 32, each with its scale and minimum; the head in 8 bits.",
     "nf4": "4-bit normal-float, as bitsandbytes quantizes. Costs the smallest model more quality than int4.",
-    "llm.int8": "8 bits with the outliers in 16, by bitsandbytes. For CUDA.",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.settings import Settings
 from tests.benchmarks import app, convert, decode, divergence, load, store
-from tests.benchmarks.lanes import MODELS
+from tests.benchmarks.lanes import LANE_NAMES, MODELS
 from tests.benchmarks.table import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
@@ -25,7 +25,9 @@ BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
 def main() -> None:
     """Run what is asked for, each with its name above."""
     options = _parser().parse_args()
-    what = decode.Options(models=tuple(options.models), rounds=options.rounds, peers=options.peers)
+    what = decode.Options(
+        models=tuple(options.models), rounds=options.rounds, peers=options.peers, lanes=tuple(options.lanes)
+    )
     models_dir = Settings.from_env().models_dir
     rows = {}
     for name in BENCHMARKS if options.name == "all" else [options.name]:
@@ -45,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     defaults = decode.Options()
     of_decode.add_argument("--models", nargs="+", choices=MODELS, default=defaults.models, help="catalogue names")
     of_decode.add_argument("--rounds", type=_positive, default=defaults.rounds, help="how often each lane is asked")
+    of_decode.add_argument("--lanes", nargs="+", choices=LANE_NAMES, default=defaults.lanes, help="our own lanes")
     of_decode.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other engines out")
     return parser
 

@@ -29,7 +29,7 @@ from engine.types import Backend, Message, Precision
 from tests.benchmarks.bandwidth import MemoryReader
 from tests.benchmarks.divergence import Answer, Reader, answer_prompts, divergence, open_decoder, reader
 from tests.benchmarks.figures import LaneFigures, best_peer, decode_rows
-from tests.benchmarks.lanes import LANES, MODELS, EngineLane, Lane, LaneError, PeerLane
+from tests.benchmarks.lanes import LANE_NAMES, LANES, MODELS, EngineLane, Lane, LaneError, PeerLane
 from tests.benchmarks.peers import PEERS, installed_peers
 from tests.benchmarks.peers.process import PeerError, PeerProcess
 from tests.benchmarks.table import Row
@@ -49,6 +49,8 @@ class Options:
     rounds: int = 5
     peers: bool = True
     """Whether the peers that are installed take part."""
+    lanes: tuple[str, ...] = LANE_NAMES
+    """Which of our own take part; the reference takes minutes on a large model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,18 @@ def run(models_dir: Path, options: Options) -> list[Row]:
     installed = {model.name for model in list_models(models_dir) if model.installed}
     for model in options.models:
         if model in installed:
-            rows += _measure(models_dir, model, taking_part, options.rounds)
+            rows += _measure(models_dir, model, taking_part, options)
         else:
             print(f"{model} is not installed.")
     return rows
 
 
-def _measure(models_dir: Path, model: str, peers: Sequence[str], rounds: int) -> list[Row]:
+def _measure(models_dir: Path, model: str, peers: Sequence[str], options: Options) -> list[Row]:
     pool = ModelPool(models_dir)
     common = _prepare(pool, model)
     with ExitStack() as stack:
         engine = stack.enter_context(closing(Engine(models_dir, threads=THREADS)))
-        lanes = [_engine_lane(pool, engine, model, key, common) for key in LANES]
+        lanes = [_engine_lane(pool, engine, model, LANES[name], common) for name in options.lanes]
         del pool  # the engine has its own
         gguf = models_dir / CATALOG[model].file_name
         figures = [known for known, _ in lanes]
@@ -98,7 +100,7 @@ def _measure(models_dir: Path, model: str, peers: Sequence[str], rounds: int) ->
                 peer = stack.enter_context(PeerProcess(name, gguf, THREADS))
                 known.divergence = divergence(common.answers, _peer_reader(peer))
                 lanes.append((known, PeerLane(peer, common.ids)))
-        bandwidths = _take_turns(lanes, rounds, stack.enter_context(closing(MemoryReader(THREADS))))
+        bandwidths = _take_turns(lanes, options.rounds, stack.enter_context(closing(MemoryReader(THREADS))))
         for known, lane in lanes:
             with _failing(known):
                 known.facts = lane.facts()

@@ -24,10 +24,11 @@ from tests.benchmarks.peers.process import PeerError, PeerProcess
 
 MODELS = tuple(CATALOG)
 SMALL_MODELS = MODELS[:2]
-LANES: tuple[tuple[Backend, Precision], ...] = (
-    (Backend.REFERENCE, Precision.BF16),
-    *((Backend.LOCAL, precision) for precision in Precision),
-)
+LANES: dict[str, tuple[Backend, Precision]] = {
+    "reference": (Backend.REFERENCE, Precision.BF16),
+    **{str(precision): (Backend.LOCAL, precision) for precision in Precision},
+}
+LANE_NAMES = tuple(LANES)
 NEW_TOKENS = 64
 
 

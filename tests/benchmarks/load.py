@@ -18,7 +18,7 @@ def run(models_dir: Path) -> list[Row]:
     installed = {model.name for model in list_models(models_dir) if model.installed}
     rows: list[Row] = []
     for model in SMALL_MODELS:
-        for lane in LANES:
+        for lane in LANES.values():
             if model not in installed:
                 continue
             seconds = []
