@@ -74,4 +74,5 @@ def scheme_of(precision: Precision, *, native: bool) -> Scheme:
             fused = "bitsandbytes fused" if fused_kernel_available() else "bitsandbytes dequantize, torch bf16"
             return Scheme(Nf4Linear, Int8Linear, Bf16Linear, fused)
         case _:
-            return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, "torch bf16")
+            kernel = "torch bf16" if fast_bf16_gemm() else "bf16 weights, products in fp32"
+            return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel)
