@@ -37,6 +37,7 @@ def _data_dir(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.timeout(600)  # a window of bf16 takes a while on a processor without bf16
 def test_real_weights_as_one_json_object(corpus: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEARBOX_DATA_DIR", str(models_dir.parent))
+    monkeypatch.delenv("TQDM_DISABLE", raising=False)  # set by commands that another test ran in this process
     command = ["evaluate", "--model", SMALL, "--quantization", "int4", "--corpus", str(corpus), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "engine", *command],
