@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from app.store import RunRecord, RunStatus, RunStore
 from tests.server import Server
@@ -52,8 +54,12 @@ class Playground:
             settings = self.page.get_by_test_id("stExpander").nth(lane)
             if self._has_run:  # settings fold away after the first run
                 settings.get_by_text("Settings", exact=True).click()
-            settings.get_by_role("button", name="Sampling").click()
             limit = self.page.get_by_role("spinbutton", name="Max tokens")
+            settings.get_by_role("button", name="Sampling").click()
+            with suppress(PlaywrightTimeoutError):
+                limit.wait_for(timeout=10_000)
+            if not limit.is_visible():  # a page that is still settling can lose the first click
+                settings.get_by_role("button", name="Sampling").click()
             limit.fill(str(max_tokens))
             limit.press("Enter")
             expect(self.page.get_by_text(f"at most {max_tokens:,} tokens").nth(lane)).to_be_visible()
