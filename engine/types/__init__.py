@@ -1,0 +1,55 @@
+"""What crosses a boundary: the request, its configuration, the events that come back, the metrics.
+
+Every type here is a frozen dataclass. Times are seconds, sizes are bytes, and both say so in
+their names. Nothing here imports torch: a page can use these types without paying for it.
+"""
+
+from engine.types.config import (
+    Backend,
+    GenerationRequest,
+    Message,
+    OptimizationConfig,
+    Precision,
+    QuantizationConfig,
+    Role,
+    RunConfig,
+    SamplingParams,
+)
+from engine.types.events import (
+    Event,
+    FinishReason,
+    Heartbeat,
+    Loading,
+    PrefillDone,
+    Queued,
+    RunFailed,
+    RunFinished,
+    RunMetrics,
+    Started,
+    TokenEvent,
+    TokenSource,
+)
+
+__all__ = [
+    "Backend",
+    "Event",
+    "FinishReason",
+    "GenerationRequest",
+    "Heartbeat",
+    "Loading",
+    "Message",
+    "OptimizationConfig",
+    "Precision",
+    "PrefillDone",
+    "QuantizationConfig",
+    "Queued",
+    "Role",
+    "RunConfig",
+    "RunFailed",
+    "RunFinished",
+    "RunMetrics",
+    "SamplingParams",
+    "Started",
+    "TokenEvent",
+    "TokenSource",
+]
