@@ -266,7 +266,7 @@ def _attend(q: Tensor, kv: Tensor, window: int | None) -> Tensor:
         seen = torch.arange(length - kv.shape[0], length, device=q.device)
         behind = torch.arange(length - rows, length, device=q.device)[:, None] - seen
         mask = behind >= 0 if window is None else (behind >= 0) & (behind < window)
-    dtype = q.dtype if rows == 1 or q.is_cuda or fast_bf16_gemm() else torch.float
+    dtype = q.dtype if rows == 1 or q.device.type != "cpu" or fast_bf16_gemm() else torch.float
     out = F.scaled_dot_product_attention(
         q.transpose(0, 1)[None].to(dtype),
         keys[None].to(dtype),

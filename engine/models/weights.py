@@ -132,7 +132,7 @@ def estimate_bytes(config: DecoderConfig, precision: Precision, device: torch.de
 
 
 def _scheme(config: DecoderConfig, precision: Precision, device: torch.device) -> Scheme:
-    if device.type == "cuda":
+    if device.type != "cpu":
         return cuda_scheme_of(precision, device)
     return scheme_of(precision, native=config.head_dim % HEAD_DIM_STEP == 0 and library() is not None)
 
@@ -236,7 +236,7 @@ def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear],
     embedding: EmbeddingLinear = modules["embedding"]  # type: ignore[assignment]  # is_head chose its class
     head: EmbeddingLinear = modules.get("head", embedding)  # type: ignore[assignment]
     norm = norms["norm"]
-    kind = GraphDecoder if norm.is_cuda and scheme.static else EagerDecoder
+    kind = GraphDecoder if norm.device.type != "cpu" and scheme.static else EagerDecoder
     return kind(config, embedding, layers, norm, head)
 
 

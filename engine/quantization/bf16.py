@@ -50,7 +50,7 @@ class Bf16Linear:
         return {"weight": self.weight, **optional_bias(self.bias)}
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.is_cuda:
+        if x.device.type != "cpu":
             return F.linear(x, self.weight, self.bias)
         if not fast_bf16_gemm():
             lib = library() if x.shape[0] <= _FEW_ROWS else None

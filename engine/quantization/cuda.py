@@ -126,7 +126,7 @@ class PlainInt4Linear:
         """The weights the codes stand for, bf16 ``[out, in]``."""
         codes = torch.stack([self.packed >> 4, self.packed & 15], dim=-1).view(len(self.packed), -1, GROUP_SIZE)
         scale, zero = self.scales_zeros.transpose(0, 1)[..., None].unbind(-2)
-        return torch.addcmul(zero, codes.to(torch.bfloat16) - 8, scale).view(len(self.packed), -1)
+        return torch.addcmul(zero, codes.to(torch.bfloat16) - 8, scale).reshape(len(self.packed), -1)
 
     @classmethod
     def estimate_bytes(cls, out_features: int, in_features: int) -> int:
