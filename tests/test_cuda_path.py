@@ -120,7 +120,7 @@ def test_llm_int8_is_offered_on_a_gpu_alone(
     engine = SimpleNamespace(status=lambda: SimpleNamespace(device=device))
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
     assert offered_precisions() == offered
-    assert ("llm.int8" in precision_help()) == (Precision.LLM_INT8 in offered)
+    assert [f"**{precision}**" in precision_help() for precision in Precision] == [p in offered for p in Precision]
 
 
 def test_figures_of_another_device_are_not_expected_here() -> None:

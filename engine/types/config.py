@@ -36,9 +36,10 @@ class Precision(StrEnum):
 
     BF16 = "bf16"
     INT8 = "int8"
-    """8-bit integers, one scale for each output; activations in 8 bits too, each token in groups of 32."""
+    """8-bit integers, one scale for each output; activations in 8 bits too, each token in groups of 32, on
+    CUDA with one scale."""
     INT4 = "int4"
-    """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits."""
+    """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits, on CUDA in 16."""
     NF4 = "nf4"
     """4-bit normal-float (QLoRA, arXiv:2305.14314) as bitsandbytes quantizes it."""
     LLM_INT8 = "llm.int8"
