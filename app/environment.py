@@ -19,10 +19,9 @@ def app_environment() -> dict[str, Any]:
     return {"git_commit": git_commit(REPOSITORY), **machine_environment()}
 
 
-def measured_here(environment: Mapping[str, Any]) -> bool:
-    """Whether figures with this environment were measured on a processor and device like this machine's."""
-    here = machine_environment()
-    return all(environment.get(part) == here[part] for part in ("cpu", "device"))
+def measured_here(environment: Mapping[str, Any], device: str) -> bool:
+    """Whether figures with this environment were measured on this machine's processor and on the engine's device."""
+    return environment.get("cpu") == machine_environment()["cpu"] and environment.get("device") == device
 
 
 @cache

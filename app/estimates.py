@@ -8,14 +8,16 @@ from pathlib import Path
 
 from app.jobs import Jobs, Report
 from engine import estimate_weights
+from engine.types import DeviceChoice
 
 
 class WeightEstimates:
     """Reckons what each precision of a model takes, once for each model. Safe to use from any thread."""
 
-    def __init__(self, models_dir: Path, jobs: Jobs) -> None:
+    def __init__(self, models_dir: Path, jobs: Jobs, device: DeviceChoice = DeviceChoice.AUTO) -> None:
         self._models_dir = models_dir
         self._jobs = jobs
+        self._device = device
         self._known: dict[str, Mapping[str, int]] = {}
 
     def of(self, model: str) -> Mapping[str, int] | None:
@@ -32,4 +34,4 @@ class WeightEstimates:
         return None
 
     def _work(self, model: str, _report: Report) -> None:
-        self._known[model] = dict(estimate_weights(model, self._models_dir).items())
+        self._known[model] = dict(estimate_weights(model, self._models_dir, self._device).items())

@@ -22,7 +22,7 @@ class Expectation:
 
 
 def expectations(
-    store: RunStore, model: str, precisions: tuple[str, ...], estimates: Mapping[str, int]
+    store: RunStore, model: str, precisions: tuple[str, ...], estimates: Mapping[str, int], device: str
 ) -> tuple[Expectation, ...]:
     """What is known of a model at some precisions: measured where it was, else estimated.
 
@@ -31,13 +31,14 @@ def expectations(
         model: its name.
         precisions: in the order wanted.
         estimates: bytes of the weights reckoned from their shapes, by precision.
+        device: where the engine runs models (``EngineStatus.device``).
 
     Raises:
         StoreError: the run database cannot be read.
     """
     in_lab: dict[str, SpeedResult] = {}
     for speed in store.lab.speeds(model):
-        if measured_here(speed.environment):
+        if measured_here(speed.environment, device):
             in_lab.setdefault(speed.precision, speed)
     in_runs = store.recent_speeds(model)
     found = []

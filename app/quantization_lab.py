@@ -22,6 +22,7 @@ from engine import (
     AnswerDivergence,
     Corpus,
     DivergenceStats,
+    EngineStatus,
     Task,
     Window,
     WindowDivergence,
@@ -58,6 +59,7 @@ class LabError(GearboxError):
 class LabEngine(InferenceEngine, Protocol):
     """What the lab needs of an engine; see `engine.Engine`."""
 
+    def status(self) -> EngineStatus: ...
     def weights_sha256(self, model: str) -> str: ...
     def windows(self, model: str, corpus: Corpus, progress: Progress = ...) -> tuple[Window, ...]: ...
     def compare_window(
@@ -98,7 +100,7 @@ def measure_corpus(
     size = len(corpus.prompts or windows)
     wanted = {str(precision) for precision in precisions}
     begun = [r for r in lab.corpus_results(model) if (r.weights_sha256, r.corpus_sha256) == (weights, corpus.sha256)]
-    fast = {} if again else _speeds_here(lab, model, weights)
+    fast = {} if again else _speeds_here(lab, model, weights, engine.status().device)
     steps = _Steps(
         report,
         done=len(answers)
@@ -150,11 +152,11 @@ def _score(
     lab.finish_corpus_result(result_id, DivergenceStats.from_tokens(tokens))
 
 
-def _speeds_here(lab: LabStore, model: str, weights_sha256: str) -> dict[str, SpeedResult]:
+def _speeds_here(lab: LabStore, model: str, weights_sha256: str, device: str) -> dict[str, SpeedResult]:
     return {
         speed.precision: speed
         for speed in lab.speeds(model)
-        if speed.weights_sha256 == weights_sha256 and measured_here(speed.environment)
+        if speed.weights_sha256 == weights_sha256 and measured_here(speed.environment, device)
     }
 
 

@@ -38,7 +38,12 @@ def get_store() -> RunStore:
 def get_engine() -> Engine:
     """The one engine, which serves every session in turn."""
     settings = get_settings()
-    return Engine(settings.models_dir, threads=settings.threads, model_memory_bytes=settings.model_memory_bytes)
+    return Engine(
+        settings.models_dir,
+        threads=settings.threads,
+        model_memory_bytes=settings.model_memory_bytes,
+        device=settings.device,
+    )
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda jobs: jobs.close())
@@ -50,4 +55,5 @@ def get_jobs() -> Jobs:
 @st.cache_resource(show_spinner=False)
 def get_estimates() -> WeightEstimates:
     """What models will take in memory, reckoned in the background."""
-    return WeightEstimates(get_settings().models_dir, get_jobs())
+    settings = get_settings()
+    return WeightEstimates(settings.models_dir, get_jobs(), settings.device)

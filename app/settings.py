@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from engine.errors import GearboxError
+from engine.types import DeviceChoice
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -30,15 +31,18 @@ class Settings:
     """CPU threads of the engine; ``None`` lets it choose."""
     model_memory_bytes: int | None = None
     """What loaded models may hold together; ``None`` for whatever is free."""
+    device: DeviceChoice = DeviceChoice.AUTO
+    """Where models run."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS`` and ``GEARBOX_MODEL_MEMORY_MIB``.
+        """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB`` and
+        ``GEARBOX_DEVICE``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
-            SettingsError: one of the last two is not a positive whole number.
+            SettingsError: a count is not a positive whole number, or there is no such device.
         """
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
         data_dir = Path(environ.get("GEARBOX_DATA_DIR") or REPOSITORY / "data").expanduser().resolve()
@@ -48,6 +52,7 @@ class Settings:
             models_dir=data_dir / "models",
             threads=_count("GEARBOX_THREADS", environ),
             model_memory_bytes=memory_mib and memory_mib * 2**20,
+            device=_device("GEARBOX_DEVICE", environ),
         )
 
 
@@ -58,3 +63,10 @@ def _count(name: str, environ: Mapping[str, str]) -> int | None:
     if not value.isascii() or not value.isdigit() or int(value) < 1:
         raise SettingsError(f"{name} must be a whole number of at least 1, and is {environ[name]!r}.")
     return int(value)
+
+
+def _device(name: str, environ: Mapping[str, str]) -> DeviceChoice:
+    value = environ.get(name, "").strip() or DeviceChoice.AUTO
+    if value not in list(DeviceChoice):
+        raise SettingsError(f"{name} must be one of {', '.join(DeviceChoice)}, and is {environ[name]!r}.")
+    return DeviceChoice(value)

@@ -9,6 +9,7 @@ import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
@@ -19,6 +20,7 @@ from engine.native import build as build_kernels
 from engine.native import why_not
 from engine.types import (
     Backend,
+    DeviceChoice,
     GenerationRequest,
     Message,
     OptimizationConfig,
@@ -90,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--prompt", required=True)
     generate.add_argument("--system", help="system prompt")
     generate.add_argument("--backend", choices=[b.value for b in Backend], default=Backend.LOCAL.value)
-    generate.add_argument("--quantization", choices=[p.value for p in Precision], default=Precision.BF16.value)
+    _add_quantization(generate, default=Precision.BF16.value)
     generate.add_argument("--max-tokens", type=int, default=SamplingParams().max_tokens)
     generate.add_argument("--temperature", type=float, default=SamplingParams().temperature)
     generate.add_argument("--seed", type=int, default=SamplingParams().seed)
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure what a precision changes against the 16-bit model")
     evaluate.set_defaults(command=_evaluate)
     evaluate.add_argument("--model", required=True, help="catalogue name, local folder or hub id")
-    evaluate.add_argument("--quantization", choices=[p.value for p in Precision], required=True)
+    _add_quantization(evaluate, required=True)
     evaluate.add_argument(
         "--corpus",
         type=Path,
@@ -107,6 +109,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser
+
+
+def _add_quantization(command: argparse.ArgumentParser, **how: Any) -> None:
+    command.add_argument("--quantization", choices=[p.value for p in Precision], help="llm.int8 needs CUDA", **how)
+    command.add_argument(
+        "--device",
+        type=_device,
+        default=os.environ.get("GEARBOX_DEVICE") or DeviceChoice.AUTO.value,
+        metavar=f"{{{','.join(DeviceChoice)}}}",
+        help="where models run; GEARBOX_DEVICE says the same",
+    )
+
+
+def _device(value: str) -> DeviceChoice:
+    if value not in list(DeviceChoice):
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(DeviceChoice)}, and is {value!r}")
+    return DeviceChoice(value)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -148,7 +167,7 @@ def _generate(options: argparse.Namespace) -> int:
     request = GenerationRequest(messages=(*system, Message("user", options.prompt)), config=config)
     if options.json:
         _keep_stdout_clean()
-    with closing(Engine(models_dir())) as engine, closing(engine.generate(request)) as events:
+    with closing(Engine(models_dir(), device=options.device)) as engine, closing(engine.generate(request)) as events:
         for event in events:
             match event:
                 case TokenEvent(text=text) if not options.json:
@@ -165,7 +184,7 @@ def _generate(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     precision = Precision(options.quantization)
     corpus = read_corpus(options.corpus) if options.corpus else default_corpus()
-    with closing(Engine(models_dir())) as engine:
+    with closing(Engine(models_dir(), device=options.device)) as engine:
         weights_sha256 = engine.weights_sha256(options.model)
         if corpus.prompts:
             with terminal_bar(f"{options.model} in {Precision.BF16}") as progress:

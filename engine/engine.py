@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
+from engine.device import choose_device, device_name
 from engine.errors import ContextLengthError, EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
@@ -16,6 +17,7 @@ from engine.models.progress import Progress, silent
 from engine.native import build_in_background
 from engine.types import (
     Backend,
+    DeviceChoice,
     GenerationRequest,
     Loading,
     Precision,
@@ -25,6 +27,8 @@ from engine.types import (
 from engine.worker import CLOSED, Generation, GenerationJob, Worker
 
 if TYPE_CHECKING:
+    import torch
+
     from engine.evaluator import Evaluator
     from engine.pool import ModelPool
 
@@ -48,6 +52,8 @@ class EngineStatus:
     running: bool
     queued: int
     resident: tuple[ResidentModel, ...]
+    device: str
+    """Where models run: "cpu", or the GPU's name. "cpu" too until the first request has found a GPU."""
 
 
 class _CancelledWhileLoadingError(Exception):
@@ -61,18 +67,28 @@ class Engine:
     engine costs nothing.
     """
 
-    def __init__(self, models_dir: Path, *, threads: int | None = None, model_memory_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        *,
+        threads: int | None = None,
+        model_memory_bytes: int | None = None,
+        device: DeviceChoice = DeviceChoice.AUTO,
+    ) -> None:
         """
         Args:
             models_dir: where catalogue models and packed weights are kept.
             threads: torch threads for model work; by default as many as torch finds fit.
             model_memory_bytes: what models may hold together before the longest unused is released; by
                 default whatever the machine has free. One model alone may take more.
+            device: where models run. A device that is not there fails the first request, not the engine.
         """
         self._models_dir = models_dir
         self._threads = threads
         self._pool: ModelPool | None = None
         self._model_memory_bytes = model_memory_bytes
+        self._device_choice = device
+        self._device_name = "cpu"
         build_in_background()
         self._worker = Worker()
 
@@ -169,6 +185,7 @@ class Engine:
             running=self._worker.is_running,
             queued=self._worker.queued,
             resident=tuple(ResidentModel(*key, weights_bytes) for key, weights_bytes in resident.items()),
+            device=self._device_name,
         )
 
     def close(self) -> None:
@@ -204,9 +221,15 @@ class Engine:
         return guarded
 
     def _started_pool(self) -> ModelPool:
-        """The models, in the engine's thread; torch is set up with the first call."""
+        """The models, in the engine's thread; torch is set up with the first call.
+
+        Raises:
+            DeviceUnavailableError: the device asked for is not there.
+        """
         if self._pool is None:
-            self._pool = _start_torch(self._models_dir, self._threads, self._model_memory_bytes)
+            device = choose_device(self._device_choice)
+            self._device_name = device_name(device)
+            self._pool = _start_torch(self._models_dir, self._threads, self._model_memory_bytes, device)
         return self._pool
 
     def _serve(self, job: GenerationJob) -> None:
@@ -214,8 +237,8 @@ class Engine:
         taken_up = perf_counter()
         import torch
 
-        pool = self._started_pool()
         try:
+            pool = self._started_pool()
             with torch.inference_mode(), PeakRss() as peak_rss:
                 self._run(job, pool, taken_up, peak_rss)
         except _CancelledWhileLoadingError:
@@ -266,7 +289,7 @@ class Engine:
             peak_rss_bytes=peak_rss.read(),
             environment={
                 **machine_environment(),
-                **kernel_environment(),
+                **kernel_environment(pool.device),
                 **model.environment,
                 "weights_sha256": opened.checkpoint.weights_sha256,
                 "weights": opened.checkpoint.provenance,
@@ -274,7 +297,9 @@ class Engine:
         )
 
 
-def _start_torch(models_dir: Path, threads: int | None, model_memory_bytes: int | None) -> ModelPool:
+def _start_torch(
+    models_dir: Path, threads: int | None, model_memory_bytes: int | None, device: torch.device
+) -> ModelPool:
     """Set torch up in the thread that will use it."""
     import torch
 
@@ -282,4 +307,4 @@ def _start_torch(models_dir: Path, threads: int | None, model_memory_bytes: int 
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return ModelPool(models_dir, model_memory_bytes)
+    return ModelPool(models_dir, model_memory_bytes, device)

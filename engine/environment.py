@@ -6,7 +6,12 @@ import platform
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from engine.device import device_name
+
+if TYPE_CHECKING:
+    import torch
 
 
 @cache
@@ -22,11 +27,15 @@ def machine_environment() -> dict[str, Any]:
 
 
 @cache
-def kernel_environment() -> dict[str, Any]:
-    """What torch may use of this processor, and with how many threads."""
+def kernel_environment(device: torch.device) -> dict[str, Any]:
+    """Where models run, what torch may use of this processor, and with how many threads."""
     import torch
 
-    return {"cpu_capability": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads()}
+    return {
+        "device": device_name(device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _cpu_name() -> str:

@@ -55,5 +55,9 @@ class InsufficientMemoryError(GearboxError):
     """Loading would need more memory than this machine has free."""
 
 
+class DeviceUnavailableError(GearboxError):
+    """Models are to run on a device that this machine, or this build of torch, does not have."""
+
+
 class EngineClosedError(GearboxError):
     """The engine has been closed and takes no more requests."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.device import choose_device
 from engine.errors import UnknownModelError
-from engine.types import Precision
+from engine.types import CPU_PRECISIONS, DeviceChoice, Precision
 
 
-def estimate_weights(model: str, models_dir: Path) -> dict[Precision, int]:
-    """Bytes that a model's weights will take at each precision, reckoned from its configuration alone.
+def estimate_weights(
+    model: str, models_dir: Path, device_choice: DeviceChoice = DeviceChoice.AUTO
+) -> dict[Precision, int]:
+    """Bytes that a model's weights will take at each precision of a device, reckoned from its configuration alone.
 
     Imports torch and transformers, which takes seconds the first time: not for a page's own thread.
 
     Args:
         model: a catalogue name or a local folder.
         models_dir: where models are kept.
+        device_choice: the engine's.
 
     Raises:
         UnknownModelError: it is not on this machine.
+        DeviceUnavailableError: the device is not.
         UnsupportedModelError, WeightsIntegrityError: its configuration cannot be used.
     """
     from transformers import AutoConfig
@@ -33,4 +38,6 @@ def estimate_weights(model: str, models_dir: Path) -> dict[Precision, int]:
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
     check_supported(model, read_config(folder))
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder, local_files_only=True))
-    return {precision: estimate_bytes(config, precision) for precision in Precision}
+    device = choose_device(device_choice)
+    precisions = CPU_PRECISIONS if device.type == "cpu" else tuple(Precision)
+    return {precision: estimate_bytes(config, precision, device) for precision in precisions}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
 
 from engine.errors import InsufficientMemoryError
+
+if TYPE_CHECKING:
+    import torch
 
 RESERVE_BYTES = 512 * 2**20
 """Left free for everything else on the machine."""
@@ -19,21 +22,34 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def require_memory(needed: int, purpose: str, reclaimable: int = 0) -> None:
+def available_gpu_bytes(device: torch.device) -> int:
+    """A GPU's memory that is free, or that torch holds without using it."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def require_memory(needed: int, purpose: str, reclaimable: int = 0, device: torch.device | None = None) -> None:
     """Refuse what does not fit.
 
     Args:
         needed: estimated bytes.
         purpose: what for, as the subject of a sentence.
         reclaimable: bytes that could be freed for it.
+        device: whose memory, if not the machine's own.
 
     Raises:
         InsufficientMemoryError: less is free, a reserve left aside.
     """
-    free = max(0, available_bytes() - RESERVE_BYTES) + reclaimable
+    if device is None or device.type == "cpu":
+        available, kind = available_bytes(), "memory"
+    else:
+        available, kind = available_gpu_bytes(device), "GPU memory"
+    free = max(0, available - RESERVE_BYTES) + reclaimable
     if needed > free:
         raise InsufficientMemoryError(
-            f"{purpose} needs about {needed / 2**30:.2f} GiB of memory (estimated), and {free / 2**30:.2f} GiB "
+            f"{purpose} needs about {needed / 2**30:.2f} GiB of {kind} (estimated), and {free / 2**30:.2f} GiB "
             "can be used."
         )
 

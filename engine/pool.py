@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from engine.backends.base import LoadedModel
 from engine.backends.local import load_local
 from engine.backends.reference import load_reference
-from engine.errors import InsufficientMemoryError
+from engine.errors import InsufficientMemoryError, InvalidRequestError
 from engine.memory import require_memory
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
 from engine.models.tokenizer import ChatTokenizer
-from engine.models.weights import estimate_bytes
-from engine.types import Backend, Precision, RunConfig
+from engine.models.weights import CPU, estimate_bytes
+from engine.types import CPU_PRECISIONS, Backend, Precision, RunConfig
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +47,16 @@ class OpenCheckpoint:
 class ModelPool:
     """Loads models on demand and keeps them while there is room. Used by one thread."""
 
-    def __init__(self, models_dir: Path, budget_bytes: int | None = None) -> None:
+    def __init__(self, models_dir: Path, budget_bytes: int | None = None, device: torch.device = CPU) -> None:
         """
         Args:
             models_dir: where catalogue models and packed weights are kept.
             budget_bytes: what models may hold together; ``None`` for whatever is free.
+            device: where models run, and whose memory they take.
         """
         self._models_dir = models_dir
         self._budget_bytes = budget_bytes
+        self.device = device
         self._open: dict[str, OpenCheckpoint] = {}
         self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
 
@@ -85,6 +89,7 @@ class ModelPool:
             keep: models that must stay in memory beside it.
 
         Raises:
+            InvalidRequestError: the device has no kernels for the precision.
             InsufficientMemoryError: it does not fit, even with every other model gone.
             WeightsIntegrityError: a weights file was truncated or altered.
         """
@@ -92,15 +97,21 @@ class ModelPool:
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
+        if self.device.type == "cpu" and run.precision not in CPU_PRECISIONS:
+            raise InvalidRequestError(
+                f"{run.precision} needs an NVIDIA GPU with CUDA, and this engine runs on the CPU. Choose one of "
+                f"{', '.join(CPU_PRECISIONS)}."
+            )
         checkpoint, config, tokenizer = opened.checkpoint, opened.config, opened.tokenizer
-        needed = estimate_bytes(config, run.precision)
+        needed = estimate_bytes(config, run.precision, self.device)
         self._keep_to_budget(needed, keep)
         self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", keep)
         if run.backend is Backend.REFERENCE:
-            model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress)
+            model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress, self.device)
         else:
             packed_root = self._models_dir / ".packed"
-            model = load_local(checkpoint, config, run.precision, tokenizer.vocab_size, packed_root, progress)
+            vocab_size = tokenizer.vocab_size
+            model = load_local(checkpoint, config, run.precision, vocab_size, packed_root, progress, self.device)
         self._loaded[key] = model
         return model
 
@@ -111,10 +122,10 @@ class ModelPool:
             InsufficientMemoryError: they do not fit all the same.
         """
         reclaimable = sum(model.weights_bytes for model in self._loaded.values() if model not in keep)
-        require_memory(needed, purpose, reclaimable)  # what is hopeless costs nobody a model
+        require_memory(needed, purpose, reclaimable, self.device)  # what is hopeless costs nobody a model
         while True:
             try:
-                require_memory(needed, purpose)
+                require_memory(needed, purpose, device=self.device)
                 return
             except InsufficientMemoryError:
                 if not self._release_oldest(keep):

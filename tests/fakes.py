@@ -71,6 +71,7 @@ class FakeStatus:
     running: bool
     queued: int = 0
     resident: tuple[object, ...] = ()
+    device: str = "cpu"
 
 
 class FakeEngine:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from app.components.divergence_view import FLIP, PARTING, ColourBy, describe_parting, divergence_view
-from app.components.precisions import offered_precisions, precision_help
 from engine import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
 
 
@@ -82,7 +81,3 @@ def test_the_parting_says_how_close_the_call_was(gap: float, words: str) -> None
 def test_answers_that_do_not_part_are_said_to_be_the_same() -> None:
     answer = AnswerDivergence(tokens=(token("a"), token("b")), first_difference=None)
     assert "the same answer, token by token, over all 2 tokens" in describe_parting(answer, "int4")
-
-
-def test_every_precision_that_is_offered_is_explained() -> None:
-    assert all(f"**{precision}**" in precision_help() for precision in offered_precisions())

@@ -13,7 +13,7 @@ from app.degradation import judge_divergence
 from app.quantization_lab import measure_corpus
 from app.store import AlarmLimits, RunOutcome, RunStatus, RunStore
 from engine import Corpus
-from engine.types import Precision
+from engine.types import CPU_PRECISIONS, Precision
 from tests.fakes import FakeLabEngine, make_metrics, make_request
 from tests.ui import open_app, texts
 
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 def degraded(store: RunStore) -> RunStore:
     """A store whose lab found int4 beyond the limits, and nf4 within them."""
     engine = FakeLabEngine(klds={"int4": 0.3, "nf4": 0.01})
-    measure_corpus(engine, store.lab, MODEL, tuple(Precision), SEA, lambda stage, fraction: None)
+    measure_corpus(engine, store.lab, MODEL, CPU_PRECISIONS, SEA, lambda stage, fraction: None)
     return store
 
 

@@ -19,6 +19,7 @@ from engine.models.weights import estimate_bytes
 from engine.pool import ModelPool
 from engine.quantization import fast_bf16_gemm
 from engine.types import (
+    CPU_PRECISIONS,
     Backend,
     Event,
     GenerationRequest,
@@ -126,7 +127,7 @@ def test_greedy_tokens_equal_transformers(engine: Engine, models_dir: Path) -> N
     assert near_ties <= allowed, f"{near_ties} near-ties"
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", CPU_PRECISIONS)
 def test_events_tell_one_story(engine: Engine, precision: Precision) -> None:
     events = list(engine.generate(request_for("Count to ten.", precision=precision, max_tokens=24)))
     told = [e for e in events if not isinstance(e, Heartbeat | Loading | Queued)]
@@ -155,7 +156,7 @@ def test_events_tell_one_story(engine: Engine, precision: Precision) -> None:
 def test_fewer_bits_take_less_memory(engine: Engine) -> None:
     weights = {
         precision: finish(engine, request_for("Hi", precision=precision, max_tokens=2)).metrics.weights_bytes
-        for precision in Precision
+        for precision in CPU_PRECISIONS
     }
     reference = finish(engine, request_for("Hi", backend=Backend.REFERENCE, max_tokens=2)).metrics
     assert weights[Precision.BF16] == pytest.approx(reference.weights_bytes, rel=0.001)
@@ -341,7 +342,7 @@ def test_models_hold_no_more_together_than_their_budget(models_dir: Path) -> Non
     engine.close()
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", CPU_PRECISIONS)
 def test_the_estimate_before_loading_is_close(engine: Engine, models_dir: Path, precision: Precision) -> None:
     run = finish(engine, request_for("hi", precision=precision, max_tokens=1))
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(models_dir / SMALL))

@@ -13,11 +13,11 @@ from engine import Engine, Window
 from engine.errors import NonFiniteLogitsError
 from engine.evaluation.comparison import answer_divergence, window_divergence
 from engine.pool import ModelPool
-from engine.types import Message, Precision
+from engine.types import CPU_PRECISIONS, Message, Precision
 from tests.conftest import SMALL
 from tests.evaluation import answer, asked
 
-QUANTIZED = [precision for precision in Precision if precision is not Precision.BF16]
+QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
 
 
 def test_fewer_bits_diverge_and_sixteen_do_not(engine: Engine, models_dir: Path) -> None:

@@ -20,11 +20,11 @@ from engine.errors import (
     UnknownModelError,
 )
 from engine.models.checkpoint import resolve
-from engine.types import Precision, TokenEvent
+from engine.types import CPU_PRECISIONS, Precision, TokenEvent
 from tests.evaluation import answer, asked, window_of
 from tests.tiny import make_tiny_checkpoint, make_tiny_tokenizer
 
-QUANTIZED = [precision for precision in Precision if precision is not Precision.BF16]
+QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
 TEXT = "The quick brown fox jumps over the lazy dog. " * 60
 
 
@@ -133,7 +133,7 @@ def test_comparing_lets_others_go_before_its_own_two(tiny_models_dir: Path, monk
     # used last, so the 16-bit model is the longest unused; there is room once something has left
     free = iter([0, 0])
     monkeypatch.setattr("engine.memory.available_bytes", lambda: next(free, 10**10))
-    monkeypatch.setattr("engine.pool.estimate_bytes", lambda config, precision: 1)
+    monkeypatch.setattr("engine.pool.estimate_bytes", lambda config, precision, device: 1)
     engine.compare_window("tiny", Precision.INT4, window)
     assert {model.precision for model in engine.status().resident} == {Precision.BF16, Precision.INT4}
     engine.close()

@@ -15,7 +15,7 @@ from app.jobs import Jobs
 from app.store import RunStore
 from engine import Engine, estimate_weights, machine_environment
 from engine.errors import UnknownModelError
-from engine.types import Precision
+from engine.types import CPU_PRECISIONS, Precision
 from tests.fakes import make_metrics, make_request
 from tests.tiny import make_tiny_checkpoint
 from tests.ui import add_run
@@ -46,7 +46,7 @@ def test_the_lab_comes_before_the_runs_and_the_runs_before_an_estimate(store: Ru
     measure(store, "int4", 120.0)
     add_run(store, make_request(model="small", precision=Precision.INT4), metrics=make_metrics(tpot_s=0.1))
     add_run(store, make_request(model="small"), metrics=make_metrics(tpot_s=0.02))
-    int4, bf16, nf4 = expectations(store, "small", ("int4", "bf16", "nf4"), ESTIMATES)
+    int4, bf16, nf4 = expectations(store, "small", ("int4", "bf16", "nf4"), ESTIMATES, "cpu")
     assert (int4.tokens_per_second, int4.weights_bytes, int4.weights_measured) == (120.0, 91 << 20, True)
     assert (bf16.tokens_per_second, bf16.weights_bytes, bf16.weights_measured) == (50.0, 150_000_000, True)
     assert (nf4.tokens_per_second, nf4.weights_bytes, nf4.weights_measured) == (None, 80 << 20, False)
@@ -54,13 +54,13 @@ def test_the_lab_comes_before_the_runs_and_the_runs_before_an_estimate(store: Ru
 
 def test_another_machines_speed_is_not_expected_here(store: RunStore) -> None:
     measure(store, "int4", 900.0, cpu="another processor")
-    (int4,) = expectations(store, "small", ("int4",), ESTIMATES)
+    (int4,) = expectations(store, "small", ("int4",), ESTIMATES, "cpu")
     assert (int4.tokens_per_second, int4.weights_measured) == (None, False)
 
 
 def test_the_table_says_what_was_measured_and_marks_the_choice(store: RunStore) -> None:
     measure(store, "int4", 120.0)
-    table = expectations_table(expectations(store, "small", ("int4", "nf4", "other"), ESTIMATES), "int4")
+    table = expectations_table(expectations(store, "small", ("int4", "nf4", "other"), ESTIMATES, "cpu"), "int4")
     assert "| **int4** | 91.0 MiB, measured | 120 tok/s, measured |" in table
     assert "| nf4 | 80.0 MiB, estimated | not measured yet |" in table
     assert "| other | – | not measured yet |" in table
@@ -75,7 +75,7 @@ def test_an_estimate_is_within_a_tenth_of_what_loading_takes(engine: Engine, mod
     assert (resident.model, resident.precision) == (request.config.model, Precision.INT4)
     measured = resident.weights_bytes
     assert estimates[Precision.INT4] == pytest.approx(measured, rel=0.1)
-    assert estimates.keys() == set(Precision)
+    assert estimates.keys() == set(CPU_PRECISIONS)
 
 
 def test_a_model_that_is_not_here_has_no_estimate(tmp_path: Path) -> None:
@@ -90,5 +90,5 @@ def test_estimates_are_made_in_the_background_once(tmp_path: Path) -> None:
     assert estimates.of("tiny") is None
     assert estimates.of("missing") is None
     jobs.close(timeout_s=60)
-    assert set(estimates.of("tiny") or {}) == {str(precision) for precision in Precision}
+    assert set(estimates.of("tiny") or {}) == {str(precision) for precision in CPU_PRECISIONS}
     assert estimates.of("missing") == {}

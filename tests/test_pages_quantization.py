@@ -19,14 +19,14 @@ from app.quantization_lab import measure_corpus, measure_tasks
 from app.store import AlarmLimits, RunStore
 from engine import Corpus, Task, default_corpus
 from engine.errors import GearboxError
-from engine.types import Precision
+from engine.types import CPU_PRECISIONS, Precision
 from tests.fakes import FakeLabEngine
 from tests.ui import open_app, texts
 
 PAGE = "pages/quantization.py"
 MODEL = "smollm2-135m"
 CORPUS, TASKS = "On a corpus", "On tasks"
-ALL = tuple(Precision)
+ALL = CPU_PRECISIONS
 
 Open = Callable[..., AppTest]
 

@@ -14,12 +14,12 @@ from engine.errors import WeightsIntegrityError
 from engine.models.decoder import Decoder
 from engine.models.native_decoder import NativeDecoder
 from engine.pool import ModelPool
-from engine.types import Message, OptimizationConfig, Precision, RunConfig
+from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.test_decoder import load_tiny
 from tests.tiny import make_tiny_checkpoint
 
-QUANTIZED = [precision for precision in Precision if precision is not Precision.BF16]
+QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
 LIMITS = {Precision.INT8: (0.02, 0.90), Precision.INT4: (0.03, 0.88), Precision.NF4: (0.60, 0.60)}
 """Largest mean KLD in nats, and least top-1 agreement, on the text below."""
 TEMPLATE_TOKENS = 24

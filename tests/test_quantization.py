@@ -19,7 +19,7 @@ from engine.quantization.native import (
     NativeNf4Linear,
 )
 from engine.quantization.nf4 import Nf4Linear
-from engine.types import Precision
+from engine.types import CPU_PRECISIONS, Precision
 
 PACKED: dict[str, tuple[type[Linear], float]] = {
     "bf16": (Bf16Linear, 0.01),
@@ -139,7 +139,7 @@ def test_int4_beats_the_grid_from_minimum_to_maximum() -> None:
     assert relative_error(quantize_groups(weight).dequantize(), weight) < 0.97 * relative_error(plain, weight)
 
 
-@pytest.mark.parametrize("precision", [p for p in Precision if p is not Precision.BF16])
+@pytest.mark.parametrize("precision", [p for p in CPU_PRECISIONS if p is not Precision.BF16])
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("shape", [(60, 64), (64, 48), (61, 37)], ids=str)
 def test_a_shape_that_a_kernel_refuses_is_held_in_another_way(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import REPOSITORY, Settings, SettingsError
+from engine.types import DeviceChoice
 
 
 def test_defaults_lie_in_the_repository() -> None:
@@ -54,3 +55,10 @@ def test_model_memory_is_read_in_mebibytes() -> None:
     assert Settings.from_env({"GEARBOX_MODEL_MEMORY_MIB": "512"}).model_memory_bytes == 512 * 2**20
     with pytest.raises(SettingsError, match="GEARBOX_MODEL_MEMORY_MIB"):
         Settings.from_env({"GEARBOX_MODEL_MEMORY_MIB": "1 GiB"})
+
+
+def test_the_device_is_read() -> None:
+    assert Settings.from_env({}).device is DeviceChoice.AUTO
+    assert Settings.from_env({"GEARBOX_DEVICE": " cuda "}).device is DeviceChoice.CUDA
+    with pytest.raises(SettingsError, match="GEARBOX_DEVICE must be one of auto, cpu, cuda, and is 'gpu'"):
+        Settings.from_env({"GEARBOX_DEVICE": "gpu"})

@@ -120,7 +120,9 @@ def _show_expectations(lane: str, *, disabled: bool) -> None:
 
         def draw() -> None:
             with suppress(GearboxError):
-                known = expectations(store, model, tuple(map(str, offered_precisions())), estimates.of(model) or {})
+                device = resources.get_engine().status().device
+                offered = tuple(map(str, offered_precisions()))
+                known = expectations(store, model, offered, estimates.of(model) or {}, device)
                 if any(item.weights_bytes for item in known):
                     st.caption(expectations_table(known, chosen))
 

@@ -55,10 +55,11 @@ def read_rows(lab: LabStore, model: str, corpus_sha256: str) -> list[Row]:
         return [Row(str(precision), None, None) for precision in offered_precisions()]
     weights = results[0].weights_sha256
     on_corpus = {r.precision: r for r in results if (r.weights_sha256, r.corpus_sha256) == (weights, corpus_sha256)}
+    device = resources.get_engine().status().device
     speeds = {
         speed.precision: speed
         for speed in lab.speeds(model)
-        if speed.weights_sha256 == weights and measured_here(speed.environment)
+        if speed.weights_sha256 == weights and measured_here(speed.environment, device)
     }
     return [Row(str(p), on_corpus.get(p), speeds.get(p)) for p in offered_precisions()]
 

@@ -59,6 +59,7 @@ def load_local(
     vocab_size: int,
     packed_root: Path,
     progress: Progress,
+    device: torch.device,
 ) -> LocalModel:
     """Load a checkpoint at a precision and run it once, so that the first answer pays for nothing.
 
@@ -73,6 +74,7 @@ def load_local(
         lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
         checkpoint.verify,
         checkpoint.open_codes,
+        device,
     )
     decoder = loaded.decoder
     progress(f"Warming up {checkpoint.name}", 0.95)

@@ -52,7 +52,7 @@ class ReferenceModel:
             **({} if greedy else shaping),
         )
         torch.manual_seed(sampling.seed)
-        ids = torch.tensor([prompt_ids])
+        ids = torch.tensor([prompt_ids], device=self._model.device)
         observer = _Observer(sink, len(prompt_ids))
         hook = self._model.get_output_embeddings().register_forward_hook(observer.head_called)
         try:
@@ -86,12 +86,16 @@ class _Observer:
         if self._logits is None:
             raise RuntimeError("a token was chosen before the head was called")
         token_id = int(input_ids[0, -1])
-        go_on = self._sink.token(token_id, *confidence(self._logits.float(), token_id))
-        return torch.tensor([not go_on])
+        go_on = self._sink.token(token_id, *confidence(self._logits.float().cpu(), token_id))
+        return torch.tensor([not go_on], device=input_ids.device)
 
 
 def load_reference(
-    checkpoint: Checkpoint, config: DecoderConfig, stop_ids: frozenset[int], progress: Progress
+    checkpoint: Checkpoint,
+    config: DecoderConfig,
+    stop_ids: frozenset[int],
+    progress: Progress,
+    device: torch.device,
 ) -> ReferenceModel:
     """Load a checkpoint as transformers does by default, in bf16, and run it once.
 
@@ -104,11 +108,12 @@ def load_reference(
     logging.disable_progress_bar()
     progress(f"Loading {checkpoint.name} in transformers", 0.0)
     checkpoint.verify()
-    model = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.bfloat16, local_files_only=True).eval()
+    loaded: Any = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.bfloat16, local_files_only=True)
+    model = loaded.to(device).eval()
     # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
     model.generation_config = GenerationConfig()
     progress(f"Warming up {checkpoint.name}", 0.9)
-    ids = torch.zeros((1, 24), dtype=torch.long)
+    ids = torch.zeros((1, 24), dtype=torch.long, device=device)
     warm_up = GenerationConfig(max_new_tokens=3, do_sample=False)
     model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=warm_up)
     progress(f"Warming up {checkpoint.name}", 1.0)

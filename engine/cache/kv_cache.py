@@ -15,11 +15,13 @@ class KVCache:
     is one contiguous slice and growing a sequence copies nothing.
     """
 
-    def __init__(self, n_layers: int, capacity: int, kv_heads: int, head_dim: int) -> None:
+    def __init__(
+        self, n_layers: int, capacity: int, kv_heads: int, head_dim: int, device: torch.device | None = None
+    ) -> None:
         self.capacity = capacity
         self.length = 0
         self.layers: list[Tensor] = [
-            torch.empty((capacity, 2, kv_heads, head_dim), dtype=torch.bfloat16) for _ in range(n_layers)
+            torch.empty((capacity, 2, kv_heads, head_dim), dtype=torch.bfloat16, device=device) for _ in range(n_layers)
         ]
         self.addresses = (c_void_p * n_layers)(*(layer.data_ptr() for layer in self.layers))
         """Where the layers begin, for kernels of our own."""

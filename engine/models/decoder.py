@@ -118,6 +118,8 @@ class Decoder(ABC):
     """A model at one precision, ready to compute. Not thread-safe."""
 
     config: DecoderConfig
+    device = torch.device("cpu")
+    """Where it computes. Token ids and logits are on the CPU wherever that is."""
     prefill_chunk = 512
     """Tokens computed between two looks at whether the run has been cancelled."""
 
@@ -131,7 +133,7 @@ class Decoder(ABC):
 
     def new_cache(self, capacity: int) -> KVCache:
         """An empty KV cache for up to ``capacity`` tokens."""
-        return KVCache(self.config.n_layers, capacity, self.config.n_kv_heads, self.config.head_dim)
+        return KVCache(self.config.n_layers, capacity, self.config.n_kv_heads, self.config.head_dim, self.device)
 
     def prefill(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
         """Compute a prompt in chunks and return the last token's logits, fp32 ``[vocab]``.
@@ -152,6 +154,11 @@ class Decoder(ABC):
         return self.logits(self.forward(torch.tensor([token_id]), cache))[0]
 
 
+Attend = Callable[[Tensor, Tensor, Tensor, Tensor, int | None], Tensor]
+"""Queries ``[rows, heads, head_dim]``, the rows' own keys and values ``[rows, kv_heads, head_dim]``, a layer's cache
+and its window -> ``[rows, heads * head_dim]``."""
+
+
 class EagerDecoder(Decoder):
     """The forward pass as torch operations, each in the order and the roundings of transformers' modules."""
 
@@ -168,32 +175,54 @@ class EagerDecoder(Decoder):
         self.layers = layers
         self.norm = norm
         self.head = head
-        self._inv_freq = torch.tensor(config.inv_freq)
+        self.device = norm.device
+        self._inv_freq = torch.tensor(config.inv_freq, device=self.device)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return self.head(hidden).float()
+        return self.head(hidden).float().cpu()
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
-        config = self.config
         rows = ids.shape[0]
         start, end = cache.claim(rows)
-        cos, sin = self._rotation(start, end)
+
+        def attend(q: Tensor, keys: Tensor, values: Tensor, kv: Tensor, window: int | None) -> Tensor:
+            kv[start:end, 0] = keys
+            kv[start:end, 1] = values
+            return _attend(q, kv[:end], window)
+
+        positions = torch.arange(start, end, dtype=torch.float, device=self.device)
+        hidden = self.compute(ids.to(self.device), positions, cache.layers, attend)
+        cache.commit(rows)
+        return hidden
+
+    def compute(self, ids: Tensor, positions: Tensor, layers: list[Tensor], attend: Attend) -> Tensor:
+        """All layers over some rows.
+
+        Args:
+            ids: int64 ``[rows]``, on this decoder's device.
+            positions: fp32 ``[rows]``.
+            layers: each layer's keys and values, ``[capacity, 2, kv_heads, head_dim]``.
+            attend: writes the rows' own keys and values, and attends.
+
+        Returns:
+            The final norm's output, ``[rows, hidden]``.
+        """
+        config = self.config
+        rows = ids.shape[0]
+        cos, sin = self._rotation(positions)
         n_rotated = config.n_heads + config.n_kv_heads
         x = self.embedding.rows(ids)
-        for layer, kv, window in zip(self.layers, cache.layers, config.windows, strict=True):
+        for layer, kv, window in zip(self.layers, layers, config.windows, strict=True):
             qkv = layer.qkv(self._rms_norm(x, layer.input_norm)).view(rows, -1, config.head_dim)
             qk = qkv[:, :n_rotated]
             if layer.q_norm is not None and layer.k_norm is not None:
                 q = self._rms_norm(qk[:, : config.n_heads], layer.q_norm)
                 qk = torch.cat((q, self._rms_norm(qk[:, config.n_heads :], layer.k_norm)), dim=1)
             qk = _rotate(qk, cos, sin)
-            kv[start:end, 0] = qk[:, config.n_heads :]
-            kv[start:end, 1] = qkv[:, n_rotated:]
-            attended = _attend(qk[:, : config.n_heads], kv[:end], window)
+            attended = attend(qk[:, : config.n_heads], qk[:, config.n_heads :], qkv[:, n_rotated:], kv, window)
             x = x + layer.o(attended)
             gate, up = layer.gate_up(self._rms_norm(x, layer.post_norm)).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
-        cache.commit(rows)
         return self._rms_norm(x, self.norm)
 
     def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -201,9 +230,9 @@ class EagerDecoder(Decoder):
         h = h * torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + self.config.norm_eps)
         return weight * h.to(x.dtype)
 
-    def _rotation(self, start: int, end: int) -> tuple[Tensor, Tensor]:
+    def _rotation(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """RoPE's cosine, and its sine with the first half negated: bf16 ``[rows, 1, head_dim]``."""
-        angles = torch.arange(start, end, dtype=torch.float)[:, None] * self._inv_freq
+        angles = positions[:, None] * self._inv_freq
         cos = angles.cos() * self.config.rope_scaling
         sin = angles.sin() * self.config.rope_scaling
         cos = torch.cat((cos, cos), dim=-1).to(torch.bfloat16)
@@ -234,9 +263,10 @@ def _attend(q: Tensor, kv: Tensor, window: int | None) -> Tensor:
     keys, values = kv.permute(1, 2, 0, 3).unbind(0)
     mask = None
     if rows > 1 and (rows < length or window is not None):
-        behind = torch.arange(length - rows, length)[:, None] - torch.arange(length - kv.shape[0], length)
+        seen = torch.arange(length - kv.shape[0], length, device=q.device)
+        behind = torch.arange(length - rows, length, device=q.device)[:, None] - seen
         mask = behind >= 0 if window is None else (behind >= 0) & (behind < window)
-    dtype = q.dtype if rows == 1 or fast_bf16_gemm() else torch.float
+    dtype = q.dtype if rows == 1 or q.device.type != "cpu" or fast_bf16_gemm() else torch.float
     out = F.scaled_dot_product_attention(
         q.transpose(0, 1)[None].to(dtype),
         keys[None].to(dtype),

@@ -23,16 +23,28 @@ from torch import Tensor
 from engine.errors import UnsupportedModelError, WeightsIntegrityError
 from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer, EagerDecoder
 from engine.models.file_codes import FileCodes
+from engine.models.graph_step import GraphDecoder
 from engine.models.manifest import sha256_of
 from engine.models.native_decoder import HEAD_DIM_STEP, NativeDecoder
 from engine.native import library
-from engine.quantization import EmbeddingLinear, GroupCodes, Linear, Scheme, quantize_groups, scheme_of, state_bytes
+from engine.quantization import (
+    EmbeddingLinear,
+    GroupCodes,
+    Linear,
+    Scheme,
+    cuda_scheme_of,
+    quantize_groups,
+    scheme_of,
+    state_bytes,
+)
 from engine.types import Precision
 
 log = logging.getLogger(__name__)
 
 PACKED_FORMAT = 2
 """Raised when a packed file of the same name would hold something else."""
+
+CPU = torch.device("cpu")
 
 Progress = Callable[[float], None]
 State = dict[str, Tensor]
@@ -74,8 +86,9 @@ def load_decoder(
     progress: Progress,
     verify: Callable[[], None],
     open_codes: Callable[[], FileCodes | None] = lambda: None,
+    device: torch.device = CPU,
 ) -> LoadedDecoder:
-    """Load a decoder. At no time are there two copies of the weights in memory, only of one matrix.
+    """Load a decoder. At no time are there two copies of the weights in its memory, only of one matrix.
 
     Args:
         config: the decoder's shape.
@@ -85,21 +98,22 @@ def load_decoder(
         progress: told the fraction done.
         verify: checks ``files``, called before they are read.
         open_codes: opens the published file, whose 4-bit codes int4 keeps; called only to pack.
+        device: whose memory they go to.
 
     Raises:
         WeightsIntegrityError: from ``verify``, or a weight is not a finite number.
         UnsupportedModelError: a tensor is missing.
     """
-    scheme = _scheme(config, precision)
+    scheme = _scheme(config, precision, device)
     matrices = list(_matrices(config))
-    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision, scheme)}.safetensors")
+    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision, scheme, device)}.safetensors")
     if precision is not Precision.BF16 and packed.is_sound():
-        states, norms = packed.read(matrices, progress)
+        states, norms = packed.read(matrices, device, progress)
         modules = {m.name: m.linear(scheme).from_state(states[m.name]) for m in matrices}
     else:
         verify()
         codes = open_codes() if precision is Precision.INT4 else None
-        modules, norms = _pack(config, matrices, files, scheme, codes, progress)
+        modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
         if precision is not Precision.BF16:
             packed.write({name: module.state() for name, module in modules.items()}, norms)
     everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
@@ -111,13 +125,15 @@ def load_decoder(
     )
 
 
-def estimate_bytes(config: DecoderConfig, precision: Precision) -> int:
+def estimate_bytes(config: DecoderConfig, precision: Precision, device: torch.device = CPU) -> int:
     """Bytes the weights will take at a precision, known without reading them (norms and biases left out)."""
-    scheme = _scheme(config, precision)
+    scheme = _scheme(config, precision, device)
     return sum(m.linear(scheme).estimate_bytes(m.out_features, m.in_features) for m in _matrices(config))
 
 
-def _scheme(config: DecoderConfig, precision: Precision) -> Scheme:
+def _scheme(config: DecoderConfig, precision: Precision, device: torch.device) -> Scheme:
+    if device.type != "cpu":
+        return cuda_scheme_of(precision, device)
     return scheme_of(precision, native=config.head_dim % HEAD_DIM_STEP == 0 and library() is not None)
 
 
@@ -156,6 +172,7 @@ def _pack(
     files: Sequence[Path],
     scheme: Scheme,
     codes: FileCodes | None,
+    device: torch.device,
     progress: Progress,
 ) -> tuple[dict[str, Linear], State]:
     """Read the checkpoint matrix by matrix; only one is held unpacked at a time."""
@@ -180,10 +197,11 @@ def _pack(
             biases = [read(f"{s}.bias") for s in matrix.sources if f"{s}.bias" in where]
             known = _joined_codes(codes, matrix, parts) if codes and linear is scheme.body else None
             # cat copies, so what is kept never leans on the file
-            modules[matrix.name] = linear.pack(torch.cat(parts), torch.cat(biases) if biases else None, known)
+            weight, bias = torch.cat(parts).to(device), torch.cat(biases).to(device) if biases else None
+            modules[matrix.name] = linear.pack(weight, bias, known and known.to(device))
             progress((done + 1) / len(matrices))
         norms = {
-            ours: read(theirs).to(torch.bfloat16, copy=True)
+            ours: read(theirs).to(device, torch.bfloat16, copy=True)
             for ours, theirs in _norm_sources(config.n_layers).items()
             if theirs in where
         }
@@ -217,16 +235,19 @@ def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear],
     ]
     embedding: EmbeddingLinear = modules["embedding"]  # type: ignore[assignment]  # is_head chose its class
     head: EmbeddingLinear = modules.get("head", embedding)  # type: ignore[assignment]
-    return EagerDecoder(config, embedding, layers, norms["norm"], head)
+    norm = norms["norm"]
+    kind = GraphDecoder if norm.device.type != "cpu" and scheme.static else EagerDecoder
+    return kind(config, embedding, layers, norm, head)
 
 
-def _layout_key(precision: Precision, scheme: Scheme) -> str:
+def _layout_key(precision: Precision, scheme: Scheme, device: torch.device) -> str:
     """What decides a packed layout apart from the weights. Our kernels have one; torch's and bitsandbytes'
     depend on the processor and their version."""
     if scheme.native:
         return f"gearbox-v{PACKED_FORMAT}"
     package = "bitsandbytes" if precision is Precision.NF4 else "torch"
-    kernel, capability = scheme.kernel.replace(" ", "-").replace(",", ""), torch.backends.cpu.get_cpu_capability()
+    kernel = scheme.kernel.replace(" ", "-").replace(",", "")
+    capability = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
     return f"{capability}-{kernel}-{version(package)}-v{PACKED_FORMAT}".lower()
 
 
@@ -246,8 +267,8 @@ class _Packed:
         log.warning("%s was truncated or altered since it was written; packing again", self.path)
         return False
 
-    def read(self, matrices: list[_Matrix], progress: Progress) -> tuple[dict[str, State], State]:
-        """States by matrix, and the norms."""
+    def read(self, matrices: list[_Matrix], device: torch.device, progress: Progress) -> tuple[dict[str, State], State]:
+        """States by matrix, and the norms, in a device's memory."""
         names = {m.name for m in matrices}
         states: dict[str, State] = {name: {} for name in names}
         norms: State = {}
@@ -255,8 +276,8 @@ class _Packed:
             keys = list(reader.keys())
             for done, key in enumerate(keys):
                 matrix, _, part = key.rpartition(".")
-                # cloned, so that a file replaced later cannot reach into a running model
-                tensor = reader.get_tensor(key).clone()
+                # copied, so that a file replaced later cannot reach into a running model
+                tensor = reader.get_tensor(key).to(device, copy=True)
                 if matrix in names:
                     states[matrix][part] = tensor
                 else:

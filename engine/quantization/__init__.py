@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from engine.quantization.bf16 import Bf16Linear, fast_bf16_gemm
+from engine.quantization.cuda import (
+    CudaInt8Linear,
+    CudaNf4Linear,
+    LlmInt8Linear,
+    PlainInt4Linear,
+    TinyGemmInt4Linear,
+    tinygemm_works,
+)
 from engine.quantization.groups import GROUP_SIZE, GroupCodes, quantize_groups
 from engine.quantization.int4 import Int4Linear
 from engine.quantization.int8 import Int8Linear
@@ -26,6 +36,7 @@ __all__ = [
     "Linear",
     "NativeLinear",
     "Scheme",
+    "cuda_scheme_of",
     "fast_bf16_gemm",
     "quantize_groups",
     "scheme_of",
@@ -47,6 +58,8 @@ class Scheme:
     """What multiplies, as it stands in a run's environment."""
     native: bool = False
     """Whether all of a decoder's matrices are in the layout of the kernels of our own."""
+    static: bool = True
+    """Whether a product's operations are the same for all activations, as a CUDA graph needs them."""
 
     def linear(self, out_features: int, in_features: int, *, is_head: bool) -> type[Linear]:
         """The class for a matrix: what the precision wants, or what its shape allows."""
@@ -61,6 +74,9 @@ _NATIVE: dict[Precision, type[Linear]] = {
 }
 
 
+_LLM_INT8 = Scheme(LlmInt8Linear, Bf16Linear, Bf16Linear, "bitsandbytes llm.int8", static=False)
+
+
 def scheme_of(precision: Precision, *, native: bool) -> Scheme:
     """How a precision is held: for the kernels of our own where they can be had, else for torch's."""
     if native and precision in _NATIVE:
@@ -73,6 +89,25 @@ def scheme_of(precision: Precision, *, native: bool) -> Scheme:
         case Precision.NF4:
             fused = "bitsandbytes fused" if fused_kernel_available() else "bitsandbytes dequantize, torch bf16"
             return Scheme(Nf4Linear, Int8Linear, Bf16Linear, fused)
+        case Precision.LLM_INT8:
+            return _LLM_INT8
         case _:
             kernel = "torch bf16" if fast_bf16_gemm() else "bf16 weights, products in fp32"
             return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel)
+
+
+def cuda_scheme_of(precision: Precision, device: torch.device) -> Scheme:
+    """How a precision is held on CUDA: embedding and head in 16 bits at every one."""
+    match precision:
+        case Precision.INT8:
+            return Scheme(CudaInt8Linear, Bf16Linear, Bf16Linear, "bitsandbytes int8")
+        case Precision.INT4:
+            if tinygemm_works(device):
+                return Scheme(TinyGemmInt4Linear, Bf16Linear, Bf16Linear, "torch int4pack")
+            return Scheme(PlainInt4Linear, Bf16Linear, Bf16Linear, "int4 dequantized, torch bf16")
+        case Precision.NF4:
+            return Scheme(CudaNf4Linear, Bf16Linear, Bf16Linear, "bitsandbytes gemm_4bit")
+        case Precision.LLM_INT8:
+            return _LLM_INT8
+        case _:
+            return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, "torch bf16")

@@ -50,6 +50,8 @@ class Bf16Linear:
         return {"weight": self.weight, **optional_bias(self.bias)}
 
     def __call__(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return F.linear(x, self.weight, self.bias)
         if not fast_bf16_gemm():
             lib = library() if x.shape[0] <= _FEW_ROWS else None
             return lib.multiply(self._matrix(), x.float()).to(x.dtype) if lib else self._product_in_fp32(x)

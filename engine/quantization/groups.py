@@ -30,6 +30,10 @@ class GroupCodes:
         groups = self.codes.view(*self.scale.shape, GROUP_SIZE).float()
         return (groups * self.scale[..., None] + self.minimum[..., None]).view(self.codes.shape)
 
+    def to(self, device: torch.device) -> GroupCodes:
+        """The same codes in another device's memory."""
+        return GroupCodes(self.codes.to(device), self.scale.to(device), self.minimum.to(device))
+
     @classmethod
     def joined(cls, parts: list[GroupCodes]) -> GroupCodes:
         """Matrices that share an input, one above the other."""

@@ -15,8 +15,8 @@ _SLICE_ROWS = 8192
 
 def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Symmetric codes for ``weight [out, in]``: int8 ``[out, in]``, −127 to 127, and a bf16 scale ``[out]``."""
-    codes = torch.empty(weight.shape, dtype=torch.int8)
-    scale = torch.empty(weight.shape[0], dtype=torch.bfloat16)
+    codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scale = torch.empty(weight.shape[0], dtype=torch.bfloat16, device=weight.device)
     # in slices: a head of 150,000 rows would otherwise need its fp32 copy at once
     for start in range(0, weight.shape[0], _SLICE_ROWS):
         rows = weight[start : start + _SLICE_ROWS].float()

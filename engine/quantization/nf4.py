@@ -23,12 +23,12 @@ class Nf4Linear:
     """
 
     def __init__(self, codes: Tensor, absmax: Tensor, shape: tuple[int, int], bias: Tensor | None) -> None:
-        bnb = _bitsandbytes()
+        bnb = bitsandbytes()
         self.codes = codes
         self.absmax = absmax
         self.shape = shape
         self.bias = bias
-        self._table: Tensor = bnb.get_4bit_type("nf4", device="cpu")
+        self._table: Tensor = bnb.get_4bit_type("nf4", device=codes.device)
         self._fused = absmax.dim() == 2
         self._quant_state = bnb.QuantState(
             absmax, shape=torch.Size(shape), code=self._table, blocksize=BLOCK_SIZE, quant_type="nf4",
@@ -41,7 +41,7 @@ class Nf4Linear:
 
     @classmethod
     def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
-        bnb = _bitsandbytes()
+        bnb = bitsandbytes()
         out_features, in_features = weight.shape
         packed, state = bnb.quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
         if _can_be_fused(out_features, in_features):
@@ -78,7 +78,7 @@ class Nf4Linear:
             # the fused kernel multiplies by whatever it is given, by the identity too
             eye = torch.eye(self.shape[1], dtype=torch.bfloat16)
             return self._fused_product(eye).T
-        weight: Tensor = _bitsandbytes().dequantize_4bit(self.codes, self._quant_state)
+        weight: Tensor = bitsandbytes().dequantize_4bit(self.codes, self._quant_state)
         return weight
 
     @classmethod
@@ -94,23 +94,23 @@ def _can_be_fused(out_features: int, in_features: int) -> bool:
 
 def nf4_levels() -> Tensor:
     """The sixteen values between −1 and 1 that NF4 codes stand for, fp32."""
-    levels: Tensor = _bitsandbytes().get_4bit_type("nf4", device="cpu")
+    levels: Tensor = bitsandbytes().get_4bit_type("nf4", device="cpu")
     return levels
 
 
 def nf4_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
     """bitsandbytes' codes for ``weight [out, in]``, uint8 ``[out, in]``, and their fp32 maxima ``[out, in / 64]``."""
-    packed, state = _bitsandbytes().quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
+    packed, state = bitsandbytes().quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
     pairs = packed.view(weight.shape[0], weight.shape[1] // 2)  # the first of two weights in the high half
     return torch.stack([pairs >> 4, pairs & 15], dim=-1).view(weight.shape), state.absmax.view(weight.shape[0], -1)
 
 
 def fused_kernel_available() -> bool:
     """Whether this processor has the AVX512-BF16 instructions that bitsandbytes' CPU kernel needs."""
-    return bool(_bitsandbytes().has_avx512bf16())
+    return bool(bitsandbytes().has_avx512bf16())
 
 
-def _bitsandbytes() -> Any:
+def bitsandbytes() -> Any:
     """``bitsandbytes.functional``, imported without its advice to install a package that it would
     fetch a kernel with."""
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

@@ -5,7 +5,9 @@ their names. Nothing here imports torch: a page can use these types without payi
 """
 
 from engine.types.config import (
+    CPU_PRECISIONS,
     Backend,
+    DeviceChoice,
     GenerationRequest,
     Message,
     OptimizationConfig,
@@ -31,7 +33,9 @@ from engine.types.events import (
 )
 
 __all__ = [
+    "CPU_PRECISIONS",
     "Backend",
+    "DeviceChoice",
     "Event",
     "FinishReason",
     "GenerationRequest",

@@ -21,7 +21,7 @@ from engine.cache import KVCache
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence, token_divergence
 from engine.models.decoder import Decoder
 from engine.pool import ModelPool
-from engine.types import Message, OptimizationConfig, Precision, RunConfig
+from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.benchmarks.lanes import SMALL_MODELS
 from tests.benchmarks.table import Row
 
@@ -51,7 +51,7 @@ def run(models_dir: Path) -> list[Row]:
 def _measure(engine: Engine, model: str) -> list[Row]:
     windows = engine.windows(model, default_corpus())
     rows: list[Row] = []
-    for precision in Precision:
+    for precision in CPU_PRECISIONS:
         parts = [engine.compare_window(model, precision, window) for window in windows]
         stats = DivergenceStats.from_tokens(WindowDivergence.concatenate(parts))
         rows.append(

@@ -9,6 +9,7 @@ from typing import Protocol
 from engine import Engine, machine_environment
 from engine.models import CATALOG
 from engine.types import (
+    CPU_PRECISIONS,
     Backend,
     GenerationRequest,
     Message,
@@ -26,7 +27,7 @@ MODELS = tuple(CATALOG)
 SMALL_MODELS = MODELS[:2]
 LANES: dict[str, tuple[Backend, Precision]] = {
     "reference": (Backend.REFERENCE, Precision.BF16),
-    **{str(precision): (Backend.LOCAL, precision) for precision in Precision},
+    **{str(precision): (Backend.LOCAL, precision) for precision in CPU_PRECISIONS},
 }
 LANE_NAMES = tuple(LANES)
 NEW_TOKENS = 64
