@@ -122,8 +122,10 @@ def _show_expectations(lane: str, *, disabled: bool) -> None:
             with suppress(GearboxError):
                 device = resources.get_engine().status().device
                 offered = tuple(map(str, offered_precisions()))
-                known = expectations(store, model, offered, estimates.of(model) or {}, device)
-                if any(item.weights_bytes for item in known):
+                estimated = estimates.of(model)
+                known = expectations(store, model, offered, estimated or {}, device)
+                # the table stands from the start, so that nothing below it moves under a pointer
+                if estimated is None or any(item.weights_bytes for item in known):
                     st.caption(expectations_table(known, chosen))
 
         st.fragment(draw, run_every=_REFRESH_EVERY if estimates.of(model) is None and not disabled else None)()
