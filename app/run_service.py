@@ -173,6 +173,7 @@ class _Recording:
                     finish_reason=end.finish_reason,
                     metrics=end.metrics,
                     environment=end.environment,
+                    cache=end.cache,
                 )
             case RunFailed() as end:
                 return RunOutcome(status=RunStatus.FAILED, text=self._text(), error=end.error, error_kind=end.kind)

@@ -18,7 +18,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0002"
+HEAD = "0003"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -106,16 +106,28 @@ def test_an_upgrade_keeps_what_is_there(tmp_path: Path, migrations: Path) -> Non
     store.close()
 
 
-def test_a_database_without_the_labs_gets_their_tables_and_keeps_its_runs(tmp_path: Path, migrations: Path) -> None:
+def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_runs(
+    tmp_path: Path, migrations: Path
+) -> None:
     file = tmp_path / "gearbox.db"
-    (migrations / "versions" / "0002_what_the_labs_measure.py").unlink()
+    for later in (migrations / "versions").glob("*.py"):
+        if not later.name.startswith("0001"):
+            later.unlink()
     migrate(url_of(file), migrations=migrations)
     assert not {name for name in tables(file) if name.startswith("lab_")}
-    database = Database(url_of(file))
-    kept = RunStore(database).create_run(make_request(), session_id="s", environment={})
-    database.close()
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, "
+            "rating, note, owner_host, owner_pid, owner_started, seen_at) VALUES ('kept', 1, 'finished', 's', 'm', 'local', "
+            "'bf16', 'h', 0, 1, 'good', 'host', 1, 1.0, 1)"
+        )
+        connection.execute(
+            "INSERT INTO run_contents (run_id, prompt, text, messages, config, environment) "
+            "VALUES ('kept', 'Hi', 'Hello', '[]', '{}', '{}')"
+        )
     store = RunStore.open(url_of(file))
-    assert store.get(kept).id == kept
+    kept = store.get("kept")
+    assert (kept.text, kept.note, kept.cache) == ("Hello", "good", None)
     assert store.lab.corpus_results() == ()
     assert revision(file) == HEAD
     store.close()

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
+    CacheMode,
     GenerationRequest,
+    KVCacheConfig,
     Message,
     OptimizationConfig,
     Precision,
@@ -38,7 +40,7 @@ samplings = st.builds(
 configs = st.builds(
     RunConfig,
     model=st.text(min_size=1).filter(str.strip),
-    optimization=st.sampled_from([OptimizationConfig(), INT4]),
+    optimization=st.builds(OptimizationConfig.at, st.sampled_from(Precision), st.sampled_from(CacheMode)),
     sampling=samplings,
 )
 
@@ -99,3 +101,15 @@ def test_quantization_to_sixteen_bits_is_the_gear_turned_off() -> None:
 def test_the_reference_takes_no_gears() -> None:
     with pytest.raises(InvalidRequestError, match="gears"):
         RunConfig(model="m", backend=Backend.REFERENCE, optimization=INT4)
+
+
+def test_a_cache_within_one_request_is_the_gear_turned_off() -> None:
+    with pytest.raises(InvalidRequestError, match="turn the gear off"):
+        KVCacheConfig(mode=CacheMode.KV)
+    assert OptimizationConfig.at(Precision.BF16, CacheMode.KV) == OptimizationConfig()
+    assert OptimizationConfig().cache_mode is CacheMode.KV
+
+
+def test_a_message_survives_json_with_the_tokens_it_was_written_in() -> None:
+    for message in (Message("user", "Hi"), Message("assistant", "Hello", (5, 7))):
+        assert Message.from_dict(json.loads(json.dumps(message.to_dict()))) == message

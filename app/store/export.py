@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any, TextIO
 
 from sqlalchemy import select
@@ -81,7 +80,7 @@ def _to_dict(record: RunRecord) -> dict[str, Any]:
     tree |= {name: getattr(record.metrics, name, None) for name in METRICS}
     tree |= {name: getattr(record, name) for name in _AFTER_METRICS}
     tree["created_at"] = record.created_at.isoformat()
-    tree["messages"] = [asdict(message) for message in record.messages]
+    tree["messages"] = [message.to_dict() for message in record.messages]
     return tree
 
 

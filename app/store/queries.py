@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 from app.store.cleaning import clean_text
 from app.store.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
 from app.store.schema import Run, RunContent, RunTag
-from engine.types import FinishReason, Message, RunMetrics
+from engine.types import CacheReport, FinishReason, Message, RunMetrics
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
 """The columns of `Run` that hold metrics."""
@@ -71,10 +71,11 @@ def to_record(run: Run) -> RunRecord:
         **_summary_fields(run),
         prompt=content.prompt,
         error=content.error,
-        messages=tuple(Message(**message) for message in content.messages),
+        messages=tuple(Message.from_dict(message) for message in content.messages),
         config=content.config,
         environment=content.environment,
         error_kind=content.error_kind,
+        cache=CacheReport.from_dict(content.cache) if content.cache else None,
         text=content.text,
     )
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from engine.types import FinishReason, Message, RunMetrics
+from engine.types import CacheReport, FinishReason, Message, RunMetrics
 
 Rating = Literal[-1, 0, 1]
 """Thumbs down, none, thumbs up."""
@@ -68,6 +68,8 @@ class RunRecord(RunSummary):
     """What the figures hold for: device, threads, CPU, library versions, git commit."""
     error_kind: str | None
     """The class name of the error."""
+    cache: CacheReport | None
+    """How the prompt met the prefix cache; ``None`` for a run that did not ask it."""
     text: str
 
 
@@ -83,6 +85,7 @@ class RunOutcome:
     metrics: RunMetrics | None = None
     environment: Mapping[str, Any] | None = None
     """Added to what was known when the run was created."""
+    cache: CacheReport | None = None
 
 
 # --- what to list ---------------------------------------------------------------------------------

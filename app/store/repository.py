@@ -112,7 +112,7 @@ class RunStore:
                     seen_at=created_at,
                     content=RunContent(
                         prompt=request.prompt,
-                        messages=[asdict(message) for message in request.messages],
+                        messages=[message.to_dict() for message in request.messages],
                         config=config.to_dict(),
                         environment=dict(environment),
                     ),
@@ -153,6 +153,7 @@ class RunStore:
             run.content.text = outcome.text
             run.content.error = outcome.error
             run.content.error_kind = outcome.error_kind
+            run.content.cache = asdict(outcome.cache) if outcome.cache else None
             run.content.environment = {**run.content.environment, **(outcome.environment or {})}
             _keep_timeline(session, run_id, timeline)
 

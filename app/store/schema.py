@@ -125,6 +125,7 @@ class Run(Base):
     weights_bytes: Mapped[int | None]
     kv_bytes: Mapped[int | None]
     peak_rss_bytes: Mapped[int | None]
+    repetition: Mapped[float | None]
 
     rating: Mapped[int] = mapped_column(SmallInteger, default=0)
     note: Mapped[str] = mapped_column(default="")
@@ -169,6 +170,7 @@ class RunContent(Base):
     messages: Mapped[Any] = mapped_column(JsonText)
     config: Mapped[Any] = mapped_column(JsonText)
     environment: Mapped[Any] = mapped_column(JsonText)
+    cache: Mapped[Any] = mapped_column(JsonText, nullable=True)
 
 
 class RunTimeline(Base):

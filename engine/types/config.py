@@ -59,6 +59,19 @@ class Message:
 
     role: Role
     content: str
+    token_ids: tuple[int, ...] = ()
+    """The very tokens an answer was written in, if they are known: reading its text again may give others,
+    and then nothing kept after it could be reused. They count only where they spell ``content``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        known = {"token_ids": list(self.token_ids)} if self.token_ids else {}
+        return {"role": self.role, "content": self.content, **known}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`."""
+        return cls(tree["role"], tree["content"], tuple(tree.get("token_ids", ())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,22 +111,51 @@ class QuantizationConfig:
         _check(self.precision is not Precision.BF16, "Quantization to 16 bits is no quantization: turn the gear off.")
 
 
+class CacheMode(StrEnum):
+    """What of the attention state is kept, and for how long."""
+
+    OFF = "off"
+    """Nothing: every token computes the whole text again."""
+    KV = "kv"
+    """Keys and values within one request, as every engine keeps them."""
+    PREFIX = "prefix"
+    """Across requests too: the beginning a prompt shares with a kept sequence is not computed again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVCacheConfig:
+    """The KV caching gear. A cache within one request is this gear turned off, so that one state has one name."""
+
+    mode: CacheMode = CacheMode.PREFIX
+
+    def __post_init__(self) -> None:
+        _check(self.mode is not CacheMode.KV, "A KV cache within one request is what every run has: turn the gear off.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizationConfig:
     """Which gears are on. A part that is ``None`` is a gear that is off."""
 
     quantization: QuantizationConfig | None = None
+    kv_cache: KVCacheConfig | None = None
 
     @classmethod
-    def at(cls, precision: Precision) -> Self:
-        """Nothing but the precision of the weights."""
-        gear = None if precision is Precision.BF16 else QuantizationConfig(precision=precision)
-        return cls(quantization=gear)
+    def at(cls, precision: Precision, cache_mode: CacheMode = CacheMode.KV) -> Self:
+        """A precision of the weights and a cache mode; what stands for a gear that is off becomes ``None``."""
+        return cls(
+            quantization=None if precision is Precision.BF16 else QuantizationConfig(precision=precision),
+            kv_cache=None if cache_mode is CacheMode.KV else KVCacheConfig(mode=cache_mode),
+        )
 
     @property
     def precision(self) -> Precision:
         """The precision the weights are held in: 16 bits unless the quantization gear is on."""
         return self.quantization.precision if self.quantization else Precision.BF16
+
+    @property
+    def cache_mode(self) -> CacheMode:
+        """What is kept of the attention state: within one request unless the KV caching gear is on."""
+        return self.kv_cache.mode if self.kv_cache else CacheMode.KV
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +207,7 @@ class RunConfig:
             InvalidRequestError: a value is out of range.
         """
         gears = tree.get("optimization", {})
-        quantization = gears.get("quantization")
+        quantization, kv_cache = gears.get("quantization"), gears.get("kv_cache")
         sampling = dict(tree.get("sampling", {}))
         sampling["stop"] = tuple(sampling.get("stop", ()))
         return cls(
@@ -174,7 +216,8 @@ class RunConfig:
             optimization=OptimizationConfig(
                 quantization=QuantizationConfig(precision=Precision(quantization["precision"]))
                 if quantization
-                else None
+                else None,
+                kv_cache=KVCacheConfig(mode=CacheMode(kv_cache["mode"])) if kv_cache else None,
             ),
             sampling=SamplingParams(**sampling),
         )
@@ -186,6 +229,10 @@ class GenerationRequest:
 
     messages: tuple[Message, ...]
     config: RunConfig
+    cache_salt: str = ""
+    """Whose request it is: a kept prefix is reused only for the same salt."""
+    cold: bool = False
+    """Compute the whole prompt even where a part of it is kept, so that a repeated prompt fakes no gain."""
 
     def __post_init__(self) -> None:
         _check(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any, Literal, Self
 
 FinishReason = Literal["stop", "length", "abort"]
 """``stop``: the model or a stop string ended it; ``length``: out of tokens or of context;
@@ -67,6 +68,54 @@ class TokenEvent:
     """The model that wrote it, where a cascade had a choice."""
 
 
+class MissCause(StrEnum):
+    """Why no more of a prompt was reused, though it could have been or nearly could."""
+
+    COLD = "cold"
+    """The run was asked to start cold."""
+    SYSTEM_PROMPT = "system prompt"
+    """It begins otherwise: the system prompt differs."""
+    TURN = "edited turn"
+    """An earlier turn differs: edited, answered anew, or another conversation."""
+    TEMPLATE = "template"
+    """The same messages became other tokens."""
+    CONFIGURATION = "configuration"
+    """What is kept was computed with other weights, precision, KV dtype, window or kernel."""
+    SESSION = "session"
+    """What is kept belongs to another session."""
+    EVICTED = "evicted"
+    """It was kept once, and has left."""
+    NOTHING = "nothing kept"
+    """Nothing like it was ever kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheReport:
+    """How a prompt met the prefix cache."""
+
+    cause: MissCause | None
+    """Why no more was reused; ``None`` where a kept sequence was reused to its end."""
+    nearest_tokens: int
+    """Prompt tokens that the nearest sequence, kept or gone, has in common with the prompt and could have given."""
+    parted_at: int | None
+    """The first prompt token at which it parts from that sequence; ``None`` where that ends first, or there is none."""
+    kept_text: str
+    """What stands in that sequence from there on, a few tokens; empty for a sequence of another session."""
+    came_text: str
+    """What the prompt has instead."""
+    detail: str
+    """The cause in the user's words, with what decided it."""
+    lost_tokens: int
+    """Tokens computed again that would have been reused but for the cause."""
+    verified: bool | None = None
+    """Whether recomputing gave the same logits; ``None`` where it was not tried."""
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``."""
+        return cls(**{**tree, "cause": None if tree["cause"] is None else MissCause(tree["cause"])})
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """Nothing new for a while. Lets a consumer look whether it has been asked to stop."""
@@ -103,6 +152,8 @@ class RunMetrics:
     """KV cache in use at the end of the run."""
     peak_rss_bytes: int
     """Greatest resident memory of the whole process while the run lasted (sampled)."""
+    repetition: float | None = None
+    """Share of the answer's 4-grams of tokens that had stood in it before; ``None`` below 4 tokens."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -121,6 +172,8 @@ class RunFinished:
     """``None`` for a run that was cancelled while it waited or loaded: nothing was measured."""
     environment: Mapping[str, Any]
     """Device, threads, CPU, library versions, weights hash: what the figures hold for."""
+    cache: CacheReport | None = None
+    """``None`` for a run that did not ask the prefix cache."""
 
 
 @dataclass(frozen=True, slots=True)
