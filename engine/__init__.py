@@ -4,7 +4,7 @@ Everything a caller needs is here and in :mod:`engine.types`; importing it loads
 transformers.
 """
 
-from engine.engine import Engine, EngineStatus, ResidentModel
+from engine.engine import Engine
 from engine.environment import machine_environment
 from engine.estimate import estimate_weights
 from engine.evaluation import (
@@ -28,12 +28,14 @@ from engine.evaluation import (
 )
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
+from engine.status import CacheStatus, EngineStatus, KeptSequence, ResidentModel
 from engine.worker import Generation
 
 __all__ = [
     "FAMILIES",
     "AnswerDivergence",
     "AnswerToken",
+    "CacheStatus",
     "Corpus",
     "CorpusPrompt",
     "DivergenceStats",
@@ -41,6 +43,7 @@ __all__ = [
     "EngineStatus",
     "FirstDifference",
     "Generation",
+    "KeptSequence",
     "ModelInfo",
     "PairedOutcomes",
     "ResidentModel",

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.device import choose_device, device_name
-from engine.errors import ContextLengthError, EngineClosedError, GearboxError
+from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
 from engine.models.progress import Progress, silent
 from engine.native import build_in_background
+from engine.status import CacheStatus, EngineStatus, KeptSequence, ResidentModel
 from engine.types import (
-    Backend,
     DeviceChoice,
     GenerationRequest,
-    Loading,
     Precision,
     RunFailed,
     RunFinished,
@@ -27,37 +25,15 @@ from engine.types import (
 from engine.worker import CLOSED, Generation, GenerationJob, Worker
 
 if TYPE_CHECKING:
-    import torch
-
+    from engine.cache import PrefixCache
     from engine.evaluator import Evaluator
     from engine.pool import ModelPool
+    from engine.responder import Responder
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class ResidentModel:
-    """One copy of weights in memory."""
-
-    model: str
-    backend: Backend
-    precision: Precision
-    weights_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class EngineStatus:
-    """What the engine is doing now."""
-
-    running: bool
-    queued: int
-    resident: tuple[ResidentModel, ...]
-    device: str
-    """Where models run: "cpu", or the GPU's name. "cpu" too until the first request has found a GPU."""
-
-
-class _CancelledWhileLoadingError(Exception):
-    """Ends loading from inside its progress."""
+DEFAULT_KV_CACHE_BYTES = 512 * 2**20
+"""What KV kept across requests may take unless told otherwise."""
 
 
 class Engine:
@@ -74,6 +50,8 @@ class Engine:
         threads: int | None = None,
         model_memory_bytes: int | None = None,
         device: DeviceChoice = DeviceChoice.AUTO,
+        kv_cache_bytes: int = DEFAULT_KV_CACHE_BYTES,
+        verify_cache: float = 0.0,
     ) -> None:
         """
         Args:
@@ -82,10 +60,17 @@ class Engine:
             model_memory_bytes: what models may hold together before the longest unused is released; by
                 default whatever the machine has free. One model alone may take more.
             device: where models run. A device that is not there fails the first request, not the engine.
+            kv_cache_bytes: what KV kept across requests may take.
+            verify_cache: share of the reused prefixes that are computed anew and compared, 0 to 1; where they
+                differ, the answer is made from what was computed anew.
         """
         self._models_dir = models_dir
         self._threads = threads
         self._pool: ModelPool | None = None
+        self._cache: PrefixCache | None = None
+        self._responder: Responder | None = None
+        self._kv_cache_bytes = kv_cache_bytes
+        self._verify_cache = verify_cache
         self._model_memory_bytes = model_memory_bytes
         self._device_choice = device
         self._device_name = "cpu"
@@ -188,6 +173,39 @@ class Engine:
             device=self._device_name,
         )
 
+    def cache_status(self) -> CacheStatus:
+        """What the prefix cache holds, safe to ask for from any thread."""
+        kept = self._cache.index.kept() if self._cache else ()
+        return CacheStatus(
+            budget_bytes=self._kv_cache_bytes,
+            kept=tuple(
+                KeptSequence(
+                    weights_sha256=sequence.identity.weights_sha256,
+                    precision=sequence.identity.precision,
+                    salt=sequence.identity.salt,
+                    tokens=len(sequence.ids),
+                    nbytes=sequence.nbytes,
+                    created=sequence.created,
+                    used=sequence.used,
+                    hits=sequence.hits,
+                    reused_tokens=sequence.reused_tokens,
+                    messages=sequence.messages,
+                )
+                for sequence in kept
+            ),
+        )
+
+    def set_cache_budget(self, kv_cache_bytes: int) -> None:
+        """Set what KV kept across requests may take; the longest unused sequences leave if they must."""
+        self._kv_cache_bytes = kv_cache_bytes
+        if self._cache:
+            self._cache.index.resize(kv_cache_bytes)
+
+    def forget_session(self, salt: str) -> None:
+        """Let go of all KV that belongs to a session that has ended."""
+        if self._cache:
+            self._cache.forget(salt)
+
     def close(self) -> None:
         """Cancel every run and end the thread."""
         self._worker.close()
@@ -227,84 +245,46 @@ class Engine:
             DeviceUnavailableError: the device asked for is not there.
         """
         if self._pool is None:
+            from engine.cache import PrefixCache
+            from engine.pool import ModelPool
+
             device = choose_device(self._device_choice)
             self._device_name = device_name(device)
-            self._pool = _start_torch(self._models_dir, self._threads, self._model_memory_bytes, device)
+            _set_threads(self._threads)
+            self._cache = PrefixCache(self._kv_cache_bytes)
+            self._pool = ModelPool(self._models_dir, self._model_memory_bytes, device, self._cache)
         return self._pool
+
+    def _started_responder(self) -> Responder:
+        """What answers requests, in the engine's thread. Raises as :meth:`_started_pool` does."""
+        pool = self._started_pool()
+        if self._responder is None:
+            from engine.responder import Responder
+
+            assert self._cache is not None  # made with the pool
+            self._responder = Responder(pool, self._cache, self._verify_cache)
+        return self._responder
 
     def _serve(self, job: GenerationJob) -> None:
         """One run from start to end, in the engine's thread."""
         taken_up = perf_counter()
         import torch
 
+        from engine.responder import CancelledWhileLoadingError
+
         try:
-            pool = self._started_pool()
+            responder = self._started_responder()
             with torch.inference_mode(), PeakRss() as peak_rss:
-                self._run(job, pool, taken_up, peak_rss)
-        except _CancelledWhileLoadingError:
+                responder.answer(job, taken_up, peak_rss)
+        except CancelledWhileLoadingError:
             job.refuse()
         except GearboxError as error:
             job.emit(RunFailed(str(error), type(error).__name__))
 
-    def _run(self, job: GenerationJob, pool: ModelPool, taken_up: float, peak_rss: PeakRss) -> None:
-        from engine.environment import kernel_environment, machine_environment
-        from engine.generation.recorder import RunRecorder
 
-        request, config = job.request, job.request.config
-
-        def loading(stage: str, fraction: float) -> None:
-            if job.is_cancelled():
-                raise _CancelledWhileLoadingError
-            job.notify(Loading(stage, fraction))
-
-        opened = pool.open(config.model)
-        load_s = perf_counter() - taken_up
-        prompt_ids = opened.tokenizer.encode_chat(request.messages)
-        context_length = opened.config.context_length
-        if len(prompt_ids) >= context_length:
-            raise ContextLengthError(len(prompt_ids), context_length)
-        tokenized = perf_counter()
-        model = pool.acquire(opened, config, loading)
-        load_s += perf_counter() - tokenized
-        max_tokens = min(config.sampling.max_tokens, context_length - len(prompt_ids))
-        n_tokens = len(prompt_ids) + max_tokens
-        pool.make_room(model.kv_bytes(n_tokens), f"A KV cache of {n_tokens:,} tokens", keep=(model,))
-        peak_rss.restart()
-        recorder = RunRecorder(
-            emit=job.emit,
-            is_cancelled=job.is_cancelled,
-            decode=opened.tokenizer.decode,
-            stop_ids=opened.tokenizer.stop_ids,
-            stop=config.sampling.stop,
-            prompt_tokens=len(prompt_ids),
-            max_tokens=max_tokens,
-            arrived=job.arrived,
-            queue_s=taken_up - job.arrived,
-            load_s=load_s,
-        )
-        kv_bytes = model.run(prompt_ids, config.sampling, max_tokens, recorder)
-        recorder.finish(
-            weights_bytes=model.weights_bytes,
-            kv_bytes=kv_bytes,
-            peak_rss_bytes=peak_rss.read(),
-            environment={
-                **machine_environment(),
-                **kernel_environment(pool.device),
-                **model.environment,
-                "weights_sha256": opened.checkpoint.weights_sha256,
-                "weights": opened.checkpoint.provenance,
-            },
-        )
-
-
-def _start_torch(
-    models_dir: Path, threads: int | None, model_memory_bytes: int | None, device: torch.device
-) -> ModelPool:
-    """Set torch up in the thread that will use it."""
+def _set_threads(threads: int | None) -> None:
+    """Of torch, in the thread that will use it."""
     import torch
-
-    from engine.pool import ModelPool
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return ModelPool(models_dir, model_memory_bytes, device)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -44,17 +44,38 @@ class OpenCheckpoint:
     tokenizer: ChatTokenizer
 
 
+class Spare(Protocol):
+    """Memory that can be had back before a model has to go."""
+
+    @property
+    def spare_bytes(self) -> int:
+        """What could be had."""
+        ...
+
+    def release_oldest(self) -> bool:
+        """Give some of it back; ``False`` if there is none."""
+        ...
+
+
 class ModelPool:
     """Loads models on demand and keeps them while there is room. Used by one thread."""
 
-    def __init__(self, models_dir: Path, budget_bytes: int | None = None, device: torch.device = CPU) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        budget_bytes: int | None = None,
+        device: torch.device = CPU,
+        spare: Spare | None = None,
+    ) -> None:
         """
         Args:
             models_dir: where catalogue models and packed weights are kept.
             budget_bytes: what models may hold together; ``None`` for whatever is free.
             device: where models run, and whose memory they take.
+            spare: what goes first when memory is short.
         """
         self._models_dir = models_dir
+        self._spare = spare
         self._budget_bytes = budget_bytes
         self.device = device
         self._open: dict[str, OpenCheckpoint] = {}
@@ -116,18 +137,21 @@ class ModelPool:
         return model
 
     def make_room(self, needed: int, purpose: str, keep: Collection[LoadedModel] = ()) -> None:
-        """Let the longest unused models go until ``needed`` bytes fit.
+        """Let spare memory, then the longest unused models, go until ``needed`` bytes fit.
 
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
-        reclaimable = sum(model.weights_bytes for model in self._loaded.values() if model not in keep)
+        reclaimable = self._spare.spare_bytes if self._spare else 0
+        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in keep)
         require_memory(needed, purpose, reclaimable, self.device)  # what is hopeless costs nobody a model
         while True:
             try:
                 require_memory(needed, purpose, device=self.device)
                 return
             except InsufficientMemoryError:
+                if self._spare and self._spare.release_oldest():
+                    continue
                 if not self._release_oldest(keep):
                     raise
 

@@ -9,14 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import AutoConfig
 
 from engine import Engine
 from engine.models.decoder import DecoderConfig
 from engine.models.tokenizer import ChatTokenizer
 from engine.models.weights import estimate_bytes
-from engine.pool import ModelPool
 from engine.quantization import fast_bf16_gemm
 from engine.types import (
     CPU_PRECISIONS,
@@ -38,6 +36,7 @@ from engine.types import (
     TokenEvent,
 )
 from tests.conftest import SMALL
+from tests.near_ties import NearTies, first_difference
 from tests.tiny import make_tiny_checkpoint
 
 PROMPTS = [
@@ -95,31 +94,16 @@ def failure(engine: Engine, request: GenerationRequest) -> RunFailed:
     return last
 
 
-def top_two_gap(models_dir: Path, prompt: str, ids: list[int]) -> tuple[float, float]:
-    """Gap between the two best logits after some tokens, and one unit in the last place of the best."""
-    pool = ModelPool(models_dir)
-    opened = pool.open(SMALL)
-    with torch.inference_mode():
-        model = pool.acquire(opened, request_for(prompt).config, lambda stage, fraction: None)
-        decoder = model.decoder  # type: ignore[attr-defined]
-        tokens = opened.tokenizer.encode_chat([Message("user", prompt)]) + ids
-        logits = decoder.prefill(torch.tensor(tokens), decoder.new_cache(len(tokens)), lambda: False)
-    best, second = logits.topk(2).values.tolist()
-    return best - second, float(torch.tensor(abs(best)).log2().floor().exp2()) / 2**7
-
-
 def test_greedy_tokens_equal_transformers(engine: Engine, models_dir: Path) -> None:
     """64 tokens on 22 prompts; a difference must be a near-tie: two units in the last place of bf16."""
-    near_ties = 0
+    near_ties, exact = 0, NearTies(models_dir)
     for prompt in PROMPTS:
         ours = finish(engine, request_for(prompt, max_tokens=64)).token_ids
         theirs = finish(engine, request_for(prompt, max_tokens=64, backend=Backend.REFERENCE)).token_ids
         if ours == theirs:
             continue
-        parted = next(
-            (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs))
-        )
-        gap, unit = top_two_gap(models_dir, prompt, list(ours[:parted]))
+        parted = first_difference(ours, theirs)
+        gap, unit = exact.gap([Message("user", prompt)], ours[:parted])
         assert gap <= 2 * unit, f"{prompt!r} parts at token {parted} with a gap of {gap}"
         near_ties += 1
     # a processor without bf16 arithmetic adds in another order in every product: more answers meet a near-tie

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.types import SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class RunTrace:
+    """What a run tells at its end beside its tokens."""
+
+    kv_bytes: int
+    """KV cache in use."""
+    verified: bool | None = None
+    """Whether the reused KV gave the logits of KV computed anew; ``None`` where that was not looked at."""
 
 
 class LoadedModel(Protocol):
@@ -17,7 +29,16 @@ class LoadedModel(Protocol):
     environment: Mapping[str, Any]
     """What multiplies: belongs to the figures of every run."""
 
-    def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
+    def run(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        max_tokens: int,
+        sink: TokenSink,
+        kv: KVCache | None,
+        *,
+        verify: bool = False,
+    ) -> RunTrace:
         """Answer a prompt, telling the sink of every token.
 
         Args:
@@ -25,10 +46,14 @@ class LoadedModel(Protocol):
             sampling: how tokens are chosen.
             max_tokens: room for the answer.
             sink: told of progress; ends the run by its answer.
-
-        Returns:
-            Bytes of KV cache in use at the end.
+            kv: from :meth:`new_cache`; what it holds is the beginning of the prompt, and is not computed again.
+                ``None`` keeps nothing from one token to the next.
+            verify: compute what ``kv`` holds again all the same, and compare.
         """
+        ...
+
+    def new_cache(self, capacity: int) -> KVCache | None:
+        """An empty KV cache of so many positions; ``None`` for a backend that keeps its own."""
         ...
 
     def kv_bytes(self, tokens: int) -> int:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from engine.backends.base import RunTrace
+from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.generation.sampling import choose, confidence
 from engine.models.checkpoint import Checkpoint
@@ -15,6 +18,10 @@ from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
 from engine.models.weights import LoadedDecoder, load_decoder
 from engine.types import Precision, SamplingParams
+
+ROUNDING = 0.05
+"""Share of the logits' norm by which a prompt computed in other pieces may differ, where rows are not computed alike
+whatever is computed beside them: bf16 stays well below it, another text far above."""
 
 
 class LocalModel:
@@ -31,25 +38,59 @@ class LocalModel:
     def kv_bytes(self, tokens: int) -> int:
         return self.decoder.config.kv_bytes(tokens)
 
-    def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
-        cache = self.decoder.new_cache(len(prompt_ids) + max_tokens)
-        logits = self.decoder.prefill(torch.tensor(prompt_ids), cache, sink.cancelled)
-        if logits is None:
-            return cache.used_bytes
-        sink.prefilled(cached_tokens=0, computed_tokens=len(prompt_ids))
-        generator = torch.Generator().manual_seed(sampling.seed)
+    def new_cache(self, capacity: int) -> KVCache:
+        return self.decoder.new_cache(capacity)
+
+    def run(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        max_tokens: int,
+        sink: TokenSink,
+        kv: KVCache | None,
+        *,
+        verify: bool = False,
+    ) -> RunTrace:
         # prompt and answer in one buffer, so that the penalty's view of it grows without copying
-        seen = torch.empty(cache.capacity, dtype=torch.long)
-        seen[: len(prompt_ids)] = torch.tensor(prompt_ids)
+        seen = torch.empty(len(prompt_ids) + max_tokens, dtype=torch.long)
         n_seen = len(prompt_ids)
-        while True:
+        seen[:n_seen] = torch.tensor(prompt_ids)
+        cache = self.decoder.new_cache(len(seen)) if kv is None else kv
+        cached = cache.length
+        logits = self.decoder.prefill(seen[cached:n_seen], cache, sink.cancelled)
+        verified = None
+        if logits is not None and verify and cached:
+            verified, logits = self._verify(seen[:n_seen], cache, logits)
+        if logits is not None:
+            sink.prefilled(cached_tokens=cached, computed_tokens=n_seen - cached)
+        generator = torch.Generator().manual_seed(sampling.seed)
+        while logits is not None:
             logits = logits[: self.vocab_size]
             token_id = choose(logits, sampling, seen[:n_seen], generator)
             seen[n_seen] = token_id
             n_seen += 1
             if not sink.token(token_id, *confidence(logits, token_id)):
-                return cache.used_bytes
-            logits = self.decoder.step(token_id, cache)
+                break
+            if kv is None:
+                cache.truncate(0)
+                logits = self.decoder.prefill(seen[:n_seen], cache, sink.cancelled)
+            else:
+                logits = self.decoder.step(token_id, cache)
+        return RunTrace(0 if kv is None else cache.used_bytes, verified)
+
+    def _verify(self, prompt: Tensor, cache: KVCache, logits: Tensor) -> tuple[bool, Tensor]:
+        """Compute a whole prompt anew and look whether reused KV led to the same logits. If not, the KV computed
+        anew takes its place."""
+        fresh = self.decoder.new_cache(cache.capacity)
+        wanted = self.decoder.prefill(prompt, fresh, lambda: False)
+        assert wanted is not None  # nobody cancels
+        if self.decoder.row_invariant:
+            agrees = torch.equal(logits, wanted)
+        else:
+            agrees = bool((logits - wanted).norm() <= ROUNDING * wanted.norm())
+        if not agrees:
+            cache.copy_prefix(fresh, fresh.length)
+        return agrees, logits if agrees else wanted
 
 
 def load_local(

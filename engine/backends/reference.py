@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.backends.base import RunTrace
+from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.generation.sampling import confidence
 from engine.models.checkpoint import Checkpoint
@@ -35,11 +37,23 @@ class ReferenceModel:
     def kv_bytes(self, tokens: int) -> int:
         return self._config.kv_bytes(tokens)
 
-    def run(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> int:
+    def new_cache(self, capacity: int) -> None:
+        """None of ours: ``generate`` keeps its own."""
+
+    def run(
+        self,
+        prompt_ids: list[int],
+        sampling: SamplingParams,
+        max_tokens: int,
+        sink: TokenSink,
+        kv: KVCache | None,
+        *,
+        verify: bool = False,
+    ) -> RunTrace:
         from transformers import GenerationConfig
 
         if sink.cancelled():
-            return 0
+            return RunTrace(0)
         shaping = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         greedy = sampling.temperature == 0
         settings = GenerationConfig(
@@ -64,7 +78,8 @@ class ReferenceModel:
             )
         finally:
             hook.remove()
-        return sum(t.nbytes for layer in result.past_key_values.layers for t in (layer.keys, layer.values))
+        held = sum(t.nbytes for layer in result.past_key_values.layers for t in (layer.keys, layer.values))
+        return RunTrace(held)
 
 
 class _Observer:

@@ -1,5 +1,19 @@
 """Attention state: what a sequence has computed so far."""
 
+from engine.cache.explanation import explain
 from engine.cache.kv_cache import KVCache
+from engine.cache.prefix_cache import Lease, PrefixCache
+from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex, as_ids
 
-__all__ = ["KVCache"]
+__all__ = [
+    "CacheIdentity",
+    "Departure",
+    "Ids",
+    "KVCache",
+    "Kept",
+    "Lease",
+    "PrefixCache",
+    "PrefixIndex",
+    "as_ids",
+    "explain",
+]

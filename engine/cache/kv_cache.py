@@ -51,6 +51,23 @@ class KVCache:
             raise ValueError(f"cannot truncate {self.length} positions to {length}")
         self.length = length
 
+    def copy_prefix(self, other: KVCache, length: int) -> None:
+        """Take over the first positions of another cache of the same shape in place of one's own.
+
+        Raises:
+            ValueError: the other holds fewer, or this one has no room for so many.
+        """
+        if length > other.length or length > self.capacity:
+            raise ValueError(f"cannot take {length} of {other.length} positions into a cache of {self.capacity}")
+        for mine, its in zip(self.layers, other.layers, strict=True):
+            mine[:length] = its[:length]
+        self.length = length
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Bytes of all positions, used or not."""
+        return sum(layer.nbytes for layer in self.layers)
+
     @property
     def used_bytes(self) -> int:
         """Bytes of the positions in use."""

@@ -8,8 +8,10 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any, Protocol
 
+from engine.generation.repetition import repeated_share
 from engine.generation.text import Detokenizer, StopMatcher
 from engine.types import (
+    CacheReport,
     Event,
     FinishReason,
     PrefillDone,
@@ -93,7 +95,25 @@ class RunRecorder:
             self._finish_reason = reason
         return reason is None
 
-    def finish(self, *, weights_bytes: int, kv_bytes: int, peak_rss_bytes: int, environment: Mapping[str, Any]) -> None:
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The answer so far."""
+        return tuple(self._token_ids)
+
+    @property
+    def text(self) -> str:
+        """What the answer says so far."""
+        return "".join(self._pieces)
+
+    def finish(
+        self,
+        *,
+        weights_bytes: int,
+        kv_bytes: int,
+        peak_rss_bytes: int,
+        environment: Mapping[str, Any],
+        cache: CacheReport | None,
+    ) -> None:
         """Emit the run's last event."""
         times = self._times
         gaps = [later - earlier for earlier, later in pairwise(times)]
@@ -115,10 +135,9 @@ class RunRecorder:
             weights_bytes=weights_bytes,
             kv_bytes=kv_bytes,
             peak_rss_bytes=peak_rss_bytes,
+            repetition=repeated_share(self._token_ids),
         )
-        self._emit(
-            RunFinished("".join(self._pieces), tuple(self._token_ids), self._finish_reason, metrics, environment)
-        )
+        self._emit(RunFinished(self.text, self.token_ids, self._finish_reason, metrics, environment, cache))
 
     def _now(self) -> float:
         return perf_counter() - self._origin

@@ -21,6 +21,7 @@ class NativeDecoder(Decoder):
     verified together: what comes out is what one token after the other would have given.
     """
 
+    row_invariant = True
     prefill_chunk = 128  # larger ones are no faster
 
     def __init__(

@@ -47,6 +47,8 @@ class ChatTokenizer:
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation, up to where the assistant's answer begins.
 
+        An answer whose own tokens are known is given back in these, as the model wrote it.
+
         A model without a chat template gets the messages' text, a blank line between them.
 
         Raises:
@@ -57,12 +59,35 @@ class ChatTokenizer:
             ids: list[int] = self._hf(text, split_special_tokens=True)["input_ids"]
             return ids
         shield, contents = self._shield([message.content for message in messages])
-        turns = [{"role": m.role, "content": c} for m, c in zip(messages, contents, strict=True)]
+        roles = [message.role for message in messages]
+        known = self._known_answers(messages, shield)
+        rendered = self._render(roles, [known_char or c for known_char, c in zip(known, contents, strict=True)])
+        written = {char: message.token_ids for char, message in zip(known, messages, strict=True) if char}
+        if any(rendered.count(char) != 1 for char in written):  # this template rewrites what was said
+            return self._encode_rendered(self._render(roles, contents), shield)
+        ids = []
+        pieces = re.split(f"([{''.join(written)}])", rendered) if written else [rendered]
+        for piece in pieces:
+            answer = written.get(piece)
+            ids += self._encode_rendered(piece, shield) if answer is None else _without_end(answer, self.stop_ids)
+        return ids
+
+    def _known_answers(self, messages: Sequence[Message], shield: dict[str, str]) -> list[str | None]:
+        """For each message whose tokens are known and spell it, a character to stand for it, that occurs nowhere."""
+        taken = {*shield, *(char for message in messages for char in message.content)}
+        free = (char for code in range(0xF0000, 0xFFFFD) if (char := chr(code)) not in taken)
+        return [
+            next(free) if m.role == "assistant" and m.token_ids and self.decode(m.token_ids) == m.content else None
+            for m in messages
+        ]
+
+    def _render(self, roles: Sequence[str], contents: Sequence[str]) -> str:
+        turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
         try:
             rendered: str = self._hf.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         except TemplateError as error:
             raise InvalidRequestError(f"This model's chat template refuses these messages: {error}.") from error
-        return self._encode_rendered(rendered, shield)
+        return rendered
 
     def encode_document(self, text: str) -> list[int]:
         """Token ids of running text, no chat template around it; begins with :attr:`bos_id` if there is one."""
@@ -70,7 +95,11 @@ class ChatTokenizer:
 
     def token_text(self, token_id: int) -> str:
         """One token as it is spelled on its own, control tokens included."""
-        text: str = self._hf.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return self.spell([token_id])
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """The text of some ids, control tokens included."""
+        text: str = self._hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -110,6 +139,11 @@ class ChatTokenizer:
             return []
         ids: list[int] = self._hf(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
+
+
+def _without_end(token_ids: Sequence[int], stop_ids: frozenset[int]) -> Sequence[int]:
+    """An answer without its end mark, which the template puts there itself."""
+    return token_ids[:-1] if token_ids[-1] in stop_ids else token_ids
 
 
 def _stop_ids(tokenizer: Any, folder: Path, config: Any) -> frozenset[int]:

@@ -1,0 +1,145 @@
+"""Why a prompt was not reused further: where it parted from what is kept, and what most likely made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine.cache.prefix_index import CacheIdentity, Departure, Gone, Ids, Kept, PrefixIndex, shared_prefix
+from engine.types import CacheReport, Message, MissCause
+
+SHOWN_TOKENS = 12
+"""Tokens told of either side of a parting."""
+WORTH_TELLING = 8
+"""So many tokens more than what was reused must a sequence out of reach offer to be named as the cause."""
+
+Sequenced = Kept[Any] | Gone
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A sequence that had more to give than was reused, had it only been within reach."""
+
+    sequence: Sequenced
+    tokens: int
+    cause: MissCause
+    detail: str
+
+
+def explain(
+    index: PrefixIndex[Any],
+    identity: CacheIdentity,
+    ids: Ids,
+    messages: Sequence[Message],
+    spell: Callable[[Sequence[int]], str],
+    *,
+    cold: bool,
+) -> CacheReport:
+    """What the cache has for a prompt, and why not more. To be asked before the prompt is lent anything.
+
+    Args:
+        index: what is kept, and what has left.
+        identity: the request's.
+        ids: its prompt.
+        messages: what the prompt says.
+        spell: token ids as text, control tokens included.
+        cold: the request wants nothing reused.
+    """
+    most = len(ids) - 1
+    nearest = index.nearest(identity, ids)
+    tokens = min(nearest.tokens, most) if nearest else 0
+    if cold:
+        return _report(MissCause.COLD, tokens, lost=tokens, detail="This run was asked to start cold.")
+    # of several that would have given as much, what the session itself could have kept
+    beyond = max(
+        _out_of_reach(index, identity, ids),
+        key=lambda candidate: (min(candidate.tokens, most), candidate.cause is not MissCause.SESSION),
+        default=None,
+    )
+    if beyond and (found := min(beyond.tokens, most)) >= tokens + WORTH_TELLING:
+        shown = beyond.cause is not MissCause.SESSION
+        parting = _parting(beyond.sequence.ids, ids, spell) if shown else (None, "", "")
+        return _report(beyond.cause, found, lost=found - tokens, detail=beyond.detail, parting=parting)
+    if nearest is None:
+        return _report(MissCause.NOTHING, 0, lost=0, detail="Nothing that begins like this prompt has been kept.")
+    kept = nearest.kept
+    if nearest.tokens == len(kept.ids) or nearest.tokens >= most:
+        return _report(None, tokens, lost=0, detail="All that was kept of this conversation was reused.")
+    cause, detail = _difference(kept.messages, messages)
+    lost = min(len(kept.ids), most) - tokens
+    return _report(cause, tokens, lost=lost, detail=detail, parting=_parting(kept.ids, ids, spell))
+
+
+def _out_of_reach(index: PrefixIndex[Any], identity: CacheIdentity, ids: Ids) -> Iterable[_Candidate]:
+    """Sequences that would have to have the identity of the request, or still to be there."""
+    for gone in index.departed():
+        if gone.identity == identity:
+            detail = _DEPARTED[gone.reason]
+            yield _Candidate(gone, shared_prefix(gone.ids, ids), MissCause.EVICTED, detail)
+    for kept in index.kept():
+        other = kept.identity
+        if other == identity or other.weights_sha256 != identity.weights_sha256:
+            continue
+        if other.but_for_the_salt() == identity.but_for_the_salt():
+            cause, detail = MissCause.SESSION, "What is kept belongs to another session, and is that session's alone."
+        elif other.salt == identity.salt:
+            cause, detail = MissCause.CONFIGURATION, _other_configuration(other, identity)
+        else:
+            continue
+        yield _Candidate(kept, shared_prefix(kept.ids, ids), cause, detail)
+
+
+_DEPARTED = {
+    Departure.BUDGET: "It was kept, and left when the cache's budget ran out.",
+    Departure.MEMORY: "It was kept, and left when the machine's memory ran out.",
+    Departure.DISTRUSTED: "It was kept, and left because recomputing it gave other logits.",
+}
+
+
+def _other_configuration(kept: CacheIdentity, wanted: CacheIdentity) -> str:
+    if kept.precision != wanted.precision:
+        return f"What is kept was computed in {kept.precision}, and this run is in {wanted.precision}."
+    return f"What is kept was computed by another kernel ({kept.kernel})."
+
+
+def _difference(kept: Sequence[Message], came: Sequence[Message]) -> tuple[MissCause, str]:
+    """The first message in which two conversations differ."""
+    for at, (old, new) in enumerate(zip(kept, came, strict=False)):
+        if (old.role, old.content) == (new.role, new.content):
+            continue
+        if "system" in (old.role, new.role):
+            return MissCause.SYSTEM_PROMPT, "The system prompt differs."
+        if at == next((i for i, message in enumerate(came) if message.role == "user"), None):
+            return MissCause.TURN, "The first question differs: edited, or another conversation."
+        turn = sum(message.role == "user" for message in came[: at + 1])
+        what = "question" if new.role == "user" else "answer"
+        return MissCause.TURN, f"The {what} of turn {turn} differs: edited, or answered anew."
+    return MissCause.TEMPLATE, "The same messages became other tokens: the chat template writes the history anew."
+
+
+def _parting(kept: Ids, came: Ids, spell: Callable[[Sequence[int]], str]) -> tuple[int | None, str, str]:
+    at = shared_prefix(kept, came)
+    if at == len(kept):
+        return None, "", ""
+    return at, spell(kept[at : at + SHOWN_TOKENS].tolist()), spell(came[at : at + SHOWN_TOKENS].tolist())
+
+
+def _report(
+    cause: MissCause | None,
+    nearest_tokens: int,
+    *,
+    lost: int,
+    detail: str,
+    parting: tuple[int | None, str, str] = (None, "", ""),
+) -> CacheReport:
+    at, kept_text, came_text = parting
+    return CacheReport(
+        cause=cause,
+        nearest_tokens=nearest_tokens,
+        parted_at=at,
+        kept_text=kept_text,
+        came_text=came_text,
+        detail=detail,
+        lost_tokens=lost,
+    )

@@ -1,0 +1,129 @@
+"""KV of finished requests, kept beside their token ids and taken up again by what begins alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.cache.kv_cache import KVCache
+from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex
+from engine.types import Message
+
+GROWTH = 1.5
+"""A sequence that has outgrown its room moves into one so much larger, so that a chat moves but rarely."""
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """KV on loan to one request."""
+
+    identity: CacheIdentity
+    kv: KVCache
+    """Holds the first ``cached_tokens`` of the prompt; the request appends to it."""
+    cached_tokens: int
+    source: Kept[KVCache] | None
+    """The kept sequence that they came from; it lends its own KV if the prompt goes on where it ended."""
+    forgotten: bool = False
+    """Its session ended meanwhile: nothing of it is to be kept."""
+
+
+class PrefixCache:
+    """Lends KV to requests and keeps what they leave. One request at a time; the rest is safe from any thread."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.index: PrefixIndex[KVCache] = PrefixIndex(budget_bytes)
+        self._lease: Lease | None = None
+
+    def lend(
+        self,
+        identity: CacheIdentity,
+        prompt_ids: Ids,
+        capacity: int,
+        new_cache: Callable[[int], KVCache],
+        *,
+        most_tokens: int,
+        cold: bool = False,
+    ) -> Lease:
+        """KV for a prompt, with as much of it as a kept sequence of the same identity has.
+
+        At least one token is always left to compute: its logits choose the first of the answer.
+
+        Args:
+            identity: what must agree.
+            prompt_ids: the prompt.
+            capacity: positions that the request may need in all.
+            new_cache: makes an empty cache of a capacity.
+            most_tokens: the model's context; no cache needs more positions.
+            cold: reuse nothing.
+        """
+        match = None if cold else self.index.nearest(identity, prompt_ids)
+        tokens = min(match.tokens, len(prompt_ids) - 1) if match else 0
+        if match is None or tokens == 0:
+            self._lease = Lease(identity, new_cache(capacity), 0, None)
+            return self._lease
+        kept = match.kept
+        self.index.pin(kept, tokens)  # before room is made for a new one
+        try:
+            kv = _room_for(kept, tokens, capacity, new_cache, most_tokens)
+        except BaseException:
+            self.index.unpin(kept)
+            raise
+        self._lease = Lease(identity, kv, tokens, kept)
+        return self._lease
+
+    def settle(self, lease: Lease, ids: Ids, messages: tuple[Message, ...]) -> None:
+        """A request has ended: keep its sequence, as far as its KV goes.
+
+        Args:
+            lease: from :meth:`lend`.
+            ids: prompt and answer. The last token chosen has no KV yet, and those of a prompt given up midway
+                have none either: they are left out.
+            messages: what the ids say.
+        """
+        if lease.source:
+            self.index.unpin(lease.source)
+        if not lease.forgotten and lease.kv.length:
+            self.index.add(lease.identity, ids[: lease.kv.length], messages, lease.kv, lease.kv.allocated_bytes)
+        self._lease = None
+
+    def discard(self, lease: Lease) -> None:
+        """A request has failed: keep nothing of it, and what it had been lent as it was."""
+        if lease.source:
+            if lease.kv is lease.source.payload:
+                lease.kv.truncate(len(lease.source.ids))
+            self.index.unpin(lease.source)
+        self._lease = None
+
+    def distrust(self, lease: Lease) -> None:
+        """What was lent turned out wrong: it is not lent again."""
+        if lease.source:
+            self.index.drop(lease.source, Departure.DISTRUSTED)
+
+    @property
+    def spare_bytes(self) -> int:
+        """What could be had back if memory ran short."""
+        return sum(kept.nbytes for kept in self.index.kept() if not kept.pinned)
+
+    def release_oldest(self) -> bool:
+        """Give the longest unused sequence's memory back; ``False`` if there is none."""
+        return self.index.drop_oldest(Departure.MEMORY)
+
+    def forget(self, salt: str) -> None:
+        """Let go of all that belongs to a session, what a running request holds included."""
+        lease = self._lease
+        if lease and lease.identity.salt == salt:
+            lease.forgotten = True
+        self.index.forget(salt)
+
+
+def _room_for(
+    kept: Kept[KVCache], tokens: int, capacity: int, new_cache: Callable[[int], KVCache], most_tokens: int
+) -> KVCache:
+    """The kept sequence's own KV where the prompt goes on at its end and has room; else a copy of its beginning."""
+    goes_on = tokens == len(kept.ids)
+    if goes_on and kept.payload.capacity >= capacity:
+        return kept.payload
+    room = min(most_tokens, int(kept.payload.capacity * GROWTH)) if goes_on else capacity
+    kv = new_cache(max(room, capacity))
+    kv.copy_prefix(kept.payload, tokens)
+    return kv

@@ -1,0 +1,222 @@
+"""Which token sequences are kept, whose they are, and who leaves first.
+
+Nothing here knows what is kept of a sequence: the prefix cache holds its KV, and a test nothing at all. A few dozen
+sequences need a list, not a tree.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from time import time
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.types import Message
+
+P = TypeVar("P")
+Ids = NDArray[np.int32]
+
+GONE_KEPT = 64
+"""How many sequences that left are remembered by their ids, so that a miss can be explained."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheIdentity:
+    """All that must agree before KV may be reused, besides the token ids."""
+
+    weights_sha256: str
+    """Of the weights and of ``config.json``, so that other positions are another identity too."""
+    precision: str
+    kernel: str
+    """What multiplied: two kernels round differently."""
+    salt: str
+    """Whose it is."""
+
+    def but_for_the_salt(self) -> CacheIdentity:
+        """The same computation, whosever it is."""
+        return replace(self, salt="")
+
+
+class Departure(StrEnum):
+    """Why a sequence is no longer kept."""
+
+    BUDGET = "budget"
+    """Longest unused when the budget ran out, or larger than the whole of it."""
+    MEMORY = "memory"
+    """Longest unused when the machine's memory ran out."""
+    EXTENDED = "extended"
+    """A longer sequence that begins with it is kept instead."""
+    SESSION = "session over"
+    DISTRUSTED = "distrusted"
+    """Recomputing it gave something else."""
+
+
+@dataclass(slots=True, eq=False)
+class Kept(Generic[P]):
+    """One sequence."""
+
+    identity: CacheIdentity
+    ids: Ids
+    messages: tuple[Message, ...]
+    """What the ids say, the answer included."""
+    payload: P
+    nbytes: int
+    created: float
+    """Seconds since 1970, like ``used``."""
+    used: float
+    hits: int = 0
+    reused_tokens: int = 0
+    """Of all hits together."""
+    pinned: bool = False
+    """In use by a running request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A sequence that has left."""
+
+    identity: CacheIdentity
+    ids: Ids
+    messages: tuple[Message, ...]
+    reason: Departure
+    when: float
+
+
+class Match(NamedTuple, Generic[P]):
+    """A kept sequence, and how many of the first tokens it shares with a prompt."""
+
+    kept: Kept[P]
+    tokens: int
+
+
+def shared_prefix(one: Ids, other: Ids) -> int:
+    """How many first tokens two sequences have in common."""
+    n = min(len(one), len(other))
+    parted = np.flatnonzero(one[:n] != other[:n])
+    return int(parted[0]) if len(parted) else n
+
+
+@dataclass(slots=True)
+class PrefixIndex(Generic[P]):
+    """Kept sequences under a byte budget. Safe to use from any thread."""
+
+    budget_bytes: int
+    clock: Callable[[], float] = time
+    gone: deque[Gone] = field(default_factory=lambda: deque(maxlen=GONE_KEPT))
+    _kept: list[Kept[P]] = field(default_factory=list)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def kept(self) -> tuple[Kept[P], ...]:
+        """All of them, longest unused first."""
+        with self._lock:
+            return tuple(sorted(self._kept, key=lambda kept: kept.used))
+
+    @property
+    def used_bytes(self) -> int:
+        """What they take together."""
+        with self._lock:
+            return sum(kept.nbytes for kept in self._kept)
+
+    def nearest(self, identity: CacheIdentity, ids: Ids) -> Match[P] | None:
+        """The sequence of that very identity that shares most first tokens with ``ids``; the latest used of several."""
+        with self._lock:
+            matches = [Match(kept, shared_prefix(kept.ids, ids)) for kept in self._kept if kept.identity == identity]
+            best = max(matches, key=lambda match: (match.tokens, match.kept.used), default=None)
+            return best if best and best.tokens else None
+
+    def pin(self, kept: Kept[P], reused_tokens: int) -> None:
+        """A request begins to use a sequence, which stays until :meth:`unpin`."""
+        with self._lock:
+            kept.pinned = True
+            kept.hits += 1
+            kept.reused_tokens += reused_tokens
+            kept.used = self.clock()
+
+    def unpin(self, kept: Kept[P]) -> None:
+        """The request has ended."""
+        with self._lock:
+            kept.pinned = False
+            self._keep_to_budget()
+
+    def add(self, identity: CacheIdentity, ids: Ids, messages: tuple[Message, ...], payload: P, nbytes: int) -> bool:
+        """Keep a sequence in place of those it extends; says whether it is kept.
+
+        One that a kept sequence begins with already is not, nor one that is larger than the whole budget.
+        """
+        with self._lock:
+            same = [kept for kept in self._kept if kept.identity == identity]
+            longer = next((kept for kept in same if shared_prefix(kept.ids, ids) == len(ids)), None)
+            if longer:
+                longer.used = self.clock()
+                return False
+            now = self.clock()
+            kept = Kept(identity, ids, messages, payload, nbytes, now, now)
+            for shorter in [old for old in same if not old.pinned and shared_prefix(old.ids, ids) == len(old.ids)]:
+                kept.hits += shorter.hits
+                kept.reused_tokens += shorter.reused_tokens
+                kept.created = min(kept.created, shorter.created)
+                self._leave(shorter, Departure.EXTENDED)
+            self._kept.append(kept)
+            self._keep_to_budget()
+            return kept in self._kept
+
+    def drop(self, kept: Kept[P], reason: Departure) -> None:
+        """Let one go, pinned or not."""
+        with self._lock:
+            if kept in self._kept:
+                self._leave(kept, reason)
+
+    def drop_oldest(self, reason: Departure) -> bool:
+        """Let the longest unused go that no request uses; ``False`` if there is none."""
+        with self._lock:
+            oldest = next((kept for kept in self.kept() if not kept.pinned), None)
+            if oldest:
+                self._leave(oldest, reason)
+            return oldest is not None
+
+    def forget(self, salt: str) -> None:
+        """Let all of a session's go, and what is remembered of those that had left."""
+        with self._lock:
+            self._kept = [kept for kept in self._kept if kept.identity.salt != salt]
+            self.gone = deque((gone for gone in self.gone if gone.identity.salt != salt), maxlen=GONE_KEPT)
+
+    def resize(self, budget_bytes: int) -> None:
+        """Set another budget; who has no room in it leaves."""
+        with self._lock:
+            self.budget_bytes = budget_bytes
+            self._keep_to_budget()
+
+    def would_stay(self, budget_bytes: int) -> tuple[Kept[P], ...]:
+        """Which sequences a budget would keep."""
+        stay: list[Kept[P]] = []
+        for kept in reversed(self.kept()):
+            if kept.nbytes + sum(other.nbytes for other in stay) > budget_bytes:
+                break
+            stay.append(kept)
+        return tuple(stay)
+
+    def departed(self) -> tuple[Gone, ...]:
+        """Sequences that have left, the latest last."""
+        with self._lock:
+            return tuple(self.gone)
+
+    def _keep_to_budget(self) -> None:
+        while self.used_bytes > self.budget_bytes:
+            if not self.drop_oldest(Departure.BUDGET):
+                return
+
+    def _leave(self, kept: Kept[P], reason: Departure) -> None:
+        self._kept.remove(kept)
+        if reason is not Departure.EXTENDED:
+            self.gone.append(Gone(kept.identity, kept.ids, kept.messages, reason, self.clock()))
+
+
+def as_ids(token_ids: Sequence[int]) -> Ids:
+    """Token ids in the form they are kept in."""
+    return np.asarray(token_ids, dtype=np.int32)

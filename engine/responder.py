@@ -1,0 +1,175 @@
+"""One answer from start to end: model, prompt, KV, tokens, and what is kept afterwards. In the engine's thread."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+from engine.backends.base import LoadedModel, RunTrace
+from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, as_ids, explain
+from engine.environment import kernel_environment, machine_environment
+from engine.errors import ContextLengthError
+from engine.generation.recorder import RunRecorder
+from engine.memory import PeakRss
+from engine.models.decoder import DecoderConfig
+from engine.pool import ModelPool, OpenCheckpoint
+from engine.types import CacheMode, CacheReport, GenerationRequest, Loading, Message
+from engine.worker import GenerationJob
+
+
+class CancelledWhileLoadingError(Exception):
+    """Ends loading from inside its progress."""
+
+
+class Responder:
+    """Answers requests with the models of a pool and the KV of a prefix cache."""
+
+    def __init__(self, pool: ModelPool, cache: PrefixCache, verify_share: float) -> None:
+        """
+        Args:
+            pool: the models.
+            cache: KV kept across requests.
+            verify_share: how many of the reused prefixes are computed anew and compared, 0 to 1.
+        """
+        self._pool = pool
+        self._cache = cache
+        self._verify_share = verify_share
+        self._reuses = 0
+
+    def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> None:
+        """Answer a request, telling the job of every event up to the last.
+
+        Raises:
+            CancelledWhileLoadingError: it was cancelled before the model was there.
+            GearboxError: whatever keeps it from being answered, in the user's words.
+        """
+        request, config = job.request, job.request.config
+
+        def loading(stage: str, fraction: float) -> None:
+            if job.is_cancelled():
+                raise CancelledWhileLoadingError
+            job.notify(Loading(stage, fraction))
+
+        opened = self._pool.open(config.model)
+        load_s = perf_counter() - taken_up
+        prompt_ids = opened.tokenizer.encode_chat(request.messages)
+        context_length = opened.config.context_length
+        if len(prompt_ids) >= context_length:
+            raise ContextLengthError(len(prompt_ids), context_length)
+        tokenized = perf_counter()
+        model = self._pool.acquire(opened, config, loading)
+        load_s += perf_counter() - tokenized
+        max_tokens = min(config.sampling.max_tokens, context_length - len(prompt_ids))
+        peak_rss.restart()
+        recorder = RunRecorder(
+            emit=job.emit,
+            is_cancelled=job.is_cancelled,
+            decode=opened.tokenizer.decode,
+            stop_ids=opened.tokenizer.stop_ids,
+            stop=config.sampling.stop,
+            prompt_tokens=len(prompt_ids),
+            max_tokens=max_tokens,
+            arrived=job.arrived,
+            queue_s=taken_up - job.arrived,
+            load_s=load_s,
+        )
+        if config.optimization.cache_mode is CacheMode.PREFIX:
+            trace, report = self._run_on_kept(opened, model, request, prompt_ids, max_tokens, recorder)
+        else:
+            trace, report = self._run_alone(model, request, prompt_ids, max_tokens, recorder), None
+        recorder.finish(
+            weights_bytes=model.weights_bytes,
+            kv_bytes=trace.kv_bytes,
+            peak_rss_bytes=peak_rss.read(),
+            environment={
+                **machine_environment(),
+                **kernel_environment(self._pool.device),
+                **model.environment,
+                "weights_sha256": opened.checkpoint.weights_sha256,
+                "weights": opened.checkpoint.provenance,
+            },
+            cache=report,
+        )
+
+    def _run_alone(
+        self,
+        model: LoadedModel,
+        request: GenerationRequest,
+        prompt_ids: list[int],
+        max_tokens: int,
+        recorder: RunRecorder,
+    ) -> RunTrace:
+        """With KV of its own that is gone afterwards, or without any."""
+        sampling, capacity = request.config.sampling, len(prompt_ids) + max_tokens
+        self._make_room(model, capacity)
+        keeps = request.config.optimization.cache_mode is not CacheMode.OFF
+        return model.run(prompt_ids, sampling, max_tokens, recorder, model.new_cache(capacity) if keeps else None)
+
+    def _run_on_kept(
+        self,
+        opened: OpenCheckpoint,
+        model: LoadedModel,
+        request: GenerationRequest,
+        prompt_ids: list[int],
+        max_tokens: int,
+        recorder: RunRecorder,
+    ) -> tuple[RunTrace, CacheReport]:
+        """With KV that begins with what is kept of the prompt, and is kept afterwards."""
+        identity = _identity(opened, model, request)
+        ids = as_ids(prompt_ids)
+        report = explain(
+            self._cache.index, identity, ids, request.messages, opened.tokenizer.spell, cold=request.cold
+        )  # fmt: skip
+        lease = self._lend(identity, ids, max_tokens, opened.config, model, cold=request.cold)
+        try:
+            trace = model.run(
+                prompt_ids, request.config.sampling, max_tokens, recorder, lease.kv, verify=self._is_due(lease)
+            )
+        except BaseException:
+            self._cache.discard(lease)
+            raise
+        if trace.verified is False:
+            self._cache.distrust(lease)
+        answer = Message("assistant", recorder.text, recorder.token_ids)
+        self._cache.settle(lease, as_ids([*prompt_ids, *recorder.token_ids]), (*request.messages, answer))
+        return trace, replace(report, verified=trace.verified)
+
+    def _lend(
+        self,
+        identity: CacheIdentity,
+        ids: Ids,
+        max_tokens: int,
+        config: DecoderConfig,
+        model: LoadedModel,
+        *,
+        cold: bool,
+    ) -> Lease:
+        def new_cache(capacity: int) -> KVCache:
+            self._make_room(model, capacity)
+            cache = model.new_cache(capacity)
+            if cache is None:
+                raise TypeError("this backend keeps its own KV")
+            return cache
+
+        return self._cache.lend(
+            identity, ids, len(ids) + max_tokens, new_cache, most_tokens=config.context_length, cold=cold
+        )
+
+    def _make_room(self, model: LoadedModel, tokens: int) -> None:
+        self._pool.make_room(model.kv_bytes(tokens), f"A KV cache of {tokens:,} tokens", keep=(model,))
+
+    def _is_due(self, lease: Lease) -> bool:
+        """Whether it is this reuse's turn to be looked at."""
+        if not lease.cached_tokens:
+            return False
+        before, self._reuses = self._reuses, self._reuses + 1
+        return int(self._reuses * self._verify_share) > int(before * self._verify_share)
+
+
+def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationRequest) -> CacheIdentity:
+    return CacheIdentity(
+        weights_sha256=opened.checkpoint.weights_sha256,
+        precision=str(request.config.precision),
+        kernel=str(model.environment["kernel"]),
+        salt=request.cache_salt,
+    )
