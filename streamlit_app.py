@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import resources, state
 from app.components.engine_status import show_engine_status
 from app.components.errors import errors_shown
 
@@ -69,6 +70,7 @@ page = st.navigation(
 
 with st.sidebar:
     show_engine_status()
+resources.hold_kv_for(state.session_id())
 
 with errors_shown():
     page.run()

@@ -43,7 +43,15 @@ def get_engine() -> Engine:
         threads=settings.threads,
         model_memory_bytes=settings.model_memory_bytes,
         device=settings.device,
+        kv_cache_bytes=settings.kv_cache_bytes,
+        verify_cache=settings.verify_cache,
     )
+
+
+@st.cache_resource(show_spinner=False, scope="session", on_release=lambda salt: get_engine().forget_session(salt))
+def hold_kv_for(salt: str) -> str:
+    """Say that a session is there: the KV kept for it goes when it ends."""
+    return salt
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda jobs: jobs.close())

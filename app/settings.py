@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from engine.errors import GearboxError
-from engine.types import DeviceChoice
+from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,17 +34,23 @@ class Settings:
     """What loaded models may hold together; ``None`` for whatever is free."""
     device: DeviceChoice = DeviceChoice.AUTO
     """Where models run."""
+    kv_cache_bytes: int = DEFAULT_KV_CACHE_BYTES
+    """What KV kept across requests may take."""
+    verify_cache: float = 0.0
+    """Share of the reused prefixes that are computed anew and compared, 0 to 1."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB`` and
-        ``GEARBOX_DEVICE``.
+        """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
+        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB`` and ``GEARBOX_VERIFY_CACHE``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
-            SettingsError: a count is not a positive whole number, or there is no such device.
+            SettingsError: a count is not a whole number, a share is not between 0 and 1, or there is no such
+                device.
         """
+        kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
         data_dir = Path(environ.get("GEARBOX_DATA_DIR") or REPOSITORY / "data").expanduser().resolve()
         return cls(
@@ -53,16 +60,29 @@ class Settings:
             threads=_count("GEARBOX_THREADS", environ),
             model_memory_bytes=memory_mib and memory_mib * 2**20,
             device=_device("GEARBOX_DEVICE", environ),
+            kv_cache_bytes=DEFAULT_KV_CACHE_BYTES if kv_cache_mib is None else kv_cache_mib * 2**20,
+            verify_cache=_share("GEARBOX_VERIFY_CACHE", environ),
         )
 
 
-def _count(name: str, environ: Mapping[str, str]) -> int | None:
+def _count(name: str, environ: Mapping[str, str], *, least: int = 1) -> int | None:
     value = environ.get(name, "").strip()
     if not value:
         return None
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise SettingsError(f"{name} must be a whole number of at least 1, and is {environ[name]!r}.")
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise SettingsError(f"{name} must be a whole number of at least {least}, and is {environ[name]!r}.")
     return int(value)
+
+
+def _share(name: str, environ: Mapping[str, str]) -> float:
+    value = environ.get(name, "").strip() or "0"
+    try:
+        share = float(value)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise SettingsError(f"{name} must be a number between 0 and 1, and is {environ[name]!r}.")
+    return share
 
 
 def _device(name: str, environ: Mapping[str, str]) -> DeviceChoice:

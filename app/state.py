@@ -12,11 +12,11 @@ from app.race import LaneRun, Race
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
+    CacheMode,
     GenerationRequest,
     Message,
     OptimizationConfig,
     Precision,
-    QuantizationConfig,
     RunConfig,
     SamplingParams,
 )
@@ -42,6 +42,9 @@ _LANE_DEFAULTS: dict[str, Any] = {
     "backend": Backend.LOCAL,
     "quantization": True,
     "precision": Precision.INT4,
+    "kv-cache": False,
+    "cache-mode": CacheMode.PREFIX,
+    "warm": False,
     "temperature": 0.0,
     "top-p": 1.0,
     "top-k": 0,
@@ -89,13 +92,13 @@ def lane_config(lane: str) -> RunConfig:
         InvalidRequestError: a value is missing or out of range.
     """
     backend = Backend(_lane_value(lane, "backend"))
-    quantized = backend is Backend.LOCAL and _lane_value(lane, "quantization")
+    local = backend is Backend.LOCAL
+    precision = _lane_value(lane, "precision") if local and _lane_value(lane, "quantization") else Precision.BF16
+    cache_mode = _lane_value(lane, "cache-mode") if local and _lane_value(lane, "kv-cache") else CacheMode.KV
     return RunConfig(
         model=(_lane_value(lane, "model") or "").strip(),
         backend=backend,
-        optimization=OptimizationConfig(
-            quantization=QuantizationConfig(precision=Precision(_lane_value(lane, "precision"))) if quantized else None
-        ),
+        optimization=OptimizationConfig.at(Precision(precision), CacheMode(cache_mode)),
         sampling=lane_sampling(lane),
     )
 
@@ -128,6 +131,8 @@ def lane_request(lane: str) -> GenerationRequest:
     return GenerationRequest(
         messages=(Message("system", system), user) if system else (user,),
         config=lane_config(lane),
+        cache_salt=session_id(),
+        cold=not _lane_value(lane, "warm"),
     )
 
 

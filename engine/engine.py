@@ -16,6 +16,7 @@ from engine.models.progress import Progress, silent
 from engine.native import build_in_background
 from engine.status import CacheStatus, EngineStatus, KeptSequence, ResidentModel
 from engine.types import (
+    DEFAULT_KV_CACHE_BYTES,
     DeviceChoice,
     GenerationRequest,
     Precision,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from engine.responder import Responder
 
 T = TypeVar("T")
-
-DEFAULT_KV_CACHE_BYTES = 512 * 2**20
-"""What KV kept across requests may take unless told otherwise."""
 
 
 class Engine:

@@ -15,7 +15,7 @@ from app import resources, state
 from app.settings import REPOSITORY, Settings
 from app.store import RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
-from engine.types import Backend, GenerationRequest, Precision
+from engine.types import Backend, CacheMode, GenerationRequest, Precision
 from tests.fakes import FakeEngine, FakeGeneration
 from tests.ui import ESTIMATES
 
@@ -173,11 +173,29 @@ def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
 
 
 @pytest.mark.parametrize("lane", state.LANES)
-@pytest.mark.parametrize("gear", ["cascade", "kv-cache", "speculation"])
+@pytest.mark.parametrize("gear", ["cascade", "speculation"])
 def test_later_gears_are_shown_but_cannot_be_used(playground: Any, lane: str, gear: str) -> None:
     toggle = playground(FakeEngine()).toggle(key=state.lane_key(lane, gear))
     assert toggle.disabled
     assert "not available yet" in toggle.label
+
+
+def test_the_kv_caching_gear_starts_cold_unless_asked_for_warm(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.toggle(key=state.lane_key("b", "kv-cache")).set_value(True).run()
+    run(page)
+    plain, kept = scripted.requests
+    assert plain.config.optimization.cache_mode is CacheMode.KV
+    assert (kept.config.optimization.cache_mode, kept.cold) == (CacheMode.PREFIX, True)
+    assert kept.cache_salt
+    page.toggle(key=state.lane_key("b", "warm")).set_value(True).run()
+    run(page)
+    assert not scripted.requests[3].cold
+    assert scripted.requests[3].cache_salt == kept.cache_salt
+    page.segmented_control(key=state.lane_key("b", "cache-mode")).set_value(CacheMode.OFF).run()
+    run(page)
+    assert scripted.requests[5].config.optimization.cache_mode is CacheMode.OFF
 
 
 def test_sample_fills_the_boxes(playground: Any) -> None:

@@ -62,3 +62,16 @@ def test_the_device_is_read() -> None:
     assert Settings.from_env({"GEARBOX_DEVICE": " cuda "}).device is DeviceChoice.CUDA
     with pytest.raises(SettingsError, match="GEARBOX_DEVICE must be one of auto, cpu, cuda, and is 'gpu'"):
         Settings.from_env({"GEARBOX_DEVICE": "gpu"})
+
+
+def test_the_kv_cache_budget_and_the_share_verified_are_read() -> None:
+    settings = Settings.from_env({"GEARBOX_KV_CACHE_MIB": "0", "GEARBOX_VERIFY_CACHE": "0.25"})
+    assert (settings.kv_cache_bytes, settings.verify_cache) == (0, 0.25)
+    assert Settings.from_env({"GEARBOX_KV_CACHE_MIB": "3"}).kv_cache_bytes == 3 * 2**20
+    assert Settings.from_env({}).verify_cache == 0
+
+
+@pytest.mark.parametrize("value", ["yes", "-0.1", "1.5", "nan", "inf"])
+def test_a_share_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="GEARBOX_VERIFY_CACHE"):
+        Settings.from_env({"GEARBOX_VERIFY_CACHE": value})

@@ -13,7 +13,7 @@ from app.components.alarm import Alarms, show_alarm
 from app.components.precisions import offered_precisions, precision_help
 from app.expectations import Expectation, expectations
 from engine.errors import GearboxError
-from engine.types import Backend, Precision
+from engine.types import Backend, CacheMode, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,21 @@ QUANTIZATION = Gear(
     "**Quantization**: fewer bits a weight, less to read",
     "Every token reads all weights once; smaller weights are read faster. It may change the answer.",
 )
+KV_CACHE = Gear(
+    "kv-cache",
+    "**KV caching**: read nothing twice",
+    "The beginning that a prompt shares with an earlier one is not computed again. Off: keys and values are kept "
+    "within a run, as in every engine.",
+)
+CACHE_MODES = {
+    CacheMode.PREFIX: "across runs",
+    CacheMode.OFF: "none at all",
+}
 PLANNED = (
     Gear(
         "cascade",
         "**Cascade**: large model only if needed",
         "A small model answers first; a larger one takes over where the small one is unsure.",
-    ),
-    Gear(
-        "kv-cache",
-        "**KV caching**: read nothing twice",
-        "The beginning that a prompt shares with an earlier one is not computed again.",
     ),
     Gear(
         "speculation",
@@ -56,6 +61,7 @@ def choose_gears(lane: str, *, disabled: bool) -> None:
     """A lane's toggles. The reference backend runs without gears, so its toggles are off."""
     with st.container(gap="xxsmall"):
         _choose_quantization(lane, disabled=disabled)
+        _choose_kv_cache(lane, disabled=disabled)
         for gear in PLANNED:
             st.toggle(
                 f"{gear.label} :gray-badge[not available yet]",
@@ -65,22 +71,26 @@ def choose_gears(lane: str, *, disabled: bool) -> None:
             )
 
 
-def _choose_quantization(lane: str, *, disabled: bool) -> None:
+def _gear_toggle(gear: Gear, lane: str, *, disabled: bool) -> bool:
+    """A gear's toggle; off where the reference backend runs, which has no gears."""
     if st.session_state[state.lane_key(lane, "backend")] == Backend.LOCAL:
-        on = st.toggle(
-            QUANTIZATION.label,
-            key=state.lane_key(lane, "quantization"),
+        return st.toggle(
+            gear.label,
+            key=state.lane_key(lane, gear.key),
             disabled=disabled,
-            help=QUANTIZATION.help,
+            help=gear.help,
             persist_state="session",
         )
-    else:
-        on = st.toggle(
-            QUANTIZATION.label,
-            key=state.lane_key(lane, "no-quantization"),
-            disabled=True,
-            help="The reference backend runs the model as it comes. Choose the Gearbox backend to use gears.",
-        )
+    return st.toggle(
+        gear.label,
+        key=state.lane_key(lane, f"no-{gear.key}"),
+        disabled=True,
+        help="The reference backend runs the model as it comes. Choose the Gearbox backend to use gears.",
+    )
+
+
+def _choose_quantization(lane: str, *, disabled: bool) -> None:
+    on = _gear_toggle(QUANTIZATION, lane, disabled=disabled)
     if on:
         st.segmented_control(
             "Precision",
@@ -103,6 +113,32 @@ def _choose_quantization(lane: str, *, disabled: bool) -> None:
             disabled=True,
             help=precision_help(),
         )
+
+
+def _choose_kv_cache(lane: str, *, disabled: bool) -> None:
+    if not _gear_toggle(KV_CACHE, lane, disabled=disabled):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        mode = st.segmented_control(
+            "Keys and values",
+            list(CACHE_MODES),
+            key=state.lane_key(lane, "cache-mode"),
+            required=True,
+            format_func=CACHE_MODES.__getitem__,
+            disabled=disabled,
+            help="**Across runs**: what a prompt shares with an earlier one of this session is reused.\n\n"
+            "**None at all**: every token computes the whole text again, the way the idea is taught. Slow.",
+            persist_state="session",
+        )
+        if mode == CacheMode.PREFIX:
+            st.toggle(
+                "Start warm",
+                key=state.lane_key(lane, "warm"),
+                disabled=disabled,
+                help="Reuse what earlier runs kept. Off: the run computes its whole prompt, so that asking twice "
+                "fakes no gain.",
+                persist_state="session",
+            )
 
 
 def _show_expectations(lane: str, *, disabled: bool) -> None:

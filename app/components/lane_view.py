@@ -12,6 +12,7 @@ from app.components.alarm import Alarms, show_alarm
 from app.components.runs import configuration_name, status_badge
 from app.pricing import cost
 from app.race import LaneRun, Phase
+from app.repetition import repetition_warning
 from app.store import RunStatus
 from engine.errors import GearboxError
 from engine.types import RunMetrics
@@ -22,6 +23,7 @@ _FIGURES = (
     metrics.TPOT,
     metrics.E2E,
     metrics.PROMPT_TOKENS,
+    metrics.CACHED_TOKENS,
     metrics.COMPLETION_TOKENS,
     metrics.WEIGHTS,
     metrics.KV,
@@ -69,6 +71,8 @@ class LaneView:
             if lane.not_saved:
                 st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
             _show_alarm(lane)
+            if warning := repetition_warning(lane.metrics, lane.request.config):
+                st.warning(warning, icon=":material/repeat:")
             if lane.text:
                 st.text(lane.text)
             elif lane.status is RunStatus.FINISHED:
@@ -105,7 +109,7 @@ def _show_alarm(lane: LaneRun) -> None:
 
 def _how_it_ended(lane: LaneRun) -> str:
     config = lane.request.config
-    parts = [configuration_name(config.model, config.backend, config.precision)]
+    parts = [configuration_name(config.model, config.backend, config.precision, config.optimization.cache_mode)]
     if not lane.run_id:
         parts.append("not started")
     elif lane.finish_reason in _ENDINGS:

@@ -74,6 +74,18 @@ E2E = Metric(
 PROMPT_TOKENS = Metric(
     label="Prompt tokens", help="Tokens of the whole conversation sent.", read=lambda m: m.prompt_tokens, write=_tokens
 )
+CACHED_TOKENS = Metric(
+    label="Reused tokens",
+    help="Prompt tokens whose keys and values were kept from an earlier run.",
+    read=lambda m: m.cached_tokens,
+    write=_tokens,
+)
+REPETITION = Metric(
+    label="Repetition",
+    help="Share of the answer's 4-token sequences that had stood in it before.",
+    read=lambda m: m.repetition,
+    write=units.percent,
+)
 COMPLETION_TOKENS = Metric(
     label="Answer tokens",
     help="Tokens the model produced, its end mark included.",
@@ -123,7 +135,9 @@ ALL = (
     DECODE_RATE,
     E2E,
     PROMPT_TOKENS,
+    CACHED_TOKENS,
     COMPLETION_TOKENS,
+    REPETITION,
     WEIGHTS,
     KV,
     PEAK_MEMORY,

@@ -10,12 +10,15 @@ import streamlit as st
 
 from app import units
 from app.components.alarm import Alarms, show_alarm
+from app.components.cache_report import show_cache_report
 from app.components.clock import reader_zone
 from app.components.errors import errors_shown
 from app.components.metrics import show_metrics
 from app.components.runs import run_name, run_url, status_badge
 from app.components.token_stream import show_tokens
+from app.repetition import repetition_warning
 from app.store import Rating, RunRecord, RunStore
+from engine.types import RunConfig
 
 _THUMBS: dict[int | None, Rating] = {None: 0, 0: -1, 1: 1}
 """What `st.feedback` answers, and the rating it stands for."""
@@ -26,6 +29,7 @@ class Section(StrEnum):
 
     ANSWER = "Answer"
     TOKENS = "Tokens"
+    CACHE = "Cache"
     CONFIGURATION = "Configuration"
     ENVIRONMENT = "Environment"
 
@@ -39,6 +43,8 @@ def show_run(run: RunRecord, store: RunStore) -> None:
     if run.error:
         st.error(run.error, icon=":material/error:")
     show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, run.precision))
+    if warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config)):
+        st.warning(warning, icon=":material/repeat:")
     if run.metrics:
         show_metrics(run.metrics)
     else:
@@ -76,6 +82,13 @@ def _show_tokens(run: RunRecord, store: RunStore) -> None:
         st.caption("No tokens were kept for this run.")
 
 
+def _show_cache(run: RunRecord, _store: RunStore) -> None:
+    if run.cache and run.metrics:
+        show_cache_report(run.cache, run.metrics)
+    else:
+        st.caption("This run did not ask the prefix cache: its KV caching gear was off, or reused nothing by design.")
+
+
 def _show_configuration(run: RunRecord, _store: RunStore) -> None:
     st.caption(f"Configuration {run.config_hash}")
     st.json(dict(run.config))
@@ -91,6 +104,7 @@ def _show_environment(run: RunRecord, _store: RunStore) -> None:
 _SECTIONS = {
     Section.ANSWER: _show_answer,
     Section.TOKENS: _show_tokens,
+    Section.CACHE: _show_cache,
     Section.CONFIGURATION: _show_configuration,
     Section.ENVIRONMENT: _show_environment,
 }

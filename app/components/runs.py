@@ -11,7 +11,7 @@ import streamlit as st
 from app import units
 from app.components.clock import reader_zone
 from app.store import Configuration, Rating, RunStatus, RunSummary
-from engine.types import Backend
+from engine.types import Backend, CacheMode
 
 HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
@@ -29,9 +29,13 @@ _STATUS_BADGES = {
 }
 
 
-def configuration_name(model: str, backend: str, precision: str) -> str:
-    """A configuration in a few words: the model, and its precision or the reference backend."""
-    return f"{model} · {backend if backend == Backend.REFERENCE else precision}"
+_CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV cache"}
+
+
+def configuration_name(model: str, backend: str, precision: str, cache_mode: CacheMode = CacheMode.KV) -> str:
+    """A configuration in a few words: the model, its precision or the reference backend, and what the KV cache does
+    beyond the usual."""
+    return f"{model} · {backend if backend == Backend.REFERENCE else precision}{_CACHE_MODES.get(cache_mode, '')}"
 
 
 def run_name(run: RunSummary) -> str:

@@ -6,6 +6,7 @@ their names. Nothing here imports torch: a page can use these types without payi
 
 from engine.types.config import (
     CPU_PRECISIONS,
+    DEFAULT_KV_CACHE_BYTES,
     Backend,
     CacheMode,
     DeviceChoice,
@@ -38,6 +39,7 @@ from engine.types.events import (
 
 __all__ = [
     "CPU_PRECISIONS",
+    "DEFAULT_KV_CACHE_BYTES",
     "Backend",
     "CacheMode",
     "CacheReport",

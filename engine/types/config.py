@@ -122,6 +122,10 @@ class CacheMode(StrEnum):
     """Across requests too: the beginning a prompt shares with a kept sequence is not computed again."""
 
 
+DEFAULT_KV_CACHE_BYTES = 512 * 2**20
+"""What KV kept across requests may take unless told otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KVCacheConfig:
     """The KV caching gear. A cache within one request is this gear turned off, so that one state has one name."""
