@@ -28,7 +28,7 @@ from engine.evaluation import (
 )
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
-from engine.status import CacheStatus, EngineStatus, KeptSequence, ResidentModel
+from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
 from engine.worker import Generation
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "CacheStatus",
     "Corpus",
     "CorpusPrompt",
+    "DepartedSequence",
     "DivergenceStats",
     "Engine",
     "EngineStatus",

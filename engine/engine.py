@@ -14,7 +14,7 @@ from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
 from engine.models.progress import Progress, silent
 from engine.native import build_in_background
-from engine.status import CacheStatus, EngineStatus, KeptSequence, ResidentModel
+from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     DeviceChoice,
@@ -174,6 +174,7 @@ class Engine:
     def cache_status(self) -> CacheStatus:
         """What the prefix cache holds, safe to ask for from any thread."""
         kept = self._cache.index.kept() if self._cache else ()
+        departed = self._cache.index.departed() if self._cache else ()
         return CacheStatus(
             budget_bytes=self._kv_cache_bytes,
             kept=tuple(
@@ -187,9 +188,20 @@ class Engine:
                     used=sequence.used,
                     hits=sequence.hits,
                     reused_tokens=sequence.reused_tokens,
+                    saved_s=sequence.saved_s,
                     messages=sequence.messages,
                 )
                 for sequence in kept
+            ),
+            departed=tuple(
+                DepartedSequence(
+                    salt=gone.identity.salt,
+                    tokens=len(gone.ids),
+                    reason=gone.reason,
+                    when=gone.when,
+                    messages=gone.messages,
+                )
+                for gone in departed
             ),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from time import perf_counter
 
 from engine.backends.base import LoadedModel, RunTrace
-from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, as_ids, explain
+from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, Work, as_ids, explain
 from engine.environment import kernel_environment, machine_environment
 from engine.errors import ContextLengthError
 from engine.generation.recorder import RunRecorder
@@ -131,7 +131,12 @@ class Responder:
         if trace.verified is False:
             self._cache.distrust(lease)
         answer = Message("assistant", recorder.text, recorder.token_ids)
-        self._cache.settle(lease, as_ids([*prompt_ids, *recorder.token_ids]), (*request.messages, answer))
+        self._cache.settle(
+            lease,
+            as_ids([*prompt_ids, *recorder.token_ids]),
+            (*request.messages, answer),
+            Work(len(prompt_ids) - lease.cached_tokens, recorder.prefill_s),
+        )
         return trace, replace(report, verified=trace.verified)
 
     def _lend(

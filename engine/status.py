@@ -33,6 +33,20 @@ class KeptSequence:
     hits: int
     reused_tokens: int
     """Of all hits together."""
+    saved_s: float
+    """Derived: prefill that the hits have saved, at the pace the sequence was computed with."""
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DepartedSequence:
+    """One sequence whose KV has left."""
+
+    salt: str
+    tokens: int
+    reason: str
+    when: float
+    """Seconds since 1970."""
     messages: tuple[Message, ...]
 
 
@@ -43,6 +57,18 @@ class CacheStatus:
     budget_bytes: int
     kept: tuple[KeptSequence, ...]
     """Longest unused first."""
+    departed: tuple[DepartedSequence, ...]
+    """The latest ones, the last one last; those that a longer one replaced are left out."""
+
+    def would_stay(self, budget_bytes: int) -> int:
+        """How many of the sequences another budget would keep: the latest used, while they fit."""
+        left, stay = budget_bytes, 0
+        for sequence in reversed(self.kept):
+            left -= sequence.nbytes
+            if left < 0:
+                break
+            stay += 1
+        return stay
 
     @property
     def used_bytes(self) -> int:

@@ -247,6 +247,25 @@ def test_a_budget_too_small_for_one_sequence_keeps_none_and_answers_all_the_same
         engine.close()
 
 
+def test_what_a_budget_would_keep_is_what_it_does_keep(engine: Engine) -> None:
+    before = engine.cache_status().budget_bytes
+    try:
+        engine.set_cache_budget(0)
+        engine.set_cache_budget(before)
+        salt = fresh_salt()
+        for word in ("red", "green", "blue"):
+            run(engine, request((Message("user", word),), salt=salt, max_tokens=2))
+        status = engine.cache_status()
+        assert len(status.kept) == 3
+        budget = status.kept[-1].nbytes + status.kept[-2].nbytes + 1
+        assert (status.would_stay(budget), status.would_stay(0), status.would_stay(before)) == (2, 0, 3)
+        engine.set_cache_budget(budget)
+        assert [kept.messages[0].content for kept in engine.cache_status().kept] == ["green", "blue"]
+        assert engine.cache_status().departed[-1].messages[0].content == "red"
+    finally:
+        engine.set_cache_budget(before)
+
+
 @pytest.mark.parametrize("cancel_at", ["prefill", "decode"])
 def test_a_run_cancelled_midway_leaves_a_cache_that_answers_the_same(engine: Engine, cancel_at: str) -> None:
     long = Message("user", "Repeat after me. " + "The quick brown fox jumps over the lazy dog. " * 40)

@@ -3,7 +3,7 @@
 from engine.cache.explanation import explain
 from engine.cache.kv_cache import KVCache
 from engine.cache.prefix_cache import Lease, PrefixCache
-from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex, as_ids
+from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work, as_ids
 
 __all__ = [
     "CacheIdentity",
@@ -14,6 +14,7 @@ __all__ = [
     "Lease",
     "PrefixCache",
     "PrefixIndex",
+    "Work",
     "as_ids",
     "explain",
 ]

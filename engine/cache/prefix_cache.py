@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.cache.kv_cache import KVCache
-from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex
+from engine.cache.prefix_index import NO_WORK, CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work
 from engine.types import Message
 
 GROWTH = 1.5
@@ -71,7 +71,7 @@ class PrefixCache:
         self._lease = Lease(identity, kv, tokens, kept)
         return self._lease
 
-    def settle(self, lease: Lease, ids: Ids, messages: tuple[Message, ...]) -> None:
+    def settle(self, lease: Lease, ids: Ids, messages: tuple[Message, ...], work: Work = NO_WORK) -> None:
         """A request has ended: keep its sequence, as far as its KV goes.
 
         Args:
@@ -79,11 +79,12 @@ class PrefixCache:
             ids: prompt and answer. The last token chosen has no KV yet, and those of a prompt given up midway
                 have none either: they are left out.
             messages: what the ids say.
+            work: the prefill that the request has cost.
         """
         if lease.source:
             self.index.unpin(lease.source)
         if not lease.forgotten and lease.kv.length:
-            self.index.add(lease.identity, ids[: lease.kv.length], messages, lease.kv, lease.kv.allocated_bytes)
+            self.index.add(lease.identity, ids[: lease.kv.length], messages, lease.kv, lease.kv.allocated_bytes, work)
         self._lease = None
 
     def discard(self, lease: Lease) -> None:

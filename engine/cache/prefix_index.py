@@ -43,6 +43,21 @@ class CacheIdentity:
         return replace(self, salt="")
 
 
+class Work(NamedTuple):
+    """Prefill done for a sequence."""
+
+    tokens: int
+    seconds: float
+
+    @property
+    def pace_s(self) -> float:
+        """Seconds a token."""
+        return self.seconds / self.tokens if self.tokens else 0.0
+
+
+NO_WORK = Work(0, 0.0)
+
+
 class Departure(StrEnum):
     """Why a sequence is no longer kept."""
 
@@ -73,6 +88,10 @@ class Kept(Generic[P]):
     hits: int = 0
     reused_tokens: int = 0
     """Of all hits together."""
+    work: Work = NO_WORK
+    """What computing it has cost so far."""
+    saved_s: float = 0.0
+    """Prefill that its hits have saved, at the pace it was computed with."""
     pinned: bool = False
     """In use by a running request."""
 
@@ -108,6 +127,8 @@ class PrefixIndex(Generic[P]):
 
     budget_bytes: int
     clock: Callable[[], float] = time
+    departures: int = 0
+    """How many have left, ever; those that a longer one replaced are no loss."""
     gone: deque[Gone] = field(default_factory=lambda: deque(maxlen=GONE_KEPT))
     _kept: list[Kept[P]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -136,6 +157,7 @@ class PrefixIndex(Generic[P]):
             kept.pinned = True
             kept.hits += 1
             kept.reused_tokens += reused_tokens
+            kept.saved_s += reused_tokens * kept.work.pace_s
             kept.used = self.clock()
 
     def unpin(self, kept: Kept[P]) -> None:
@@ -144,7 +166,15 @@ class PrefixIndex(Generic[P]):
             kept.pinned = False
             self._keep_to_budget()
 
-    def add(self, identity: CacheIdentity, ids: Ids, messages: tuple[Message, ...], payload: P, nbytes: int) -> bool:
+    def add(
+        self,
+        identity: CacheIdentity,
+        ids: Ids,
+        messages: tuple[Message, ...],
+        payload: P,
+        nbytes: int,
+        work: Work = NO_WORK,
+    ) -> bool:
         """Keep a sequence in place of those it extends; says whether it is kept.
 
         One that a kept sequence begins with already is not, nor one that is larger than the whole budget.
@@ -156,10 +186,15 @@ class PrefixIndex(Generic[P]):
                 longer.used = self.clock()
                 return False
             now = self.clock()
-            kept = Kept(identity, ids, messages, payload, nbytes, now, now)
+            if nbytes > self.budget_bytes:  # it would only push all others out before it leaves itself
+                self.gone.append(Gone(identity, ids, messages, Departure.BUDGET, now))
+                return False
+            kept = Kept(identity, ids, messages, payload, nbytes, now, now, work=work)
             for shorter in [old for old in same if not old.pinned and shared_prefix(old.ids, ids) == len(old.ids)]:
                 kept.hits += shorter.hits
                 kept.reused_tokens += shorter.reused_tokens
+                kept.saved_s += shorter.saved_s
+                kept.work = Work(kept.work.tokens + shorter.work.tokens, kept.work.seconds + shorter.work.seconds)
                 kept.created = min(kept.created, shorter.created)
                 self._leave(shorter, Departure.EXTENDED)
             self._kept.append(kept)
@@ -192,15 +227,6 @@ class PrefixIndex(Generic[P]):
             self.budget_bytes = budget_bytes
             self._keep_to_budget()
 
-    def would_stay(self, budget_bytes: int) -> tuple[Kept[P], ...]:
-        """Which sequences a budget would keep."""
-        stay: list[Kept[P]] = []
-        for kept in reversed(self.kept()):
-            if kept.nbytes + sum(other.nbytes for other in stay) > budget_bytes:
-                break
-            stay.append(kept)
-        return tuple(stay)
-
     def departed(self) -> tuple[Gone, ...]:
         """Sequences that have left, the latest last."""
         with self._lock:
@@ -214,6 +240,7 @@ class PrefixIndex(Generic[P]):
     def _leave(self, kept: Kept[P], reason: Departure) -> None:
         self._kept.remove(kept)
         if reason is not Departure.EXTENDED:
+            self.departures += 1
             self.gone.append(Gone(kept.identity, kept.ids, kept.messages, reason, self.clock()))
 
 

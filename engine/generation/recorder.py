@@ -101,6 +101,11 @@ class RunRecorder:
         return tuple(self._token_ids)
 
     @property
+    def prefill_s(self) -> float:
+        """Seconds spent reading the prompt."""
+        return self._prefill_s
+
+    @property
     def text(self) -> str:
         """What the answer says so far."""
         return "".join(self._pieces)

@@ -1,0 +1,141 @@
+"""What a prefix cache would make of a log of requests, at several budgets, without a model.
+
+Text is cut into pieces of up to four characters, which is about what a tokenizer makes of English: two texts share
+pieces where they would share tokens, and the figures are estimates. A trace of block hashes is taken block by block.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+from zlib import crc32
+
+from engine.cache.prefix_index import CacheIdentity, Ids, PrefixIndex, as_ids
+from engine.errors import InvalidRequestError
+
+BLOCK_TOKENS = 512
+"""Tokens that one hash of a trace stands for, as in the traces that Mooncake published (arXiv:2407.00079)."""
+_PIECES = re.compile(r"\s?\w{1,4}|\s|[^\w\s]")
+_USER, _ASSISTANT = "user", "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request of a log."""
+
+    at: float
+    """When it arrived, in seconds; requests without a time follow one another."""
+    session: str
+    prompt: Ids
+    answer: Ids
+    unit_tokens: int
+    """Tokens that one id stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedBudget:
+    """What a budget gave."""
+
+    budget_bytes: int
+    hit_rate: float
+    """Prompt tokens reused over prompt tokens."""
+    evictions: int
+
+
+def read_log(text: str) -> tuple[LoggedRequest, ...]:
+    """Read a log, one JSON object a line, in the order of arrival.
+
+    A line is a conversation (``messages`` with role and content, or ``history`` with user and bot), each user turn of
+    which is a request; or one request of a trace (``hash_ids``). ``time`` or ``timestamp`` says when it arrived and
+    ``session`` whose it is; a conversation without one is a session of its own. Conversations without a time take
+    turns, as if they were held at once.
+
+    Raises:
+        InvalidRequestError: a line cannot be read, or there is none.
+    """
+    requests: list[LoggedRequest] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            requests += _requests(json.loads(line), number)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidRequestError(
+                f"Line {number} of the log is neither a conversation (messages, history) nor a request of a trace "
+                f"(hash_ids): {type(error).__name__}: {error}."
+            ) from error
+    if not requests:
+        raise InvalidRequestError("This log holds no requests.")
+    return tuple(sorted(requests, key=lambda request: request.at))
+
+
+def simulate(
+    requests: Sequence[LoggedRequest],
+    budgets: Iterable[int],
+    bytes_per_token: int,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> tuple[SimulatedBudget, ...]:
+    """Hit rate by budget.
+
+    Args:
+        requests: in the order of arrival.
+        budgets: in bytes.
+        bytes_per_token: what the KV of one token takes.
+        progress: told the fraction done, budget by budget.
+    """
+    wanted = list(budgets)
+    results = []
+    for at, budget_bytes in enumerate(wanted):
+        results.append(_simulate(requests, budget_bytes, bytes_per_token))
+        progress((at + 1) / len(wanted))
+    return tuple(results)
+
+
+def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_token: int) -> SimulatedBudget:
+    ticks = iter(range(10**9))
+    index: PrefixIndex[None] = PrefixIndex(budget_bytes, clock=lambda: float(next(ticks)))
+    reused = asked = 0
+    for request in requests:
+        identity = CacheIdentity("", "", "", request.session)
+        match = index.nearest(identity, request.prompt)
+        asked += len(request.prompt) * request.unit_tokens
+        if match:
+            tokens = min(match.tokens, len(request.prompt) - 1)
+            index.pin(match.kept, tokens)
+            index.unpin(match.kept)
+            reused += tokens * request.unit_tokens
+        whole = as_ids([*request.prompt, *request.answer])
+        index.add(identity, whole, (), None, len(whole) * request.unit_tokens * bytes_per_token)
+    return SimulatedBudget(budget_bytes, reused / asked, index.departures)
+
+
+def _requests(entry: dict[str, Any], number: int) -> list[LoggedRequest]:
+    at = float(entry.get("time", entry.get("timestamp", 0)))
+    session = str(entry.get("session", f"line {number}"))
+    if "hash_ids" in entry:
+        # blocks are shared by whoever sends them, as in the cluster that the trace is of
+        blocks = as_ids([crc32(str(block).encode()) & 0x7FFFFFFF for block in entry["hash_ids"]])
+        session = str(entry.get("session", "trace"))
+        return [LoggedRequest(at, session, blocks, as_ids([]), BLOCK_TOKENS)] if len(blocks) else []
+    turns = _turns(entry)
+    texts = [f"<{role}>{content}" for role, content in turns]
+    pieces = [[crc32(piece.encode()) & 0x7FFFFFFF for piece in _PIECES.findall(text)] for text in texts]
+    ends = list(accumulate(map(len, pieces)))
+    flat = [piece for text in pieces for piece in text]
+    return [
+        # a conversation's own turns follow one another; others come in between
+        LoggedRequest(
+            at + turn, session, as_ids(flat[: ends[i]]), as_ids(pieces[i + 1] if i + 1 < len(pieces) else []), 1
+        )
+        for turn, i in enumerate(i for i, (role, _) in enumerate(turns) if role == _USER)
+    ]
+
+
+def _turns(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    if "history" in entry:
+        return [turn for pair in entry["history"] for turn in ((_USER, pair["user"]), (_ASSISTANT, pair["bot"]))]
+    return [(message["role"], message["content"]) for message in entry["messages"]]
