@@ -32,6 +32,13 @@ page = st.navigation(
                 url_path="quantization-lab",
                 help="What fewer bits change, on your prompt, on a corpus and on tasks.",
             ),
+            st.Page(
+                "pages/cache.py",
+                title="Cache lab",
+                icon=":material/memory:",
+                url_path="cache-lab",
+                help="What is kept of earlier runs, what it saved, and why a prompt was not reused.",
+            ),
         ],
         "Look back": [
             st.Page(

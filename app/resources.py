@@ -10,6 +10,7 @@ import streamlit as st
 from app.estimates import WeightEstimates
 from app.jobs import Jobs
 from app.settings import Settings
+from app.simulations import Simulations
 from app.store import RunStore
 from engine import Engine
 
@@ -58,6 +59,12 @@ def hold_kv_for(salt: str) -> str:
 def get_jobs() -> Jobs:
     """Work in the background, such as installing models; one job for each key, whoever asked."""
     return Jobs()
+
+
+@st.cache_resource(show_spinner=False)
+def get_simulations() -> Simulations:
+    """What the prefix cache would make of logs."""
+    return Simulations(get_jobs())
 
 
 @st.cache_resource(show_spinner=False)

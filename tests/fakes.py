@@ -13,9 +13,12 @@ import numpy as np
 from engine import (
     AnswerDivergence,
     AnswerToken,
+    CacheStatus,
     Corpus,
     CorpusPrompt,
+    DepartedSequence,
     FirstDifference,
+    KeptSequence,
     TokenChance,
     Window,
     WindowDivergence,
@@ -24,6 +27,7 @@ from engine import (
 from engine.errors import GearboxError
 from engine.models.progress import Progress, silent
 from engine.types import (
+    DEFAULT_KV_CACHE_BYTES,
     Event,
     FinishReason,
     GenerationRequest,
@@ -105,6 +109,9 @@ class FakeEngine:
         self.requests: list[GenerationRequest] = []
         self.generations: list[FakeGeneration] = []
         self.closed = False
+        self.kv_cache_bytes = DEFAULT_KV_CACHE_BYTES
+        self.kept: tuple[KeptSequence, ...] = ()
+        self.departed: tuple[DepartedSequence, ...] = ()
 
     def generate(self, request: GenerationRequest) -> FakeGeneration:
         """Answer with the script."""
@@ -112,6 +119,14 @@ class FakeEngine:
         generation = FakeGeneration(self, request)
         self.generations.append(generation)
         return generation
+
+    def cache_status(self) -> CacheStatus:
+        """What ``kept`` and ``departed`` have been set to."""
+        return CacheStatus(budget_bytes=self.kv_cache_bytes, kept=self.kept, departed=self.departed)
+
+    def set_cache_budget(self, kv_cache_bytes: int) -> None:
+        """Remembered."""
+        self.kv_cache_bytes = kv_cache_bytes
 
     def status(self) -> FakeStatus:
         """Running while a generation is neither over nor closed."""

@@ -41,6 +41,17 @@ class Bubble:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """One node of a tree: its parent's id (empty for none), its label, its size, what the reader sees on hover."""
+
+    id: str
+    parent: str
+    label: str
+    amount: float
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One line of a time chart. A missing value leaves a gap."""
 
@@ -115,6 +126,41 @@ def stacked_over_time(
         )
     figure.update_layout(barmode="stack")
     return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
+
+
+def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go.Figure:
+    """One figure against another on a logarithmic axis, each point with its name on the axis."""
+    figure = go.Figure(
+        go.Scatter(
+            x=line.x,
+            y=line.y,
+            name=line.name,
+            mode="lines+markers",
+            customdata=names,
+            hovertemplate="%{customdata}: %{y:.1f} " + y + "<extra></extra>",
+        )
+    )
+    figure.update_xaxes(type="log", tickvals=line.x, ticktext=names)
+    return _finish(figure, title, x=x, y=y, legend=False)
+
+
+def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:
+    """A tree from left to right, each node as high as its amount."""
+    figure = go.Figure(
+        go.Icicle(
+            ids=[box.id for box in boxes],
+            parents=[box.parent for box in boxes],
+            labels=[box.label for box in boxes],
+            values=[box.amount for box in boxes],
+            customdata=[box.details for box in boxes],
+            branchvalues="remainder",
+            tiling={"orientation": "h"},
+            hovertemplate="%{customdata}<extra></extra>",
+            textposition="middle left",
+        )
+    )
+    figure.update_layout(title=title, height=_HEIGHT, margin=_margin())
+    return figure
 
 
 def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Figure:

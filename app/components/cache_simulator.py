@@ -1,0 +1,57 @@
+"""What the cache would make of a log, at other budgets, without running a model."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import units
+from app.components import charts
+from app.components.job_progress import follow_job
+from app.jobs import Jobs
+from app.simulations import Simulations
+
+_MIB = 2**20
+_KEY = "cache-simulation"
+_BYTES_PER_TOKEN = {"smollm2-135m": 23_040, "qwen2.5-coder-0.5b": 12_288, "qwen2.5-coder-1.5b": 28_672}
+"""16-bit keys and values: 2 · layers · KV heads · head size · 2 bytes."""
+
+
+def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
+    """A log in, a curve out."""
+    with st.form("cache-simulator", border=False):
+        file = st.file_uploader(
+            "Log (JSON Lines)",
+            type=("jsonl", "json", "txt"),
+            help="A conversation on each line, as `messages` or as `history` of `user` and `bot`; or a request of a "
+            "trace, with `hash_ids` and `timestamp`. `time` and `session` may say when and whose.",
+        )
+        text = st.text_area("Or paste one", height=110, key="cache-log")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            model = st.selectbox("Keys and values of", list(_BYTES_PER_TOKEN), key="cache-log-model")
+            largest_mib = st.number_input(
+                "Largest budget, MiB", min_value=1, max_value=1_048_576, value=2048, key="cache-log-budget"
+            )
+            start = st.form_submit_button("Simulate", key="cache-simulate", icon=":material/play_arrow:")
+    if start:
+        log = file.getvalue().decode("utf-8", errors="replace") if file else text
+        if log.strip():
+            st.session_state[_KEY] = simulations.start(log, int(largest_mib) * _MIB, _BYTES_PER_TOKEN[model])
+        else:
+            st.error("Choose a file or paste a log first.", icon=":material/error:")
+    key = st.session_state.get(_KEY)
+    if key is None:
+        st.caption("Tokens are estimated from pieces of the text; no model is run.")
+        return
+    follow_job(jobs, key, when_cancelled="Cancelled. Press Simulate to begin again.")
+    if results := simulations.result(key):
+        line = charts.Line("hit rate", [r.budget_bytes for r in results], [100 * r.hit_rate for r in results])
+        names = [units.memory(r.budget_bytes) for r in results]
+        figure = charts.curve(
+            line, title="Prompt tokens reused, by budget (estimated)", x="budget", y="% of prompt tokens", names=names
+        )
+        charts.show(figure, key="cache-curve")
+        best = results[-1]
+        st.caption(
+            f"At {units.memory(best.budget_bytes)}: {units.percent(best.hit_rate, 1)} of prompt tokens reused, "
+            f"{units.counted(best.evictions, 'sequence')} left for want of room."
+        )

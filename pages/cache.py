@@ -1,0 +1,29 @@
+"""What is kept of earlier runs, what it saved, why a prompt was not reused, and what another budget would do."""
+
+import streamlit as st
+
+from app import resources, state
+from app.components.cache_misses import show_misses, show_reuse_over_time
+from app.components.cache_now import show_kept
+from app.components.cache_simulator import show_simulator
+
+NOW, MISSES, SIMULATOR = "Kept now", "Reuse and misses", "Simulator"
+
+st.title("Cache lab", anchor=False)
+section = st.segmented_control(
+    "Show",
+    [NOW, MISSES, SIMULATOR],
+    default=NOW,
+    required=True,
+    key="cache-section",
+    label_visibility="collapsed",
+    persist_state="session",
+)
+if section == MISSES:
+    store = resources.get_store()
+    show_reuse_over_time(store)
+    show_misses(store)
+elif section == SIMULATOR:
+    show_simulator(resources.get_simulations(), resources.get_jobs())
+else:
+    show_kept(resources.get_engine(), state.session_id())
