@@ -23,23 +23,23 @@ class Simulations:
         self._jobs = jobs
         self._results: OrderedDict[str, tuple[SimulatedBudget, ...]] = OrderedDict()
 
-    def start(self, log: str, largest_bytes: int, bytes_per_token: int) -> str:
+    def start(self, log: str, largest_bytes: int, bytes_per_token: int, at_once: int) -> str:
         """Simulate a log in the background, unless that very thing is known; its key."""
         contents = hashlib.sha256(log.encode()).hexdigest()
-        key = f"cache simulation {contents} {largest_bytes} {bytes_per_token}"
+        key = f"cache simulation {contents} {largest_bytes} {bytes_per_token} {at_once}"
         if key not in self._results:
-            self._jobs.submit(key, lambda report: self._work(key, log, largest_bytes, bytes_per_token, report))
+            self._jobs.submit(key, lambda report: self._work(key, log, largest_bytes, bytes_per_token, at_once, report))
         return key
 
     def result(self, key: str) -> tuple[SimulatedBudget, ...] | None:
         """What came out; ``None`` while it runs or if it failed."""
         return self._results.get(key)
 
-    def _work(self, key: str, log: str, largest_bytes: int, bytes_per_token: int, report: Report) -> None:
+    def _work(self, key: str, log: str, largest_bytes: int, bytes_per_token: int, at_once: int, report: Report) -> None:
         from engine.cache.simulation import read_log, simulate  # beside torch, which no page is to wait for
 
         report("Reading the log", 0.0)
-        requests = read_log(log)
+        requests = read_log(log, at_once)
         budgets = sorted(largest_bytes // 2**step for step in range(STEPS))
         self._results[key] = simulate(
             requests, budgets, bytes_per_token, lambda done: report("Simulating", 0.02 + 0.98 * done)

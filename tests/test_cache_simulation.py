@@ -61,6 +61,13 @@ def test_conversations_without_a_time_take_turns_and_push_each_other_out() -> No
     assert small.evictions > 0
 
 
+def test_of_conversations_without_a_time_so_many_are_held_at_once() -> None:
+    one_by_one = [request.session for request in read_log(log(CHAT, OTHER, OTHER), at_once=1)]
+    assert one_by_one == ["line 1", "line 1", "line 2", "line 2", "line 3", "line 3"]
+    two = [request.session for request in read_log(log(CHAT, OTHER, OTHER), at_once=2)]
+    assert two == ["line 1", "line 2", "line 1", "line 2", "line 3", "line 3"]
+
+
 def test_times_order_a_trace_and_its_blocks_are_shared() -> None:
     early, late = ({"timestamp": at, "hash_ids": ids} for at, ids in ((0, [1, 2, 3]), (5, [1, 2, 9])))
     requests = read_log(log(late, early))

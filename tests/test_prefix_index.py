@@ -178,6 +178,14 @@ def test_a_parting_names_the_token_and_the_likely_cause(changed: tuple[Message, 
     assert report.came_text.split()[0] == "1"
 
 
+def test_a_new_question_after_what_was_kept_is_no_miss() -> None:
+    index = index_of()
+    keep(index, LONG, HISTORY)
+    other_question = (HISTORY[0], Message("user", "Bye"))
+    report = explained(index, [*LONG[:10], 1, 2], other_question)
+    assert (report.cause, report.lost_tokens, report.nearest_tokens) == (None, 0, 10)
+
+
 def test_another_precision_is_named_where_it_would_have_given_more() -> None:
     index = index_of()
     keep(index, LONG, HISTORY, replace(MINE, precision="bf16"))

@@ -22,7 +22,8 @@ def show_reuse_over_time(store: RunStore) -> None:
     Raises:
         StoreError: the run database cannot be read.
     """
-    buckets = store.over_time(RunFilter(since=now() - _STRETCH), _BUCKET)
+    until = now()
+    buckets = store.over_time(RunFilter(since=until - _STRETCH), _BUCKET)
     shares = [
         (bucket.start, 100 * bucket.totals.cached_tokens / bucket.totals.prompt_tokens)
         for bucket in buckets
@@ -31,6 +32,7 @@ def show_reuse_over_time(store: RunStore) -> None:
     if shares:
         line = charts.Line("hit rate", [at for at, _ in shares], [share for _, share in shares])
         figure = charts.lines_over_time([line], title="Prompt tokens reused, last 24 hours, all runs", unit="%")
+        figure.update_xaxes(range=[until - _STRETCH, until])
         charts.show(figure, key="cache-hit-rate")
 
 

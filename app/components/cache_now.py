@@ -20,7 +20,8 @@ from engine import CacheStatus, DepartedSequence, Engine, KeptSequence
 _MIB = 2**20
 _BUDGET = "cache-budget"
 _REFRESH_EVERY = "2s"
-_LARGEST_MIB = 8192
+_LARGEST_MIB = 4096
+_ROOT = "all"
 
 
 def show_kept(engine: Engine, session_id: str) -> None:
@@ -154,7 +155,7 @@ def _tree(nodes: Sequence[Node]) -> go.Figure:
     boxes = [
         charts.Box(
             id=node.id,
-            parent=node.parent,
+            parent=node.parent or _ROOT,
             label=escape(one_line(f"{node.role}: {node.text}", 32)),
             amount=1 + len(node.text),
             details=f"<b>{node.role}</b>, in {units.counted(node.sequences, 'sequence')}, saved "
@@ -162,4 +163,5 @@ def _tree(nodes: Sequence[Node]) -> go.Figure:
         )
         for node in nodes
     ]
-    return charts.icicle(boxes, title="What your sequences share, from left to right; height by length of text")
+    whole = charts.Box(_ROOT, "", "All of yours", 0, units.counted(len(boxes), "message"))
+    return charts.icicle([whole, *boxes], title="What your sequences share")

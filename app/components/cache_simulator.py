@@ -31,11 +31,20 @@ def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
             largest_mib = st.number_input(
                 "Largest budget, MiB", min_value=1, max_value=1_048_576, value=2048, key="cache-log-budget"
             )
+            at_once = st.number_input(
+                "Conversations at once",
+                min_value=1,
+                max_value=10_000,
+                value=8,
+                key="cache-log-at-once",
+                help="Of conversations without a time, so many are held at the same time.",
+            )
             start = st.form_submit_button("Simulate", key="cache-simulate", icon=":material/play_arrow:")
     if start:
         log = file.getvalue().decode("utf-8", errors="replace") if file else text
         if log.strip():
-            st.session_state[_KEY] = simulations.start(log, int(largest_mib) * _MIB, _BYTES_PER_TOKEN[model])
+            largest_bytes = int(largest_mib) * _MIB
+            st.session_state[_KEY] = simulations.start(log, largest_bytes, _BYTES_PER_TOKEN[model], int(at_once))
         else:
             st.error("Choose a file or paste a log first.", icon=":material/error:")
     key = st.session_state.get(_KEY)

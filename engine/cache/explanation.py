@@ -66,7 +66,10 @@ def explain(
     kept = nearest.kept
     if nearest.tokens == len(kept.ids) or nearest.tokens >= most:
         return _report(None, tokens, lost=0, detail="All that was kept of this conversation was reused.")
-    cause, detail = _difference(kept.messages, messages)
+    at = _first_difference(kept.messages, messages)
+    if at == len(messages) - 1:
+        return _report(None, tokens, lost=0, detail="All that stands before the new question was reused.")
+    cause, detail = _difference(kept.messages, messages, at)
     lost = min(len(kept.ids), most) - tokens
     return _report(cause, tokens, lost=lost, detail=detail, parting=_parting(kept.ids, ids, spell))
 
@@ -103,19 +106,24 @@ def _other_configuration(kept: CacheIdentity, wanted: CacheIdentity) -> str:
     return f"What is kept was computed by another kernel ({kept.kernel})."
 
 
-def _difference(kept: Sequence[Message], came: Sequence[Message]) -> tuple[MissCause, str]:
-    """The first message in which two conversations differ."""
-    for at, (old, new) in enumerate(zip(kept, came, strict=False)):
-        if (old.role, old.content) == (new.role, new.content):
-            continue
-        if "system" in (old.role, new.role):
-            return MissCause.SYSTEM_PROMPT, "The system prompt differs."
-        if at == next((i for i, message in enumerate(came) if message.role == "user"), None):
-            return MissCause.TURN, "The first question differs: edited, or another conversation."
-        turn = sum(message.role == "user" for message in came[: at + 1])
-        what = "question" if new.role == "user" else "answer"
-        return MissCause.TURN, f"The {what} of turn {turn} differs: edited, or answered anew."
-    return MissCause.TEMPLATE, "The same messages became other tokens: the chat template writes the history anew."
+def _first_difference(kept: Sequence[Message], came: Sequence[Message]) -> int | None:
+    """The first message in which two conversations differ; ``None`` if one only goes on where the other ends."""
+    pairs = enumerate(zip(kept, came, strict=False))
+    return next((at for at, (old, new) in pairs if (old.role, old.content) != (new.role, new.content)), None)
+
+
+def _difference(kept: Sequence[Message], came: Sequence[Message], at: int | None) -> tuple[MissCause, str]:
+    """What a difference in message ``at`` says."""
+    if at is None:
+        return MissCause.TEMPLATE, "The same messages became other tokens: the chat template writes the history anew."
+    if "system" in (kept[at].role, came[at].role):
+        return MissCause.SYSTEM_PROMPT, "The system prompt differs."
+    turn = sum(message.role == "user" for message in came[: at + 1])
+    if came[at].role == "assistant":
+        return MissCause.TURN, f"The answer of turn {turn} differs: answered anew, or edited."
+    if turn == 1:
+        return MissCause.TURN, "The first question differs: edited, or another conversation."
+    return MissCause.TURN, f"The question of turn {turn} differs: edited."
 
 
 def _parting(kept: Ids, came: Ids, spell: Callable[[Sequence[int]], str]) -> tuple[int | None, str, str]:

@@ -46,28 +46,35 @@ class SimulatedBudget:
     evictions: int
 
 
-def read_log(text: str) -> tuple[LoggedRequest, ...]:
+def read_log(text: str, at_once: int = 8) -> tuple[LoggedRequest, ...]:
     """Read a log, one JSON object a line, in the order of arrival.
 
     A line is a conversation (``messages`` with role and content, or ``history`` with user and bot), each user turn of
     which is a request; or one request of a trace (``hash_ids``). ``time`` or ``timestamp`` says when it arrived and
-    ``session`` whose it is; a conversation without one is a session of its own. Conversations without a time take
-    turns, as if they were held at once.
+    ``session`` whose it is; a conversation without one is a session of its own. Of conversations without a time
+    ``at_once`` are held at the same time, turn by turn, and the next begins when one ends.
 
     Raises:
         InvalidRequestError: a line cannot be read, or there is none.
     """
     requests: list[LoggedRequest] = []
+    free = [0.0] * at_once  # when each place for a conversation without a time is free again
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
-            requests += _requests(json.loads(line), number)
+            entry = json.loads(line)
+            place = min(range(at_once), key=free.__getitem__)
+            at = entry.get("time", entry.get("timestamp"))
+            found = _requests(entry, number, free[place] if at is None else float(at))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidRequestError(
                 f"Line {number} of the log is neither a conversation (messages, history) nor a request of a trace "
                 f"(hash_ids): {type(error).__name__}: {error}."
             ) from error
+        if at is None:
+            free[place] += len(found)
+        requests += found
     if not requests:
         raise InvalidRequestError("This log holds no requests.")
     return tuple(sorted(requests, key=lambda request: request.at))
@@ -113,8 +120,7 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
     return SimulatedBudget(budget_bytes, reused / asked, index.departures)
 
 
-def _requests(entry: dict[str, Any], number: int) -> list[LoggedRequest]:
-    at = float(entry.get("time", entry.get("timestamp", 0)))
+def _requests(entry: dict[str, Any], number: int, at: float) -> list[LoggedRequest]:
     session = str(entry.get("session", f"line {number}"))
     if "hash_ids" in entry:
         # blocks are shared by whoever sends them, as in the cluster that the trace is of
