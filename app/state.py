@@ -14,6 +14,7 @@ from engine.types import (
     Backend,
     CacheMode,
     GenerationRequest,
+    KVDtype,
     Message,
     OptimizationConfig,
     Precision,
@@ -45,6 +46,7 @@ _LANE_DEFAULTS: dict[str, Any] = {
     "kv-cache": False,
     "cache-mode": CacheMode.PREFIX,
     "warm": False,
+    "kv-int8": False,
     "temperature": 0.0,
     "top-p": 1.0,
     "top-k": 0,
@@ -94,11 +96,13 @@ def lane_config(lane: str) -> RunConfig:
     backend = Backend(_lane_value(lane, "backend"))
     local = backend is Backend.LOCAL
     precision = _lane_value(lane, "precision") if local and _lane_value(lane, "quantization") else Precision.BF16
-    cache_mode = _lane_value(lane, "cache-mode") if local and _lane_value(lane, "kv-cache") else CacheMode.KV
+    kept = local and _lane_value(lane, "kv-cache")
+    cache_mode = CacheMode(_lane_value(lane, "cache-mode")) if kept else CacheMode.KV
+    in_int8 = kept and cache_mode is not CacheMode.OFF and _lane_value(lane, "kv-int8")
     return RunConfig(
         model=(_lane_value(lane, "model") or "").strip(),
         backend=backend,
-        optimization=OptimizationConfig.at(Precision(precision), CacheMode(cache_mode)),
+        optimization=OptimizationConfig.at(Precision(precision), cache_mode, KVDtype.INT8 if in_int8 else KVDtype.BF16),
         sampling=lane_sampling(lane),
     )
 

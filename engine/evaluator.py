@@ -14,7 +14,7 @@ from engine.evaluation.comparison import Reader, answer_divergence, window_diver
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
 from engine.models.progress import Progress, part
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.types import GenerationRequest, OptimizationConfig, Precision, RunConfig
+from engine.types import GenerationRequest, KVDtype, OptimizationConfig, Precision, RunConfig
 
 
 class Evaluator:
@@ -95,7 +95,7 @@ def _both(
     try:
         candidate = pool.acquire(opened, run, part(progress, 0.5, 1.0), keep=(reference,))
         purpose = f"A KV cache of {n_tokens:,} tokens"
-        pool.make_room(reference.kv_bytes(n_tokens), purpose, keep=(reference, candidate))
+        pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), purpose, keep=(reference, candidate))
     except InsufficientMemoryError as error:
         raise InsufficientMemoryError(
             f"{model} in {precision} is compared with its 16-bit self, and both must be in memory at once. {error}"

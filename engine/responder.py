@@ -13,7 +13,7 @@ from engine.generation.recorder import RunRecorder
 from engine.memory import PeakRss
 from engine.models.decoder import DecoderConfig
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.types import CacheMode, CacheReport, GenerationRequest, Loading, Message
+from engine.types import CacheMode, CacheReport, GenerationRequest, KVDtype, Loading, Message
 from engine.worker import GenerationJob
 
 
@@ -101,9 +101,10 @@ class Responder:
     ) -> RunTrace:
         """With KV of its own that is gone afterwards, or without any."""
         sampling, capacity = request.config.sampling, len(prompt_ids) + max_tokens
-        self._make_room(model, capacity)
-        keeps = request.config.optimization.cache_mode is not CacheMode.OFF
-        return model.run(prompt_ids, sampling, max_tokens, recorder, model.new_cache(capacity) if keeps else None)
+        gears = request.config.optimization
+        self._make_room(model, capacity, gears.kv_dtype)
+        kv = None if gears.cache_mode is CacheMode.OFF else model.new_cache(capacity, gears.kv_dtype)
+        return model.run(prompt_ids, sampling, max_tokens, recorder, kv)
 
     def _run_on_kept(
         self,
@@ -120,7 +121,7 @@ class Responder:
         report = explain(
             self._cache.index, identity, ids, request.messages, opened.tokenizer.spell, cold=request.cold
         )  # fmt: skip
-        lease = self._lend(identity, ids, max_tokens, opened.config, model, cold=request.cold)
+        lease = self._lend(identity, ids, max_tokens, opened.config, model, request)
         try:
             trace = model.run(
                 prompt_ids, request.config.sampling, max_tokens, recorder, lease.kv, verify=self._is_due(lease)
@@ -146,22 +147,23 @@ class Responder:
         max_tokens: int,
         config: DecoderConfig,
         model: LoadedModel,
-        *,
-        cold: bool,
+        request: GenerationRequest,
     ) -> Lease:
+        dtype = request.config.optimization.kv_dtype
+
         def new_cache(capacity: int) -> KVCache:
-            self._make_room(model, capacity)
-            cache = model.new_cache(capacity)
+            self._make_room(model, capacity, dtype)
+            cache = model.new_cache(capacity, dtype)
             if cache is None:
                 raise TypeError("this backend keeps its own KV")
             return cache
 
         return self._cache.lend(
-            identity, ids, len(ids) + max_tokens, new_cache, most_tokens=config.context_length, cold=cold
+            identity, ids, len(ids) + max_tokens, new_cache, most_tokens=config.context_length, cold=request.cold
         )
 
-    def _make_room(self, model: LoadedModel, tokens: int) -> None:
-        self._pool.make_room(model.kv_bytes(tokens), f"A KV cache of {tokens:,} tokens", keep=(model,))
+    def _make_room(self, model: LoadedModel, tokens: int, dtype: KVDtype) -> None:
+        self._pool.make_room(model.kv_bytes(tokens, dtype), f"A KV cache of {tokens:,} tokens", keep=(model,))
 
     def _is_due(self, lease: Lease) -> bool:
         """Whether it is this reuse's turn to be looked at."""
@@ -176,5 +178,6 @@ def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationReq
         weights_sha256=opened.checkpoint.weights_sha256,
         precision=str(request.config.precision),
         kernel=str(model.environment["kernel"]),
+        kv_dtype=str(request.config.optimization.kv_dtype),
         salt=request.cache_salt,
     )

@@ -19,6 +19,7 @@ from engine.quantization import fast_bf16_gemm
 from engine.types import (
     CacheMode,
     GenerationRequest,
+    KVDtype,
     Message,
     MissCause,
     OptimizationConfig,
@@ -31,7 +32,7 @@ from engine.types import (
 from tests.conftest import SMALL
 from tests.near_ties import NearTies, first_difference
 
-MINE = CacheIdentity("weights", "int4", "gearbox", "me")
+MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", "me")
 _salts = count()
 
 
@@ -47,11 +48,12 @@ def request(
     mode: CacheMode = CacheMode.PREFIX,
     precision: Precision = Precision.INT4,
     max_tokens: int = 12,
+    dtype: KVDtype = KVDtype.BF16,
     cold: bool = False,
 ) -> GenerationRequest:
     config = RunConfig(
         model=SMALL,
-        optimization=OptimizationConfig.at(precision, mode),
+        optimization=OptimizationConfig.at(precision, mode, dtype),
         sampling=SamplingParams(max_tokens=max_tokens),
     )
     return GenerationRequest(messages=messages, config=config, cache_salt=salt, cold=cold)
@@ -179,17 +181,25 @@ def test_a_session_that_ends_while_its_request_runs_leaves_nothing() -> None:
 TURNS = ("My name is Ada. Say hello.", "What is my name?", "Name a colour.", "Name another one.")
 
 
-@pytest.mark.parametrize("precision", [Precision.INT4, Precision.INT8, Precision.NF4])
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [
+        (Precision.INT4, KVDtype.BF16),
+        (Precision.INT8, KVDtype.BF16),
+        (Precision.NF4, KVDtype.BF16),
+        (Precision.INT4, KVDtype.INT8),
+    ],
+)
 def test_a_chat_gives_the_tokens_it_would_give_without_reuse_and_computes_only_what_is_new(
-    engine: Engine, precision: Precision
+    engine: Engine, precision: Precision, dtype: KVDtype
 ) -> None:
     salt = fresh_salt()
     history: tuple[Message, ...] = ()
     kept_before = 0
     for turn, text in enumerate(TURNS):
         history = (*history, Message("user", text))
-        reused = run(engine, request(history, salt=salt, precision=precision))
-        alone = run(engine, request(history, salt=salt, mode=CacheMode.KV, precision=precision))
+        reused = run(engine, request(history, salt=salt, precision=precision, dtype=dtype))
+        alone = run(engine, request(history, salt=salt, mode=CacheMode.KV, precision=precision, dtype=dtype))
         assert reused.token_ids == alone.token_ids
         if turn:
             assert reused.metrics
@@ -222,8 +232,9 @@ def test_a_cold_run_reuses_nothing_and_another_session_neither(engine: Engine) -
     assert (cached(cold), cold.cache and cold.cache.cause) == (0, MissCause.COLD)
     stranger = run(engine, replace(asked, cache_salt=fresh_salt()))
     assert (cached(stranger), stranger.cache and stranger.cache.cause) == (0, MissCause.SESSION)
-    other_bits = run(engine, request(asked.messages, salt=salt, precision=Precision.INT8))
-    assert (cached(other_bits), other_bits.cache and other_bits.cache.cause) == (0, MissCause.CONFIGURATION)
+    for other in ({"precision": Precision.INT8}, {"dtype": KVDtype.INT8}):
+        otherwise = run(engine, request(asked.messages, salt=salt, **other))  # type: ignore[arg-type]
+        assert (cached(otherwise), otherwise.cache and otherwise.cache.cause) == (0, MissCause.CONFIGURATION)
 
 
 def test_a_session_that_ended_is_forgotten(engine: Engine) -> None:

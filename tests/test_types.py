@@ -17,6 +17,7 @@ from engine.types import (
     CacheMode,
     GenerationRequest,
     KVCacheConfig,
+    KVDtype,
     Message,
     OptimizationConfig,
     Precision,
@@ -40,7 +41,13 @@ samplings = st.builds(
 configs = st.builds(
     RunConfig,
     model=st.text(min_size=1).filter(str.strip),
-    optimization=st.builds(OptimizationConfig.at, st.sampled_from(Precision), st.sampled_from(CacheMode)),
+    optimization=st.builds(
+        OptimizationConfig.at,
+        st.sampled_from(Precision),
+        st.sampled_from([CacheMode.KV, CacheMode.PREFIX]),
+        st.sampled_from(KVDtype),
+    )
+    | st.builds(OptimizationConfig.at, st.sampled_from(Precision), st.just(CacheMode.OFF)),
     sampling=samplings,
 )
 
@@ -108,6 +115,8 @@ def test_a_cache_within_one_request_is_the_gear_turned_off() -> None:
         KVCacheConfig(mode=CacheMode.KV)
     assert OptimizationConfig.at(Precision.BF16, CacheMode.KV) == OptimizationConfig()
     assert OptimizationConfig().cache_mode is CacheMode.KV
+    with pytest.raises(InvalidRequestError, match="nothing to keep in 8 bits"):
+        KVCacheConfig(mode=CacheMode.OFF, dtype=KVDtype.INT8)
 
 
 def test_a_message_survives_json_with_the_tokens_it_was_written_in() -> None:

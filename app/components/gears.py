@@ -39,6 +39,7 @@ KV_CACHE = Gear(
 )
 CACHE_MODES = {
     CacheMode.PREFIX: "across runs",
+    CacheMode.KV: "within a run",
     CacheMode.OFF: "none at all",
 }
 PLANNED = (
@@ -127,9 +128,19 @@ def _choose_kv_cache(lane: str, *, disabled: bool) -> None:
             format_func=CACHE_MODES.__getitem__,
             disabled=disabled,
             help="**Across runs**: what a prompt shares with an earlier one of this session is reused.\n\n"
+            "**Within a run**: as in every engine; in 16 bits the same as this gear off.\n\n"
             "**None at all**: every token computes the whole text again, the way the idea is taught. Slow.",
             persist_state="session",
         )
+        if mode != CacheMode.OFF:
+            st.toggle(
+                "8 bits, lossy",
+                key=state.lane_key(lane, "kv-int8"),
+                disabled=disabled,
+                help="Keys and values in 8 bits, one scale for each token and head: about half their memory. It may "
+                "change the answer.",
+                persist_state="session",
+            )
         if mode == CacheMode.PREFIX:
             st.toggle(
                 "Start warm",

@@ -57,7 +57,7 @@ def show_summary(lane: str) -> None:
     except InvalidRequestError as error:
         st.caption(f":red[{error}]")
         return
-    name = configuration_name(config.model, config.backend, config.precision, config.optimization.cache_mode)
+    name = configuration_name(config.model, config.backend, config.precision, config.optimization)
     st.caption(f"{name} · {_sampling_summary(config.sampling)}")
 
 

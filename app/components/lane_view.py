@@ -109,7 +109,7 @@ def _show_alarm(lane: LaneRun) -> None:
 
 def _how_it_ended(lane: LaneRun) -> str:
     config = lane.request.config
-    parts = [configuration_name(config.model, config.backend, config.precision, config.optimization.cache_mode)]
+    parts = [configuration_name(config.model, config.backend, config.precision, config.optimization)]
     if not lane.run_id:
         parts.append("not started")
     elif lane.finish_reason in _ENDINGS:

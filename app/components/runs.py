@@ -11,7 +11,7 @@ import streamlit as st
 from app import units
 from app.components.clock import reader_zone
 from app.store import Configuration, Rating, RunStatus, RunSummary
-from engine.types import Backend, CacheMode
+from engine.types import Backend, CacheMode, KVDtype, OptimizationConfig
 
 HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
@@ -32,10 +32,14 @@ _STATUS_BADGES = {
 _CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV cache"}
 
 
-def configuration_name(model: str, backend: str, precision: str, cache_mode: CacheMode = CacheMode.KV) -> str:
-    """A configuration in a few words: the model, its precision or the reference backend, and what the KV cache does
-    beyond the usual."""
-    return f"{model} · {backend if backend == Backend.REFERENCE else precision}{_CACHE_MODES.get(cache_mode, '')}"
+def configuration_name(model: str, backend: str, precision: str, gears: OptimizationConfig | None = None) -> str:
+    """A configuration in a few words: the model, its precision or the reference backend, and, where the gears are
+    known, what the KV cache does beyond the usual."""
+    name = f"{model} · {backend if backend == Backend.REFERENCE else precision}"
+    if gears is None:
+        return name
+    in_int8 = " · KV int8" if gears.kv_dtype is KVDtype.INT8 else ""
+    return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}"
 
 
 def run_name(run: RunSummary) -> str:

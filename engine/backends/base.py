@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
-from engine.types import SamplingParams
+from engine.types import KVDtype, SamplingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class LoadedModel(Protocol):
         """
         ...
 
-    def new_cache(self, capacity: int) -> KVCache | None:
+    def new_cache(self, capacity: int, dtype: KVDtype) -> KVCache | None:
         """An empty KV cache of so many positions; ``None`` for a backend that keeps its own."""
         ...
 
-    def kv_bytes(self, tokens: int) -> int:
+    def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         """Bytes a KV cache for that many tokens takes, known beforehand."""
         ...

@@ -17,7 +17,7 @@ from engine.models.checkpoint import Checkpoint
 from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
 from engine.models.weights import LoadedDecoder, load_decoder
-from engine.types import Precision, SamplingParams
+from engine.types import KVDtype, Precision, SamplingParams
 
 ROUNDING = 0.05
 """Share of the logits' norm by which a prompt computed in other pieces may differ, where rows are not computed alike
@@ -35,11 +35,11 @@ class LocalModel:
         fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
         self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **fallbacks}
 
-    def kv_bytes(self, tokens: int) -> int:
-        return self.decoder.config.kv_bytes(tokens)
+    def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
+        return self.decoder.config.kv_bytes(tokens, dtype)
 
-    def new_cache(self, capacity: int) -> KVCache:
-        return self.decoder.new_cache(capacity)
+    def new_cache(self, capacity: int, dtype: KVDtype) -> KVCache:
+        return self.decoder.new_cache(capacity, dtype)
 
     def run(
         self,
@@ -81,7 +81,7 @@ class LocalModel:
     def _verify(self, prompt: Tensor, cache: KVCache, logits: Tensor) -> tuple[bool, Tensor]:
         """Compute a whole prompt anew and look whether reused KV led to the same logits. If not, the KV computed
         anew takes its place."""
-        fresh = self.decoder.new_cache(cache.capacity)
+        fresh = self.decoder.new_cache(cache.capacity, cache.dtype)
         wanted = self.decoder.prefill(prompt, fresh, lambda: False)
         assert wanted is not None  # nobody cancels
         if self.decoder.row_invariant:

@@ -20,7 +20,7 @@ from engine.generation.sampling import confidence
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
-from engine.types import SamplingParams
+from engine.types import KVDtype, SamplingParams
 
 
 class ReferenceModel:
@@ -34,10 +34,10 @@ class ReferenceModel:
         self.weights_bytes = sum(storages.values())
         self.environment: Mapping[str, Any] = {"kernel": "transformers generate"}
 
-    def kv_bytes(self, tokens: int) -> int:
-        return self._config.kv_bytes(tokens)
+    def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
+        return self._config.kv_bytes(tokens, dtype)
 
-    def new_cache(self, capacity: int) -> None:
+    def new_cache(self, capacity: int, dtype: KVDtype) -> None:
         """None of ours: ``generate`` keeps its own."""
 
     def run(

@@ -1,7 +1,7 @@
 """Attention state: what a sequence has computed so far."""
 
 from engine.cache.explanation import explain
-from engine.cache.kv_cache import KVCache
+from engine.cache.kv_cache import KVCache, keep, kept
 from engine.cache.prefix_cache import Lease, PrefixCache
 from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work, as_ids
 
@@ -17,4 +17,6 @@ __all__ = [
     "Work",
     "as_ids",
     "explain",
+    "keep",
+    "kept",
 ]

@@ -7,21 +7,34 @@ from ctypes import c_void_p
 import torch
 from torch import Tensor
 
+from engine.types import KVDtype
+
+SCALE_BYTES = 4
+
 
 class KVCache:
     """Keys and values of every layer, position first.
 
     ``layers[i]`` is bf16 ``[capacity, 2, kv_heads, head_dim]`` (keys, then values), so the used part
-    is one contiguous slice and growing a sequence copies nothing.
+    is one contiguous slice and growing a sequence copies nothing. In 8 bits it is int8
+    ``[capacity, 2, kv_heads, head_dim + 4]``: the codes of a token and head, then the bytes of their fp32 scale.
     """
 
     def __init__(
-        self, n_layers: int, capacity: int, kv_heads: int, head_dim: int, device: torch.device | None = None
+        self,
+        n_layers: int,
+        capacity: int,
+        kv_heads: int,
+        head_dim: int,
+        device: torch.device | None = None,
+        dtype: KVDtype = KVDtype.BF16,
     ) -> None:
         self.capacity = capacity
         self.length = 0
+        self.dtype = dtype
+        width, kind = (head_dim, torch.bfloat16) if dtype is KVDtype.BF16 else (head_dim + SCALE_BYTES, torch.int8)
         self.layers: list[Tensor] = [
-            torch.empty((capacity, 2, kv_heads, head_dim), dtype=torch.bfloat16, device=device) for _ in range(n_layers)
+            torch.empty((capacity, 2, kv_heads, width), dtype=kind, device=device) for _ in range(n_layers)
         ]
         self.addresses = (c_void_p * n_layers)(*(layer.data_ptr() for layer in self.layers))
         """Where the layers begin, for kernels of our own."""
@@ -74,6 +87,31 @@ class KVCache:
         return sum(layer[: self.length].nbytes for layer in self.layers)
 
     @staticmethod
-    def estimate_bytes(n_layers: int, capacity: int, kv_heads: int, head_dim: int) -> int:
-        """What a bf16 cache of that capacity takes."""
-        return 2 * 2 * n_layers * capacity * kv_heads * head_dim
+    def estimate_bytes(
+        n_layers: int, capacity: int, kv_heads: int, head_dim: int, dtype: KVDtype = KVDtype.BF16
+    ) -> int:
+        """What a cache of that capacity takes."""
+        vector = 2 * head_dim if dtype is KVDtype.BF16 else head_dim + SCALE_BYTES
+        return 2 * n_layers * capacity * kv_heads * vector
+
+
+def keep(layer: Tensor, start: int, keys: Tensor, values: Tensor) -> None:
+    """Write rows of keys and values, ``[rows, kv_heads, head_dim]`` each, into a layer of a cache."""
+    rows = layer[start : start + len(keys)]
+    if layer.dtype is not torch.int8:
+        rows[:, 0] = keys
+        rows[:, 1] = values
+        return
+    both = torch.stack([keys, values], dim=1).float()
+    scale = both.abs().amax(dim=-1, keepdim=True) / 127
+    rows[..., :-SCALE_BYTES] = (both / scale.clamp_min(1e-30)).round().to(torch.int8)
+    rows[..., -SCALE_BYTES:] = scale.view(torch.int8)
+
+
+def kept(layer: Tensor, length: int) -> Tensor:
+    """The first positions of a layer of a cache, bf16 ``[length, 2, kv_heads, head_dim]``; of one in 8 bits a copy."""
+    rows = layer[:length]
+    if layer.dtype is not torch.int8:
+        return rows
+    scale = rows[..., -SCALE_BYTES:].contiguous().view(torch.float)
+    return (rows[..., :-SCALE_BYTES].float() * scale).to(torch.bfloat16)

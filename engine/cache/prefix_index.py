@@ -35,6 +35,7 @@ class CacheIdentity:
     precision: str
     kernel: str
     """What multiplied: two kernels round differently."""
+    kv_dtype: str
     salt: str
     """Whose it is."""
 

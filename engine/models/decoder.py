@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.cache import KVCache
+from engine.cache import KVCache, keep, kept
 from engine.errors import UnsupportedModelError
 from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
+from engine.types import KVDtype
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +70,9 @@ class DecoderConfig:
             rope_scaling=rope_scaling,
         )
 
-    def kv_bytes(self, tokens: int) -> int:
-        """Bytes of a bf16 KV cache for that many tokens."""
-        return KVCache.estimate_bytes(self.n_layers, tokens, self.n_kv_heads, self.head_dim)
+    def kv_bytes(self, tokens: int, dtype: KVDtype = KVDtype.BF16) -> int:
+        """Bytes of a KV cache for that many tokens."""
+        return KVCache.estimate_bytes(self.n_layers, tokens, self.n_kv_heads, self.head_dim, dtype)
 
 
 def _rope(config: Any, head_dim: int) -> tuple[tuple[float, ...], float]:
@@ -133,9 +134,10 @@ class Decoder(ABC):
     def logits(self, hidden: Tensor) -> Tensor:
         """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
 
-    def new_cache(self, capacity: int) -> KVCache:
+    def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16) -> KVCache:
         """An empty KV cache for up to ``capacity`` tokens."""
-        return KVCache(self.config.n_layers, capacity, self.config.n_kv_heads, self.config.head_dim, self.device)
+        config = self.config
+        return KVCache(config.n_layers, capacity, config.n_kv_heads, config.head_dim, self.device, dtype)
 
     def prefill(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
         """Compute a prompt in chunks and return the last token's logits, fp32 ``[vocab]``.
@@ -188,9 +190,8 @@ class EagerDecoder(Decoder):
         start, end = cache.claim(rows)
 
         def attend(q: Tensor, keys: Tensor, values: Tensor, kv: Tensor, window: int | None) -> Tensor:
-            kv[start:end, 0] = keys
-            kv[start:end, 1] = values
-            return _attend(q, kv[:end], window)
+            keep(kv, start, keys, values)
+            return _attend(q, kept(kv, end), window)
 
         positions = torch.arange(start, end, dtype=torch.float, device=self.device)
         hidden = self.compute(ids.to(self.device), positions, cache.layers, attend)

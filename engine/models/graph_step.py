@@ -19,6 +19,7 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoder import DecoderConfig, DecoderLayer, EagerDecoder
 from engine.quantization import EmbeddingLinear
+from engine.types import KVDtype
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +50,15 @@ class GraphDecoder(EagerDecoder):
         super().__init__(config, embedding, layers, norm, head)
         self._steps: WeakKeyDictionary[KVCache, dict[tuple[int, int], StaticStep]] = WeakKeyDictionary()
 
-    def new_cache(self, capacity: int) -> KVCache:
-        cache = super().new_cache(capacity)
+    def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16) -> KVCache:
+        cache = super().new_cache(capacity, dtype)
         for layer in cache.layers:
             layer.zero_()  # masked positions are multiplied by zero, which makes no number of a NaN
         return cache
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         rows = ids.shape[0]
-        if rows > MOST_ROWS:
+        if rows > MOST_ROWS or cache.dtype is not KVDtype.BF16:
             return super().forward(ids, cache)
         start, end = cache.claim(rows)
         steps = self._steps.setdefault(cache, {})

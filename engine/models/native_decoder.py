@@ -9,6 +9,7 @@ from engine.cache import KVCache
 from engine.models.decoder import Decoder, DecoderConfig
 from engine.native import Layer, Library, Matrix, Model
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
+from engine.types import KVDtype
 
 HEAD_DIM_STEP = 16
 """The attention kernel takes heads of whole steps."""
@@ -66,7 +67,14 @@ class NativeDecoder(Decoder):
         rows = ids.shape[0]
         start, _ = cache.claim(rows)
         hidden = torch.empty((rows, self.config.hidden_size))
-        self._library.forward(self._model, ids.contiguous(), start, cache.addresses, hidden)
+        self._library.forward(
+            self._model,
+            ids.contiguous(),
+            start,
+            cache.addresses,
+            hidden,
+            kv_in_int8=cache.dtype is KVDtype.INT8,
+        )
         cache.commit(rows)
         return hidden
 

@@ -1,4 +1,4 @@
-// Causal attention of a few queries over a KV cache in bf16, computed in fp32.
+// Causal attention of a few queries over a KV cache in bf16 or int8, computed in fp32.
 //
 // The order of the additions depends on a query's position alone, so that its result does not depend on what
 // is computed beside it.
@@ -40,9 +40,53 @@ inline __m256 sums_of_eight(const __m256* v) {
 
 // Keys and values of one head in one layer's cache.
 struct HeadCache {
-  const uint16_t* keys;    // of position 0
-  const uint16_t* values;  // of position 0
-  int64_t stride;          // from one position to the next
+  const uint8_t* keys;    // of position 0
+  const uint8_t* values;  // of position 0
+  int64_t stride;         // bytes from one position to the next
+};
+
+// A key or a value as it is kept: bf16.
+class Bf16Vector {
+ public:
+  static int64_t bytes(int dims) { return 2 * static_cast<int64_t>(dims); }
+  Bf16Vector() = default;
+  Bf16Vector(const uint8_t* at, int) : at_(reinterpret_cast<const uint16_t*>(at)) {}
+  __m256 load(int d) const { return load_bf16(at_ + d); }
+
+  static void keep(const float* v, int dims, uint8_t* at) {
+    for (int i = 0; i < dims; i++) reinterpret_cast<uint16_t*>(at)[i] = float_to_bf16(v[i]);
+  }
+
+ private:
+  const uint16_t* at_ = nullptr;
+};
+
+// A key or a value as it is kept: int8 codes, and behind them their scale in fp32.
+class Int8Vector {
+ public:
+  static int64_t bytes(int dims) { return dims + static_cast<int64_t>(sizeof(float)); }
+  Int8Vector() = default;
+  Int8Vector(const uint8_t* at, int dims) : at_(at) {
+    float scale;
+    std::memcpy(&scale, at + dims, sizeof scale);
+    scale_ = _mm256_set1_ps(scale);
+  }
+  __m256 load(int d) const {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at_ + d));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)), scale_);
+  }
+
+  static void keep(const float* v, int dims, uint8_t* at) {
+    float largest = 0;
+    for (int i = 0; i < dims; i++) largest = std::max(largest, std::fabs(v[i]));
+    const float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+    for (int i = 0; i < dims; i++) at[i] = static_cast<uint8_t>(static_cast<int8_t>(std::nearbyint(v[i] * inverse)));
+    std::memcpy(at + dims, &scale, sizeof scale);
+  }
+
+ private:
+  const uint8_t* at_ = nullptr;
+  __m256 scale_ = _mm256_setzero_ps();
 };
 
 // A query and what it sees.
@@ -90,7 +134,7 @@ inline float softmax(const Query& query, int64_t begin, int64_t end, float scale
 // of eight, so that a position's lane does not depend on who else is computed.
 //   dims: of a head, a multiple of 16
 //   scores: score_room(positions) floats
-template <int Q>
+template <int Q, typename Vector>
 void attend(const Query* queries, const HeadCache& kv, int dims, float* scores) {
   constexpr int kPositions = 8 / Q;
   int64_t begin = queries[0].first, end = queries[0].last + 1;
@@ -103,10 +147,13 @@ void attend(const Query* queries, const HeadCache& kv, int dims, float* scores) 
   for (int64_t j = begin; j < end; j += kPositions) {
     __m256 dots[8];
     for (int i = 0; i < 8; i++) dots[i] = _mm256_setzero_ps();
+    Vector keys[kPositions];
+#pragma GCC unroll 8
+    for (int p = 0; p < kPositions; p++) keys[p] = Vector(kv.keys + std::min(j + p, end - 1) * kv.stride, dims);
     for (int d = 0; d < dims; d += 8) {
 #pragma GCC unroll 8
       for (int p = 0; p < kPositions; p++) {
-        const __m256 key = load_bf16(kv.keys + std::min(j + p, end - 1) * kv.stride + d);
+        const __m256 key = keys[p].load(d);
 #pragma GCC unroll 8
         for (int i = 0; i < Q; i++)
           dots[i * kPositions + p] = _mm256_fmadd_ps(_mm256_loadu_ps(queries[i].q + d), key, dots[i * kPositions + p]);
@@ -123,8 +170,8 @@ void attend(const Query* queries, const HeadCache& kv, int dims, float* scores) 
     __m256 acc[2 * Q];
     for (int i = 0; i < 2 * Q; i++) acc[i] = _mm256_setzero_ps();
     for (int64_t j = begin; j < end; j++) {
-      const uint16_t* value = kv.values + j * kv.stride + d;
-      const __m256 low = load_bf16(value), high = load_bf16(value + 8);
+      const Vector value(kv.values + j * kv.stride, dims);
+      const __m256 low = value.load(d), high = value.load(d + 8);
 #pragma GCC unroll 8
       for (int i = 0; i < Q; i++) {
         const __m256 p = _mm256_broadcast_ss(scores + i * each + j - begin);

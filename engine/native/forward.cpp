@@ -1,7 +1,7 @@
 // The forward pass of a llama-family decoder in one call, on all threads at once.
 //
 // One parallel region holds the whole pass; phases are parted by a barrier that costs a fraction of a
-// microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 as they are kept.
+// microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 or int8 as they are kept.
 
 #include "attention.h"
 
@@ -145,17 +145,18 @@ inline void gate(const float* gates, const float* ups, int64_t width, float* out
 }
 
 // What all threads share during one pass.
+template <typename Vector>
 struct Pass {
   const Model& model;
   int64_t rows, start;
-  uint16_t* const* kv;
+  uint8_t* const* kv;
   std::unique_ptr<float[], FreeDeleter> x, qkv, wide, cosines, sines, scores;
   Quantized input;
   int64_t scores_each;
   std::atomic<int64_t> next_unit{0};
   Barrier barrier;
 
-  Pass(const Model& m, int64_t n_rows, int64_t start_at, uint16_t* const* caches, int threads)
+  Pass(const Model& m, int64_t n_rows, int64_t start_at, uint8_t* const* caches, int threads)
       : model(m),
         rows(n_rows),
         start(start_at),
@@ -176,11 +177,12 @@ struct Pass {
 
  private:
   void normalize(const float* weight, const Share& rows_here);
-  void attend_share(const Layer& layer, uint16_t* cache, int thread);
-  void keep(const Layer& layer, uint16_t* cache, int thread, int threads);
+  void attend_share(const Layer& layer, uint8_t* cache, int thread);
+  void keep(const Layer& layer, uint8_t* cache, int thread, int threads);
 };
 
-void Pass::normalize(const float* weight, const Share& rows_here) {
+template <typename Vector>
+void Pass<Vector>::normalize(const float* weight, const Share& rows_here) {
   for (int64_t r = rows_here.begin; r < rows_here.end; r++) {
     rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, input.row(r, model.hidden));
     input.quantize(r, model.hidden, 0, model.hidden / kGroup);
@@ -188,7 +190,8 @@ void Pass::normalize(const float* weight, const Share& rows_here) {
 }
 
 // Norms and rotates queries and keys, and writes keys and values into the cache.
-void Pass::keep(const Layer& layer, uint16_t* cache, int thread, int threads) {
+template <typename Vector>
+void Pass<Vector>::keep(const Layer& layer, uint8_t* cache, int thread, int threads) {
   const int dim = model.head_dim, half = dim / 2, rotated = model.n_heads + model.n_kv_heads;
   const Share units = share_of(rows * (rotated + model.n_kv_heads), thread, threads);
   for (int64_t unit = units.begin; unit < units.end; unit++) {
@@ -201,13 +204,14 @@ void Pass::keep(const Layer& layer, uint16_t* cache, int thread, int threads) {
       rotate(v, cosines.get() + row * half, sines.get() + row * half, half);
     }
     if (head < model.n_heads) continue;
-    uint16_t* kept = cache + (start + row) * 2 * model.n_kv_heads * dim + static_cast<int64_t>(head - model.n_heads) * dim;
-    for (int i = 0; i < dim; i++) kept[i] = float_to_bf16(v[i]);
+    const int64_t place = (start + row) * 2 * model.n_kv_heads + head - model.n_heads;
+    Vector::keep(v, dim, cache + place * Vector::bytes(dim));
   }
 }
 
 // Queries that share a key-value head are taken together, those of neighbouring rows too.
-void Pass::attend_share(const Layer& layer, uint16_t* cache, int thread) {
+template <typename Vector>
+void Pass<Vector>::attend_share(const Layer& layer, uint8_t* cache, int thread) {
   const int dim = model.head_dim, shared_by = model.n_heads / model.n_kv_heads;
   const int64_t per_head = rows * shared_by;
   const int together = per_head * model.n_kv_heads < 32 ? 2 : kQueries;  // few queries: leave some to each thread
@@ -226,18 +230,19 @@ void Pass::attend_share(const Layer& layer, uint16_t* cache, int thread) {
                     input.row(row, model.n_heads * dim) + head * dim};
     }
     if (count == 3) queries[3] = queries[2];
-    const uint16_t* keys = cache + kv_head * dim;
-    const HeadCache kv_cache{keys, keys + static_cast<int64_t>(model.n_kv_heads) * dim,
-                             2LL * model.n_kv_heads * dim};
+    const int64_t each = Vector::bytes(dim);
+    const uint8_t* keys = cache + kv_head * each;
+    const HeadCache kv_cache{keys, keys + model.n_kv_heads * each, 2 * model.n_kv_heads * each};
     switch (count) {
-      case 1: attend<1>(queries, kv_cache, dim, room); break;
-      case 2: attend<2>(queries, kv_cache, dim, room); break;
-      default: attend<4>(queries, kv_cache, dim, room); break;
+      case 1: attend<1, Vector>(queries, kv_cache, dim, room); break;
+      case 2: attend<2, Vector>(queries, kv_cache, dim, room); break;
+      default: attend<4, Vector>(queries, kv_cache, dim, room); break;
     }
   }
 }
 
-void Pass::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
+template <typename Vector>
+void Pass<Vector>::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
   const int64_t hidden = model.hidden, inner = model.inner, attended = model.n_heads * model.head_dim;
   const int half = model.head_dim / 2;
   const Share mine = share_of(rows, thread, threads);
@@ -284,6 +289,20 @@ void Pass::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
     rms_norm(x.get() + r * hidden, model.final_norm, hidden, model.norm_eps, hidden_out + r * hidden);
 }
 
+template <typename Vector>
+int forward(const Model& model, const int64_t* ids, int64_t rows, int64_t start, uint8_t* const* kv, float* hidden,
+            int threads) {
+  Pass<Vector> pass(model, rows, start, kv, threads);
+  if (!pass.made()) return -1;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp single
+    pass.barrier.expect(omp_get_num_threads());
+    pass.run(omp_get_thread_num(), omp_get_num_threads(), hidden, ids);
+  }
+  return 0;
+}
+
 }  // namespace gearbox
 
 // --- what Python calls; 0 is success, −1 is out of memory ------------------------------------------------------
@@ -295,18 +314,12 @@ void gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
   std::memcpy(gearbox::nf4_table.low, low, 16);
 }
 
-// Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads, head_dim] of bf16.
-int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, uint16_t* const* kv,
-                    float* hidden, int threads) {
-  gearbox::Pass pass(*model, rows, start, kv, threads);
-  if (!pass.made()) return -1;
-#pragma omp parallel num_threads(threads)
-  {
-#pragma omp single
-    pass.barrier.expect(omp_get_num_threads());
-    pass.run(omp_get_thread_num(), omp_get_num_threads(), hidden, ids);
-  }
-  return 0;
+// Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads] vectors of head_dim
+// bf16, or of head_dim int8 and a scale in fp32.
+int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, uint8_t* const* kv,
+                    int kv_in_int8, float* hidden, int threads) {
+  return kv_in_int8 ? gearbox::forward<gearbox::Int8Vector>(*model, ids, rows, start, kv, hidden, threads)
+                    : gearbox::forward<gearbox::Bf16Vector>(*model, ids, rows, start, kv, hidden, threads);
 }
 
 // y [rows, outputs] = x [rows, inputs] Wᵀ + bias

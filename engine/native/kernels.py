@@ -77,7 +77,7 @@ class Library:
         # after torch, so that both share one OpenMP runtime and its threads
         self._lib = ctypes.CDLL(str(path))
         self._lib.gearbox_forward.argtypes = (
-            POINTER(Model), c_void_p, c_int64, c_int64, POINTER(c_void_p), c_void_p, c_int,
+            POINTER(Model), c_void_p, c_int64, c_int64, POINTER(c_void_p), c_int, c_void_p, c_int,
         )  # fmt: skip
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
@@ -85,21 +85,24 @@ class Library:
         self._lib.gearbox_set_nf4_table.argtypes = (c_void_p, c_void_p)
         self._lib.gearbox_set_nf4_table.restype = None
 
-    def forward(self, model: Model, ids: Tensor, start: int, kv: ctypes.Array[c_void_p], hidden: Tensor) -> None:
+    def forward(
+        self, model: Model, ids: Tensor, start: int, kv: ctypes.Array[c_void_p], hidden: Tensor, *, kv_in_int8: bool
+    ) -> None:
         """Append ``ids`` int64 ``[rows]`` at position ``start``.
 
         Args:
             model: addresses of the weights.
             ids: contiguous.
             start: positions already in the cache.
-            kv: for each layer the address of bf16 ``[capacity, 2, kv_heads, head_dim]``.
+            kv: for each layer the address of its keys and values, laid out as ``engine.cache.KVCache`` says.
             hidden: fp32 ``[rows, hidden]``, filled with the final norm's output.
+            kv_in_int8: whether keys and values are kept in 8 bits instead of bf16.
 
         Raises:
             MemoryError: no room for the activations.
         """
         status = self._lib.gearbox_forward(
-            model, ids.data_ptr(), ids.shape[0], start, kv, hidden.data_ptr(), torch.get_num_threads()
+            model, ids.data_ptr(), ids.shape[0], start, kv, int(kv_in_int8), hidden.data_ptr(), torch.get_num_threads()
         )
         _check(status)
 

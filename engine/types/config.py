@@ -126,14 +126,30 @@ DEFAULT_KV_CACHE_BYTES = 512 * 2**20
 """What KV kept across requests may take unless told otherwise."""
 
 
+class KVDtype(StrEnum):
+    """How keys and values are kept."""
+
+    BF16 = "bf16"
+    INT8 = "int8"
+    """8-bit integers, one scale for each token and head: about half the memory. Lossy."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KVCacheConfig:
-    """The KV caching gear. A cache within one request is this gear turned off, so that one state has one name."""
+    """The KV caching gear. A bf16 cache within one request is this gear turned off, so that one state has one name."""
 
     mode: CacheMode = CacheMode.PREFIX
+    dtype: KVDtype = KVDtype.BF16
 
     def __post_init__(self) -> None:
-        _check(self.mode is not CacheMode.KV, "A KV cache within one request is what every run has: turn the gear off.")
+        _check(
+            self.mode is not CacheMode.OFF or self.dtype is KVDtype.BF16,
+            "Without a KV cache there is nothing to keep in 8 bits.",
+        )
+        _check(
+            self.mode is not CacheMode.KV or self.dtype is not KVDtype.BF16,
+            "A 16-bit KV cache within one request is what every run has: turn the gear off.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +160,12 @@ class OptimizationConfig:
     kv_cache: KVCacheConfig | None = None
 
     @classmethod
-    def at(cls, precision: Precision, cache_mode: CacheMode = CacheMode.KV) -> Self:
-        """A precision of the weights and a cache mode; what stands for a gear that is off becomes ``None``."""
+    def at(cls, precision: Precision, cache_mode: CacheMode = CacheMode.KV, kv_dtype: KVDtype = KVDtype.BF16) -> Self:
+        """A precision of the weights and how KV is kept; what stands for a gear that is off becomes ``None``."""
+        plain = (cache_mode, kv_dtype) == (CacheMode.KV, KVDtype.BF16)
         return cls(
             quantization=None if precision is Precision.BF16 else QuantizationConfig(precision=precision),
-            kv_cache=None if cache_mode is CacheMode.KV else KVCacheConfig(mode=cache_mode),
+            kv_cache=None if plain else KVCacheConfig(mode=cache_mode, dtype=kv_dtype),
         )
 
     @property
@@ -160,6 +177,11 @@ class OptimizationConfig:
     def cache_mode(self) -> CacheMode:
         """What is kept of the attention state: within one request unless the KV caching gear is on."""
         return self.kv_cache.mode if self.kv_cache else CacheMode.KV
+
+    @property
+    def kv_dtype(self) -> KVDtype:
+        """How keys and values are kept: in 16 bits unless the KV caching gear says otherwise."""
+        return self.kv_cache.dtype if self.kv_cache else KVDtype.BF16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +243,11 @@ class RunConfig:
                 quantization=QuantizationConfig(precision=Precision(quantization["precision"]))
                 if quantization
                 else None,
-                kv_cache=KVCacheConfig(mode=CacheMode(kv_cache["mode"])) if kv_cache else None,
+                kv_cache=KVCacheConfig(
+                    mode=CacheMode(kv_cache["mode"]), dtype=KVDtype(kv_cache.get("dtype", KVDtype.BF16))
+                )
+                if kv_cache
+                else None,
             ),
             sampling=SamplingParams(**sampling),
         )

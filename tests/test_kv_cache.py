@@ -1,0 +1,134 @@
+"""Keys and values as they are kept: in place, in 16 bits or in 8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from engine.cache import KVCache, keep, kept
+from engine.models.decoder import Decoder, EagerDecoder
+from engine.pool import ModelPool
+from engine.types import KVDtype, OptimizationConfig, Precision, RunConfig
+from tests.conftest import SMALL
+
+TEXT = "The keeper of the lighthouse wrote down the weather, the ships and the hour of every lamp he lit. " * 6
+
+
+def decoder_at(models_dir: Path, precision: Precision) -> tuple[Decoder, torch.Tensor]:
+    pool = ModelPool(models_dir)
+    opened = pool.open(SMALL)
+    config = RunConfig(model=SMALL, optimization=OptimizationConfig.at(precision))
+    with torch.inference_mode():
+        model = pool.acquire(opened, config, lambda stage, fraction: None)
+    return model.decoder, torch.tensor(opened.tokenizer.encode_document(TEXT))  # type: ignore[attr-defined]
+
+
+@given(st.integers(0, 2**31), st.floats(1e-6, 1e4))
+def test_eight_bits_keep_each_value_within_half_a_step_of_its_own_token_and_head(seed: int, size: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    keys, values = (size * torch.randn(3, 2, 16, generator=generator) for _ in range(2))
+    values[1] = 0
+    cache = KVCache(1, 8, 2, 16, dtype=KVDtype.INT8)
+    keep(cache.layers[0], 2, keys, values)
+    read = kept(cache.layers[0], 5)[2:].float()
+    for wanted, got in ((keys, read[:, 0]), (values, read[:, 1])):
+        step = wanted.abs().amax(dim=-1, keepdim=True) / 127
+        # reading gives bf16, which adds its own rounding
+        assert bool(((got - wanted).abs() <= 0.51 * step + wanted.abs() * 2**-8).all())
+
+
+def test_sixteen_bits_are_read_where_they_lie() -> None:
+    cache = KVCache(1, 8, 2, 16)
+    keys, values = torch.randn(2, 3, 2, 16).to(torch.bfloat16)
+    keep(cache.layers[0], 0, keys, values)
+    read = kept(cache.layers[0], 3)
+    assert read.data_ptr() == cache.layers[0].data_ptr()
+    assert torch.equal(read[:, 0], keys)
+    assert torch.equal(read[:, 1], values)
+
+
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT4])
+def test_keys_and_values_in_eight_bits_take_about_half_and_choose_almost_as_before(
+    models_dir: Path, precision: Precision
+) -> None:
+    decoder, ids = decoder_at(models_dir, precision)
+    logits, sizes = {}, {}
+    with torch.inference_mode():
+        for dtype in KVDtype:
+            cache = decoder.new_cache(len(ids), dtype)
+            logits[dtype] = decoder.logits(decoder.forward(ids[:100], cache)).log_softmax(-1)
+            assert cache.allocated_bytes == decoder.config.kv_bytes(len(ids), dtype)
+            sizes[dtype] = cache.allocated_bytes
+    assert sizes[KVDtype.INT8] == pytest.approx(sizes[KVDtype.BF16] * (64 + 4) / (2 * 64))
+    exact, lossy = logits[KVDtype.BF16], logits[KVDtype.INT8]
+    divergence = (exact.exp() * (exact - lossy)).sum(-1)
+    assert 0 < float(divergence.mean()) < 0.02
+    assert float((exact.argmax(-1) == lossy.argmax(-1)).float().mean()) > 0.9
+
+
+def test_rows_are_the_same_bits_in_eight_bits_too_however_they_come(models_dir: Path) -> None:
+    decoder, ids = decoder_at(models_dir, Precision.INT4)
+    if not decoder.row_invariant:
+        pytest.skip("without the kernels of our own rows are not computed alike")
+    with torch.inference_mode():
+        whole = decoder.forward(ids[:40], decoder.new_cache(40, KVDtype.INT8))
+        cache = decoder.new_cache(40, KVDtype.INT8)
+        parts = [decoder.forward(part, cache) for part in ids[:40].split([1, 8, 3, 28])]
+    assert torch.equal(whole, torch.cat(parts))
+
+
+class _Allocations(TorchDispatchMode):
+    """Bytes of new memory that operations ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nbytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        known = {t.untyped_storage().data_ptr() for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in known:
+                self.nbytes += tensor.nbytes
+        return result
+
+
+def test_a_token_after_four_thousand_copies_no_cache(models_dir: Path) -> None:
+    """What a step allocates grows by its attention scores at most, far less than by one layer of the cache."""
+    decoder, ids = decoder_at(models_dir, Precision.BF16)
+    assert isinstance(decoder, EagerDecoder)
+    asked = {}
+    cache = decoder.new_cache(4100)
+    for layer in cache.layers:
+        layer.normal_()
+    places = [layer.data_ptr() for layer in cache.layers]
+    for length in (64, 4096):
+        cache.length = length
+        with torch.inference_mode(), _Allocations() as allocations:
+            decoder.forward(ids[:1], cache)
+        asked[length] = allocations.nbytes
+        assert cache.length == length + 1
+    a_layer = cache.layers[0][:4096].nbytes
+    assert asked[4096] - asked[64] < a_layer
+    assert [layer.data_ptr() for layer in cache.layers] == places
+
+
+def test_the_kernels_of_our_own_write_a_token_into_the_cache_where_it_is(models_dir: Path) -> None:
+    decoder, ids = decoder_at(models_dir, Precision.INT4)
+    cache = decoder.new_cache(4100)
+    for layer in cache.layers:
+        layer.normal_()
+    before = [layer.clone() for layer in cache.layers]
+    cache.length = 4096
+    with torch.inference_mode():
+        decoder.forward(ids[:1], cache)
+    for layer, old in zip(cache.layers, before, strict=True):
+        assert torch.equal(layer[:4096], old[:4096])
+        assert not torch.equal(layer[4096], old[4096])
+        assert torch.equal(layer[4097:], old[4097:])
