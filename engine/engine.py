@@ -177,6 +177,8 @@ class Engine:
         departed = self._cache.index.departed() if self._cache else ()
         return CacheStatus(
             budget_bytes=self._kv_cache_bytes,
+            verified=self._cache.verified if self._cache else 0,
+            mismatches=self._cache.mismatches if self._cache else 0,
             kept=tuple(
                 KeptSequence(
                     weights_sha256=sequence.identity.weights_sha256,

@@ -129,8 +129,8 @@ class Responder:
         except BaseException:
             self._cache.discard(lease)
             raise
-        if trace.verified is False:
-            self._cache.distrust(lease)
+        if trace.verified is not None:
+            self._cache.was_verified(lease, agrees=trace.verified)
         answer = Message("assistant", recorder.text, recorder.token_ids)
         self._cache.settle(
             lease,

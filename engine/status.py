@@ -57,6 +57,10 @@ class CacheStatus:
     budget_bytes: int
     kept: tuple[KeptSequence, ...]
     """Longest unused first."""
+    verified: int = 0
+    """Reused prefixes that were computed anew and compared since the engine started."""
+    mismatches: int = 0
+    """How many of them gave other logits."""
     departed: tuple[DepartedSequence, ...]
     """The latest ones, the last one last; those that a longer one replaced are left out."""
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import resources
+from app.components.cache_report import show_verification
 from app.components.clock import TimeRange, now
 from app.components.errors import errors_shown
 from app.components.operations import (
@@ -72,6 +73,7 @@ def dashboard() -> None:
             st.info("No run was started in this time, or none passes the filters.")
             return
         show_totals(totals, store.latency(chosen))
+        show_verification(resources.get_engine().cache_status())
         buckets = store.over_time(chosen, span.bucket)
         show_over_time(whole_stretch(buckets, span.bucket, since, until))
         st.subheader("Configurations", anchor=False)

@@ -112,6 +112,7 @@ class FakeEngine:
         self.kv_cache_bytes = DEFAULT_KV_CACHE_BYTES
         self.kept: tuple[KeptSequence, ...] = ()
         self.departed: tuple[DepartedSequence, ...] = ()
+        self.verified = self.mismatches = 0
 
     def generate(self, request: GenerationRequest) -> FakeGeneration:
         """Answer with the script."""
@@ -122,7 +123,13 @@ class FakeEngine:
 
     def cache_status(self) -> CacheStatus:
         """What ``kept`` and ``departed`` have been set to."""
-        return CacheStatus(budget_bytes=self.kv_cache_bytes, kept=self.kept, departed=self.departed)
+        return CacheStatus(
+            budget_bytes=self.kv_cache_bytes,
+            kept=self.kept,
+            departed=self.departed,
+            verified=self.verified,
+            mismatches=self.mismatches,
+        )
 
     def set_cache_budget(self, kv_cache_bytes: int) -> None:
         """Remembered."""

@@ -19,7 +19,7 @@ from app.store import RunOutcome, RunStatus, RunStore
 from engine import DepartedSequence, KeptSequence
 from engine.types import CacheReport, Message, MissCause
 from tests.fakes import FakeEngine, make_metrics, make_request
-from tests.ui import open_app
+from tests.ui import add_run, open_app
 
 PAGE = "pages/cache.py"
 SYSTEM, ASKED = Message("system", "Be brief."), Message("user", "Name a colour.")
@@ -168,3 +168,13 @@ def test_a_tree_joins_what_begins_alike_and_parents_come_first() -> None:
         assert node.parent in seen
         seen.add(node.id)
     assert len(prefix_tree([kept(ASKED), kept(ASKED, precision="int8")])) == 2
+
+
+@pytest.mark.parametrize("page", [PAGE, "pages/operations.py"])
+def test_a_stale_cache_that_was_caught_is_shown(monkeypatch: pytest.MonkeyPatch, store: RunStore, page: str) -> None:
+    add_run(store)
+    engine = FakeEngine()
+    engine.verified, engine.mismatches = 7, 0
+    assert "Reused prefixes of 7 runs verified" in words(open_app(monkeypatch, store, page, engine=engine))
+    engine.mismatches = 2
+    assert "2 runs of 7 verified" in words(open_app(monkeypatch, store, page, engine=engine))

@@ -353,6 +353,7 @@ def test_reused_kv_is_computed_anew_and_a_stale_one_is_caught_and_replaced(model
         assert stale.cache
         assert stale.cache.verified is False
         assert stale.token_ids == run(engine, request(more, salt="s", mode=CacheMode.KV)).token_ids
+        assert (engine.cache_status().verified, engine.cache_status().mismatches) == (2, 1)
         again = run(engine, request(more, salt="s"))
         assert again.cache
         assert again.cache.verified is True

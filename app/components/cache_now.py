@@ -12,6 +12,7 @@ import streamlit as st
 
 from app import units
 from app.components import charts
+from app.components.cache_report import show_verification
 from app.components.clock import reader_zone
 from app.components.runs import one_line
 from app.prefix_tree import Node, prefix_tree
@@ -31,6 +32,7 @@ def show_kept(engine: Engine, session_id: str) -> None:
     def draw() -> None:
         status = engine.cache_status()
         _show_figures(status)
+        show_verification(status)
         own = [sequence for sequence in status.kept if sequence.salt == session_id]
         if not status.kept:
             st.info(

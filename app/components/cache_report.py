@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
+from engine import CacheStatus
 from engine.types import CacheReport, MissCause, RunMetrics
 
 _HEADINGS = {
@@ -45,6 +46,20 @@ def show_cache_report(report: CacheReport, metrics: RunMetrics) -> None:
     if report.parted_at is not None:
         st.caption(f"They part at prompt token {report.parted_at + 1:,}. Kept, then asked:")
         st.code(f"{report.kept_text}\n{report.came_text}", language=None)
+
+
+def show_verification(status: CacheStatus) -> None:
+    """How reused prefixes stood up to being computed anew, if any were."""
+    if status.mismatches:
+        st.error(
+            f"{units.counted(status.mismatches, 'run')} of {status.verified:,} verified since the start would have "
+            "been answered from other logits. They were answered from KV computed anew.",
+            title="Stale cache caught",
+            icon=":material/gpp_bad:",
+        )
+    elif status.verified:
+        verified = units.counted(status.verified, "run")
+        st.caption(f":material/verified: Reused prefixes of {verified} verified since the start: the same logits.")
 
 
 def lost_s(report: CacheReport, metrics: RunMetrics) -> float:

@@ -155,6 +155,7 @@ def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:
             customdata=[box.details for box in boxes],
             branchvalues="remainder",
             tiling={"orientation": "h"},
+            root={"color": "gray"},
             hovertemplate="%{customdata}<extra></extra>",
             textposition="middle left",
         )

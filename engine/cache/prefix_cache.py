@@ -32,6 +32,10 @@ class PrefixCache:
 
     def __init__(self, budget_bytes: int) -> None:
         self.index: PrefixIndex[KVCache] = PrefixIndex(budget_bytes)
+        self.verified = 0
+        """Reused prefixes that were computed anew and compared."""
+        self.mismatches = 0
+        """How many of them gave other logits."""
         self._lease: Lease | None = None
 
     def lend(
@@ -95,10 +99,13 @@ class PrefixCache:
             self.index.unpin(lease.source)
         self._lease = None
 
-    def distrust(self, lease: Lease) -> None:
-        """What was lent turned out wrong: it is not lent again."""
-        if lease.source:
-            self.index.drop(lease.source, Departure.DISTRUSTED)
+    def was_verified(self, lease: Lease, *, agrees: bool) -> None:
+        """What was lent has been computed anew; if it turned out wrong, it is not lent again."""
+        self.verified += 1
+        if not agrees:
+            self.mismatches += 1
+            if lease.source:
+                self.index.drop(lease.source, Departure.DISTRUSTED)
 
     @property
     def spare_bytes(self) -> int:
