@@ -47,6 +47,7 @@ _LANE_DEFAULTS: dict[str, Any] = {
     "cache-mode": CacheMode.PREFIX,
     "warm": False,
     "kv-int8": False,
+    "kv-window": None,
     "temperature": 0.0,
     "top-p": 1.0,
     "top-k": 0,
@@ -98,11 +99,14 @@ def lane_config(lane: str) -> RunConfig:
     precision = _lane_value(lane, "precision") if local and _lane_value(lane, "quantization") else Precision.BF16
     kept = local and _lane_value(lane, "kv-cache")
     cache_mode = CacheMode(_lane_value(lane, "cache-mode")) if kept else CacheMode.KV
+    window = _lane_value(lane, "kv-window") if kept and cache_mode is not CacheMode.OFF else None
     in_int8 = kept and cache_mode is not CacheMode.OFF and _lane_value(lane, "kv-int8")
     return RunConfig(
         model=(_lane_value(lane, "model") or "").strip(),
         backend=backend,
-        optimization=OptimizationConfig.at(Precision(precision), cache_mode, KVDtype.INT8 if in_int8 else KVDtype.BF16),
+        optimization=OptimizationConfig.at(
+            Precision(precision), cache_mode, KVDtype.INT8 if in_int8 else KVDtype.BF16, window
+        ),
         sampling=lane_sampling(lane),
     )
 

@@ -8,12 +8,12 @@ from time import perf_counter
 from engine.backends.base import LoadedModel, RunTrace
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, Work, as_ids, explain
 from engine.environment import kernel_environment, machine_environment
-from engine.errors import ContextLengthError
+from engine.errors import ContextLengthError, InvalidRequestError
 from engine.generation.recorder import RunRecorder
 from engine.memory import PeakRss
 from engine.models.decoder import DecoderConfig
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.types import CacheMode, CacheReport, GenerationRequest, KVDtype, Loading, Message
+from engine.types import CacheMode, CacheReport, GenerationRequest, Loading, Message, OptimizationConfig
 from engine.worker import GenerationJob
 
 
@@ -54,12 +54,19 @@ class Responder:
         load_s = perf_counter() - taken_up
         prompt_ids = opened.tokenizer.encode_chat(request.messages)
         context_length = opened.config.context_length
-        if len(prompt_ids) >= context_length:
+        window = config.optimization.window
+        if window is None and len(prompt_ids) >= context_length:
             raise ContextLengthError(len(prompt_ids), context_length)
+        if window is not None and window > context_length:
+            raise InvalidRequestError(
+                f"A sliding window of {window:,} tokens is larger than this model's context of {context_length:,}."
+            )
         tokenized = perf_counter()
         model = self._pool.acquire(opened, config, loading)
         load_s += perf_counter() - tokenized
-        max_tokens = min(config.sampling.max_tokens, context_length - len(prompt_ids))
+        max_tokens = config.sampling.max_tokens
+        if window is None:
+            max_tokens = min(max_tokens, context_length - len(prompt_ids))
         peak_rss.restart()
         recorder = RunRecorder(
             emit=job.emit,
@@ -100,11 +107,13 @@ class Responder:
         recorder: RunRecorder,
     ) -> RunTrace:
         """With KV of its own that is gone afterwards, or without any."""
-        sampling, capacity = request.config.sampling, len(prompt_ids) + max_tokens
-        gears = request.config.optimization
-        self._make_room(model, capacity, gears.kv_dtype)
-        kv = None if gears.cache_mode is CacheMode.OFF else model.new_cache(capacity, gears.kv_dtype)
-        return model.run(prompt_ids, sampling, max_tokens, recorder, kv)
+        capacity, gears = len(prompt_ids) + max_tokens, request.config.optimization
+        if gears.cache_mode is CacheMode.OFF:
+            self._make_room(model, capacity, gears)
+            kv = None
+        else:
+            kv = self._new_cache(model, capacity, gears)
+        return model.run(prompt_ids, request.config.sampling, max_tokens, recorder, kv)
 
     def _run_on_kept(
         self,
@@ -149,11 +158,8 @@ class Responder:
         model: LoadedModel,
         request: GenerationRequest,
     ) -> Lease:
-        dtype = request.config.optimization.kv_dtype
-
         def new_cache(capacity: int) -> KVCache:
-            self._make_room(model, capacity, dtype)
-            cache = model.new_cache(capacity, dtype)
+            cache = self._new_cache(model, capacity, request.config.optimization)
             if cache is None:
                 raise TypeError("this backend keeps its own KV")
             return cache
@@ -162,12 +168,17 @@ class Responder:
             identity, ids, len(ids) + max_tokens, new_cache, most_tokens=config.context_length, cold=request.cold
         )
 
-    def _make_room(self, model: LoadedModel, tokens: int, dtype: KVDtype) -> None:
-        self._pool.make_room(model.kv_bytes(tokens, dtype), f"A KV cache of {tokens:,} tokens", keep=(model,))
+    def _new_cache(self, model: LoadedModel, capacity: int, gears: OptimizationConfig) -> KVCache | None:
+        self._make_room(model, capacity, gears)
+        return model.new_cache(capacity, gears.kv_dtype, gears.window)
+
+    def _make_room(self, model: LoadedModel, tokens: int, gears: OptimizationConfig) -> None:
+        tokens = gears.window or tokens
+        self._pool.make_room(model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", keep=(model,))
 
     def _is_due(self, lease: Lease) -> bool:
         """Whether it is this reuse's turn to be looked at."""
-        if not lease.cached_tokens:
+        if not lease.cached_tokens or lease.kv.slides:  # a window is lossy: computed anew it is another one
             return False
         before, self._reuses = self._reuses, self._reuses + 1
         return int(self._reuses * self._verify_share) > int(before * self._verify_share)
@@ -179,5 +190,6 @@ def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationReq
         precision=str(request.config.precision),
         kernel=str(model.environment["kernel"]),
         kv_dtype=str(request.config.optimization.kv_dtype),
+        window=request.config.optimization.window,
         salt=request.cache_salt,
     )

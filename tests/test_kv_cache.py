@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from engine.cache import KVCache, keep, kept
 from engine.models.decoder import Decoder, EagerDecoder
 from engine.pool import ModelPool
-from engine.types import KVDtype, OptimizationConfig, Precision, RunConfig
+from engine.types import SINK_TOKENS, KVDtype, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 
 TEXT = "The keeper of the lighthouse wrote down the weather, the ships and the hour of every lamp he lit. " * 6
@@ -132,3 +132,53 @@ def test_the_kernels_of_our_own_write_a_token_into_the_cache_where_it_is(models_
         assert torch.equal(layer[:4096], old[:4096])
         assert not torch.equal(layer[4096], old[4096])
         assert torch.equal(layer[4097:], old[4097:])
+
+
+# --- sliding window ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT4])
+def test_what_stays_in_a_window_stands_where_it_would_have_been_computed(
+    models_dir: Path, precision: Precision
+) -> None:
+    """The first layer's keys and values depend on a token and its place alone: a shorter text has the same."""
+    decoder, ids = decoder_at(models_dir, precision)
+    window = decoder.new_cache(0, window=80)
+    with torch.inference_mode():
+        decoder.prefill(ids[:80], window, lambda: False)
+        assert (window.length, window.dropped) == (80, 0)
+        decoder.step(int(ids[80]), window)
+        gone = window.dropped
+        assert (gone, window.tokens) == ((80 - SINK_TOKENS) // 4, 81)
+        shorter = decoder.new_cache(80)
+        decoder.forward(torch.cat([ids[:SINK_TOKENS], ids[SINK_TOKENS + gone : 81]]), shorter)
+    assert window.length == shorter.length
+    wanted, got = (cache.layers[0][: window.length].float() for cache in (shorter, window))
+    assert torch.allclose(got, wanted, rtol=2**-6, atol=2**-6 * float(wanted.abs().max()))
+    assert torch.equal(got[:SINK_TOKENS], wanted[:SINK_TOKENS])
+
+
+@pytest.mark.parametrize("dtype", list(KVDtype))
+def test_a_window_that_is_never_full_changes_nothing(models_dir: Path, dtype: KVDtype) -> None:
+    decoder, ids = decoder_at(models_dir, Precision.INT4)
+    with torch.inference_mode():
+        plain = decoder.prefill(ids[:60], decoder.new_cache(60, dtype), lambda: False)
+        windowed = decoder.prefill(ids[:60], decoder.new_cache(0, dtype, window=128), lambda: False)
+    assert plain is not None
+    assert windowed is not None
+    if decoder.row_invariant:
+        assert torch.equal(plain, windowed)
+
+
+def test_what_has_left_a_window_cannot_be_taken_over() -> None:
+    full = KVCache(1, 20, 1, 4, rotation=torch.ones(2))
+    full.claim(full.largest_claim)
+    full.commit(20)
+    full.claim(1)
+    full.commit(1)
+    assert full.dropped == 4
+    with pytest.raises(ValueError, match="cannot take"):
+        KVCache(1, 20, 1, 4, rotation=torch.ones(2)).copy_prefix(full, 6)
+    fresh = KVCache(1, 20, 1, 4, rotation=torch.ones(2))
+    fresh.copy_prefix(full, 10)
+    assert (fresh.length, fresh.dropped, fresh.tokens) == (6, 4, 10)

@@ -26,13 +26,14 @@ from engine.types import (
     Precision,
     PrefillDone,
     RunConfig,
+    RunFailed,
     RunFinished,
     SamplingParams,
 )
 from tests.conftest import SMALL
 from tests.near_ties import NearTies, first_difference
 
-MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", "me")
+MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", None, "me")
 _salts = count()
 
 
@@ -49,11 +50,12 @@ def request(
     precision: Precision = Precision.INT4,
     max_tokens: int = 12,
     dtype: KVDtype = KVDtype.BF16,
+    window: int | None = None,
     cold: bool = False,
 ) -> GenerationRequest:
     config = RunConfig(
         model=SMALL,
-        optimization=OptimizationConfig.at(precision, mode, dtype),
+        optimization=OptimizationConfig.at(precision, mode, dtype, window),
         sampling=SamplingParams(max_tokens=max_tokens),
     )
     return GenerationRequest(messages=messages, config=config, cache_salt=salt, cold=cold)
@@ -232,7 +234,7 @@ def test_a_cold_run_reuses_nothing_and_another_session_neither(engine: Engine) -
     assert (cached(cold), cold.cache and cold.cache.cause) == (0, MissCause.COLD)
     stranger = run(engine, replace(asked, cache_salt=fresh_salt()))
     assert (cached(stranger), stranger.cache and stranger.cache.cause) == (0, MissCause.SESSION)
-    for other in ({"precision": Precision.INT8}, {"dtype": KVDtype.INT8}):
+    for other in ({"precision": Precision.INT8}, {"dtype": KVDtype.INT8}, {"window": 512}):
         otherwise = run(engine, request(asked.messages, salt=salt, **other))  # type: ignore[arg-type]
         assert (cached(otherwise), otherwise.cache and otherwise.cache.cause) == (0, MissCause.CONFIGURATION)
 
@@ -275,6 +277,43 @@ def test_what_a_budget_would_keep_is_what_it_does_keep(engine: Engine) -> None:
         assert engine.cache_status().departed[-1].messages[0].content == "red"
     finally:
         engine.set_cache_budget(before)
+
+
+@pytest.mark.parametrize("dtype", list(KVDtype))
+def test_a_chat_goes_on_beyond_its_window_and_reuses_what_it_still_holds(engine: Engine, dtype: KVDtype) -> None:
+    salt = fresh_salt()
+    history: tuple[Message, ...] = ()
+    for turn in range(6):
+        history = (*history, Message("user", f"{TURNS[turn % 4]} Then count from {turn} on."))
+        finished = run(engine, request(history, salt=salt, dtype=dtype, window=128, max_tokens=40))
+        metrics = finished.metrics
+        assert metrics
+        assert metrics.kv_bytes <= 128 * 23_040
+        if turn:
+            assert metrics.cached_tokens > 0.7 * metrics.prompt_tokens
+        history = (*history, said(finished))
+    assert metrics.prompt_tokens > 128
+
+
+def test_a_text_longer_than_the_context_needs_a_window(tiny_models_dir: Path) -> None:
+    engine = Engine(tiny_models_dir)
+    try:
+        long = (Message("user", "word " * 2000),)
+        asked = request(long, salt="s", precision=Precision.BF16, max_tokens=4)
+        asked = replace(asked, config=replace(asked.config, model="tiny"))
+        last = list(engine.generate(asked))[-1]
+        assert isinstance(last, RunFailed)
+        gears = OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX, window=256)
+        slid = run(engine, replace(asked, config=replace(asked.config, optimization=gears)))
+        assert slid.metrics
+        assert slid.metrics.prompt_tokens > 1024
+        assert slid.metrics.completion_tokens >= 1
+        too_wide = OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX, window=5000)
+        last = list(engine.generate(replace(asked, config=replace(asked.config, optimization=too_wide))))[-1]
+        assert isinstance(last, RunFailed)
+        assert "larger than this model's context" in last.error
+    finally:
+        engine.close()
 
 
 @pytest.mark.parametrize("cancel_at", ["prefill", "decode"])

@@ -13,7 +13,7 @@ from engine.cache import CacheIdentity, Departure, PrefixIndex, Work, as_ids, ex
 from engine.cache.prefix_index import shared_prefix
 from engine.types import CacheReport, Message, MissCause
 
-MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", "me")
+MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", None, "me")
 BYTES_PER_TOKEN = 10
 
 ids_lists = st.lists(st.integers(0, 2), min_size=1, max_size=8)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import InvalidRequestError
 from engine.types import (
+    MIN_WINDOW,
     Backend,
     CacheMode,
     GenerationRequest,
@@ -46,6 +47,7 @@ configs = st.builds(
         st.sampled_from(Precision),
         st.sampled_from([CacheMode.KV, CacheMode.PREFIX]),
         st.sampled_from(KVDtype),
+        st.none() | st.integers(MIN_WINDOW, 10**6),
     )
     | st.builds(OptimizationConfig.at, st.sampled_from(Precision), st.just(CacheMode.OFF)),
     sampling=samplings,
@@ -117,6 +119,8 @@ def test_a_cache_within_one_request_is_the_gear_turned_off() -> None:
     assert OptimizationConfig().cache_mode is CacheMode.KV
     with pytest.raises(InvalidRequestError, match="nothing to keep in 8 bits"):
         KVCacheConfig(mode=CacheMode.OFF, dtype=KVDtype.INT8)
+    with pytest.raises(InvalidRequestError, match="at least 64"):
+        KVCacheConfig(window=63)
 
 
 def test_a_message_survives_json_with_the_tokens_it_was_written_in() -> None:

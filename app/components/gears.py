@@ -13,7 +13,7 @@ from app.components.alarm import Alarms, show_alarm
 from app.components.precisions import offered_precisions, precision_help
 from app.expectations import Expectation, expectations
 from engine.errors import GearboxError
-from engine.types import Backend, CacheMode, Precision
+from engine.types import MIN_WINDOW, SINK_TOKENS, Backend, CacheMode, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,19 @@ def _choose_kv_cache(lane: str, *, disabled: bool) -> None:
                 disabled=disabled,
                 help="Keys and values in 8 bits, one scale for each token and head: about half their memory. It may "
                 "change the answer.",
+                persist_state="session",
+            )
+            st.number_input(
+                "Sliding window, tokens, lossy",
+                min_value=MIN_WINDOW,
+                max_value=131_072,
+                step=64,
+                value=None,
+                placeholder="Off",
+                key=state.lane_key(lane, "kv-window"),
+                disabled=disabled,
+                help=f"Only so many tokens are kept, the first {SINK_TOKENS} among them. A text may then be longer than "
+                "the model's context; what has left is forgotten.",
                 persist_state="session",
             )
         if mode == CacheMode.PREFIX:

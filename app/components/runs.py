@@ -39,7 +39,8 @@ def configuration_name(model: str, backend: str, precision: str, gears: Optimiza
     if gears is None:
         return name
     in_int8 = " · KV int8" if gears.kv_dtype is KVDtype.INT8 else ""
-    return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}"
+    window = f" · window {gears.window:,}" if gears.window else ""
+    return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}{window}"
 
 
 def run_name(run: RunSummary) -> str:

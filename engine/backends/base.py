@@ -52,8 +52,8 @@ class LoadedModel(Protocol):
         """
         ...
 
-    def new_cache(self, capacity: int, dtype: KVDtype) -> KVCache | None:
-        """An empty KV cache of so many positions; ``None`` for a backend that keeps its own."""
+    def new_cache(self, capacity: int, dtype: KVDtype, window: int | None) -> KVCache | None:
+        """An empty KV cache of so many positions, or a sliding window; ``None`` for a backend that keeps its own."""
         ...
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:

@@ -38,8 +38,8 @@ class LocalModel:
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self.decoder.config.kv_bytes(tokens, dtype)
 
-    def new_cache(self, capacity: int, dtype: KVDtype) -> KVCache:
-        return self.decoder.new_cache(capacity, dtype)
+    def new_cache(self, capacity: int, dtype: KVDtype, window: int | None) -> KVCache:
+        return self.decoder.new_cache(capacity, dtype, window)
 
     def run(
         self,
@@ -56,7 +56,7 @@ class LocalModel:
         n_seen = len(prompt_ids)
         seen[:n_seen] = torch.tensor(prompt_ids)
         cache = self.decoder.new_cache(len(seen)) if kv is None else kv
-        cached = cache.length
+        cached = cache.tokens
         logits = self.decoder.prefill(seen[cached:n_seen], cache, sink.cancelled)
         verified = None
         if logits is not None and verify and cached:

@@ -37,7 +37,7 @@ class ReferenceModel:
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self._config.kv_bytes(tokens, dtype)
 
-    def new_cache(self, capacity: int, dtype: KVDtype) -> None:
+    def new_cache(self, capacity: int, dtype: KVDtype, window: int | None) -> None:
         """None of ours: ``generate`` keeps its own."""
 
     def run(

@@ -105,6 +105,8 @@ def _other_configuration(kept: CacheIdentity, wanted: CacheIdentity) -> str:
         return f"What is kept was computed in {kept.precision}, and this run is in {wanted.precision}."
     if kept.kv_dtype != wanted.kv_dtype:
         return f"What is kept are keys and values in {kept.kv_dtype}, and this run's are in {wanted.kv_dtype}."
+    if kept.window != wanted.window:
+        return "What is kept was computed with another sliding window."
     return f"What is kept was computed by another kernel ({kept.kernel})."
 
 

@@ -7,7 +7,7 @@ from ctypes import c_void_p
 import torch
 from torch import Tensor
 
-from engine.types import KVDtype
+from engine.types import SINK_TOKENS, KVDtype
 
 SCALE_BYTES = 4
 
@@ -28,9 +28,23 @@ class KVCache:
         head_dim: int,
         device: torch.device | None = None,
         dtype: KVDtype = KVDtype.BF16,
+        rotation: Tensor | None = None,
     ) -> None:
+        """
+        Args:
+            n_layers, kv_heads, head_dim: the decoder's shape.
+            capacity: positions there is room for.
+            device: whose memory they take; by default the machine's own.
+            dtype: how they are kept.
+            rotation: RoPE's inverse frequencies, fp32 ``[head_dim / 2]``, make this a sliding window: when it is
+                full, the oldest tokens but for the first few leave, and the rest moves down, its keys turned back
+                by as many positions. ``None`` refuses what has no room.
+        """
         self.capacity = capacity
         self.length = 0
+        self.dropped = 0
+        """Tokens that have left the window."""
+        self._rotation = rotation
         self.dtype = dtype
         width, kind = (head_dim, torch.bfloat16) if dtype is KVDtype.BF16 else (head_dim + SCALE_BYTES, torch.int8)
         self.layers: list[Tensor] = [
@@ -45,6 +59,8 @@ class KVCache:
         Raises:
             ValueError: the capacity does not reach that far.
         """
+        if self._rotation is not None and self.length + rows > self.capacity and rows <= self.largest_claim:
+            self._slide(max(self.length + rows - self.capacity, (self.capacity - SINK_TOKENS) // 4))
         end = self.length + rows
         if end > self.capacity:
             raise ValueError(f"{end} positions asked of a cache of {self.capacity}")
@@ -64,17 +80,46 @@ class KVCache:
             raise ValueError(f"cannot truncate {self.length} positions to {length}")
         self.length = length
 
-    def copy_prefix(self, other: KVCache, length: int) -> None:
-        """Take over the first positions of another cache of the same shape in place of one's own.
+    @property
+    def tokens(self) -> int:
+        """Tokens of the text so far, those that have left the window included."""
+        return self.length + self.dropped
+
+    @property
+    def slides(self) -> bool:
+        """Whether this is a sliding window."""
+        return self._rotation is not None
+
+    @property
+    def largest_claim(self) -> int:
+        """Rows that can be claimed at once; in a sliding window only as many as leave half of it to look back on."""
+        return (self.capacity - SINK_TOKENS) // 2 if self.slides else self.capacity
+
+    def copy_prefix(self, other: KVCache, tokens: int) -> None:
+        """Take over what another cache of the same shape holds of the first tokens, in place of one's own.
 
         Raises:
-            ValueError: the other holds fewer, or this one has no room for so many.
+            ValueError: the other holds fewer or has let some of them go, or this one has no room for so many.
         """
-        if length > other.length or length > self.capacity:
+        length = tokens - other.dropped
+        if not (SINK_TOKENS if other.dropped else 0) <= length <= min(other.length, self.capacity):
             raise ValueError(f"cannot take {length} of {other.length} positions into a cache of {self.capacity}")
         for mine, its in zip(self.layers, other.layers, strict=True):
             mine[:length] = its[:length]
-        self.length = length
+        self.length, self.dropped = length, other.dropped
+
+    def _slide(self, count: int) -> None:
+        """Let ``count`` tokens after the sinks go, and move the rest down to where they stood."""
+        assert self._rotation is not None
+        angles = count * self._rotation
+        cos, sin = angles.cos(), angles.sin()
+        for layer in self.layers:
+            rest = kept(layer, self.length)[SINK_TOKENS + count :].float()
+            a, b = rest[:, 0].chunk(2, dim=-1)
+            keys = torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+            keep(layer, SINK_TOKENS, keys.to(torch.bfloat16), rest[:, 1].to(torch.bfloat16))
+        self.length -= count
+        self.dropped += count
 
     @property
     def allocated_bytes(self) -> int:

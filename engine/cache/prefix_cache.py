@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from engine.cache.kv_cache import KVCache
 from engine.cache.prefix_index import NO_WORK, CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work
-from engine.types import Message
+from engine.types import SINK_TOKENS, Message
 
 GROWTH = 1.5
 """A sequence that has outgrown its room moves into one so much larger, so that a chat moves but rarely."""
@@ -62,7 +62,7 @@ class PrefixCache:
         """
         match = None if cold else self.index.nearest(identity, prompt_ids)
         tokens = min(match.tokens, len(prompt_ids) - 1) if match else 0
-        if match is None or tokens == 0:
+        if match is None or tokens <= match.kept.payload.dropped + (SINK_TOKENS if match.kept.payload.dropped else 0):
             self._lease = Lease(identity, new_cache(capacity), 0, None)
             return self._lease
         kept = match.kept
@@ -88,7 +88,7 @@ class PrefixCache:
         if lease.source:
             self.index.unpin(lease.source)
         if not lease.forgotten and lease.kv.length:
-            self.index.add(lease.identity, ids[: lease.kv.length], messages, lease.kv, lease.kv.allocated_bytes, work)
+            self.index.add(lease.identity, ids[: lease.kv.tokens], messages, lease.kv, lease.kv.allocated_bytes, work)
         self._lease = None
 
     def discard(self, lease: Lease) -> None:
@@ -129,7 +129,8 @@ def _room_for(
 ) -> KVCache:
     """The kept sequence's own KV where the prompt goes on at its end and has room; else a copy of its beginning."""
     goes_on = tokens == len(kept.ids)
-    if goes_on and kept.payload.capacity >= capacity:
+    # a window moves its tokens about, and would not be what it was if the request failed
+    if goes_on and kept.payload.capacity >= capacity and not kept.payload.slides:
         return kept.payload
     room = min(most_tokens, int(kept.payload.capacity * GROWTH)) if goes_on else capacity
     kv = new_cache(max(room, capacity))

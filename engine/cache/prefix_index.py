@@ -36,6 +36,7 @@ class CacheIdentity:
     kernel: str
     """What multiplied: two kernels round differently."""
     kv_dtype: str
+    window: int | None
     salt: str
     """Whose it is."""
 

@@ -107,7 +107,7 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
     index: PrefixIndex[None] = PrefixIndex(budget_bytes, clock=lambda: float(next(ticks)))
     reused = asked = 0
     for request in requests:
-        identity = CacheIdentity("", "", "", "", request.session)
+        identity = CacheIdentity("", "", "", "", None, request.session)
         match = index.nearest(identity, request.prompt)
         asked += len(request.prompt) * request.unit_tokens
         if match:

@@ -134,10 +134,12 @@ class Decoder(ABC):
     def logits(self, hidden: Tensor) -> Tensor:
         """Normed hidden states ``[rows, hidden]`` -> fp32 logits ``[rows, vocab]``."""
 
-    def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16) -> KVCache:
-        """An empty KV cache for up to ``capacity`` tokens."""
+    def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16, window: int | None = None) -> KVCache:
+        """An empty KV cache for up to ``capacity`` tokens, or for any number of which a window is kept."""
         config = self.config
-        return KVCache(config.n_layers, capacity, config.n_kv_heads, config.head_dim, self.device, dtype)
+        rotation = None if window is None else torch.tensor(config.inv_freq, device=self.device)
+        room = capacity if window is None else window
+        return KVCache(config.n_layers, room, config.n_kv_heads, config.head_dim, self.device, dtype, rotation)
 
     def prefill(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
         """Compute a prompt in chunks and return the last token's logits, fp32 ``[vocab]``.
@@ -145,7 +147,7 @@ class Decoder(ABC):
         ``None`` if cancelled between two chunks; the cache then holds the chunks done so far.
         """
         hidden = None
-        for chunk in ids.split(self.prefill_chunk):
+        for chunk in ids.split(min(self.prefill_chunk, cache.largest_claim)):
             if cancelled():
                 return None
             hidden = self.forward(chunk, cache)

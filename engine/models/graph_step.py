@@ -50,8 +50,8 @@ class GraphDecoder(EagerDecoder):
         super().__init__(config, embedding, layers, norm, head)
         self._steps: WeakKeyDictionary[KVCache, dict[tuple[int, int], StaticStep]] = WeakKeyDictionary()
 
-    def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16) -> KVCache:
-        cache = super().new_cache(capacity, dtype)
+    def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16, window: int | None = None) -> KVCache:
+        cache = super().new_cache(capacity, dtype, window)
         for layer in cache.layers:
             layer.zero_()  # masked positions are multiplied by zero, which makes no number of a NaN
         return cache

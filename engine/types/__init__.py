@@ -7,6 +7,8 @@ their names. Nothing here imports torch: a page can use these types without payi
 from engine.types.config import (
     CPU_PRECISIONS,
     DEFAULT_KV_CACHE_BYTES,
+    MIN_WINDOW,
+    SINK_TOKENS,
     Backend,
     CacheMode,
     DeviceChoice,
@@ -41,6 +43,8 @@ from engine.types.events import (
 __all__ = [
     "CPU_PRECISIONS",
     "DEFAULT_KV_CACHE_BYTES",
+    "MIN_WINDOW",
+    "SINK_TOKENS",
     "Backend",
     "CacheMode",
     "CacheReport",

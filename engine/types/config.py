@@ -122,6 +122,11 @@ class CacheMode(StrEnum):
     """Across requests too: the beginning a prompt shares with a kept sequence is not computed again."""
 
 
+MIN_WINDOW = 64
+SINK_TOKENS = 4
+"""First tokens of a text that a sliding window never lets go: attention leans on them whatever they say
+(StreamingLLM, arXiv:2309.17453)."""
+
 DEFAULT_KV_CACHE_BYTES = 512 * 2**20
 """What KV kept across requests may take unless told otherwise."""
 
@@ -140,15 +145,22 @@ class KVCacheConfig:
 
     mode: CacheMode = CacheMode.PREFIX
     dtype: KVDtype = KVDtype.BF16
+    window: int | None = None
+    """Tokens that are kept, the first :data:`SINK_TOKENS` among them; older ones are forgotten, which is lossy.
+    ``None`` keeps all, up to the model's context."""
 
     def __post_init__(self) -> None:
+        plain = self.dtype is KVDtype.BF16 and self.window is None
         _check(
-            self.mode is not CacheMode.OFF or self.dtype is KVDtype.BF16,
-            "Without a KV cache there is nothing to keep in 8 bits.",
+            self.mode is not CacheMode.OFF or plain,
+            "Without a KV cache there is nothing to keep in 8 bits or in a window.",
         )
         _check(
-            self.mode is not CacheMode.KV or self.dtype is not KVDtype.BF16,
+            self.mode is not CacheMode.KV or not plain,
             "A 16-bit KV cache within one request is what every run has: turn the gear off.",
+        )
+        _check(
+            self.window is None or self.window >= MIN_WINDOW, f"A sliding window needs at least {MIN_WINDOW} tokens."
         )
 
 
@@ -160,12 +172,18 @@ class OptimizationConfig:
     kv_cache: KVCacheConfig | None = None
 
     @classmethod
-    def at(cls, precision: Precision, cache_mode: CacheMode = CacheMode.KV, kv_dtype: KVDtype = KVDtype.BF16) -> Self:
+    def at(
+        cls,
+        precision: Precision,
+        cache_mode: CacheMode = CacheMode.KV,
+        kv_dtype: KVDtype = KVDtype.BF16,
+        window: int | None = None,
+    ) -> Self:
         """A precision of the weights and how KV is kept; what stands for a gear that is off becomes ``None``."""
-        plain = (cache_mode, kv_dtype) == (CacheMode.KV, KVDtype.BF16)
+        plain = (cache_mode, kv_dtype, window) == (CacheMode.KV, KVDtype.BF16, None)
         return cls(
             quantization=None if precision is Precision.BF16 else QuantizationConfig(precision=precision),
-            kv_cache=None if plain else KVCacheConfig(mode=cache_mode, dtype=kv_dtype),
+            kv_cache=None if plain else KVCacheConfig(mode=cache_mode, dtype=kv_dtype, window=window),
         )
 
     @property
@@ -182,6 +200,11 @@ class OptimizationConfig:
     def kv_dtype(self) -> KVDtype:
         """How keys and values are kept: in 16 bits unless the KV caching gear says otherwise."""
         return self.kv_cache.dtype if self.kv_cache else KVDtype.BF16
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of a sliding window; ``None`` unless the KV caching gear has one."""
+        return self.kv_cache.window if self.kv_cache else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +267,7 @@ class RunConfig:
                 if quantization
                 else None,
                 kv_cache=KVCacheConfig(
-                    mode=CacheMode(kv_cache["mode"]), dtype=KVDtype(kv_cache.get("dtype", KVDtype.BF16))
+                    mode=CacheMode(kv_cache["mode"]), dtype=KVDtype(kv_cache["dtype"]), window=kv_cache["window"]
                 )
                 if kv_cache
                 else None,
