@@ -150,8 +150,8 @@ def _choose_kv_cache(lane: str, *, disabled: bool) -> None:
                 placeholder="Off",
                 key=state.lane_key(lane, "kv-window"),
                 disabled=disabled,
-                help=f"Only so many tokens are kept, the first {SINK_TOKENS} among them. A text may then be longer than "
-                "the model's context; what has left is forgotten.",
+                help=f"Only so many tokens are kept, the first {SINK_TOKENS} among them. A text may then be longer "
+                "than the model's context; what has left is forgotten.",
                 persist_state="session",
             )
         if mode == CacheMode.PREFIX:
