@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 PATIENCE_MS = 60_000
 VERDICT_MS = 150_000
 """Two torch processes on one machine slow each other down many times over."""
-MENU = ("Playground", "Quantization lab", "Runs", "Compare", "Operations", "Models")
+MENU = ("Playground", "Quantization lab", "Cache lab", "Runs", "Compare", "Operations", "Models")
 LONG = "Tell me a very long story about a lighthouse keeper and his dog."
 NewPage = Callable[[], Page]
 
@@ -189,6 +189,7 @@ def test_page_closed_mid_stream_frees_the_engine(server: Server, store: RunStore
 @pytest.mark.parametrize(
     ("path", "heading"),
     [
+        ("/cache-lab", "Cache lab"),
         ("/history", "Runs"),
         ("/comparison?compare=a,b", "Compare"),
         ("/ops", "Operations"),
