@@ -18,7 +18,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0003"
+HEAD = "0004"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -118,8 +118,8 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute(
             "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, "
-            "rating, note, owner_host, owner_pid, owner_started, seen_at) VALUES ('kept', 1, 'finished', 's', 'm', 'local', "
-            "'bf16', 'h', 0, 1, 'good', 'host', 1, 1.0, 1)"
+            "rating, note, owner_host, owner_pid, owner_started, seen_at) VALUES "
+            "('kept', 1, 'finished', 's', 'm', 'local', 'bf16', 'h', 0, 1, 'good', 'host', 1, 1.0, 1)"
         )
         connection.execute(
             "INSERT INTO run_contents (run_id, prompt, text, messages, config, environment) "
