@@ -23,6 +23,13 @@ page = st.navigation(
                 default=True,
                 help="One prompt, two lanes, side by side.",
             ),
+            st.Page(
+                "pages/chat.py",
+                title="Chat",
+                icon=":material/forum:",
+                url_path="conversation",
+                help="Many turns: how long each waits for its first token, and what is reused.",
+            ),
         ],
         "Labs": [
             st.Page(

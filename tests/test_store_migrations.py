@@ -18,7 +18,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0003"
+HEAD = "0004"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import resources, state, units
+from app import chat_state, resources, state, units
 from app.components.errors import errors_shown
 from app.components.runs import configuration_name
 
@@ -15,8 +15,8 @@ def show_engine_status() -> None:
     with errors_shown():
         status = resources.get_engine().status()
         race = state.race()
-        # this session's own race is about to start, and the next look comes only after it
-        if status.running or (race and not race.claimed):
+        # this session's own run is about to start, and the next look comes only after it
+        if status.running or (race and not race.claimed) or chat_state.running():
             waiting = f", {status.queued} waiting" if status.queued else ""
             st.caption(f":material/bolt: Engine busy{waiting}")
         else:

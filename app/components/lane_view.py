@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import resources, units
 from app.components import metrics
@@ -54,10 +55,8 @@ class LaneView:
         """Show how far the lane is, or how it ended. Always puts something on the page."""
         if lane.phase is Phase.OVER:
             self._draw_ended(lane)
-        elif lane.phase is Phase.LOADING and lane.loading:
-            self._state.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
         else:
-            self._state.caption(_progress(lane))
+            draw_progress(self._state, lane)
         if lane.text and lane.phase is not Phase.OVER:
             self._answer.text(lane.text)
 
@@ -98,6 +97,14 @@ class LaneView:
                 help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
                 "Change the price under 'Machine price'.",
             )
+
+
+def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:
+    """How far a lane is, in one place that is written over."""
+    if lane.phase is Phase.LOADING and lane.loading:
+        place.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
+    else:
+        place.caption(_progress(lane))
 
 
 def _show_alarm(lane: LaneRun) -> None:

@@ -1,6 +1,8 @@
-"""The runs and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
+"""The runs, the conversations and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
 
-from app.store.errors import RunNotFoundError, StoreError
+from app.store.chat import ChatStore
+from app.store.chat_records import ChatMessage, Conversation, ConversationSummary
+from app.store.errors import ConversationNotFoundError, RunNotFoundError, StoreError
 from app.store.lab import LabStore
 from app.store.lab_records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.records import (
@@ -31,8 +33,13 @@ __all__ = [
     "ALL_RUNS",
     "NEWEST_FIRST",
     "AlarmLimits",
+    "ChatMessage",
+    "ChatStore",
     "Configuration",
     "ConfigurationStats",
+    "Conversation",
+    "ConversationNotFoundError",
+    "ConversationSummary",
     "CorpusResult",
     "Facets",
     "KeptCorpus",

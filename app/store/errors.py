@@ -15,3 +15,11 @@ class RunNotFoundError(StoreError):
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         super().__init__(f"There is no run {run_id[:32]}: it may have been deleted.")
+
+
+class ConversationNotFoundError(StoreError):
+    """No conversation has that id: it was deleted, or never was."""
+
+    def __init__(self, conversation_id: str) -> None:
+        self.conversation_id = conversation_id
+        super().__init__("This conversation is no longer there: it may have been deleted in another window.")

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.store import export, statistics
+from app.store.chat import ChatStore
 from app.store.errors import RunNotFoundError, StoreError
 from app.store.identity import new_id, now
 from app.store.lab import LabStore
@@ -59,6 +60,8 @@ class RunStore:
         self._database = database
         self.lab = LabStore(database)
         """What the labs measured, in the same database."""
+        self.chat = ChatStore(database)
+        """The conversations, in the same database."""
         self._owner = Owner.this_process()
         self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
         self._unsaved_lock = threading.Lock()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.browser
 PATIENCE_MS = 60_000
 VERDICT_MS = 150_000
 """Two torch processes on one machine slow each other down many times over."""
-MENU = ("Playground", "Quantization lab", "Cache lab", "Runs", "Compare", "Operations", "Models")
+MENU = ("Playground", "Chat", "Quantization lab", "Cache lab", "Runs", "Compare", "Operations", "Models")
 LONG = "Tell me a very long story about a lighthouse keeper and his dog."
 NewPage = Callable[[], Page]
 
@@ -190,6 +190,7 @@ def test_page_closed_mid_stream_frees_the_engine(server: Server, store: RunStore
     ("path", "heading"),
     [
         ("/cache-lab", "Cache lab"),
+        ("/conversation", "Chat"),
         ("/history", "Runs"),
         ("/comparison?compare=a,b", "Compare"),
         ("/ops", "Operations"),

@@ -1,0 +1,168 @@
+"""A conversation on its way through the engine: what is asked, what is kept of the answer, what a branch is.
+
+Every change adds to the tree of messages; what a person sees is the branch that ends with the active leaf.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from app.race import LaneRun, Race
+from app.store import ChatMessage, ChatStore, Conversation, RunStatus, RunStore
+from engine.errors import InvalidRequestError
+from engine.types import GenerationRequest, Message, RunConfig
+
+ANSWER = "answer"
+"""The name of a turn's one lane."""
+_TITLE_CHARACTERS = 60
+_MOST_SEED = 2**63
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn being answered."""
+
+    conversation_id: str
+    asked_id: str
+    """The message to answer."""
+    race: Race
+    """Its one lane is the answer."""
+    kept: bool = False
+    """What was answered, if anything, stands in the conversation."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def lane(self) -> LaneRun:
+        """The answer as far as it is written."""
+        return self.race.lanes[ANSWER]
+
+
+def title_of(text: str) -> str:
+    """What a conversation is called that begins with a text: its start on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1].rstrip() + "…"
+
+
+def history(system: str, path: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    """A branch as the engine takes it: the system prompt, if there is one, and every message with its tokens."""
+    system = system.strip()
+    return (*((Message("system", system),) if system else ()), *(message.to_message() for message in path))
+
+
+def request_for(conversation: Conversation, asked_id: str, *, salt: str) -> GenerationRequest:
+    """The request whose answer follows a user's message. A second answer is drawn with another seed.
+
+    Args:
+        conversation: all of it.
+        asked_id: the user's message to answer.
+        salt: whose prefix cache may be used.
+
+    Raises:
+        InvalidRequestError: the message is blank, or the conversation's configuration cannot be used.
+    """
+    config = RunConfig.from_dict(conversation.config)
+    seed = (config.sampling.seed + len(conversation.children(asked_id))) % _MOST_SEED
+    return GenerationRequest(
+        messages=history(conversation.system, conversation.path(asked_id)),
+        config=replace(config, sampling=replace(config.sampling, seed=seed)),
+        cache_salt=salt,
+    )
+
+
+def say(chats: ChatStore, conversation: Conversation, text: str) -> str:
+    """Add what a person says next, and return the message's id.
+
+    It follows the last answer. Where the last turn got no answer, it is another wording of that turn.
+
+    Raises:
+        InvalidRequestError: the text is blank.
+        StoreError: it could not be kept.
+    """
+    path = conversation.path()
+    waiting = bool(path) and path[-1].role == "user"
+    after = path[-1].parent_id if waiting else conversation.leaf_id
+    return _append(chats, conversation.id, after, text)
+
+
+def edit(chats: ChatStore, conversation: Conversation, message: ChatMessage, text: str) -> str:
+    """Add another wording of a turn, which begins a branch of its own, and return its id.
+
+    Raises:
+        InvalidRequestError: the text is blank.
+        StoreError: it could not be kept.
+    """
+    return _append(chats, conversation.id, message.parent_id, text)
+
+
+def begin_turn(chats: ChatStore, conversation_id: str, asked_id: str, *, salt: str) -> Turn:
+    """Put a user's message on view as the last one, and line its answer up.
+
+    Raises:
+        InvalidRequestError: the conversation's configuration cannot be used.
+        StoreError: the conversation or the message is gone.
+    """
+    chats.set_leaf(conversation_id, asked_id)
+    request = request_for(chats.get(conversation_id), asked_id, salt=salt)
+    return Turn(conversation_id, asked_id, Race({ANSWER: LaneRun(request)}))
+
+
+def keep_answer(store: RunStore, turn: Turn) -> None:
+    """Add what a turn's run has written to the conversation, once, however the run ended.
+
+    A run that failed or wrote nothing leaves the turn without an answer.
+
+    Raises:
+        StoreError: it could not be kept; trying again is safe.
+    """
+    with turn.lock:
+        lane = turn.lane
+        if turn.kept or lane.run_id is None:
+            return
+        record, timeline = store.get(lane.run_id), store.timeline(lane.run_id)
+        text, token_ids = record.text, timeline.token_ids if timeline else ()
+        if record.status is RunStatus.RUNNING:  # its end could not be saved: what was read here is more
+            text, token_ids = lane.text, tuple(token.token_id for token in lane.tokens)
+        if text and record.status is not RunStatus.FAILED:
+            store.chat.append(
+                turn.conversation_id, turn.asked_id, "assistant", text, token_ids=token_ids, run_id=lane.run_id
+            )
+        turn.kept = True
+
+
+def to_json(conversation: Conversation) -> str:
+    """The whole tree as one JSON object: every message with its parent, its tokens and its run."""
+    tree = {
+        "id": conversation.id,
+        "title": conversation.title,
+        "created_at": conversation.created_at.isoformat(),
+        "updated_at": conversation.updated_at.isoformat(),
+        "system": conversation.system,
+        "config": dict(conversation.config),
+        "leaf_id": conversation.leaf_id,
+        "messages": [
+            {
+                "id": message.id,
+                "parent_id": message.parent_id,
+                **message.to_message().to_dict(),
+                "run_id": message.run_id,
+                "created_at": message.created_at.isoformat(),
+            }
+            for message in conversation.messages
+        ],
+    }
+    return json.dumps(tree, ensure_ascii=False, indent=2) + "\n"
+
+
+def to_jsonl(conversation: Conversation) -> str:
+    """The branch on view, one JSON object a message, the system prompt first."""
+    messages = history(conversation.system, conversation.path())
+    return "".join(json.dumps(message.to_dict(), ensure_ascii=False) + "\n" for message in messages)
+
+
+def _append(chats: ChatStore, conversation_id: str, parent_id: str | None, text: str) -> str:
+    if not text.strip():
+        raise InvalidRequestError("The message is empty: type something to answer.")
+    return chats.append(conversation_id, parent_id, "user", text)

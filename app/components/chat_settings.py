@@ -1,0 +1,133 @@
+"""What a conversation's next answer is asked for with: model, precision, cache mode, sampling, system prompt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from app import state
+from app.components.precisions import offered_precisions, precision_help
+from app.store import Conversation
+from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams
+
+CACHE_MODES = {
+    CacheMode.OFF: "nothing is kept, and every token computes the whole text again. The slowest: it shows why there "
+    "are caches.",
+    CacheMode.KV: "keys and values are kept within one answer; every turn reads the whole conversation anew.",
+    CacheMode.PREFIX: "what was read and written in earlier turns is kept, and only what is new is computed.",
+}
+_DEFAULT = RunConfig(
+    model=state.DEFAULT_MODEL,
+    optimization=OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX),
+    sampling=SamplingParams(max_tokens=state.DEFAULT_MAX_TOKENS),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSettings:
+    """What the widgets are set to."""
+
+    config: RunConfig
+    system: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON values, as the store gives it back."""
+        tree: dict[str, Any] = json.loads(json.dumps(self.config.to_dict()))
+        return tree
+
+
+def chat_key(conversation: Conversation | None, setting: str) -> str:
+    """The key of a setting's widget; each conversation has its own."""
+    return f"chat-{setting}-{conversation.id if conversation else 'new'}"
+
+
+def choose_settings(conversation: Conversation | None, installed: Sequence[str], *, disabled: bool) -> ChatSettings:
+    """The widgets, and what they are set to.
+
+    Raises:
+        InvalidRequestError: a value is missing or out of range.
+    """
+    kept = RunConfig.from_dict(conversation.config) if conversation else _DEFAULT
+
+    def key(setting: str, first: object) -> str:
+        name = chat_key(conversation, setting)
+        st.session_state.setdefault(name, first)
+        return name
+
+    precisions = offered_precisions()
+    with st.popover("Settings", icon=":material/tune:", key=f"chat-settings-{conversation.id if conversation else ''}"):
+        model = st.selectbox(
+            "Model",
+            list(dict.fromkeys([*installed, kept.model])),
+            key=key("model", kept.model),
+            disabled=disabled,
+            help="Another model reads the whole conversation anew.",
+            persist_state="session",
+        )
+        precision = st.segmented_control(
+            "Precision",
+            list(dict.fromkeys([*precisions, kept.precision])),
+            key=key("precision", kept.precision),
+            required=True,
+            format_func=str,
+            disabled=disabled,
+            help=precision_help(),
+            persist_state="session",
+        )
+        mode = st.segmented_control(
+            "Cache mode",
+            list(CACHE_MODES),
+            key=key("cache-mode", kept.optimization.cache_mode),
+            required=True,
+            format_func=str,
+            disabled=disabled,
+            help="\n".join(f"- **{mode}**: {text}" for mode, text in CACHE_MODES.items()),
+            persist_state="session",
+        )
+        with st.container(horizontal=True):
+            max_tokens = st.number_input(
+                "Max tokens",
+                min_value=1,
+                max_value=32_768,
+                step=16,
+                key=key("max-tokens", kept.sampling.max_tokens),
+                disabled=disabled,
+                help="An answer ends here at the latest.",
+                persist_state="session",
+            )
+            temperature = st.number_input(
+                "Temperature",
+                min_value=0.0,
+                max_value=5.0,
+                step=0.1,
+                key=key("temperature", kept.sampling.temperature),
+                disabled=disabled,
+                help="0 always takes the likeliest token: answering again then gives the same answer.",
+                persist_state="session",
+            )
+        system = st.text_area(
+            "System prompt",
+            key=key("system", conversation.system if conversation else ""),
+            height=90,
+            disabled=disabled,
+            placeholder="How the model should behave. Empty: the model's own default.",
+            help="It stands before everything else, so a change makes the next turn read all of it anew.",
+            persist_state="session",
+        )
+    return ChatSettings(
+        RunConfig(
+            model=model or "",
+            optimization=OptimizationConfig.at(precision or kept.precision, mode or kept.optimization.cache_mode),
+            sampling=SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=kept.sampling.seed),
+        ),
+        system or "",
+    )
+
+
+def settings_summary(config: RunConfig) -> str:
+    """On one line: "smollm2-135m · int4 · cache mode prefix"."""
+    return f"{config.model} · {config.precision} · cache mode {config.optimization.cache_mode}"

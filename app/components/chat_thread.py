@@ -1,0 +1,191 @@
+"""The branch of a conversation that is on view: its messages, their figures, and what can be done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from app import chat_state, units
+from app.chat import Turn
+from app.components import chat_actions
+from app.components.lane_view import draw_progress
+from app.race import LaneRun, Phase
+from app.store import ChatMessage, Conversation, RunRecord, RunStatus
+from engine.types import CacheMode, RunConfig
+
+
+class AnswerView:
+    """The place where an answer grows."""
+
+    def __init__(self) -> None:
+        self._state = st.empty()
+        self._answer = st.empty()
+
+    def draw(self, lane: LaneRun) -> None:
+        """Show how far it is. Always puts something on the page."""
+        draw_progress(self._state, lane)
+        if lane.text:
+            self._answer.text(lane.text)
+
+
+def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn: Turn | None, *, busy: bool) -> None:
+    """Every message of the branch, and how its last turn ended if it has no answer.
+
+    Args:
+        conversation: all of it.
+        runs: the runs of its answers, by id, as far as they are still there.
+        turn: the turn this session asked for last.
+        busy: a turn is about to be streamed; nothing can be changed meanwhile.
+    """
+    path = conversation.path()
+    for message in path:
+        with st.chat_message(message.role):
+            if message.id == chat_state.edited_id() and not busy:
+                _show_editor(conversation, message)
+                continue
+            st.text(message.content)
+            if message.role == "assistant":
+                _show_answer_figures(message, runs.get(message.run_id or ""))
+            _show_actions(conversation, message, last=message is path[-1], busy=busy)
+    if busy or not path:
+        return
+    if path[-1].role == "user":
+        _show_no_answer(conversation, path[-1], turn)
+    elif conversation.children(path[-1].id):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("What you say next begins another branch here.", width="content")
+            st.button(
+                "Back to the newest branch",
+                icon=":material/redo:",
+                key="chat-forward",
+                type="tertiary",
+                on_click=chat_actions.show_branch,
+                args=(conversation.id, conversation.newest_leaf(path[-1].id)),
+            )
+
+
+def describe_run(run: RunRecord) -> str:
+    """An answer's figures on one line: "TTFT 41.2 ms · 310 tokens reused · 24 tokens computed · cache mode prefix"."""
+    config, measured = RunConfig.from_dict(run.config), run.metrics
+    parts = ["Stopped"] if run.status is RunStatus.STOPPED else []
+    parts += ["Ended at its max tokens"] if run.finish_reason == "length" else []
+    if measured:
+        parts += [
+            f"TTFT {units.seconds(measured.ttft_s)}",
+            f"{units.counted(measured.cached_tokens, 'token')} reused",
+            f"{units.counted(measured.prompt_tokens - measured.cached_tokens, 'token')} computed",
+        ]
+    else:
+        parts.append("no figures")
+    parts += [f"{config.model} · {config.precision}", f"cache mode {config.optimization.cache_mode}"]
+    return " · ".join(parts)
+
+
+def _show_answer_figures(message: ChatMessage, run: RunRecord | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if run is None:
+            st.caption("No figures: the run that wrote this was deleted.", width="content")
+            return
+        st.caption(
+            describe_run(run),
+            width="content",
+            help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
+            f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
+        )
+        st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+
+
+def _show_actions(conversation: Conversation, message: ChatMessage, *, last: bool, busy: bool) -> None:
+    siblings = conversation.siblings(message)
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        if message.role == "user":
+            st.button(
+                "Edit",
+                icon=":material/edit:",
+                key=f"chat-edit-{message.id}",
+                type="tertiary",
+                disabled=busy,
+                help="Ask this turn in other words. What followed stays, on its own branch.",
+                on_click=chat_state.start_editing,
+                args=(message.id,),
+            )
+        elif last and message.parent_id:
+            st.button(
+                "Answer again",
+                icon=":material/refresh:",
+                key=f"chat-again-{message.id}",
+                type="tertiary",
+                disabled=busy,
+                help="Write another answer to the same turn, with the next seed. This one stays.",
+                on_click=chat_actions.answer,
+                args=(conversation.id, message.parent_id),
+            )
+        else:
+            st.button(
+                "Branch",
+                icon=":material/call_split:",
+                key=f"chat-branch-{message.id}",
+                type="tertiary",
+                disabled=busy,
+                help="Go on from here in another way. What followed stays, on its own branch.",
+                on_click=chat_actions.show_branch,
+                args=(conversation.id, message.id),
+            )
+        if len(siblings) > 1:
+            _show_switch(conversation, message, siblings, busy=busy)
+
+
+def _show_switch(
+    conversation: Conversation, message: ChatMessage, siblings: tuple[ChatMessage, ...], *, busy: bool
+) -> None:
+    place = siblings.index(message)
+    for step, icon, name in ((-1, ":material/chevron_left:", "previous"), (1, ":material/chevron_right:", "next")):
+        there = place + step
+        if step == 1:
+            st.caption(f"{place + 1} of {len(siblings)}", width="content")
+        st.button(
+            f"Show the {name} one",
+            icon=icon,
+            key=f"chat-{name}-{message.id}",
+            type="tertiary",
+            disabled=busy or not 0 <= there < len(siblings),
+            on_click=chat_actions.show_branch,
+            args=(conversation.id, conversation.newest_leaf(siblings[there % len(siblings)].id)),
+        )
+
+
+def _show_editor(conversation: Conversation, message: ChatMessage) -> None:
+    key = f"chat-wording-{message.id}"
+    with st.form(f"chat-editor-{message.id}", border=False):
+        st.text_area("Your message", value=message.content, key=key, height=110)
+        with st.container(horizontal=True):
+            st.form_submit_button(
+                "Send",
+                key="chat-save-edit",
+                type="primary",
+                icon=":material/send:",
+                on_click=chat_actions.save_edit,
+                args=(conversation.id, message.id, key),
+            )
+            st.form_submit_button("Cancel", key="chat-cancel-edit", on_click=chat_state.stop_editing)
+
+
+def _show_no_answer(conversation: Conversation, asked: ChatMessage, turn: Turn | None) -> None:
+    """The last turn has no answer: why, as far as this session knows, and a way to try again."""
+    lane = turn.lane if turn and turn.asked_id == asked.id and turn.lane.phase is Phase.OVER else None
+    if lane and lane.error:
+        st.error(lane.error, icon=":material/error:")
+    elif lane and lane.status is RunStatus.FINISHED:
+        st.info("The model answered with nothing. Ask in other words, or try again.")
+    elif lane:
+        st.info("Stopped before the first word of an answer.")
+    else:
+        st.info("This turn has no answer yet.")
+    st.button(
+        "Try again" if lane else "Answer",
+        icon=":material/refresh:",
+        key="chat-answer",
+        on_click=chat_actions.answer,
+        args=(conversation.id, asked.id),
+    )

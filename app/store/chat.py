@@ -1,0 +1,202 @@
+"""The repository of conversations. A conversation is a tree, and only ever grows: editing a turn, answering it
+anew and branching all add messages, and the branch on view is a choice among its leaves."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker
+from app.store.chat_schema import ConversationMessage, ConversationRow
+from app.store.errors import ConversationNotFoundError, StoreError
+from app.store.identity import new_id, now
+from app.store.schema import Run
+from app.store.session import Database
+
+TITLE_CHARACTERS = 80
+
+
+class ChatStore:
+    """Keeps conversations, beside the runs. Safe to share between threads.
+
+    Every method raises `StoreError`, written for the user, where the database cannot be used.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Use a database whose schema is up to date."""
+        self._database = database
+
+    def create(self, title: str, config: Mapping[str, Any], system: str = "") -> str:
+        """Begin a conversation without messages, and return its id.
+
+        Args:
+            title: what lists call it; cut to 80 characters.
+            config: ``RunConfig.to_dict`` of what answers are asked for with.
+            system: the system prompt; empty for none.
+        """
+        moment = now()
+        row = ConversationRow(
+            id=new_id(),
+            title=title[:TITLE_CHARACTERS],
+            created_at=moment,
+            updated_at=moment,
+            config=dict(config),
+            system=system,
+        )
+        with self._database.write() as session:
+            session.add(row)
+            return row.id
+
+    def conversations(self, *, limit: int = 50) -> tuple[ConversationSummary, ...]:
+        """The conversations changed last, the newest first."""
+        row = ConversationRow
+        columns = select(row.id, row.title, row.created_at, row.updated_at)
+        with self._database.read() as session:
+            found = session.execute(columns.order_by(row.updated_at.desc(), row.id.desc()).limit(limit)).all()
+        return tuple(ConversationSummary(**row._mapping) for row in found)
+
+    def get(self, conversation_id: str) -> Conversation:
+        """A conversation with every message of every branch.
+
+        Raises:
+            ConversationNotFoundError: there is none of that id.
+        """
+        message = ConversationMessage
+        of_it = select(message).where(message.conversation_id == conversation_id).order_by(message.position)
+        with self._database.read() as session:
+            row = _existing(session, conversation_id)
+            return Conversation(
+                id=row.id,
+                title=row.title,
+                created_at=row.created_at,
+                updated_at=row.updated_at,
+                config=row.config,
+                system=row.system,
+                leaf_id=row.leaf_id,
+                messages=tuple(_to_message(found) for found in session.scalars(of_it)),
+            )
+
+    def append(
+        self,
+        conversation_id: str,
+        parent_id: str | None,
+        role: Speaker,
+        content: str,
+        *,
+        token_ids: Sequence[int] = (),
+        run_id: str | None = None,
+    ) -> str:
+        """Add a message after another, put its branch on view, and return its id.
+
+        Args:
+            conversation_id: where.
+            parent_id: the message it follows; ``None`` begins a branch of its own.
+            role: who says it.
+            content: what is said.
+            token_ids: the tokens an answer was written in.
+            run_id: the run that wrote it; one that was deleted meanwhile is left out.
+
+        Raises:
+            ConversationNotFoundError: the conversation was deleted.
+            StoreError: the parent is no message of it.
+        """
+        with self._database.write() as session:
+            row = _existing(session, conversation_id)
+            if parent_id is not None:
+                _existing_message(session, conversation_id, parent_id)
+            last = select(func.max(ConversationMessage.position)).where(
+                ConversationMessage.conversation_id == conversation_id
+            )
+            message = ConversationMessage(
+                id=new_id(),
+                conversation_id=conversation_id,
+                parent_id=parent_id,
+                position=(session.scalar(last) or 0) + 1,
+                role=role,
+                content=content,
+                token_ids=_pack(token_ids),
+                run_id=run_id if run_id and session.get(Run, run_id) else None,
+                created_at=now(),
+            )
+            session.add(message)
+            row.leaf_id, row.updated_at = message.id, message.created_at
+            return message.id
+
+    def set_leaf(self, conversation_id: str, message_id: str) -> None:
+        """Put the branch that ends with a message on view.
+
+        Raises:
+            ConversationNotFoundError: the conversation was deleted.
+            StoreError: the message is none of it.
+        """
+        with self._database.write() as session:
+            row = _existing(session, conversation_id)
+            row.leaf_id = _existing_message(session, conversation_id, message_id).id
+
+    def rename(self, conversation_id: str, title: str) -> None:
+        """Give a conversation another title.
+
+        Raises:
+            ConversationNotFoundError: it was deleted.
+            StoreError: the title is blank or longer than 80 characters.
+        """
+        title = " ".join(title.split())
+        if not 0 < len(title) <= TITLE_CHARACTERS:
+            raise StoreError(f"A title has 1 to {TITLE_CHARACTERS} characters.")
+        with self._database.write() as session:
+            _existing(session, conversation_id).title = title
+
+    def configure(self, conversation_id: str, config: Mapping[str, Any], system: str) -> None:
+        """Set what the next answers are asked for with; answers that are there stay as they are.
+
+        Raises:
+            ConversationNotFoundError: the conversation was deleted.
+        """
+        with self._database.write() as session:
+            row = _existing(session, conversation_id)
+            row.config, row.system = dict(config), system
+
+    def delete(self, conversation_id: str) -> None:
+        """Delete a conversation with all its messages; the runs that wrote its answers stay."""
+        with self._database.write() as session:
+            session.execute(delete(ConversationRow).where(ConversationRow.id == conversation_id))
+
+
+def _existing(session: Session, conversation_id: str) -> ConversationRow:
+    row = session.get(ConversationRow, conversation_id)
+    if row is None:
+        raise ConversationNotFoundError(conversation_id)
+    return row
+
+
+def _existing_message(session: Session, conversation_id: str, message_id: str) -> ConversationMessage:
+    message = session.get(ConversationMessage, message_id)
+    if message is None or message.conversation_id != conversation_id:
+        raise StoreError("This message is no longer part of the conversation. Open it again.")
+    return message
+
+
+def _to_message(row: ConversationMessage) -> ChatMessage:
+    return ChatMessage(
+        id=row.id,
+        parent_id=row.parent_id,
+        role="user" if row.role == "user" else "assistant",
+        content=row.content,
+        token_ids=_unpack(row.token_ids),
+        run_id=row.run_id,
+        created_at=row.created_at,
+    )
+
+
+def _pack(token_ids: Sequence[int]) -> bytes:
+    """Deflated JSON; nothing for no tokens."""
+    return zlib.compress(json.dumps(list(token_ids), separators=(",", ":")).encode()) if token_ids else b""
+
+
+def _unpack(packed: bytes) -> tuple[int, ...]:
+    return tuple(json.loads(zlib.decompress(packed))) if packed else ()

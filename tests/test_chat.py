@@ -1,0 +1,202 @@
+"""What a conversation asks the engine, what it keeps of an answer, and how its branches grow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app import chat
+from app.run_service import stream
+from app.store import Conversation, RunStore, StoreError
+from engine.errors import GearboxError, InvalidRequestError
+from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams
+from tests.fakes import FakeEngine
+
+CONFIG = RunConfig(
+    model="smollm2-135m",
+    optimization=OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX),
+    sampling=SamplingParams(max_tokens=32, seed=7),
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def chat_id(store: RunStore) -> str:
+    return store.chat.create("T", CONFIG.to_dict(), " Be brief. ")
+
+
+def read(store: RunStore, chat_id: str) -> Conversation:
+    return store.chat.get(chat_id)
+
+
+def ask(store: RunStore, chat_id: str, text: str, engine: FakeEngine | None = None) -> chat.Turn:
+    """Say something and have it answered, as the page does."""
+    asked = chat.say(store.chat, read(store, chat_id), text)
+    return answer(store, chat_id, asked, engine or FakeEngine(["So", "."]))
+
+
+def answer(store: RunStore, chat_id: str, asked: str, engine: FakeEngine, *, read_tokens: int = 99) -> chat.Turn:
+    turn = chat.begin_turn(store.chat, chat_id, asked, salt="session")
+    with closing(stream(engine, store, turn.lane.request, session_id="session")) as events:
+        for event in events:
+            turn.lane.take(event)
+            if len(turn.lane.tokens) == read_tokens:
+                break
+    chat.keep_answer(store, turn)
+    return turn
+
+
+def shown(store: RunStore, chat_id: str) -> list[str]:
+    return [message.content for message in read(store, chat_id).path()]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [(" Why\n is it? ", "Why is it?"), ("x" * 60, "x" * 60), ("x " * 60, ("x " * 30)[:59].rstrip() + "…")],
+)
+def test_a_title_is_the_start_of_the_text_on_one_line(text: str, title: str) -> None:
+    assert chat.title_of(text) == title
+
+
+def test_the_history_goes_back_with_the_very_tokens_of_each_answer(store: RunStore, chat_id: str) -> None:
+    ask(store, chat_id, "Why?")
+    turn = ask(store, chat_id, "And then?")
+    request = turn.lane.request
+    assert [(m.role, m.content, m.token_ids) for m in request.messages] == [
+        ("system", "Be brief.", ()),
+        ("user", "Why?", ()),
+        ("assistant", "So.", (100, 101)),
+        ("user", "And then?", ()),
+    ]
+    assert (request.cache_salt, request.cold, request.config) == ("session", False, CONFIG)
+    assert shown(store, chat_id) == ["Why?", "So.", "And then?", "So."]
+
+
+def test_without_a_system_prompt_the_history_begins_with_the_user(store: RunStore) -> None:
+    plain = store.chat.create("T", CONFIG.to_dict(), "  ")
+    assert [m.role for m in ask(store, plain, "Why?").lane.request.messages] == ["user"]
+
+
+def test_an_answer_is_kept_once_with_its_run(store: RunStore, chat_id: str) -> None:
+    turn = ask(store, chat_id, "Why?")
+    chat.keep_answer(store, turn)
+    _, kept = read(store, chat_id).messages
+    assert (kept.content, kept.token_ids, kept.run_id) == ("So.", (100, 101), turn.lane.run_id)
+
+
+def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise StoreError("Full.")
+
+    asked = chat.say(store.chat, read(store, chat_id), "Why?")
+    turn = chat.begin_turn(store.chat, chat_id, asked, salt="")
+    for event in stream(FakeEngine(["So"]), store, turn.lane.request, session_id="s"):
+        turn.lane.take(event)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.chat, "append", refuse)
+        with pytest.raises(StoreError, match="Full"):
+            chat.keep_answer(store, turn)
+    assert not turn.kept
+    chat.keep_answer(store, turn)
+    assert shown(store, chat_id) == ["Why?", "So"]
+
+
+def test_a_stopped_answer_stays_and_the_chat_goes_on_from_it(store: RunStore, chat_id: str) -> None:
+    asked = chat.say(store.chat, read(store, chat_id), "Tell me a story.")
+    answer(store, chat_id, asked, FakeEngine(["Once", " upon", " a time"]), read_tokens=2)
+    assert shown(store, chat_id) == ["Tell me a story.", "Once upon"]
+    messages = ask(store, chat_id, "Go on.").lane.request.messages
+    assert [(m.content, m.token_ids) for m in messages[2:]] == [("Once upon", (100, 101)), ("Go on.", ())]
+
+
+def test_a_failed_turn_has_no_answer_and_the_next_words_take_its_place(store: RunStore, chat_id: str) -> None:
+    ask(store, chat_id, "Why?")
+    turn = ask(store, chat_id, "Too long", FakeEngine(["x"] * 3, failure=GearboxError("No."), fail_after=2))
+    assert turn.lane.error == "No."
+    assert shown(store, chat_id) == ["Why?", "So.", "Too long"]
+    ask(store, chat_id, "Shorter")
+    assert shown(store, chat_id) == ["Why?", "So.", "Shorter", "So."]
+    assert "Too long" in [message.content for message in read(store, chat_id).messages]
+
+
+def test_a_run_that_never_began_leaves_nothing(store: RunStore, chat_id: str) -> None:
+    asked = chat.say(store.chat, read(store, chat_id), "Why?")
+    turn = chat.begin_turn(store.chat, chat_id, asked, salt="")
+    chat.keep_answer(store, turn)
+    assert shown(store, chat_id) == ["Why?"]
+
+
+def test_an_edit_begins_a_branch_and_the_old_one_can_be_shown_again(store: RunStore, chat_id: str) -> None:
+    for text in ("One", "Two", "Three"):
+        ask(store, chat_id, text)
+    before = read(store, chat_id)
+    two = before.path()[2]
+    edited = chat.edit(store.chat, before, two, "Zwei")
+    answer(store, chat_id, edited, FakeEngine(["Ja"]))
+    assert shown(store, chat_id) == ["One", "So.", "Zwei", "Ja"]
+    after = read(store, chat_id)
+    assert [message.content for message in after.siblings(two)] == ["Two", "Zwei"]
+    assert after.newest_leaf(two.id) == before.leaf_id
+    store.chat.set_leaf(chat_id, after.newest_leaf(two.id))
+    assert shown(store, chat_id) == ["One", "So.", "Two", "So.", "Three", "So."]
+
+
+def test_a_second_answer_is_drawn_with_the_next_seed_and_stands_beside_the_first(store: RunStore, chat_id: str) -> None:
+    first = ask(store, chat_id, "Why?")
+    again = answer(store, chat_id, first.asked_id, FakeEngine(["Thus"]))
+    assert [t.lane.request.config.sampling.seed for t in (first, again)] == [7, 8]
+    assert first.lane.request.config.hash == again.lane.request.config.hash
+    kept = read(store, chat_id)
+    assert [message.content for message in kept.siblings(kept.path()[-1])] == ["So.", "Thus"]
+
+
+def test_going_on_from_an_earlier_answer_branches_there(store: RunStore, chat_id: str) -> None:
+    ask(store, chat_id, "One")
+    ask(store, chat_id, "Two")
+    store.chat.set_leaf(chat_id, read(store, chat_id).path()[1].id)
+    ask(store, chat_id, "Other")
+    assert shown(store, chat_id) == ["One", "So.", "Other", "So."]
+
+
+@pytest.mark.parametrize("text", ["", " \n "])
+def test_blank_words_are_refused_and_nothing_is_kept(store: RunStore, chat_id: str, text: str) -> None:
+    ask(store, chat_id, "One")
+    kept = read(store, chat_id)
+    for add in (lambda: chat.say(store.chat, kept, text), lambda: chat.edit(store.chat, kept, kept.messages[0], text)):
+        with pytest.raises(InvalidRequestError, match="type something"):
+            add()
+    assert read(store, chat_id) == kept
+
+
+def test_exports_hold_the_whole_tree_and_the_branch_on_view(store: RunStore, chat_id: str) -> None:
+    ask(store, chat_id, "One ☃")
+    kept = read(store, chat_id)
+    edited = chat.edit(store.chat, kept, kept.messages[0], "Uno")
+    run_id = answer(store, chat_id, edited, FakeEngine(["Si"])).lane.run_id
+    kept = read(store, chat_id)
+    tree = json.loads(chat.to_json(kept))
+    assert [m["content"] for m in tree["messages"]] == ["One ☃", "So.", "Uno", "Si"]
+    assert tree["messages"][3] | {"created_at": ""} == {
+        "id": kept.leaf_id,
+        "parent_id": edited,
+        "role": "assistant",
+        "content": "Si",
+        "token_ids": [100],
+        "run_id": run_id,
+        "created_at": "",
+    }
+    assert [json.loads(line) for line in chat.to_jsonl(kept).splitlines()] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Uno"},
+        {"role": "assistant", "content": "Si", "token_ids": [100]},
+    ]

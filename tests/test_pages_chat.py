@@ -1,0 +1,256 @@
+"""The chat, opened through the entry, on a scripted engine and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import engine
+from app import chat_state, resources
+from app.settings import Settings
+from app.store import Conversation, RunStatus, RunStore, StoreError
+from engine.errors import ModelNotInstalledError
+from engine.types import CacheMode, Precision
+from tests.fakes import FakeEngine
+from tests.ui import open_app, texts
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def chat(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Open the page on an engine."""
+
+    def open_page(scripted: FakeEngine, installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b")) -> AppTest:
+        settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
+        models = [
+            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed)
+            for name in ("smollm2-135m", "qwen2.5-coder-0.5b")
+        ]
+        monkeypatch.setattr(resources, "get_settings", lambda: settings)
+        monkeypatch.setattr(engine, "list_models", lambda _: models)
+        return open_app(monkeypatch, store, "pages/chat.py", engine=scripted)
+
+    return open_page
+
+
+def ask(page: AppTest, text: str) -> AppTest:
+    page.chat_input(key=chat_state.INPUT).set_value(text).run()
+    assert not page.exception
+    return page
+
+
+def click(page: AppTest, key: str) -> AppTest:
+    page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def shown(page: AppTest) -> list[str]:
+    return [text.value for text in page.text]
+
+
+def words(page: AppTest) -> str:
+    titles = [alert.proto.title for alert in [*page.warning, *page.info, *page.error]]
+    return "\n".join([*titles, texts(page, "info", "warning", "error", "caption", "title")])
+
+
+def only(store: RunStore) -> Conversation:
+    (summary,) = store.chat.conversations()
+    return store.chat.get(summary.id)
+
+
+def test_an_empty_page_says_what_it_does_and_keeps_nothing(chat: Open, store: RunStore) -> None:
+    page = chat(FakeEngine())
+    assert "Say something below" in words(page)
+    assert not page.chat_input(key=chat_state.INPUT).disabled
+    assert store.chat.conversations() == ()
+
+
+def test_turns_are_answered_with_the_history_and_its_tokens(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["Blue", " light"], delay_s=0.01)
+    page = ask(ask(chat(scripted), "Why is the sky blue?"), "And at dusk?")
+    assert shown(page) == ["Why is the sky blue?", "Blue light", "And at dusk?", "Blue light"]
+    assert page.title[0].value == "Why is the sky blue?"
+    first, second = scripted.requests
+    assert [(m.role, m.content, m.token_ids) for m in second.messages] == [
+        ("user", "Why is the sky blue?", ()),
+        ("assistant", "Blue light", (100, 101)),
+        ("user", "And at dusk?", ()),
+    ]
+    assert first.cache_salt == second.cache_salt != ""
+    assert {run.session_id for run in store.page().rows} == {first.cache_salt}
+    assert first.config.optimization.cache_mode is CacheMode.PREFIX
+    # figures, and a link to each run
+    assert words(page).count("TTFT 10.0 ms · 0 tokens reused · ") == 2
+    assert "10 tokens computed · smollm2-135m · int4 · cache mode prefix" in words(page)
+    queries = [link.proto.query_string for link in page.get("page_link")]
+    assert queries == [f"run={run.id}" for run in reversed(store.page().rows)]
+
+
+def test_an_edit_branches_and_both_branches_can_be_shown(chat: Open, store: RunStore) -> None:
+    page = ask(ask(chat(FakeEngine(["So"])), "One"), "Two")
+    one = only(store).messages[0]
+    click(page, f"chat-edit-{one.id}")
+    page.text_area(key=f"chat-wording-{one.id}").set_value("Uno")
+    click(page, "chat-save-edit")
+    assert shown(page) == ["Uno", "So"]
+    assert "2 of 2" in words(page)
+    uno = only(store).path()[0]
+    click(page, f"chat-previous-{uno.id}")
+    assert shown(page) == ["One", "So", "Two", "So"]
+    assert "1 of 2" in words(page)
+    assert len(only(store).messages) == 6
+
+
+def test_an_edit_can_be_given_up(chat: Open, store: RunStore) -> None:
+    page = ask(chat(FakeEngine(["So"])), "One")
+    click(page, f"chat-edit-{only(store).messages[0].id}")
+    click(page, "chat-cancel-edit")
+    assert shown(page) == ["One", "So"]
+    assert len(only(store).messages) == 2
+
+
+def test_the_last_turn_is_answered_again(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"])
+    page = ask(chat(scripted), "One")
+    scripted.tokens = ("Thus",)
+    click(page, f"chat-again-{only(store).leaf_id}")
+    assert shown(page) == ["One", "Thus"]
+    click(page, f"chat-previous-{only(store).leaf_id}")
+    assert shown(page) == ["One", "So"]
+    assert [request.config.sampling.seed for request in scripted.requests] == [0, 1]
+
+
+def test_a_chat_branches_at_an_earlier_answer_and_comes_back(chat: Open, store: RunStore) -> None:
+    page = ask(ask(chat(FakeEngine(["So"])), "One"), "Two")
+    click(page, f"chat-branch-{only(store).messages[1].id}")
+    assert shown(page) == ["One", "So"]
+    click(page, "chat-forward")
+    assert shown(page) == ["One", "So", "Two", "So"]
+    click(page, f"chat-branch-{only(store).messages[1].id}")
+    ask(page, "Other")
+    assert shown(page) == ["One", "So", "Other", "So"]
+
+
+def test_settings_belong_to_the_conversation(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"])
+    page = chat(scripted)
+    page.segmented_control(key="chat-cache-mode-new").set_value(CacheMode.OFF)
+    page.segmented_control(key="chat-precision-new").set_value(Precision.BF16)
+    page.text_area(key="chat-system-new").set_value("Be brief.").run()
+    ask(page, "One")
+    chat_id = only(store).id
+    page.segmented_control(key=f"chat-cache-mode-{chat_id}").set_value(CacheMode.KV)
+    page.selectbox(key=f"chat-model-{chat_id}").select("qwen2.5-coder-0.5b").run()
+    ask(page, "Two")
+    first, second = scripted.requests
+    assert (first.config.optimization.cache_mode, first.config.precision) == (CacheMode.OFF, Precision.BF16)
+    assert (first.messages[0].role, first.messages[0].content) == ("system", "Be brief.")
+    assert (second.config.optimization.cache_mode, second.config.model) == (CacheMode.KV, "qwen2.5-coder-0.5b")
+    assert only(store).config["model"] == "qwen2.5-coder-0.5b"
+    click(page, "chat-new")
+    assert page.segmented_control(key="chat-cache-mode-new").value is CacheMode.OFF
+    click(page, f"chat-open-{chat_id}")
+    assert page.selectbox(key=f"chat-model-{chat_id}").value == "qwen2.5-coder-0.5b"
+
+
+def test_conversations_are_listed_reopened_renamed_and_deleted(chat: Open, store: RunStore) -> None:
+    page = ask(chat(FakeEngine(["So"])), "One")
+    click(page, "chat-new")
+    assert "Say something below" in words(page)
+    ask(page, "Uno")
+    new, old = store.chat.conversations()
+    click(page, f"chat-open-{old.id}")
+    assert shown(page) == ["One", "So"]
+    page.text_input(key=f"chat-title-{old.id}").set_value("First").run()
+    assert page.title[0].value == "First"
+    click(page, "chat-delete")
+    click(page, "chat-confirm-delete")
+    assert [chat.id for chat in store.chat.conversations()] == [new.id]
+    assert store.page().total == 2
+
+
+def test_a_conversation_deleted_elsewhere_is_told_of(chat: Open, store: RunStore) -> None:
+    page = ask(chat(FakeEngine(["So"])), "One")
+    store.chat.delete(only(store).id)
+    page.run()
+    assert not page.exception
+    assert "no longer there" in words(page)
+    assert page.title[0].value == "Chat"
+
+
+def test_a_chat_survives_leaving_the_page(chat: Open) -> None:
+    page = ask(chat(FakeEngine(["So"])), "One")
+    page.switch_page("pages/runs.py").run()
+    page.switch_page("pages/chat.py").run()
+    assert not page.exception
+    assert shown(page) == ["One", "So"]
+
+
+def test_a_failed_turn_says_why_and_can_be_tried_again(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"], failure=ModelNotInstalledError("Install it first."))
+    page = ask(chat(scripted), "One")
+    assert "Install it first." in words(page)
+    assert shown(page) == ["One"]
+    scripted.failure = None
+    click(page, "chat-answer")
+    assert shown(page) == ["One", "So"]
+    assert "Install it first." not in words(page)
+
+
+def test_a_turn_left_without_an_answer_is_offered_one(chat: Open, store: RunStore) -> None:
+    page = ask(chat(FakeEngine(["So"])), "One")
+    chat_id = only(store).id
+    store.chat.append(chat_id, only(store).leaf_id, "user", "Two")
+    page.run()
+    assert "This turn has no answer yet." in words(page)
+    click(page, "chat-answer")
+    assert shown(page) == ["One", "So", "Two", "So"]
+
+
+def test_blank_words_are_refused(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"])
+    page = ask(chat(scripted), "  ")
+    assert "type something" in words(page)
+    assert (scripted.requests, store.chat.conversations()) == ([], ())
+
+
+def test_an_answer_that_cannot_be_asked_for_is_told_of(
+    chat: Open, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise StoreError("The run database is locked.")
+
+    page = chat(FakeEngine())
+    monkeypatch.setattr(store, "create_run", refuse)
+    ask(page, "One")
+    assert "The run database is locked." in words(page)
+
+
+def test_an_answer_outlives_its_run(chat: Open, store: RunStore) -> None:
+    page = ask(chat(FakeEngine(["So"])), "One")
+    (run,) = store.page().rows
+    assert run.status is RunStatus.FINISHED
+    store.delete([run.id])
+    page.run()
+    assert shown(page) == ["One", "So"]
+    assert "the run that wrote this was deleted" in words(page)
+
+
+def test_a_missing_model_is_explained_with_a_way_out(chat: Open) -> None:
+    page = chat(FakeEngine(), installed=())
+    assert "Not installed yet: smollm2-135m" in words(page)
+    assert page.chat_input(key=chat_state.INPUT).disabled
+    assert [link.proto.page for link in page.get("page_link")] == ["model-library"]

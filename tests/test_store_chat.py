@@ -1,0 +1,172 @@
+"""Conversations kept: a tree that only grows, each of whose branches begins at a first message."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from app.store import ConversationNotFoundError, RunStore, StoreError
+from tests.fakes import make_request
+from tests.ui import add_run
+
+CONFIG = json.loads(json.dumps(make_request().config.to_dict()))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+def test_a_conversation_comes_back_as_it_was_kept(store: RunStore) -> None:
+    run_id = add_run(store)
+    chat_id = store.chat.create("Sky", CONFIG, "Be brief.")
+    asked = store.chat.append(chat_id, None, "user", "Why ☃?")
+    answer = store.chat.append(chat_id, asked, "assistant", "Snow.", token_ids=(5, 70_000, 5), run_id=run_id)
+    kept = store.chat.get(chat_id)
+    assert (kept.title, kept.config, kept.system, kept.leaf_id) == ("Sky", CONFIG, "Be brief.", answer)
+    first, second = kept.path()
+    assert (first.role, first.content, first.token_ids, first.run_id) == ("user", "Why ☃?", (), None)
+    assert (second.role, second.content, second.token_ids, second.run_id) == (
+        "assistant",
+        "Snow.",
+        (5, 70_000, 5),
+        run_id,
+    )
+    assert second.to_message().token_ids == (5, 70_000, 5)
+
+
+def test_the_conversation_changed_last_is_listed_first(store: RunStore) -> None:
+    old, new = (store.chat.create(title, CONFIG) for title in ("Old", "New"))
+    assert [chat.id for chat in store.chat.conversations()] == [new, old]
+    store.chat.append(old, None, "user", "Hi")
+    assert [chat.id for chat in store.chat.conversations()] == [old, new]
+    assert [chat.id for chat in store.chat.conversations(limit=1)] == [old]
+
+
+def test_an_answer_outlives_its_run(store: RunStore) -> None:
+    run_id = add_run(store)
+    chat_id = store.chat.create("Sky", CONFIG)
+    asked = store.chat.append(chat_id, None, "user", "Why?")
+    store.chat.append(chat_id, asked, "assistant", "So.", token_ids=(1,), run_id=run_id)
+    store.delete([run_id])
+    late = store.chat.append(chat_id, asked, "assistant", "Thus.", run_id=run_id)
+    kept = store.chat.get(chat_id)
+    assert [(m.content, m.token_ids, m.run_id) for m in kept.siblings(kept.path(late)[1])] == [
+        ("So.", (1,), None),
+        ("Thus.", (), None),
+    ]
+
+
+def test_deleting_a_conversation_leaves_runs_and_other_conversations(store: RunStore) -> None:
+    run_id = add_run(store)
+    gone, stays = (store.chat.create(title, CONFIG) for title in ("Gone", "Stays"))
+    for chat_id in (gone, stays):
+        asked = store.chat.append(chat_id, None, "user", "Why?")
+        store.chat.append(chat_id, asked, "assistant", "So.", run_id=run_id)
+    store.chat.delete(gone)
+    assert [chat.id for chat in store.chat.conversations()] == [stays]
+    assert len(store.chat.get(stays).messages) == 2
+    assert store.get(run_id).id == run_id
+
+
+def test_settings_and_title_can_change(store: RunStore) -> None:
+    chat_id = store.chat.create("x" * 200, CONFIG)
+    assert len(store.chat.get(chat_id).title) == 80
+    store.chat.rename(chat_id, "  Rain \n and snow ")
+    other = {**CONFIG, "model": "other"}
+    store.chat.configure(chat_id, other, "Be kind.")
+    kept = store.chat.get(chat_id)
+    assert (kept.title, kept.config, kept.system) == ("Rain and snow", other, "Be kind.")
+    for title in ("", "  ", "x" * 81):
+        with pytest.raises(StoreError, match="1 to 80"):
+            store.chat.rename(chat_id, title)
+
+
+def test_what_is_not_there_is_refused(store: RunStore) -> None:
+    chat_id, other = (store.chat.create(title, CONFIG) for title in "ab")
+    message = store.chat.append(other, None, "user", "Hi")
+    with pytest.raises(StoreError, match="no longer part"):
+        store.chat.append(chat_id, message, "assistant", "Hello")
+    with pytest.raises(StoreError, match="no longer part"):
+        store.chat.set_leaf(chat_id, message)
+    store.chat.delete(other)
+    for ask in (
+        lambda: store.chat.get(other),
+        lambda: store.chat.append(other, None, "user", "Hi"),
+        lambda: store.chat.rename(other, "x"),
+        lambda: store.chat.configure(other, CONFIG, ""),
+    ):
+        with pytest.raises(ConversationNotFoundError):
+            ask()
+
+
+class NoMessageIsLost(RuleBasedStateMachine):
+    """Whatever is said, edited, answered anew, branched, switched to and reopened: it is all there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.url = f"sqlite:///{self.folder.name}/runs.db"
+        self.store = RunStore.open(self.url)
+        self.chat_id = self.store.chat.create("T", CONFIG)
+        self.said: dict[str, tuple[str | None, str, tuple[int, ...]]] = {}
+
+    @rule(after=st.integers(0, 99), text=st.text(st.characters(codec="utf-8", exclude_characters="\0")))
+    def say(self, after: int, text: str) -> None:
+        answers = [None, *(m.id for m in self.store.chat.get(self.chat_id).messages if m.role == "assistant")]
+        parent = answers[after % len(answers)]
+        self.said[self.store.chat.append(self.chat_id, parent, "user", text)] = (parent, text, ())
+
+    @rule(to=st.integers(0, 99), token_ids=st.lists(st.integers(0, 200_000)).map(tuple))
+    def answer(self, to: int, token_ids: tuple[int, ...]) -> None:
+        turns = [m.id for m in self.store.chat.get(self.chat_id).messages if m.role == "user"]
+        if turns:
+            parent = turns[to % len(turns)]
+            added = self.store.chat.append(self.chat_id, parent, "assistant", "A", token_ids=token_ids)
+            self.said[added] = (parent, "A", token_ids)
+
+    @rule(to=st.integers(0, 99))
+    def switch(self, to: int) -> None:
+        kept = self.store.chat.get(self.chat_id)
+        if kept.messages:
+            leaf = kept.newest_leaf(kept.messages[to % len(kept.messages)].id)
+            self.store.chat.set_leaf(self.chat_id, leaf)
+            assert not kept.children(leaf)
+
+    @rule()
+    def reopen(self) -> None:
+        self.store.close()
+        self.store = RunStore.open(self.url)
+
+    @invariant()
+    def every_message_is_there(self) -> None:
+        kept = self.store.chat.get(self.chat_id)
+        assert {m.id: (m.parent_id, m.content, m.token_ids) for m in kept.messages} == self.said
+
+    @invariant()
+    def every_branch_begins_at_a_first_message_and_takes_turns(self) -> None:
+        kept = self.store.chat.get(self.chat_id)
+        for message in kept.messages:
+            path = kept.path(message.id)
+            assert path[0].parent_id is None
+            assert path[-1] == message
+            assert [m.role for m in path] == ["user", "assistant"] * (len(path) // 2) + ["user"] * (len(path) % 2)
+            assert message in kept.siblings(message)
+        assert (kept.leaf_id is None) == (not kept.messages)
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+
+TestNoMessageIsLost = NoMessageIsLost.TestCase
+TestNoMessageIsLost.settings = settings(max_examples=15, stateful_step_count=12)
