@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from time import perf_counter
 
@@ -131,13 +132,12 @@ class Responder:
             self._cache.index, identity, ids, request.messages, opened.tokenizer.spell, cold=request.cold
         )  # fmt: skip
         lease = self._lend(identity, ids, max_tokens, opened.config, model, request)
-        try:
+        with ExitStack() as if_it_fails:
+            if_it_fails.callback(self._cache.discard, lease)
             trace = model.run(
                 prompt_ids, request.config.sampling, max_tokens, recorder, lease.kv, verify=self._is_due(lease)
             )
-        except BaseException:
-            self._cache.discard(lease)
-            raise
+            if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
         answer = Message("assistant", recorder.text, recorder.token_ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,9 +15,9 @@ from app import chat_state, resources
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
-from engine.types import CacheMode, Precision
-from tests.fakes import FakeEngine
-from tests.ui import open_app, texts
+from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
+from tests.fakes import FakeEngine, make_metrics
+from tests.ui import add_run, open_app, texts
 
 Open = Callable[..., AppTest]
 
@@ -164,6 +165,37 @@ def test_settings_belong_to_the_conversation(chat: Open, store: RunStore) -> Non
     assert page.segmented_control(key="chat-cache-mode-new").value is CacheMode.OFF
     click(page, f"chat-open-{chat_id}")
     assert page.selectbox(key=f"chat-model-{chat_id}").value == "qwen2.5-coder-0.5b"
+
+
+def test_what_has_no_widget_stays_in_the_configuration(chat: Open, store: RunStore) -> None:
+    """Of a conversation that was begun with more than the page can set."""
+    whole = RunConfig(
+        model="smollm2-135m",
+        optimization=OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX, KVDtype.INT8, 256),
+        sampling=SamplingParams(top_p=0.9, top_k=40, repetition_penalty=1.1, stop=("END",), max_tokens=32),
+    )
+    conversation_id = store.chat.create("Tea", whole.to_dict(), "")
+    page = chat(FakeEngine())
+    page.session_state["chat-open"] = conversation_id
+    page.run()
+    assert RunConfig.from_dict(only(store).config) == whole
+    page.segmented_control(key=f"chat-cache-mode-{conversation_id}").set_value(CacheMode.OFF).run()
+    assert not page.exception
+    changed = RunConfig.from_dict(only(store).config)
+    assert changed.optimization == OptimizationConfig.at(Precision.INT4, CacheMode.OFF)
+    assert changed.sampling == whole.sampling
+
+
+def test_an_answer_in_circles_raises_the_alarm(chat: Open, store: RunStore) -> None:
+    metrics = replace(make_metrics(completion_tokens=64), repetition=0.9)
+    run_id = add_run(store, metrics=metrics)
+    conversation_id = store.chat.create("Tea", RunConfig(model="smollm2-135m").to_dict(), "")
+    asked = store.chat.append(conversation_id, None, "user", "Tell me about tea.")
+    store.chat.append(conversation_id, asked, "assistant", "Tea is tea is tea.", run_id=run_id)
+    page = chat(FakeEngine())
+    page.session_state["chat-open"] = conversation_id
+    page.run()
+    assert "90 % of this answer" in words(page)
 
 
 def test_conversations_are_listed_reopened_renamed_and_deleted(chat: Open, store: RunStore) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -118,11 +118,15 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             help="It stands before everything else, so a change makes the next turn read all of it anew.",
             persist_state="session",
         )
+    gears = kept.optimization
+    mode = CacheMode(mode or gears.cache_mode)
+    # what has no widget here stays as it was, as far as the mode allows it
+    how = () if mode is CacheMode.OFF else (gears.kv_dtype, gears.window)
     return ChatSettings(
         RunConfig(
             model=model or "",
-            optimization=OptimizationConfig.at(precision or kept.precision, mode or kept.optimization.cache_mode),
-            sampling=SamplingParams(temperature=temperature, max_tokens=max_tokens, seed=kept.sampling.seed),
+            optimization=OptimizationConfig.at(precision or kept.precision, mode, *how),
+            sampling=replace(kept.sampling, temperature=temperature, max_tokens=max_tokens),
         ),
         system or "",
     )

@@ -11,6 +11,7 @@ from app.chat import Turn
 from app.components import chat_actions
 from app.components.lane_view import draw_progress
 from app.race import LaneRun, Phase
+from app.repetition import repetition_warning
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
 from engine.types import CacheMode, RunConfig
 
@@ -83,6 +84,8 @@ def describe_run(run: RunRecord) -> str:
 
 
 def _show_answer_figures(message: ChatMessage, run: RunRecord | None) -> None:
+    if run and (warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config))):
+        st.warning(warning, icon=":material/repeat:")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if run is None:
             st.caption("No figures: the run that wrote this was deleted.", width="content")

@@ -91,6 +91,11 @@ class KVCache:
         return self._rotation is not None
 
     @property
+    def uncut_tokens(self) -> int:
+        """First tokens that cannot be parted: of those that left a window nothing can be taken back."""
+        return self.dropped + SINK_TOKENS if self.dropped else 0
+
+    @property
     def largest_claim(self) -> int:
         """Rows that can be claimed at once; in a sliding window only as many as leave half of it to look back on."""
         return (self.capacity - SINK_TOKENS) // 2 if self.slides else self.capacity
@@ -102,7 +107,7 @@ class KVCache:
             ValueError: the other holds fewer or has let some of them go, or this one has no room for so many.
         """
         length = tokens - other.dropped
-        if not (SINK_TOKENS if other.dropped else 0) <= length <= min(other.length, self.capacity):
+        if tokens < other.uncut_tokens or length > min(other.length, self.capacity):
             raise ValueError(f"cannot take {length} of {other.length} positions into a cache of {self.capacity}")
         for mine, its in zip(self.layers, other.layers, strict=True):
             mine[:length] = its[:length]

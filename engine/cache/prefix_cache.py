@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from engine.cache.kv_cache import KVCache
 from engine.cache.prefix_index import NO_WORK, CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work
-from engine.types import SINK_TOKENS, Message
+from engine.types import Message
 
 GROWTH = 1.5
 """A sequence that has outgrown its room moves into one so much larger, so that a chat moves but rarely."""
@@ -62,16 +63,15 @@ class PrefixCache:
         """
         match = None if cold else self.index.nearest(identity, prompt_ids)
         tokens = min(match.tokens, len(prompt_ids) - 1) if match else 0
-        if match is None or tokens <= match.kept.payload.dropped + (SINK_TOKENS if match.kept.payload.dropped else 0):
+        if match is None or tokens <= match.kept.payload.uncut_tokens:
             self._lease = Lease(identity, new_cache(capacity), 0, None)
             return self._lease
         kept = match.kept
         self.index.pin(kept, tokens)  # before room is made for a new one
-        try:
+        with ExitStack() as if_there_is_no_room:
+            if_there_is_no_room.callback(self.index.unpin, kept)
             kv = _room_for(kept, tokens, capacity, new_cache, most_tokens)
-        except BaseException:
-            self.index.unpin(kept)
-            raise
+            if_there_is_no_room.pop_all()
         self._lease = Lease(identity, kv, tokens, kept)
         return self._lease
 
