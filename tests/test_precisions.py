@@ -20,8 +20,8 @@ from tests.test_decoder import load_tiny
 from tests.tiny import make_tiny_checkpoint
 
 QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
-LIMITS = {Precision.INT8: (0.02, 0.90), Precision.INT4: (0.03, 0.88), Precision.NF4: (0.60, 0.60)}
-"""Largest mean KLD in nats, and least top-1 agreement, on the text below."""
+LIMITS = {Precision.INT8: (0.02, 0.90), Precision.INT4: (0.03, 0.84), Precision.NF4: (0.60, 0.60)}
+"""Largest mean KLD in nats, and least top-1 agreement, on the 49 tokens below; processors differ by one or two."""
 TEMPLATE_TOKENS = 24
 """The chat template's opening, which no model has ever to predict."""
 TEXT = (
