@@ -214,9 +214,11 @@ class Engine:
             self._cache.index.resize(kv_cache_bytes)
 
     def forget_session(self, salt: str) -> None:
-        """Let go of all KV that belongs to a session that has ended."""
+        """Let go of all KV and all texts that belong to a session that has ended."""
         if self._cache:
             self._cache.forget(salt)
+        if self._responder:
+            self._responder.drafting.forget(salt)
 
     def close(self) -> None:
         """Cancel every run and end the thread."""

@@ -33,6 +33,8 @@ class Timeline:
     logprob: tuple[float, ...] = ()
     entropy: tuple[float, ...] = ()
     source: tuple[TokenSource, ...] = ()
+    margin: tuple[float | None, ...] = ()
+    """Largest logit minus the second largest; ``None`` for runs kept before it was measured."""
     tier: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
@@ -48,12 +50,22 @@ class Timeline:
             logprob=tuple(token.logprob for token in tokens),
             entropy=tuple(token.entropy for token in tokens),
             source=tuple(token.source for token in tokens),
+            margin=tuple(token.margin for token in tokens),
             tier=tuple(token.tier for token in tokens),
         )
 
     def to_events(self) -> list[TokenEvent]:
         """The inverse of :meth:`from_events`."""
-        columns = (self.token_ids, self.texts, self.t_s, self.logprob, self.entropy, self.source, self.tier)
+        columns = (
+            self.token_ids,
+            self.texts,
+            self.t_s,
+            self.logprob,
+            self.entropy,
+            self.source,
+            self.margin,
+            self.tier,
+        )
         return [TokenEvent(*row) for row in zip(*columns, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,6 +73,7 @@ class Timeline:
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         for name in ("t_s", "logprob", "entropy"):
             columns[name] = [value if math.isfinite(value) else None for value in columns[name]]
+        columns["margin"] = [value if value is not None and math.isfinite(value) else None for value in self.margin]
         return columns
 
     def pack(self) -> bytes:
@@ -72,6 +85,7 @@ class Timeline:
             "t": _differences(round(t * _TICKS_PER_SECOND) for t in self.t_s),
             "logprob": _steps(self.logprob),
             "entropy": _steps(self.entropy),
+            "margin": _steps(math.nan if value is None else value for value in self.margin),
             "source": [_SOURCES.index(source) for source in self.source],
             "tiers": [tier and clean_text(tier) for tier in tiers],
             "tier": [tiers.index(tier) for tier in self.tier],
@@ -89,6 +103,10 @@ class Timeline:
             logprob=_nats(columns["logprob"]),
             entropy=_nats(columns["entropy"]),
             source=tuple(_SOURCES[index] for index in columns["source"]),
+            margin=tuple(
+                None if step is None else step / _STEPS_PER_NAT
+                for step in columns.get("margin", [None] * len(columns["source"]))
+            ),
             tier=tuple(columns["tiers"][index] for index in columns["tier"]),
         )
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
+from engine.speculation import Speculator
 from engine.types import KVDtype, SamplingParams
 
 
@@ -38,6 +39,7 @@ class LoadedModel(Protocol):
         kv: KVCache | None,
         *,
         verify: bool = False,
+        speculator: Speculator | None = None,
     ) -> RunTrace:
         """Answer a prompt, telling the sink of every token.
 
@@ -49,6 +51,7 @@ class LoadedModel(Protocol):
             kv: from :meth:`new_cache`; what it holds is the beginning of the prompt, and is not computed again.
                 ``None`` keeps nothing from one token to the next.
             verify: compute what ``kv`` holds again all the same, and compare.
+            speculator: drafts tokens for the model to verify; ``None`` with the gear off.
         """
         ...
 

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import RunTrace
+from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
-from engine.generation.sampling import choose, confidence
+from engine.generation.token_buffer import TokenBuffer
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
 from engine.models.weights import LoadedDecoder, load_decoder
-from engine.types import KVDtype, Precision, SamplingParams
+from engine.speculation import Speculator, StepTimes
+from engine.types import MAX_GAMMA, KVDtype, Precision, SamplingParams
 
 ROUNDING = 0.05
 """Share of the logits' norm by which a prompt computed in other pieces may differ, where rows are not computed alike
@@ -34,6 +36,7 @@ class LocalModel:
         self.weights_bytes = loaded.weights_bytes
         fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
         self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **fallbacks}
+        self._step_times: StepTimes | None = None
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self.decoder.config.kv_bytes(tokens, dtype)
@@ -50,33 +53,27 @@ class LocalModel:
         kv: KVCache | None,
         *,
         verify: bool = False,
+        speculator: Speculator | None = None,
     ) -> RunTrace:
-        # prompt and answer in one buffer, so that the penalty's view of it grows without copying
-        seen = torch.empty(len(prompt_ids) + max_tokens, dtype=torch.long)
-        n_seen = len(prompt_ids)
-        seen[:n_seen] = torch.tensor(prompt_ids)
-        cache = self.decoder.new_cache(len(seen)) if kv is None else kv
+        capacity = len(prompt_ids) + max_tokens
+        text = TokenBuffer(prompt_ids, capacity + MAX_GAMMA)
+        cache = self.decoder.new_cache(capacity) if kv is None else kv
         cached = cache.tokens
-        logits = self.decoder.prefill(seen[cached:n_seen], cache, sink.cancelled)
+        logits = self.decoder.prefill(text.ids[cached:], cache, sink.cancelled)
         verified = None
         if logits is not None and verify and cached:
-            verified, logits = self._verify(seen[:n_seen], cache, logits)
+            verified, logits = self._verify(text.ids, cache, logits)
         if logits is not None:
-            sink.prefilled(cached_tokens=cached, computed_tokens=n_seen - cached)
-        generator = torch.Generator().manual_seed(sampling.seed)
-        while logits is not None:
-            logits = logits[: self.vocab_size]
-            token_id = choose(logits, sampling, seen[:n_seen], generator)
-            seen[n_seen] = token_id
-            n_seen += 1
-            if not sink.token(token_id, *confidence(logits, token_id)):
-                break
-            if kv is None:
-                cache.truncate(0)
-                logits = self.decoder.prefill(seen[:n_seen], cache, sink.cancelled)
-            else:
-                logits = self.decoder.step(token_id, cache)
+            sink.prefilled(cached_tokens=cached, computed_tokens=len(prompt_ids) - cached)
+            writer = Writer(self.decoder, self.vocab_size, text, cache, sampling, sink, keeps_kv=kv is not None)
+            writer.write(logits, max_tokens, speculator)
         return RunTrace(0 if kv is None else cache.used_bytes, verified)
+
+    def step_times(self) -> StepTimes:
+        """How long a pass takes by its rows; measured when first asked for."""
+        if self._step_times is None:
+            self._step_times = StepTimes.measure(self.decoder)
+        return self._step_times
 
     def _verify(self, prompt: Tensor, cache: KVCache, logits: Tensor) -> tuple[bool, Tensor]:
         """Compute a whole prompt anew and look whether reused KV led to the same logits. If not, the KV computed

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from engine.backends.base import RunTrace
 from engine.cache import KVCache
+from engine.generation.confidence import confidence
 from engine.generation.recorder import TokenSink
-from engine.generation.sampling import confidence
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoder import DecoderConfig
 from engine.models.progress import Progress
+from engine.speculation import Speculator
 from engine.types import KVDtype, SamplingParams
 
 
@@ -49,6 +50,7 @@ class ReferenceModel:
         kv: KVCache | None,
         *,
         verify: bool = False,
+        speculator: Speculator | None = None,
     ) -> RunTrace:
         from transformers import GenerationConfig
 
@@ -101,7 +103,7 @@ class _Observer:
         if self._logits is None:
             raise RuntimeError("a token was chosen before the head was called")
         token_id = int(input_ids[0, -1])
-        go_on = self._sink.token(token_id, *confidence(self._logits.float().cpu(), token_id))
+        go_on = self._sink.token(token_id, confidence(self._logits.float().cpu(), token_id))
         return torch.tensor([not go_on], device=input_ids.device)
 
 

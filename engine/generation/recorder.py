@@ -8,6 +8,7 @@ from itertools import pairwise
 from time import perf_counter
 from typing import Any, Protocol
 
+from engine.generation.confidence import Confidence
 from engine.generation.repetition import repeated_share
 from engine.generation.text import Detokenizer, StopMatcher
 from engine.types import (
@@ -17,6 +18,7 @@ from engine.types import (
     PrefillDone,
     RunFinished,
     RunMetrics,
+    SpeculationReport,
     Started,
     TokenEvent,
     TokenSource,
@@ -34,7 +36,7 @@ class TokenSink(Protocol):
         """The prompt's KV is complete."""
         ...
 
-    def token(self, token_id: int, logprob: float, entropy: float, source: TokenSource = "target") -> bool:
+    def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
         """One token has been chosen. ``False``: it was the last."""
         ...
 
@@ -73,6 +75,7 @@ class RunRecorder:
         self._token_ids: list[int] = []
         self._times: list[float] = []
         self._pieces: list[str] = []
+        self._accepted_tokens = 0
         self._finish_reason: FinishReason = "abort"
         emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
 
@@ -84,13 +87,14 @@ class RunRecorder:
         self._cached_tokens = cached_tokens
         self._emit(PrefillDone(cached_tokens, computed_tokens))
 
-    def token(self, token_id: int, logprob: float, entropy: float, source: TokenSource = "target") -> bool:
+    def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
         t = self._now()
         self._token_ids.append(token_id)
         self._times.append(t)
         text, reason = self._text_of(token_id)
         self._pieces.append(text)
-        self._emit(TokenEvent(token_id, text, t, logprob, entropy, source))
+        self._emit(TokenEvent(token_id, text, t, confidence.logprob, confidence.entropy, source, confidence.margin))
+        self._accepted_tokens += source == "draft"
         if reason is not None:
             self._finish_reason = reason
         return reason is None
@@ -118,9 +122,10 @@ class RunRecorder:
         peak_rss_bytes: int,
         environment: Mapping[str, Any],
         cache: CacheReport | None,
+        speculation: SpeculationReport | None,
     ) -> None:
         """Emit the run's last event."""
-        times = self._times
+        times, rounds = self._times, speculation.rounds if speculation else ()
         gaps = [later - earlier for earlier, later in pairwise(times)]
         e2e_s = times[-1] if times else self._now()
         metrics = RunMetrics(
@@ -135,14 +140,17 @@ class RunRecorder:
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
             completion_tokens=len(self._token_ids),
-            drafted_tokens=0,
-            accepted_tokens=0,
+            drafted_tokens=sum(len(entry.token_ids) for entry in rounds),
+            accepted_tokens=self._accepted_tokens,
+            verification_steps=len(rounds),
             weights_bytes=weights_bytes,
             kv_bytes=kv_bytes,
             peak_rss_bytes=peak_rss_bytes,
             repetition=repeated_share(self._token_ids),
         )
-        self._emit(RunFinished(self.text, self.token_ids, self._finish_reason, metrics, environment, cache))
+        self._emit(
+            RunFinished(self.text, self.token_ids, self._finish_reason, metrics, environment, cache, speculation)
+        )
 
     def _now(self) -> float:
         return perf_counter() - self._origin

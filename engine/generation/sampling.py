@@ -48,29 +48,15 @@ def next_token_probabilities(logits: Tensor, params: SamplingParams, seen: Tenso
     return logits.softmax(-1)
 
 
-def choose(logits: Tensor, params: SamplingParams, seen: Tensor, generator: torch.Generator) -> int:
-    """The next token's id.
+def greedy_token(logits: Tensor, params: SamplingParams, seen: Tensor) -> int:
+    """The likeliest token's id; of equals the first.
 
     Args:
         logits: fp32 ``[vocab]``, ids that are no token cut off.
-        params: temperature 0 takes the likeliest.
-        seen: ids of prompt and answer so far, for the repetition penalty.
-        generator: seeded by the caller, so that a seed gives the same answer again.
+        params: for the repetition penalty.
+        seen: ids of all tokens before this one.
     """
-    if params.temperature == 0:
-        return int(_penalized(logits, params, seen).argmax())
-    probabilities = next_token_probabilities(logits, params, seen)
-    return int(torch.multinomial(probabilities, 1, generator=generator))
-
-
-def confidence(logits: Tensor, token_id: int) -> tuple[float, float]:
-    """The token's log-probability and the entropy of the whole distribution, in nats."""
-    log_z = logits.logsumexp(-1)
-    logprob = logits[token_id] - log_z
-    probabilities = (logits - log_z).exp_()
-    # H = log Z − Σ p·logit; a masked logit of −inf has p = 0 and must not become nan
-    entropy = log_z - (probabilities * logits.nan_to_num(neginf=0.0)).sum()
-    return float(logprob), max(0.0, float(entropy))
+    return int(_penalized(logits, params, seen).argmax())
 
 
 def _penalized(logits: Tensor, params: SamplingParams, seen: Tensor) -> Tensor:

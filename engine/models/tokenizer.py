@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
@@ -32,6 +33,9 @@ class ChatTokenizer:
         self.vocab_size: int = len(self._hf)
         """Ids from here up are padding of the matrix, and no token."""
         self.stop_ids = _stop_ids(self._hf, folder, AutoConfig.from_pretrained(folder, local_files_only=True))
+        vocabulary = json.dumps(sorted(self._hf.get_vocab().items(), key=lambda entry: entry[1]))
+        self.fingerprint: str = hashlib.sha256(vocabulary.encode()).hexdigest()
+        """The same for two tokenizers whose ids mean the same."""
         first: list[int] = self._hf("a")["input_ids"][:1]
         self.bos_id: int | None = first[0] if first == [self._hf.bos_token_id] else None
         """The id that this tokenizer puts before every text; ``None`` if it puts none."""

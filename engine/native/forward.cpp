@@ -4,6 +4,7 @@
 // microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 or int8 as they are kept.
 
 #include "attention.h"
+#include "summary.h"
 
 #include <omp.h>
 #include <sched.h>
@@ -341,6 +342,11 @@ int gearbox_multiply(const gearbox::Matrix* matrix, const float* x, int64_t rows
     gearbox::multiply_share(*matrix, input.view(matrix->inputs), rows, {y, false}, thread, team);
   }
   return 0;
+}
+
+void gearbox_summarize(const float* logits, int64_t count, float* out) {
+  const gearbox::Summary summary = gearbox::summarize(logits, count);
+  std::memcpy(out, &summary, sizeof summary);
 }
 
 void gearbox_lookup(const gearbox::Matrix* matrix, const int64_t* ids, int64_t rows, float* x) {

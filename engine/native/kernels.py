@@ -82,6 +82,8 @@ class Library:
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
         self._lib.gearbox_lookup.restype = None
+        self._lib.gearbox_summarize.argtypes = (c_void_p, c_int64, c_void_p)
+        self._lib.gearbox_summarize.restype = None
         self._lib.gearbox_set_nf4_table.argtypes = (c_void_p, c_void_p)
         self._lib.gearbox_set_nf4_table.restype = None
 
@@ -123,6 +125,13 @@ class Library:
         x = torch.empty((ids.shape[0], matrix.inputs))
         self._lib.gearbox_lookup(matrix, ids.data_ptr(), ids.shape[0], x.data_ptr())
         return x
+
+    def summarize(self, logits: Tensor) -> tuple[float, float, float, float]:
+        """Of contiguous fp32 ``[n]``: log Σ exp, the entropy of their softmax in nats, the largest, the second."""
+        out = (c_float * 4)()
+        self._lib.gearbox_summarize(logits.data_ptr(), logits.shape[0], out)
+        log_sum, entropy, largest, second = out
+        return log_sum, entropy, largest, second
 
     def set_nf4_table(self, high: Tensor, low: Tensor) -> None:
         """The sixteen levels of NF4, int8 ``[16]`` each: 128 · high + low, in steps of 1 / 16256."""

@@ -64,6 +64,10 @@ class TokenEvent:
     entropy: float
     """Of the model's whole next-token distribution, in nats."""
     source: TokenSource = "target"
+    """``target``: the model chose it by itself, or in place of a refused draft; ``draft``: drafted and accepted;
+    ``bonus``: the model's own token after a draft that was accepted to its end."""
+    margin: float | None = None
+    """The largest logit minus the second largest; ``None`` where it was not measured."""
     tier: str | None = None
     """The model that wrote it, where a cascade had a choice."""
 
@@ -116,6 +120,77 @@ class CacheReport:
         return cls(**{**tree, "cause": None if tree["cause"] is None else MissCause(tree["cause"])})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftRound:
+    """Tokens drafted, and how many of them the model let stand."""
+
+    at: int
+    """Index in the answer of the first of them."""
+    drafter: str
+    """``ngram``, or the model that drafted with its precision."""
+    token_ids: tuple[int, ...]
+    accepted: int
+    match_length: int | None = None
+    """Tokens that an n-gram draft rests on: so many before it stood in the text already."""
+    texts: tuple[str, ...] = ()
+    """What they say, one text each."""
+
+
+ControllerState = Literal["paused", "probing", "drafting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerNote:
+    """Where the controller changed its mind."""
+
+    at: int
+    """Index in the answer."""
+    drafter: str
+    state: ControllerState
+    acceptance: float
+    """Share of drafted tokens that it expected to be accepted, 0 to 1."""
+    speedup: float
+    """Tokens per second that it expected at best, against plain decoding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationReport:
+    """How speculative decoding went."""
+
+    rounds: tuple[DraftRound, ...]
+    notes: tuple[ControllerNote, ...]
+    drafting_s: float
+    """Seconds spent on proposals, those not taken up included."""
+    verification_s: float
+    """Seconds of the model's forward passes over drafted tokens."""
+    plain_s: float
+    """Seconds of its forward passes over one token."""
+    choosing_s: float
+    """Seconds spent on choosing tokens and telling of them."""
+    plain_steps: int
+    step_s: Mapping[int, float]
+    """Measured seconds of a forward pass by its rows, before the run."""
+    draft_step_s: Mapping[str, float]
+    """Measured seconds of one drafted token, by drafter."""
+    unavailable: tuple[str, ...] = ()
+    """Drafters that were asked for and cannot draft here, with the reason."""
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``, from JSON too."""
+        rounds = (
+            DraftRound(**{**entry, "token_ids": tuple(entry["token_ids"]), "texts": tuple(entry["texts"])})
+            for entry in tree["rounds"]
+        )
+        changed = {
+            "rounds": tuple(rounds),
+            "notes": tuple(ControllerNote(**note) for note in tree["notes"]),
+            "step_s": {int(rows): seconds for rows, seconds in tree["step_s"].items()},
+            "unavailable": tuple(tree["unavailable"]),
+        }
+        return cls(**{**tree, **changed})
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """Nothing new for a while. Lets a consumer look whether it has been asked to stop."""
@@ -146,7 +221,9 @@ class RunMetrics:
     completion_tokens: int
     """Tokens the model produced, an end mark included: it took a step like any other."""
     drafted_tokens: int
+    """Tokens proposed by a drafter and looked at by the model."""
     accepted_tokens: int
+    """How many of them stand in the answer."""
     weights_bytes: int
     kv_bytes: int
     """KV cache in use at the end of the run."""
@@ -154,6 +231,19 @@ class RunMetrics:
     """Greatest resident memory of the whole process while the run lasted (sampled)."""
     repetition: float | None = None
     """Share of the answer's 4-grams of tokens that had stood in it before; ``None`` below 4 tokens."""
+
+    verification_steps: int = 0
+    """Forward passes of the model that looked at drafted tokens."""
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        """Accepted / drafted tokens; ``None`` where nothing was drafted."""
+        return self.accepted_tokens / self.drafted_tokens if self.drafted_tokens else None
+
+    @property
+    def mean_acceptance_length(self) -> float | None:
+        """1 + accepted tokens / verification steps, the model's own token included; ``None`` without any."""
+        return 1 + self.accepted_tokens / self.verification_steps if self.verification_steps else None
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -174,6 +264,8 @@ class RunFinished:
     """Device, threads, CPU, library versions, weights hash: what the figures hold for."""
     cache: CacheReport | None = None
     """``None`` for a run that did not ask the prefix cache."""
+    speculation: SpeculationReport | None = None
+    """``None`` for a run with the gear off."""
 
 
 @dataclass(frozen=True, slots=True)

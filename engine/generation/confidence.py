@@ -1,0 +1,53 @@
+"""How sure a model was of a token, and how close the call."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from engine.native import library
+
+NEAR_TIE_ULPS = 2
+"""Two best logits so close, in units in the last place of bf16, may change places with the order of additions."""
+
+
+class Confidence(NamedTuple):
+    """What the logits say of one token."""
+
+    logprob: float
+    """Natural log of the token's probability."""
+    entropy: float
+    """Of the whole distribution, in nats."""
+    margin: float
+    """The largest logit minus the second largest: the log of how much likelier the first is."""
+
+
+def confidence(logits: Tensor, token_id: int) -> Confidence:
+    """Of a token out of fp32 logits ``[vocab]``, before temperature, penalty and cuts."""
+    if kernels := library():
+        log_z, entropy, best, second = kernels.summarize(logits)
+    else:
+        z = logits.logsumexp(-1)
+        probabilities = (logits - z).exp_()
+        # H = log Z − Σ p·logit; a masked logit of −inf has p = 0 and must not become nan
+        entropy = float(z - (probabilities * logits.nan_to_num(neginf=0.0)).sum())
+        log_z = float(z)
+        best, second = logits.topk(2).values.tolist()
+    return Confidence(float(logits[token_id]) - log_z, max(0.0, entropy), best - second)
+
+
+def bf16_ulp(value: float) -> float:
+    """One unit in the last place of a bf16 number of that size."""
+    return float(2.0 ** (math.frexp(value)[1] - 1 - 7))
+
+
+def is_near_tie(margin: float, best: float) -> bool:
+    """Whether a sum in another order might choose another token.
+
+    Args:
+        margin: largest logit minus the second largest.
+        best: the largest.
+    """
+    return margin <= NEAR_TIE_ULPS * bf16_ulp(best)

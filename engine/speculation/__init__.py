@@ -1,0 +1,23 @@
+"""Speculative decoding (arXiv:2211.17192, arXiv:2302.01318): cheap proposals, verified by the model in one pass."""
+
+from engine.speculation.controller import Controller
+from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
+from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
+from engine.speculation.ngram import NgramDrafter
+from engine.speculation.speculator import Candidate, Speculator
+from engine.speculation.step_times import StepTimes
+from engine.speculation.verification import decide
+
+__all__ = [
+    "NO_DRAFT",
+    "Candidate",
+    "Controller",
+    "Draft",
+    "DraftSource",
+    "ModelDrafter",
+    "NgramDrafter",
+    "SharedKVDrafter",
+    "Speculator",
+    "StepTimes",
+    "decide",
+]

@@ -1,0 +1,115 @@
+"""Drafting with a model: a smaller one, or a coarser copy of the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.cache import KVCache
+from engine.generation.sampling import next_token_probabilities
+from engine.generation.token_buffer import TokenBuffer
+from engine.models.decoder import Decoder
+from engine.speculation.drafts import NO_DRAFT, Draft
+from engine.speculation.verification import decide
+from engine.types import SamplingParams
+
+
+class _Drafting:
+    """Choosing drafts from a decoder's logits, by the very rules that the model's own are chosen by."""
+
+    def __init__(self, decoder: Decoder, vocab_size: int, sampling: SamplingParams) -> None:
+        self.decoder = decoder
+        self._vocab_size = vocab_size
+        self._sampling = sampling
+        # what is drawn must not depend on what decides over it
+        self._generator = torch.Generator().manual_seed(sampling.seed ^ 0x5EED)
+
+    def draft(self, text: TokenBuffer, logits: Tensor, count: int, cache: KVCache) -> Draft:
+        """``count`` tokens, the first from ``logits`` after all of ``text``."""
+        drafted: list[int] = []
+        probabilities: list[Tensor] = []
+        while True:
+            logits = logits[: self._vocab_size]
+            seen = text.ids_with(drafted)
+            if self._sampling.temperature == 0:
+                token, _ = decide(logits, self._sampling, seen, self._generator)
+            else:
+                q = next_token_probabilities(logits, self._sampling, seen)
+                token = int(torch.multinomial(q, 1, generator=self._generator))
+                probabilities.append(q)
+            drafted.append(token)
+            if len(drafted) == count:
+                return Draft(tuple(drafted), tuple(probabilities) or None)
+            logits = self.decoder.step(token, cache)
+
+
+class SharedKVDrafter:
+    """A coarser copy of the model, which reads the model's own KV and writes drafts behind it.
+
+    It needs no prefill and no memory but its weights; verification writes over what it has written.
+    """
+
+    def __init__(self, decoder: Decoder, vocab_size: int, sampling: SamplingParams, cache: KVCache) -> None:
+        """
+        Args:
+            decoder: of the same shape as the model.
+            vocab_size: ids that the tokenizer knows.
+            sampling: of the run.
+            cache: the model's; holds all of the text but its last token whenever a draft is asked for.
+        """
+        self._drafting = _Drafting(decoder, vocab_size, sampling)
+        self._cache = cache
+
+    def propose(self, text: TokenBuffer, count: int) -> Draft:
+        if count < 1:
+            return NO_DRAFT
+        length = self._cache.length
+        logits = self._drafting.decoder.step(int(text.ids[-1]), self._cache)
+        draft = self._drafting.draft(text, logits, count, self._cache)
+        self._cache.truncate(length)
+        return draft
+
+    def observe(self, token_ids: Sequence[int]) -> None:
+        """Nothing: the text's KV is the model's."""
+
+
+class ModelDrafter:
+    """Another model with the same tokenizer and KV of its own, prefilled when it is first asked."""
+
+    def __init__(self, decoder: Decoder, vocab_size: int, sampling: SamplingParams, capacity: int) -> None:
+        """
+        Args:
+            decoder: the smaller model.
+            vocab_size: ids that the tokenizer knows.
+            sampling: of the run.
+            capacity: tokens of prompt, answer and drafts; beyond the smaller model's own context it is silent.
+        """
+        self._drafting = _Drafting(decoder, vocab_size, sampling)
+        self._cache = decoder.new_cache(min(capacity, decoder.config.context_length))
+        self._held: list[int] = []
+        """What the KV holds."""
+
+    def propose(self, text: TokenBuffer, count: int) -> Draft:
+        count = min(count, self._cache.capacity - len(text))
+        if count < 1:
+            return NO_DRAFT
+        ids = text.ids
+        self._forget_what_differs(ids)
+        # the last token is always computed anew: its logits are what is needed
+        self._cache.truncate(min(self._cache.length, len(ids) - 1))
+        logits = self._drafting.decoder.prefill(ids[self._cache.length :], self._cache, lambda: False)
+        assert logits is not None  # nobody cancels
+        draft = self._drafting.draft(text, logits, count, self._cache)
+        self._held = [*ids.tolist(), *draft.token_ids[:-1]]  # of the last one drafted there is no KV
+        return draft
+
+    def observe(self, token_ids: Sequence[int]) -> None:
+        """Nothing: what the KV holds is compared with the text when a draft is asked for."""
+
+    def _forget_what_differs(self, ids: Tensor) -> None:
+        shared = min(len(self._held), len(ids))
+        ours = torch.tensor(self._held[:shared], dtype=torch.long)
+        agree = int((ours == ids[:shared]).long().cumprod(0).sum())
+        self._cache.truncate(min(self._cache.length, agree))

@@ -1,0 +1,67 @@
+"""How long a forward pass takes by its rows: what a draft costs to verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from time import perf_counter
+from typing import Self
+
+import torch
+
+from engine.models.decoder import Decoder
+
+MEASURED_ROWS = (1, 2, 3, 5, 9, 17, 33)
+_REPEATS = 3
+_OWN_WEIGHT, _COMMON_WEIGHT = 0.2, 0.1
+_LARGEST_SURPRISE = 1.5
+"""A step that took longer than so many times what was expected was disturbed, and counts as if it had not."""
+
+
+class StepTimes:
+    """Measured before the first run, and corrected by every step after it."""
+
+    def __init__(self, measured: Mapping[int, float]) -> None:
+        """
+        Args:
+            measured: seconds by rows, one row among them.
+        """
+        self.measured = dict(sorted(measured.items()))
+        self._seconds = dict(self.measured)
+
+    @classmethod
+    def measure(cls, decoder: Decoder) -> Self:
+        """The shortest of a few steps for each number of rows, over a short text."""
+        cache = decoder.new_cache(2 * max(MEASURED_ROWS))
+        decoder.prefill(torch.zeros(max(MEASURED_ROWS), dtype=torch.long), cache, lambda: False)
+        length = cache.length
+        measured: dict[int, float] = {}
+        for rows in MEASURED_ROWS:
+            ids = torch.arange(rows)
+            seconds = []
+            for _ in range(_REPEATS):
+                begun = perf_counter()
+                decoder.logits(decoder.forward(ids, cache))
+                seconds.append(perf_counter() - begun)
+                cache.truncate(length)
+            # more rows never take less: what seems so is noise
+            measured[rows] = max([min(seconds), *measured.values()])
+        return cls(measured)
+
+    def seconds(self, rows: int) -> float:
+        """Expected of a pass over ``rows``, between and beyond what was measured along straight lines."""
+        known = self._seconds
+        if rows in known:
+            return known[rows]
+        for (fewer, less), (more, longer) in pairwise(known.items()):
+            if rows < more:
+                return less + (longer - less) * (rows - fewer) / (more - fewer)
+        (_, less), (most, longest) = list(known.items())[-2:]
+        return longest + max(0.0, longest - less) * (rows - most) / most
+
+    def observe(self, rows: int, seconds: float) -> None:
+        """A pass over ``rows`` took so long. A text that grows makes all of them slower."""
+        surprise = min(seconds / self.seconds(rows), _LARGEST_SURPRISE)
+        for measured in self._seconds:
+            weight = _OWN_WEIGHT if measured == rows else _COMMON_WEIGHT
+            self._seconds[measured] *= surprise**weight

@@ -1,0 +1,241 @@
+"""The gears: what may be turned on to make an answer cheaper. A part that is ``None`` is a gear that is off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from engine.types.requirement import require
+
+
+class Precision(StrEnum):
+    """How the weights are held while they are multiplied."""
+
+    BF16 = "bf16"
+    INT8 = "int8"
+    """8-bit integers, one scale for each output; activations in 8 bits too, each token in groups of 32, on
+    CUDA with one scale."""
+    INT4 = "int4"
+    """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits, on CUDA in 16."""
+    NF4 = "nf4"
+    """4-bit normal-float (QLoRA, arXiv:2305.14314) as bitsandbytes quantizes it."""
+    LLM_INT8 = "llm.int8"
+    """LLM.int8() (arXiv:2208.07339): 8-bit integers, input columns with outliers multiplied in 16 bits; CUDA only."""
+
+
+CPU_PRECISIONS = tuple(precision for precision in Precision if precision is not Precision.LLM_INT8)
+"""What a model can be held in on the CPU. On CUDA it is every precision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationConfig:
+    """The quantization gear. Sixteen bits is this gear turned off, so that one state has one name."""
+
+    precision: Precision = Precision.INT4
+
+    def __post_init__(self) -> None:
+        require(self.precision is not Precision.BF16, "Quantization to 16 bits is no quantization: turn the gear off.")
+
+
+class CacheMode(StrEnum):
+    """What of the attention state is kept, and for how long."""
+
+    OFF = "off"
+    """Nothing: every token computes the whole text again."""
+    KV = "kv"
+    """Keys and values within one request, as every engine keeps them."""
+    PREFIX = "prefix"
+    """Across requests too: the beginning a prompt shares with a kept sequence is not computed again."""
+
+
+MIN_WINDOW = 64
+SINK_TOKENS = 4
+"""First tokens of a text that a sliding window never lets go: attention leans on them whatever they say
+(StreamingLLM, arXiv:2309.17453)."""
+
+DEFAULT_KV_CACHE_BYTES = 512 * 2**20
+"""What KV kept across requests may take unless told otherwise."""
+
+
+class KVDtype(StrEnum):
+    """How keys and values are kept."""
+
+    BF16 = "bf16"
+    INT8 = "int8"
+    """8-bit integers, one scale for each token and head: about half the memory. Lossy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KVCacheConfig:
+    """The KV caching gear. A bf16 cache within one request is this gear turned off, so that one state has one name."""
+
+    mode: CacheMode = CacheMode.PREFIX
+    dtype: KVDtype = KVDtype.BF16
+    window: int | None = None
+    """Tokens that are kept, the first :data:`SINK_TOKENS` among them; older ones are forgotten, which is lossy.
+    ``None`` keeps all, up to the model's context."""
+
+    def __post_init__(self) -> None:
+        plain = self.dtype is KVDtype.BF16 and self.window is None
+        require(
+            self.mode is not CacheMode.OFF or plain,
+            "Without a KV cache there is nothing to keep in 8 bits or in a window.",
+        )
+        require(
+            self.mode is not CacheMode.KV or not plain,
+            "A 16-bit KV cache within one request is what every run has: turn the gear off.",
+        )
+        require(
+            self.window is None or self.window >= MIN_WINDOW, f"A sliding window needs at least {MIN_WINDOW} tokens."
+        )
+
+
+class Drafter(StrEnum):
+    """Who proposes tokens for the model to verify."""
+
+    AUTO = "auto"
+    """Whichever of those in memory is expected to be the fastest, step by step."""
+    NGRAM = "ngram"
+    """What followed the last few tokens when they stood in the text before; costs next to nothing."""
+    SELF = "self"
+    """A 4-bit copy of the same model, reading and writing the same KV."""
+    DRAFT = "draft"
+    """A smaller model with the same tokenizer, with KV of its own."""
+
+
+MAX_GAMMA = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculationConfig:
+    """The speculative decoding gear (arXiv:2211.17192). Its answers are the model's own."""
+
+    drafter: Drafter = Drafter.AUTO
+    draft_model: str | None = None
+    """The smaller model of :attr:`Drafter.DRAFT`."""
+    draft_precision: Precision | None = None
+    """What ``self`` and ``draft`` hold their weights in."""
+    gamma: int | None = None
+    """Tokens drafted before each verification; ``None`` lets the controller choose, and pause where drafting costs
+    more than it saves."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.gamma is None or 0 <= self.gamma <= MAX_GAMMA, f"Drafted tokens (γ) must be between 0 and {MAX_GAMMA}."
+        )
+        has_model = self.drafter in (Drafter.SELF, Drafter.DRAFT)
+        require(
+            has_model == (self.draft_precision is not None),
+            "A drafter that is a model needs a precision."
+            if has_model
+            else f"The drafter {self.drafter} has no precision to choose.",
+        )
+        require(
+            self.drafter is not Drafter.SELF or self.draft_precision in (Precision.INT4, Precision.NF4),
+            "A model drafts for itself in int4 or nf4.",
+        )
+        require(
+            (self.drafter is Drafter.DRAFT) == bool(self.draft_model and self.draft_model.strip()),
+            "Choose the smaller model that drafts."
+            if self.drafter is Drafter.DRAFT
+            else f"The drafter {self.drafter} has no model to choose.",
+        )
+
+    @classmethod
+    def with_self(cls, precision: Precision = Precision.INT4, gamma: int | None = None) -> Self:
+        """A 4-bit copy of the model drafts."""
+        return cls(drafter=Drafter.SELF, draft_precision=precision, gamma=gamma)
+
+    @classmethod
+    def with_model(cls, model: str, precision: Precision = Precision.INT4, gamma: int | None = None) -> Self:
+        """A smaller model drafts."""
+        return cls(drafter=Drafter.DRAFT, draft_model=model, draft_precision=precision, gamma=gamma)
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``."""
+        precision = tree["draft_precision"]
+        return cls(
+            drafter=Drafter(tree["drafter"]),
+            draft_model=tree["draft_model"],
+            draft_precision=None if precision is None else Precision(precision),
+            gamma=tree["gamma"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizationConfig:
+    """Which gears are on. A part that is ``None`` is a gear that is off."""
+
+    quantization: QuantizationConfig | None = None
+    kv_cache: KVCacheConfig | None = None
+    speculation: SpeculationConfig | None = None
+
+    def __post_init__(self) -> None:
+        drafting = self.speculation
+        require(
+            drafting is None or drafting.drafter is not Drafter.SELF or drafting.draft_precision is not self.precision,
+            f"The model is in {self.precision} already: a copy in the same precision would draft no faster.",
+        )
+        require(
+            drafting is None or drafting.draft_precision is None or self.cache_mode is not CacheMode.OFF,
+            "A model that drafts needs a KV cache: choose n-grams, or keep KV at least within the run.",
+        )
+
+    @classmethod
+    def at(
+        cls,
+        precision: Precision,
+        cache_mode: CacheMode = CacheMode.KV,
+        kv_dtype: KVDtype = KVDtype.BF16,
+        window: int | None = None,
+        speculation: SpeculationConfig | None = None,
+    ) -> Self:
+        """A precision of the weights, how KV is kept and who drafts; what stands for a gear that is off becomes
+        ``None``."""
+        plain = (cache_mode, kv_dtype, window) == (CacheMode.KV, KVDtype.BF16, None)
+        return cls(
+            quantization=None if precision is Precision.BF16 else QuantizationConfig(precision=precision),
+            kv_cache=None if plain else KVCacheConfig(mode=cache_mode, dtype=kv_dtype, window=window),
+            speculation=speculation,
+        )
+
+    @property
+    def precision(self) -> Precision:
+        """The precision the weights are held in: 16 bits unless the quantization gear is on."""
+        return self.quantization.precision if self.quantization else Precision.BF16
+
+    @property
+    def cache_mode(self) -> CacheMode:
+        """What is kept of the attention state: within one request unless the KV caching gear is on."""
+        return self.kv_cache.mode if self.kv_cache else CacheMode.KV
+
+    @property
+    def kv_dtype(self) -> KVDtype:
+        """How keys and values are kept: in 16 bits unless the KV caching gear says otherwise."""
+        return self.kv_cache.dtype if self.kv_cache else KVDtype.BF16
+
+    @property
+    def window(self) -> int | None:
+        """Tokens of a sliding window; ``None`` unless the KV caching gear has one."""
+        return self.kv_cache.window if self.kv_cache else None
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``; gears that are off may be left out.
+
+        Raises:
+            InvalidRequestError: a value is out of range.
+        """
+        quantization, kv_cache, speculation = (tree.get(gear) for gear in ("quantization", "kv_cache", "speculation"))
+        return cls(
+            quantization=QuantizationConfig(precision=Precision(quantization["precision"])) if quantization else None,
+            kv_cache=KVCacheConfig(
+                mode=CacheMode(kv_cache["mode"]), dtype=KVDtype(kv_cache["dtype"]), window=kv_cache["window"]
+            )
+            if kv_cache
+            else None,
+            speculation=SpeculationConfig.from_dict(speculation) if speculation else None,
+        )
