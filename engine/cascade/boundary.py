@@ -155,18 +155,25 @@ class Curve:
     @classmethod
     def of(cls, data: BoundaryData) -> Self:
         """All thresholds at once: one sort and running sums."""
-        unknown = np.isnan(data.router_score)
-        # unknown scores go up at every threshold: they come first
-        order = np.argsort(np.where(unknown, -np.inf, -data.router_score), kind="stable")
-        scores = data.router_score[order]
-        last = np.append(scores[:-1] != scores[1:], True) & ~np.isnan(scores)
-        ends = np.append(unknown.sum(), np.flatnonzero(last) + 1)
+        order, ends = descending(data.router_score)
+        scores = data.router_score[order[ends - 1]]
+        if not np.isnan(scores[0]):
+            scores, ends = np.append(np.nan, scores), np.append(0, ends)
         return cls(
-            thresholds=np.append(NEVER, scores[last]),
+            thresholds=np.where(np.isnan(scores), NEVER, scores),
             share=ends / len(data),
             quality=_running_mean(data.weak_score, (data.strong_score - data.weak_score)[order])[ends],
             cost=_running_mean(data.kept_cost, (data.up_cost - data.kept_cost)[order])[ends],
         )
+
+
+def descending(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The order in which prompts go up as a threshold falls, NaN first, and after how many each group of
+    equal scores ends."""
+    rank = np.where(np.isnan(score), np.inf, score)
+    order = np.argsort(-rank, kind="stable")
+    rank = rank[order]
+    return order, np.flatnonzero(np.append(rank[:-1] != rank[1:], True)) + 1
 
 
 def _running_mean(base: Floats, changes: Floats) -> Floats:
