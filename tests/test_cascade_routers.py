@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -177,3 +179,16 @@ def test_a_hybrid_lets_the_prompt_decide_where_it_is_sure() -> None:
 def test_a_prompt_climbs_until_a_boundary_holds_it() -> None:
     scores = np.array([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.9, math.nan]])
     assert climb(scores, [0.5, 0.5]).tolist() == [0, 1, 2, 0]
+
+
+def test_importing_and_scoring_need_no_library_that_only_fitting_needs() -> None:
+    program = """if True:
+        import sys
+        import numpy as np
+        from engine.cascade import BoundaryData, Curve, FeatureTable, LogisticWeights, RouterProfile, select
+        weights = LogisticWeights(features=("a",), mean=(0.0,), scale=(1.0,), coef=(1.0,), intercept=0.0)
+        weights.score(FeatureTable(names=("a",), values=np.zeros((2, 1))))
+        sys.exit(", ".join({"sklearn", "scipy"} & set(sys.modules)))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
