@@ -11,9 +11,10 @@ import pytest
 
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.figures import ThresholdFigures
-from engine.cascade.intervals import Resampling
-from engine.cascade.routers import NEVER
+from engine.cascade.intervals import Resampling, binomial_p_value
+from engine.cascade.routers import NEVER, goes_up
 from engine.cascade.selection import (
+    GRID,
     KeepQuality,
     RiskAtMost,
     SpendAtMost,
@@ -147,6 +148,22 @@ def test_the_certificate_is_the_last_before_the_first_that_stands() -> None:
     # unknown scores go up and so cannot be missed
     unknown = np.where(needed, math.nan, scores)
     assert certified_thresholds(unknown, needed, target)[-1] == NEVER
+
+
+def test_what_is_certified_is_what_the_p_values_of_the_thresholds_say() -> None:
+    rng = np.random.default_rng(3)
+    # scores that lie on the grid itself: one that equals the threshold goes up
+    scores = np.where(rng.random(300) < 0.1, math.nan, rng.choice(GRID[:-1:100], 300))
+    needed = rng.random(300) < 0.2
+    target = RiskAtMost(0.1, 0.05)
+    rejected = []
+    for threshold in GRID:
+        losses = int((~goes_up(scores, threshold) & needed).sum())
+        if binomial_p_value(np.array(losses), 300, 0.1) > 0.05:
+            break
+        rejected.append(threshold)
+    assert certified_thresholds(scores, needed, target).tolist() == rejected
+    assert rejected[-1] in GRID[:-1:100]
 
 
 def test_a_certified_risk_is_reported_with_its_bound() -> None:

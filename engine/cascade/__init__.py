@@ -1,7 +1,8 @@
 """The cascade's arithmetic: what a router looks at, how it scores, what its thresholds give and cost.
 
 Pure functions of recorded answers: no model runs here. scikit-learn and scipy are loaded where a router is
-learned or a bound is computed, not before. Everything is about one *boundary* of a ladder: a smaller ("weak") and a larger ("strong") tier.
+learned or a bound is computed, not before. Everything is about one *boundary* of a ladder: a smaller ("weak")
+and a larger ("strong") tier.
 """
 
 from engine.cascade.boundary import BoundaryData, Curve
