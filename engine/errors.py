@@ -27,6 +27,14 @@ class CorpusError(InvalidRequestError):
     """A corpus that nothing can be measured on: missing, empty, no text, too short."""
 
 
+class RecordedPairsError(InvalidRequestError):
+    """Recorded answers of several tiers that cannot be read, or from which nothing can be learned."""
+
+
+class RouterProfileError(InvalidRequestError):
+    """A router profile that cannot be read, or that was made for other models."""
+
+
 class NonFiniteLogitsError(GearboxError):
     """A model gave NaN or infinity where its logits should be."""
 

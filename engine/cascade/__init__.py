@@ -1,0 +1,92 @@
+"""The cascade's arithmetic: what a router looks at, how it scores, what its thresholds give and cost.
+
+Pure functions of recorded answers: no model runs here. scikit-learn and scipy are loaded where a router is
+learned or a bound is computed, not before. Everything is about one *boundary* of a ladder: a smaller ("weak")
+and a larger ("strong") tier.
+"""
+
+from engine.cascade.boundary import BoundaryData, Curve
+from engine.cascade.calibration import Drift, Reliability, ScoreReference, signal_strengths
+from engine.cascade.consistency import TierAgreement, changes_tier
+from engine.cascade.figures import Figure, ThresholdFigures
+from engine.cascade.intervals import Resampling
+from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
+from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
+from engine.cascade.records import (
+    RoutedPrompt,
+    TierAnswer,
+    data_hash,
+    read_prompts,
+    scored_by_both,
+    tier_key,
+    write_prompts,
+)
+from engine.cascade.routers import (
+    NEVER,
+    Learned,
+    LogisticWeights,
+    RouterKind,
+    SureBand,
+    climb,
+    default_answer_score,
+    default_prompt_score,
+    goes_up,
+    hybrid_score,
+    learn,
+    needs_larger,
+    oracle_score,
+    random_score,
+)
+from engine.cascade.selection import KeepQuality, RiskAtMost, Selection, SpendAtMost, select, stratified_parts
+from engine.cascade.signals import FeatureTable, answer_table, prompt_table
+
+__all__ = [
+    "NEVER",
+    "BoundaryData",
+    "BoundaryRouter",
+    "Curve",
+    "Drift",
+    "FeatureTable",
+    "Figure",
+    "KeepQuality",
+    "Learned",
+    "LogisticWeights",
+    "Reliability",
+    "Resampling",
+    "RiskAtMost",
+    "RoutedPrompt",
+    "RouterKind",
+    "RouterMetrics",
+    "RouterProfile",
+    "ScoreReference",
+    "Selection",
+    "SpendAtMost",
+    "SureBand",
+    "ThresholdFigures",
+    "TierAgreement",
+    "TierAnswer",
+    "TierIdentity",
+    "answer_table",
+    "changes_tier",
+    "climb",
+    "data_hash",
+    "default_answer_score",
+    "default_prompt_score",
+    "goes_up",
+    "hybrid_score",
+    "learn",
+    "needs_larger",
+    "oracle_quality",
+    "oracle_score",
+    "prompt_table",
+    "quality_at_share",
+    "random_quality",
+    "random_score",
+    "read_prompts",
+    "scored_by_both",
+    "select",
+    "signal_strengths",
+    "stratified_parts",
+    "tier_key",
+    "write_prompts",
+]

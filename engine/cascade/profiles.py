@@ -1,0 +1,238 @@
+"""A router as it is kept: for which models, with which weights and thresholds, and how it was found."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+from engine.cascade.calibration import ScoreReference
+from engine.cascade.routers import (
+    NEVER,
+    Floats,
+    LogisticWeights,
+    RouterKind,
+    SureBand,
+    default_answer_score,
+    default_prompt_score,
+)
+from engine.cascade.signals import FeatureTable
+from engine.errors import RouterProfileError
+from engine.types import Precision
+
+FORMAT = 1
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierIdentity:
+    """One tier's model, exactly."""
+
+    model: str
+    precision: Precision
+    weights_sha256: str
+
+    def __post_init__(self) -> None:
+        _check(bool(self.model.strip()), "A tier has no model.")
+        _check(bool(_SHA256.fullmatch(self.weights_sha256)), f"The weights hash of {self.model} is no sha256.")
+
+    def __str__(self) -> str:
+        """For the user."""
+        return f"{self.model} in {self.precision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundaryRouter:
+    """How it is decided between two neighbouring tiers."""
+
+    threshold: float
+    """Scores from here up go up, 0 to 1; :data:`~engine.cascade.routers.NEVER` for none."""
+    prompt_weights: LogisticWeights | None = None
+    """Of ``route`` and ``hybrid``; ``None`` is the score that needs no data."""
+    answer_weights: LogisticWeights | None = None
+    """Of ``escalate`` and ``hybrid``."""
+    band: SureBand | None = None
+    """Of ``hybrid``: where the prompt alone decides."""
+    reference: ScoreReference | None = None
+    """The scores the threshold was chosen on; ``None`` where it was set by hand."""
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.threshold <= NEVER, f"A threshold of {self.threshold} is not between 0 and 1.")
+
+    def prompt_score(self, table: FeatureTable) -> Floats:
+        """Scores of prompts, ``[prompts]``, before anything is generated."""
+        return self.prompt_weights.score(table) if self.prompt_weights else default_prompt_score(table)
+
+    def answer_score(self, table: FeatureTable) -> Floats:
+        """Scores of the smaller tier's answers, ``[answers]``."""
+        return self.answer_weights.score(table) if self.answer_weights else default_answer_score(table)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "threshold": self.threshold,
+            "prompt_weights": self.prompt_weights.to_dict() if self.prompt_weights else None,
+            "answer_weights": self.answer_weights.to_dict() if self.answer_weights else None,
+            "band": asdict(self.band) if self.band else None,
+            "reference": self.reference.to_dict() if self.reference else None,
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            RouterProfileError: a value is out of range.
+            KeyError, TypeError, ValueError: a value is missing or of another type.
+        """
+        prompt, answer, band, reference = (
+            tree[name] for name in ("prompt_weights", "answer_weights", "band", "reference")
+        )
+        return cls(
+            threshold=float(tree["threshold"]),
+            prompt_weights=LogisticWeights.from_dict(prompt) if prompt else None,
+            answer_weights=LogisticWeights.from_dict(answer) if answer else None,
+            band=SureBand(keep_below=float(band["keep_below"]), up_from=float(band["up_from"])) if band else None,
+            reference=ScoreReference.from_dict(reference) if reference else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterProfile:
+    """A calibrated router. It holds for the very weights and precisions it was calibrated on."""
+
+    name: str
+    made_on: date
+    kind: RouterKind
+    ladder: tuple[TierIdentity, ...]
+    """Two or three tiers, from the smallest up."""
+    boundaries: tuple[BoundaryRouter, ...]
+    """One between each two neighbours."""
+    data_sha256: str
+    """Of the recorded pairs (:func:`~engine.cascade.records.data_hash`); empty for a profile that needed none."""
+    prompts: int
+    """Recorded prompts that it was made from."""
+    figures: Mapping[str, float | None]
+    """What it reached on the prompts that report, by name: shares 0 to 1, times in seconds."""
+
+    def __post_init__(self) -> None:
+        _check(bool(self.name.strip()), "The profile has no name.")
+        _check(len(self.ladder) in (2, 3), f"A ladder has two or three tiers, not {len(self.ladder)}.")
+        _check(len(set(self.ladder)) == len(self.ladder), "Two tiers of the ladder are the same.")
+        _check(
+            len(self.boundaries) == len(self.ladder) - 1,
+            f"{len(self.ladder)} tiers need {len(self.ladder) - 1} thresholds, not {len(self.boundaries)}.",
+        )
+        _check(
+            self.kind is not RouterKind.ORACLE, "The oracle knows the right answers beforehand: it cannot be deployed."
+        )
+        hybrid = self.kind is RouterKind.HYBRID
+        _check(
+            all((boundary.band is not None) == hybrid for boundary in self.boundaries),
+            "A hybrid needs to know where a prompt alone decides, and nothing else does.",
+        )
+        _check(not self.data_sha256 or bool(_SHA256.fullmatch(self.data_sha256)), "The hash of the data is no sha256.")
+        _check(self.prompts >= 0, "A profile cannot be made from fewer than no prompts.")
+        finite = (value is None or math.isfinite(value) for value in self.figures.values())
+        _check(all(finite), "A figure is not a finite number.")
+
+    def check_fits(self, ladder: Sequence[TierIdentity]) -> None:
+        """Refuse a ladder that this profile was not made for.
+
+        Raises:
+            RouterProfileError: another number of tiers, another model, other weights or another precision.
+        """
+        again = (
+            " Its thresholds mean nothing there: record pairs with these models in the Router lab and choose a "
+            "threshold anew."
+        )
+        name = f"The profile “{self.name}” was made for"
+        if len(ladder) != len(self.ladder):
+            raise RouterProfileError(f"{name} {len(self.ladder)} tiers, and this ladder has {len(ladder)}.{again}")
+        for ours, theirs in zip(self.ladder, ladder, strict=True):
+            if ours.model != theirs.model:
+                raise RouterProfileError(f"{name} {ours.model}, not {theirs.model}.{again}")
+            if ours.precision is not theirs.precision:
+                raise RouterProfileError(f"{name} {ours}, not in {theirs.precision}.{again}")
+            if ours.weights_sha256 != theirs.weights_sha256:
+                raise RouterProfileError(f"{name} other weights of {ours.model}.{again}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "made_on": self.made_on.isoformat(),
+            "kind": self.kind.value,
+            "ladder": [{**asdict(tier), "precision": tier.precision.value} for tier in self.ladder],
+            "boundaries": [boundary.to_dict() for boundary in self.boundaries],
+            "data_sha256": self.data_sha256,
+            "prompts": self.prompts,
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Any) -> Self:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            RouterProfileError: this is no profile, one of another format, or one that does not hold together.
+        """
+        try:
+            if tree["format"] != FORMAT:
+                raise RouterProfileError(
+                    f"This profile has format {tree['format']}, and this Gearbox reads format {FORMAT}."
+                )
+            return cls(
+                name=str(tree["name"]),
+                made_on=date.fromisoformat(tree["made_on"]),
+                kind=RouterKind(tree["kind"]),
+                ladder=tuple(
+                    TierIdentity(
+                        model=tier["model"],
+                        precision=Precision(tier["precision"]),
+                        weights_sha256=tier["weights_sha256"],
+                    )
+                    for tier in tree["ladder"]
+                ),
+                boundaries=tuple(map(BoundaryRouter.from_dict, tree["boundaries"])),
+                data_sha256=tree["data_sha256"],
+                prompts=int(tree["prompts"]),
+                figures={str(name): value for name, value in tree["figures"].items()},
+            )
+        except RouterProfileError:
+            raise
+        except KeyError as error:
+            raise RouterProfileError(f"This is no router profile: it has no {error}.") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RouterProfileError(f"This is no router profile: {error}.") from error
+
+    def write(self, path: Path) -> None:
+        """As a JSON file; one already there is replaced at once, never half."""
+        aside = path.with_name(path.name + ".part")
+        aside.write_text(json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False, indent=1), encoding="utf-8")
+        aside.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What :meth:`write` wrote.
+
+        Raises:
+            RouterProfileError: the file is missing or no profile.
+        """
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise RouterProfileError(f"The profile “{path.name}” cannot be read: {error}.") from error
+        except ValueError as error:
+            raise RouterProfileError(f"The profile “{path.name}” cannot be read: {error}") from error
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise RouterProfileError(message)

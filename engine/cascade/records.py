@@ -1,0 +1,183 @@
+"""What was recorded: each prompt's answer by each tier, and what every answer took."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from engine.errors import RecordedPairsError
+from engine.types import FinishReason, Precision
+
+_DECIMALS = 4
+"""Of log-probabilities, entropies and margins in a file."""
+_TIME_DECIMALS = 6
+
+
+def tier_key(model: str, precision: Precision) -> str:
+    """How a tier is named in records: ``model@precision``."""
+    return f"{model}@{precision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierAnswer:
+    """One tier's answer. The per-token figures are the model's own, before temperature and cuts."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    score: float | None
+    """How right it is, 0 to 1; ``None`` where the prompt has no checker."""
+    prompt_tokens: int
+    completion_tokens: int
+    prefill_s: float
+    ttft_s: float | None
+    """``None`` if there was no token."""
+    e2e_s: float
+    finish_reason: FinishReason
+    logprobs: tuple[float, ...]
+    """Natural log of each token's probability."""
+    entropies: tuple[float, ...]
+    """Of each next-token distribution, in nats."""
+    margins: tuple[float, ...] = ()
+    """Likeliest logit − second likeliest, at each token; empty where it was not recorded."""
+    repetition: float | None = None
+    """As in :class:`~engine.types.RunMetrics`."""
+
+    def __post_init__(self) -> None:
+        _check(self.score is None or 0 <= self.score <= 1, f"a score of {self.score} is not between 0 and 1")
+        _check(self.finish_reason in get_args(FinishReason), f"no answer ends with “{self.finish_reason}”")
+        _check(len(self.entropies) == len(self.logprobs), "log-probabilities and entropies are not equally many")
+        _check(len(self.margins) in (0, len(self.logprobs)), "log-probabilities and margins are not equally many")
+        times = (self.prefill_s, self.e2e_s, self.ttft_s or 0.0)
+        _check(all(math.isfinite(time) and time >= 0 for time in times), "a time is negative or not a number")
+        figures = (*self.logprobs, *self.entropies, *self.margins, self.repetition or 0.0)
+        _check(all(map(math.isfinite, figures)), "a token's figure is not a finite number")
+
+    @property
+    def first_token_s(self) -> float:
+        """Seconds to the first token, or to the end of an answer without one."""
+        return self.e2e_s if self.ttft_s is None else self.ttft_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, rounded: tokens' figures to 4 decimals, times to the microsecond."""
+        return {
+            "text": self.text,
+            "token_ids": list(self.token_ids),
+            "score": self.score,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "prefill_s": round(self.prefill_s, _TIME_DECIMALS),
+            "ttft_s": None if self.ttft_s is None else round(self.ttft_s, _TIME_DECIMALS),
+            "e2e_s": round(self.e2e_s, _TIME_DECIMALS),
+            "finish_reason": self.finish_reason,
+            "logprobs": [round(value, _DECIMALS) for value in self.logprobs],
+            "entropies": [round(value, _DECIMALS) for value in self.entropies],
+            "margins": [round(value, _DECIMALS) for value in self.margins],
+            "repetition": None if self.repetition is None else round(self.repetition, _DECIMALS),
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`, up to its rounding.
+
+        Raises:
+            RecordedPairsError: a value is out of range.
+            KeyError, TypeError: a value is missing, unknown, or of another type.
+        """
+        tuples = {name: tuple(tree[name]) for name in ("token_ids", "logprobs", "entropies", "margins")}
+        return cls(**{**tree, **tuples})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedPrompt:
+    """One prompt and what each tier answered."""
+
+    prompt_id: str
+    category: str
+    prompt: str
+    answers: Mapping[str, TierAnswer]
+    """By tier, as :func:`tier_key` names it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, rounded."""
+        return {
+            "prompt_id": self.prompt_id,
+            "category": self.category,
+            "prompt": self.prompt,
+            "answers": {tier: answer.to_dict() for tier, answer in self.answers.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`, up to its rounding.
+
+        Raises:
+            RecordedPairsError: a value is out of range.
+            KeyError, TypeError: a value is missing, unknown, or of another type.
+        """
+        answers = {tier: TierAnswer.from_dict(answer) for tier, answer in tree["answers"].items()}
+        return cls(**{**tree, "answers": answers})
+
+
+def write_prompts(path: Path, prompts: Iterable[RoutedPrompt]) -> None:
+    """Write JSONL, one prompt a line; a file already there is replaced at once, never half."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text("".join(f"{_line(prompt)}\n" for prompt in prompts), encoding="utf-8")
+    aside.replace(path)
+
+
+def read_prompts(path: Path) -> tuple[RoutedPrompt, ...]:
+    """Read what :func:`write_prompts` wrote. Blank lines are skipped.
+
+    Raises:
+        RecordedPairsError: the file is missing, a line cannot be read, or an id occurs twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordedPairsError(f"The recorded answers in “{path.name}” cannot be read: {error}.") from error
+    found: dict[str, RoutedPrompt] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"Line {number} of “{path.name}”"
+        try:
+            prompt = RoutedPrompt.from_dict(json.loads(line))
+        except RecordedPairsError as error:
+            raise RecordedPairsError(f"{where}: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RecordedPairsError(f"{where} is no recorded prompt: {error!r}.") from error
+        if prompt.prompt_id in found:
+            raise RecordedPairsError(f"{where} repeats the prompt “{prompt.prompt_id}”.")
+        found[prompt.prompt_id] = prompt
+    return tuple(found.values())
+
+
+def data_hash(prompts: Iterable[RoutedPrompt]) -> str:
+    """sha256 of the records as a file holds them, whatever their order: 64 hex digits."""
+    digest = hashlib.sha256()
+    for line in sorted(map(_line, prompts)):
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def scored_by_both(prompts: Iterable[RoutedPrompt], weak: str, strong: str) -> tuple[RoutedPrompt, ...]:
+    """Prompts which both tiers answered with a score. All others tell a router nothing of its boundary."""
+    return tuple(
+        prompt
+        for prompt in prompts
+        if all(tier in prompt.answers and prompt.answers[tier].score is not None for tier in (weak, strong))
+    )
+
+
+def _line(prompt: RoutedPrompt) -> str:
+    return json.dumps(prompt.to_dict(), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def _check(holds: bool, message: str) -> None:
+    if not holds:
+        raise RecordedPairsError(f"The recorded answer cannot be used: {message}.")

@@ -1,0 +1,84 @@
+"""Recorded prompts made up for tests of the cascade."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from engine.cascade.boundary import BoundaryData
+from engine.cascade.records import RoutedPrompt, TierAnswer
+from engine.cascade.routers import Floats
+
+WEAK, STRONG = "small@int8", "large@int4"
+
+
+def answer(
+    score: float | None = 1.0,
+    logprobs: tuple[float, ...] = (-0.1, -0.5, -2.0),
+    text: str = "Four.",
+    e2e_s: float = 1.0,
+    ttft_s: float | None = 0.25,
+) -> TierAnswer:
+    return TierAnswer(
+        text=text,
+        token_ids=tuple(range(len(logprobs))),
+        score=score,
+        prompt_tokens=7,
+        completion_tokens=len(logprobs),
+        prefill_s=0.2,
+        ttft_s=ttft_s,
+        e2e_s=e2e_s,
+        finish_reason="stop",
+        logprobs=logprobs,
+        entropies=tuple(-2 * value for value in logprobs),
+        margins=tuple(3 + value for value in logprobs),
+        repetition=0.0,
+    )
+
+
+def prompt(name: str, weak: TierAnswer, strong: TierAnswer, category: str = "Sums", text: str = "") -> RoutedPrompt:
+    return RoutedPrompt(
+        prompt_id=name, category=category, prompt=text or f"What is {name}?", answers={WEAK: weak, STRONG: strong}
+    )
+
+
+def boundary(weak: Floats, strong: Floats, router: Floats, *, small_first: bool = False) -> BoundaryData:
+    """Scores of some prompts, at costs of 1 s and 4 s."""
+    n = len(weak)
+    return BoundaryData(
+        ids=tuple(f"p{index}" for index in range(n)),
+        categories=("all",) * n,
+        weak_score=weak,
+        strong_score=strong,
+        router_score=router,
+        weak_cost=np.full(n, 1.0),
+        strong_cost=np.full(n, 4.0),
+        extra_cost=np.zeros(n),
+        small_first=np.full(n, small_first),
+        weak_ttft_s=np.full(n, 0.25),
+        strong_ttft_s=np.full(n, 0.75),
+    )
+
+
+def from_counts(both: int, only_weak: int, only_strong: int, neither: int) -> BoundaryData:
+    """Prompts counted by who was right; the router's score is the oracle's."""
+    weak = np.repeat([1.0, 1.0, 0.0, 0.0], [both, only_weak, only_strong, neither])
+    strong = np.repeat([1.0, 0.0, 1.0, 0.0], [both, only_weak, only_strong, neither])
+    return boundary(weak, strong, 0.5 + (strong - weak) / 2)
+
+
+def simulated(prompts: int, seed: int = 0) -> BoundaryData:
+    """A small model right on 60 % and a large one on 85 %, with a router that can tell something."""
+    rng = np.random.default_rng(seed)
+    hard = rng.random(prompts)
+    weak, strong = (rng.random(prompts) > hard * reach for reach in (0.8, 0.3))
+    router = np.clip(hard + rng.normal(0, 0.15, prompts), 0, 1)
+    data = boundary(weak.astype(float), strong.astype(float), router, small_first=True)
+    return replace(
+        data,
+        categories=tuple(rng.choice(["Facts", "Sums", "Code"], prompts).tolist()),
+        weak_cost=rng.uniform(0.5, 1.5, prompts),
+        strong_cost=rng.uniform(3, 5, prompts),
+        extra_cost=np.full(prompts, 0.01),
+    )

@@ -1,0 +1,98 @@
+"""Recorded answers: what is refused, and that a file gives back what was written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.cascade.records import RoutedPrompt, TierAnswer, data_hash, read_prompts, scored_by_both, write_prompts
+from engine.errors import RecordedPairsError
+from tests.cascade import STRONG, WEAK, answer, prompt
+
+FIGURES = st.lists(st.floats(-30, 0), max_size=6).map(tuple)
+
+
+@settings(deadline=None)
+@given(st.text(), st.none() | st.floats(0, 1), FIGURES, st.floats(0, 100), st.none() | st.floats(0, 10))
+def test_a_record_survives_json_up_to_its_rounding(
+    text: str, score: float | None, logprobs: tuple[float, ...], e2e_s: float, ttft_s: float | None
+) -> None:
+    written = answer(score, logprobs, text, e2e_s, ttft_s)
+    read = TierAnswer.from_dict(written.to_dict())
+    assert read.to_dict() == written.to_dict()
+    assert (read.text, read.score, read.token_ids) == (written.text, written.score, written.token_ids)
+    assert read.logprobs == pytest.approx(written.logprobs, abs=5e-5)
+    assert read.e2e_s == pytest.approx(written.e2e_s, abs=5e-7)
+
+
+def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    # a line separator inside a text is no end of a line
+    prompts = (
+        prompt("a", answer(0.0), answer(1.0), text="one\u2028two\nthree"),
+        prompt("b", answer(None), answer(1.0)),
+    )
+    write_prompts(path, prompts)
+    assert read_prompts(path) == prompts
+    assert len(path.read_text().split("\n")) == 3
+    assert [path] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "Line 2 of “pairs.jsonl” is no recorded prompt"),
+        ("[]", "Line 2 of “pairs.jsonl” is no recorded prompt"),
+        ('{"prompt_id": "b"}', "Line 2"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "pairs.jsonl"
+    write_prompts(path, [prompt("a", answer(), answer())])
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(RecordedPairsError, match=message):
+        read_prompts(path)
+
+
+def test_a_repeated_prompt_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    with pytest.raises(RecordedPairsError, match="cannot be read"):
+        read_prompts(path)
+    write_prompts(path, [prompt("a", answer(), answer()), prompt("a", answer(), answer())])
+    with pytest.raises(RecordedPairsError, match="repeats the prompt “a”"):
+        read_prompts(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": 1.5},
+        {"score": math.nan},
+        {"logprobs": (-0.1, -0.5, math.nan)},
+        {"entropies": (1.0,)},
+        {"margins": (1.0,)},
+        {"e2e_s": -1.0},
+        {"finish_reason": "tired"},
+    ],
+)
+def test_figures_that_cannot_be_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(RecordedPairsError, match="cannot be used"):
+        replace(answer(), **change)
+
+
+def test_the_hash_is_of_the_data_not_of_its_order() -> None:
+    prompts = [prompt("a", answer(0.0), answer(1.0)), prompt("b", answer(1.0), answer(1.0))]
+    assert data_hash(prompts) == data_hash(reversed(prompts))
+    assert data_hash(prompts) != data_hash(prompts[:1])
+
+
+def test_only_prompts_scored_by_both_tell_something() -> None:
+    whole = prompt("a", answer(0.0), answer(1.0))
+    unscored = prompt("b", answer(None), answer(1.0))
+    half = RoutedPrompt(prompt_id="c", category="", prompt="?", answers={WEAK: answer()})
+    assert scored_by_both([whole, unscored, half], WEAK, STRONG) == (whole,)
