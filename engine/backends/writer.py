@@ -104,7 +104,7 @@ class Writer:
             logits = row[: self._vocab_size]
             proposal = drafted[i] if i < len(drafted) else None
             q = draft.probabilities[i] if draft.probabilities and proposal is not None else None
-            alone = bool(drafted) and self._is_near_tie(logits)
+            alone = len(rows) > self._decoder.invariant_rows and self._is_near_tie(logits)
             if alone:
                 cache.truncate(first + i - 1 - cache.dropped)
                 logits = self._decoder.step(int(text.ids[-1]), cache)[: self._vocab_size]
@@ -120,7 +120,7 @@ class Writer:
 
     def _is_near_tie(self, logits: Tensor) -> bool:
         """Whether a pass over one row alone might choose another token than one over several."""
-        if self._decoder.row_invariant or self._sampling.temperature > 0:
+        if self._sampling.temperature > 0:
             return False
         best, second = logits.topk(2).values.tolist()
         return is_near_tie(best - second, best)

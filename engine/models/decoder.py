@@ -121,8 +121,8 @@ class Decoder(ABC):
     config: DecoderConfig
     device = torch.device("cpu")
     """Where it computes. Token ids and logits are on the CPU wherever that is."""
-    row_invariant = False
-    """Whether a row is computed alike, to the last bit, whatever is computed beside it."""
+    invariant_rows = 1
+    """Up to so many rows in one call, each is computed alike, to the last bit, whatever is computed beside it."""
     prefill_chunk = 512
     """Tokens computed between two looks at whether the run has been cancelled."""
 

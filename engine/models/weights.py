@@ -24,6 +24,7 @@ from engine.errors import UnsupportedModelError, WeightsIntegrityError
 from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer, EagerDecoder
 from engine.models.file_codes import FileCodes
 from engine.models.graph_step import GraphDecoder
+from engine.models.hybrid_decoder import HybridDecoder
 from engine.models.manifest import sha256_of
 from engine.models.native_decoder import HEAD_DIM_STEP, NativeDecoder
 from engine.native import library
@@ -236,8 +237,14 @@ def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear],
     embedding: EmbeddingLinear = modules["embedding"]  # type: ignore[assignment]  # is_head chose its class
     head: EmbeddingLinear = modules.get("head", embedding)  # type: ignore[assignment]
     norm = norms["norm"]
-    kind = GraphDecoder if norm.device.type != "cpu" and scheme.static else EagerDecoder
-    return kind(config, embedding, layers, norm, head)
+    if norm.device.type != "cpu" and scheme.static:
+        return GraphDecoder(config, embedding, layers, norm, head)
+    eager = EagerDecoder(config, embedding, layers, norm, head)
+    if scheme.few_rows and kernels:
+        states = ((name, module.state()) for name, module in modules.items())
+        shared: dict[str, Linear] = {n: scheme.few_rows(s["weight"], None, s.get("bias")) for n, s in states}
+        return HybridDecoder(eager, NativeDecoder(config, kernels, shared, norms))
+    return eager
 
 
 def _layout_key(precision: Precision, scheme: Scheme, device: torch.device) -> str:

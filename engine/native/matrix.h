@@ -259,20 +259,55 @@ void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, c
   }
 }
 
-// One output of a 16-bit matrix whose shape suits no panel.
-inline void bf16_output(const Matrix& w, int output, const Activations& a, int64_t rows, const Output& out) {
+// O outputs of a 16-bit matrix by M rows. Two sums for each, whatever O and M are, so that a result never depends
+// on its company.
+template <int O, int M>
+void bf16_block(const Matrix& w, int output, const Activations& a, int64_t row, const Output& out) {
   const uint16_t* weights = reinterpret_cast<const uint16_t*>(w.data) + static_cast<int64_t>(output) * w.inputs;
-  for (int64_t row = 0; row < rows; row++) {
-    const float* x = a.values + row * a.inputs;
-    __m256 acc = _mm256_setzero_ps();
-    int k = 0;
-    for (; k + 8 <= w.inputs; k += 8) acc = _mm256_fmadd_ps(load_bf16(weights + k), _mm256_loadu_ps(x + k), acc);
-    float total = sum(acc);
-    for (; k < w.inputs; k++) total += bf16_to_float(weights[k]) * x[k];
-    if (w.bias) total += w.bias[output];
-    float* y = out.y + row * w.outputs + output;
-    *y = out.accumulate ? *y + total : total;
+  const float* x = a.values + row * a.inputs;
+  __m256 acc[O * M][2];
+  for (auto& sums : acc) sums[0] = sums[1] = _mm256_setzero_ps();
+  int k = 0;
+  for (; k + 16 <= w.inputs; k += 16) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++) {
+      __m256 weight[O];
+#pragma GCC unroll 4
+      for (int o = 0; o < O; o++) weight[o] = load_bf16(weights + static_cast<int64_t>(o) * w.inputs + k + 8 * half);
+#pragma GCC unroll 4
+      for (int m = 0; m < M; m++) {
+        const __m256 value = _mm256_loadu_ps(x + m * a.inputs + k + 8 * half);
+#pragma GCC unroll 4
+        for (int o = 0; o < O; o++) acc[o * M + m][half] = _mm256_fmadd_ps(weight[o], value, acc[o * M + m][half]);
+      }
+    }
   }
+  for (int o = 0; o < O; o++) {
+    for (int m = 0; m < M; m++) {
+      float total = sum(_mm256_add_ps(acc[o * M + m][0], acc[o * M + m][1]));
+      for (int i = k; i < w.inputs; i++)
+        total += bf16_to_float(weights[static_cast<int64_t>(o) * w.inputs + i]) * x[m * a.inputs + i];
+      if (w.bias) total += w.bias[output + o];
+      float* y = out.y + (row + m) * w.outputs + output + o;
+      *y = out.accumulate ? *y + total : total;
+    }
+  }
+}
+
+#if defined(__AVX512VL__)
+constexpr int kBf16Rows = 4;  // 32 registers hold the sums of 2 outputs by 4 rows
+#else
+constexpr int kBf16Rows = 2;
+#endif
+
+inline void bf16_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int begin, int end) {
+  int64_t row = 0;
+  const auto each = [&](auto wide, auto narrow, int step, int output) {
+    for (; output + step <= end; output += step) wide(w, output, a, row, out);
+    for (; output < end; output++) narrow(w, output, a, row, out);
+  };
+  for (; row + kBf16Rows <= rows; row += kBf16Rows) each(bf16_block<2, kBf16Rows>, bf16_block<1, kBf16Rows>, 2, begin);
+  for (; row < rows; row++) each(bf16_block<4, 1>, bf16_block<1, 1>, 4, begin);
 }
 
 // One thread's share of a product.
@@ -281,11 +316,8 @@ inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, 
   const int units = w.kind == kBf16 ? w.outputs : w.outputs / kPanel;
   const int begin = static_cast<int>(static_cast<int64_t>(units) * thread / threads);
   const int end = static_cast<int>(static_cast<int64_t>(units) * (thread + 1) / threads);
+  if (w.kind == kBf16) return bf16_share(w, a, rows, out, begin, end);
   for (int unit = begin; unit < end; unit++) {
-    if (w.kind == kBf16) {
-      bf16_output(w, unit, a, rows, out);
-      continue;
-    }
     int64_t row = 0;
     for (; row + 4 <= rows; row += 4) panel_rows<4>(w, unit, a, row, out);
     switch (rows - row) {

@@ -58,6 +58,8 @@ class Scheme:
     """What multiplies, as it stands in a run's environment."""
     native: bool = False
     """Whether all of a decoder's matrices are in the layout of the kernels of our own."""
+    few_rows: type[NativeBf16Linear] | None = None
+    """Holds the very same matrices for kernels that are faster where there are few rows."""
     static: bool = True
     """Whether a product's operations are the same for all activations, as a CUDA graph needs them."""
 
@@ -93,6 +95,8 @@ def scheme_of(precision: Precision, *, native: bool) -> Scheme:
             return _LLM_INT8
         case _:
             kernel = "torch bf16" if fast_bf16_gemm() else "bf16 weights, products in fp32"
+            if native:
+                return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, f"gearbox, {kernel}", few_rows=NativeBf16Linear)
             return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel)
 
 

@@ -9,13 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.native import Kind, Matrix, library
 from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
 
 _SLICE_ROWS = 8192
-_FEW_ROWS = 16
-"""Up to so many rows a product is bound by reading the weights; more are worth an fp32 copy of them."""
 
 
 @cache
@@ -31,8 +28,6 @@ class Bf16Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = weight.contiguous()
         self.bias = bias
-        self._native: Matrix | None = None
-        self._bias32: Tensor | None = None
 
     @classmethod
     def fits(cls, out_features: int, in_features: int) -> bool:
@@ -53,21 +48,12 @@ class Bf16Linear:
         if x.device.type != "cpu":
             return F.linear(x, self.weight, self.bias)
         if not fast_bf16_gemm():
-            lib = library() if x.shape[0] <= _FEW_ROWS else None
-            return lib.multiply(self._matrix(), x.float()).to(x.dtype) if lib else self._product_in_fp32(x)
+            return self._product_in_fp32(x)
         if x.shape[0] > 1:
             return F.linear(x, self.weight, self.bias)
         # one row: torch's matrix-vector kernel streams the weights half again as fast as its GEMM
         y = torch.mv(self.weight, x[0]) if self.bias is None else torch.addmv(self.bias, self.weight, x[0])
         return y[None]
-
-    def _matrix(self) -> Matrix:
-        """For the kernels of our own, which read the weights at twice the speed of torch's."""
-        if self._native is None:
-            self._bias32 = None if self.bias is None else self.bias.float()
-            bias = None if self._bias32 is None else self._bias32.data_ptr()
-            self._native = Matrix(Kind.BF16, *self.weight.shape, self.weight.data_ptr(), None, bias)
-        return self._native
 
     def _product_in_fp32(self, x: Tensor) -> Tensor:
         """The same sums in fp32, rounded once at their end, over slices whose fp32 copy stays small."""
