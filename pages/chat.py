@@ -5,7 +5,7 @@ from contextlib import suppress
 import streamlit as st
 
 from app import chat_state, resources
-from app.chat import ANSWER, keep_answer
+from app.chat import ANSWER, keep_answer, recover_answer
 from app.components import chat_actions
 from app.components.chat_list import show_conversations, show_menu
 from app.components.chat_settings import choose_settings, settings_summary
@@ -31,6 +31,8 @@ conversation = None
 if opened := chat_state.open_id():
     try:
         conversation = store.chat.get(opened)
+        if not busy and recover_answer(store, conversation):
+            conversation = store.chat.get(opened)
     except ConversationNotFoundError as error:
         st.warning(str(error), icon=":material/search_off:")
         chat_state.open_conversation(None)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker
@@ -93,6 +93,8 @@ class ChatStore:
     ) -> str:
         """Add a message after another, put its branch on view, and return its id.
 
+        What a run wrote is added once: if it is there, nothing changes.
+
         Args:
             conversation_id: where.
             parent_id: the message it follows; ``None`` begins a branch of its own.
@@ -107,6 +109,8 @@ class ChatStore:
         """
         with self._database.write() as session:
             row = _existing(session, conversation_id)
+            if run_id and (there := session.scalar(_written_by(run_id, conversation_id))):
+                return there
             if parent_id is not None:
                 _existing_message(session, conversation_id, parent_id)
             last = select(func.max(ConversationMessage.position)).where(
@@ -165,6 +169,11 @@ class ChatStore:
         """Delete a conversation with all its messages; the runs that wrote its answers stay."""
         with self._database.write() as session:
             session.execute(delete(ConversationRow).where(ConversationRow.id == conversation_id))
+
+
+def _written_by(run_id: str, conversation_id: str) -> Select[str]:
+    message = ConversationMessage
+    return select(message.id).where(message.run_id == run_id, message.conversation_id == conversation_id)
 
 
 def _existing(session: Session, conversation_id: str) -> ConversationRow:
