@@ -7,6 +7,7 @@ import streamlit as st
 from app import chat_state, resources
 from app.chat import ANSWER, keep_answer, recover_answer
 from app.components import chat_actions
+from app.components.chat_chart import show_ttft
 from app.components.chat_list import show_conversations, show_menu
 from app.components.chat_settings import choose_settings, settings_summary
 from app.components.chat_thread import AnswerView, show_thread
@@ -80,6 +81,8 @@ if busy:
     with st.chat_message("assistant"):
         view = AnswerView()
         st.button("Stop", key="chat-stop", icon=":material/stop:")
+if conversation:
+    show_ttft(conversation, runs, store.chat, resources.get_jobs(), busy=busy)
 st.chat_input(
     "Say something",
     key=chat_state.INPUT,

@@ -95,7 +95,8 @@ def test_turns_are_answered_with_the_history_and_its_tokens(chat: Open, store: R
     assert first.config.optimization.cache_mode is CacheMode.PREFIX
     # figures, and a link to each run
     assert words(page).count("TTFT 10.0 ms · 0 tokens reused · ") == 2
-    assert "10 tokens computed · smollm2-135m · int4 · cache mode prefix" in words(page)
+    assert "10 tokens computed" in words(page)
+    assert words(page).count("smollm2-135m · int4 · cache mode prefix") == 1
     queries = [link.proto.query_string for link in page.get("page_link")]
     assert queries == [f"run={run.id}" for run in reversed(store.page().rows)]
 

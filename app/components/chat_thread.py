@@ -44,15 +44,18 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
     """
     path = conversation.path()
     for message in path:
-        with st.chat_message(message.role):
+        with st.chat_message(message.role), st.container(gap="xsmall"):
             if message.id == chat_state.edited_id() and not busy:
                 _show_editor(conversation, message)
                 continue
-            st.text(message.content)
             run = runs.get(message.run_id or "")
-            if message.role == "assistant":
-                _show_answer_figures(conversation, run)
-            _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
+            if run and (warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config))):
+                st.warning(warning, icon=":material/repeat:")
+            st.text(message.content)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                if message.role == "assistant":
+                    _show_answer_figures(conversation, run)
+                _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
     if busy or not path:
         return
     if path[-1].role == "user":
@@ -93,12 +96,11 @@ def describe_run(run: RunRecord, settings: str) -> str:
 
 def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> None:
     if run is None:
-        st.caption("No figures: the run that wrote this was deleted.")
+        st.caption("No figures: the run that wrote this was deleted.", width="content")
         return
-    if warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config)):
-        st.warning(warning, icon=":material/repeat:")
     st.caption(
         describe_run(run, settings_summary(RunConfig.from_dict(conversation.config))),
+        width="content",
         help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
         f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
     )
@@ -108,58 +110,55 @@ def _show_actions(
     conversation: Conversation, message: ChatMessage, run: RunRecord | None, *, last: bool, busy: bool
 ) -> None:
     siblings = conversation.siblings(message)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        if message.role == "user":
+    if message.role == "user":
+        st.button(
+            "Edit",
+            icon=":material/edit:",
+            key=f"chat-edit-{message.id}",
+            type="tertiary",
+            disabled=busy,
+            help="Ask this turn in other words. What followed stays, on its own branch.",
+            on_click=chat_state.start_editing,
+            args=(message.id,),
+        )
+    elif last and message.parent_id:
+        st.button(
+            "Answer again",
+            icon=":material/refresh:",
+            key=f"chat-again-{message.id}",
+            type="tertiary",
+            disabled=busy,
+            help="Write another answer to the same turn, with the next seed. This one stays.",
+            on_click=chat_actions.answer,
+            args=(conversation.id, message.parent_id),
+        )
+        if run and RunConfig.from_dict(run.config).optimization.cache_mode is CacheMode.PREFIX:
             st.button(
-                "Edit",
-                icon=":material/edit:",
-                key=f"chat-edit-{message.id}",
+                "Start it cold",
+                icon=":material/ac_unit:",
+                key=f"chat-cold-{message.id}",
                 type="tertiary",
                 disabled=busy,
-                help="Ask this turn in other words. What followed stays, on its own branch.",
-                on_click=chat_state.start_editing,
-                args=(message.id,),
+                help="Write this answer again with the same seed, reusing nothing: where the two differ, it is "
+                "not the model's doing. This one stays.",
+                on_click=chat_actions.answer_cold,
+                args=(conversation.id, message.parent_id, run.seed),
             )
-        elif last and message.parent_id:
-            st.button(
-                "Answer again",
-                icon=":material/refresh:",
-                key=f"chat-again-{message.id}",
-                type="tertiary",
-                disabled=busy,
-                help="Write another answer to the same turn, with the next seed. This one stays.",
-                on_click=chat_actions.answer,
-                args=(conversation.id, message.parent_id),
-            )
-            if run and RunConfig.from_dict(run.config).optimization.cache_mode is CacheMode.PREFIX:
-                st.button(
-                    "Start it cold",
-                    icon=":material/ac_unit:",
-                    key=f"chat-cold-{message.id}",
-                    type="tertiary",
-                    disabled=busy,
-                    help="Write this answer again with the same seed, reusing nothing: where the two differ, it is "
-                    "not the model's doing. This one stays.",
-                    on_click=chat_actions.answer_cold,
-                    args=(conversation.id, message.parent_id, run.seed),
-                )
-        else:
-            st.button(
-                "Branch",
-                icon=":material/call_split:",
-                key=f"chat-branch-{message.id}",
-                type="tertiary",
-                disabled=busy,
-                help="Go on from here in another way. What followed stays, on its own branch.",
-                on_click=chat_actions.show_branch,
-                args=(conversation.id, message.id),
-            )
-        if run:
-            st.page_link(
-                "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id}
-            )
-        if len(siblings) > 1:
-            _show_switch(conversation, message, siblings, busy=busy)
+    else:
+        st.button(
+            "Branch",
+            icon=":material/call_split:",
+            key=f"chat-branch-{message.id}",
+            type="tertiary",
+            disabled=busy,
+            help="Go on from here in another way. What followed stays, on its own branch.",
+            on_click=chat_actions.show_branch,
+            args=(conversation.id, message.id),
+        )
+    if run:
+        st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+    if len(siblings) > 1:
+        _show_switch(conversation, message, siblings, busy=busy)
 
 
 def _show_switch(

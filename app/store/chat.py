@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker
-from app.store.chat_schema import ConversationMessage, ConversationRow
+from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker, TurnTiming
+from app.store.chat_schema import ConversationMessage, ConversationRow, ConversationTiming
 from app.store.errors import ConversationNotFoundError, StoreError
 from app.store.identity import new_id, now
 from app.store.schema import Run
@@ -164,6 +164,48 @@ class ChatStore:
         with self._database.write() as session:
             row = _existing(session, conversation_id)
             row.config, row.system = dict(config), system
+
+    def keep_timing(self, conversation_id: str, message_id: str, setting: str, timing: TurnTiming) -> None:
+        """Keep what a turn was measured at in a setting, in place of what it was measured at before.
+
+        Args:
+            conversation_id: where.
+            message_id: the user's message that begins the turn.
+            setting: at most 16 characters that stand for all that decides the figures.
+            timing: the figures.
+
+        Raises:
+            StoreError: the message is gone.
+        """
+        with self._database.write() as session:
+            _existing_message(session, conversation_id, message_id)
+            session.merge(
+                ConversationTiming(
+                    message_id=message_id,
+                    setting=setting,
+                    created_at=now(),
+                    ttft_s=timing.ttft_s,
+                    prompt_tokens=timing.prompt_tokens,
+                    cached_tokens=timing.cached_tokens,
+                    environment=dict(timing.environment),
+                )
+            )
+
+    def timings(self, conversation_id: str) -> dict[tuple[str, str], TurnTiming]:
+        """What the turns of a conversation were measured at, by the user's message and the setting."""
+        row = ConversationTiming
+        of_it = select(row).join(ConversationMessage, ConversationMessage.id == row.message_id)
+        with self._database.read() as session:
+            found = session.scalars(of_it.where(ConversationMessage.conversation_id == conversation_id))
+            return {
+                (kept.message_id, kept.setting): TurnTiming(
+                    ttft_s=kept.ttft_s,
+                    prompt_tokens=kept.prompt_tokens,
+                    cached_tokens=kept.cached_tokens,
+                    environment=kept.environment,
+                )
+                for kept in found
+            }
 
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation with all its messages; the runs that wrote its answers stay."""
