@@ -51,10 +51,13 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
             run = runs.get(message.run_id or "")
             if run and (warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config))):
                 st.warning(warning, icon=":material/repeat:")
-            st.text(message.content)
+            if message.role == "assistant":
+                st.text(message.content)
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 if message.role == "assistant":
                     _show_answer_figures(conversation, run)
+                else:
+                    st.text(message.content, width="content")
                 _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
     if busy or not path:
         return
