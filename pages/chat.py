@@ -53,6 +53,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 st.caption(settings_summary(settings.config))
 if conversation and (conversation.config, conversation.system) != (settings.to_dict(), settings.system):
     store.chat.configure(conversation.id, settings.to_dict(), settings.system)
+    conversation = store.chat.get(conversation.id)
 
 missing = [model.title for model in models if model.in_catalog and not model.installed]
 missing = [title for title in missing if title == settings.config.model]
