@@ -166,7 +166,7 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
     figure.update_layout(hoverlabel={"align": "left", "namelength": -1})
     figure.update_xaxes(range=[0.7, longest + 0.3], tickformat="d", dtick=-(-longest // _MOST_TICKS))
     figure = _finish(figure, title, x=x, y=y)
-    figure.update_layout(legend=_LEGEND_BELOW)
+    figure.update_layout(height=340, legend={**_LEGEND_BELOW, "y": -0.3})
     return figure
 
 

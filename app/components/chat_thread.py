@@ -53,7 +53,7 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
                 st.warning(warning, icon=":material/repeat:")
             if message.role == "assistant":
                 st.text(message.content)
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
                 if message.role == "assistant":
                     _show_answer_figures(conversation, run)
                 else:
