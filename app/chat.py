@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from app.race import LaneRun, Race
-from app.store import ChatMessage, ChatStore, Conversation, RunStatus, RunStore
+from app.store import ChatMessage, ChatStore, Conversation, RunFilter, RunRecord, RunStatus, RunStore
 from engine.errors import InvalidRequestError
 from engine.types import GenerationRequest, Message, RunConfig
 
@@ -52,23 +52,29 @@ def history(system: str, path: Sequence[ChatMessage]) -> tuple[Message, ...]:
     return (*((Message("system", system),) if system else ()), *(message.to_message() for message in path))
 
 
-def request_for(conversation: Conversation, asked_id: str, *, salt: str) -> GenerationRequest:
+def request_for(
+    conversation: Conversation, asked_id: str, *, salt: str, cold_seed: int | None = None
+) -> GenerationRequest:
     """The request whose answer follows a user's message. A second answer is drawn with another seed.
 
     Args:
         conversation: all of it.
         asked_id: the user's message to answer.
         salt: whose prefix cache may be used.
+        cold_seed: answer with this very seed, and reuse nothing that was kept.
 
     Raises:
         InvalidRequestError: the message is blank, or the conversation's configuration cannot be used.
     """
     config = RunConfig.from_dict(conversation.config)
     seed = (config.sampling.seed + len(conversation.children(asked_id))) % _MOST_SEED
+    if cold_seed is not None:
+        seed = cold_seed
     return GenerationRequest(
         messages=history(conversation.system, conversation.path(asked_id)),
         config=replace(config, sampling=replace(config.sampling, seed=seed)),
         cache_salt=salt,
+        cold=cold_seed is not None,
     )
 
 
@@ -97,16 +103,20 @@ def edit(chats: ChatStore, conversation: Conversation, message: ChatMessage, tex
     return _append(chats, conversation.id, message.parent_id, text)
 
 
-def begin_turn(chats: ChatStore, conversation_id: str, asked_id: str, *, salt: str) -> Turn:
-    """Put a user's message on view as the last one, and line its answer up.
+def begin_turn(
+    chats: ChatStore, conversation_id: str, asked_id: str, *, salt: str, cold_seed: int | None = None
+) -> Turn:
+    """Put a user's message on view as the last one, and line its answer up. Arguments as for `request_for`.
+
+    The message's id is the group of the runs that answer it: so they are found again whatever becomes of this turn.
 
     Raises:
         InvalidRequestError: the conversation's configuration cannot be used.
         StoreError: the conversation or the message is gone.
     """
     chats.set_leaf(conversation_id, asked_id)
-    request = request_for(chats.get(conversation_id), asked_id, salt=salt)
-    return Turn(conversation_id, asked_id, Race({ANSWER: LaneRun(request)}))
+    request = request_for(chats.get(conversation_id), asked_id, salt=salt, cold_seed=cold_seed)
+    return Turn(conversation_id, asked_id, Race({ANSWER: LaneRun(request)}, group_id=asked_id))
 
 
 def keep_answer(store: RunStore, turn: Turn) -> None:
@@ -121,15 +131,33 @@ def keep_answer(store: RunStore, turn: Turn) -> None:
         lane = turn.lane
         if turn.kept or lane.run_id is None:
             return
-        record, timeline = store.get(lane.run_id), store.timeline(lane.run_id)
-        text, token_ids = record.text, timeline.token_ids if timeline else ()
-        if record.status is RunStatus.RUNNING:  # its end could not be saved: what was read here is more
-            text, token_ids = lane.text, tuple(token.token_id for token in lane.tokens)
-        if text and record.status is not RunStatus.FAILED:
+        record = store.get(lane.run_id)
+        if record.status is not RunStatus.RUNNING:
+            _keep_written(store, turn.conversation_id, turn.asked_id, record)
+        elif lane.text:  # its end could not be saved: what was read here is more
+            token_ids = tuple(token.token_id for token in lane.tokens)
             store.chat.append(
-                turn.conversation_id, turn.asked_id, "assistant", text, token_ids=token_ids, run_id=lane.run_id
+                turn.conversation_id, turn.asked_id, "assistant", lane.text, token_ids=token_ids, run_id=record.id
             )
         turn.kept = True
+
+
+def recover_answer(store: RunStore, conversation: Conversation) -> bool:
+    """Add what was written to the last turn on view by a run that is over, where whoever ran it died before it could:
+    a server that was killed leaves an interrupted run with the text last saved. Says whether there was any.
+
+    Raises:
+        StoreError: it could not be kept.
+    """
+    path = conversation.path()
+    if not path or path[-1].role != "user":
+        return False
+    asked_id = path[-1].id
+    known = {message.run_id for message in conversation.children(asked_id)}
+    for run in store.page(RunFilter(group_id=asked_id), limit=1).rows:
+        if run.id not in known and run.status is not RunStatus.RUNNING:
+            return _keep_written(store, conversation.id, asked_id, store.get(run.id))
+    return False
 
 
 def to_json(conversation: Conversation) -> str:
@@ -160,6 +188,16 @@ def to_jsonl(conversation: Conversation) -> str:
     """The branch on view, one JSON object a message, the system prompt first."""
     messages = history(conversation.system, conversation.path())
     return "".join(json.dumps(message.to_dict(), ensure_ascii=False) + "\n" for message in messages)
+
+
+def _keep_written(store: RunStore, conversation_id: str, asked_id: str, run: RunRecord) -> bool:
+    """Add what a run that is over wrote, unless it failed or wrote nothing; says whether it did."""
+    if not run.text or run.status is RunStatus.FAILED:
+        return False
+    timeline = store.timeline(run.id)
+    token_ids = timeline.token_ids if timeline else ()
+    store.chat.append(conversation_id, asked_id, "assistant", run.text, token_ids=token_ids, run_id=run.id)
+    return True
 
 
 def _append(chats: ChatStore, conversation_id: str, parent_id: str | None, text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from app.environment import measured_here
 from app.jobs import Report
-from app.run_service import InferenceEngine, RunCreated, stream
+from app.run_service import InferenceEngine, RunCreated, RunNotFinishedError, answer_unkept, stream
 from app.store import LabStore, RunStore, SpeedResult, TaskAnswer
 from engine import (
     AnswerDivergence,
@@ -30,6 +30,7 @@ from engine import (
 )
 from engine.errors import GearboxError
 from engine.types import (
+    Event,
     GenerationRequest,
     Loading,
     Message,
@@ -332,6 +333,13 @@ class _Steps:
         """Tell what the engine loads for this step."""
         self._report(stage, self._fraction)
 
+    def watch(self, event: Event) -> None:
+        """Tell what an event of this step's run means for it."""
+        if isinstance(event, Loading):
+            self.loading(event.stage, event.fraction)
+        else:
+            self.still()
+
     def still(self, *_progress: object) -> None:
         """Look whether to go on inside of a step."""
         self._report(self._stage, self._fraction)
@@ -347,17 +355,7 @@ def _answer(engine: LabEngine, request: GenerationRequest, steps: _Steps) -> Run
     Raises:
         LabError: it failed, or was cut short.
     """
-    with closing(engine.generate(request)) as generation:
-        for event in generation:
-            match event:
-                case RunFailed(error=error):
-                    raise LabError(error)
-                case RunFinished(finish_reason="abort"):
-                    break
-                case RunFinished():
-                    return event
-                case Loading(stage=stage, fraction=fraction):
-                    steps.loading(stage, fraction)
-                case _:
-                    steps.still()
-    raise LabError("A run was cut short because the engine was shut down. Start the measurement again to go on.")
+    try:
+        return answer_unkept(engine, request, steps.watch)
+    except RunNotFinishedError as error:
+        raise LabError(str(error)) from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.environment import app_environment
 from app.store import RunNotFoundError, RunOutcome, RunStatus, RunStore, StoreError, Timeline
+from engine.errors import GearboxError
 from engine.types import Event, GenerationRequest, RunFailed, RunFinished, TokenEvent
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,10 @@ class RunNotSaved:
     run_id: str
     error: str
     """Written for the user."""
+
+
+class RunNotFinishedError(GearboxError):
+    """A run that a measurement needed did not come to its end."""
 
 
 UiEvent = RunCreated | Event | RunSaved | RunNotSaved
@@ -106,6 +111,33 @@ def stream(
     finally:
         saved = recording.finish()
     yield saved
+
+
+def answer_unkept(engine: InferenceEngine, request: GenerationRequest, watch: Callable[[Event], object]) -> RunFinished:
+    """Run a request to its end without keeping it among the runs.
+
+    Args:
+        engine: who answers.
+        request: what is asked.
+        watch: told of every event but the last; what it raises ends the run.
+
+    Raises:
+        RunNotFinishedError: it failed, or was cut short.
+    """
+    with closing(engine.generate(request)) as generation:
+        for event in generation:
+            match event:
+                case RunFailed(error=error):
+                    raise RunNotFinishedError(error)
+                case RunFinished(finish_reason="abort"):
+                    break
+                case RunFinished():
+                    return event
+                case _:
+                    watch(event)
+    raise RunNotFinishedError(
+        "A run was cut short because the engine was shut down. Start the measurement again to go on."
+    )
 
 
 class _Recording:

@@ -96,7 +96,7 @@ class Responder:
 
         opened = self._pool.open(config.model)
         load_s = perf_counter() - taken_up
-        prompt_ids = opened.tokenizer.encode_chat(request.messages)
+        prompt_ids = [*opened.tokenizer.encode_chat(request.messages), *request.begun]
         context_length = opened.config.context_length
         window = config.optimization.window
         if window is None and len(prompt_ids) >= context_length:
@@ -169,7 +169,8 @@ class Responder:
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
-        answer = Message("assistant", recorder.text, recorder.token_ids)
+        begun = opened.tokenizer.decode(request.begun) if request.begun else ""
+        answer = Message("assistant", begun + recorder.text, (*request.begun, *recorder.token_ids))
         self._cache.settle(
             lease,
             as_ids([*run.prompt_ids, *recorder.token_ids]),

@@ -5,8 +5,9 @@ from contextlib import suppress
 import streamlit as st
 
 from app import chat_state, resources
-from app.chat import ANSWER, keep_answer
+from app.chat import ANSWER, keep_answer, recover_answer
 from app.components import chat_actions
+from app.components.chat_chart import show_ttft
 from app.components.chat_list import show_conversations, show_menu
 from app.components.chat_settings import choose_settings, settings_summary
 from app.components.chat_thread import AnswerView, show_thread
@@ -31,6 +32,8 @@ conversation = None
 if opened := chat_state.open_id():
     try:
         conversation = store.chat.get(opened)
+        if not busy and recover_answer(store, conversation):
+            conversation = store.chat.get(opened)
     except ConversationNotFoundError as error:
         st.warning(str(error), icon=":material/search_off:")
         chat_state.open_conversation(None)
@@ -50,6 +53,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
 st.caption(settings_summary(settings.config))
 if conversation and (conversation.config, conversation.system) != (settings.to_dict(), settings.system):
     store.chat.configure(conversation.id, settings.to_dict(), settings.system)
+    conversation = store.chat.get(conversation.id)
 
 missing = [model.title for model in models if model.in_catalog and not model.installed]
 missing = [title for title in missing if title == settings.config.model]
@@ -78,6 +82,8 @@ if busy:
     with st.chat_message("assistant"):
         view = AnswerView()
         st.button("Stop", key="chat-stop", icon=":material/stop:")
+if conversation:
+    show_ttft(conversation, runs, store.chat, resources.get_jobs(), busy=busy)
 st.chat_input(
     "Say something",
     key=chat_state.INPUT,

@@ -27,7 +27,7 @@ if run_id := st.query_params.get("run"):
     with st.container(horizontal=True):
         if run.group_id and (group := store.page(RunFilter(group_id=run.group_id), limit=MAX_COMPARED).rows)[1:]:
             others = [other.id for other in reversed(group)]
-            if st.button("Compare with the runs started with it", icon=":material/compare_arrows:"):
+            if st.button("Compare with the runs that belong to it", icon=":material/compare_arrows:"):
                 st.switch_page("pages/compare.py", query_params={"compare": ",".join(others)})
         if st.button("Delete", icon=":material/delete:"):
             confirm_delete(store, [run])

@@ -111,6 +111,7 @@ class FakeEngine:
         self.closed = False
         self.kv_cache_bytes = DEFAULT_KV_CACHE_BYTES
         self.kept: tuple[KeptSequence, ...] = ()
+        self.forgotten: list[str] = []
         self.departed: tuple[DepartedSequence, ...] = ()
         self.verified = self.mismatches = 0
 
@@ -134,6 +135,10 @@ class FakeEngine:
     def set_cache_budget(self, kv_cache_bytes: int) -> None:
         """Remembered."""
         self.kv_cache_bytes = kv_cache_bytes
+
+    def forget_session(self, salt: str) -> None:
+        """Remembered."""
+        self.forgotten.append(salt)
 
     def status(self) -> FakeStatus:
         """Running while a generation is neither over nor closed."""

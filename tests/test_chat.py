@@ -11,9 +11,9 @@ import pytest
 
 from app import chat
 from app.run_service import stream
-from app.store import Conversation, RunStore, StoreError
+from app.store import Conversation, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError, InvalidRequestError
-from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams, TokenEvent
 from tests.fakes import FakeEngine
 
 CONFIG = RunConfig(
@@ -158,6 +158,59 @@ def test_a_second_answer_is_drawn_with_the_next_seed_and_stands_beside_the_first
     assert first.lane.request.config.hash == again.lane.request.config.hash
     kept = read(store, chat_id)
     assert [message.content for message in kept.siblings(kept.path()[-1])] == ["So.", "Thus"]
+
+
+def test_a_cold_answer_has_the_seed_of_the_one_it_is_held_against(store: RunStore, chat_id: str) -> None:
+    first = ask(store, chat_id, "Why?")
+    request = chat.begin_turn(store.chat, chat_id, first.asked_id, salt="session", cold_seed=7).lane.request
+    assert (request.cold, request.config.sampling.seed) == (True, first.lane.request.config.sampling.seed)
+    assert request.messages == first.lane.request.messages
+
+
+def begin_and_die(store: RunStore, chat_id: str, asked: str, *, text: str, status: RunStatus) -> str:
+    """A run whose answer never got into the conversation."""
+    turn = chat.begin_turn(store.chat, chat_id, asked, salt="session")
+    run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.race.group_id, environment={})
+    tokens = [TokenEvent(100 + n, word, 0.1, -0.5, 1.0) for n, word in enumerate(text.split())]
+    if status is not RunStatus.RUNNING:
+        store.finish_run(run_id, RunOutcome(status, text), Timeline.from_events(tokens) if tokens else None)
+    return run_id
+
+
+def test_what_an_interrupted_run_wrote_comes_back_once(store: RunStore, chat_id: str) -> None:
+    ask(store, chat_id, "Why?")
+    asked = chat.say(store.chat, read(store, chat_id), "And then?")
+    run_id = begin_and_die(store, chat_id, asked, text="Once upon", status=RunStatus.INTERRUPTED)
+    before = read(store, chat_id)
+    assert chat.recover_answer(store, before)
+    assert chat.recover_answer(store, before)  # another session, which had read it before
+    kept = read(store, chat_id)
+    assert shown(store, chat_id) == ["Why?", "So.", "And then?", "Once upon"]
+    assert (kept.messages[-1].run_id, kept.messages[-1].token_ids) == (run_id, (100, 101))
+    assert len(kept.messages) == 4
+    assert not chat.recover_answer(store, kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("Half", RunStatus.FAILED), ("", RunStatus.INTERRUPTED), ("Half", RunStatus.RUNNING)],
+)
+def test_a_run_that_failed_wrote_nothing_or_goes_on_gives_no_answer(
+    store: RunStore, chat_id: str, text: str, status: RunStatus
+) -> None:
+    asked = chat.say(store.chat, read(store, chat_id), "Why?")
+    begin_and_die(store, chat_id, asked, text=text, status=status)
+    assert not chat.recover_answer(store, read(store, chat_id))
+    assert shown(store, chat_id) == ["Why?"]
+
+
+def test_an_answer_that_is_there_is_not_recovered_beside_itself(store: RunStore, chat_id: str) -> None:
+    turn = ask(store, chat_id, "Why?")
+    store.chat.set_leaf(chat_id, turn.asked_id)
+    assert not chat.recover_answer(store, read(store, chat_id))
+    begin_and_die(store, chat_id, turn.asked_id, text="Other words", status=RunStatus.INTERRUPTED)
+    assert chat.recover_answer(store, read(store, chat_id))
+    assert [m.content for m in read(store, chat_id).children(turn.asked_id)] == ["So.", "Other words"]
 
 
 def test_going_on_from_an_earlier_answer_branches_there(store: RunStore, chat_id: str) -> None:

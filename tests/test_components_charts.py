@@ -31,6 +31,16 @@ def test_a_legend_is_drawn_where_there_is_something_to_tell_apart() -> None:
     assert two.layout.barmode == "stack"
 
 
+def test_numbered_things_get_whole_ticks_and_their_details_on_hover() -> None:
+    lines = [charts.Line(name, list(range(1, 31)), [1.0] * 29 + [None], ["a point"] * 30) for name in "AB"]
+    figure = charts.by_number(lines, title="TTFT by turn", x="Turn", y="TTFT, ms")
+    assert figure.layout.xaxis.dtick == 3
+    assert charts.by_number([charts.Line("A", [1], [2.0], ["x"])], title="", x="", y="").layout.xaxis.dtick == 1
+    assert {trace.customdata[0] for trace in figure.data} == {"a point"}
+    assert len({(trace.line.dash, trace.marker.symbol) for trace in figure.data}) == 2
+    assert figure.layout.showlegend is True
+
+
 def bubble(name: str, x: float, y: float, size: float = 1.0) -> charts.Bubble:
     return charts.Bubble(name, x, y, size)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from app import chat_state, resources
+from app.jobs import Jobs
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
@@ -95,7 +98,8 @@ def test_turns_are_answered_with_the_history_and_its_tokens(chat: Open, store: R
     assert first.config.optimization.cache_mode is CacheMode.PREFIX
     # figures, and a link to each run
     assert words(page).count("TTFT 10.0 ms · 0 tokens reused · ") == 2
-    assert "10 tokens computed · smollm2-135m · int4 · cache mode prefix" in words(page)
+    assert "10 tokens computed" in words(page)
+    assert words(page).count("smollm2-135m · int4 · cache mode prefix") == 1
     queries = [link.proto.query_string for link in page.get("page_link")]
     assert queries == [f"run={run.id}" for run in reversed(store.page().rows)]
 
@@ -196,6 +200,116 @@ def test_an_answer_in_circles_raises_the_alarm(chat: Open, store: RunStore) -> N
     page.session_state["chat-open"] = conversation_id
     page.run()
     assert "90 % of this answer" in words(page)
+
+
+def test_8_bit_kv_and_a_window_are_set_where_there_is_a_cache(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"])
+    page = chat(scripted)
+    page.toggle(key="chat-kv-int8-new").set_value(True)
+    page.number_input(key="chat-kv-window-new").set_value(128).run()
+    ask(page, "One")
+    (request,) = scripted.requests
+    assert request.config.optimization == OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX, KVDtype.INT8, 128)
+    assert "cache mode prefix · KV int8 · window 128 tokens" in words(page)
+    page.segmented_control(key=f"chat-cache-mode-{only(store).id}").set_value(CacheMode.OFF).run()
+    assert not page.exception
+    assert f"chat-kv-int8-{only(store).id}" not in {toggle.key for toggle in page.toggle}
+    assert words(page).count("KV int8") == 1  # under the answer, which was asked for otherwise than is set now
+
+
+def test_an_answer_is_started_cold_with_its_own_seed(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"])
+    page = ask(chat(scripted), "One")
+    click(page, f"chat-again-{only(store).leaf_id}")
+    click(page, f"chat-cold-{only(store).leaf_id}")
+    assert [(r.config.sampling.seed, r.cold) for r in scripted.requests] == [(0, False), (1, False), (1, True)]
+    assert "3 of 3" in words(page)
+    page.segmented_control(key=f"chat-cache-mode-{only(store).id}").set_value(CacheMode.KV).run()
+    click(page, f"chat-again-{only(store).leaf_id}")
+    assert f"chat-cold-{only(store).leaf_id}" not in {button.key for button in page.button}
+
+
+def test_what_a_killed_server_had_written_is_there_when_the_chat_is_opened(chat: Open, store: RunStore) -> None:
+    conversation_id = store.chat.create("Tea", RunConfig(model="smollm2-135m").to_dict(), "")
+    asked = store.chat.append(conversation_id, None, "user", "Tell me about tea.")
+    add_run(store, words=("Tea", " is"), status=RunStatus.INTERRUPTED, group_id=asked)
+    page = chat(FakeEngine())
+    click(page, f"chat-open-{conversation_id}")
+    assert shown(page) == ["Tell me about tea.", "Tea is"]
+    assert "Interrupted: the server was stopped" in words(page)
+    page.run()
+    assert len(only(store).messages) == 2
+
+
+def charted(page: AppTest) -> dict[str, list[float | None]]:
+    """The lines of the TTFT chart."""
+    (chart,) = page.get("plotly_chart")
+    figure = json.loads(chart.proto.spec)
+    assert figure["layout"]["title"]["text"] == "TTFT by turn, measured"
+    return {line["name"]: line["y"] for line in figure["data"]}
+
+
+def test_ttft_by_turn_grows_with_the_chat_and_follows_the_branch(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"], delay_s=0.01)
+    page = ask(chat(scripted), "One")
+    assert page.get("plotly_chart") == []
+    ask(page, "Two")
+    scripted.delay_s = 0.02
+    ask(page, "Three")
+    assert charted(page) == {"this chat, prefix": [10.0, 10.0, 20.0]}
+    click(page, f"chat-branch-{only(store).messages[3].id}")
+    assert charted(page) == {"this chat, prefix": [10.0, 10.0]}
+    store.delete([only(store).messages[1].run_id or ""])
+    page.run()
+    assert charted(page) == {"this chat, prefix": [None, 10.0]}
+
+
+def test_the_other_settings_are_measured_once_and_drawn_beside_the_chat(
+    chat: Open, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs()
+    monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
+    scripted = FakeEngine(["So"])
+    page = ask(ask(chat(scripted), "One"), "Two")
+    click(page, "chat-measure")
+    key = f"chat ttft {only(store).id}"
+    deadline = time.monotonic() + 10
+    while (job := jobs.state(key)) and job.running:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert job
+    assert (job.status, job.error) == ("done", None)
+    page.run()
+    own = [10.0, 10.0]
+    assert charted(page) == {"this chat, prefix": own, "kv, replayed": own, "off, replayed": own}
+    assert "chat-measure" not in {button.key for button in page.button}
+    assert store.page().total == 2
+    # kept with the conversation; a new turn is the only one left to measure
+    click(page, "chat-new")
+    click(page, f"chat-open-{only(store).id}")
+    ask(page, "Three")
+    assert charted(page)["kv, replayed"] == [10.0, 10.0, None]
+    asked = len(scripted.requests)
+    click(page, "chat-measure")
+    jobs.close()
+    assert [r.config.optimization.cache_mode for r in scripted.requests[asked:]] == [CacheMode.KV, CacheMode.OFF]
+
+
+def test_a_measurement_shows_its_progress_and_can_be_cancelled(
+    chat: Open, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs()
+    monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
+    scripted = FakeEngine(["So", "."])
+    page = ask(ask(chat(scripted), "One"), "Two")
+    scripted.queued = range(10**9)  # waits for its turn, on and on
+    click(page, "chat-measure")
+    assert "chat-measure-cancel" in {button.key for button in page.button}
+    click(page, "chat-measure-cancel")
+    jobs.close()
+    page.run()
+    assert "Cancelled. What was measured is kept." in words(page)
+    assert "chat-measure" in {button.key for button in page.button}
 
 
 def test_conversations_are_listed_reopened_renamed_and_deleted(chat: Open, store: RunStore) -> None:

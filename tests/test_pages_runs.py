@@ -122,13 +122,13 @@ def test_deleting_asks_first(monkeypatch: pytest.MonkeyPatch, store: RunStore) -
     assert "run" not in app.query_params
 
 
-def test_runs_started_together_can_be_compared(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+def test_runs_of_a_group_can_be_compared(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     first, second = (add_run(store, group_id="pair") for _ in range(2))
     alone = add_run(store)
     labels = [button.label for button in open_app(monkeypatch, store, PAGE, {"run": alone}).button]
-    assert "Compare with the runs started with it" not in labels
+    assert "Compare with the runs that belong to it" not in labels
     app = open_app(monkeypatch, store, PAGE, {"run": second})
-    next(button for button in app.button if "started with it" in button.label).click().run()
+    next(button for button in app.button if "belong to it" in button.label).click().run()
     assert app.title[0].value == "Compare"
     assert app.query_params["compare"] == f"{first},{second}"
 

@@ -115,6 +115,24 @@ def test_a_chat_gives_the_tokens_it_would_give_without_reuse_and_computes_only_w
         kept_before = reused.metrics.prompt_tokens + reused.metrics.completion_tokens - 1
 
 
+def test_an_answer_read_as_begun_leaves_in_the_cache_what_writing_it_left(engine: Engine) -> None:
+    first = (Message("user", "What is 17 + 25?"),)
+    for max_tokens in (4, 40):  # cut short, and ended by itself
+        written, replayed = fresh_salt(), fresh_salt()
+        answer = run(engine, request(first, salt=written, max_tokens=max_tokens))
+        assert answer.finish_reason == ("length" if max_tokens == 4 else "stop")
+        run(engine, request(first, salt=replayed, max_tokens=1))
+        kept = run(engine, replace(request(first, salt=replayed, max_tokens=1), begun=answer.token_ids[:-1]))
+        assert kept.token_ids == answer.token_ids[-1:]
+        second = (*first, said(answer), Message("user", TURNS[1]))
+        after_writing = run(engine, request(second, salt=written))
+        after_reading = run(engine, request(second, salt=replayed))
+        assert cached(after_reading) == cached(after_writing) > 0
+        assert after_reading.token_ids == after_writing.token_ids
+        (sequence,) = [held for held in engine.cache_status().kept if held.salt == replayed]
+        assert [message.content for message in sequence.messages[:2]] == [first[0].content, answer.text]
+
+
 def test_every_token_computed_from_the_whole_text_gives_the_same_answer(engine: Engine) -> None:
     messages = (Message("user", TURNS[0]),)
     taught = run(engine, request(messages, salt=fresh_salt(), mode=CacheMode.OFF))

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.store import ConversationNotFoundError, RunStore, StoreError
+from app.store import ConversationNotFoundError, RunStore, StoreError, TurnTiming
 from tests.fakes import make_request
 from tests.ui import add_run
 
@@ -76,6 +76,35 @@ def test_deleting_a_conversation_leaves_runs_and_other_conversations(store: RunS
     assert [chat.id for chat in store.chat.conversations()] == [stays]
     assert len(store.chat.get(stays).messages) == 2
     assert store.get(run_id).id == run_id
+
+
+def test_what_a_run_wrote_is_added_once(store: RunStore) -> None:
+    run_id = add_run(store)
+    chat_id = store.chat.create("Sky", CONFIG)
+    asked = store.chat.append(chat_id, None, "user", "Why?")
+    first = store.chat.append(chat_id, asked, "assistant", "So.", run_id=run_id)
+    other = store.chat.append(chat_id, asked, "assistant", "Thus.")
+    assert store.chat.append(chat_id, asked, "assistant", "So.", run_id=run_id) == first
+    kept = store.chat.get(chat_id)
+    assert ([m.content for m in kept.messages], kept.leaf_id) == (["Why?", "So.", "Thus."], other)
+
+
+def test_timings_are_kept_by_turn_and_setting_and_go_with_the_conversation(store: RunStore) -> None:
+    chat_id, stays = (store.chat.create(title, CONFIG) for title in ("Gone", "Stays"))
+    asked, other = (store.chat.append(of, None, "user", "Why?") for of in (chat_id, stays))
+    slow, quick = (
+        TurnTiming(ttft_s=ttft_s, prompt_tokens=40, cached_tokens=30, environment={"cpu": "x"}) for ttft_s in (0.5, 0.1)
+    )
+    store.chat.keep_timing(chat_id, asked, "kv", slow)
+    store.chat.keep_timing(chat_id, asked, "prefix", slow)
+    store.chat.keep_timing(chat_id, asked, "prefix", quick)
+    store.chat.keep_timing(stays, other, "kv", slow)
+    assert store.chat.timings(chat_id) == {(asked, "kv"): slow, (asked, "prefix"): quick}
+    store.chat.delete(chat_id)
+    assert store.chat.timings(chat_id) == {}
+    assert store.chat.timings(stays) == {(other, "kv"): slow}
+    with pytest.raises(StoreError, match="no longer part"):
+        store.chat.keep_timing(stays, asked, "kv", slow)
 
 
 def test_settings_and_title_can_change(store: RunStore) -> None:

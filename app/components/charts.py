@@ -16,6 +16,8 @@ _DASHES = ("solid", "dash", "dot", "dashdot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _SMALLEST, _LARGEST = 14, 36  # px
 _HEIGHT = 300
+_MOST_TICKS = 12
+_LEGEND_BELOW = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
 _ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
@@ -58,6 +60,8 @@ class Line:
     name: str
     x: Sequence[float | datetime]
     y: Sequence[float | None]
+    details: Sequence[str] = ()
+    """What the reader sees on hover, one text a point, where the chart shows any."""
 
 
 def horizontal_bars(bars: Sequence[Bar], *, title: str, unit: str) -> go.Figure:
@@ -144,6 +148,28 @@ def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go
     return _finish(figure, title, x=x, y=y, legend=False)
 
 
+def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure:
+    """Measurements of things that are numbered from 1, one line each, every point with its details on hover."""
+    figure = go.Figure()
+    for place, line in enumerate(lines):
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            name=line.name,
+            mode="lines+markers",
+            customdata=line.details,
+            marker={"size": 9, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
+            line={"dash": _DASHES[place % len(_DASHES)]},
+            hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
+        )
+    longest = max((len(line.x) for line in lines), default=1)
+    figure.update_layout(hoverlabel={"align": "left", "namelength": -1})
+    figure.update_xaxes(range=[0.7, longest + 0.3], tickformat="d", dtick=-(-longest // _MOST_TICKS))
+    figure = _finish(figure, title, x=x, y=y)
+    figure.update_layout(height=340, legend={**_LEGEND_BELOW, "y": -0.3})
+    return figure
+
+
 def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:
     """A tree from left to right, each node as high as its amount."""
     figure = go.Figure(
@@ -197,9 +223,7 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             name="not beaten in both",
         )
     figure = _finish(figure, title, x=x, y=y)
-    figure.update_layout(
-        height=420, legend={"itemsizing": "constant", "y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
-    )
+    figure.update_layout(height=420, legend={"itemsizing": "constant", **_LEGEND_BELOW})
     # a mark at zero must not lie on the axis' own figures
     figure.update_xaxes(range=_room_for_marks([bubble.x for bubble in bubbles], below=0.08))
     figure.update_yaxes(range=_room_for_marks([bubble.y for bubble in bubbles]))

@@ -41,6 +41,12 @@ def answer(conversation_id: str, asked_id: str) -> None:
         _answer(conversation_id, asked_id)
 
 
+def answer_cold(conversation_id: str, asked_id: str, seed: int) -> None:
+    """Answer a turn again with the same seed and nothing reused."""
+    with _errors_remembered():
+        _answer(conversation_id, asked_id, cold_seed=seed)
+
+
 def save_edit(conversation_id: str, message_id: str, key: str) -> None:
     """Ask a turn in another wording."""
     with _errors_remembered():
@@ -70,6 +76,7 @@ def delete(conversation_id: str) -> None:
         chat_state.open_conversation(None)
 
 
-def _answer(conversation_id: str, asked_id: str) -> None:
+def _answer(conversation_id: str, asked_id: str, *, cold_seed: int | None = None) -> None:
     chats = resources.get_store().chat
-    chat_state.start_turn(chat.begin_turn(chats, conversation_id, asked_id, salt=state.session_id()))
+    turn = chat.begin_turn(chats, conversation_id, asked_id, salt=state.session_id(), cold_seed=cold_seed)
+    chat_state.start_turn(turn)

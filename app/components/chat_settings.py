@@ -9,10 +9,11 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
+from app import state, units
+from app.components.gears import choose_kv_form
 from app.components.precisions import offered_precisions, precision_help
 from app.store import Conversation
-from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
 
 CACHE_MODES = {
     CacheMode.OFF: "nothing is kept, and every token computes the whole text again. The slowest: it shows why there "
@@ -88,6 +89,14 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             help="\n".join(f"- **{mode}**: {text}" for mode, text in CACHE_MODES.items()),
             persist_state="session",
         )
+        form: tuple[KVDtype, int | None] = (KVDtype.BF16, None)
+        if mode != CacheMode.OFF:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                form = choose_kv_form(
+                    int8_key=key("kv-int8", kept.optimization.kv_dtype is KVDtype.INT8),
+                    window_key=key("kv-window", kept.optimization.window),
+                    disabled=disabled,
+                )
         with st.container(horizontal=True):
             max_tokens = st.number_input(
                 "Max tokens",
@@ -109,6 +118,16 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
                 help="0 always takes the likeliest token: answering again then gives the same answer.",
                 persist_state="session",
             )
+            penalty = st.number_input(
+                "Repetition penalty",
+                min_value=0.1,
+                max_value=5.0,
+                step=0.05,
+                key=key("repetition-penalty", kept.sampling.repetition_penalty),
+                disabled=disabled,
+                help="Makes repeats less likely; 1 is off.",
+                persist_state="session",
+            )
         system = st.text_area(
             "System prompt",
             key=key("system", conversation.system if conversation else ""),
@@ -118,20 +137,21 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             help="It stands before everything else, so a change makes the next turn read all of it anew.",
             persist_state="session",
         )
-    gears = kept.optimization
-    mode = CacheMode(mode or gears.cache_mode)
-    # what has no widget here stays as it was, as far as the mode allows it
-    how = () if mode is CacheMode.OFF else (gears.kv_dtype, gears.window)
+    gears = OptimizationConfig.at(
+        Precision(precision or kept.precision), CacheMode(mode or kept.optimization.cache_mode), *form
+    )
+    # what has no widget here stays as it was
+    sampling = replace(kept.sampling, temperature=temperature, max_tokens=max_tokens, repetition_penalty=penalty)
     return ChatSettings(
-        RunConfig(
-            model=model or "",
-            optimization=OptimizationConfig.at(precision or kept.precision, mode, *how),
-            sampling=replace(kept.sampling, temperature=temperature, max_tokens=max_tokens),
-        ),
+        RunConfig(model=model or "", optimization=gears, sampling=sampling),
         system or "",
     )
 
 
 def settings_summary(config: RunConfig) -> str:
-    """On one line: "smollm2-135m · int4 · cache mode prefix"."""
-    return f"{config.model} · {config.precision} · cache mode {config.optimization.cache_mode}"
+    """On one line: "smollm2-135m · int4 · cache mode prefix · KV int8 · window 256 tokens"."""
+    gears = config.optimization
+    parts = [config.model, str(config.precision), f"cache mode {gears.cache_mode}"]
+    parts += ["KV int8"] if gears.kv_dtype is KVDtype.INT8 else []
+    parts += [f"window {units.counted(gears.window, 'token')}"] if gears.window else []
+    return " · ".join(parts)

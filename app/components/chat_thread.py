@@ -9,11 +9,14 @@ import streamlit as st
 from app import chat_state, units
 from app.chat import Turn
 from app.components import chat_actions
+from app.components.chat_settings import settings_summary
 from app.components.lane_view import draw_progress
 from app.race import LaneRun, Phase
 from app.repetition import repetition_warning
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
-from engine.types import CacheMode, RunConfig
+from engine.types import CacheMode, MissCause, RunConfig
+
+_ENDINGS = {RunStatus.STOPPED: "Stopped", RunStatus.INTERRUPTED: "Interrupted: the server was stopped"}
 
 
 class AnswerView:
@@ -41,14 +44,21 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
     """
     path = conversation.path()
     for message in path:
-        with st.chat_message(message.role):
+        with st.chat_message(message.role), st.container(gap="xsmall"):
             if message.id == chat_state.edited_id() and not busy:
                 _show_editor(conversation, message)
                 continue
-            st.text(message.content)
+            run = runs.get(message.run_id or "")
+            if run and (warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config))):
+                st.warning(warning, icon=":material/repeat:")
             if message.role == "assistant":
-                _show_answer_figures(message, runs.get(message.run_id or ""))
-            _show_actions(conversation, message, last=message is path[-1], busy=busy)
+                st.text(message.content)
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                if message.role == "assistant":
+                    _show_answer_figures(conversation, run)
+                else:
+                    st.text(message.content, width="content")
+                _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
     if busy or not path:
         return
     if path[-1].role == "user":
@@ -66,10 +76,13 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
             )
 
 
-def describe_run(run: RunRecord) -> str:
-    """An answer's figures on one line: "TTFT 41.2 ms · 310 tokens reused · 24 tokens computed · cache mode prefix"."""
-    config, measured = RunConfig.from_dict(run.config), run.metrics
-    parts = ["Stopped"] if run.status is RunStatus.STOPPED else []
+def describe_run(run: RunRecord, settings: str) -> str:
+    """An answer's figures on one line: "TTFT 41.2 ms · 310 tokens reused · 24 tokens computed".
+
+    What it was asked for with is told where it is not what ``settings`` says.
+    """
+    measured, its = run.metrics, settings_summary(RunConfig.from_dict(run.config))
+    parts = [_ENDINGS[run.status]] if run.status in _ENDINGS else []
     parts += ["Ended at its max tokens"] if run.finish_reason == "length" else []
     if measured:
         parts += [
@@ -79,78 +92,91 @@ def describe_run(run: RunRecord) -> str:
         ]
     else:
         parts.append("no figures")
-    parts += [f"{config.model} · {config.precision}", f"cache mode {config.optimization.cache_mode}"]
+    parts += ["computed afresh"] if run.cache and run.cache.cause is MissCause.COLD else []
+    parts += [its] if its != settings else []
     return " · ".join(parts)
 
 
-def _show_answer_figures(message: ChatMessage, run: RunRecord | None) -> None:
-    if run and (warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config))):
-        st.warning(warning, icon=":material/repeat:")
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if run is None:
-            st.caption("No figures: the run that wrote this was deleted.", width="content")
-            return
-        st.caption(
-            describe_run(run),
-            width="content",
-            help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
-            f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
-        )
-        st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> None:
+    if run is None:
+        st.caption("No figures: the run that wrote this was deleted.", width="content")
+        return
+    st.caption(
+        describe_run(run, settings_summary(RunConfig.from_dict(conversation.config))),
+        width="content",
+        help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
+        f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
+    )
 
 
-def _show_actions(conversation: Conversation, message: ChatMessage, *, last: bool, busy: bool) -> None:
+def _show_actions(
+    conversation: Conversation, message: ChatMessage, run: RunRecord | None, *, last: bool, busy: bool
+) -> None:
     siblings = conversation.siblings(message)
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        if message.role == "user":
+    if message.role == "user":
+        st.button(
+            "Edit",
+            icon=":material/edit:",
+            key=f"chat-edit-{message.id}",
+            type="tertiary",
+            disabled=busy,
+            help="Ask this turn in other words. What followed stays, on its own branch.",
+            on_click=chat_state.start_editing,
+            args=(message.id,),
+        )
+    elif last and message.parent_id:
+        st.button(
+            "Answer again",
+            icon=":material/refresh:",
+            key=f"chat-again-{message.id}",
+            type="tertiary",
+            disabled=busy,
+            help="Write another answer to the same turn, with the next seed. This one stays.",
+            on_click=chat_actions.answer,
+            args=(conversation.id, message.parent_id),
+        )
+        if run and RunConfig.from_dict(run.config).optimization.cache_mode is CacheMode.PREFIX:
             st.button(
-                "Edit",
-                icon=":material/edit:",
-                key=f"chat-edit-{message.id}",
+                "Start it cold",
+                icon=":material/ac_unit:",
+                key=f"chat-cold-{message.id}",
                 type="tertiary",
                 disabled=busy,
-                help="Ask this turn in other words. What followed stays, on its own branch.",
-                on_click=chat_state.start_editing,
-                args=(message.id,),
+                help="Write this answer again with the same seed, reusing nothing: where the two differ, it is "
+                "not the model's doing. This one stays.",
+                on_click=chat_actions.answer_cold,
+                args=(conversation.id, message.parent_id, run.seed),
             )
-        elif last and message.parent_id:
-            st.button(
-                "Answer again",
-                icon=":material/refresh:",
-                key=f"chat-again-{message.id}",
-                type="tertiary",
-                disabled=busy,
-                help="Write another answer to the same turn, with the next seed. This one stays.",
-                on_click=chat_actions.answer,
-                args=(conversation.id, message.parent_id),
-            )
-        else:
-            st.button(
-                "Branch",
-                icon=":material/call_split:",
-                key=f"chat-branch-{message.id}",
-                type="tertiary",
-                disabled=busy,
-                help="Go on from here in another way. What followed stays, on its own branch.",
-                on_click=chat_actions.show_branch,
-                args=(conversation.id, message.id),
-            )
-        if len(siblings) > 1:
-            _show_switch(conversation, message, siblings, busy=busy)
+    else:
+        st.button(
+            "Branch",
+            icon=":material/call_split:",
+            key=f"chat-branch-{message.id}",
+            type="tertiary",
+            disabled=busy,
+            help="Go on from here in another way. What followed stays, on its own branch.",
+            on_click=chat_actions.show_branch,
+            args=(conversation.id, message.id),
+        )
+    if run:
+        st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+    if len(siblings) > 1:
+        _show_switch(conversation, message, siblings, busy=busy)
 
 
 def _show_switch(
     conversation: Conversation, message: ChatMessage, siblings: tuple[ChatMessage, ...], *, busy: bool
 ) -> None:
     place = siblings.index(message)
-    for step, icon, name in ((-1, ":material/chevron_left:", "previous"), (1, ":material/chevron_right:", "next")):
+    for step, icon, name in ((-1, ":material/chevron_left:", "Previous"), (1, ":material/chevron_right:", "Next")):
         there = place + step
         if step == 1:
             st.caption(f"{place + 1} of {len(siblings)}", width="content")
         st.button(
-            f"Show the {name} one",
+            name,
             icon=icon,
-            key=f"chat-{name}-{message.id}",
+            icon_position="right" if step == 1 else "left",
+            key=f"chat-{name.lower()}-{message.id}",
             type="tertiary",
             disabled=busy or not 0 <= there < len(siblings),
             on_click=chat_actions.show_branch,

@@ -13,7 +13,7 @@ from app.components.alarm import Alarms, show_alarm
 from app.components.precisions import offered_precisions, precision_help
 from app.expectations import Expectation, expectations
 from engine.errors import GearboxError
-from engine.types import MIN_WINDOW, SINK_TOKENS, Backend, CacheMode, Precision
+from engine.types import MIN_WINDOW, SINK_TOKENS, Backend, CacheMode, KVDtype, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,26 +133,10 @@ def _choose_kv_cache(lane: str, *, disabled: bool) -> None:
             persist_state="session",
         )
         if mode != CacheMode.OFF:
-            st.toggle(
-                "8 bits, lossy",
-                key=state.lane_key(lane, "kv-int8"),
+            choose_kv_form(
+                int8_key=state.lane_key(lane, "kv-int8"),
+                window_key=state.lane_key(lane, "kv-window"),
                 disabled=disabled,
-                help="Keys and values in 8 bits, one scale for each token and head: about half their memory. It may "
-                "change the answer.",
-                persist_state="session",
-            )
-            st.number_input(
-                "Sliding window, tokens, lossy",
-                min_value=MIN_WINDOW,
-                max_value=131_072,
-                step=64,
-                value=None,
-                placeholder="Off",
-                key=state.lane_key(lane, "kv-window"),
-                disabled=disabled,
-                help=f"Only so many tokens are kept, the first {SINK_TOKENS} among them. A text may then be longer "
-                "than the model's context; what has left is forgotten.",
-                persist_state="session",
             )
         if mode == CacheMode.PREFIX:
             st.toggle(
@@ -163,6 +147,37 @@ def _choose_kv_cache(lane: str, *, disabled: bool) -> None:
                 "fakes no gain.",
                 persist_state="session",
             )
+
+
+def choose_kv_form(*, int8_key: str, window_key: str, disabled: bool) -> tuple[KVDtype, int | None]:
+    """How keys and values are kept, and how many tokens' of them; both may change the answer.
+
+    Args:
+        int8_key, window_key: the widgets' keys, which have their first values.
+        disabled: nothing can be changed now.
+    """
+    in_int8 = st.toggle(
+        "8 bits, lossy",
+        key=int8_key,
+        disabled=disabled,
+        help="Keys and values in 8 bits, one scale for each token and head: about half their memory. It may change "
+        "the answer.",
+        persist_state="session",
+    )
+    window = st.number_input(
+        "Sliding window, tokens, lossy",
+        min_value=MIN_WINDOW,
+        max_value=131_072,
+        step=64,
+        value=None,
+        placeholder="Off",
+        key=window_key,
+        disabled=disabled,
+        help=f"Only so many tokens are kept, the first {SINK_TOKENS} among them. A text may then be longer than the "
+        "model's context; what has left is forgotten.",
+        persist_state="session",
+    )
+    return KVDtype.INT8 if in_int8 else KVDtype.BF16, window
 
 
 def _show_expectations(lane: str, *, disabled: bool) -> None:

@@ -23,7 +23,7 @@ def runs_in_url() -> tuple[str, ...]:
 
 
 def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
-    """Pick runs from the newest that match a search, or all that were started together.
+    """Pick runs from the newest that match a search, or all that belong together.
 
     The choice goes into the URL, and comes back through `runs_in_url` when the page runs again.
     """
@@ -53,7 +53,7 @@ def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
 
     groups = started_together(found)
     if groups:
-        with st.popover("Started together", icon=":material/group_work:"):
+        with st.popover("Belonging together", icon=":material/group_work:"):
             for group in groups:
                 label = f"{describe(group[0])} · {counted(len(group), 'run')}"
                 ids = [run.id for run in group]

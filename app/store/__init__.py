@@ -1,7 +1,7 @@
 """The runs, the conversations and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
 
 from app.store.chat import ChatStore
-from app.store.chat_records import ChatMessage, Conversation, ConversationSummary
+from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, TurnTiming
 from app.store.errors import ConversationNotFoundError, RunNotFoundError, StoreError
 from app.store.lab import LabStore
 from app.store.lab_records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
@@ -65,4 +65,5 @@ __all__ = [
     "TimeBucket",
     "Timeline",
     "Totals",
+    "TurnTiming",
 ]

@@ -8,11 +8,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker
-from app.store.chat_schema import ConversationMessage, ConversationRow
+from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker, TurnTiming
+from app.store.chat_schema import ConversationMessage, ConversationRow, ConversationTiming
 from app.store.errors import ConversationNotFoundError, StoreError
 from app.store.identity import new_id, now
 from app.store.schema import Run
@@ -93,6 +93,8 @@ class ChatStore:
     ) -> str:
         """Add a message after another, put its branch on view, and return its id.
 
+        What a run wrote is added once: if it is there, nothing changes.
+
         Args:
             conversation_id: where.
             parent_id: the message it follows; ``None`` begins a branch of its own.
@@ -107,6 +109,8 @@ class ChatStore:
         """
         with self._database.write() as session:
             row = _existing(session, conversation_id)
+            if run_id and (there := session.scalar(_written_by(run_id, conversation_id))):
+                return there
             if parent_id is not None:
                 _existing_message(session, conversation_id, parent_id)
             last = select(func.max(ConversationMessage.position)).where(
@@ -161,10 +165,57 @@ class ChatStore:
             row = _existing(session, conversation_id)
             row.config, row.system = dict(config), system
 
+    def keep_timing(self, conversation_id: str, message_id: str, setting: str, timing: TurnTiming) -> None:
+        """Keep what a turn was measured at in a setting, in place of what it was measured at before.
+
+        Args:
+            conversation_id: where.
+            message_id: the user's message that begins the turn.
+            setting: at most 16 characters that stand for all that decides the figures.
+            timing: the figures.
+
+        Raises:
+            StoreError: the message is gone.
+        """
+        with self._database.write() as session:
+            _existing_message(session, conversation_id, message_id)
+            session.merge(
+                ConversationTiming(
+                    message_id=message_id,
+                    setting=setting,
+                    created_at=now(),
+                    ttft_s=timing.ttft_s,
+                    prompt_tokens=timing.prompt_tokens,
+                    cached_tokens=timing.cached_tokens,
+                    environment=dict(timing.environment),
+                )
+            )
+
+    def timings(self, conversation_id: str) -> dict[tuple[str, str], TurnTiming]:
+        """What the turns of a conversation were measured at, by the user's message and the setting."""
+        row = ConversationTiming
+        of_it = select(row).join(ConversationMessage, ConversationMessage.id == row.message_id)
+        with self._database.read() as session:
+            found = session.scalars(of_it.where(ConversationMessage.conversation_id == conversation_id))
+            return {
+                (kept.message_id, kept.setting): TurnTiming(
+                    ttft_s=kept.ttft_s,
+                    prompt_tokens=kept.prompt_tokens,
+                    cached_tokens=kept.cached_tokens,
+                    environment=kept.environment,
+                )
+                for kept in found
+            }
+
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation with all its messages; the runs that wrote its answers stay."""
         with self._database.write() as session:
             session.execute(delete(ConversationRow).where(ConversationRow.id == conversation_id))
+
+
+def _written_by(run_id: str, conversation_id: str) -> Select[str]:
+    message = ConversationMessage
+    return select(message.id).where(message.run_id == run_id, message.conversation_id == conversation_id)
 
 
 def _existing(session: Session, conversation_id: str) -> ConversationRow:

@@ -33,6 +33,19 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TurnTiming:
+    """How long a turn waited for its first token, measured apart from its run."""
+
+    ttft_s: float
+    """Queueing left out."""
+    prompt_tokens: int
+    cached_tokens: int
+    """Prompt tokens whose KV was reused."""
+    environment: Mapping[str, Any]
+    """What the figures hold for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationSummary:
     """One conversation as a list shows it."""
 

@@ -1,4 +1,4 @@
-"""The tables of the Chat page: conversations, each a tree of messages."""
+"""The tables of the Chat page: conversations, each a tree of messages, and what replaying turns has measured."""
 
 from __future__ import annotations
 
@@ -54,3 +54,21 @@ class ConversationMessage(Base):
         Index(None, "parent_id"),
         Index(None, "run_id"),
     )
+
+
+class ConversationTiming(Base):
+    """How long one turn waited for its first token, measured apart from its run in a setting."""
+
+    __tablename__ = "conversation_timings"
+
+    message_id: Mapped[str] = mapped_column(
+        CleanText(32), ForeignKey(ConversationMessage.id, ondelete="CASCADE"), primary_key=True
+    )
+    """The user's message that begins the turn; what stands before it never changes."""
+    setting: Mapped[str] = mapped_column(CleanText(16), primary_key=True)
+    """Hash of all that decides the figures besides the messages."""
+    created_at: Mapped[datetime]
+    ttft_s: Mapped[float]
+    prompt_tokens: Mapped[int]
+    cached_tokens: Mapped[int]
+    environment: Mapped[Any] = mapped_column(JsonText)

@@ -37,7 +37,7 @@ class RunSummary:
     created_at: datetime
     status: RunStatus
     group_id: str | None
-    """Shared by runs that were started together, such as the two lanes of the playground."""
+    """Shared by runs that belong together: the lanes of a race, the answers to one turn of a chat."""
     session_id: str
     prompt: str
     """The user's last message; cut to its first 200 characters in lists, whole in a `RunRecord`."""

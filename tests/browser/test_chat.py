@@ -1,0 +1,131 @@
+"""A conversation as people hold it: a real model, five turns, one of them asked again in other words."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from app.store import Conversation, RunStatus, RunStore
+from tests.server import Server
+
+pytestmark = pytest.mark.browser
+
+PATIENCE_MS = 60_000
+QUESTIONS = ("Say hello.", "Name a colour.", "Name a fruit.", "Name a city.", "Name a river.")
+
+
+class Chat:
+    """The page under test, in the words of a person who uses it."""
+
+    def __init__(self, page: Page, url: str, *, max_tokens: int) -> None:
+        self.page = page
+        page.goto(f"{url}/conversation")
+        expect(self.box).to_be_enabled(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Settings").click()
+        limit = page.get_by_role("spinbutton", name="Max tokens")
+        limit.fill(str(max_tokens))
+        limit.press("Enter")
+        page.keyboard.press("Escape")
+        expect(limit).to_have_count(0)
+
+    @property
+    def box(self) -> Locator:
+        return self.page.get_by_placeholder("Say something")
+
+    @property
+    def figures(self) -> Locator:
+        """What stands under each answer."""
+        return self.page.get_by_text(re.compile(r"TTFT .+ computed"))
+
+    @property
+    def turns(self) -> Locator:
+        """What a person said."""
+        return self.page.get_by_test_id("stChatMessage").filter(has=self.page.get_by_role("button", name="Edit"))
+
+    def say(self, text: str) -> None:
+        """Type it, and wait for the answer and its figures."""
+        before = self.figures.count()
+        self.box.fill(text)
+        self.box.press("Enter")
+        self.wait_for_answers(before + 1)
+
+    def wait_for_answers(self, count: int) -> None:
+        expect(self.figures).to_have_count(count, timeout=PATIENCE_MS)
+        expect(self.box).to_be_enabled(timeout=PATIENCE_MS)
+
+    def reused(self) -> list[int]:
+        """Tokens reused by each turn on view."""
+        texts = self.figures.all_inner_texts()
+        return [
+            int(found[1].replace(",", "")) for text in texts if (found := re.search(r"([\d,]+) tokens? reused", text))
+        ]
+
+
+def newest(store: RunStore) -> Conversation:
+    return store.chat.get(store.chat.conversations(limit=1)[0].id)
+
+
+def test_five_turns_reuse_what_was_read_and_an_edit_begins_a_branch(
+    server: Server, store: RunStore, new_page: Callable[[], Page]
+) -> None:
+    page = new_page()
+    chat = Chat(page, server.url, max_tokens=8)
+    for question in QUESTIONS:
+        chat.say(question)
+    reused = chat.reused()
+    assert reused[1:] == sorted(reused[1:])
+    assert all(reused[1:])
+    expect(page.get_by_text("TTFT by turn, measured")).to_be_visible()
+    old = newest(store)
+
+    page.get_by_role("button", name="Edit").nth(2).click()
+    page.get_by_label("Your message").fill("Name a vegetable.")
+    page.get_by_test_id("stBaseButton-primaryFormSubmit").click()
+    expect(page.get_by_text("2 of 2")).to_be_visible(timeout=PATIENCE_MS)
+    chat.wait_for_answers(3)
+    expect(chat.turns).to_have_count(3)
+    # all before the edited words holds still
+    assert chat.reused()[:2] == reused[:2]
+    assert chat.reused()[2] >= reused[2]
+
+    chat.say("Name a herb.")
+    page.get_by_role("button", name="Previous").click()
+    expect(page.get_by_text("1 of 2")).to_be_visible(timeout=PATIENCE_MS)
+    chat.wait_for_answers(5)
+    assert chat.reused() == reused
+    kept = newest(store)
+    assert kept.path() == old.path()
+    assert len(kept.messages) == len(old.messages) + 4
+    assert not page.get_by_test_id("stException").count()
+
+
+def test_what_a_killed_server_had_written_comes_back(
+    make_server: Callable[[], Server], new_page: Callable[[], Page]
+) -> None:
+    fragile = make_server()
+    page = new_page()
+    chat = Chat(page, fragile.url, max_tokens=2_000)
+    story = "Tell me a very long story about a lighthouse keeper and his dog."
+    chat.box.fill(story)
+    chat.box.press("Enter")
+    expect(page.get_by_test_id("stText").nth(1)).to_have_text(re.compile(r"(\w+\W+){6}"), timeout=PATIENCE_MS)
+    time.sleep(1.5)  # the text is saved once a second
+    fragile.kill()
+    page.close()
+
+    fragile.start()
+    page = new_page()
+    page.goto(f"{fragile.url}/conversation")
+    page.get_by_role("button", name=story[:40]).click()
+    expect(page.get_by_text("Interrupted: the server was stopped")).to_be_visible(timeout=PATIENCE_MS)
+    store = RunStore.open(fragile.database_url)
+    (row,) = store.page().rows
+    assert row.status is RunStatus.INTERRUPTED
+    text = store.get(row.id).text
+    store.close()
+    expect(page.get_by_test_id("stText").nth(1)).to_have_text(" ".join(text.split()))
+    fragile.stop()
