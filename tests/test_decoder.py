@@ -37,7 +37,7 @@ def chunked_logits(decoder: Decoder, ids: torch.Tensor, sizes: list[int]) -> tor
 def assert_same_rows(got: torch.Tensor, wanted: torch.Tensor) -> None:
     """Every row of logits agrees to bf16's rounding; a wrong mask, rotation or bias is off by far more."""
     errors = (got - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp_min(1e-6)  # padding embeds as zeros
-    assert errors.max() < 0.03, errors
+    assert errors.max() < 0.05, errors  # the two round in different places
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.generation.confidence import confidence
 from engine.generation.sampling import (
     apply_repetition_penalty,
-    choose,
-    confidence,
     keep_top_k,
     keep_top_p,
     next_token_probabilities,
 )
+from engine.speculation import decide
 from engine.types import SamplingParams
 
 NOTHING_SEEN = torch.empty(0, dtype=torch.long)
@@ -25,7 +25,7 @@ logits_strategy = st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40
 
 
 def pick(logits: torch.Tensor, params: SamplingParams, seed: int = 0) -> int:
-    return choose(logits, params, NOTHING_SEEN, torch.Generator().manual_seed(seed))
+    return decide(logits, params, NOTHING_SEEN, torch.Generator().manual_seed(seed))[0]
 
 
 @given(logits_strategy)
@@ -90,7 +90,7 @@ def test_samples_follow_the_distribution() -> None:
     generator = torch.Generator().manual_seed(3)
     counts = torch.zeros(6, dtype=torch.double)
     for _ in range(4000):
-        counts[choose(logits, params, NOTHING_SEEN, generator)] += 1
+        counts[decide(logits, params, NOTHING_SEEN, generator)[0]] += 1
     assert float(((counts - expected) ** 2 / expected).sum()) < 20.5
 
 
