@@ -8,6 +8,7 @@ from engine.engine import Engine
 from engine.environment import machine_environment
 from engine.estimate import estimate_weights
 from engine.evaluation import (
+    MIXED_FILE,
     AnswerDivergence,
     AnswerToken,
     Corpus,
@@ -33,6 +34,7 @@ from engine.worker import Generation
 
 __all__ = [
     "FAMILIES",
+    "MIXED_FILE",
     "AnswerDivergence",
     "AnswerToken",
     "CacheStatus",

@@ -7,9 +7,10 @@ from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDiffer
 from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, default_corpus, read_corpus
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence
 from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
-from engine.evaluation.tasks import Task, check, load_tasks
+from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
 
 __all__ = [
+    "MIXED_FILE",
     "AnswerDivergence",
     "AnswerToken",
     "Corpus",

@@ -12,6 +12,8 @@ from engine.evaluation.scorers import CHECKERS
 from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, RunConfig, SamplingParams
 
 TASKS_FILE = Path(__file__).parents[2] / "data" / "prompts" / "tasks.jsonl"
+MIXED_FILE = TASKS_FILE.with_name("mixed.jsonl")
+"""From easy to hard, so that small and large models differ: what a cascade is calibrated and tested on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,10 +24,12 @@ class Task:
     category: str
     prompt: str
     checker: str
-    """Name of one of the checkers: exact, number, choice, contains, regex, json."""
+    """Name of one of the checkers: exact, number, choice, contains, regex, json, schema, code."""
     expected: Any
     """What the checker compares with."""
     max_tokens: int
+    template: str = ""
+    """Its family: prompts that were written to one pattern."""
 
     def __post_init__(self) -> None:
         if self.checker not in CHECKERS:
