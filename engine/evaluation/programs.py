@@ -27,10 +27,11 @@ def program(text: str, entry: str, start: str = "") -> str:
     first, _, others = code.partition("\n")
     bodies = (
         code,
-        textwrap.indent(textwrap.dedent(code), INDENT),
         f"{INDENT}{first.strip()}\n{others}",  # models often drop the first line's indentation alone
+        textwrap.indent(textwrap.dedent(code), INDENT),
     )
-    return max((_sound_beginning(f"{start.rstrip()}\n{body}") for body in bodies), key=len)
+    # of equally long ones the earlier
+    return max((_sound_beginning(f"{start.rstrip()}\n{body}") for body in bodies), key=lambda code: code.count("\n"))
 
 
 def _sound_beginning(code: str) -> str:
