@@ -25,6 +25,7 @@ from engine.evaluation import (
     default_corpus,
     load_tasks,
     read_corpus,
+    read_tasks,
     wilson_interval,
 )
 from engine.models import FAMILIES, ModelInfo, list_models
@@ -63,5 +64,6 @@ __all__ = [
     "load_tasks",
     "machine_environment",
     "read_corpus",
+    "read_tasks",
     "wilson_interval",
 ]
