@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InvalidRequestError
 from engine.evaluation import MIXED_FILE, check, load_tasks, read_tasks
-from engine.evaluation.sandbox import why_not
+from tests.evaluation import needs_sandbox
 
 GSM8K = {"question": "Ann has 2 pots and buys 1,010 more. How many?", "answer": "2 + 1010 = 1012.\n#### 1,012"}
 HUMAN_EVAL = {
@@ -34,7 +34,7 @@ def test_gsm8k() -> None:
     assert second.expected == -3
 
 
-@pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+@needs_sandbox
 def test_human_eval_takes_a_body_and_a_whole_function() -> None:
     (task,) = read_tasks("HumanEval.jsonl", lines(HUMAN_EVAL))
     assert HUMAN_EVAL["prompt"].strip() in task.prompt

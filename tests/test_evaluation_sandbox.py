@@ -16,10 +16,11 @@ import pytest
 
 from engine.errors import SandboxUnavailableError
 from engine.evaluation import sandbox, scorers
-from engine.evaluation.sandbox import Verdict, run_tests, why_not
+from engine.evaluation.sandbox import Verdict, run_tests
 from tests.conftest import REPOSITORY
+from tests.evaluation import needs_sandbox
 
-pytestmark = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+pytestmark = needs_sandbox
 
 TESTS = "assert f(2) == 4"
 RIGHT = "def f(x):\n    return 2 * x\n"

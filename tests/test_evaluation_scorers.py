@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from referencing.exceptions import Unresolvable
 
 from engine.evaluation.scorers import CHECKERS, choice, code, contains, exact, json_equal, number, regex, schema
+from tests.evaluation import needs_sandbox
 
 ANIMALS = {"options": ["ant", "bee", "sea cow", "beetle"], "answer": "B"}
 MOODS = {"options": ["positive", "negative"], "answer": "A"}
@@ -206,6 +207,7 @@ def test_no_schema_is_fetched_from_elsewhere(monkeypatch: pytest.MonkeyPatch) ->
 DOUBLE = {"tests": "assert double(4) == 8\nassert double(0) == 0", "entry": "double"}
 
 
+@needs_sandbox
 @pytest.mark.parametrize(
     ("text", "right"),
     [
@@ -223,6 +225,7 @@ def test_code(text: str, right: bool) -> None:
     assert code(text, DOUBLE) is right
 
 
+@needs_sandbox
 @given(st.text(max_size=60), st.sampled_from(sorted(CHECKERS)))
 def test_any_text_gets_a_verdict(text: str, name: str) -> None:
     expected = {

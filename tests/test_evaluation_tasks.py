@@ -14,6 +14,7 @@ from engine.errors import InvalidRequestError
 from engine.evaluation import MIXED_FILE, Task, check, load_tasks
 from engine.evaluation.scorers import CHECKERS
 from engine.types import Precision
+from tests.evaluation import needs_sandbox
 
 TASKS = load_tasks()
 MIXED = load_tasks(MIXED_FILE)
@@ -87,6 +88,7 @@ def test_a_right_answer_passes_and_a_wrong_one_fails(task: Task) -> None:
         assert check(task, task.expected["options"][others.index(task.expected["answer"])])
 
 
+@needs_sandbox
 @pytest.mark.parametrize(
     "task", [task for task in MIXED if task.checker == "code"], ids=lambda task: task.id.removeprefix("code-")
 )
@@ -100,7 +102,7 @@ def test_tests_of_code_can_run_and_can_fail(task: Task) -> None:
 
 @pytest.mark.parametrize("task", [*TASKS, *MIXED], ids=lambda task: task.id)
 def test_the_prompt_repeated_is_no_answer(task: Task) -> None:
-    if task.checker in ("exact", "json", "choice", "schema", "code"):
+    if task.checker in ("exact", "json", "choice", "schema"):
         assert not check(task, task.prompt)
 
 
