@@ -109,13 +109,9 @@ def _finish(report: bytes) -> NoReturn:
 
 def _arrange_files(secret: int) -> None:
     """The secret's pipe and the report's at numbers of their own, nothing on the standard ones, no others."""
-    report = os.dup(1)
-    for source, target in ((os.dup(secret), SECRET), (report, REPORT)):
-        keep = os.dup2(source, target + 100)
-        os.close(source)
-        assert keep == target + 100
-    for target in (SECRET, REPORT):
-        os.dup2(target + 100, target)
+    aside = ((os.dup2(secret, 100), SECRET), (os.dup2(1, 101), REPORT))  # the secret may come at either number
+    for source, target in aside:
+        os.dup2(source, target)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
