@@ -121,7 +121,10 @@ def _verdict(report: bytes | None, secret: str, time_limit: float) -> Verdict:
         return Verdict(False, f"it took longer than {time_limit:g} s")
     if report == b"passed " + secret.encode():
         return Verdict(True)
-    kind, _, text = report.decode("utf-8", "replace").partition(" ")
-    if kind == "walls":
+    walls = b"walls " + secret.encode()  # the code could write the first word, but not the second
+    if report.startswith(walls):
+        text = report.removeprefix(walls).decode("utf-8", "replace").strip()
         raise SandboxUnavailableError(f"Code from a model cannot be run safely on this machine: {text}.")
-    return Verdict(False, text if kind == "failed" and text else "it ended before its tests were done")
+    if report.startswith(b"failed "):
+        return Verdict(False, report.removeprefix(b"failed ").decode("utf-8", "replace"))
+    return Verdict(False, "it ended before its tests were done")

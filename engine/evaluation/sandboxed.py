@@ -1,7 +1,7 @@
 """The other side of :mod:`engine.evaluation.sandbox`: builds the walls around itself, then runs the code.
 
 Run as a script of its own with nothing but Python's standard library. Job on stdin, report on
-stdout: ``passed SECRET``, ``failed WHY`` or ``walls WHAT IS MISSING``.
+stdout: ``passed SECRET``, ``failed WHY`` or ``walls SECRET WHAT IS MISSING``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def main() -> NoReturn:
         _restrict_files([".", *READABLE, *sys.path])
         _restrict_calls()
     except (WallError, OSError) as error:
-        _finish(b"walls " + str(error).encode())
+        os.write(REPORT, b"walls " + os.read(SECRET, 64) + b" " + str(error).encode())
+        os._exit(0)
     _run(job["program"], job["tests"], job["entry"])
 
 
@@ -100,11 +101,6 @@ def _run(program: str, tests: str, entry: str) -> NoReturn:
         leave(0)
     write(REPORT, b"passed " + read(SECRET, 64))
     leave(0)
-
-
-def _finish(report: bytes) -> NoReturn:
-    os.write(REPORT, report)
-    os._exit(0)
 
 
 def _arrange_files(secret: int) -> None:
