@@ -8,6 +8,7 @@ from engine.engine import Engine
 from engine.environment import machine_environment
 from engine.estimate import estimate_weights
 from engine.evaluation import (
+    MIXED_FILE,
     AnswerDivergence,
     AnswerToken,
     Corpus,
@@ -24,6 +25,7 @@ from engine.evaluation import (
     default_corpus,
     load_tasks,
     read_corpus,
+    read_tasks,
     wilson_interval,
 )
 from engine.models import FAMILIES, ModelInfo, list_models
@@ -33,6 +35,7 @@ from engine.worker import Generation
 
 __all__ = [
     "FAMILIES",
+    "MIXED_FILE",
     "AnswerDivergence",
     "AnswerToken",
     "CacheStatus",
@@ -61,5 +64,6 @@ __all__ = [
     "load_tasks",
     "machine_environment",
     "read_corpus",
+    "read_tasks",
     "wilson_interval",
 ]

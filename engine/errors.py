@@ -63,6 +63,10 @@ class InsufficientMemoryError(GearboxError):
     """Loading would need more memory than this machine has free."""
 
 
+class SandboxUnavailableError(GearboxError):
+    """Code that a model wrote cannot be run safely on this machine, so it is not run."""
+
+
 class DeviceUnavailableError(GearboxError):
     """Models are to run on a device that this machine, or this build of torch, does not have."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from engine import Corpus, CorpusPrompt, Engine, Window
+from engine.evaluation.sandbox import why_not
 from engine.types import (
     GenerationRequest,
     Message,
@@ -14,6 +17,8 @@ from engine.types import (
     RunFinished,
     SamplingParams,
 )
+
+needs_sandbox = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 
 
 def asked(prompt: str, model: str, precision: Precision = Precision.BF16, **sampling: Any) -> GenerationRequest:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from referencing.exceptions import Unresolvable
 
-from engine.evaluation.scorers import CHECKERS, choice, contains, exact, json_equal, number, regex
+from engine.evaluation.scorers import CHECKERS, choice, code, contains, exact, json_equal, number, regex, schema
+from tests.evaluation import needs_sandbox
 
 ANIMALS = {"options": ["ant", "bee", "sea cow", "beetle"], "answer": "B"}
 MOODS = {"options": ["positive", "negative"], "answer": "A"}
@@ -163,9 +165,71 @@ def test_json_equals_itself_however_wrapped(value: Any, form: str) -> None:
     assert not json_equal(form.replace("{}", json.dumps([*value, 0])), value)
 
 
+PERSON = {
+    "schema": {
+        "type": "object",
+        "properties": {"name": {"type": "string", "pattern": "^[A-Z]"}, "age": {"type": "integer", "minimum": 18}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    },
+    "example": {"name": "Ada", "age": 36},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ('{"name": "Ada", "age": 36}', True),
+        ('Here:\n```json\n{"age": 18.0, "name": "Bo"}\n```', True),
+        ('{"name": "ada", "age": 36}', False),
+        ('{"name": "Ada", "age": 17}', False),
+        ('{"name": "Ada", "age": "36"}', False),
+        ('{"name": "Ada"}', False),
+        ('{"name": "Ada", "age": 36, "town": "Ely"}', False),
+        ('[{"name": "Ada", "age": 36}]', False),
+        ('{"name": "Ada", "age": 36', False),
+        ("Ada, 36", False),
+    ],
+)
+def test_schema(text: str, right: bool) -> None:
+    assert schema(text, PERSON) is right
+
+
+def test_no_schema_is_fetched_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*_: Any, **__: Any) -> None:
+        pytest.fail("a schema was asked for over the network")
+
+    monkeypatch.setattr("urllib.request.urlopen", fetch)
+    with pytest.raises(Unresolvable):
+        schema("[1]", {"schema": {"$ref": "https://harbour.example/schema.json"}})
+
+
+DOUBLE = {"tests": "assert double(4) == 8\nassert double(0) == 0", "entry": "double"}
+
+
+@needs_sandbox
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("def double(n):\n    return 2 * n", True),
+        ("Sure:\n```python\ndef double(n):\n    return n + n\n```\nIt adds n to itself.", True),
+        ("```\ndouble = lambda n: n * 2\n```", True),
+        ("```python\ndef double(n):\n    return n * n\n```", False),
+        ("```python\ndef twice(n):\n    return 2 * n\n```", False),
+        ("def double(n):\n    return 2 *", False),
+        ("I cannot write code.", False),
+        ("", False),
+    ],
+)
+def test_code(text: str, right: bool) -> None:
+    assert code(text, DOUBLE) is right
+
+
+@needs_sandbox
 @given(st.text(max_size=60), st.sampled_from(sorted(CHECKERS)))
 def test_any_text_gets_a_verdict(text: str, name: str) -> None:
     expected = {
         "exact": "x", "number": 1.5, "choice": ANIMALS, "contains": "x", "regex": {"pattern": "x"}, "json": {"a": 1},
+        "schema": PERSON, "code": DOUBLE,
     }[name]  # fmt: skip
     assert CHECKERS[name](text, expected) in (True, False)

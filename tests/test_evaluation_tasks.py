@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from engine.errors import InvalidRequestError
-from engine.evaluation import Task, check, load_tasks
+from engine.evaluation import MIXED_FILE, Task, check, load_tasks
+from engine.evaluation.scorers import CHECKERS
 from engine.types import Precision
+from tests.evaluation import needs_sandbox
 
 TASKS = load_tasks()
+MIXED = load_tasks(MIXED_FILE)
 TASK = Task(id="a", category="Facts", prompt="?", checker="exact", expected="yes", max_tokens=8)
 
 
@@ -27,6 +30,8 @@ def right_answer(task: Task) -> str:
             return str(expected["example"])
         case "json":
             return json.dumps(expected)
+        case "schema":
+            return json.dumps(expected["example"])
         case _:
             return str(expected[0] if isinstance(expected, list) else expected)
 
@@ -47,7 +52,29 @@ def test_prompts_are_varied() -> None:
     assert most <= len(TASKS) / 10
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+def test_the_mixed_set_is_large_and_of_every_kind() -> None:
+    assert len(MIXED) >= 420
+    assert len({task.prompt for task in (*MIXED, *TASKS)}) == len(MIXED) + len(TASKS)
+    assert {task.checker for task in MIXED} == set(CHECKERS)
+    categories = Counter(task.category for task in MIXED)
+    assert len(categories) == 7
+    assert min(categories.values()) >= 40
+    assert all(8 <= task.max_tokens <= 160 for task in MIXED)
+    assert sum(len(task.prompt.split()) >= 150 for task in MIXED) >= 20
+
+
+def test_at_most_a_tenth_of_the_mixed_set_is_of_one_template() -> None:
+    assert all(task.template for task in MIXED)
+    (_, most), *_ = Counter(task.template for task in MIXED).most_common(1)
+    assert most <= len(MIXED) / 10
+    openings = Counter(" ".join(re.findall(r"\w+", task.prompt.casefold())[:2]) for task in MIXED)
+    (_, most), *_ = openings.most_common(1)
+    assert most <= len(MIXED) / 10
+
+
+@pytest.mark.parametrize(
+    "task", [*TASKS, *(task for task in MIXED if task.checker != "code")], ids=lambda task: task.id
+)
 def test_a_right_answer_passes_and_a_wrong_one_fails(task: Task) -> None:
     assert check(task, right_answer(task))
     assert check(task, f" {right_answer(task)}\n")
@@ -61,9 +88,21 @@ def test_a_right_answer_passes_and_a_wrong_one_fails(task: Task) -> None:
         assert check(task, task.expected["options"][others.index(task.expected["answer"])])
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.id)
+@needs_sandbox
+@pytest.mark.parametrize(
+    "task", [task for task in MIXED if task.checker == "code"], ids=lambda task: task.id.removeprefix("code-")
+)
+def test_tests_of_code_can_run_and_can_fail(task: Task) -> None:
+    entry = task.expected["entry"]
+    assert entry in task.prompt
+    compile(task.expected["tests"], task.id, "exec")
+    assert task.expected["tests"].count("assert ") >= 2
+    assert not check(task, f"def {entry}(*arguments):\n    return None")
+
+
+@pytest.mark.parametrize("task", [*TASKS, *MIXED], ids=lambda task: task.id)
 def test_the_prompt_repeated_is_no_answer(task: Task) -> None:
-    if task.checker in ("exact", "json", "choice"):
+    if task.checker in ("exact", "json", "choice", "schema"):
         assert not check(task, task.prompt)
 
 

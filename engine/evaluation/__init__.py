@@ -6,10 +6,12 @@ Importing this loads no torch; the functions that need it do.
 from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
 from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, default_corpus, read_corpus
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence
+from engine.evaluation.importers import read_tasks
 from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
-from engine.evaluation.tasks import Task, check, load_tasks
+from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
 
 __all__ = [
+    "MIXED_FILE",
     "AnswerDivergence",
     "AnswerToken",
     "Corpus",
@@ -26,5 +28,6 @@ __all__ = [
     "default_corpus",
     "load_tasks",
     "read_corpus",
+    "read_tasks",
     "wilson_interval",
 ]

@@ -1,4 +1,4 @@
-"""Whether an answer is right: one pure function of its text for each kind of task.
+"""Whether an answer is right: one function of its text for each kind of task.
 
 A checker takes the answer and what is expected of it, and forgives what does not make an answer
 wrong: case, white space, quotes and markdown around it, a full stop at its end.
@@ -10,6 +10,12 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from jsonschema import Draft202012Validator
+from referencing import Registry
+
+from engine.evaluation.programs import program
+from engine.evaluation.sandbox import run_tests
 
 Checker = Callable[[str, Any], bool]
 """``checker(text, expected)``; what ``expected`` is, each checker says."""
@@ -61,6 +67,25 @@ def json_equal(text: str, expected: Any) -> bool:
     return any(_same_json(value, expected) for value in _first_json(text))
 
 
+def schema(text: str, expected: Mapping[str, Any]) -> bool:
+    """The first JSON object or list in the answer is valid by ``expected["schema"]``, a JSON schema (draft
+    2020-12). ``expected["example"]`` is a value that passes, for readers and tests."""
+    # an empty registry: no schema is ever fetched from elsewhere
+    validator = Draft202012Validator(expected["schema"], registry=Registry())
+    return any(validator.is_valid(value) for value in _first_json(text))
+
+
+def code(text: str, expected: Mapping[str, str]) -> bool:
+    """The answer's Python code defines ``expected["entry"]`` and passes ``expected["tests"]``, statements that
+    use it. ``expected["start"]``, where there is one, is code that the answer was to continue.
+
+    Raises:
+        SandboxUnavailableError: this machine cannot run a model's code safely.
+    """
+    entry = expected["entry"]
+    return run_tests(program(text, entry, expected.get("start", "")), expected["tests"], entry).passed
+
+
 CHECKERS: Mapping[str, Checker] = {
     "exact": exact,
     "number": number,
@@ -68,6 +93,8 @@ CHECKERS: Mapping[str, Checker] = {
     "contains": contains,
     "regex": regex,
     "json": json_equal,
+    "schema": schema,
+    "code": code,
 }
 
 

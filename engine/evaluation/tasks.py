@@ -12,23 +12,28 @@ from engine.evaluation.scorers import CHECKERS
 from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, RunConfig, SamplingParams
 
 TASKS_FILE = Path(__file__).parents[2] / "data" / "prompts" / "tasks.jsonl"
+MIXED_FILE = TASKS_FILE.with_name("mixed.jsonl")
+"""From easy to hard, so that small and large models differ: what a cascade is calibrated and tested on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A prompt with the answer it should get."""
+    """A prompt, and the answer it should get where it has one."""
 
     id: str
     category: str
     prompt: str
-    checker: str
-    """Name of one of the checkers: exact, number, choice, contains, regex, json."""
-    expected: Any
+    checker: str | None = None
+    """Name of one of the checkers: exact, number, choice, contains, regex, json, schema, code. ``None`` where no
+    answer can be told right or wrong: such a task has no score, and shows only whether models answer alike."""
+    expected: Any = None
     """What the checker compares with."""
     max_tokens: int
+    template: str = ""
+    """Its family: prompts that were written to one pattern."""
 
     def __post_init__(self) -> None:
-        if self.checker not in CHECKERS:
+        if self.checker is not None and self.checker not in CHECKERS:
             raise InvalidRequestError(f"There is no checker {self.checker!r}; there are: {', '.join(CHECKERS)}.")
 
     def request(self, model: str, precision: Precision) -> GenerationRequest:
@@ -66,5 +71,12 @@ def load_tasks(path: Path = TASKS_FILE) -> tuple[Task, ...]:
 
 
 def check(task: Task, text: str) -> bool:
-    """Whether an answer to a task is right."""
+    """Whether an answer to a task is right.
+
+    Raises:
+        InvalidRequestError: the task has no checker.
+        SandboxUnavailableError: the answer is code, and this machine cannot run it safely.
+    """
+    if task.checker is None:
+        raise InvalidRequestError(f"The prompt {task.id!r} has no answer that can be checked.")
     return CHECKERS[task.checker](text, task.expected)

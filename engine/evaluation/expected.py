@@ -1,0 +1,108 @@
+"""Whether what a checker is to compare with makes sense, told before any model is asked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from math import isfinite
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+from engine.evaluation.scorers import CHECKERS
+
+
+def expected_of(checker: str, value: Any) -> Any:
+    """What a checker expects, from a file; a cell of CSV may hold it as JSON.
+
+    Raises:
+        ValueError: there is no such checker, or it cannot compare with this.
+    """
+    if checker not in CHECKERS:
+        raise ValueError(f"there is no checker {checker!r}; there are: {', '.join(CHECKERS)}")
+    if isinstance(value, str) and (checker not in ("exact", "contains") or value.lstrip().startswith("[")):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            if checker not in ("exact", "contains"):
+                raise ValueError(f"what {checker} expects is no JSON: {value[:60]!r}") from None
+    _CHECKS[checker](value)
+    return value
+
+
+def _words(value: Any) -> None:
+    options = value if isinstance(value, list) else [value]
+    _require(bool(options) and all(_is_text(option) for option in options), "a text or a list of texts is expected")
+
+
+def _number(value: Any) -> None:
+    _require(isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value), "a number is expected")
+
+
+def _choice(value: Any) -> None:
+    _keys(value, "options", "answer")
+    options = value["options"]
+    _require(
+        isinstance(options, list) and 2 <= len(options) <= 26 and all(_is_text(option) for option in options),
+        "a choice has 2 to 26 options, each a text",
+    )
+    letters = [chr(ord("A") + index) for index in range(len(options))]
+    _require(value["answer"] in letters, f"the answer of a choice is one of the letters {', '.join(letters)}")
+
+
+def _regex(value: Any) -> None:
+    _keys(value, "pattern")
+    try:
+        re.compile(value["pattern"])
+    except (re.error, TypeError) as error:
+        raise ValueError(f"the pattern cannot be read: {error}") from error
+
+
+def _json(value: Any) -> None:
+    _require(isinstance(value, dict | list), "a JSON object or list is expected")
+
+
+def _schema(value: Any) -> None:
+    _keys(value, "schema")
+    try:
+        Draft202012Validator.check_schema(value["schema"])
+    except SchemaError as error:
+        raise ValueError(f"the JSON schema is not valid: {error.message}") from error
+    _require("example" not in value or CHECKERS["schema"](json.dumps(value["example"]), value), "the example fails")
+
+
+def _code(value: Any) -> None:
+    _keys(value, "tests", "entry")
+    _require(isinstance(value["entry"], str) and value["entry"].isidentifier(), "the entry is the name of a function")
+    try:
+        compile(value["tests"], "tests", "exec", dont_inherit=True)
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(f"the tests are no Python: {error}") from error
+    _require(isinstance(value.get("start", ""), str), "the start is a text")
+
+
+_CHECKS: Mapping[str, Callable[[Any], None]] = {
+    "exact": _words,
+    "number": _number,
+    "choice": _choice,
+    "contains": _words,
+    "regex": _regex,
+    "json": _json,
+    "schema": _schema,
+    "code": _code,
+}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _keys(value: Any, *keys: str) -> None:
+    _require(isinstance(value, dict) and all(key in value for key in keys), f"an object with {' and '.join(keys)}")
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)

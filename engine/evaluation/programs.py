@@ -1,0 +1,47 @@
+"""The Python program in an answer that was to write a function."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+INDENT = "    "
+
+
+def program(text: str, entry: str, start: str = "") -> str:
+    """The code of an answer: its first fenced block, or all of it.
+
+    Args:
+        text: the answer.
+        entry: name of the function that it was to write.
+        start: what it was to continue, as far as the end of the function's docstring. An answer may repeat
+            it or leave it out, and may indent the body or not.
+    """
+    fenced = _FENCED.search(text)
+    code = (fenced[1] if fenced else text).strip("\n").rstrip()
+    definition = re.compile(rf"^\s*(?:async\s+)?def\s+{re.escape(entry)}\b", re.MULTILINE)
+    before = definition.split(start, maxsplit=1)[0].rstrip()  # imports and helpers
+    if definition.search(code) or not start:
+        return _sound_beginning(f"{before}\n\n{textwrap.dedent(code)}".lstrip("\n"))
+    first, _, others = code.partition("\n")
+    bodies = (
+        code,
+        f"{INDENT}{first.strip()}\n{others}",  # models often drop the first line's indentation alone
+        textwrap.indent(textwrap.dedent(code), INDENT),
+    )
+    # of equally long ones the earlier
+    return max((_sound_beginning(f"{start.rstrip()}\n{body}") for body in bodies), key=lambda code: code.count("\n"))
+
+
+def _sound_beginning(code: str) -> str:
+    """The longest beginning, by lines, that is Python: an answer may end in the middle of a line or go on in prose."""
+    lines = code.split("\n")
+    for end in range(len(lines), 0, -1):
+        beginning = "\n".join(lines[:end])
+        try:
+            compile(beginning, "answer", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return beginning
+    return ""
