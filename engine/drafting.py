@@ -11,7 +11,14 @@ from engine.cache import KVCache
 from engine.errors import InvalidRequestError
 from engine.models.progress import Progress
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.speculation import Candidate, Controller, ModelDrafter, NgramDrafter, SharedKVDrafter, Speculator
+from engine.speculation import (
+    Candidate,
+    Controller,
+    ModelDrafter,
+    NgramDrafter,
+    SharedKVDrafter,
+    Speculator,
+)
 from engine.speculation.session_texts import SessionTexts
 from engine.types import (
     MAX_GAMMA,

@@ -12,12 +12,15 @@ from engine.device import choose_device, device_name
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
 from engine.memory import PeakRss
+from engine.models import list_models
 from engine.models.progress import Progress, silent
 from engine.native import build_in_background
 from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     DeviceChoice,
+    DrafterChoice,
+    DraftRound,
     GenerationRequest,
     Precision,
     RunFailed,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from engine.evaluator import Evaluator
     from engine.pool import ModelPool
     from engine.responder import Responder
+    from engine.speculation.losslessness import Losslessness
 
 T = TypeVar("T")
 
@@ -160,6 +164,49 @@ class Engine:
             InsufficientMemoryError, NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
         """
         return self._call(lambda evaluator: evaluator.compare_answer(request, token_ids, self._unless_closed(progress)))
+
+    def check_losslessness(
+        self,
+        request: GenerationRequest,
+        token_ids: Sequence[int],
+        rounds: Sequence[DraftRound] = (),
+        progress: Progress = silent,
+    ) -> Losslessness:
+        """Whether a run's answer is plain decoding's own, by reading it again; one unit in the engine's queue.
+
+        A greedy answer is compared token by token. For a sampled one, the rule of acceptance is tested on the
+        distributions that the run met where something was drafted.
+
+        Args:
+            request: what was asked.
+            token_ids: the answer (``RunFinished.token_ids``), at least one token.
+            rounds: what was drafted (``RunFinished.speculation``), for sampled answers.
+            progress: as for :meth:`compare_window`.
+
+        Raises:
+            InvalidRequestError: there is no answer, or its tokens are none of this model's.
+            InsufficientMemoryError, EngineClosedError: as :meth:`compare_window`.
+        """
+        guarded = self._unless_closed(progress)
+        return self._call(lambda evaluator: evaluator.check_losslessness(request, token_ids, rounds, guarded))
+
+    def drafters(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...]:
+        """Every drafter there could be for a model, and why it cannot draft or what is known of its speed.
+
+        Blocks until the engine gets to it; no weights are loaded.
+
+        Raises:
+            UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
+            EngineClosedError: the engine has been closed.
+        """
+        models = [info.name for info in list_models(self._models_dir) if info.installed]
+
+        def body() -> tuple[DrafterChoice, ...]:
+            from engine.matchmaking import drafter_choices
+
+            return drafter_choices(self._started_pool(), model, precision, models)
+
+        return self._worker.call(body)
 
     def status(self) -> EngineStatus:
         """A snapshot, safe to ask for from any thread."""

@@ -8,13 +8,18 @@ import torch
 
 from engine.backends.base import LoadedModel
 from engine.backends.local import LocalModel
+from engine.cache import KVCache
 from engine.errors import ContextLengthError, InsufficientMemoryError, InvalidRequestError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.evaluation.comparison import Reader, answer_divergence, window_divergence
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
+from engine.generation.sampling import next_token_probabilities
+from engine.models.decoder import Decoder
 from engine.models.progress import Progress, part
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.types import GenerationRequest, KVDtype, OptimizationConfig, Precision, RunConfig
+from engine.speculation import Losslessness
+from engine.speculation.losslessness import check_greedy, distribution_p_value, teacher_forced
+from engine.types import DraftRound, GenerationRequest, KVDtype, OptimizationConfig, Precision, RunConfig
 
 
 class Evaluator:
@@ -85,6 +90,45 @@ class Evaluator:
                 greedy=config.sampling.temperature == 0 and config.sampling.repetition_penalty == 1,
             )
 
+    def check_losslessness(
+        self, request: GenerationRequest, token_ids: Sequence[int], rounds: Sequence[DraftRound], progress: Progress
+    ) -> Losslessness:
+        """See :meth:`engine.Engine.check_losslessness`."""
+        if not token_ids:
+            raise InvalidRequestError("There is no answer to check: it has no tokens.")
+        config, gears = request.config, request.config.optimization
+        opened = self._pool.open(config.model)
+        prompt_ids = opened.tokenizer.encode_chat(request.messages)
+        _require_known(opened, [*prompt_ids, *token_ids])
+        n_tokens = gears.window or len(prompt_ids) + len(token_ids)
+        with torch.inference_mode():
+            model = self._pool.acquire(opened, config, progress)
+            decoder = _reader(model)
+            self._pool.make_room(
+                model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens", keep=(model,)
+            )
+
+            def new_cache() -> KVCache:
+                return decoder.new_cache(n_tokens, gears.kv_dtype, gears.window)
+
+            vocab_size, sampling = _vocab_size(opened), config.sampling
+            if sampling.temperature == 0:
+                return check_greedy(
+                    decoder, new_cache, vocab_size, sampling, prompt_ids, token_ids, opened.tokenizer.token_text
+                )
+            drafted = {entry.at + place: token for entry in rounds for place, token in enumerate(entry.token_ids)}
+            cases = []
+            read = teacher_forced(decoder, new_cache(), torch.tensor(prompt_ids), token_ids)
+            for index, logits in enumerate(read):
+                if index in drafted:
+                    seen = torch.tensor([*prompt_ids, *token_ids[:index]])
+                    p = next_token_probabilities(logits[:vocab_size], sampling, seen)
+                    cases.append((p, None, drafted[index]))
+        p_value = distribution_p_value(cases, sampling.seed) if cases else None
+        return Losslessness(
+            tokens=len(token_ids), checked=len(token_ids), near_ties=0, divergence=None, p_value=p_value
+        )
+
 
 def _both(
     pool: ModelPool, opened: OpenCheckpoint, model: str, precision: Precision, n_tokens: int, progress: Progress
@@ -103,7 +147,7 @@ def _both(
     return _reader(reference), _reader(candidate)
 
 
-def _reader(model: LoadedModel) -> Reader:
+def _reader(model: LoadedModel) -> Decoder:
     if not isinstance(model, LocalModel):
         raise TypeError(f"{type(model).__name__} is no model of Gearbox's own decoder")
     return model.decoder
@@ -114,9 +158,14 @@ def _vocab_size(opened: OpenCheckpoint) -> int:
 
 
 def _require_readable(opened: OpenCheckpoint, token_ids: Sequence[int]) -> None:
-    """Refuse tokens of another model, and more of them than this one reads."""
+    """Refuse more tokens than a model reads, and tokens of another one."""
     longest = opened.config.context_length
     if len(token_ids) > longest:
         raise InvalidRequestError(f"There are {len(token_ids):,} tokens, and the model reads at most {longest:,}.")
+    _require_known(opened, token_ids)
+
+
+def _require_known(opened: OpenCheckpoint, token_ids: Sequence[int]) -> None:
+    """Refuse tokens of another model."""
     if not all(0 <= token_id < _vocab_size(opened) for token_id in token_ids):
         raise InvalidRequestError("Some of these tokens are none of this model's: they come from another one.")

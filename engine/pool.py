@@ -136,6 +136,10 @@ class ModelPool:
         self._loaded[key] = model
         return model
 
+    def loaded(self, model: str, precision: Precision) -> LoadedModel | None:
+        """A model of our own backend, if it is in memory."""
+        return self._loaded.get(ModelKey(model, Backend.LOCAL, precision))
+
     def make_room(self, needed: int, purpose: str, keep: Collection[LoadedModel] = ()) -> None:
         """Let spare memory, then the longest unused models, go until ``needed`` bytes fit.
 

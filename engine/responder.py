@@ -169,7 +169,7 @@ class Responder:
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
-        begun = opened.tokenizer.decode(request.begun) if request.begun else ""
+        begun = run.opened.tokenizer.decode(request.begun) if request.begun else ""
         answer = Message("assistant", begun + recorder.text, (*request.begun, *recorder.token_ids))
         self._cache.settle(
             lease,

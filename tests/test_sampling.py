@@ -97,7 +97,32 @@ def test_samples_follow_the_distribution() -> None:
 @given(logits_strategy)
 def test_confidence_is_the_log_softmax_and_its_entropy(logits: torch.Tensor) -> None:
     wanted = logits.double().log_softmax(-1)
-    logprob, entropy = confidence(logits, 1)
+    logprob, entropy, margin = confidence(logits, 1)
+    best, second = logits.topk(2).values.tolist()
+    assert margin == pytest.approx(best - second)
     assert logprob == pytest.approx(float(wanted[1]), abs=1e-3)
     assert entropy == pytest.approx(float(-(wanted.exp() * wanted).sum()), abs=1e-3)
     assert 0 <= entropy <= math.log(len(logits)) + 1e-4
+
+
+@pytest.mark.parametrize("size", [2, 7, 8, 9, 1024, 1031, 49_152])
+@pytest.mark.parametrize("masked", [False, True])
+def test_confidence_over_any_number_of_tokens(size: int, masked: bool) -> None:
+    """What is left over behind whole steps of eight counts too, and a masked token counts as impossible."""
+    logits = torch.randn(size, generator=torch.Generator().manual_seed(size)) * 8
+    if masked and size > 2:
+        logits[1::3] = -torch.inf
+    wanted = logits.double().log_softmax(-1)
+    logprob, entropy, margin = confidence(logits, 0)
+    assert logprob == pytest.approx(float(wanted[0]), abs=1e-4)
+    assert entropy == pytest.approx(float(-(wanted.exp() * wanted.nan_to_num(neginf=0)).sum()), abs=1e-4)
+    best, second = logits.topk(2).values.tolist()
+    assert margin == pytest.approx(best - second)
+
+
+def test_confidence_of_what_is_no_number_is_none() -> None:
+    for place in (3, 16):
+        logits = torch.zeros(17)
+        logits[place] = math.nan
+        assert math.isnan(confidence(logits, 0).logprob)
+        assert math.isnan(confidence(logits, 0).entropy)

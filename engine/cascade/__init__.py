@@ -12,6 +12,7 @@ from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.intervals import Resampling
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
 from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
+from engine.cascade.recording import tier_answer
 from engine.cascade.records import (
     RoutedPrompt,
     TierAnswer,
@@ -87,6 +88,7 @@ __all__ = [
     "select",
     "signal_strengths",
     "stratified_parts",
+    "tier_answer",
     "tier_key",
     "write_prompts",
 ]

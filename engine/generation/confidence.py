@@ -35,7 +35,9 @@ def confidence(logits: Tensor, token_id: int) -> Confidence:
         entropy = float(z - (probabilities * logits.nan_to_num(neginf=0.0)).sum())
         log_z = float(z)
         best, second = logits.topk(2).values.tolist()
-    return Confidence(float(logits[token_id]) - log_z, max(0.0, entropy), best - second)
+    return Confidence(
+        float(logits[token_id]) - log_z, entropy if entropy > 0 or math.isnan(entropy) else 0.0, best - second
+    )
 
 
 def bf16_ulp(value: float) -> float:

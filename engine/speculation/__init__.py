@@ -1,7 +1,8 @@
 """Speculative decoding (arXiv:2211.17192, arXiv:2302.01318): cheap proposals, verified by the model in one pass."""
 
-from engine.speculation.controller import Controller
+from engine.speculation.controller import Controller, expected_tokens, predicted_speedup
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
+from engine.speculation.losslessness import Divergence, Losslessness
 from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
 from engine.speculation.speculator import Candidate, Speculator
@@ -12,12 +13,16 @@ __all__ = [
     "NO_DRAFT",
     "Candidate",
     "Controller",
+    "Divergence",
     "Draft",
     "DraftSource",
+    "Losslessness",
     "ModelDrafter",
     "NgramDrafter",
     "SharedKVDrafter",
     "Speculator",
     "StepTimes",
     "decide",
+    "expected_tokens",
+    "predicted_speedup",
 ]

@@ -29,6 +29,18 @@ def expected_tokens(acceptance: float, gamma: int) -> float:
     return float((1 - acceptance ** (gamma + 1)) / (1 - acceptance))
 
 
+def predicted_speedup(acceptance: float, gamma: int, relative_cost: float, verify_cost: float) -> float:
+    """Tokens a second against plain decoding (arXiv:2211.17192, theorem 3.8, with a cost of verification).
+
+    Args:
+        acceptance: α, 0 to 1.
+        gamma: tokens drafted in a round.
+        relative_cost: c, a drafted token's time / a plain step's.
+        verify_cost: v, the time of a pass over γ + 1 rows / a plain step's.
+    """
+    return expected_tokens(acceptance, gamma) / (gamma * relative_cost + verify_cost)
+
+
 @dataclass(slots=True)
 class Acceptance:
     """An estimate of how often a drafted token is accepted."""
@@ -65,7 +77,7 @@ class Offer:
 
 @dataclass(slots=True)
 class _Pause:
-    """A drafter's standing: whether it drafts, and when it is next tried."""
+    """The standing of one kind of rounds: whether they are drafted, and when they are next tried."""
 
     state: ControllerState = "drafting"
     length: int = _FIRST_PAUSE
@@ -81,7 +93,7 @@ class Controller:
     """Always so many, if they can be had; ``None`` to choose."""
     notes: list[ControllerNote] = field(default_factory=list)
     _acceptances: dict[tuple[str, str], Acceptance] = field(default_factory=dict)
-    _pauses: dict[str, _Pause] = field(default_factory=dict)
+    _pauses: dict[tuple[str, str], _Pause] = field(default_factory=dict)
 
     def choose(self, offers: list[Offer], at: int) -> tuple[Offer, int] | None:
         """The offer to take up and the tokens to draft, or ``None`` for a plain step.
@@ -97,7 +109,7 @@ class Controller:
         plans = [(offer, *self._best_gamma(offer)) for offer in offers]
         plans.sort(key=lambda plan: plan[2], reverse=True)
         for offer, gamma, speedup in plans:
-            pause = self._pauses.setdefault(offer.drafter, _Pause())
+            pause = self._pauses.setdefault((offer.drafter, offer.kind), _Pause())
             if speedup >= _MARGIN:
                 self._turn(offer, pause, "drafting", at, speedup)
                 return offer, gamma
@@ -124,8 +136,9 @@ class Controller:
         rate, plain = self._acceptance(offer).rate, self.times.seconds(1)
 
         def speedup(gamma: int) -> float:
-            round_s = gamma * offer.seconds_per_token + self.times.seconds(gamma + 1)
-            return expected_tokens(rate, gamma) * plain / round_s
+            return predicted_speedup(
+                rate, gamma, offer.seconds_per_token / plain, self.times.seconds(gamma + 1) / plain
+            )
 
         best = max(range(1, offer.most + 1), key=speedup)
         return best, speedup(best)
@@ -143,6 +156,7 @@ class Controller:
             ControllerNote(
                 at=at,
                 drafter=offer.drafter,
+                kind=offer.kind,
                 state=state,
                 acceptance=self._acceptance(offer).rate,
                 speedup=speedup,

@@ -13,7 +13,7 @@ from engine.speculation.ngram import NgramDrafter
 from engine.types import MAX_GAMMA, DraftRound, SpeculationReport
 
 NGRAM = "ngram"
-_NGRAM_PRIORS = ((1, 0.3), (2, 0.45), (4, 0.6), (8, 0.75), (16, 0.85), (32, 0.92))
+_NGRAM_PRIORS = ((1, 0.1), (2, 0.25), (3, 0.4), (5, 0.6), (9, 0.8), (17, 0.9))
 """First guess of the acceptance by the length of the match, up to the next one."""
 
 
@@ -134,12 +134,12 @@ class Speculator:
             return NO_DRAFT
         found = self._ngram.propose(text, room) if self._ngram else NO_DRAFT
         offers = [
-            Offer(candidate.name, "model", candidate.prior, room, self._draft_s[candidate.name])
+            Offer(candidate.name, "any", candidate.prior, room, self._draft_s[candidate.name])
             for candidate in self._candidates.values()
         ]
         if found.token_ids:
             shortest, prior = _ngram_kind(found.match_length or 1)
-            offers.append(Offer(NGRAM, f"matches from {shortest}", prior, len(found.token_ids), 0.0))
+            offers.append(Offer(NGRAM, f"match of {shortest} or more", prior, len(found.token_ids), 0.0))
         if not offers:
             return NO_DRAFT
         plan = self._controller.choose(offers, at)

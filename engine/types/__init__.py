@@ -13,6 +13,7 @@ from engine.types.config import (
     RunConfig,
     SamplingParams,
 )
+from engine.types.drafters import DrafterChoice
 from engine.types.events import (
     CacheReport,
     ControllerNote,
@@ -63,6 +64,7 @@ __all__ = [
     "DeviceChoice",
     "DraftRound",
     "Drafter",
+    "DrafterChoice",
     "Event",
     "FinishReason",
     "GenerationRequest",

@@ -146,6 +146,8 @@ class ControllerNote:
     at: int
     """Index in the answer."""
     drafter: str
+    kind: str
+    """Of the rounds that it is about: n-gram drafts by the length of their match."""
     state: ControllerState
     acceptance: float
     """Share of drafted tokens that it expected to be accepted, 0 to 1."""
