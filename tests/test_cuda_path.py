@@ -27,6 +27,7 @@ from engine.errors import DeviceUnavailableError, InsufficientMemoryError
 from engine.memory import RESERVE_BYTES, require_memory
 from engine.models.decoder import Decoder, DecoderConfig, EagerDecoder
 from engine.models.graph_step import GraphDecoder, bucket_of
+from engine.models.hybrid_decoder import HybridDecoder
 from engine.models.weights import load_decoder
 from engine.pool import ModelPool
 from engine.quantization import Linear, cuda_scheme_of
@@ -59,6 +60,11 @@ BOUNDS: dict[type[Linear], float] = {
 
 def ids_of(n: int, seed: int = 1) -> Tensor:
     return torch.randint(0, 256, (n,), generator=torch.Generator().manual_seed(seed))
+
+
+def torch_only(decoder: Decoder) -> Decoder:
+    """The part that runs on CUDA as well: in 16 bits our own kernels take few rows over on a CPU."""
+    return decoder.many if isinstance(decoder, HybridDecoder) else decoder
 
 
 def as_graph_decoder(decoder: Decoder) -> GraphDecoder:
@@ -255,7 +261,7 @@ def test_static_steps_are_the_eager_ones(tmp_path: Path, family: Any, windowed: 
         pytest.skip("llama has no windows")
     if family != "mistral":
         window |= {"use_sliding_window": True, "max_window_layers": 1}
-    eager = load_tiny(make_tiny_checkpoint(tmp_path, family, **(window if windowed else {})))
+    eager = torch_only(load_tiny(make_tiny_checkpoint(tmp_path, family, **(window if windowed else {}))))
     static = as_graph_decoder(eager)
     ids = ids_of(60)
     assert_same_rows(chunked_logits(static, ids, sizes), chunked_logits(eager, ids, sizes))
@@ -263,7 +269,7 @@ def test_static_steps_are_the_eager_ones(tmp_path: Path, family: Any, windowed: 
 
 @torch.inference_mode()
 def test_static_steps_go_on_from_one_bucket_to_the_next_and_after_a_cut(tmp_path: Path) -> None:
-    eager = load_tiny(make_tiny_checkpoint(tmp_path, "qwen3", max_position_embeddings=1024))
+    eager = torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "qwen3", max_position_embeddings=1024)))
     static = as_graph_decoder(eager)
     ids = ids_of(300)
     caches = [decoder.new_cache(300) for decoder in (static, eager)]
@@ -281,7 +287,7 @@ def test_static_steps_go_on_from_one_bucket_to_the_next_and_after_a_cut(tmp_path
 
 @torch.inference_mode()
 def test_what_lies_behind_the_mask_does_not_matter(tmp_path: Path) -> None:
-    static = as_graph_decoder(load_tiny(make_tiny_checkpoint(tmp_path, "llama")))
+    static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
     ids, cache, dirty = ids_of(20), static.new_cache(64), static.new_cache(64)
     for layer in dirty.layers:
         layer.normal_(generator=torch.Generator().manual_seed(3))
@@ -292,7 +298,7 @@ def test_what_lies_behind_the_mask_does_not_matter(tmp_path: Path) -> None:
 
 @torch.inference_mode()
 def test_steps_are_let_go_with_their_cache(tmp_path: Path) -> None:
-    static = as_graph_decoder(load_tiny(make_tiny_checkpoint(tmp_path, "llama")))
+    static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
     cache = static.new_cache(64)
     static.step(3, cache)
     assert len(static._steps) == 1
@@ -330,7 +336,8 @@ def test_static_steps_write_the_eager_answer_on_real_weights(models_dir: Path, p
     pool = ModelPool(models_dir)
     opened = pool.open(SMALL)
     files = opened.checkpoint.weight_files
-    eager = load_decoder(opened.config, files, Precision.BF16, models_dir, lambda _: None, lambda: None).decoder
+    loaded = load_decoder(opened.config, files, Precision.BF16, models_dir, lambda _: None, lambda: None)
+    eager = torch_only(loaded.decoder)
     ids = opened.tokenizer.encode_chat([Message("user", prompt)])
     assert_parts_at_a_near_tie(greedy(as_graph_decoder(eager), ids, 24), greedy(eager, ids, 24))
 

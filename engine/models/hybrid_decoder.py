@@ -29,15 +29,15 @@ class HybridDecoder(Decoder):
             few: for the rest.
         """
         self.config = many.config
-        self._many = many
-        self._few = few
+        self.many = many
+        self.few = few
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         """bf16 or fp32, depending on who computed it; :meth:`logits` takes either."""
-        return (self._few if ids.shape[0] <= FEW_ROWS else self._many).forward(ids, cache)
+        return (self.few if ids.shape[0] <= FEW_ROWS else self.many).forward(ids, cache)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return (self._few if hidden.shape[0] <= FEW_ROWS else self._many).logits(hidden.to(self._dtype(hidden)))
+        return (self.few if hidden.shape[0] <= FEW_ROWS else self.many).logits(hidden.to(self._dtype(hidden)))
 
     @staticmethod
     def _dtype(hidden: Tensor) -> torch.dtype:

@@ -37,7 +37,7 @@ class Nf4Linear:
 
     @classmethod
     def fits(cls, out_features: int, in_features: int) -> bool:
-        return in_features % 2 == 0
+        return in_features % BLOCK_SIZE == 0  # blocks that span two rows come back wrong where there is AVX-512
 
     @classmethod
     def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
