@@ -19,8 +19,10 @@ from engine.models.progress import part
 from engine.native import build as build_kernels
 from engine.native import why_not
 from engine.types import (
+    MAX_GAMMA,
     Backend,
     DeviceChoice,
+    Drafter,
     GenerationRequest,
     Message,
     OptimizationConfig,
@@ -29,6 +31,7 @@ from engine.types import (
     RunFailed,
     RunFinished,
     SamplingParams,
+    SpeculationConfig,
     TokenEvent,
 )
 
@@ -93,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--system", help="system prompt")
     generate.add_argument("--backend", choices=[b.value for b in Backend], default=Backend.LOCAL.value)
     _add_quantization(generate, default=Precision.BF16.value)
+    generate.add_argument(
+        "--speculation", choices=[d.value for d in Drafter], help="who drafts tokens for the model to verify"
+    )
+    generate.add_argument("--draft-model", metavar="MODEL", help="the smaller model of --speculation draft")
+    generate.add_argument(
+        "--gamma", type=int, help=f"tokens drafted before each verification, 0 to {MAX_GAMMA}; else as many as pay"
+    )
     generate.add_argument("--max-tokens", type=int, default=SamplingParams().max_tokens)
     generate.add_argument("--temperature", type=float, default=SamplingParams().temperature)
     generate.add_argument("--seed", type=int, default=SamplingParams().seed)
@@ -160,7 +170,7 @@ def _generate(options: argparse.Namespace) -> int:
     config = RunConfig(
         model=options.model,
         backend=Backend(options.backend),
-        optimization=OptimizationConfig.at(Precision(options.quantization)),
+        optimization=OptimizationConfig.at(Precision(options.quantization), speculation=_speculation(options)),
         sampling=SamplingParams(max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed),
     )
     system = (Message("system", options.system),) if options.system else ()
@@ -179,6 +189,18 @@ def _generate(options: argparse.Namespace) -> int:
                 case RunFinished():
                     print()
     return 0
+
+
+def _speculation(options: argparse.Namespace) -> SpeculationConfig | None:
+    if options.speculation is None:
+        if options.draft_model or options.gamma is not None:
+            raise InvalidRequestError("--draft-model and --gamma need --speculation.")
+        return None
+    drafter = Drafter(options.speculation)
+    held = Precision.INT4 if drafter in (Drafter.SELF, Drafter.DRAFT) else None
+    return SpeculationConfig(
+        drafter=drafter, draft_model=options.draft_model, draft_precision=held, gamma=options.gamma
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> int:
