@@ -15,6 +15,7 @@ from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent
 from app.store import RunRecord, RunStatus, Timeline
 from app.verdict import Outcome
 from engine.types import (
+    Escalated,
     FinishReason,
     GenerationRequest,
     Heartbeat,
@@ -59,6 +60,8 @@ class LaneRun:
     """Since the request arrived, loading left out once it is known."""
     tokens: list[TokenEvent] = field(default_factory=list)
     text: str = ""
+    escalated: Escalated | None = None
+    """The last time a larger tier was asked."""
     finish_reason: FinishReason | None = None
     metrics: RunMetrics | None = None
     error: str | None = None
@@ -84,6 +87,9 @@ class LaneRun:
                 self.tokens.append(event)
                 self.text += event.text
                 self.elapsed_s = event.t
+            case Escalated():
+                self.phase, self.text, self.escalated = Phase.READING, "", event
+                self.tokens.clear()
             case Heartbeat(elapsed_s=elapsed_s):
                 self.elapsed_s = max(0.0, elapsed_s - self.load_s)
             case RunFinished():

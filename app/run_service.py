@@ -12,7 +12,7 @@ from typing import Protocol
 from app.environment import app_environment
 from app.store import RunNotFoundError, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError
-from engine.types import Event, GenerationRequest, RunFailed, RunFinished, TokenEvent
+from engine.types import Escalated, Event, GenerationRequest, RunFailed, RunFinished, TokenEvent
 
 _log = logging.getLogger(__name__)
 
@@ -156,6 +156,8 @@ class _Recording:
         match event:
             case TokenEvent():
                 self._tokens.append(event)
+            case Escalated():
+                self._tokens.clear()
             case RunFinished() | RunFailed():
                 self._end = self._end or event
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.backends.base import LoadedModel
@@ -12,6 +12,7 @@ from engine.errors import InvalidRequestError
 from engine.models.progress import Progress
 from engine.pool import ModelPool, OpenCheckpoint
 from engine.speculation import (
+    AnswerDrafter,
     Candidate,
     Controller,
     ModelDrafter,
@@ -54,7 +55,8 @@ class Drafters:
 
     request: GenerationRequest
     model: LocalModel
-    config: SpeculationConfig
+    config: SpeculationConfig | None
+    """``None`` with the gear off: then only a smaller tier's answer drafts."""
     earlier: tuple[tuple[int, ...], ...] = ()
     """Texts of the same session."""
     draft_models: tuple[DraftModel, ...] = ()
@@ -65,13 +67,16 @@ class Drafters:
         """What must stay in memory."""
         return tuple(draft.model for draft in self.draft_models)
 
-    def speculator(self, prompt_ids: list[int], max_tokens: int, cache: KVCache | None) -> Speculator:
+    def speculator(
+        self, prompt_ids: list[int], max_tokens: int, cache: KVCache | None, answer: Sequence[int] = ()
+    ) -> Speculator:
         """The run's own.
 
         Args:
             prompt_ids: the prompt.
             max_tokens: of the answer.
             cache: the KV that the answer is written with; ``None`` if none is kept.
+            answer: what a smaller tier of a cascade has answered, in the same tokens.
         """
         sampling = self.request.config.sampling
         capacity = len(prompt_ids) + max_tokens + MAX_GAMMA
@@ -85,12 +90,13 @@ class Drafters:
             )
             prior = SELF_PRIOR if draft.shares_kv else DRAFT_PRIOR
             candidates.append(Candidate(draft.name, source, prior, draft.model.step_times().seconds(1)))
-        uses_ngrams = self.config.drafter in (Drafter.AUTO, Drafter.NGRAM)
+        uses_ngrams = self.config is not None and self.config.drafter in (Drafter.AUTO, Drafter.NGRAM)
         return Speculator(
-            Controller(self.model.step_times(), self.config.gamma),
+            Controller(self.model.step_times(), self.config.gamma if self.config else None),
             NgramDrafter(self.earlier, prompt_ids) if uses_ngrams else None,
             candidates,
             self.unavailable,
+            AnswerDrafter(answer) if answer else None,
         )
 
 
@@ -102,7 +108,13 @@ class Drafting:
         self._texts = SessionTexts()
 
     def drafters(
-        self, opened: OpenCheckpoint, model: LoadedModel, request: GenerationRequest, progress: Progress
+        self,
+        opened: OpenCheckpoint,
+        model: LoadedModel,
+        request: GenerationRequest,
+        progress: Progress,
+        *,
+        salvages: bool = False,
     ) -> Drafters | None:
         """Who drafts for a request, in memory and timed; ``None`` with the gear off.
 
@@ -111,6 +123,7 @@ class Drafting:
             model: the same, in memory.
             request: says who is asked to draft.
             progress: told how far loading is.
+            salvages: whether a smaller tier's answer may draft, even with the gear off.
 
         Raises:
             InvalidRequestError: the model asked to draft has another tokenizer.
@@ -118,10 +131,12 @@ class Drafting:
         """
         gears = request.config.optimization
         speculation = gears.speculation
-        if speculation is None or not isinstance(model, LocalModel):
+        if not isinstance(model, LocalModel) or (speculation is None and not salvages):
             return None
         progress(f"Timing {opened.checkpoint.name}", 0.0)
         model.step_times()
+        if speculation is None:
+            return Drafters(request, model, None)
         match speculation.drafter:
             case Drafter.AUTO:
                 found = () if gears.cache_mode is CacheMode.OFF else tuple(self._resident(opened, model, request))

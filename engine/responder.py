@@ -3,65 +3,31 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
-from engine.backends.base import LoadedModel, RunTrace
+from engine.attempt import Attempt
+from engine.backends.base import LoadedModel
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, Work, as_ids, explain
-from engine.drafting import Drafters, Drafting
+from engine.drafting import Drafting
 from engine.environment import kernel_environment, machine_environment
-from engine.errors import ContextLengthError, InvalidRequestError
-from engine.generation.recorder import RunRecorder
+from engine.errors import (
+    ContextLengthError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    ModelNotInstalledError,
+    UnknownModelError,
+)
+from engine.generation.recorder import RunRecorder, TokenSink
+from engine.ladder import Ladder
 from engine.memory import PeakRss
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.speculation import Speculator
-from engine.types import CacheMode, CacheReport, GenerationRequest, Loading, Message, SpeculationReport
+from engine.types import CacheMode, CascadeReport, GenerationRequest, Loading, Message
 from engine.worker import GenerationJob
 
 
 class CancelledWhileLoadingError(Exception):
     """Ends loading from inside its progress."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """All that one answer is made with."""
-
-    opened: OpenCheckpoint
-    model: LoadedModel
-    drafters: Drafters | None
-    request: GenerationRequest
-    prompt_ids: list[int]
-    max_tokens: int
-    recorder: RunRecorder
-    _speculator: Speculator | None = None
-
-    @property
-    def models(self) -> tuple[LoadedModel, ...]:
-        """What must stay in memory while it lasts."""
-        return (self.model, *(self.drafters.models if self.drafters else ()))
-
-    def go(self, kv: KVCache | None, *, verify: bool = False) -> RunTrace:
-        """Write the answer."""
-        if self.drafters:
-            self._speculator = self.drafters.speculator(self.prompt_ids, self.max_tokens, kv)
-        return self.model.run(
-            self.prompt_ids,
-            self.request.config.sampling,
-            self.max_tokens,
-            self.recorder,
-            kv,
-            verify=verify,
-            speculator=self._speculator,
-        )
-
-    def speculation(self) -> SpeculationReport | None:
-        """How speculative decoding went, with what was drafted as text."""
-        if self._speculator is None:
-            return None
-        report, token_text = self._speculator.report(), self.opened.tokenizer.token_text
-        rounds = (replace(entry, texts=tuple(map(token_text, entry.token_ids))) for entry in report.rounds)
-        return replace(report, rounds=tuple(rounds))
 
 
 class Responder:
@@ -87,85 +53,123 @@ class Responder:
             CancelledWhileLoadingError: it was cancelled before the model was there.
             GearboxError: whatever keeps it from being answered, in the user's words.
         """
-        request, config = job.request, job.request.config
+        request = job.request
+        ladder = self._prepare(job)
+        load_s = perf_counter() - taken_up - ladder.tokenizing_s
+        peak_rss.restart()
+        first = ladder.attempts[0]
+        recorder = RunRecorder(
+            emit=job.emit,
+            is_cancelled=job.is_cancelled,
+            stop=request.config.sampling.stop,
+            arrived=job.arrived,
+            queue_s=taken_up - job.arrived,
+            load_s=load_s,
+            decode=first.opened.tokenizer.decode,
+            stop_ids=first.opened.tokenizer.stop_ids,
+            prompt_tokens=len(first.prompt_ids),
+            max_tokens=first.max_tokens,
+            tier=ladder.name(first),
+        )
+        attempt, cascade = self._climb(ladder, recorder)
+        self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
+        recorder.finish(
+            weights_bytes=sum(one.model.weights_bytes for one in ladder.attempts),
+            kv_bytes=attempt.trace.kv_bytes if attempt.trace else 0,
+            peak_rss_bytes=peak_rss.read(),
+            environment={
+                **machine_environment(),
+                **kernel_environment(self._pool.device),
+                **attempt.model.environment,
+                "weights_sha256": attempt.opened.checkpoint.weights_sha256,
+                "weights": attempt.opened.checkpoint.provenance,
+            },
+            cache=attempt.cache,
+            speculation=attempt.speculation(),
+            cascade=cascade,
+        )
+
+    def _prepare(self, job: GenerationJob) -> Ladder:
+        """All tiers in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take part is left
+        out."""
 
         def loading(stage: str, fraction: float) -> None:
             if job.is_cancelled():
                 raise CancelledWhileLoadingError
             job.notify(Loading(stage, fraction))
 
-        opened = self._pool.open(config.model)
-        load_s = perf_counter() - taken_up
-        prompt_ids = [*opened.tokenizer.encode_chat(request.messages), *request.begun]
-        context_length = opened.config.context_length
-        window = config.optimization.window
-        if window is None and len(prompt_ids) >= context_length:
-            raise ContextLengthError(len(prompt_ids), context_length)
-        if window is not None and window > context_length:
-            raise InvalidRequestError(
-                f"A sliding window of {window:,} tokens is larger than this model's context of {context_length:,}."
+        request = job.request
+        ladder = Ladder(request)
+        for tier in ladder.tiers():
+            try:
+                opened = self._pool.open(tier.config.model)
+                begun = perf_counter()
+                prompt_ids = [*opened.tokenizer.encode_chat(tier.messages), *tier.begun]
+                max_tokens = _room(opened, tier, len(prompt_ids))
+                ladder.tokenizing_s += perf_counter() - begun
+                model = self._pool.acquire(opened, tier.config, loading, keep=ladder.models)
+            except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
+                if request.config.optimization.cascade is None:
+                    raise
+                ladder.unavailable.append(f"{tier.config.model} {tier.config.precision}: {error}")
+                continue
+            below = ladder.attempts[-1].opened.tokenizer.fingerprint if ladder.attempts else None
+            drafters = self.drafting.drafters(
+                opened, model, tier, loading, salvages=below == opened.tokenizer.fingerprint
             )
-        tokenized = perf_counter()
-        model = self._pool.acquire(opened, config, loading)
-        drafters = self.drafting.drafters(opened, model, request, loading)
-        load_s += perf_counter() - tokenized
-        max_tokens = config.sampling.max_tokens
-        if window is None:
-            max_tokens = min(max_tokens, context_length - len(prompt_ids))
-        peak_rss.restart()
-        recorder = RunRecorder(
-            emit=job.emit,
-            is_cancelled=job.is_cancelled,
-            decode=opened.tokenizer.decode,
-            stop_ids=opened.tokenizer.stop_ids,
-            stop=config.sampling.stop,
-            prompt_tokens=len(prompt_ids),
-            max_tokens=max_tokens,
-            arrived=job.arrived,
-            queue_s=taken_up - job.arrived,
-            load_s=load_s,
-        )
-        run = _Run(opened, model, drafters, request, prompt_ids, max_tokens, recorder)
-        if config.optimization.cache_mode is CacheMode.PREFIX:
-            trace, report = self._run_on_kept(run)
-        else:
-            trace, report = self._run_alone(run), None
-        self.drafting.remember(opened, request, (*prompt_ids, *recorder.token_ids))
-        recorder.finish(
-            weights_bytes=model.weights_bytes,
-            kv_bytes=trace.kv_bytes,
-            peak_rss_bytes=peak_rss.read(),
-            environment={
-                **machine_environment(),
-                **kernel_environment(self._pool.device),
-                **model.environment,
-                "weights_sha256": opened.checkpoint.weights_sha256,
-                "weights": opened.checkpoint.provenance,
-            },
-            cache=report,
-            speculation=run.speculation(),
-        )
+            ladder.attempts.append(Attempt(opened, model, drafters, tier, prompt_ids, max_tokens))
+        if not ladder.attempts:
+            raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(ladder.unavailable))
+        ladder.check()
+        return ladder
 
-    def _run_alone(self, run: _Run) -> RunTrace:
+    def _climb(self, ladder: Ladder, recorder: RunRecorder) -> tuple[Attempt, CascadeReport | None]:
+        """Ask one tier after the other until one's answer is kept."""
+        for place, attempt in enumerate(ladder.attempts):
+            if place:
+                recorder.begin(
+                    decode=attempt.opened.tokenizer.decode,
+                    stop_ids=attempt.opened.tokenizer.stop_ids,
+                    max_tokens=attempt.max_tokens,
+                    prompt_tokens=len(attempt.prompt_ids),
+                    tier=ladder.name(attempt),
+                )
+            begun = recorder.elapsed_s
+            judgement = ladder.first_look(place)
+            if judgement is None or not judgement.goes_up:
+                self._write(attempt, recorder, ladder.sink(place, judgement, recorder), ladder.models)
+            if judgement is None or not ladder.goes_up(place, judgement, recorder):
+                return attempt, ladder.report(attempt, judgement, recorder, begun)
+            ladder.leave(place, judgement, recorder, begun)
+        raise AssertionError("the last tier has nowhere to go up to")
+
+    def _write(self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
+        if attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
+            self._run_on_kept(attempt, recorder, sink, keep)
+        else:
+            self._run_alone(attempt, sink, keep)
+
+    def _run_alone(self, run: Attempt, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
         """With KV of its own that is gone afterwards, or without any."""
         capacity, gears = len(run.prompt_ids) + run.max_tokens, run.request.config.optimization
         if gears.cache_mode is CacheMode.OFF:
-            self._make_room(run, capacity)
-            return run.go(None)
-        return run.go(self._new_cache(run, capacity))
+            self._make_room(run, capacity, keep)
+            run.go(sink, None)
+        else:
+            run.go(sink, self._new_cache(run, capacity, keep))
 
-    def _run_on_kept(self, run: _Run) -> tuple[RunTrace, CacheReport]:
+    def _run_on_kept(self, run: Attempt, recorder: RunRecorder, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
         """With KV that begins with what is kept of the prompt, and is kept afterwards."""
-        request, recorder = run.request, run.recorder
+        request = run.request
         identity = _identity(run.opened, run.model, request)
         ids = as_ids(run.prompt_ids)
         report = explain(
             self._cache.index, identity, ids, request.messages, run.opened.tokenizer.spell, cold=request.cold
         )  # fmt: skip
-        lease = self._lend(identity, ids, run)
+        lease = self._lend(identity, ids, run, keep)
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
-            trace = run.go(lease.kv, verify=self._is_due(lease))
+            trace = run.go(sink, lease.kv, verify=self._is_due(lease))
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
@@ -177,11 +181,11 @@ class Responder:
             (*request.messages, answer),
             Work(len(run.prompt_ids) - lease.cached_tokens, recorder.prefill_s),
         )
-        return trace, replace(report, verified=trace.verified)
+        run.cache = replace(report, verified=trace.verified)
 
-    def _lend(self, identity: CacheIdentity, ids: Ids, run: _Run) -> Lease:
+    def _lend(self, identity: CacheIdentity, ids: Ids, run: Attempt, keep: tuple[LoadedModel, ...]) -> Lease:
         def new_cache(capacity: int) -> KVCache:
-            cache = self._new_cache(run, capacity)
+            cache = self._new_cache(run, capacity, keep)
             if cache is None:
                 raise TypeError("this backend keeps its own KV")
             return cache
@@ -195,17 +199,15 @@ class Responder:
             cold=run.request.cold,
         )
 
-    def _new_cache(self, run: _Run, capacity: int) -> KVCache | None:
+    def _new_cache(self, run: Attempt, capacity: int, keep: tuple[LoadedModel, ...]) -> KVCache | None:
         gears = run.request.config.optimization
-        self._make_room(run, capacity)
+        self._make_room(run, capacity, keep)
         return run.model.new_cache(capacity, gears.kv_dtype, gears.window)
 
-    def _make_room(self, run: _Run, tokens: int) -> None:
+    def _make_room(self, run: Attempt, tokens: int, keep: tuple[LoadedModel, ...]) -> None:
         gears = run.request.config.optimization
         tokens = gears.window or tokens
-        self._pool.make_room(
-            run.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", keep=run.models
-        )
+        self._pool.make_room(run.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", keep=keep)
 
     def _is_due(self, lease: Lease) -> bool:
         """Whether it is this reuse's turn to be looked at."""
@@ -224,3 +226,22 @@ def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationReq
         window=request.config.optimization.window,
         salt=request.cache_salt,
     )
+
+
+def _room(opened: OpenCheckpoint, request: GenerationRequest, prompt_tokens: int) -> int:
+    """Tokens that an answer may have.
+
+    Raises:
+        ContextLengthError, InvalidRequestError: the prompt, or the window, does not fit the context.
+    """
+    context_length, window = opened.config.context_length, request.config.optimization.window
+    max_tokens = request.config.sampling.max_tokens
+    if window is None:
+        if prompt_tokens >= context_length:
+            raise ContextLengthError(prompt_tokens, context_length)
+        return min(max_tokens, context_length - prompt_tokens)
+    if window > context_length:
+        raise InvalidRequestError(
+            f"A sliding window of {window:,} tokens is larger than this model's context of {context_length:,}."
+        )
+    return max_tokens

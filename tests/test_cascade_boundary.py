@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.metrics import oracle_quality, quality_at_share
-from engine.cascade.routers import NEVER
 from engine.errors import RecordedPairsError
+from engine.types import NEVER
 from tests.cascade import STRONG, WEAK, answer, boundary, prompt
 
 SCORES = st.sampled_from([0.0, 0.5, 1.0])

@@ -12,10 +12,10 @@ import pytest
 
 from engine.cascade.calibration import ScoreReference
 from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
-from engine.cascade.routers import NEVER, RouterKind, SureBand, default_answer_score, learn
+from engine.cascade.routers import SureBand, default_answer_score, learn
 from engine.cascade.signals import FeatureTable, answer_table, prompt_table
 from engine.errors import RouterProfileError
-from engine.types import Precision
+from engine.types import NEVER, Precision, RouterKind
 from tests.cascade import answer
 
 SMALL = TierIdentity(model="small", precision=Precision.INT8, weights_sha256="a" * 64)

@@ -12,7 +12,7 @@ import pytest
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.figures import ThresholdFigures
 from engine.cascade.intervals import Resampling, binomial_p_value
-from engine.cascade.routers import NEVER, goes_up
+from engine.cascade.routers import goes_up
 from engine.cascade.selection import (
     GRID,
     KeepQuality,
@@ -24,6 +24,7 @@ from engine.cascade.selection import (
     stratified_parts,
 )
 from engine.errors import InvalidRequestError
+from engine.types import NEVER
 from tests.cascade import boundary, from_counts, simulated
 
 

@@ -23,10 +23,8 @@ from engine.cascade.records import (
     write_prompts,
 )
 from engine.cascade.routers import (
-    NEVER,
     Learned,
     LogisticWeights,
-    RouterKind,
     SureBand,
     climb,
     default_answer_score,
@@ -40,6 +38,7 @@ from engine.cascade.routers import (
 )
 from engine.cascade.selection import KeepQuality, RiskAtMost, Selection, SpendAtMost, select, stratified_parts
 from engine.cascade.signals import FeatureTable, answer_table, prompt_table
+from engine.types import NEVER, RouterKind
 
 __all__ = [
     "NEVER",

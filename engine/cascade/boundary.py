@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.cascade.records import RoutedPrompt, TierAnswer
-from engine.cascade.routers import NEVER, Bools, Floats, goes_up
+from engine.cascade.routers import Bools, Floats, goes_up
 from engine.errors import RecordedPairsError
+from engine.types import NEVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,17 +13,15 @@ from typing import Any, Self
 
 from engine.cascade.calibration import ScoreReference
 from engine.cascade.routers import (
-    NEVER,
     Floats,
     LogisticWeights,
-    RouterKind,
     SureBand,
     default_answer_score,
     default_prompt_score,
 )
 from engine.cascade.signals import FeatureTable
 from engine.errors import RouterProfileError
-from engine.types import Precision
+from engine.types import NEVER, Precision, RouterKind
 
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")

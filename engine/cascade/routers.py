@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
@@ -17,34 +16,17 @@ import numpy.typing as npt
 
 from engine.cascade.signals import MEAN_LOGPROB, PREFILL_ENTROPY, FeatureTable
 from engine.errors import RouterProfileError
+from engine.types import NEVER
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-NEVER = 2.0
-"""A threshold that no score reaches."""
 MIN_PROMPTS = 40
 """Below this many prompts nothing is learned."""
 MIN_OF_EACH = 8
 """Nor with fewer prompts than this of either label."""
 _REGULARISATION = 0.1
 """scikit-learn's C. Two dozen related signals on a few hundred prompts: well below its default of 1."""
-
-
-class RouterKind(StrEnum):
-    """When, and on what, it is decided to go up."""
-
-    ROUTE = "route"
-    """Before generating, on the prompt."""
-    ESCALATE = "escalate"
-    """After the small model's answer, on its token probabilities."""
-    HYBRID = "hybrid"
-    """On the prompt where that is sure; else the small model tries, and its answer is judged."""
-    RANDOM = "random"
-    ALWAYS_SMALL = "always-small"
-    ALWAYS_LARGE = "always-large"
-    ORACLE = "oracle"
-    """Knows both answers' scores. No router can be better; none can be built."""
 
 
 def goes_up(score: Floats, threshold: float) -> Bools:

@@ -21,8 +21,9 @@ import numpy.typing as npt
 from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.figures import Figure, ThresholdFigures, missed_prompts
 from engine.cascade.intervals import binomial_p_value, prompts_to_certify
-from engine.cascade.routers import NEVER, Bools, Floats
+from engine.cascade.routers import Bools, Floats
 from engine.errors import InvalidRequestError
+from engine.types import NEVER
 
 GRID = np.append(np.linspace(0, 1, 1001), NEVER)
 """Thresholds that learn-then-test goes through, the safest first."""

@@ -13,6 +13,8 @@ from engine.generation.repetition import repeated_share
 from engine.generation.text import Detokenizer, StopMatcher
 from engine.types import (
     CacheReport,
+    CascadeReport,
+    Escalated,
     Event,
     FinishReason,
     PrefillDone,
@@ -57,27 +59,56 @@ class RunRecorder:
         arrived: float,
         queue_s: float,
         load_s: float,
+        tier: str | None,
     ) -> None:
         self._emit = emit
         self._is_cancelled = is_cancelled
-        self._stop_ids = stop_ids
-        self._max_tokens = max_tokens
-        self._detokenizer = Detokenizer(decode)
-        self._stops = StopMatcher(stop)
-        self._prompt_tokens = prompt_tokens
-        self._cached_tokens = 0
+        self._stop = stop
         self._queue_s = queue_s
         self._load_s = load_s
         self._origin = arrived + load_s
         """Zero of the run's clock: its arrival, moved by the time spent loading."""
+        self.discarded_tokens = 0
+        """Written and thrown away, because a larger model took over."""
+        self.begin(decode=decode, stop_ids=stop_ids, max_tokens=max_tokens, prompt_tokens=prompt_tokens, tier=tier)
+        emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
+
+    def begin(
+        self,
+        *,
+        decode: Callable[[Sequence[int]], str],
+        stop_ids: frozenset[int],
+        max_tokens: int,
+        prompt_tokens: int,
+        tier: str | None,
+    ) -> None:
+        """A model begins to answer; what one before it has written is thrown away. The clock runs on."""
+        self._decode_with(decode, stop_ids)
+        self._max_tokens = max_tokens
+        self._prompt_tokens = prompt_tokens
+        self._tier = tier
+        self._cached_tokens = 0
         self._begun = self._now()
         self._prefill_s = 0.0
-        self._token_ids: list[int] = []
-        self._times: list[float] = []
-        self._pieces: list[str] = []
+        self.tokens: list[TokenEvent] = []
+        """The answer so far."""
         self._accepted_tokens = 0
-        self._finish_reason: FinishReason = "abort"
-        emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
+        self.finish_reason: FinishReason = "abort"
+        """Why it ended; ``abort`` until it has."""
+
+    def discard(self, escalated: Callable[[int], Escalated]) -> None:
+        """Throw away what has been written, and tell of it.
+
+        Args:
+            escalated: makes the event from the number of tokens thrown away.
+        """
+        self.discarded_tokens += len(self.tokens)
+        self._emit(escalated(len(self.tokens)))
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the request arrived, loading left out."""
+        return self._now()
 
     def cancelled(self) -> bool:
         return self._is_cancelled()
@@ -89,20 +120,20 @@ class RunRecorder:
 
     def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
         t = self._now()
-        self._token_ids.append(token_id)
-        self._times.append(t)
         text, reason = self._text_of(token_id)
-        self._pieces.append(text)
-        self._emit(TokenEvent(token_id, text, t, confidence.logprob, confidence.entropy, source, confidence.margin))
+        logprob, entropy, margin = confidence
+        event = TokenEvent(token_id, text, t, logprob, entropy, source, margin, self._tier)
+        self.tokens.append(event)
+        self._emit(event)
         self._accepted_tokens += source == "draft"
         if reason is not None:
-            self._finish_reason = reason
+            self.finish_reason = reason
         return reason is None
 
     @property
     def token_ids(self) -> tuple[int, ...]:
         """The answer so far."""
-        return tuple(self._token_ids)
+        return tuple(token.token_id for token in self.tokens)
 
     @property
     def prefill_s(self) -> float:
@@ -112,7 +143,7 @@ class RunRecorder:
     @property
     def text(self) -> str:
         """What the answer says so far."""
-        return "".join(self._pieces)
+        return "".join(token.text for token in self.tokens)
 
     def finish(
         self,
@@ -123,9 +154,10 @@ class RunRecorder:
         environment: Mapping[str, Any],
         cache: CacheReport | None,
         speculation: SpeculationReport | None,
+        cascade: CascadeReport | None,
     ) -> None:
         """Emit the run's last event."""
-        times, rounds = self._times, speculation.rounds if speculation else ()
+        times, rounds = [token.t for token in self.tokens], speculation.rounds if speculation else ()
         gaps = [later - earlier for earlier, later in pairwise(times)]
         e2e_s = times[-1] if times else self._now()
         metrics = RunMetrics(
@@ -139,21 +171,29 @@ class RunRecorder:
             prefill_s=self._prefill_s,
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
-            completion_tokens=len(self._token_ids),
+            completion_tokens=len(self.tokens),
             drafted_tokens=sum(len(entry.token_ids) for entry in rounds),
             accepted_tokens=self._accepted_tokens,
             verification_steps=len(rounds),
+            discarded_tokens=self.discarded_tokens,
             weights_bytes=weights_bytes,
             kv_bytes=kv_bytes,
             peak_rss_bytes=peak_rss_bytes,
-            repetition=repeated_share(self._token_ids),
+            repetition=repeated_share(self.token_ids),
         )
         self._emit(
-            RunFinished(self.text, self.token_ids, self._finish_reason, metrics, environment, cache, speculation)
+            RunFinished(
+                self.text, self.token_ids, self.finish_reason, metrics, environment, cache, speculation, cascade
+            )
         )
 
     def _now(self) -> float:
         return perf_counter() - self._origin
+
+    def _decode_with(self, decode: Callable[[Sequence[int]], str], stop_ids: frozenset[int]) -> None:
+        self._stop_ids = stop_ids
+        self._detokenizer = Detokenizer(decode)
+        self._stops = StopMatcher(self._stop)
 
     def _text_of(self, token_id: int) -> tuple[str, FinishReason | None]:
         """The text to show for a token, and why it is the last one if it is."""
@@ -163,8 +203,9 @@ class RunRecorder:
         text, matched = self._stops.push(self._detokenizer.push(token_id))
         if matched:
             return text, "stop"
-        if len(self._token_ids) < self._max_tokens and not self._is_cancelled():
+        written = len(self.tokens) + 1
+        if written < self._max_tokens and not self._is_cancelled():
             return text, None
         rest, matched = self._stops.push(self._detokenizer.flush())
-        reason: FinishReason = "stop" if matched else "length" if len(self._token_ids) >= self._max_tokens else "abort"
+        reason: FinishReason = "stop" if matched else "length" if written >= self._max_tokens else "abort"
         return text + rest + self._stops.flush(), reason

@@ -1,5 +1,6 @@
 """Speculative decoding (arXiv:2211.17192, arXiv:2302.01318): cheap proposals, verified by the model in one pass."""
 
+from engine.speculation.answer_drafter import AnswerDrafter
 from engine.speculation.controller import Controller, expected_tokens, predicted_speedup
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
 from engine.speculation.losslessness import Divergence, Losslessness
@@ -11,6 +12,7 @@ from engine.speculation.verification import decide
 
 __all__ = [
     "NO_DRAFT",
+    "AnswerDrafter",
     "Candidate",
     "Controller",
     "Divergence",

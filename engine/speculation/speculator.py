@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from engine.generation.token_buffer import TokenBuffer
+from engine.speculation.answer_drafter import AnswerDrafter
 from engine.speculation.controller import Controller, Offer
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
 from engine.speculation.ngram import NgramDrafter
 from engine.types import MAX_GAMMA, DraftRound, SpeculationReport
 
-NGRAM = "ngram"
-_NGRAM_PRIORS = ((1, 0.1), (2, 0.25), (3, 0.4), (5, 0.6), (9, 0.8), (17, 0.9))
+NGRAM, ANSWER = "ngram", "smaller tier's answer"
+_PRIORS = ((1, 0.1), (2, 0.25), (3, 0.4), (5, 0.6), (9, 0.8), (17, 0.9))
 """First guess of the acceptance by the length of the match, up to the next one."""
 
 
@@ -39,6 +40,7 @@ class Speculator:
         ngram: NgramDrafter | None,
         candidates: Sequence[Candidate] = (),
         unavailable: Sequence[str] = (),
+        answer: AnswerDrafter | None = None,
     ) -> None:
         """
         Args:
@@ -46,9 +48,15 @@ class Speculator:
             ngram: drafts from the text.
             candidates: models that draft.
             unavailable: drafters that cannot, with the reason, for the report.
+            answer: drafts from a smaller model's answer.
         """
         self._controller = controller
-        self._ngram = ngram
+        self._free: dict[str, DraftSource] = {}
+        """Drafters that cost next to nothing: they are asked before it is decided."""
+        if answer:
+            self._free[ANSWER] = answer
+        if ngram:
+            self._free[NGRAM] = ngram
         self._candidates = {candidate.name: candidate for candidate in candidates}
         self._unavailable = tuple(unavailable)
         self._rounds: list[DraftRound] = []
@@ -104,10 +112,15 @@ class Speculator:
 
     def observe(self, token_ids: Sequence[int]) -> None:
         """Tokens have been added to the text, whoever chose them."""
-        if self._ngram:
-            self._ngram.observe(token_ids)
+        for source in self._free.values():
+            source.observe(token_ids)
         for candidate in self._candidates.values():
             candidate.source.observe(token_ids)
+
+    @property
+    def salvaged_tokens(self) -> int:
+        """Tokens accepted from a smaller model's answer."""
+        return sum(entry.accepted for entry in self._rounds if entry.drafter == ANSWER)
 
     def chose(self, seconds: float) -> None:
         """Choosing tokens and telling of them took so long."""
@@ -132,22 +145,23 @@ class Speculator:
         self._taken = None
         if room < 1:
             return NO_DRAFT
-        found = self._ngram.propose(text, room) if self._ngram else NO_DRAFT
+        found = {name: source.propose(text, room) for name, source in self._free.items()}
         offers = [
             Offer(candidate.name, "any", candidate.prior, room, self._draft_s[candidate.name])
             for candidate in self._candidates.values()
         ]
-        if found.token_ids:
-            shortest, prior = _ngram_kind(found.match_length or 1)
-            offers.append(Offer(NGRAM, f"match of {shortest} or more", prior, len(found.token_ids), 0.0))
+        for name, draft in found.items():
+            if draft.token_ids:
+                shortest, prior = _kind_of(draft.match_length or 1)
+                offers.append(Offer(name, f"match of {shortest} or more", prior, len(draft.token_ids), 0.0))
         if not offers:
             return NO_DRAFT
         plan = self._controller.choose(offers, at)
         if plan is None:
             return NO_DRAFT
         self._taken, gamma = plan
-        if self._taken.drafter == NGRAM:
-            return found.first(gamma)
+        if self._taken.drafter in found:
+            return found[self._taken.drafter].first(gamma)
         begun = perf_counter()
         draft = self._candidates[self._taken.drafter].source.propose(text, gamma)
         if draft.token_ids:
@@ -159,5 +173,5 @@ class Speculator:
         self._draft_s[name] = known * min(seconds / known, 1.5) ** 0.2  # one disturbed step decides nothing
 
 
-def _ngram_kind(match_length: int) -> tuple[int, float]:
-    return max((shortest, prior) for shortest, prior in _NGRAM_PRIORS if shortest <= match_length)
+def _kind_of(match_length: int) -> tuple[int, float]:
+    return max((shortest, prior) for shortest, prior in _PRIORS if shortest <= match_length)

@@ -4,6 +4,7 @@ Every type here is a frozen dataclass. Times are seconds, sizes are bytes, and b
 their names. Nothing here imports torch: a page can use these types without paying for it.
 """
 
+from engine.types.cascade import NEVER, CascadeConfig, CascadeReport, RouterKind, Tier, TierAttempt
 from engine.types.config import (
     Backend,
     DeviceChoice,
@@ -19,6 +20,7 @@ from engine.types.events import (
     ControllerNote,
     ControllerState,
     DraftRound,
+    Escalated,
     Event,
     FinishReason,
     Heartbeat,
@@ -35,7 +37,6 @@ from engine.types.events import (
     TokenSource,
 )
 from engine.types.gears import (
-    CPU_PRECISIONS,
     DEFAULT_KV_CACHE_BYTES,
     MAX_GAMMA,
     MIN_WINDOW,
@@ -45,26 +46,30 @@ from engine.types.gears import (
     KVCacheConfig,
     KVDtype,
     OptimizationConfig,
-    Precision,
     QuantizationConfig,
     SpeculationConfig,
 )
+from engine.types.precision import CPU_PRECISIONS, Precision
 
 __all__ = [
     "CPU_PRECISIONS",
     "DEFAULT_KV_CACHE_BYTES",
     "MAX_GAMMA",
     "MIN_WINDOW",
+    "NEVER",
     "SINK_TOKENS",
     "Backend",
     "CacheMode",
     "CacheReport",
+    "CascadeConfig",
+    "CascadeReport",
     "ControllerNote",
     "ControllerState",
     "DeviceChoice",
     "DraftRound",
     "Drafter",
     "DrafterChoice",
+    "Escalated",
     "Event",
     "FinishReason",
     "GenerationRequest",
@@ -80,6 +85,7 @@ __all__ = [
     "QuantizationConfig",
     "Queued",
     "Role",
+    "RouterKind",
     "RunConfig",
     "RunFailed",
     "RunFinished",
@@ -88,6 +94,8 @@ __all__ = [
     "SpeculationConfig",
     "SpeculationReport",
     "Started",
+    "Tier",
+    "TierAttempt",
     "TokenEvent",
     "TokenSource",
 ]

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from engine.types.gears import OptimizationConfig, Precision
+from engine.types.cascade import Tier
+from engine.types.gears import OptimizationConfig
+from engine.types.precision import Precision
 from engine.types.requirement import require
 
 
@@ -100,10 +102,23 @@ class RunConfig:
             "The reference backend runs the model as it is: turn its gears off.",
         )
 
+        cascade = self.optimization.cascade
+        largest = Tier(model=self.model, precision=self.precision)
+        require(
+            cascade is None or largest not in cascade.smaller,
+            f"{largest} cannot be a smaller tier in front of itself.",
+        )
+
     @property
     def precision(self) -> Precision:
         """The precision the weights are held in."""
         return self.optimization.precision
+
+    @property
+    def ladder(self) -> tuple[Tier, ...]:
+        """The tiers of the cascade, the smallest first; the model alone with the gear off."""
+        cascade = self.optimization.cascade
+        return (*(cascade.smaller if cascade else ()), Tier(model=self.model, precision=self.precision))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values. Gears that are off are left out, so that a gear added later
@@ -154,6 +169,8 @@ class GenerationRequest:
     begun: tuple[int, ...] = ()
     """First tokens of the answer that are there already: they are read with the prompt, and the run goes on from them.
     With all but the last token of an answer and ``max_tokens=1`` the prefix cache keeps what it kept after it."""
+    last_tier: str | None = None
+    """Who answered the conversation's last turn (``CascadeReport.tier``), for a cascade that keeps to it."""
 
     def __post_init__(self) -> None:
         require(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")

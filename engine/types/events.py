@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Self
 
+from engine.types.cascade import CascadeReport
+
 FinishReason = Literal["stop", "length", "abort"]
 """``stop``: the model or a stop string ended it; ``length``: out of tokens or of context;
 ``abort``: cancelled."""
@@ -46,6 +48,18 @@ class PrefillDone:
 
     cached_tokens: int
     computed_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Escalated:
+    """The larger tier is asked: what the smaller one has written so far is thrown away."""
+
+    from_tier: str
+    to_tier: str
+    score: float | None
+    """What decided it; ``None`` where there was no score to tell."""
+    threshold: float
+    discarded_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +248,8 @@ class RunMetrics:
     repetition: float | None = None
     """Share of the answer's 4-grams of tokens that had stood in it before; ``None`` below 4 tokens."""
 
+    discarded_tokens: int = 0
+    """Written by smaller tiers of a cascade and thrown away."""
     verification_steps: int = 0
     """Forward passes of the model that looked at drafted tokens."""
 
@@ -268,6 +284,8 @@ class RunFinished:
     """``None`` for a run that did not ask the prefix cache."""
     speculation: SpeculationReport | None = None
     """``None`` for a run with the gear off."""
+    cascade: CascadeReport | None = None
+    """``None`` for a run with the gear off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,4 +298,4 @@ class RunFailed:
     """The error's class name."""
 
 
-Event = Queued | Loading | Started | PrefillDone | TokenEvent | Heartbeat | RunFinished | RunFailed
+Event = Queued | Loading | Started | PrefillDone | TokenEvent | Escalated | Heartbeat | RunFinished | RunFailed

@@ -7,26 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
+from engine.types.cascade import CascadeConfig
+from engine.types.precision import Precision
 from engine.types.requirement import require
-
-
-class Precision(StrEnum):
-    """How the weights are held while they are multiplied."""
-
-    BF16 = "bf16"
-    INT8 = "int8"
-    """8-bit integers, one scale for each output; activations in 8 bits too, each token in groups of 32, on
-    CUDA with one scale."""
-    INT4 = "int4"
-    """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits, on CUDA in 16."""
-    NF4 = "nf4"
-    """4-bit normal-float (QLoRA, arXiv:2305.14314) as bitsandbytes quantizes it."""
-    LLM_INT8 = "llm.int8"
-    """LLM.int8() (arXiv:2208.07339): 8-bit integers, input columns with outliers multiplied in 16 bits; CUDA only."""
-
-
-CPU_PRECISIONS = tuple(precision for precision in Precision if precision is not Precision.LLM_INT8)
-"""What a model can be held in on the CPU. On CUDA it is every precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +155,7 @@ class OptimizationConfig:
     quantization: QuantizationConfig | None = None
     kv_cache: KVCacheConfig | None = None
     speculation: SpeculationConfig | None = None
+    cascade: CascadeConfig | None = None
 
     def __post_init__(self) -> None:
         drafting = self.speculation
@@ -192,14 +176,16 @@ class OptimizationConfig:
         kv_dtype: KVDtype = KVDtype.BF16,
         window: int | None = None,
         speculation: SpeculationConfig | None = None,
+        cascade: CascadeConfig | None = None,
     ) -> Self:
-        """A precision of the weights, how KV is kept and who drafts; what stands for a gear that is off becomes
-        ``None``."""
+        """A precision of the weights, how KV is kept, who drafts and what smaller models try first; what stands for
+        a gear that is off becomes ``None``."""
         plain = (cache_mode, kv_dtype, window) == (CacheMode.KV, KVDtype.BF16, None)
         return cls(
             quantization=None if precision is Precision.BF16 else QuantizationConfig(precision=precision),
             kv_cache=None if plain else KVCacheConfig(mode=cache_mode, dtype=kv_dtype, window=window),
             speculation=speculation,
+            cascade=cascade,
         )
 
     @property
@@ -229,7 +215,8 @@ class OptimizationConfig:
         Raises:
             InvalidRequestError: a value is out of range.
         """
-        quantization, kv_cache, speculation = (tree.get(gear) for gear in ("quantization", "kv_cache", "speculation"))
+        quantization, kv_cache = tree.get("quantization"), tree.get("kv_cache")
+        speculation, cascade = tree.get("speculation"), tree.get("cascade")
         return cls(
             quantization=QuantizationConfig(precision=Precision(quantization["precision"])) if quantization else None,
             kv_cache=KVCacheConfig(
@@ -238,4 +225,5 @@ class OptimizationConfig:
             if kv_cache
             else None,
             speculation=SpeculationConfig.from_dict(speculation) if speculation else None,
+            cascade=CascadeConfig.from_dict(cascade) if cascade else None,
         )

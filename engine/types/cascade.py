@@ -1,0 +1,151 @@
+"""The cascading gear: smaller models in front of the one that is asked, and what decides between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from engine.types.precision import Precision
+from engine.types.requirement import require
+
+NEVER = 2.0
+"""A threshold that no score reaches."""
+
+
+class RouterKind(StrEnum):
+    """When, and on what, it is decided to go up."""
+
+    ROUTE = "route"
+    """Before generating, on the prompt."""
+    ESCALATE = "escalate"
+    """After the small model's answer, on its token probabilities."""
+    HYBRID = "hybrid"
+    """On the prompt where that is sure; else the small model tries, and its answer is judged."""
+    RANDOM = "random"
+    ALWAYS_SMALL = "always-small"
+    ALWAYS_LARGE = "always-large"
+    ORACLE = "oracle"
+    """Knows both answers' scores. No router can be better; none can be built."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A model on its way to the one that is asked."""
+
+    model: str
+    precision: Precision
+
+    def __post_init__(self) -> None:
+        require(bool(self.model.strip()), "A tier of the cascade has no model.")
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.precision}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeConfig:
+    """The cascading gear. The model that a run names is the largest tier; turned off, it answers everything."""
+
+    smaller: tuple[Tier, ...]
+    """One or two tiers in front of it, the smallest first."""
+    router: RouterKind = RouterKind.ESCALATE
+    thresholds: tuple[float, ...]
+    """One for each tier of :attr:`smaller`: scores from here up go on to the next, 0 to 1, or :data:`NEVER`."""
+    profile: str | None = None
+    """A calibrated router as JSON (``engine.cascade.RouterProfile``); ``None`` for the scores that need no data."""
+    after_tokens: int | None = None
+    """Judge a small answer by its first tokens instead of all of it: less is thrown away, and less is known."""
+    keep_tier: bool = False
+    """A conversation stays with the tier that answered its last turn."""
+
+    def __post_init__(self) -> None:
+        require(1 <= len(self.smaller) <= 2, "A cascade has one or two smaller tiers in front of the model.")
+        require(len(set(self.smaller)) == len(self.smaller), "Two tiers of the cascade are the same.")
+        require(
+            len(self.thresholds) == len(self.smaller),
+            f"{len(self.smaller) + 1} tiers need {len(self.smaller)} thresholds, not {len(self.thresholds)}.",
+        )
+        require(
+            all(0 <= threshold <= 1 or threshold == NEVER for threshold in self.thresholds),
+            "A threshold lies between 0 and 1.",
+        )
+        require(
+            self.router is not RouterKind.ORACLE,
+            "The oracle knows the right answers beforehand: it is a yardstick of the Router lab and cannot answer.",
+        )
+        require(
+            self.after_tokens is None or (self.after_tokens >= 1 and self.router is RouterKind.ESCALATE),
+            "Only a router that escalates can judge an answer by its first tokens, at least one of them.",
+        )
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``."""
+        changed = {
+            "smaller": tuple(Tier(model=t["model"], precision=Precision(t["precision"])) for t in tree["smaller"]),
+            "router": RouterKind(tree["router"]),
+            "thresholds": tuple(tree["thresholds"]),
+        }
+        return cls(**{**tree, **changed})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierAttempt:
+    """What one tier had to do with an answer."""
+
+    tier: str
+    kept: bool
+    """Whether the answer is its own."""
+    prompt_score: float | None = None
+    """The router's score before it wrote; ``None`` where the prompt was not judged."""
+    answer_score: float | None = None
+    """Its score of what was written; ``None`` where that was not judged."""
+    threshold: float | None = None
+    """From here up it went on to the next tier; ``None`` for the last tier."""
+    prompt_tokens: int = 0
+    seconds: float = 0.0
+    """What it took, queueing and loading left out."""
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    """What it wrote, thrown away unless kept."""
+    token_texts: tuple[str, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeReport:
+    """The way of a prompt up the ladder."""
+
+    router: RouterKind
+    attempts: tuple[TierAttempt, ...]
+    """From the smallest tier up to the one that answered."""
+    routing_s: float
+    """Seconds spent on judging."""
+    discarded_tokens: int
+    """Written by smaller tiers and thrown away."""
+    salvaged_tokens: int
+    """Of those, tokens that the larger tier took over as drafts."""
+    unavailable: tuple[str, ...] = ()
+    """Tiers that could not take part, with the reason."""
+
+    @property
+    def tier(self) -> str:
+        """Who answered."""
+        return self.attempts[-1].tier
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of ``asdict``, from JSON too."""
+        lists = ("token_ids", "token_texts", "logprobs", "margins")
+        attempts = (
+            TierAttempt(**{**entry, **{name: tuple(entry[name]) for name in lists}}) for entry in tree["attempts"]
+        )
+        changed = {
+            "router": RouterKind(tree["router"]),
+            "attempts": tuple(attempts),
+            "unavailable": tuple(tree["unavailable"]),
+        }
+        return cls(**{**tree, **changed})
