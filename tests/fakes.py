@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from engine.errors import GearboxError
 from engine.models.progress import Progress, silent
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
+    ControllerNote,
+    DraftRound,
     Event,
     FinishReason,
     GenerationRequest,
@@ -43,6 +45,8 @@ from engine.types import (
     RunFinished,
     RunMetrics,
     SamplingParams,
+    SpeculationConfig,
+    SpeculationReport,
     Started,
     TokenEvent,
 )
@@ -55,6 +59,7 @@ def make_request(
     precision: Precision = Precision.BF16,
     system: str | None = None,
     sampling: SamplingParams | None = None,
+    speculation: SpeculationConfig | None = None,
 ) -> GenerationRequest:
     """A valid request."""
     messages = (Message("user", prompt),)
@@ -62,7 +67,7 @@ def make_request(
         messages=(Message("system", system), *messages) if system else messages,
         config=RunConfig(
             model=model,
-            optimization=OptimizationConfig.at(precision),
+            optimization=OptimizationConfig.at(precision, speculation=speculation),
             sampling=sampling or SamplingParams(),
         ),
     )
@@ -362,3 +367,29 @@ def make_divergence(kld: Sequence[float], *, same_top: Sequence[bool] | None = N
         nll_ref=np.full(len(figures), 1.5, dtype=np.float32),
         nll_cand=1.5 + figures,
     )
+
+
+def make_report(rounds: Sequence[DraftRound] | None = None, **changed: Any) -> SpeculationReport:
+    """A plausible report of two rounds of n-gram drafts, all of the first accepted and none of the second."""
+    found = (
+        DraftRound(
+            at=1, drafter="ngram", token_ids=(101, 102), accepted=2, match_length=3, texts=(" sky", " scatters")
+        ),
+        DraftRound(at=4, drafter="ngram", token_ids=(9, 8), accepted=0, match_length=2, texts=(" red", " dust")),
+    )
+    figures: dict[str, Any] = {
+        "rounds": found if rounds is None else tuple(rounds),
+        "notes": (
+            ControllerNote(
+                at=4, drafter="ngram", kind="match of 2 or more", state="paused", acceptance=0.12, speedup=0.85
+            ),
+        ),
+        "drafting_s": 0.001,
+        "verification_s": 0.02,
+        "plain_s": 0.01,
+        "choosing_s": 0.002,
+        "plain_steps": 1,
+        "step_s": {1: 0.01, 3: 0.012},
+        "draft_step_s": {},
+    }
+    return SpeculationReport(**{**figures, **changed})

@@ -2,7 +2,6 @@
 
 from engine.speculation.controller import Controller, expected_tokens, predicted_speedup
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
-from engine.speculation.losslessness import Divergence, Losslessness
 from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
 from engine.speculation.speculator import Candidate, Speculator
@@ -13,10 +12,8 @@ __all__ = [
     "NO_DRAFT",
     "Candidate",
     "Controller",
-    "Divergence",
     "Draft",
     "DraftSource",
-    "Losslessness",
     "ModelDrafter",
     "NgramDrafter",
     "SharedKVDrafter",

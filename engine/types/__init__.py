@@ -49,6 +49,7 @@ from engine.types.gears import (
     QuantizationConfig,
     SpeculationConfig,
 )
+from engine.types.losslessness import Divergence, Losslessness
 
 __all__ = [
     "CPU_PRECISIONS",
@@ -62,6 +63,7 @@ __all__ = [
     "ControllerNote",
     "ControllerState",
     "DeviceChoice",
+    "Divergence",
     "DraftRound",
     "Drafter",
     "DrafterChoice",
@@ -72,6 +74,7 @@ __all__ = [
     "KVCacheConfig",
     "KVDtype",
     "Loading",
+    "Losslessness",
     "Message",
     "MissCause",
     "OptimizationConfig",
