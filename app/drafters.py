@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.types import Drafter, Precision, SpeculationConfig
 
 AUTO, NGRAM = str(Drafter.AUTO), str(Drafter.NGRAM)
@@ -19,6 +21,26 @@ def drafter_name(speculation: SpeculationConfig) -> str:
             return f"{speculation.draft_precision} copy"
         case Drafter.DRAFT:
             return f"{speculation.draft_model} {speculation.draft_precision}"
+
+
+def drafter_label(key: str) -> str:
+    """A drafter as a choice reads."""
+    speculation = drafter_of(key)
+    match speculation.drafter:
+        case Drafter.AUTO:
+            return "Auto"
+        case Drafter.NGRAM:
+            return "N-grams"
+        case Drafter.SELF:
+            return f"{speculation.draft_precision} copy of itself"
+        case Drafter.DRAFT:
+            return drafter_name(speculation)
+
+
+def drafter_keys(model: str, installed: Sequence[str]) -> list[str]:
+    """Every drafter that there could be for a model, whether it suits or not."""
+    copies = [f"{_COPY}{precision}" for precision in (Precision.INT4, Precision.NF4)]
+    return [AUTO, NGRAM, *copies, *(f"{_MODEL}{name}" for name in installed if name != model)]
 
 
 def speculation_name(speculation: SpeculationConfig) -> str:
