@@ -25,6 +25,7 @@ from engine.types import (
     RunFailed,
     RunFinished,
     RunMetrics,
+    SpeculationReport,
     Started,
     TokenEvent,
 )
@@ -64,6 +65,7 @@ class LaneRun:
     """The last time a larger tier was asked."""
     finish_reason: FinishReason | None = None
     metrics: RunMetrics | None = None
+    speculation: SpeculationReport | None = None
     error: str | None = None
     """Why it failed, for the user."""
     not_saved: str | None = None
@@ -94,6 +96,7 @@ class LaneRun:
                 self.elapsed_s = max(0.0, elapsed_s - self.load_s)
             case RunFinished():
                 self.text, self.finish_reason, self.metrics = event.text, event.finish_reason, event.metrics
+                self.speculation = event.speculation
                 self._end(RunStatus.STOPPED if event.finish_reason == "abort" else RunStatus.FINISHED)
             case RunFailed(error=error):
                 self.fail(error)
@@ -129,6 +132,7 @@ class LaneRun:
             self.not_saved = "Its end has not reached the run database yet; it is tried again with the next run."
             return
         self.text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
+        self.speculation = record.speculation
         self.tokens = timeline.to_events()
         self.error = record.error
         self._end(record.status)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.drafter_choices import DrafterChoices
 from app.estimates import WeightEstimates
 from app.jobs import Jobs
 from app.settings import Settings
@@ -72,3 +73,9 @@ def get_estimates() -> WeightEstimates:
     """What models will take in memory, reckoned in the background."""
     settings = get_settings()
     return WeightEstimates(settings.models_dir, get_jobs(), settings.device)
+
+
+@st.cache_resource(show_spinner=False)
+def get_drafter_choices() -> DrafterChoices:
+    """Which drafters suit a model, asked in the background."""
+    return DrafterChoices(get_engine(), get_jobs(), get_settings().models_dir)

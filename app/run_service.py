@@ -208,6 +208,7 @@ class _Recording:
                     metrics=end.metrics,
                     environment=end.environment,
                     cache=end.cache,
+                    speculation=end.speculation,
                 )
             case RunFailed() as end:
                 return RunOutcome(status=RunStatus.FAILED, text=self._text(), error=end.error, error_kind=end.kind)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import streamlit as st
 
+from app.drafters import AUTO, drafter_key, drafter_of
 from app.quantization_lab import PromptCheck
 from app.race import LaneRun, Race
 from engine.errors import InvalidRequestError
@@ -20,6 +21,7 @@ from engine.types import (
     Precision,
     RunConfig,
     SamplingParams,
+    SpeculationConfig,
 )
 
 LANES = ("a", "b")
@@ -48,6 +50,9 @@ _LANE_DEFAULTS: dict[str, Any] = {
     "warm": False,
     "kv-int8": False,
     "kv-window": None,
+    "speculation": False,
+    "drafter": AUTO,
+    "gamma": None,
     "temperature": 0.0,
     "top-p": 1.0,
     "top-k": 0,
@@ -88,6 +93,21 @@ def prepare_playground(prompt: str, price_per_hour: float) -> None:
             st.session_state.setdefault(lane_key(lane, setting), value)
 
 
+def use_drafter(model: str, precision: Precision, speculation: SpeculationConfig) -> None:
+    """Set the optimised lane to a model that another one drafts for."""
+    values: dict[str, Any] = {
+        "backend": Backend.LOCAL,
+        "model": model,
+        "quantization": precision is not Precision.BF16,
+        **({} if precision is Precision.BF16 else {"precision": precision}),
+        "speculation": True,
+        "drafter": drafter_key(speculation),
+        "gamma": speculation.gamma,
+    }
+    for setting, value in values.items():
+        st.session_state[lane_key(LANES[1], setting)] = value
+
+
 def lane_config(lane: str) -> RunConfig:
     """What a lane's widgets are set to. The reference backend has no gears, whatever their toggles say.
 
@@ -100,12 +120,17 @@ def lane_config(lane: str) -> RunConfig:
     kept = local and _lane_value(lane, "kv-cache")
     cache_mode = CacheMode(_lane_value(lane, "cache-mode")) if kept else CacheMode.KV
     window = _lane_value(lane, "kv-window") if kept and cache_mode is not CacheMode.OFF else None
+    speculates = local and _lane_value(lane, "speculation")
     in_int8 = kept and cache_mode is not CacheMode.OFF and _lane_value(lane, "kv-int8")
     return RunConfig(
         model=(_lane_value(lane, "model") or "").strip(),
         backend=backend,
         optimization=OptimizationConfig.at(
-            Precision(precision), cache_mode, KVDtype.INT8 if in_int8 else KVDtype.BF16, window
+            Precision(precision),
+            cache_mode,
+            KVDtype.INT8 if in_int8 else KVDtype.BF16,
+            window,
+            drafter_of(_lane_value(lane, "drafter"), _lane_value(lane, "gamma")) if speculates else None,
         ),
         sampling=lane_sampling(lane),
     )

@@ -34,6 +34,11 @@ def rate(tokens_per_second: float | None) -> str:
     return MISSING if tokens_per_second is None else f"{_figures(tokens_per_second)} tok/s"
 
 
+def tokens(value: float | None) -> str:
+    """A mean number of tokens: "3.42 tokens"."""
+    return MISSING if value is None else f"{_figures(value)} tokens"
+
+
 def memory(size_bytes: float | None) -> str:
     """A size given in bytes, in binary units: "512 MiB", "1.04 GiB"."""
     if size_bytes is None:

@@ -22,6 +22,7 @@ from engine.types import (
     DrafterChoice,
     DraftRound,
     GenerationRequest,
+    Losslessness,
     Precision,
     RunFailed,
     RunFinished,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from engine.evaluator import Evaluator
     from engine.pool import ModelPool
     from engine.responder import Responder
-    from engine.speculation.losslessness import Losslessness
 
 T = TypeVar("T")
 

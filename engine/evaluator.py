@@ -17,9 +17,16 @@ from engine.generation.sampling import next_token_probabilities
 from engine.models.decoder import Decoder
 from engine.models.progress import Progress, part
 from engine.pool import ModelPool, OpenCheckpoint
-from engine.speculation import Losslessness
 from engine.speculation.losslessness import check_greedy, distribution_p_value, teacher_forced
-from engine.types import DraftRound, GenerationRequest, KVDtype, OptimizationConfig, Precision, RunConfig
+from engine.types import (
+    DraftRound,
+    GenerationRequest,
+    KVDtype,
+    Losslessness,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+)
 
 
 class Evaluator:

@@ -173,7 +173,7 @@ for lane in state.LANES:
             choose_settings(lane, installed, disabled=running)
         views[lane] = LaneView(price_per_hour=st.session_state[state.PRICE_PER_HOUR], currency=prices.currency)
         if race:
-            views[lane].draw(race.lanes[lane])
+            views[lane].draw(race.lanes[lane], settled=not running)
 tokens_place = st.empty()
 
 if race and running:

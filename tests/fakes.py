@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -28,11 +28,16 @@ from engine.errors import GearboxError
 from engine.models.progress import Progress, silent
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
+    ControllerNote,
+    Drafter,
+    DrafterChoice,
+    DraftRound,
     Event,
     FinishReason,
     GenerationRequest,
     Heartbeat,
     Loading,
+    Losslessness,
     Message,
     OptimizationConfig,
     Precision,
@@ -43,8 +48,11 @@ from engine.types import (
     RunFinished,
     RunMetrics,
     SamplingParams,
+    SpeculationConfig,
+    SpeculationReport,
     Started,
     TokenEvent,
+    TokenSource,
 )
 
 
@@ -55,6 +63,7 @@ def make_request(
     precision: Precision = Precision.BF16,
     system: str | None = None,
     sampling: SamplingParams | None = None,
+    speculation: SpeculationConfig | None = None,
 ) -> GenerationRequest:
     """A valid request."""
     messages = (Message("user", prompt),)
@@ -62,7 +71,7 @@ def make_request(
         messages=(Message("system", system), *messages) if system else messages,
         config=RunConfig(
             model=model,
-            optimization=OptimizationConfig.at(precision),
+            optimization=OptimizationConfig.at(precision, speculation=speculation),
             sampling=sampling or SamplingParams(),
         ),
     )
@@ -114,6 +123,8 @@ class FakeEngine:
         self.forgotten: list[str] = []
         self.departed: tuple[DepartedSequence, ...] = ()
         self.verified = self.mismatches = 0
+        self.report: SpeculationReport | None = None
+        self.speedup = 1.0
 
     def generate(self, request: GenerationRequest) -> FakeGeneration:
         """Answer with the script."""
@@ -156,6 +167,7 @@ class FakeGeneration:
 
     def __init__(self, engine: FakeEngine, request: GenerationRequest) -> None:
         self._engine = engine
+        self._request = request
         self._max_tokens = request.config.sampling.max_tokens
         self._prompt_tokens = sum(len(message.content.split()) for message in request.messages)
         self._cancelled = threading.Event()
@@ -206,7 +218,14 @@ class FakeGeneration:
                 yield self._finish(done, "abort")
                 return
             done.append(text)
-            yield TokenEvent(token_id=100 + index, text=text, t=self._time(index), logprob=-0.5, entropy=1.25)
+            yield TokenEvent(
+                token_id=100 + index,
+                text=text,
+                t=self._time(index),
+                logprob=-0.5,
+                entropy=1.25,
+                source=self._source(index),
+            )
         if self.cancelled:
             yield self._finish(done, "abort")
         elif engine.failure:
@@ -221,23 +240,46 @@ class FakeGeneration:
             yield Heartbeat(elapsed_s=self._time(index))
 
     def _time(self, index: int) -> float:
-        return (index + 1) * (self._engine.delay_s or 0.01)
+        return (index + 1) * self._step_s
+
+    @property
+    def _report(self) -> SpeculationReport | None:
+        return self._engine.report if self._request.config.optimization.speculation else None
+
+    @property
+    def _step_s(self) -> float:
+        return (self._engine.delay_s or 0.01) / (self._engine.speedup if self._report else 1.0)
+
+    def _source(self, index: int) -> TokenSource:
+        for drafted in self._report.rounds if self._report else ():
+            if drafted.at <= index < drafted.at + drafted.accepted:
+                return "draft"
+            if index == drafted.at + drafted.accepted == drafted.at + len(drafted.token_ids):
+                return "bonus"
+        return "target"
 
     def _finish(self, done: list[str], reason: FinishReason) -> RunFinished:
-        step = self._engine.delay_s or 0.01
+        step = self._step_s
         count = len(done)
+        rounds = self._report.rounds if self._report else ()
         return RunFinished(
             text="".join(done),
             token_ids=tuple(100 + index for index in range(count)),
             finish_reason=reason,
-            metrics=make_metrics(
-                ttft_s=step if count else None,
-                tpot_s=step if count > 1 else None,
-                e2e_s=step * count,
-                prompt_tokens=self._prompt_tokens,
-                completion_tokens=count,
+            metrics=replace(
+                make_metrics(
+                    ttft_s=step if count else None,
+                    tpot_s=step if count > 1 else None,
+                    e2e_s=step * count,
+                    prompt_tokens=self._prompt_tokens,
+                    completion_tokens=count,
+                ),
+                drafted_tokens=sum(len(drafted.token_ids) for drafted in rounds),
+                accepted_tokens=sum(drafted.accepted for drafted in rounds),
+                verification_steps=len(rounds),
             ),
             environment={**machine_environment(), "threads": 2},
+            speculation=self._report,
         )
 
 
@@ -362,3 +404,91 @@ def make_divergence(kld: Sequence[float], *, same_top: Sequence[bool] | None = N
         nll_ref=np.full(len(figures), 1.5, dtype=np.float32),
         nll_cand=1.5 + figures,
     )
+
+
+def make_report(rounds: Sequence[DraftRound] | None = None, **changed: Any) -> SpeculationReport:
+    """A plausible report of two rounds of n-gram drafts, all of the first accepted and none of the second."""
+    found = (
+        DraftRound(
+            at=1, drafter="ngram", token_ids=(101, 102), accepted=2, match_length=3, texts=(" sky", " scatters")
+        ),
+        DraftRound(at=4, drafter="ngram", token_ids=(9, 8), accepted=0, match_length=2, texts=(" red", " dust")),
+    )
+    figures: dict[str, Any] = {
+        "rounds": found if rounds is None else tuple(rounds),
+        "notes": (
+            ControllerNote(
+                at=4, drafter="ngram", kind="match of 2 or more", state="paused", acceptance=0.12, speedup=0.85
+            ),
+        ),
+        "drafting_s": 0.001,
+        "verification_s": 0.02,
+        "plain_s": 0.01,
+        "choosing_s": 0.002,
+        "plain_steps": 1,
+        "step_s": {1: 0.01, 3: 0.012},
+        "draft_step_s": {},
+    }
+    return SpeculationReport(**{**figures, **changed})
+
+
+IDENTICAL = Losslessness(tokens=6, checked=6, near_ties=0, divergence=None)
+
+
+class SpeculatingEngine(FakeEngine):
+    """An engine whose runs with the speculation gear on are ``speedup`` times as fast, and end with a scripted report.
+
+    Args:
+        lossless: what every check of an answer shows.
+        report: of the runs that draft.
+        speedup: how much faster they are.
+        gate, failure: as for `FakeEngine`.
+    """
+
+    WEIGHTS = "cd" * 32
+
+    def __init__(
+        self,
+        *,
+        lossless: Losslessness = IDENTICAL,
+        report: SpeculationReport | None = None,
+        speedup: float = 2.0,
+        failure: GearboxError | None = None,
+        gate: threading.Event | None = None,
+    ) -> None:
+        super().__init__(failure=failure, gate=gate)
+        self.lossless = lossless
+        self.report = report or make_report()
+        self.speedup = speedup
+        self.checked: list[tuple[int, ...]] = []
+
+    def weights_sha256(self, model: str) -> str:
+        """The same for every model."""
+        return self.WEIGHTS
+
+    def check_losslessness(
+        self,
+        request: GenerationRequest,
+        token_ids: Sequence[int],
+        rounds: Sequence[DraftRound] = (),
+        progress: Progress = silent,
+    ) -> Losslessness:
+        """As scripted."""
+        progress("Loading the fake model", 1.0)
+        self.checked.append(tuple(token_ids))
+        return self.lossless
+
+    def drafters(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...]:
+        """N-grams, a 4-bit copy, and a model that has another tokenizer."""
+        return (
+            DrafterChoice(name="ngram", speculation=SpeculationConfig(drafter=Drafter.NGRAM), relative_cost=0),
+            DrafterChoice(
+                name=f"{model} int4",
+                speculation=SpeculationConfig.with_self(),
+                relative_cost=0.4,
+                expected_acceptance=0.8,
+                expected_speedup=1.3,
+                expected_gamma=3,
+            ),
+            DrafterChoice(name="qwen2.5-coder-0.5b", speculation=None, why_not="qwen cannot draft: other tokenizer."),
+        )

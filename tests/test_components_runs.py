@@ -4,10 +4,17 @@ import pytest
 
 from app.components.runs import configuration_name, configuration_names, one_line
 from app.store import Configuration
+from engine.types import OptimizationConfig, Precision
 
 
 def configuration(key: str, precision: str = "int4") -> Configuration:
-    return Configuration(config_hash=key, model="m", backend="local", precision=precision)
+    return Configuration(
+        config_hash=key,
+        model="m",
+        backend="local",
+        precision=precision,
+        gears=OptimizationConfig.at(Precision(precision)),
+    )
 
 
 def test_a_configuration_is_named_by_what_sets_it_apart() -> None:

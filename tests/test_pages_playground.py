@@ -12,12 +12,14 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from app import resources, state
+from app.drafter_choices import DrafterChoices
+from app.jobs import Jobs
 from app.settings import REPOSITORY, Settings
 from app.store import RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
-from engine.types import Backend, CacheMode, GenerationRequest, Precision
-from tests.fakes import FakeEngine, FakeGeneration
-from tests.ui import ESTIMATES
+from engine.types import Backend, CacheMode, Divergence, GenerationRequest, Losslessness, Precision, SpeculationConfig
+from tests.fakes import FakeEngine, FakeGeneration, SpeculatingEngine, make_report
+from tests.ui import ESTIMATES, settle
 
 ENTRY = str(REPOSITORY / "streamlit_app.py")
 RUN = "playground-run"
@@ -45,7 +47,14 @@ class Lanes(FakeEngine):
 
 
 @pytest.fixture
-def playground(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Any:
+def jobs() -> Iterator[Jobs]:
+    jobs = Jobs()
+    yield jobs
+    jobs.close()
+
+
+@pytest.fixture
+def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Open the page on an engine."""
 
     def open_page(scripted: FakeEngine, installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b")) -> AppTest:
@@ -59,6 +68,9 @@ def playground(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(resources, "get_engine", lambda: scripted)
         monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
         monkeypatch.setattr(engine, "list_models", lambda _: models)
+        monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
+        choices = DrafterChoices(scripted, jobs, settings.models_dir)  # type: ignore[arg-type]
+        monkeypatch.setattr(resources, "get_drafter_choices", lambda: choices)
         page = AppTest.from_file(ENTRY, default_timeout=30).run()
         assert not page.exception
         return page
@@ -173,7 +185,7 @@ def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
 
 
 @pytest.mark.parametrize("lane", state.LANES)
-@pytest.mark.parametrize("gear", ["cascade", "speculation"])
+@pytest.mark.parametrize("gear", ["cascade"])
 def test_later_gears_are_shown_but_cannot_be_used(playground: Any, lane: str, gear: str) -> None:
     toggle = playground(FakeEngine()).toggle(key=state.lane_key(lane, gear))
     assert toggle.disabled
@@ -261,3 +273,91 @@ def test_stop_is_offered_only_while_lanes_run(playground: Any) -> None:
     run(page)
     assert page.button(key=STOP).disabled
     assert not page.button(key=RUN).disabled
+
+
+# --- the speculation gear -------------------------------------------------------------------------
+
+
+def speculate(page: AppTest, drafter: str = "auto", gamma: int | None = None) -> AppTest:
+    """Turn lane B's gear on."""
+    page.toggle(key=state.lane_key("b", "speculation")).set_value(True).run()
+    page.selectbox(key=state.lane_key("b", "drafter")).set_value(drafter)
+    page.number_input(key=state.lane_key("b", "gamma")).set_value(gamma)
+    page.run()
+    assert not page.exception
+    return page
+
+
+@pytest.mark.parametrize(
+    ("drafter", "gamma", "asked"),
+    [
+        ("auto", None, SpeculationConfig()),
+        ("ngram", 4, SpeculationConfig(drafter="ngram", gamma=4)),  # type: ignore[arg-type]
+        ("self nf4", None, SpeculationConfig.with_self(Precision.NF4)),
+        ("draft qwen2.5-coder-0.5b", 2, SpeculationConfig.with_model("qwen2.5-coder-0.5b", gamma=2)),
+    ],
+)
+def test_the_speculation_gear_reaches_the_engine(
+    playground: Any, jobs: Jobs, drafter: str, gamma: int | None, asked: SpeculationConfig
+) -> None:
+    scripted = SpeculatingEngine()
+    page = playground(scripted)
+    page.segmented_control(key=state.lane_key("b", "precision")).set_value(Precision.INT8).run()
+    run(settle(speculate(page, drafter, gamma), jobs))
+    plain, drafted = (request.config.optimization for request in scripted.requests)
+    assert (plain.speculation, drafted.speculation) == (None, asked)
+
+
+def test_a_model_that_cannot_draft_is_refused_with_the_engines_reason(playground: Any, jobs: Jobs) -> None:
+    page = speculate(playground(SpeculatingEngine()), "draft qwen2.5-coder-0.5b")
+    assert "qwen cannot draft: other tokenizer." in words(settle(page, jobs))
+    page.selectbox(key=state.lane_key("b", "drafter")).set_value("self int4").run()
+    assert "The model is in int4 already" in words(page)
+    page.segmented_control(key=state.lane_key("b", "precision")).set_value(Precision.INT8).run()
+    shown = words(settle(page, jobs))
+    assert "A drafted token costs 40 % of the model's own (estimated)" in shown
+    assert "cannot draft" not in shown
+
+
+def test_a_lane_shows_how_its_drafts_did(playground: Any) -> None:
+    page = run(speculate(playground(SpeculatingEngine()), "ngram"))
+    figures = {metric.label: metric.value for metric in page.metric}
+    assert (figures["Acceptance rate"], figures["Acceptance length"]) == ("50 %", "2.00 tokens")
+    assert "drafts by n-grams" in words(page)
+
+
+def test_a_lane_says_that_speculation_paused_itself(playground: Any) -> None:
+    scripted = SpeculatingEngine(report=make_report(plain_steps=40))
+    page = run(speculate(playground(scripted), "ngram"))
+    assert "Speculation paused itself: 40 of 42 steps were plain. At token 5 it expected 12 % of the drafts" in words(
+        page
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "badge"),
+    [
+        (Losslessness(tokens=6, checked=6, near_ties=0, divergence=None), "Identical to plain decoding: checked, 6/6"),
+        (
+            Losslessness(
+                tokens=6,
+                checked=2,
+                near_ties=0,
+                divergence=Divergence(index=2, written=" red", plain=" blue", gap=0.125),
+            ),
+            "At token 3 the run wrote ' red', plain decoding writes ' blue': 0.125 logits apart.",
+        ),
+    ],
+)
+def test_one_click_checks_the_answer_and_keeps_what_came_out(
+    playground: Any, jobs: Jobs, store: RunStore, found: Losslessness, badge: str
+) -> None:
+    scripted = SpeculatingEngine(lossless=found)
+    page = run(speculate(playground(scripted), "ngram"))
+    (drafted, plain) = store.page().rows
+    assert [button.key for button in page.button if button.label == "Check"] == [f"check-{drafted.id}"]
+    page.button(key=f"check-{drafted.id}").click().run()
+    assert badge in words(settle(page, jobs))
+    assert store.get(drafted.id).losslessness == found
+    assert store.get(plain.id).losslessness is None
+    assert scripted.checked == [(100, 101, 102, 103, 104, 105)]

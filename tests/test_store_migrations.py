@@ -19,7 +19,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0005"
+HEAD = "0006"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -128,7 +128,13 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
         )
     store = RunStore.open(url_of(file))
     kept = store.get("kept")
-    assert (kept.text, kept.note, kept.cache) == ("Hello", "good", None)
+    assert (kept.text, kept.note, kept.cache, kept.speculation, kept.losslessness) == (
+        "Hello",
+        "good",
+        None,
+        None,
+        None,
+    )
     assert store.lab.corpus_results() == ()
     assert revision(file) == HEAD
     store.close()

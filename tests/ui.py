@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import resources
+from app.jobs import Jobs
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import GenerationRequest, RunMetrics, TokenEvent
 from tests.fakes import FakeEngine, make_metrics, make_request
@@ -74,3 +77,14 @@ def add_run(
 def texts(app: AppTest, *kinds: str) -> str:
     """All that elements of these kinds say, in one text to look into."""
     return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def settle(app: AppTest, jobs: Jobs) -> AppTest:
+    """Wait until no job runs, and look again."""
+    until = time.monotonic() + 30
+    while any(thread.name.startswith("job ") for thread in threading.enumerate()):
+        assert time.monotonic() < until, jobs
+        time.sleep(0.02)
+    app.run()
+    assert not app.exception
+    return app

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import resources, state, units
 from app.components.alarm import Alarms, show_alarm
+from app.components.drafter import choose_lane_drafter
 from app.components.precisions import offered_precisions, precision_help
 from app.expectations import Expectation, expectations
 from engine.errors import GearboxError
@@ -37,6 +38,11 @@ KV_CACHE = Gear(
     "The beginning that a prompt shares with an earlier one is not computed again. Off: keys and values are kept "
     "within a run, as in every engine.",
 )
+SPECULATION = Gear(
+    "speculation",
+    "**Speculation**: guess, check at once",
+    "Several tokens are drafted cheaply and checked in one step of the model; the answer stays the same.",
+)
 CACHE_MODES = {
     CacheMode.PREFIX: "across runs",
     CacheMode.KV: "within a run",
@@ -48,21 +54,18 @@ PLANNED = (
         "**Cascade**: large model only if needed",
         "A small model answers first; a larger one takes over where the small one is unsure.",
     ),
-    Gear(
-        "speculation",
-        "**Speculation**: guess, check at once",
-        "Several tokens are guessed cheaply and checked in one step of the model; the answer stays the same.",
-    ),
 )
 
 _REFRESH_EVERY = "1s"
 
 
-def choose_gears(lane: str, *, disabled: bool) -> None:
-    """A lane's toggles. The reference backend runs without gears, so its toggles are off."""
+def choose_gears(lane: str, installed: Sequence[str], *, disabled: bool) -> None:
+    """A lane's toggles; installed models may draft. The reference backend runs without gears: its toggles are off."""
     with st.container(gap="xxsmall"):
         _choose_quantization(lane, disabled=disabled)
         _choose_kv_cache(lane, disabled=disabled)
+        if _gear_toggle(SPECULATION, lane, disabled=disabled):
+            choose_lane_drafter(lane, installed, disabled=disabled)
         for gear in PLANNED:
             st.toggle(
                 f"{gear.label} :gray-badge[not available yet]",

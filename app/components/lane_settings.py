@@ -45,7 +45,7 @@ def choose_settings(lane: str, installed: Sequence[str], *, disabled: bool) -> N
             "**Gearbox**: this app's own decoder, with its gears.",
             persist_state="session",
         )
-    choose_gears(lane, disabled=disabled)
+    choose_gears(lane, installed, disabled=disabled)
     with st.popover("Sampling", icon=":material/casino:", key=key("sampling")):
         _choose_sampling(lane, disabled=disabled)
 

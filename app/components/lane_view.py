@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import resources, units
 from app.components import metrics
 from app.components.alarm import Alarms, show_alarm
+from app.components.losslessness import show_losslessness, show_speculation_notice
 from app.components.runs import configuration_name, status_badge
 from app.pricing import cost
 from app.race import LaneRun, Phase
@@ -51,16 +52,19 @@ class LaneView:
         self._answer = st.empty()
         self._figures = st.empty()
 
-    def draw(self, lane: LaneRun) -> None:
-        """Show how far the lane is, or how it ended. Always puts something on the page."""
+    def draw(self, lane: LaneRun, *, settled: bool = False) -> None:
+        """Show how far the lane is, or how it ended. Always puts something on the page.
+
+        ``settled`` says that nothing is drawn after it: widgets can be drawn but once.
+        """
         if lane.phase is Phase.OVER:
-            self._draw_ended(lane)
+            self._draw_ended(lane, settled=settled)
         else:
             draw_progress(self._state, lane)
         if lane.text and lane.phase is not Phase.OVER:
             self._answer.text(lane.text)
 
-    def _draw_ended(self, lane: LaneRun) -> None:
+    def _draw_ended(self, lane: LaneRun, *, settled: bool) -> None:
         with self._state.container(horizontal=True, vertical_alignment="center", gap="small"):
             status_badge(lane.status)
             st.caption(_how_it_ended(lane), width="content")
@@ -72,6 +76,8 @@ class LaneView:
             _show_alarm(lane)
             if warning := repetition_warning(lane.metrics, lane.request.config):
                 st.warning(warning, icon=":material/repeat:")
+            if lane.speculation and lane.metrics:
+                show_speculation_notice(lane.speculation, lane.metrics, lane.request.config)
             if lane.text:
                 st.text(lane.text)
             elif lane.status is RunStatus.FINISHED:
@@ -80,6 +86,9 @@ class LaneView:
             if lane.metrics:
                 self._draw_figures(lane.metrics)
             if lane.run_id and not lane.not_saved:
+                if lane.speculation and settled:
+                    with suppress(GearboxError):
+                        show_losslessness(resources.get_store().get(lane.run_id))
                 st.page_link(
                     "pages/runs.py",
                     label="Open this run",
@@ -89,7 +98,7 @@ class LaneView:
 
     def _draw_figures(self, measured: RunMetrics) -> None:
         with st.grid(3, min_column_width=128, gap="xsmall"):
-            for figure in _FIGURES:
+            for figure in (*_FIGURES, *(metrics.DRAFTING if measured.drafted_tokens else ())):
                 st.metric(figure.label, figure.text(measured), help=figure.help)
             st.metric(
                 "Cost",

@@ -92,6 +92,18 @@ COMPLETION_TOKENS = Metric(
     read=lambda m: m.completion_tokens,
     write=_tokens,
 )
+ACCEPTANCE_RATE = Metric(
+    label="Acceptance rate",
+    help="Drafted tokens that stand in the answer, over all that were drafted.",
+    read=lambda m: m.acceptance_rate,
+    write=units.percent,
+)
+ACCEPTANCE_LENGTH = Metric(
+    label="Acceptance length",
+    help="Mean tokens that a pass over a draft gave: 1 + accepted tokens / verification steps.",
+    read=lambda m: m.mean_acceptance_length,
+    write=units.tokens,
+)
 WEIGHTS = Metric(
     label="Weights",
     help="Memory that the model's weights take.",
@@ -144,10 +156,12 @@ ALL = (
     QUEUE,
     LOAD,
 )
+DRAFTING = (ACCEPTANCE_RATE, ACCEPTANCE_LENGTH)
+"""Of runs in which something was drafted."""
 
 
 def show_metrics(metrics: RunMetrics, which: Sequence[Metric] = ALL) -> None:
-    """A wrapping row of figures, each with its meaning on hover."""
+    """A wrapping row of figures, each with its meaning on hover; those of drafts where there were any."""
     with st.container(horizontal=True, gap="medium"):
-        for metric in which:
+        for metric in (*which, *(DRAFTING if metrics.drafted_tokens else ())):
             st.metric(metric.label, metric.text(metrics), help=metric.help, width="content")

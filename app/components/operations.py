@@ -39,6 +39,13 @@ def show_totals(totals: Totals, latency: Latency) -> None:
         _latency("TTFT p50", latency.ttft_s, "Time to first token, queueing included.")
         _latency("TPOT p50", latency.tpot_s, "Time per output token after the first.")
         _latency("E2E p50", latency.e2e_s, "From arrival to the last token.")
+        if totals.drafted_tokens:
+            _metric(
+                "Acceptance rate",
+                units.percent(totals.acceptance_rate),
+                f"{units.count(totals.drafted_tokens)} drafted tokens",
+                help="Accepted over drafted tokens, of all runs with speculative decoding.",
+            )
         _metric("Peak memory", units.memory(totals.peak_rss_bytes), "greatest of any run", help="Of the whole process.")
 
 

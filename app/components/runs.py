@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import units
 from app.components.clock import reader_zone
+from app.drafters import speculation_name
 from app.store import Configuration, Rating, RunStatus, RunSummary
 from engine.types import Backend, CacheMode, KVDtype, OptimizationConfig
 
@@ -34,23 +35,24 @@ _CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV 
 
 def configuration_name(model: str, backend: str, precision: str, gears: OptimizationConfig | None = None) -> str:
     """A configuration in a few words: the model, its precision or the reference backend, and, where the gears are
-    known, what the KV cache does beyond the usual."""
+    known, what the KV cache does beyond the usual and who drafts."""
     name = f"{model} · {backend if backend == Backend.REFERENCE else precision}"
     if gears is None:
         return name
     in_int8 = " · KV int8" if gears.kv_dtype is KVDtype.INT8 else ""
     window = f" · window {gears.window:,}" if gears.window else ""
-    return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}{window}"
+    drafts = f" · {speculation_name(gears.speculation)}" if gears.speculation else ""
+    return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}{window}{drafts}"
 
 
 def run_name(run: RunSummary) -> str:
     """A run by its configuration: "smollm2-135m · int4"."""
-    return configuration_name(run.model, run.backend, run.precision)
+    return configuration_name(run.model, run.backend, run.precision, run.gears)
 
 
 def configuration_names(configurations: Collection[Configuration]) -> dict[str, str]:
     """A name for each configuration by its hash; the hash is added where two would read the same."""
-    plain = {c.config_hash: configuration_name(c.model, c.backend, c.precision) for c in configurations}
+    plain = {c.config_hash: configuration_name(c.model, c.backend, c.precision, c.gears) for c in configurations}
     taken = list(plain.values())
     return {key: name if taken.count(name) == 1 else f"{name} · {key[:6]}" for key, name in plain.items()}
 

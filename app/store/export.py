@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, TextIO
 
 from sqlalchemy import select
@@ -32,6 +33,7 @@ _BEFORE_METRICS = (
     "error_kind",
 )
 _AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "config", "environment")
+_REPORTS = ("cache", "speculation", "losslessness")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -53,7 +55,9 @@ def write_jsonl(session: Session, filter: RunFilter, stream: TextIO) -> int:
     """One JSON object a run, oldest first, its timeline included; returns the number of runs."""
     count = 0
     for run in _runs(session, filter, timelines=True):
-        tree = _to_dict(to_record(run))
+        record = to_record(run)
+        reports = {name: getattr(record, name) for name in _REPORTS}
+        tree = _to_dict(record) | {name: report and asdict(report) for name, report in reports.items()}
         tree["timeline"] = Timeline.unpack(run.timeline.payload).to_dict() if run.timeline else None
         stream.write(json.dumps(tree, ensure_ascii=False, allow_nan=False) + "\n")
         count += 1

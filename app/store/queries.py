@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, cast
 
@@ -11,7 +11,15 @@ from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 from app.store.cleaning import clean_text
 from app.store.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
 from app.store.schema import Run, RunContent, RunTag
-from engine.types import CacheReport, FinishReason, Message, RunMetrics
+from engine.types import (
+    CacheReport,
+    FinishReason,
+    Losslessness,
+    Message,
+    OptimizationConfig,
+    RunMetrics,
+    SpeculationReport,
+)
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
 """The columns of `Run` that hold metrics."""
@@ -59,9 +67,14 @@ def order(sort: RunSort) -> list[UnaryExpression[Any]]:
     return [first, Run.created_at.desc(), Run.id.desc()]
 
 
-def to_summary(run: Run, prompt: str, error: str | None) -> RunSummary:
+def to_summary(run: Run, prompt: str, error: str | None, config: Mapping[str, Any]) -> RunSummary:
     """The record of a row whose tags are loaded."""
-    return RunSummary(**_summary_fields(run), prompt=prompt, error=error)
+    return RunSummary(**_summary_fields(run), prompt=prompt, error=error, gears=gears_of(config))
+
+
+def gears_of(config: Mapping[str, Any]) -> OptimizationConfig:
+    """The gears of a configuration as it is kept."""
+    return OptimizationConfig.from_dict(config.get("optimization", {}))
 
 
 def to_record(run: Run) -> RunRecord:
@@ -71,11 +84,14 @@ def to_record(run: Run) -> RunRecord:
         **_summary_fields(run),
         prompt=content.prompt,
         error=content.error,
+        gears=gears_of(content.config),
         messages=tuple(Message.from_dict(message) for message in content.messages),
         config=content.config,
         environment=content.environment,
         error_kind=content.error_kind,
         cache=CacheReport.from_dict(content.cache) if content.cache else None,
+        speculation=SpeculationReport.from_dict(content.speculation) if content.speculation else None,
+        losslessness=Losslessness.from_dict(content.losslessness) if content.losslessness else None,
         text=content.text,
     )
 
@@ -94,8 +110,14 @@ def _summary_fields(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "finish_reason": cast("FinishReason | None", run.finish_reason),
         # The engine reports all of its metrics or none, and E2E is never missing among them.
-        "metrics": None if run.e2e_s is None else RunMetrics(**{name: getattr(run, name) for name in METRICS}),
+        "metrics": None if run.e2e_s is None else _metrics(run),
         "note": run.note,
         "rating": cast("Rating", run.rating),
         "tags": tuple(tag.tag for tag in run.tags),
     }
+
+
+def _metrics(run: Run) -> RunMetrics:
+    figures = {name: getattr(run, name) for name in METRICS}
+    # runs kept before it was counted drafted nothing
+    return RunMetrics(**{**figures, "verification_steps": run.verification_steps or 0})

@@ -11,7 +11,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from engine.types import CacheReport, FinishReason, Message, RunMetrics
+from engine.types import (
+    CacheReport,
+    FinishReason,
+    Losslessness,
+    Message,
+    OptimizationConfig,
+    RunMetrics,
+    SpeculationReport,
+)
 
 Rating = Literal[-1, 0, 1]
 """Thumbs down, none, thumbs up."""
@@ -44,6 +52,7 @@ class RunSummary:
     model: str
     backend: str
     precision: str
+    gears: OptimizationConfig
     config_hash: str
     seed: int
     finish_reason: FinishReason | None
@@ -70,6 +79,10 @@ class RunRecord(RunSummary):
     """The class name of the error."""
     cache: CacheReport | None
     """How the prompt met the prefix cache; ``None`` for a run that did not ask it."""
+    speculation: SpeculationReport | None
+    """How speculative decoding went; ``None`` for a run with that gear off."""
+    losslessness: Losslessness | None
+    """What reading the answer again showed; ``None`` until somebody asked."""
     text: str
 
 
@@ -86,6 +99,7 @@ class RunOutcome:
     environment: Mapping[str, Any] | None = None
     """Added to what was known when the run was created."""
     cache: CacheReport | None = None
+    speculation: SpeculationReport | None = None
 
 
 # --- what to list ---------------------------------------------------------------------------------
@@ -163,6 +177,7 @@ class Configuration:
     model: str
     backend: str
     precision: str
+    gears: OptimizationConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +225,8 @@ class Totals:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    drafted_tokens: int
+    accepted_tokens: int
     weights_bytes: int | None
     """The greatest among the runs, like the two below; ``None`` where none was measured."""
     kv_bytes: int | None
@@ -224,6 +241,11 @@ class Totals:
     def stop_rate(self) -> float | None:
         """Stopped runs over runs that are over; ``None`` if there are none."""
         return self._share(self.stopped)
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        """Accepted over drafted tokens; ``None`` where nothing was drafted."""
+        return self.accepted_tokens / self.drafted_tokens if self.drafted_tokens else None
 
     def _share(self, count: int) -> float | None:
         over = self.runs - self.running

@@ -40,7 +40,7 @@ from app.store.records import (
 from app.store.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.session import Database
 from app.store.timeline import Timeline
-from engine.types import GenerationRequest
+from engine.types import GenerationRequest, Losslessness
 
 PROMPT_PREVIEW_CHARACTERS = 200
 TAG_CHARACTERS = 60
@@ -157,8 +157,21 @@ class RunStore:
             run.content.error = outcome.error
             run.content.error_kind = outcome.error_kind
             run.content.cache = asdict(outcome.cache) if outcome.cache else None
+            run.content.speculation = asdict(outcome.speculation) if outcome.speculation else None
             run.content.environment = {**run.content.environment, **(outcome.environment or {})}
             _keep_timeline(session, run_id, timeline)
+
+    def keep_losslessness(self, run_id: str, losslessness: Losslessness) -> None:
+        """Keep what reading a run's answer again showed; an earlier result gives way.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        with self._database.write() as session:
+            _existing(session, run_id)
+            session.execute(
+                update(RunContent).where(RunContent.run_id == run_id).values(losslessness=asdict(losslessness))
+            )
 
     def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None = None) -> None:
         """Remember how a run ended that cannot be written now; the next run made writes it first."""
@@ -209,7 +222,7 @@ class RunStore:
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
         prompt = func.substr(RunContent.prompt, 1, PROMPT_PREVIEW_CHARACTERS)
         rows = (
-            select(Run, prompt, RunContent.error)
+            select(Run, prompt, RunContent.error, RunContent.config)
             .join(ids, ids.c.id == Run.id)
             .join(RunContent, RunContent.run_id == Run.id)
             .order_by(*order(sort))

@@ -122,6 +122,7 @@ class Run(Base):
     completion_tokens: Mapped[int | None]
     drafted_tokens: Mapped[int | None]
     accepted_tokens: Mapped[int | None]
+    verification_steps: Mapped[int | None]
     weights_bytes: Mapped[int | None]
     kv_bytes: Mapped[int | None]
     peak_rss_bytes: Mapped[int | None]
@@ -171,6 +172,8 @@ class RunContent(Base):
     config: Mapped[Any] = mapped_column(JsonText)
     environment: Mapped[Any] = mapped_column(JsonText)
     cache: Mapped[Any] = mapped_column(JsonText, nullable=True)
+    speculation: Mapped[Any] = mapped_column(JsonText, nullable=True)
+    losslessness: Mapped[Any] = mapped_column(JsonText, nullable=True)
 
 
 class RunTimeline(Base):

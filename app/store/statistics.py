@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from app.store.queries import conditions
+from app.store.queries import conditions, gears_of
 from app.store.records import (
     Configuration,
     ConfigurationStats,
@@ -33,8 +33,8 @@ from app.store.records import (
     TimeBucket,
     Totals,
 )
-from app.store.schema import Run, from_microseconds
-from engine.types import Backend
+from app.store.schema import Run, RunContent, from_microseconds
+from engine.types import Backend, OptimizationConfig
 
 _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
@@ -48,6 +48,8 @@ _NO_RUNS = Totals(
     prompt_tokens=0,
     cached_tokens=0,
     completion_tokens=0,
+    drafted_tokens=0,
+    accepted_tokens=0,
     weights_bytes=None,
     kv_bytes=None,
     peak_rss_bytes=None,
@@ -123,14 +125,20 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
 def configurations(session: Session, filter: RunFilter, limit: int) -> tuple[Configuration, ...]:
     """The most used configurations, the most used first."""
     identity = (Run.config_hash, Run.model, Run.backend, Run.precision)
-    rows = session.execute(
+    used = session.execute(
         select(*identity)
         .where(*conditions(filter))
         .group_by(*identity)
         .order_by(func.count().desc(), Run.config_hash)
         .limit(limit)
-    )
-    return tuple(Configuration(**row._mapping) for row in rows)
+    ).all()
+    return tuple(Configuration(**row._mapping, gears=_gears(session, row.config_hash)) for row in used)
+
+
+def _gears(session: Session, config_hash: str) -> OptimizationConfig:
+    """Of a configuration that some run has."""
+    of_one = select(RunContent.config).join(Run, Run.id == RunContent.run_id).where(Run.config_hash == config_hash)
+    return gears_of(session.scalars(of_one.limit(1)).one())
 
 
 def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) -> dict[Any, Totals]:
@@ -138,7 +146,7 @@ def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) 
     by_status = [func.count().filter(runs.c.status == status).label(status.value) for status in RunStatus]
     sums = [
         func.coalesce(func.sum(runs.c[name]), 0).label(name)
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+        for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "drafted_tokens", "accepted_tokens")
     ]
     peaks = [func.max(runs.c[name]).label(name) for name in ("weights_bytes", "kv_bytes", "peak_rss_bytes")]
     rows = session.execute(
@@ -208,6 +216,8 @@ def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement
         Run.prompt_tokens,
         Run.cached_tokens,
         Run.completion_tokens,
+        Run.drafted_tokens,
+        Run.accepted_tokens,
         Run.weights_bytes,
         Run.kv_bytes,
         Run.peak_rss_bytes,

@@ -3,7 +3,6 @@
 from engine.speculation.answer_drafter import AnswerDrafter
 from engine.speculation.controller import Controller, expected_tokens, predicted_speedup
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
-from engine.speculation.losslessness import Divergence, Losslessness
 from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
 from engine.speculation.speculator import Candidate, Speculator
@@ -15,10 +14,8 @@ __all__ = [
     "AnswerDrafter",
     "Candidate",
     "Controller",
-    "Divergence",
     "Draft",
     "DraftSource",
-    "Losslessness",
     "ModelDrafter",
     "NgramDrafter",
     "SharedKVDrafter",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,53 +12,10 @@ from engine.generation.sampling import greedy_token
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoder import Decoder
 from engine.speculation.verification import decide
-from engine.types import SamplingParams
+from engine.types import Divergence, Losslessness, SamplingParams
 
 _READ_ROWS = 128
 _CASES, _DRAWS, _CELLS = 4, 1500, 24
-SIGNIFICANCE = 0.001
-"""A distribution test that less often than this would come out so by chance has failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Divergence:
-    """Where an answer and plain decoding part."""
-
-    index: int
-    """Of the token in the answer."""
-    written: str
-    plain: str
-    """What plain decoding would have written instead."""
-    gap: float
-    """Logit of plain decoding's token minus that of the one written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Losslessness:
-    """What reading an answer again showed."""
-
-    tokens: int
-    """Of the answer."""
-    checked: int
-    """How many of them, from the first on, are plain decoding's own."""
-    near_ties: int
-    """Of these, those that only a pass over one row alone confirmed."""
-    divergence: Divergence | None
-    """``None`` where there is none, and for sampled answers, which nothing can be equal to."""
-    p_value: float | None = None
-    """Of a sampled answer: how likely its own distributions, drawn from by the rule of acceptance, come out at
-    least so far from themselves. ``None`` for greedy ones, and where nothing was drafted."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether nothing speaks against it."""
-        return self.divergence is None and (self.p_value is None or self.p_value >= SIGNIFICANCE)
-
-    @classmethod
-    def from_dict(cls, tree: dict[str, Any]) -> Self:
-        """The inverse of ``asdict``."""
-        divergence = tree["divergence"]
-        return cls(**{**tree, "divergence": divergence and Divergence(**divergence)})
 
 
 def check_greedy(

@@ -49,6 +49,7 @@ from engine.types.gears import (
     QuantizationConfig,
     SpeculationConfig,
 )
+from engine.types.losslessness import Divergence, Losslessness
 from engine.types.precision import CPU_PRECISIONS, Precision
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "ControllerNote",
     "ControllerState",
     "DeviceChoice",
+    "Divergence",
     "DraftRound",
     "Drafter",
     "DrafterChoice",
@@ -77,6 +79,7 @@ __all__ = [
     "KVCacheConfig",
     "KVDtype",
     "Loading",
+    "Losslessness",
     "Message",
     "MissCause",
     "OptimizationConfig",
