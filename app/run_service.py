@@ -209,6 +209,7 @@ class _Recording:
                     environment=end.environment,
                     cache=end.cache,
                     speculation=end.speculation,
+                    cascade=end.cascade,
                 )
             case RunFailed() as end:
                 return RunOutcome(status=RunStatus.FAILED, text=self._text(), error=end.error, error_kind=end.kind)

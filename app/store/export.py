@@ -33,7 +33,7 @@ _BEFORE_METRICS = (
     "error_kind",
 )
 _AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "config", "environment")
-_REPORTS = ("cache", "speculation", "losslessness")
+_REPORTS = ("cache", "speculation", "cascade", "losslessness")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 

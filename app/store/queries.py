@@ -13,6 +13,7 @@ from app.store.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, 
 from app.store.schema import Run, RunContent, RunTag
 from engine.types import (
     CacheReport,
+    CascadeReport,
     FinishReason,
     Losslessness,
     Message,
@@ -91,6 +92,7 @@ def to_record(run: Run) -> RunRecord:
         error_kind=content.error_kind,
         cache=CacheReport.from_dict(content.cache) if content.cache else None,
         speculation=SpeculationReport.from_dict(content.speculation) if content.speculation else None,
+        cascade=CascadeReport.from_dict(content.cascade) if content.cascade else None,
         losslessness=Losslessness.from_dict(content.losslessness) if content.losslessness else None,
         text=content.text,
     )
@@ -119,5 +121,7 @@ def _summary_fields(run: Run) -> dict[str, Any]:
 
 def _metrics(run: Run) -> RunMetrics:
     figures = {name: getattr(run, name) for name in METRICS}
-    # runs kept before it was counted drafted nothing
-    return RunMetrics(**{**figures, "verification_steps": run.verification_steps or 0})
+    # runs kept before these were counted drafted and threw away nothing
+    return RunMetrics(
+        **{**figures, **{name: figures[name] or 0 for name in ("verification_steps", "discarded_tokens")}}
+    )

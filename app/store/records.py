@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from engine.types import (
     CacheReport,
+    CascadeReport,
     FinishReason,
     Losslessness,
     Message,
@@ -81,6 +82,8 @@ class RunRecord(RunSummary):
     """How the prompt met the prefix cache; ``None`` for a run that did not ask it."""
     speculation: SpeculationReport | None
     """How speculative decoding went; ``None`` for a run with that gear off."""
+    cascade: CascadeReport | None
+    """The way of the prompt up the ladder; ``None`` for a run with that gear off."""
     losslessness: Losslessness | None
     """What reading the answer again showed; ``None`` until somebody asked."""
     text: str
@@ -100,6 +103,7 @@ class RunOutcome:
     """Added to what was known when the run was created."""
     cache: CacheReport | None = None
     speculation: SpeculationReport | None = None
+    cascade: CascadeReport | None = None
 
 
 # --- what to list ---------------------------------------------------------------------------------

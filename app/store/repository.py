@@ -158,6 +158,7 @@ class RunStore:
             run.content.error_kind = outcome.error_kind
             run.content.cache = asdict(outcome.cache) if outcome.cache else None
             run.content.speculation = asdict(outcome.speculation) if outcome.speculation else None
+            run.content.cascade = asdict(outcome.cascade) if outcome.cascade else None
             run.content.environment = {**run.content.environment, **(outcome.environment or {})}
             _keep_timeline(session, run_id, timeline)
 

@@ -123,6 +123,7 @@ class Run(Base):
     drafted_tokens: Mapped[int | None]
     accepted_tokens: Mapped[int | None]
     verification_steps: Mapped[int | None]
+    discarded_tokens: Mapped[int | None]
     weights_bytes: Mapped[int | None]
     kv_bytes: Mapped[int | None]
     peak_rss_bytes: Mapped[int | None]
@@ -174,6 +175,7 @@ class RunContent(Base):
     cache: Mapped[Any] = mapped_column(JsonText, nullable=True)
     speculation: Mapped[Any] = mapped_column(JsonText, nullable=True)
     losslessness: Mapped[Any] = mapped_column(JsonText, nullable=True)
+    cascade: Mapped[Any] = mapped_column(JsonText, nullable=True)
 
 
 class RunTimeline(Base):
