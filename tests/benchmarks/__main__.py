@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.settings import Settings
-from tests.benchmarks import app, chat, convert, decode, divergence, load, store
+from tests.benchmarks import all_gears, app, cascade, chat, convert, decode, divergence, load, speculation, store
 from tests.benchmarks.lanes import LANE_NAMES, MODELS
 from tests.benchmarks.table import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "decode": decode.run,
     "divergence": lambda models_dir, _: divergence.run(models_dir),
+    "speculation": lambda models_dir, what: speculation.run(models_dir, what.models, what.rounds),
+    "cascade": lambda models_dir, _: cascade.run(models_dir),
+    "all-gears": lambda models_dir, _: all_gears.run(models_dir),
     "chat": lambda models_dir, _: chat.run(models_dir),
     "load": lambda models_dir, _: load.run(models_dir),
     "convert": lambda models_dir, _: convert.run(models_dir),
