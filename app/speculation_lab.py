@@ -15,12 +15,14 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+from app.environment import measured_here
 from app.jobs import Report, Steps
 from app.losslessness import CheckingEngine
 from app.prompts import SamplePrompt, load_prompts
 from app.run_service import InferenceEngine, RunCreated, RunNotFinishedError, answer_unkept, stream
 from app.settings import REPOSITORY
 from app.store import DraftFigures, DraftResult, DraftStore, RunStore
+from engine import EngineStatus
 from engine.errors import GearboxError
 from engine.types import (
     GenerationRequest,
@@ -44,8 +46,6 @@ MAX_TOKENS = 96
 """Of a measured answer."""
 PAIRS = 3
 """Plain and drafted runs of each prompt; the medians count."""
-SHOWN_PAIRS = 2
-"""The same for a prompt that is shown."""
 _WRITTEN = 0.8
 """Share of the work on one prompt at which all runs are over, and the check begins."""
 
@@ -57,6 +57,7 @@ class SpeculationLabError(GearboxError):
 class SpeculationEngine(InferenceEngine, CheckingEngine, Protocol):
     """What the lab needs of an engine; see `engine.Engine`."""
 
+    def status(self) -> EngineStatus: ...
     def weights_sha256(self, model: str) -> str: ...
 
 
@@ -116,7 +117,7 @@ def measure_drafters(
 ) -> None:
     """Measure what drafters do for prompts: plain and drafted runs in turn, the medians kept.
 
-    What was measured on this machine's weights before is not measured again, unless ``again`` asks for it.
+    What was measured here with these weights before is not measured again, unless ``again`` asks for it.
 
     Raises:
         InvalidRequestError: a drafter does not fit the precision.
@@ -130,7 +131,12 @@ def measure_drafters(
         for speculation in speculations:
             config_hash = lab_request(prompts[0], model, precision, speculation).config.hash
             drafts.forget(weights, config_hash, [prompt_sha256(prompt) for prompt in prompts])
-    known = {(r.weights_sha256, r.config_hash, r.prompt_sha256) for r in drafts.results(model, precision)}
+    device = engine.status().device
+    known = {
+        (result.weights_sha256, result.config_hash, result.prompt_sha256)
+        for result in drafts.results(model, precision)
+        if measured_here(result.environment, device)
+    }
     missing = [w for w in wanted if (weights, w[2].config.hash, prompt_sha256(w[1])) not in known]
     steps = Steps(report, done=2 * PAIRS * (len(wanted) - len(missing)), total=2 * PAIRS * len(wanted))
     for place, (speculation, prompt, request) in enumerate(missing, start=len(wanted) - len(missing) + 1):
@@ -236,12 +242,12 @@ class DraftedPrompt:
     losslessness: Losslessness | None = None
 
     @property
-    def speedup(self) -> float | None:
-        """Median plain TPOT / median drafted TPOT; ``None`` where an answer was too short."""
+    def tpots_s(self) -> tuple[float, float] | None:
+        """Median TPOT of the plain and of the drafted runs; ``None`` where an answer was too short to tell."""
         ends = (*self.plain_ends, *self.drafted_ends)
         if not ends or any(end.metrics is None or not end.metrics.tpot_s for end in ends):
             return None
-        return _tpot_s(self.plain_ends) / _tpot_s(self.drafted_ends)
+        return _tpot_s(self.plain_ends), _tpot_s(self.drafted_ends)
 
 
 def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPrompt, report: Report) -> None:
@@ -252,11 +258,11 @@ def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPromp
         GearboxError: whatever keeps the engine or the store from it.
         JobCancelled: from ``report``; the run is then kept as stopped.
     """
-    turns = [(shown.plain, shown.plain_ends, "Plain"), (shown.drafted, shown.drafted_ends, "Drafted")] * SHOWN_PAIRS
+    turns = [(shown.plain, shown.plain_ends, "Plain"), (shown.drafted, shown.drafted_ends, "Drafted")] * PAIRS
     for turn, (request, ends, name) in enumerate(turns):
         shown.tokens = []
         begun, share = _WRITTEN * turn / len(turns), _WRITTEN / len(turns)
-        stage = f"{name} run {turn // 2 + 1} of {SHOWN_PAIRS}"
+        stage = f"{name} run {turn // 2 + 1} of {PAIRS}"
         with closing(stream(engine, store, request, session_id=shown.session_id)) as events:
             for event in events:
                 match event:

@@ -14,7 +14,7 @@ import engine as engine_package
 from app import drafter_choices, resources, state
 from app.drafter_choices import DrafterChoices
 from app.jobs import Jobs
-from app.speculation_lab import GAMMAS, lab_prompts, measure_drafters, one_of_each
+from app.speculation_lab import GAMMAS, PAIRS, lab_prompts, measure_drafters, one_of_each
 from app.store import RunStore
 from engine.errors import GearboxError
 from engine.types import Drafter, Precision, SpeculationConfig
@@ -113,7 +113,7 @@ def test_a_prompt_shows_where_its_tokens_came_from(lab: Open, store: RunStore, j
     assert "Identical to plain decoding: checked, 6/6 tokens" in words(app)
     (notes,) = app.dataframe
     assert list(notes.value["Now"]) == ["paused"]
-    assert store.page().total == 4
+    assert store.page().total == 2 * PAIRS
 
 
 def test_an_impossible_drafter_is_refused_in_words(lab: Open) -> None:
@@ -194,7 +194,7 @@ def test_the_best_drafter_is_set_in_the_playground(lab: Open, store: RunStore, j
     assert table["Measured speed-up"]["n-grams"] == "2.0×"
     assert app.button(key="speculation-use").label == "Use n-grams in the Playground"
     app.button(key="speculation-use").click().run()
-    assert "Lane B is set to smollm2-135m in int8, drafts by n-grams." in texts(app, "success")
+    assert "Lane B is set to smollm2-135m in int8, drafts: n-grams." in texts(app, "success")
     app.switch_page("pages/playground.py").run()
     assert not app.exception
     assert app.toggle(key=state.lane_key("b", "speculation")).value

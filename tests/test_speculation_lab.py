@@ -14,7 +14,6 @@ from app.run_service import RunSaved, stream
 from app.speculation_figures import Summary
 from app.speculation_lab import (
     PAIRS,
-    SHOWN_PAIRS,
     DraftedPrompt,
     SpeculationLabError,
     common_start,
@@ -26,6 +25,7 @@ from app.speculation_lab import (
     prompt_sha256,
 )
 from app.store import RunStatus, RunStore
+from engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import Drafter, Precision, SpeculationConfig
 from tests.fakes import IDENTICAL, FakeEngine, SpeculatingEngine, make_report, make_request
@@ -133,6 +133,16 @@ def test_gammas_and_drafters_are_kept_apart(store: RunStore) -> None:
     assert store.drafts.results(MODEL, "int8") == store.drafts.results("other", "int4") == ()
 
 
+def test_what_another_machine_measured_is_measured_here_too(store: RunStore) -> None:
+    engine = SpeculatingEngine()
+    measured(store, engine)
+    for result in store.drafts.results(MODEL, "int4"):
+        store.drafts.keep(replace(result, environment={**result.environment, "cpu": "another one"}))
+    engine.requests.clear()
+    measured(store, engine)
+    assert len(engine.requests) == 2 * PAIRS * len(TWO)
+
+
 def test_a_run_that_fails_ends_the_measurement_with_its_reason(store: RunStore) -> None:
     with pytest.raises(SpeculationLabError, match="No room"):
         measured(store, SpeculatingEngine(failure=GearboxError("No room.")))
@@ -174,8 +184,8 @@ def shown_prompt(gear: SpeculationConfig = NGRAM) -> DraftedPrompt:
 def test_a_prompt_is_answered_both_ways_kept_and_checked(store: RunStore) -> None:
     engine, shown = SpeculatingEngine(), shown_prompt()
     draft_prompt(engine, store, shown, ignore)
-    assert store.page().total == 2 * SHOWN_PAIRS
-    assert shown.speedup == pytest.approx(2.0)
+    assert store.page().total == 2 * PAIRS
+    assert shown.tpots_s == (pytest.approx(0.01), pytest.approx(0.005))
     assert [token.source for token in shown.tokens] == ["target", "draft", "draft", "bonus", "target", "target"]
     assert shown.run_id is not None
     kept = store.get(shown.run_id)
@@ -207,3 +217,26 @@ def test_a_kept_run_is_checked_as_it_was_asked(store: RunStore) -> None:
     engine = SpeculatingEngine()
     assert check_run(engine, store, saved.run_id, ignore) == IDENTICAL
     assert engine.checked == [(100, 101, 102, 103, 104, 105)]
+
+
+# --- with a real engine ---------------------------------------------------------------------------
+
+
+def test_a_real_model_drafts_for_the_lab_and_its_answer_holds(store: RunStore, tiny_models_dir: Path) -> None:
+    engine = Engine(tiny_models_dir)
+    try:
+        gear = replace(NGRAM, gamma=3)
+        measure_drafters(engine, store.drafts, "tiny", Precision.BF16, [gear], TWO[:1], ignore)
+        (result,) = store.drafts.results("tiny", "bf16")
+        figures = result.figures
+        assert (figures.identical, figures.verification_steps > 0) == (figures.tokens, True)
+        assert figures.predicted is not None
+        assert figures.accepted_tokens <= figures.drafted_tokens
+        plain, drafted = (lab_request(TWO[0], "tiny", Precision.BF16, each, max_tokens=24) for each in (None, gear))
+        shown = DraftedPrompt(plain, drafted, "session")
+        draft_prompt(engine, store, shown, ignore)
+        assert shown.losslessness is not None
+        assert shown.losslessness.holds
+        assert shown.drafted_ends[-1].token_ids == shown.plain_ends[-1].token_ids
+    finally:
+        engine.close()

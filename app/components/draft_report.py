@@ -34,7 +34,7 @@ def show_draft_report(timeline: Timeline, report: SpeculationReport, metrics: Ru
     with st.grid(2, min_column_width=360):
         if report.rounds:
             charts.show(acceptance_by_position(by_position(report)), key=f"{key}-positions")
-        split = stacked_bar(time_split(report, metrics), title="Where the time went, after the first token")
+        split = stacked_bar(time_split(report, metrics), title="Time after the first token, ms")
         charts.show(split, key=f"{key}-time")
     if report.notes:
         st.caption("Where the controller changed its mind")

@@ -51,7 +51,7 @@ def choose_drafter(model: str, installed: Sequence[str], *, drafter: str, gamma:
             min_value=0,
             max_value=MAX_GAMMA,
             step=1,
-            placeholder="Chosen at each step",
+            placeholder="Auto",
             key=gamma,
             disabled=disabled,
             help="Tokens drafted before each verification. Empty: the controller chooses, and pauses where drafting "

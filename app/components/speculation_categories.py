@@ -69,7 +69,9 @@ def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
             "Prompts": [row.prompts for row in rows],
         },
         hide_index=True,
+        height="content",
         column_config={
+            "Category": column.TextColumn(width="medium"),
             "Speed-up": column.TextColumn(help="Median over the prompts of plain TPOT / drafted TPOT."),
             "Slowest": column.TextColumn(help="The prompt that gained least."),
             "Acceptance rate": column.TextColumn(help="Accepted / drafted tokens."),

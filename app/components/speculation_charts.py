@@ -59,11 +59,12 @@ def acceptance_by_position(positions: Sequence[Position]) -> go.Figure:
         )
     )
     figure.update_xaxes(tickformat="d", dtick=1 if len(positions) <= 16 else 4)
+    figure.update_yaxes(range=[0, 100])
     return finish(figure, "Acceptance by position in the draft", x="token of the draft", y="% accepted", legend=False)
 
 
 def stacked_bar(parts: Mapping[str, float], *, title: str) -> go.Figure:
-    """One bar of seconds, a layer each part, its share on hover."""
+    """One bar of parts given in seconds and drawn in ms, a layer each, its share on hover."""
     figure = go.Figure()
     whole = sum(parts.values()) or 1.0
     for place, (name, seconds) in enumerate(parts.items()):
@@ -80,9 +81,8 @@ def stacked_bar(parts: Mapping[str, float], *, title: str) -> go.Figure:
         title=title,
         height=220,
         margin=margin(),
-        legend={"orientation": "h", "traceorder": "normal", "y": -0.5, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "traceorder": "normal", "y": -0.35, "yanchor": "top", "x": 0},
     )
-    figure.update_xaxes(title="ms")
     return figure
 
 

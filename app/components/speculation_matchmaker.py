@@ -45,16 +45,16 @@ def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | 
     st.dataframe(
         {
             "Drafter": [_name(choice) for choice in choices],
-            "Suits": [choice.why_not or "yes" for choice in choices],
-            "Relative cost": [_cost(choice) for choice in choices],
+            "Measured speed-up": [units.ratio(each.speedup if each else None) for each in found],
+            "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
             "Expected speed-up": [
                 f"{units.ratio(choice.expected_speedup)} at γ {choice.expected_gamma}"
                 if choice.expected_speedup
                 else units.MISSING
                 for choice in choices
             ],
-            "Measured speed-up": [units.ratio(each.speedup if each else None) for each in found],
-            "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
+            "Relative cost": [_cost(choice) for choice in choices],
+            "Suits": [choice.why_not or "yes" for choice in choices],
         },
         hide_index=True,
         column_config={
@@ -98,5 +98,5 @@ def _offer_best(
     if st.button(f"Use {_name(best)} in the Playground", icon=":material/play_circle:", key="speculation-use"):
         state.use_drafter(model, precision, best.speculation)
         # the section's place in the URL keeps this page from switching to another by itself
-        st.success(f"Lane B is set to {model} in {precision}, drafts by {_name(best)}.", icon=":material/check:")
+        st.success(f"Lane B is set to {model} in {precision}, drafts: {_name(best)}.", icon=":material/check:")
         st.page_link("pages/playground.py", label="Open the Playground", icon=":material/play_circle:")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import resources
 from app.components.job_progress import follow_job
+from app.environment import measured_here
 from app.jobs import Report
 from app.prompts import SamplePrompt
 from app.speculation_lab import lab_request, measure_drafters, prompt_sha256
@@ -22,12 +23,14 @@ Known = Mapping[tuple[str, str], DraftFigures]
 
 
 def known_figures(model: str, precision: Precision) -> Known:
-    """By configuration and prompt, under the weights that were measured last.
+    """By configuration and prompt, what was measured on this machine under the weights that were measured last.
 
     Raises:
         StoreError: the run database cannot be read.
     """
-    results = resources.get_store().drafts.results(model, precision)
+    device = resources.get_engine().status().device
+    found = resources.get_store().drafts.results(model, precision)
+    results = [result for result in found if measured_here(result.environment, device)]
     return {
         (result.config_hash, result.prompt_sha256): result.figures
         for result in results

@@ -15,7 +15,7 @@ from app.components.losslessness import show_badge, show_speculation_notice
 from app.components.runs import configuration_name
 from app.drafters import NGRAM, drafter_of
 from app.prompts import SamplePrompt
-from app.speculation_lab import SHOWN_PAIRS, DraftedPrompt, draft_prompt, lab_prompts, lab_request
+from app.speculation_lab import PAIRS, DraftedPrompt, draft_prompt, lab_prompts, lab_request
 from app.store import Timeline
 from engine.errors import InvalidRequestError
 from engine.types import Precision
@@ -65,7 +65,7 @@ def show_prompt(model: str, precision: Precision, installed: Sequence[str]) -> N
                 type="primary",
                 icon=":material/play_arrow:",
                 disabled=running,
-                help=f"Plain and drafted by turns, {SHOWN_PAIRS} times each, from a cold start.",
+                help=f"Plain and drafted by turns, {PAIRS} times each, from a cold start.",
             )
     if asked:
         _start(model, precision, drafter, key)
@@ -105,15 +105,16 @@ def _show_result(shown: DraftedPrompt) -> None:
         return
     st.subheader(configuration_name(config.model, config.backend, config.precision, config.optimization), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        plain = shown.plain_ends[-1].metrics
+        plain_s, drafted_s = shown.tpots_s or (None, None)
+        medians = f"1 / median TPOT of {PAIRS} runs."
         st.metric(
             "Speed-up",
-            units.ratio(shown.speedup),
-            help=f"Median plain TPOT / median drafted TPOT, {SHOWN_PAIRS} runs each, by turns.",
+            units.ratio(plain_s / drafted_s if plain_s and drafted_s else None),
+            help="Median plain TPOT / median drafted TPOT. Plain and drafted runs took turns.",
             width="content",
         )
-        st.metric("Plain", units.rate(plain.tokens_per_second if plain else None), width="content")
-        st.metric("Drafted", units.rate(end.metrics.tokens_per_second), width="content")
+        st.metric("Plain", units.rate(1 / plain_s if plain_s else None), help=medians, width="content")
+        st.metric("Drafted", units.rate(1 / drafted_s if drafted_s else None), help=medians, width="content")
         show_badge(shown.losslessness, config.sampling)
     show_speculation_notice(end.speculation, end.metrics, config)
     show_draft_report(Timeline.from_events(shown.tokens), end.speculation, end.metrics, key="speculation-prompt")
