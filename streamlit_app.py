@@ -40,6 +40,13 @@ page = st.navigation(
                 help="What fewer bits change, on your prompt, on a corpus and on tasks.",
             ),
             st.Page(
+                "pages/speculation.py",
+                title="Speculation lab",
+                icon=":material/fast_forward:",
+                url_path="speculation-lab",
+                help="Who drafts best, for what, and whether the answers stay the same.",
+            ),
+            st.Page(
                 "pages/cache.py",
                 title="Cache lab",
                 icon=":material/memory:",

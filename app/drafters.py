@@ -44,9 +44,9 @@ def drafter_keys(model: str, installed: Sequence[str]) -> list[str]:
 
 
 def speculation_name(speculation: SpeculationConfig) -> str:
-    """The gear in a few words: "drafts by n-grams", "drafts by int4 copy, γ 4"."""
+    """The gear in a few words: "drafts: n-grams", "drafts: int4 copy, γ 4"."""
     gamma = "" if speculation.gamma is None else f", γ {speculation.gamma}"
-    return f"drafts by {drafter_name(speculation)}{gamma}"
+    return f"drafts: {drafter_name(speculation)}{gamma}"
 
 
 def drafter_key(speculation: SpeculationConfig) -> str:

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Literal
 
 from engine.errors import GearboxError
+from engine.types import Event, Loading
 
 log = logging.getLogger(__name__)
 
@@ -124,3 +125,41 @@ class Jobs:
     def _end(self, key: str, status: Status, error: str | None = None) -> None:
         with self._lock:
             self._states[key] = replace(self._states[key], status=status, error=error)
+
+
+class Steps:
+    """Progress counted in steps of about the same length."""
+
+    def __init__(self, report: Report, *, done: int, total: int) -> None:
+        self._report = report
+        self._done = done
+        self._total = max(total, 1)
+        self._stage = ""
+
+    def at(self, stage: str, *, finished: bool = False) -> None:
+        """Tell what is done next; raises where the job has been cancelled."""
+        self._stage = stage
+        self._report(stage, 1.0 if finished else self._fraction)
+
+    def advance(self) -> None:
+        """One more step is done."""
+        self._done += 1
+
+    def loading(self, stage: str, _fraction: float) -> None:
+        """Tell what the engine loads for this step."""
+        self._report(stage, self._fraction)
+
+    def watch(self, event: Event) -> None:
+        """Tell what an event of this step's run means for it."""
+        if isinstance(event, Loading):
+            self.loading(event.stage, event.fraction)
+        else:
+            self.still()
+
+    def still(self, *_progress: object) -> None:
+        """Look whether to go on inside of a step."""
+        self._report(self._stage, self._fraction)
+
+    @property
+    def _fraction(self) -> float:
+        return min(self._done / self._total, 1.0)

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Protocol
 
 from app.environment import measured_here
-from app.jobs import Report
+from app.jobs import Report, Steps
 from app.run_service import InferenceEngine, RunCreated, RunNotFinishedError, answer_unkept, stream
 from app.store import LabStore, RunStore, SpeedResult, TaskAnswer
 from engine import (
@@ -30,7 +30,6 @@ from engine import (
 )
 from engine.errors import GearboxError
 from engine.types import (
-    Event,
     GenerationRequest,
     Loading,
     Message,
@@ -102,7 +101,7 @@ def measure_corpus(
     wanted = {str(precision) for precision in precisions}
     begun = [r for r in lab.corpus_results(model) if (r.weights_sha256, r.corpus_sha256) == (weights, corpus.sha256)]
     fast = {} if again else _speeds_here(lab, model, weights, engine.status().device)
-    steps = _Steps(
+    steps = Steps(
         report,
         done=len(answers)
         + sum(r.scored for r in begun if r.precision in wanted and not (again and r.stats))
@@ -140,7 +139,7 @@ def _score(
     model: str,
     precision: Precision,
     windows: Sequence[Window],
-    steps: _Steps,
+    steps: Steps,
 ) -> None:
     figures = lab.windows(result_id)
     missing = [place for place in range(len(windows)) if place not in figures]
@@ -162,7 +161,7 @@ def _speeds_here(lab: LabStore, model: str, weights_sha256: str, device: str) ->
 
 
 def _measure_speed(
-    engine: LabEngine, lab: LabStore, model: str, weights_sha256: str, precision: Precision, steps: _Steps
+    engine: LabEngine, lab: LabStore, model: str, weights_sha256: str, precision: Precision, steps: Steps
 ) -> None:
     """Keep the medians of a few short greedy runs, loading and waiting left out."""
     request = greedy_request(model, precision, SPEED_PROMPT, max_tokens=SPEED_TOKENS)
@@ -225,7 +224,7 @@ def measure_tasks(
         for precision in precisions
     }
     answered = {precision: lab.task_answers(result_id) for precision, result_id in results.items()}
-    steps = _Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
+    steps = Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
     for precision, result_id in results.items():
         for place, task in enumerate(tasks):
             if task.id in answered[precision]:
@@ -311,45 +310,7 @@ def greedy_request(model: str, precision: Precision, prompt: str, *, max_tokens:
 # --------------------------------------------------------------------------------------------------------
 
 
-class _Steps:
-    """Progress counted in steps of about the same length."""
-
-    def __init__(self, report: Report, *, done: int, total: int) -> None:
-        self._report = report
-        self._done = done
-        self._total = max(total, 1)
-        self._stage = ""
-
-    def at(self, stage: str, *, finished: bool = False) -> None:
-        """Tell what is done next; raises where the job has been cancelled."""
-        self._stage = stage
-        self._report(stage, 1.0 if finished else self._fraction)
-
-    def advance(self) -> None:
-        """One more step is done."""
-        self._done += 1
-
-    def loading(self, stage: str, _fraction: float) -> None:
-        """Tell what the engine loads for this step."""
-        self._report(stage, self._fraction)
-
-    def watch(self, event: Event) -> None:
-        """Tell what an event of this step's run means for it."""
-        if isinstance(event, Loading):
-            self.loading(event.stage, event.fraction)
-        else:
-            self.still()
-
-    def still(self, *_progress: object) -> None:
-        """Look whether to go on inside of a step."""
-        self._report(self._stage, self._fraction)
-
-    @property
-    def _fraction(self) -> float:
-        return min(self._done / self._total, 1.0)
-
-
-def _answer(engine: LabEngine, request: GenerationRequest, steps: _Steps) -> RunFinished:
+def _answer(engine: LabEngine, request: GenerationRequest, steps: Steps) -> RunFinished:
     """Run a request to its end without keeping it among the runs.
 
     Raises:

@@ -10,6 +10,7 @@ import streamlit as st
 from app.drafters import AUTO, drafter_key, drafter_of
 from app.quantization_lab import PromptCheck
 from app.race import LaneRun, Race
+from app.speculation_lab import DraftedPrompt
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
@@ -40,6 +41,7 @@ _SESSION_ID = "session-id"
 _RACE = "playground-race"
 _REFUSAL = "playground-refusal"
 _PROMPT_CHECK = "lab-prompt-check"
+_DRAFTED_PROMPT = "speculation-drafted-prompt"
 
 _LANE_DEFAULTS: dict[str, Any] = {
     "backend": Backend.LOCAL,
@@ -205,3 +207,13 @@ def prompt_check() -> PromptCheck | None:
 def set_prompt_check(checked: PromptCheck) -> None:
     """Remember it."""
     st.session_state[_PROMPT_CHECK] = checked
+
+
+def drafted_prompt() -> DraftedPrompt | None:
+    """What the Speculation lab last did, or does, with a prompt of this session."""
+    return cast("DraftedPrompt | None", st.session_state.get(_DRAFTED_PROMPT))
+
+
+def set_drafted_prompt(shown: DraftedPrompt) -> None:
+    """Remember it."""
+    st.session_state[_DRAFTED_PROMPT] = shown

@@ -278,7 +278,7 @@ class FakeGeneration:
                 accepted_tokens=sum(drafted.accepted for drafted in rounds),
                 verification_steps=len(rounds),
             ),
-            environment={**machine_environment(), "threads": 2},
+            environment={**machine_environment(), "device": "cpu", "threads": 2},
             speculation=self._report,
         )
 
@@ -479,16 +479,19 @@ class SpeculatingEngine(FakeEngine):
         return self.lossless
 
     def drafters(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...]:
-        """N-grams, a 4-bit copy, and a model that has another tokenizer."""
+        """N-grams, a 4-bit copy unless the model is in 4 bits itself, and a model that has another tokenizer."""
+        copy = DrafterChoice(
+            name=f"{model} int4",
+            speculation=SpeculationConfig.with_self(),
+            relative_cost=0.4,
+            expected_acceptance=0.8,
+            expected_speedup=1.3,
+            expected_gamma=3,
+        )
+        if precision is Precision.INT4:
+            copy = DrafterChoice(name=f"{model} int4", speculation=None, why_not="A copy would draft no faster.")
         return (
             DrafterChoice(name="ngram", speculation=SpeculationConfig(drafter=Drafter.NGRAM), relative_cost=0),
-            DrafterChoice(
-                name=f"{model} int4",
-                speculation=SpeculationConfig.with_self(),
-                relative_cost=0.4,
-                expected_acceptance=0.8,
-                expected_speedup=1.3,
-                expected_gamma=3,
-            ),
+            copy,
             DrafterChoice(name="qwen2.5-coder-0.5b", speculation=None, why_not="qwen cannot draft: other tokenizer."),
         )

@@ -323,7 +323,7 @@ def test_a_lane_shows_how_its_drafts_did(playground: Any) -> None:
     page = run(speculate(playground(SpeculatingEngine()), "ngram"))
     figures = {metric.label: metric.value for metric in page.metric}
     assert (figures["Acceptance rate"], figures["Acceptance length"]) == ("50 %", "2.00 tokens")
-    assert "drafts by n-grams" in words(page)
+    assert "drafts: n-grams" in words(page)
 
 
 def test_a_lane_says_that_speculation_paused_itself(playground: Any) -> None:

@@ -90,9 +90,9 @@ def test_runs_that_differ_only_in_who_drafts_read_differently_everywhere(store: 
     names = {run_name(store.get(keep(store, gear))) for gear in gears}
     assert names == {
         "smollm2-135m · int4",
-        "smollm2-135m · int4 · drafts by n-grams",
-        "smollm2-135m · int4 · drafts by n-grams, γ 4",
-        "smollm2-135m · int4 · drafts by small int4",
+        "smollm2-135m · int4 · drafts: n-grams",
+        "smollm2-135m · int4 · drafts: n-grams, γ 4",
+        "smollm2-135m · int4 · drafts: small int4",
     }
     assert {run_name(run) for run in store.page().rows} == names
     assert set(configuration_names(store.facets().configurations).values()) == names

@@ -12,8 +12,8 @@ from datetime import datetime
 import plotly.graph_objects as go
 import streamlit as st
 
-_DASHES = ("solid", "dash", "dot", "dashdot")
-_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _SMALLEST, _LARGEST = 14, 36  # px
 _HEIGHT = 300
 _MOST_TICKS = 12
@@ -77,7 +77,7 @@ def horizontal_bars(bars: Sequence[Bar], *, title: str, unit: str) -> go.Figure:
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
-    figure.update_layout(title=title, height=110 + 34 * len(bars), showlegend=False, margin=_margin())
+    figure.update_layout(title=title, height=110 + 34 * len(bars), showlegend=False, margin=margin())
     longest = max((bar.value for bar in bars if bar.value is not None), default=0.0)
     figure.update_xaxes(title=unit, range=[0, _ROOM_FOR_TEXT * (longest or 1)])
     figure.update_yaxes(autorange="reversed", automargin=True)
@@ -93,10 +93,10 @@ def token_timelines(lines: Sequence[Line]) -> go.Figure:
             y=line.y,
             name=line.name,
             mode="lines",
-            line={"shape": "hv", "dash": _DASHES[place % len(_DASHES)]},
+            line={"shape": "hv", "dash": DASHES[place % len(DASHES)]},
             hovertemplate="%{y} tokens after %{x:.3f} s<extra>%{fullData.name}</extra>",
         )
-    return _finish(figure, "Tokens over time", x="Seconds since the request arrived", y="Tokens")
+    return finish(figure, "Tokens over time", x="Seconds since the request arrived", y="Tokens")
 
 
 def lines_over_time(lines: Sequence[Line], *, title: str, unit: str) -> go.Figure:
@@ -109,10 +109,10 @@ def lines_over_time(lines: Sequence[Line], *, title: str, unit: str) -> go.Figur
             name=line.name,
             mode="lines+markers",
             marker={"size": 5, "symbol": place},
-            line={"dash": _DASHES[place % len(_DASHES)]},
+            line={"dash": DASHES[place % len(DASHES)]},
             hovertemplate="%{y:.4~g} " + unit + "<extra>%{fullData.name}</extra>",
         )
-    return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(lines) > 1)
+    return finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(lines) > 1)
 
 
 def stacked_over_time(
@@ -129,7 +129,7 @@ def stacked_over_time(
             hovertemplate="%{y:,} " + unit + "<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="stack")
-    return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
+    return finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
 
 
 def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go.Figure:
@@ -145,7 +145,7 @@ def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go
         )
     )
     figure.update_xaxes(type="log", tickvals=line.x, ticktext=names)
-    return _finish(figure, title, x=x, y=y, legend=False)
+    return finish(figure, title, x=x, y=y, legend=False)
 
 
 def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure:
@@ -158,14 +158,14 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
             name=line.name,
             mode="lines+markers",
             customdata=line.details,
-            marker={"size": 9, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
-            line={"dash": _DASHES[place % len(_DASHES)]},
+            marker={"size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+            line={"dash": DASHES[place % len(DASHES)]},
             hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
         )
     longest = max((len(line.x) for line in lines), default=1)
     figure.update_layout(hoverlabel={"align": "left", "namelength": -1})
     figure.update_xaxes(range=[0.7, longest + 0.3], tickformat="d", dtick=-(-longest // _MOST_TICKS))
-    figure = _finish(figure, title, x=x, y=y)
+    figure = finish(figure, title, x=x, y=y)
     figure.update_layout(height=340, legend={**_LEGEND_BELOW, "y": -0.3})
     return figure
 
@@ -186,7 +186,7 @@ def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:
             textposition="middle left",
         )
     )
-    figure.update_layout(title=title, height=_HEIGHT, margin=_margin())
+    figure.update_layout(title=title, height=_HEIGHT, margin=margin())
     return figure
 
 
@@ -207,7 +207,7 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             # the area is the figure, down to what can still be told apart by its shape
             marker={
                 "size": max(_SMALLEST, _LARGEST * (bubble.size / largest) ** 0.5),
-                "symbol": _SYMBOLS[place % len(_SYMBOLS)],
+                "symbol": SYMBOLS[place % len(SYMBOLS)],
                 "opacity": 0.75,
             },
             hovertemplate="<br>".join([f"<b>{bubble.name}</b>", *bubble.details]) + "<extra></extra>",
@@ -222,7 +222,7 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             hoverinfo="skip",
             name="not beaten in both",
         )
-    figure = _finish(figure, title, x=x, y=y)
+    figure = finish(figure, title, x=x, y=y)
     figure.update_layout(height=420, legend={"itemsizing": "constant", **_LEGEND_BELOW})
     # a mark at zero must not lie on the axis' own figures
     figure.update_xaxes(range=_room_for_marks([bubble.x for bubble in bubbles], below=0.08))
@@ -249,13 +249,14 @@ def show(figure: go.Figure, *, key: str) -> None:
     st.plotly_chart(figure, key=key, config=_CONFIG, alt=figure.layout.title.text)
 
 
-def _finish(
+def finish(
     figure: go.Figure, title: str, *, x: str, y: str, hovermode: str = "closest", legend: bool = True
 ) -> go.Figure:
+    """Give a figure its title, its axes' names with units, and the form that all charts share."""
     figure.update_layout(
         title=title,
         height=_HEIGHT,
-        margin=_margin(),
+        margin=margin(),
         hovermode=hovermode,
         showlegend=legend,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
@@ -265,5 +266,6 @@ def _finish(
     return figure
 
 
-def _margin() -> dict[str, int]:
+def margin() -> dict[str, int]:
+    """The room around a figure, px."""
     return {"l": 8, "r": 8, "t": 56, "b": 8}

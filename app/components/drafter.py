@@ -51,7 +51,7 @@ def choose_drafter(model: str, installed: Sequence[str], *, drafter: str, gamma:
             min_value=0,
             max_value=MAX_GAMMA,
             step=1,
-            placeholder="Chosen at each step",
+            placeholder="Auto",
             key=gamma,
             disabled=disabled,
             help="Tokens drafted before each verification. Empty: the controller chooses, and pauses where drafting "
@@ -97,3 +97,24 @@ def fitness(choice: DrafterChoice) -> str:
         f"A drafted token costs {units.percent(choice.relative_cost)} of the model's own ({how}). Expected, if "
         f"{units.percent(choice.expected_acceptance)} are accepted: {units.ratio(choice.expected_speedup)} as fast."
     )
+
+
+def offered_drafters(model: str, precision: Precision, installed: Sequence[str]) -> list[str]:
+    """The keys of all drafters that may suit a model: those that the engine has refused are left out.
+
+    While the engine has not told, the page is drawn again every second.
+    """
+    choices = resources.get_drafter_choices().of(model, precision)
+    if choices is None:
+        st.fragment(_redraw_when_known, run_every=_REFRESH_EVERY)(model, precision)
+        return [AUTO, NGRAM]
+    keys = drafter_keys(model, installed)
+    known = {key: choice_of(key, model, choices) for key in keys}
+    return [key for key, choice in known.items() if key in (AUTO, NGRAM) or (choice and not choice.why_not)]
+
+
+def _redraw_when_known(model: str, precision: Precision) -> None:
+    with suppress(GearboxError):
+        if resources.get_drafter_choices().of(model, precision) is not None:
+            st.rerun()
+    st.caption(":material/hourglass_empty: Asking the engine which models can draft")

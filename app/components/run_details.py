@@ -12,7 +12,9 @@ from app import units
 from app.components.alarm import Alarms, show_alarm
 from app.components.cache_report import show_cache_report
 from app.components.clock import reader_zone
+from app.components.draft_report import show_draft_report
 from app.components.errors import errors_shown
+from app.components.losslessness import show_losslessness, show_speculation_notice
 from app.components.metrics import show_metrics
 from app.components.runs import run_name, run_url, status_badge
 from app.components.token_stream import show_tokens
@@ -30,6 +32,7 @@ class Section(StrEnum):
     ANSWER = "Answer"
     TOKENS = "Tokens"
     CACHE = "Cache"
+    SPECULATION = "Speculation"
     CONFIGURATION = "Configuration"
     ENVIRONMENT = "Environment"
 
@@ -89,6 +92,16 @@ def _show_cache(run: RunRecord, _store: RunStore) -> None:
         st.caption("This run did not ask the prefix cache: its KV caching gear was off, or reused nothing by design.")
 
 
+def _show_speculation(run: RunRecord, store: RunStore) -> None:
+    timeline = store.timeline(run.id)
+    if not run.speculation or not run.metrics or not timeline:
+        st.caption("Nothing drafted for this run: its speculation gear was off, or it wrote nothing.")
+        return
+    show_speculation_notice(run.speculation, run.metrics, RunConfig.from_dict(run.config))
+    show_losslessness(run)
+    show_draft_report(timeline, run.speculation, run.metrics, key=f"drafts-{run.id}")
+
+
 def _show_configuration(run: RunRecord, _store: RunStore) -> None:
     st.caption(f"Configuration {run.config_hash}")
     st.json(dict(run.config))
@@ -105,6 +118,7 @@ _SECTIONS = {
     Section.ANSWER: _show_answer,
     Section.TOKENS: _show_tokens,
     Section.CACHE: _show_cache,
+    Section.SPECULATION: _show_speculation,
     Section.CONFIGURATION: _show_configuration,
     Section.ENVIRONMENT: _show_environment,
 }

@@ -2,6 +2,8 @@
 
 from app.store.chat import ChatStore
 from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, TurnTiming
+from app.store.draft_records import DraftFigures, DraftResult
+from app.store.drafts import DraftStore
 from app.store.errors import ConversationNotFoundError, RunNotFoundError, StoreError
 from app.store.lab import LabStore
 from app.store.lab_records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
@@ -41,6 +43,9 @@ __all__ = [
     "ConversationNotFoundError",
     "ConversationSummary",
     "CorpusResult",
+    "DraftFigures",
+    "DraftResult",
+    "DraftStore",
     "Facets",
     "KeptCorpus",
     "LabStore",

@@ -125,3 +125,21 @@ class LabLimit(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float]
+
+
+class LabDraft(Base):
+    """What a drafter did for one prompt: plain and drafted runs of it, measured in turn. Measuring again replaces."""
+
+    __tablename__ = "lab_drafts"
+
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    config_hash: Mapped[str] = mapped_column(CleanText(16), primary_key=True)
+    """Of the drafted run: precision, drafter, γ, max tokens."""
+    prompt_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    created_at: Mapped[datetime]
+    model: Mapped[str]
+    precision: Mapped[str]
+    speculation: Mapped[Any] = mapped_column(JsonText)
+    figures: Mapped[Any] = mapped_column(JsonText)
+    """`DraftFigures`."""
+    environment: Mapped[Any] = mapped_column(JsonText)

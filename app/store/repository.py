@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from app.store import export, statistics
 from app.store.chat import ChatStore
+from app.store.drafts import DraftStore
 from app.store.errors import RunNotFoundError, StoreError
 from app.store.identity import new_id, now
 from app.store.lab import LabStore
@@ -62,6 +63,8 @@ class RunStore:
         """What the labs measured, in the same database."""
         self.chat = ChatStore(database)
         """The conversations, in the same database."""
+        self.drafts = DraftStore(database)
+        """What drafters did in the Speculation lab, in the same database."""
         self._owner = Owner.this_process()
         self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
         self._unsaved_lock = threading.Lock()

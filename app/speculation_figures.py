@@ -1,0 +1,43 @@
+"""What measured drafters amount to over several prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Self
+
+from app.store import DraftFigures
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One drafter over some prompts."""
+
+    prompts: int
+    acceptance_rate: float | None
+    """Accepted / drafted tokens of all prompts together; ``None`` where nothing was drafted."""
+    acceptance_length: float | None
+    """1 + accepted tokens / verification steps."""
+    speedup: float
+    """Median over the prompts of plain TPOT / drafted TPOT."""
+    slowest: float
+    """The least of them."""
+    identical: int
+    """Tokens that the plain answers have too, from the first on."""
+    tokens: int
+
+    @classmethod
+    def of(cls, figures: Sequence[DraftFigures]) -> Self:
+        """Of at least one prompt."""
+        drafted, accepted = (sum(f.drafted_tokens for f in figures), sum(f.accepted_tokens for f in figures))
+        steps = sum(f.verification_steps for f in figures)
+        return cls(
+            prompts=len(figures),
+            acceptance_rate=accepted / drafted if drafted else None,
+            acceptance_length=1 + accepted / steps if steps else None,
+            speedup=median(f.speedup for f in figures),
+            slowest=min(f.speedup for f in figures),
+            identical=sum(f.identical for f in figures),
+            tokens=sum(f.tokens for f in figures),
+        )
