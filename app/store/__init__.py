@@ -27,6 +27,8 @@ from app.store.records import (
     Totals,
 )
 from app.store.repository import RunStore
+from app.store.router import RouterStore, ladder_key
+from app.store.router_records import KeptProfile, KeptSet, RecordedTier
 from app.store.timeline import Timeline
 
 __all__ = [
@@ -43,11 +45,15 @@ __all__ = [
     "CorpusResult",
     "Facets",
     "KeptCorpus",
+    "KeptProfile",
+    "KeptSet",
     "LabStore",
     "Latency",
     "Percentiles",
     "Rating",
     "RecentSpeed",
+    "RecordedTier",
+    "RouterStore",
     "RunFilter",
     "RunNotFoundError",
     "RunOutcome",
@@ -66,4 +72,5 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "ladder_key",
 ]

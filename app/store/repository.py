@@ -37,6 +37,7 @@ from app.store.records import (
     TimeBucket,
     Totals,
 )
+from app.store.router import RouterStore
 from app.store.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.session import Database
 from app.store.timeline import Timeline
@@ -62,6 +63,8 @@ class RunStore:
         """What the labs measured, in the same database."""
         self.chat = ChatStore(database)
         """The conversations, in the same database."""
+        self.router = RouterStore(database)
+        """What the Router lab recorded and made, in the same database."""
         self._owner = Owner.this_process()
         self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
         self._unsaved_lock = threading.Lock()
