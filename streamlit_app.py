@@ -40,6 +40,13 @@ page = st.navigation(
                 help="What fewer bits change, on your prompt, on a corpus and on tasks.",
             ),
             st.Page(
+                "pages/router.py",
+                title="Router lab",
+                icon=":material/alt_route:",
+                url_path="router-lab",
+                help="Which prompts need the large model, and what it saves to send only those.",
+            ),
+            st.Page(
                 "pages/cache.py",
                 title="Cache lab",
                 icon=":material/memory:",

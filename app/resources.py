@@ -69,7 +69,7 @@ def get_router_lab() -> RouterLab:
     Raises:
         StoreError: the database cannot be opened.
     """
-    return RouterLab(get_store().router)
+    return RouterLab(get_store())
 
 
 @st.cache_resource(show_spinner=False)

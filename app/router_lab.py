@@ -12,9 +12,10 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from app.router_live import conversation_scores, rated_prompts, rated_runs
 from app.router_study import Choice, Study
 from app.settings import REPOSITORY
-from app.store import KeptSet, RouterStore
+from app.store import KeptSet, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
     Resampling,
@@ -31,6 +32,8 @@ from engine.errors import RecordedPairsError
 
 PAIRS = REPOSITORY / "data" / "pairs"
 """Recorded answers that come with Gearbox: a JSONL file each, beside it a JSON file that says what it is."""
+RATED = "rated"
+_RATED_NAME = "Runs you rated"
 _KEPT = 24
 _T = TypeVar("_T")
 
@@ -40,7 +43,8 @@ class DataSet:
     """Prompts, and what tiers answered to them."""
 
     id: str
-    """Of a recorded set, its sha256; of one that comes with Gearbox, ``built-in:`` and its name."""
+    """Of a recorded set, its sha256; of one that comes with Gearbox, ``built-in:`` and its name; :data:`RATED`
+    of the runs with a thumb."""
     name: str
     prompts: tuple[RoutedPrompt, ...]
     size: int
@@ -139,18 +143,22 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
 class RouterLab:
     """Data sets and what was worked out of them; the latest of both are kept. Safe to use from any thread."""
 
-    def __init__(self, store: RouterStore, folder: Path = PAIRS) -> None:
+    def __init__(self, store: RunStore, folder: Path = PAIRS) -> None:
         """Use a store, and the recorded answers of a folder."""
-        self._store = store
+        self._runs = store
+        self._store = store.router
         self._folder = folder
         self._lock = threading.RLock()
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
 
     def names(self) -> dict[str, str]:
-        """What there is, by id: what comes with Gearbox first, then the recorded sets, newest first."""
-        built_in = {f"built-in:{path.stem}": f"{path.stem}" for path in built_in_sets(self._folder)}
-        names = {key: self.data_set(key).name for key in built_in}
-        return names | {kept.sha256: kept.name for kept in self._store.sets()}
+        """What there is, by id: what comes with Gearbox, the recorded sets with the newest first, the rated runs."""
+        names = {}
+        for path in built_in_sets(self._folder):
+            id = f"built-in:{path.stem}"
+            names[id] = self.data_set(id).name
+        names |= {kept.sha256: kept.name for kept in self._store.sets()}
+        return names | ({RATED: _RATED_NAME} if any(rated_runs(self._runs)) else {})
 
     def data_set(self, id: str) -> DataSet:
         """A data set as it is now.
@@ -165,11 +173,19 @@ class RouterLab:
                 raise RecordedPairsError(f"There is no data set “{id}” any more.")
             changed = path.stat().st_mtime_ns
             return self._once(("built-in", path, changed), lambda: read_built_in(path))
+        if id == RATED:
+            return self._once(("rated", rated_runs(self._runs)), self._read_rated)
         kept = next((kept for kept in self._store.sets() if kept.sha256 == id), None)
         if kept is None:
             raise RecordedPairsError("There is no such data set any more.")
         state = tuple((r.tier, r.weights_sha256, r.answers, r.last_at) for r in self._store.recorded(id))
         return self._once(("recorded", id, state), lambda: read_recorded(self._store, kept))
+
+    def _read_rated(self) -> DataSet:
+        prompts, weights = rated_prompts(self._runs)
+        return DataSet(
+            id=RATED, name=_RATED_NAME, prompts=prompts, size=len(prompts), weights=weights, sha256=data_hash(prompts)
+        )
 
     def study(self, data: DataSet, weak: str, strong: str, choice: Choice) -> Study:
         """A router between two tiers.
@@ -198,6 +214,14 @@ class RouterLab:
             InvalidRequestError: there are fewer than two prompts.
         """
         return self._once(("selection", _identity(study.data), target), lambda: select(study.data, target))
+
+    def conversation_scores(self, study: Study) -> list[list[float]]:
+        """What the router would have scored the turns of kept conversations.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        return conversation_scores(self._runs, study)
 
     def resampling(self, data: BoundaryData) -> Resampling:
         """The draws for as many prompts; one for each number of prompts."""

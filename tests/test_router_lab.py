@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 @pytest.fixture
 def lab(store: RunStore, tmp_path: Path) -> RouterLab:
-    return RouterLab(store.router, tmp_path / "pairs")
+    return RouterLab(store, tmp_path / "pairs")
 
 
 def ship(lab_folder: Path, name: str, prompts: int, about: dict[str, object] | None = None) -> None:

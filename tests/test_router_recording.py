@@ -28,10 +28,15 @@ SET = tasks_sha256(TASKS)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RouterStore]:
+def runs(tmp_path: Path) -> Iterator[RunStore]:
     store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store.router
+    yield store
     store.close()
+
+
+@pytest.fixture
+def store(runs: RunStore) -> RouterStore:
+    return runs.router
 
 
 class Reports:
@@ -47,7 +52,7 @@ class Reports:
             raise JobCancelled
 
 
-def test_every_prompt_is_asked_once_a_tier_and_checked(store: RouterStore, tmp_path: Path) -> None:
+def test_every_prompt_is_asked_once_a_tier_and_checked(store: RouterStore, runs: RunStore, tmp_path: Path) -> None:
     engine, reports = FakeLabEngine(), Reports()
     record(engine, store, "Own", TASKS, [SMALL, LARGE], reports)
     assert [request.config.model for request in engine.requests] == ["small"] * 3 + ["large"] * 3
@@ -58,7 +63,7 @@ def test_every_prompt_is_asked_once_a_tier_and_checked(store: RouterStore, tmp_p
     assert reports.fractions == sorted(reports.fractions)
     assert reports.fractions[-1] == 1.0
     assert store.recorded(SET)[0].environment["threads"] == 2
-    data = RouterLab(store, tmp_path).data_set(SET)
+    data = RouterLab(runs, tmp_path).data_set(SET)
     assert (data.name, set(data.tiers), data.size) == ("Own", {SMALL.key, LARGE.key}, 3)
 
 

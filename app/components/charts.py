@@ -17,7 +17,7 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _SMALLEST, _LARGEST = 14, 36  # px
 _HEIGHT = 300
 _MOST_TICKS = 12
-_LEGEND_BELOW = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
+LEGEND_BELOW = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
 _ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
@@ -96,7 +96,7 @@ def token_timelines(lines: Sequence[Line]) -> go.Figure:
             line={"shape": "hv", "dash": _DASHES[place % len(_DASHES)]},
             hovertemplate="%{y} tokens after %{x:.3f} s<extra>%{fullData.name}</extra>",
         )
-    return _finish(figure, "Tokens over time", x="Seconds since the request arrived", y="Tokens")
+    return finish(figure, "Tokens over time", x="Seconds since the request arrived", y="Tokens")
 
 
 def lines_over_time(lines: Sequence[Line], *, title: str, unit: str) -> go.Figure:
@@ -112,7 +112,7 @@ def lines_over_time(lines: Sequence[Line], *, title: str, unit: str) -> go.Figur
             line={"dash": _DASHES[place % len(_DASHES)]},
             hovertemplate="%{y:.4~g} " + unit + "<extra>%{fullData.name}</extra>",
         )
-    return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(lines) > 1)
+    return finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(lines) > 1)
 
 
 def stacked_over_time(
@@ -129,7 +129,7 @@ def stacked_over_time(
             hovertemplate="%{y:,} " + unit + "<extra>%{fullData.name}</extra>",
         )
     figure.update_layout(barmode="stack")
-    return _finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
+    return finish(figure, title, x="", y=unit, hovermode="x unified", legend=len(heights) > 1)
 
 
 def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go.Figure:
@@ -145,7 +145,7 @@ def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go
         )
     )
     figure.update_xaxes(type="log", tickvals=line.x, ticktext=names)
-    return _finish(figure, title, x=x, y=y, legend=False)
+    return finish(figure, title, x=x, y=y, legend=False)
 
 
 def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure:
@@ -165,8 +165,8 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
     longest = max((len(line.x) for line in lines), default=1)
     figure.update_layout(hoverlabel={"align": "left", "namelength": -1})
     figure.update_xaxes(range=[0.7, longest + 0.3], tickformat="d", dtick=-(-longest // _MOST_TICKS))
-    figure = _finish(figure, title, x=x, y=y)
-    figure.update_layout(height=340, legend={**_LEGEND_BELOW, "y": -0.3})
+    figure = finish(figure, title, x=x, y=y)
+    figure.update_layout(height=340, legend={**LEGEND_BELOW, "y": -0.3})
     return figure
 
 
@@ -222,8 +222,8 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             hoverinfo="skip",
             name="not beaten in both",
         )
-    figure = _finish(figure, title, x=x, y=y)
-    figure.update_layout(height=420, legend={"itemsizing": "constant", **_LEGEND_BELOW})
+    figure = finish(figure, title, x=x, y=y)
+    figure.update_layout(height=420, legend={"itemsizing": "constant", **LEGEND_BELOW})
     # a mark at zero must not lie on the axis' own figures
     figure.update_xaxes(range=_room_for_marks([bubble.x for bubble in bubbles], below=0.08))
     figure.update_yaxes(range=_room_for_marks([bubble.y for bubble in bubbles]))
@@ -249,9 +249,10 @@ def show(figure: go.Figure, *, key: str) -> None:
     st.plotly_chart(figure, key=key, config=_CONFIG, alt=figure.layout.title.text)
 
 
-def _finish(
+def finish(
     figure: go.Figure, title: str, *, x: str, y: str, hovermode: str = "closest", legend: bool = True
 ) -> go.Figure:
+    """Title, size, margins, legend and axes, as all line charts here have them."""
     figure.update_layout(
         title=title,
         height=_HEIGHT,

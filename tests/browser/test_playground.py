@@ -19,7 +19,17 @@ pytestmark = pytest.mark.browser
 PATIENCE_MS = 60_000
 VERDICT_MS = 150_000
 """Two torch processes on one machine slow each other down many times over."""
-MENU = ("Playground", "Chat", "Quantization lab", "Cache lab", "Runs", "Compare", "Operations", "Models")
+MENU = (
+    "Playground",
+    "Chat",
+    "Quantization lab",
+    "Router lab",
+    "Cache lab",
+    "Runs",
+    "Compare",
+    "Operations",
+    "Models",
+)
 LONG = "Tell me a very long story about a lighthouse keeper and his dog."
 NewPage = Callable[[], Page]
 
@@ -195,6 +205,7 @@ def test_page_closed_mid_stream_frees_the_engine(server: Server, store: RunStore
         ("/comparison?compare=a,b", "Compare"),
         ("/ops", "Operations"),
         ("/quantization-lab?measure=On+a+corpus", "Quantization lab"),
+        ("/router-lab?router-section=Curve", "Router lab"),
     ],
 )
 def test_deep_link_is_the_first_request_of_a_fresh_server(
