@@ -28,10 +28,12 @@ section = st.segmented_control(
     bind="query-params",
     label_visibility="collapsed",
 )
-data = choose_data_set(lab)
+first, *others = st.columns(4)
+with first:
+    data = choose_data_set(lab)
 if section == DATA or data is None:
     show_data(resources.get_store().router, resources.get_jobs(), data)
-elif study := choose_study(lab, data):
+elif study := choose_study(lab, data, others):
     match section:
         case "Curve":
             show_curve(lab, study)

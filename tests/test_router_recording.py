@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from app.quantization_lab import LabError, tasks_sha256
 from app.router_lab import RouterLab
 from app.router_recording import Checkable, Tier, record
 from app.store import RouterStore, RunStore
+from engine import MIXED_FILE, Engine, load_tasks
 from engine.errors import GearboxError
 from engine.evaluation.tasks import Task
 from engine.types import Precision
+from tests.conftest import SMALL as SMALL_MODEL
 from tests.fakes import FakeLabEngine
 
 SMALL, LARGE = Tier("small", Precision.INT4), Tier("large", Precision.INT4)
@@ -117,3 +120,16 @@ def test_the_sandbox_is_not_tried_without_need() -> None:
 
 def test_a_tier_is_told_by_its_key() -> None:
     assert Tier.parse("a@b@int4") == Tier("a@b", Precision.INT4)
+
+
+def test_a_real_model_is_recorded_with_all_that_a_router_looks_at(engine: Engine, store: RouterStore) -> None:
+    tiers = [Tier(SMALL_MODEL, Precision.INT4), Tier(SMALL_MODEL, Precision.INT8)]
+    tasks = tuple(replace(task, max_tokens=6) for task in load_tasks(MIXED_FILE) if task.checker != "code")[:2]
+    record(engine, store, "Two prompts", tasks, tiers, Reports())
+    for tier in tiers:
+        kept = store.answers(tasks_sha256(tasks), tier.key, engine.weights_sha256(SMALL_MODEL))
+        assert kept.keys() == {task.id for task in tasks}
+        for answer in kept.values():
+            assert 0 < len(answer.margins) == len(answer.logprobs) == len(answer.token_ids) <= 6
+            assert answer.score in (0.0, 1.0)
+            assert answer.e2e_s >= answer.first_token_s > 0

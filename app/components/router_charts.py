@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from app import units
 from app.components.charts import LEGEND_BELOW, finish
 from engine.cascade import Reliability
 
@@ -16,7 +17,7 @@ _MOST_POINTS = 400
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One line of quality against cost; each point with what the reader sees on hover."""
+    """One line of quality (0 to 1) against cost; each point with what the reader sees on hover."""
 
     name: str
     x: Sequence[float]
@@ -27,7 +28,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One point of quality against cost, perhaps with 95 % intervals."""
+    """One point of quality (0 to 1) against cost, perhaps with 95 % intervals."""
 
     name: str
     x: float
@@ -46,7 +47,7 @@ def quality_against_cost(paths: Sequence[Path], marks: Sequence[Mark], *, title:
         at = sorted({*range(0, len(path.x), step), len(path.x) - 1})
         figure.add_scatter(
             x=[path.x[i] for i in at],
-            y=[path.y[i] for i in at],
+            y=[100 * path.y[i] for i in at],
             customdata=[path.details[i] for i in at],
             name=path.name,
             mode="lines",
@@ -56,19 +57,19 @@ def quality_against_cost(paths: Sequence[Path], marks: Sequence[Mark], *, title:
     for mark in marks:
         figure.add_scatter(
             x=[mark.x],
-            y=[mark.y],
+            y=[100 * mark.y],
             customdata=[mark.details],
             name=mark.name,
             mode="markers",
             marker={"size": 13, "symbol": mark.symbol, "line": {"width": 1}},
             error_x=_whiskers(mark.x, mark.x_interval),
-            error_y=_whiskers(mark.y, mark.y_interval),
+            error_y=_whiskers(mark.y, mark.y_interval, 100),
             hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
         )
     figure = finish(figure, title, x=x, y=y)
     figure.update_layout(height=_HEIGHT, legend={**LEGEND_BELOW, "y": -0.2}, hoverlabel={"namelength": -1})
     figure.update_xaxes(rangemode="tozero")
-    figure.update_yaxes(rangemode="normal", tickformat=".0%")
+    figure.update_yaxes(rangemode="normal", ticksuffix=" %")
     return figure
 
 
@@ -77,7 +78,7 @@ def reliability(found: Reliability, *, title: str) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1],
-        y=[0, 1],
+        y=[0, 100],
         name="scores that mean what they say",
         mode="lines",
         line={"dash": "dot", "color": "gray", "width": 1},
@@ -86,13 +87,13 @@ def reliability(found: Reliability, *, title: str) -> go.Figure:
     largest = max((part.prompts for part in found.bins), default=1)
     figure.add_scatter(
         x=[part.mean_score for part in found.bins],
-        y=[part.needed for part in found.bins],
+        y=[100 * part.needed for part in found.bins],
         name="this router, a mark for each tenth of the scale",
         mode="lines+markers",
         marker={"size": [8 + 22 * (part.prompts / largest) ** 0.5 for part in found.bins], "opacity": 0.8},
         customdata=[
             f"Scores {part.low:.1f} to {part.high:.1f}: {part.prompts:,} prompts<br>Mean score {part.mean_score:.2f}, "
-            f"{part.needed:.0%} needed the large model"
+            f"{units.percent(part.needed)} needed the large model"
             for part in found.bins
         ],
         hovertemplate="%{customdata}<extra></extra>",
@@ -100,12 +101,18 @@ def reliability(found: Reliability, *, title: str) -> go.Figure:
     figure = finish(figure, title, x="Mean score", y="Share that needed the large model")
     figure.update_layout(height=_HEIGHT, legend={**LEGEND_BELOW, "y": -0.2, "itemsizing": "constant"})
     figure.update_xaxes(range=[-0.04, 1.04])
-    figure.update_yaxes(range=[-0.04, 1.04], rangemode="normal", tickformat=".0%")
+    figure.update_yaxes(range=[-4, 104], rangemode="normal", ticksuffix=" %")
     return figure
 
 
-def _whiskers(value: float, interval: tuple[float, float] | None) -> dict[str, object] | None:
+def _whiskers(value: float, interval: tuple[float, float] | None, scale: float = 1) -> dict[str, object] | None:
     if interval is None:
         return None
     low, high = interval
-    return {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low], "width": 4}
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [scale * (high - value)],
+        "arrayminus": [scale * (value - low)],
+        "width": 4,
+    }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import router_state
 from app.router_lab import DataSet, RouterLab
@@ -41,14 +44,15 @@ def choose_data_set(lab: RouterLab) -> DataSet | None:
         return None
 
 
-def choose_study(lab: RouterLab, data: DataSet) -> Study | None:
-    """The tiers and the router; ``None`` where two tiers cannot be compared, which the page then says."""
+def choose_study(lab: RouterLab, data: DataSet, columns: Sequence[DeltaGenerator]) -> Study | None:
+    """The tiers and the router, in three columns; ``None`` where two tiers cannot be compared, which the page then
+    says."""
     tiers = data.tiers
     if len(tiers) < 2:
         only = f"Only {tiers[0]} is recorded" if tiers else "No tier is recorded"
         st.info(f"{only} in “{data.name}”. A router is judged on what two tiers answered: record them under Data.")
         return None
-    weak_column, strong_column, choice_column = st.columns(3)
+    weak_column, strong_column, choice_column = columns
     with weak_column:
         weak = _choose_tier(router_state.WEAK, "Small", tiers[:-1], tiers[0])
     larger = tiers[tiers.index(weak) + 1 :]

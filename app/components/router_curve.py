@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -44,8 +44,8 @@ def show_curve(lab: RouterLab, study: Study) -> None:
 def _router_path(study: Study) -> Path:
     curve = Curve.of(study.data)
     details = [
-        f"threshold {'none' if threshold > 1 else f'{threshold:.3f}'}<br>{share:.0%} sent up<br>"
-        f"score {quality:.1%}<br>{units.seconds(cost)} per prompt"
+        f"threshold {'none' if threshold > 1 else f'{threshold:.3f}'}<br>{units.percent(share)} sent up<br>"
+        f"score {units.percent(quality, 1)}<br>{units.seconds(cost)} per prompt"
         for threshold, share, quality, cost in zip(
             curve.thresholds, curve.share, curve.quality, curve.cost, strict=True
         )
@@ -57,7 +57,10 @@ def _chance_path(data: BoundaryData) -> Path:
     share = np.linspace(0, 1, 21)
     cost = data.weak_cost.mean() + share * (data.strong_cost - data.weak_cost).mean()
     quality = data.weak_score.mean() + share * (data.strong_score - data.weak_score).mean()
-    details = [f"{part:.0%} sent up<br>score {score:.1%}" for part, score in zip(share, quality, strict=True)]
+    details = [
+        f"{units.percent(part)} sent up<br>score {units.percent(score, 1)}"
+        for part, score in zip(share, quality, strict=True)
+    ]
     return Path("Chance", cost.tolist(), quality.tolist(), details, dash="dot")
 
 
@@ -67,10 +70,14 @@ def _oracle_path(study: Study) -> Path:
     # at ½ and below nothing is gained by going up
     gains = curve.thresholds > 0.5
     kept = replace(curve, **{name: getattr(curve, name)[gains] for name in ("thresholds", "share", "quality", "cost")})
-    details = [
-        f"{share:.0%} sent up<br>score {quality:.1%}" for share, quality in zip(kept.share, kept.quality, strict=True)
+    return Path("Oracle", kept.cost.tolist(), kept.quality.tolist(), _details(kept.share, kept.quality), dash="dash")
+
+
+def _details(share: Iterable[float], quality: Iterable[float]) -> list[str]:
+    return [
+        f"{units.percent(up)} sent up<br>score {units.percent(score, 1)}"
+        for up, score in zip(share, quality, strict=True)
     ]
-    return Path("Oracle", kept.cost.tolist(), kept.quality.tolist(), details, dash="dash")
 
 
 def _marks(study: Study, figures: ThresholdFigures) -> list[Mark]:
@@ -78,7 +85,7 @@ def _marks(study: Study, figures: ThresholdFigures) -> list[Mark]:
     weak_cost, strong_cost = float(data.weak_cost.mean()), float(data.strong_cost.mean())
 
     def said(quality: float, cost: float) -> str:
-        return f"score {quality:.1%}<br>{units.seconds(cost)} per prompt"
+        return f"score {units.percent(quality, 1)}<br>{units.seconds(cost)} per prompt"
 
     return [
         Mark("Always small", weak_cost, figures.weak.value, "square", said(figures.weak.value, weak_cost)),

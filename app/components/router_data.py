@@ -35,7 +35,7 @@ def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None) -> None:
     else:
         st.info(f"Nothing is recorded of “{data.name}” yet: choose its prompts below and record.")
     st.subheader("Record", anchor=False)
-    _show_recording(store, jobs)
+    _show_recording(store, jobs, data)
 
 
 def _show_tiers(data: DataSet) -> None:
@@ -77,7 +77,7 @@ def _show_tiers(data: DataSet) -> None:
     )
 
 
-def _show_recording(store: RouterStore, jobs: Jobs) -> None:
+def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> None:
     models = [model.name for model in list_models(resources.get_settings().models_dir) if model.installed]
     if not models:
         st.info("No model is installed yet. Install two of different size, and record what each answers.")
@@ -102,9 +102,7 @@ def _show_recording(store: RouterStore, jobs: Jobs) -> None:
             persist_state="session",
         )
         _record_button(store, jobs, key, name, tasks, tiers, running=running)
-    checkable = _checkable(sha256, tasks)
-    if checkable.left_out:
-        st.caption(f":material/info: {units.counted(checkable.left_out, 'prompt')} left out. {checkable.reason}")
+    _say_how_much(store, sha256, tasks, tiers, data)
 
     def recorded() -> int:
         return sum(tier.answers for tier in store.recorded(sha256)) // 10
@@ -115,6 +113,26 @@ def _show_recording(store: RouterStore, jobs: Jobs) -> None:
         when_cancelled="Cancelled. The answers so far are kept, and recording goes on from there.",
         watch=recorded,
     )
+
+
+def _say_how_much(
+    store: RouterStore, sha256: str, tasks: Sequence[Task], tiers: Sequence[str], data: DataSet | None
+) -> None:
+    """How many answers there are to record, and how long that takes at the pace of those on view."""
+    checkable = _checkable(sha256, tasks)
+    known: dict[str, int] = {}
+    for recorded in store.recorded(sha256):
+        known.setdefault(recorded.tier, recorded.answers)
+    left = {tier: max(0, len(checkable.tasks) - known.get(tier, 0)) for tier in tiers}
+    parts = [
+        f"{units.counted(len(checkable.tasks), 'prompt')}, {units.counted(sum(left.values()), 'answer')} to record"
+    ]
+    if data and sum(left.values()) and all(tier in data.tiers for tier in tiers):
+        seconds = sum(count * data.seconds(tier) for tier, count in left.items())
+        parts.append(f"about {units.seconds(seconds)} at the pace of those above")
+    if checkable.left_out:
+        parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {checkable.reason}")
+    st.caption(" · ".join(parts))
 
 
 def _sets(store: RouterStore) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import router_state, units
-from app.components.router_words import between, flipped
+from app.components.router_words import between, flipped, signed_percent
 from app.router_lab import RouterLab
 from app.router_study import Study
 from engine.cascade import NEVER, Figure, KeepQuality, RiskAtMost, Selection, SpendAtMost, ThresholdFigures
@@ -94,7 +94,7 @@ def _show_halves(selection: Selection) -> None:
         return [
             units.count(figures.prompts),
             _both(figures.quality_kept, lambda value: f"{value:.2f}×"),
-            _both(flipped(figures.cost_share), units.percent),
+            _both(flipped(figures.cost_share), signed_percent),
             _both(figures.share, units.percent),
             _both(figures.missed, lambda value: units.percent(value, 1)),
             _both(figures.cost, units.seconds),

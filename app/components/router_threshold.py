@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import resources, router_state, state, units
 from app.components.errors import errors_shown
-from app.components.router_words import INTERVAL, flipped, in_words, metric, scaled
+from app.components.router_words import INTERVAL, flipped, in_words, metric, scaled, signed_percent
 from app.components.runs import one_line
 from app.pricing import cost, load_prices, prices_path
 from app.router_lab import RouterLab, moved, nearest
@@ -76,7 +76,7 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
         metric(
             "Time saved",
             flipped(figures.cost_share),
-            units.percent,
+            signed_percent,
             help=f"Of the large model's own time: {units.seconds(figures.cost.value)} a prompt instead of "
             f"{units.seconds(float(study.data.strong_cost.mean()))}. Below 0, the cascade is slower than the large "
             "model alone. The small model's tries that were thrown away are counted.",

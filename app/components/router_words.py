@@ -36,6 +36,11 @@ def flipped(figure: Figure | None) -> Figure | None:
     return None if figure is None else Figure(value=1 - figure.value, low=1 - figure.high, high=1 - figure.low)
 
 
+def signed_percent(value: float | None) -> str:
+    """A share that may be below 0: "−5 %"."""
+    return units.percent(value).replace("-", "−")
+
+
 def scaled(figure: Figure, by: float) -> Figure:
     """A figure in another unit."""
     return Figure(value=figure.value * by, low=figure.low * by, high=figure.high * by)
