@@ -6,13 +6,14 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
 
-from app.router_live import conversation_scores, rated_prompts, rated_runs
+from app.router_live import conversation_scores, rated_prompts, rated_runs, tier_runs
 from app.router_study import Choice, Study
 from app.settings import REPOSITORY
 from app.store import KeptSet, RouterStore, RunStore
@@ -90,23 +91,32 @@ def read_built_in(path: Path) -> DataSet:
     Raises:
         RecordedPairsError: a file cannot be read.
     """
-    about_path = path.with_suffix(".json")
-    title, weights = path.stem.capitalize(), {}
-    if about_path.is_file():
-        try:
-            about = json.loads(about_path.read_text(encoding="utf-8"))
-            title, weights = str(about["title"]), {str(tier): str(sha) for tier, sha in about["weights_sha256"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RecordedPairsError(f"“{about_path.name}” does not say what was recorded: {error!r}.") from error
+    title, weights = _about(path)
     prompts = read_prompts(path)
     return DataSet(
         id=f"built-in:{path.stem}",
-        name=f"{title} (comes with Gearbox)",
+        name=_built_in_name(title),
         prompts=prompts,
         size=len(prompts),
         weights=weights,
         sha256=data_hash(prompts),
     )
+
+
+def _about(path: Path) -> tuple[str, dict[str, str]]:
+    """Title and weights of a file of recorded answers."""
+    about_path = path.with_suffix(".json")
+    if not about_path.is_file():
+        return path.stem.capitalize(), {}
+    try:
+        about = json.loads(about_path.read_text(encoding="utf-8"))
+        return str(about["title"]), {str(tier): str(sha256) for tier, sha256 in about["weights_sha256"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordedPairsError(f"“{about_path.name}” does not say what was recorded: {error!r}.") from error
+
+
+def _built_in_name(title: str) -> str:
+    return f"{title} (comes with Gearbox)"
 
 
 def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
@@ -155,8 +165,10 @@ class RouterLab:
         """What there is, by id: what comes with Gearbox, the recorded sets with the newest first, the rated runs."""
         names = {}
         for path in built_in_sets(self._folder):
-            id = f"built-in:{path.stem}"
-            names[id] = self.data_set(id).name
+            title = path.stem.capitalize()
+            with suppress(RecordedPairsError):  # told when it is opened
+                title, _ = _about(path)
+            names[f"built-in:{path.stem}"] = _built_in_name(title)
         names |= {kept.sha256: kept.name for kept in self._store.sets()}
         return names | ({RATED: _RATED_NAME} if any(rated_runs(self._runs)) else {})
 
@@ -214,6 +226,14 @@ class RouterLab:
             InvalidRequestError: there are fewer than two prompts.
         """
         return self._once(("selection", _identity(study.data), target), lambda: select(study.data, target))
+
+    def tier_runs(self, tier: str) -> tuple[RoutedPrompt, ...]:
+        """The latest finished runs of a tier, as prompts that it alone answered.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        return tier_runs(self._runs, tier)
 
     def conversation_scores(self, study: Study) -> list[list[float]]:
         """What the router would have scored the turns of kept conversations.

@@ -15,6 +15,7 @@ from engine.types import Backend, Precision
 
 _MOST_RUNS = 2000
 _MOST_CONVERSATIONS = 50
+_MOST_LIVE = 300
 _THUMBS: tuple[Rating, Rating] = (-1, 1)
 _RATED = RunFilter(backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,), ratings=_THUMBS)
 
@@ -83,6 +84,24 @@ def rated_prompts(store: RunStore) -> tuple[tuple[RoutedPrompt, ...], dict[str, 
         for prompt, answers in found.items()
     )
     return prompts, {tier: sha256 for tier, sha256 in weights.items() if sha256}
+
+
+def tier_runs(store: RunStore, tier: str) -> tuple[RoutedPrompt, ...]:
+    """The latest finished runs of a tier, as prompts that it alone answered: what it is asked in real use.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    model, _, precision = tier.rpartition("@")
+    of_tier = RunFilter(
+        models=(model,), precisions=(precision,), backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,)
+    )
+    rows = store.page(of_tier, limit=_MOST_LIVE).rows
+    return tuple(
+        RoutedPrompt(prompt_id=run.id, category="Live", prompt=run.prompt, answers={tier: answer})
+        for run in store.get_many([row.id for row in rows])
+        if (answer := run_answer(run, store.timeline(run.id))) is not None
+    )
 
 
 def conversation_scores(store: RunStore, study: Study) -> list[list[float]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 
 import streamlit as st
 
 from app.router_study import Study
-from engine.cascade import NEVER, Curve
+from engine.cascade import Curve
 
 SECTION = "router-section"
 DATA_SET, WEAK, STRONG, CHOICE = "router-data-set", "router-weak", "router-strong", "router-choice"
@@ -51,10 +50,8 @@ def threshold(study: Study) -> float:
 
 
 def set_threshold(study: Study, value: float) -> None:
-    """Set it; :data:`~engine.cascade.routers.NEVER` becomes the slider's end. Rounded down, so that no prompt that
-    was to go up stays."""
-    rounded = HIGHEST if value >= NEVER else math.floor(value * 1000) / 1000
-    st.session_state[threshold_key(study)] = min(max(rounded, 0.0), HIGHEST)
+    """Set it; :data:`~engine.cascade.routers.NEVER` becomes the slider's end."""
+    st.session_state[threshold_key(study)] = min(value, HIGHEST)
 
 
 def threshold_before(study: Study) -> float:

@@ -151,7 +151,8 @@ class Study:
     def profile(
         self, name: str, threshold: float, weights: Mapping[str, str], data_sha256: str, made_on: date
     ) -> RouterProfile:
-        """This router at a threshold, as it is kept.
+        """This router at a threshold, as it is kept; its figures are those of the half that reports, as with a
+        threshold that was picked (:func:`~engine.cascade.selection.select`).
 
         Args:
             name: what the user calls it.
@@ -163,7 +164,7 @@ class Study:
         Raises:
             RouterProfileError: it cannot be deployed, or the data set does not say from which weights it is.
         """
-        figures = ThresholdFigures.of(self.data, threshold)
+        figures = ThresholdFigures.of(self._reporting_half(), threshold)
         reference = ScoreReference.of(self.data.router_score)
         return RouterProfile(
             name=name,
@@ -183,6 +184,11 @@ class Study:
                 "missed": figures.missed.value,
             },
         )
+
+    def _reporting_half(self) -> BoundaryData:
+        if len(self.data) < 2:
+            return self.data
+        return self.data.rows(stratified_parts(self.data.ids, self.data.categories)[1])
 
 
 def tier_identity(tier: str, weights: Mapping[str, str]) -> TierIdentity:

@@ -30,9 +30,10 @@ section = st.segmented_control(
 )
 first, *others = st.columns(4)
 with first:
-    data = choose_data_set(lab)
+    names = lab.names()
+    data = choose_data_set(lab, names)
 if section == DATA or data is None:
-    show_data(resources.get_store().router, resources.get_jobs(), data)
+    show_data(resources.get_store().router, resources.get_jobs(), data, any_set=bool(names))
 elif study := choose_study(lab, data, others):
     match section:
         case "Curve":

@@ -191,6 +191,7 @@ def test_a_recording_runs_and_shows_its_data_set(open_lab: Open, store: RunStore
     assert not app.exception
     assert app.selectbox(key="router-data-set").value == tasks_sha256(TASKS)
     assert list(app.dataframe[0].value["Answered"]) == ["2 of 2", "2 of 2"]
+    assert "0 answers to record" in words(app)
     assert app.button(key="router-record").label == "Resume"
 
 
@@ -255,6 +256,8 @@ def test_another_set_with_other_scores_raises_the_drift_warning(open_lab: Open, 
         strange = answer(1.0, tuple(-rng.uniform(5, 9, 8).round(3)))
         store.router.keep_answer(tasks_sha256(tasks), task.id, WEAK, "a" * 64, strange, {})
     app = open_lab("Calibration", recorded(150))
+    assert "Nothing to compare yet" in words(app)
+    app.selectbox(key="router-drift-data").set_value(tasks_sha256(tasks)).run()
     assert "Record new pairs and recalibrate" in words(app)
     assert metrics(app)["Scores compared"] == "60"
 
@@ -353,3 +356,17 @@ def test_contradictions_come_first_with_both_answers(open_lab: Open) -> None:
     shown = len(app.text)
     app.button(key="router-pairs-more").click().run()
     assert len(app.text) > shown
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_a_broken_file_is_named_and_leaves_the_rest_usable(open_lab: Open, tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "a-broken.jsonl").write_text("{}\n")
+    app = open_lab("Threshold", recorded(60))
+    assert "“a-broken.jsonl”" in app.error[0].value
+    assert "No answers are recorded yet" not in words(app)
+    app.selectbox(key="router-data-set").set_value("built-in:mixed").run()
+    assert not app.error
+    assert metrics(app)["Quality kept"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.router_lab import RATED, RouterLab
-from app.router_live import conversation_scores, rated_prompts
+from app.router_live import conversation_scores, rated_prompts, tier_runs
 from app.router_study import Choice, Study
 from app.store import Rating, RunOutcome, RunStatus, RunStore, Timeline
 from engine.cascade import BoundaryRouter
@@ -80,6 +80,16 @@ def test_of_several_ratings_the_latest_counts_and_old_weights_do_not(store: RunS
     prompts, weights = rated_prompts(store)
     assert {prompt.prompt: prompt.answers[WEAK].score for prompt in prompts} == {"Why?": 0.0}
     assert weights == {WEAK: "w"}
+
+
+def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
+    add_run(store, STRONG)
+    add_run(store, WEAK, "First?")
+    add_run(store, WEAK, "Second?", logprob=-2.0)
+    found = tier_runs(store, WEAK)
+    assert [prompt.prompt for prompt in found] == ["Second?", "First?"]
+    assert [prompt.answers[WEAK].logprobs[0] for prompt in found] == [-2.0, -0.5]
+    assert found[0].answers[WEAK].score is None
 
 
 # --- conversations --------------------------------------------------------------------------------

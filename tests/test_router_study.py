@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.router_study import Choice, Study, router_scores, tier_identity
-from engine.cascade import RouterKind, RouterMetrics, ThresholdFigures
+from engine.cascade import RouterKind, RouterMetrics, ThresholdFigures, stratified_parts
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Precision
 from tests.cascade import STRONG, WEAK, answer, prompt, recorded
@@ -113,7 +113,8 @@ def test_a_profile_scores_as_the_study_did(choice: Choice) -> None:
     assert router.threshold == 0.4
     scores = router_scores(router, profile.kind, looked.prompts, WEAK)
     np.testing.assert_array_equal(scores, looked.data.router_score)
-    assert profile.figures["share"] == pytest.approx(looked.data.up(0.4).mean())
+    half = stratified_parts(looked.data.ids, looked.data.categories)[1]
+    assert profile.figures["share"] == pytest.approx(looked.data.rows(half).up(0.4).mean())
 
 
 def test_what_cannot_be_deployed_is_refused() -> None:

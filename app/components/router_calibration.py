@@ -6,12 +6,14 @@ import streamlit as st
 
 from app import units
 from app.components import charts
+from app.components.errors import errors_shown
 from app.components.router_charts import reliability
 from app.router_lab import RouterLab
-from app.router_study import Study, router_scores
+from app.router_study import Choice, Study, router_scores
 from engine.cascade import Drift, Reliability, ScoreReference, signal_strengths
 
 _OTHER = "router-drift-data"
+_LIVE = "live"
 _MOST_SIGNALS = 40
 
 
@@ -72,27 +74,31 @@ def _show_strengths(study: Study) -> None:
 
 def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
     st.subheader("Drift", anchor=False)
-    others = {id: name for id, name in lab.names().items() if id != data_set_id}
-    if not others:
-        st.caption("Record another set of prompts, and compare its scores with these here.")
+    if study.choice is Choice.ORACLE:
+        st.caption("The oracle's scores come from both models' answers: there are no live ones to compare.")
         return
-    if st.session_state.get(_OTHER) not in others:
-        st.session_state[_OTHER] = next(iter(others))
+    names = {_LIVE: f"Your latest runs of {study.weak}"}
+    names |= {id: name for id, name in lab.names().items() if id != data_set_id}
+    if st.session_state.get(_OTHER) not in names:
+        st.session_state[_OTHER] = _LIVE
     chosen = st.selectbox(
         "Compare with",
-        list(others),
+        list(names),
         key=_OTHER,
-        format_func=lambda id: others.get(id, id),
+        format_func=lambda id: names.get(id, id),
         width=420,
-        help="Its prompts that the small tier answered. A threshold holds for scores like those it was chosen on.",
+        help="A threshold holds for scores like those it was chosen on. Live are the small tier's latest finished "
+        "runs; other sets of prompts can be compared too.",
         persist_state="session",
     )
-    prompts = [prompt for prompt in lab.data_set(chosen).prompts if study.weak in prompt.answers]
+    found = lab.tier_runs(study.weak) if chosen == _LIVE else lab.data_set(chosen).prompts
+    prompts = [prompt for prompt in found if study.weak in prompt.answers]
     if not prompts:
-        st.caption(f"{study.weak} has answered none of its prompts.")
+        st.caption(f"Nothing to compare yet: {study.weak} has answered none of these.")
         return
     live = router_scores(study.router, study.choice.kind, prompts, study.weak)
-    _say_drift(ScoreReference.of(study.data.router_score).drift(live))
+    with errors_shown():
+        _say_drift(ScoreReference.of(study.data.router_score).drift(live))
 
 
 def _say_drift(drift: Drift) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -23,9 +23,8 @@ _HELP = {
 }
 
 
-def choose_data_set(lab: RouterLab) -> DataSet | None:
-    """The data set to look at; ``None`` where there is none, or it cannot be read."""
-    names = lab.names()
+def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
+    """The data set to look at, of those named; ``None`` where there is none, or it cannot be read."""
     if not names:
         return None
     router_state.prepare_data_set(names)

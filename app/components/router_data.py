@@ -23,16 +23,16 @@ _MIXED = "Gearbox's mixed prompts"
 _ESTIMATE = "Each prompt is answered once by each tier, greedily, and checked."
 
 
-def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None) -> None:
+def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None, *, any_set: bool) -> None:
     """What there is, then the way to more."""
-    if data is None:
+    if not any_set:
         st.info(
             "No answers are recorded yet. A router is chosen and judged on what a small and a large model answer to "
             "the same prompts: record some below."
         )
-    elif data.tiers:
+    elif data and data.tiers:
         _show_tiers(data)
-    else:
+    elif data:
         st.info(f"Nothing is recorded of “{data.name}” yet: choose its prompts below and record.")
     st.subheader("Record", anchor=False)
     _show_recording(store, jobs, data)

@@ -47,7 +47,7 @@ def show_picker(lab: RouterLab, study: Study) -> None:
         type="primary" if selection.met else "secondary",
         on_click=router_state.set_threshold,
         args=(study, selection.threshold),
-        help="Sets the slider under Threshold, rounded down to three digits. Save it under Profiles.",
+        help="Sets the slider under Threshold. Save it under Profiles.",
     )
 
 

@@ -118,7 +118,10 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
         column_config={
             "Profile": column.TextColumn(pinned=True),
             "In use": column.CheckboxColumn(help="What the cascade goes by on this ladder."),
-            "Sent up": column.NumberColumn(format="%.0f %%", help="Strong-call share on the prompts that report."),
+            "Sent up": column.NumberColumn(
+                format="%.0f %%",
+                help="Strong-call share. Like the figures beside it: on the half of the prompts that reports.",
+            ),
             "Quality kept": column.NumberColumn(format="%.2f×", help="Of the large model's mean score."),
             "Time saved": column.NumberColumn(format="%.0f %%", help="Of the large model's own time."),
             "Missed": column.NumberColumn(format="%.1f %%", help="Kept a small answer where the large one is better."),
