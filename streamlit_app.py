@@ -47,6 +47,13 @@ page = st.navigation(
                 help="Who drafts best, for what, and whether the answers stay the same.",
             ),
             st.Page(
+                "pages/router.py",
+                title="Router lab",
+                icon=":material/alt_route:",
+                url_path="router-lab",
+                help="Which prompts need the large model, and what it saves to send only those.",
+            ),
+            st.Page(
                 "pages/cache.py",
                 title="Cache lab",
                 icon=":material/memory:",

@@ -10,6 +10,7 @@ import streamlit as st
 from app.drafter_choices import DrafterChoices
 from app.estimates import WeightEstimates
 from app.jobs import Jobs
+from app.router_lab import RouterLab
 from app.settings import Settings
 from app.simulations import Simulations
 from app.store import RunStore
@@ -60,6 +61,16 @@ def hold_kv_for(salt: str) -> str:
 def get_jobs() -> Jobs:
     """Work in the background, such as installing models; one job for each key, whoever asked."""
     return Jobs()
+
+
+@st.cache_resource(show_spinner=False)
+def get_router_lab() -> RouterLab:
+    """What was recorded for routers, and what was worked out of it.
+
+    Raises:
+        StoreError: the database cannot be opened.
+    """
+    return RouterLab(get_store())
 
 
 @st.cache_resource(show_spinner=False)

@@ -82,3 +82,18 @@ def simulated(prompts: int, seed: int = 0) -> BoundaryData:
         strong_cost=rng.uniform(3, 5, prompts),
         extra_cost=np.full(prompts, 0.01),
     )
+
+
+def recorded(prompts: int, seed: int = 0, *, weak: float = 0.6, strong: float = 0.9) -> tuple[RoutedPrompt, ...]:
+    """Answers of two tiers, right so often; the small one is the surer the righter it is."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for index in range(prompts):
+        hard = rng.random()
+        right, larger = hard < weak, hard < strong
+        sure = np.clip(0.1 + 1.5 * hard + rng.normal(0, 0.3, 12), 0.01, None)
+        small = answer(float(right), tuple((-sure).round(4).tolist()), text="Four." if right else "Five.")
+        large = answer(float(larger), (-0.1,) * 12, text="Four." if larger else "Six.", e2e_s=4.0, ttft_s=0.75)
+        category = ("Facts", "Sums", "Code")[index % 3]
+        found.append(prompt(f"p{index}", small, large, category, f"What is {'very ' * int(9 * hard)}{index} + 2?"))
+    return tuple(found)

@@ -127,3 +127,31 @@ def test_the_first_share_that_reaches_a_level() -> None:
     assert first_reach(share, values, 0.5) == pytest.approx(0.25)
     assert first_reach(share, values, 0.0) == 0.0
     assert first_reach(share, values, 1.1) is None
+
+
+@pytest.mark.parametrize("unknown", [0, 5])
+def test_a_draw_of_every_prompt_once_gives_the_figures_themselves(unknown: int) -> None:
+    data = simulated(200)
+    data.router_score[:unknown] = np.nan
+    once = RouterMetrics.of(data, Resampling(np.ones((40, 200), np.float32)))
+    for name in ("apgr_area", "apgr_mean", "cpt50", "cpt80", "aiq"):
+        assert getattr(once, f"{name}_interval") == pytest.approx([getattr(once, name)] * 2, abs=1e-5), name
+
+
+def test_intervals_hold_the_figures_and_shrink_with_more_prompts() -> None:
+    few, many = (RouterMetrics.of(simulated(n), Resampling.of(n)) for n in (150, 2400))
+    for name in ("apgr_area", "apgr_mean", "cpt50", "cpt80", "aiq"):
+        widths = []
+        for metrics in (few, many):
+            low, high = getattr(metrics, f"{name}_interval")
+            assert low <= getattr(metrics, name) <= high, name
+            widths.append(high - low)
+        assert widths[1] < widths[0], name
+
+
+def test_a_gap_that_may_be_none_has_no_interval_but_quality_for_cost_has() -> None:
+    data = boundary(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 1.0]), np.array([0.1, 0.5, 0.9]))
+    metrics = RouterMetrics.of(data, Resampling.of(3))
+    assert metrics.apgr_area is not None
+    assert (metrics.apgr_area_interval, metrics.cpt50_interval) == (None, None)
+    assert metrics.aiq_interval is not None

@@ -19,7 +19,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0007"
+HEAD = "0008"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op

@@ -17,7 +17,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 _SMALLEST, _LARGEST = 14, 36  # px
 _HEIGHT = 300
 _MOST_TICKS = 12
-_LEGEND_BELOW = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
+LEGEND_BELOW = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
 _ROOM_FOR_TEXT = 1.9  # the axis is this much longer than the longest bar, whose figure stands at its end
 _CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
@@ -166,7 +166,7 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
     figure.update_layout(hoverlabel={"align": "left", "namelength": -1})
     figure.update_xaxes(range=[0.7, longest + 0.3], tickformat="d", dtick=-(-longest // _MOST_TICKS))
     figure = finish(figure, title, x=x, y=y)
-    figure.update_layout(height=340, legend={**_LEGEND_BELOW, "y": -0.3})
+    figure.update_layout(height=340, legend={**LEGEND_BELOW, "y": -0.3})
     return figure
 
 
@@ -223,7 +223,7 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
             name="not beaten in both",
         )
     figure = finish(figure, title, x=x, y=y)
-    figure.update_layout(height=420, legend={"itemsizing": "constant", **_LEGEND_BELOW})
+    figure.update_layout(height=420, legend={"itemsizing": "constant", **LEGEND_BELOW})
     # a mark at zero must not lie on the axis' own figures
     figure.update_xaxes(range=_room_for_marks([bubble.x for bubble in bubbles], below=0.08))
     figure.update_yaxes(range=_room_for_marks([bubble.y for bubble in bubbles]))

@@ -29,6 +29,8 @@ from app.store.records import (
     Totals,
 )
 from app.store.repository import RunStore
+from app.store.router import RouterStore, ladder_key
+from app.store.router_records import KeptProfile, KeptSet, RecordedTier
 from app.store.timeline import Timeline
 
 __all__ = [
@@ -48,11 +50,15 @@ __all__ = [
     "DraftStore",
     "Facets",
     "KeptCorpus",
+    "KeptProfile",
+    "KeptSet",
     "LabStore",
     "Latency",
     "Percentiles",
     "Rating",
     "RecentSpeed",
+    "RecordedTier",
+    "RouterStore",
     "RunFilter",
     "RunNotFoundError",
     "RunOutcome",
@@ -71,4 +77,5 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "ladder_key",
 ]

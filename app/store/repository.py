@@ -38,6 +38,7 @@ from app.store.records import (
     TimeBucket,
     Totals,
 )
+from app.store.router import RouterStore
 from app.store.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.session import Database
 from app.store.timeline import Timeline
@@ -65,6 +66,8 @@ class RunStore:
         """The conversations, in the same database."""
         self.drafts = DraftStore(database)
         """What drafters did in the Speculation lab, in the same database."""
+        self.router = RouterStore(database)
+        """What the Router lab recorded and made, in the same database."""
         self._owner = Owner.this_process()
         self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
         self._unsaved_lock = threading.Lock()

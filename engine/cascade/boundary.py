@@ -167,6 +167,15 @@ class Curve:
             cost=_running_mean(data.kept_cost, (data.up_cost - data.kept_cost)[order])[ends],
         )
 
+    def from_point(self, first: int) -> Self:
+        """The curve without the points before ``first``."""
+        return type(self)(
+            thresholds=self.thresholds[first:],
+            share=self.share[first:],
+            quality=self.quality[first:],
+            cost=self.cost[first:],
+        )
+
 
 def descending(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The order in which prompts go up as a threshold falls, NaN first, and after how many each group of

@@ -33,30 +33,42 @@ class RouterMetrics:
     """Area between the router's curve and the small model / area between the two models, over strong-call
     share: the form of RouteLLM's published code. Chance gives 0.5."""
     apgr_area_interval: Interval | None
-    """95 %, paired bootstrap."""
+    """95 %, paired bootstrap, as all intervals here. ``None`` where no draws are given, the figure is undefined, or
+    the models' gap is none in more than one draw of forty."""
+    apgr_mean_interval: Interval | None
     cpt50: float | None
     """Least strong-call share that reaches a PGR of 50 %."""
+    cpt50_interval: Interval | None
     cpt80: float | None
+    cpt80_interval: Interval | None
     aiq: float | None
     """Average improvement in quality (RouterBench, arXiv:2403.12031); ``None`` where the larger tier is not dearer."""
+    aiq_interval: Interval | None
     reason: str
 
     @classmethod
     def of(cls, data: BoundaryData, resampling: Resampling | None = None) -> Self:
-        """All figures; with the interval where draws of as many prompts are given."""
+        """All figures; with their intervals where draws of as many prompts are given."""
         curve, reason = Curve.of(data), undefined(data)
         share, quality = whole_curve(data, curve)
         weak, strong = float(data.weak_score.mean()), float(data.strong_score.mean())
         pgr = None if reason else (quality - weak) / (strong - weak)
+        draws = None if resampling is None else _Draws.of(data, resampling)
+        paired = draws if draws and pgr is not None and not draws.gap_may_be_none else None
+        whole = aiq(curve, float(data.weak_cost.mean()), float(data.strong_cost.mean()))
         return cls(
             weak=weak,
             strong=strong,
             apgr_mean=None if pgr is None else float(np.interp(CALL_BUDGETS, share, pgr).mean()),
             apgr_area=None if pgr is None else float(np.trapezoid(pgr, share)),
-            apgr_area_interval=None if pgr is None or resampling is None else _apgr_interval(data, resampling),
+            apgr_area_interval=_interval(paired.apgr_area) if paired else None,
+            apgr_mean_interval=_interval(paired.apgr_mean) if paired else None,
             cpt50=None if pgr is None else first_reach(share, pgr, 0.5),
+            cpt50_interval=_interval(paired.cpt50) if paired else None,
             cpt80=None if pgr is None else first_reach(share, pgr, 0.8),
-            aiq=aiq(curve, float(data.weak_cost.mean()), float(data.strong_cost.mean())),
+            cpt80_interval=_interval(paired.cpt80) if paired else None,
+            aiq=whole,
+            aiq_interval=None if whole is None or draws is None else _interval(draws.aiq),
             reason=reason,
         )
 
@@ -149,20 +161,45 @@ def _below(left: tuple[float, float], middle: tuple[float, float], right: tuple[
     return (middle[1] - left[1]) * (right[0] - left[0]) <= (right[1] - left[1]) * (middle[0] - left[0])
 
 
-def _apgr_interval(data: BoundaryData, resampling: Resampling) -> Interval | None:
-    """Of the area form; ``None`` where a draw in forty has no gap between the models."""
-    order, ends = descending(data.router_score)
-    gain = (data.strong_score - data.weak_score)[order]
-    areas, gaps = [], []
-    for counts in np.array_split(resampling.counts[:, order], max(1, len(resampling.counts) // 50)):
-        share = np.cumsum(counts, axis=1, dtype=np.float64)[:, ends - 1] / len(data)
-        gained = np.cumsum(counts * gain, axis=1, dtype=np.float64)[:, ends - 1] / len(data)
-        # each row begins at (0, 0)
-        width = np.diff(share, axis=1, prepend=0.0)
-        height = gained - np.diff(gained, axis=1, prepend=0.0) / 2
-        areas.append((width * height).sum(axis=1))
-        gaps.append(gained[:, -1])
-    area, gap = np.concatenate(areas), np.concatenate(gaps)
-    if np.mean(gap <= 0) > 0.025:
-        return None
-    return percentile_interval(area[gap > 0] / gap[gap > 0])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draws:
+    """The figures of each bootstrap draw; those built on PGR of the draws that have a gap between the models."""
+
+    gap_may_be_none: bool
+    apgr_area: list[float]
+    apgr_mean: list[float]
+    cpt50: list[float]
+    cpt80: list[float]
+    aiq: list[float]
+
+    @classmethod
+    def of(cls, data: BoundaryData, resampling: Resampling) -> Self:
+        """A curve for each draw: as many running sums as there are draws."""
+        order, ends = descending(data.router_score)
+        gain = (data.strong_score - data.weak_score)[order]
+        extra = (data.up_cost - data.kept_cost)[order]
+        base = resampling.means(np.column_stack([data.weak_score, data.kept_cost, data.weak_cost, data.strong_cost]))
+        # a NaN score is up at every threshold: no curve of costs begins below it
+        first = int(np.isnan(data.router_score[order[0]]))
+        found: dict[str, list[float]] = {name: [] for name in ("apgr_area", "apgr_mean", "cpt50", "cpt80", "aiq")}
+        for draw, counts in enumerate(resampling.counts):
+            drawn = counts[order]
+            share, gained, dearer = (
+                np.append(0.0, np.cumsum(drawn * each, dtype=np.float64)[ends - 1] / len(data))
+                for each in (1.0, gain, extra)
+            )
+            weak, kept_cost, weak_cost, strong_cost = base[draw].tolist()
+            of_draw = Curve(thresholds=share, share=share, quality=weak + gained, cost=kept_cost + dearer)
+            if (area := aiq(of_draw.from_point(first), weak_cost, strong_cost)) is not None:
+                found["aiq"].append(area)
+            if gained[-1] > 1e-12:
+                pgr = gained / gained[-1]
+                found["apgr_area"].append(float(np.trapezoid(pgr, share)))
+                found["apgr_mean"].append(float(np.interp(CALL_BUDGETS, share, pgr).mean()))
+                found["cpt50"].append(first_reach(share, pgr, 0.5) or 0.0)
+                found["cpt80"].append(first_reach(share, pgr, 0.8) or 0.0)
+        return cls(gap_may_be_none=len(found["apgr_area"]) < 0.975 * len(resampling.counts), **found)
+
+
+def _interval(draws: list[float]) -> Interval | None:
+    return percentile_interval(np.array(draws)) if draws else None

@@ -24,6 +24,7 @@ MENU = (
     "Chat",
     "Quantization lab",
     "Speculation lab",
+    "Router lab",
     "Cache lab",
     "Runs",
     "Compare",
@@ -206,6 +207,7 @@ def test_page_closed_mid_stream_frees_the_engine(server: Server, store: RunStore
         ("/ops", "Operations"),
         ("/quantization-lab?measure=On+a+corpus", "Quantization lab"),
         ("/speculation-lab?speculation=Matchmaker", "Speculation lab"),
+        ("/router-lab?router-section=Curve", "Router lab"),
     ],
 )
 def test_deep_link_is_the_first_request_of_a_fresh_server(

@@ -1,0 +1,50 @@
+"""Which prompts need the large model: record, choose a threshold, look what it costs, keep it."""
+
+import streamlit as st
+
+from app import resources, router_state
+from app.components.router_calibration import show_calibration
+from app.components.router_choose import choose_data_set, choose_study
+from app.components.router_consistency import show_consistency
+from app.components.router_curve import show_curve
+from app.components.router_data import show_data
+from app.components.router_pick import show_picker
+from app.components.router_profiles import show_profiles
+from app.components.router_threshold import show_threshold
+
+DATA, THRESHOLD, CURVE, PICK = "Data", "Threshold", "Curve", "Pick for me"
+CALIBRATION, PROFILES, CONSISTENCY = "Calibration", "Profiles", "Tier consistency"
+
+lab = resources.get_router_lab()
+
+st.title("Router lab", anchor=False)
+st.caption("A cascade lets a small model answer what it can. Here you see which prompts that is, and what it saves.")
+section = st.segmented_control(
+    "Show",
+    (DATA, THRESHOLD, CURVE, PICK, CALIBRATION, PROFILES, CONSISTENCY),
+    default=THRESHOLD,
+    required=True,
+    key=router_state.SECTION,
+    bind="query-params",
+    label_visibility="collapsed",
+)
+first, *others = st.columns(4)
+with first:
+    names = lab.names()
+    data = choose_data_set(lab, names)
+if section == DATA or data is None:
+    show_data(resources.get_store().router, resources.get_jobs(), data, any_set=bool(names))
+elif study := choose_study(lab, data, others):
+    match section:
+        case "Curve":
+            show_curve(lab, study)
+        case "Pick for me":
+            show_picker(lab, study)
+        case "Calibration":
+            show_calibration(lab, study, data.id)
+        case "Profiles":
+            show_profiles(resources.get_store().router, data, study)
+        case "Tier consistency":
+            show_consistency(lab, data, study)
+        case _:
+            show_threshold(lab, study)

@@ -1,0 +1,127 @@
+"""Runs that people made: rated ones as recorded pairs, conversations as a router would have seen them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from app.router_lab import RATED, RouterLab
+from app.router_live import conversation_scores, rated_prompts, tier_runs
+from app.router_study import Choice, Study
+from app.store import Rating, RunOutcome, RunStatus, RunStore, Timeline
+from engine.cascade import BoundaryRouter
+from engine.types import Backend, OptimizationConfig, Precision, RunConfig, TokenEvent
+from tests.cascade import STRONG, WEAK, recorded
+from tests.fakes import make_metrics, make_request
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+def add_run(
+    store: RunStore,
+    tier: str,
+    prompt: str = "Why?",
+    *,
+    rating: Rating = 0,
+    logprob: float = -0.5,
+    weights: str = "w",
+    system: str | None = None,
+) -> str:
+    """A finished run of a tier, three tokens long."""
+    model, _, precision = tier.partition("@")
+    request = make_request(prompt, model=model, precision=Precision(precision), system=system)
+    run_id = store.create_run(request, session_id="s", environment={"weights_sha256": weights})
+    tokens = [TokenEvent(100 + n, "word ", 0.1 + 0.01 * n, logprob, 1.0) for n in range(3)]
+    outcome = RunOutcome(
+        RunStatus.FINISHED, "word word word", finish_reason="stop", metrics=make_metrics(completion_tokens=3)
+    )
+    store.finish_run(run_id, outcome, Timeline.from_events(tokens))
+    store.rate(run_id, rating)
+    return run_id
+
+
+def study(choice: Choice = Choice.ESCALATE) -> Study:
+    return Study.of(recorded(150), WEAK, STRONG, choice)
+
+
+# --- rated runs -----------------------------------------------------------------------------------
+
+
+def test_rated_runs_of_two_tiers_make_pairs(store: RunStore, tmp_path: Path) -> None:
+    lab = RouterLab(store, tmp_path)
+    add_run(store, WEAK)
+    assert lab.names() == {}
+    add_run(store, WEAK, rating=-1)
+    add_run(store, STRONG, rating=1)
+    assert lab.names() == {RATED: "Runs you rated"}
+    data = lab.data_set(RATED)
+    (prompt,) = data.prompts
+    assert prompt.prompt == "Why?"
+    assert {tier: answer.score for tier, answer in prompt.answers.items()} == {WEAK: 0.0, STRONG: 1.0}
+    assert prompt.answers[WEAK].logprobs == (-0.5,) * 3
+    assert data.weights == {WEAK: "w", STRONG: "w"}
+    add_run(store, WEAK, "How?", rating=1)
+    assert len(lab.data_set(RATED).prompts) == 2
+
+
+def test_of_several_ratings_the_latest_counts_and_old_weights_do_not(store: RunStore) -> None:
+    add_run(store, WEAK, rating=1)
+    add_run(store, WEAK, "How?", rating=1, weights="old")
+    add_run(store, WEAK, rating=-1)
+    add_run(store, WEAK, "With a system", rating=1, system="Be brief.")
+    prompts, weights = rated_prompts(store)
+    assert {prompt.prompt: prompt.answers[WEAK].score for prompt in prompts} == {"Why?": 0.0}
+    assert weights == {WEAK: "w"}
+
+
+def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
+    add_run(store, STRONG)
+    add_run(store, WEAK, "First?")
+    add_run(store, WEAK, "Second?", logprob=-2.0)
+    found = tier_runs(store, WEAK)
+    assert [prompt.prompt for prompt in found] == ["Second?", "First?"]
+    assert [prompt.answers[WEAK].logprobs[0] for prompt in found] == [-2.0, -0.5]
+    assert found[0].answers[WEAK].score is None
+
+
+# --- conversations --------------------------------------------------------------------------------
+
+
+def talk(store: RunStore, turns: Sequence[tuple[str, str, float]]) -> None:
+    """A conversation: of each turn the prompt, the tier that answered, and how sure it was."""
+    config = RunConfig(model="small", backend=Backend.LOCAL, optimization=OptimizationConfig.at(Precision.INT8))
+    conversation = store.chat.create("A talk", config.to_dict())
+    parent: str | None = None
+    for prompt, tier, logprob in turns:
+        run_id = add_run(store, tier, prompt, logprob=logprob)
+        asked = store.chat.append(conversation, parent, "user", prompt)
+        parent = store.chat.append(conversation, asked, "assistant", "word", token_ids=(1,), run_id=run_id)
+
+
+def test_turns_answered_by_the_small_tier_are_scored_by_their_answers(store: RunStore) -> None:
+    talk(store, [("Why?", WEAK, -0.1), ("And then?", WEAK, -2.0)])
+    talk(store, [("Why?", WEAK, -0.1), ("And then?", STRONG, -2.0)])
+    (scores,) = conversation_scores(store, study())
+    assert scores == pytest.approx([1 - math.exp(-0.1), 1 - math.exp(-2.0)])
+
+
+def test_a_router_that_looks_at_prompts_can_score_every_conversation(store: RunStore) -> None:
+    talk(store, [("Why?", STRONG, -0.1), ("And then, very very much later on?", STRONG, -2.0)])
+    (scores,) = conversation_scores(store, study(Choice.ROUTE_LEARNED))
+    assert len(scores) == 2
+    assert scores[0] != scores[1]
+    assert conversation_scores(store, study(Choice.ORACLE)) == []
+
+
+def test_without_conversations_nothing_is_scored(store: RunStore) -> None:
+    looked = study()
+    assert isinstance(looked.router, BoundaryRouter)
+    assert conversation_scores(store, looked) == []
