@@ -9,7 +9,8 @@ import pytest
 from app.drafters import drafter_key, drafter_keys, drafter_label, drafter_of, speculation_name
 from app.speculation import losslessness_title, speculation_notice
 from engine.types import Drafter, Losslessness, Precision, SamplingParams, SpeculationConfig
-from tests.fakes import make_metrics, make_report, make_request
+from tests.drafting import make_report
+from tests.fakes import make_metrics, make_request
 
 NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)
 ALL_GEARS = [SpeculationConfig(), NGRAM, SpeculationConfig.with_self(Precision.NF4), SpeculationConfig.with_model("m")]

@@ -13,7 +13,8 @@ from app.components.draft_stream import ACCEPTED, ALONE, BONUS, REPLACED, draft_
 from app.components.speculation_charts import by_position, time_split
 from app.store import Timeline
 from engine.types import DraftRound, TokenEvent
-from tests.fakes import make_metrics, make_report
+from tests.drafting import make_report
+from tests.fakes import make_metrics
 
 WORDS = ("The", " sky", " is", " very", " blue", ".")
 

@@ -18,7 +18,8 @@ from app.settings import REPOSITORY, Settings
 from app.store import RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import Backend, CacheMode, Divergence, GenerationRequest, Losslessness, Precision, SpeculationConfig
-from tests.fakes import FakeEngine, FakeGeneration, SpeculatingEngine, make_report
+from tests.drafting import SpeculatingEngine, make_report
+from tests.fakes import FakeEngine, FakeGeneration
 from tests.ui import ESTIMATES, settle
 
 ENTRY = str(REPOSITORY / "streamlit_app.py")

@@ -18,7 +18,7 @@ from app.speculation_lab import GAMMAS, PAIRS, lab_prompts, measure_drafters, on
 from app.store import RunStore
 from engine.errors import GearboxError
 from engine.types import Drafter, Precision, SpeculationConfig
-from tests.fakes import SpeculatingEngine, make_report
+from tests.drafting import SpeculatingEngine, make_report
 from tests.ui import open_app, settle, texts
 
 PAGE = "pages/speculation.py"

@@ -28,7 +28,8 @@ from app.store import RunStatus, RunStore
 from engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import Drafter, Precision, SpeculationConfig
-from tests.fakes import IDENTICAL, FakeEngine, SpeculatingEngine, make_report, make_request
+from tests.drafting import IDENTICAL, SpeculatingEngine, make_report
+from tests.fakes import FakeEngine, make_request
 
 MODEL = "smollm2-135m"
 NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)

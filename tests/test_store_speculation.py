@@ -13,7 +13,8 @@ import pytest
 from app.components.runs import configuration_names, run_name
 from app.store import ALL_RUNS, RunNotFoundError, RunOutcome, RunStatus, RunStore
 from engine.types import Divergence, Drafter, Losslessness, Precision, SpeculationConfig, SpeculationReport
-from tests.fakes import make_metrics, make_report, make_request
+from tests.drafting import make_report
+from tests.fakes import make_metrics, make_request
 
 NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)
 PARTED = Losslessness(
