@@ -27,7 +27,9 @@ from engine.cascade import (
     data_hash,
     read_prompts,
     select,
+    signal_strengths,
 )
+from engine.cascade.calibration import SignalStrength
 from engine.cascade.selection import Target
 from engine.errors import RecordedPairsError
 
@@ -63,7 +65,7 @@ class DataSet:
     @property
     def tiers(self) -> tuple[str, ...]:
         """Those recorded, the quickest first: by the mean seconds of an answer."""
-        seconds = {tier: self.seconds(tier) for prompt in self.prompts for tier in prompt.answers}
+        seconds = {tier: self.seconds(tier) for tier in {tier for prompt in self.prompts for tier in prompt.answers}}
         return tuple(sorted(seconds, key=lambda tier: (seconds[tier], tier)))
 
     def answered(self, tier: str) -> int:
@@ -217,6 +219,12 @@ class RouterLab:
         """How good the router is over all thresholds, with intervals."""
         return self._once(
             ("metrics", _identity(study.data)), lambda: RouterMetrics.of(study.data, self.resampling(study.data))
+        )
+
+    def strengths(self, study: Study) -> tuple[SignalStrength, ...]:
+        """What each signal tells alone, the best first."""
+        return self._once(
+            ("signals", study.weak, _identity(study.data)), lambda: signal_strengths(study.signals(), study.needed())
         )
 
     def selection(self, study: Study, target: Target) -> Selection:

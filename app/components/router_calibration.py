@@ -10,7 +10,7 @@ from app.components.errors import errors_shown
 from app.components.router_charts import reliability
 from app.router_lab import RouterLab
 from app.router_study import Choice, Study, router_scores
-from engine.cascade import Drift, Reliability, ScoreReference, signal_strengths
+from engine.cascade import Drift, Reliability, ScoreReference
 
 _OTHER = "router-drift-data"
 _LIVE = "live"
@@ -39,7 +39,7 @@ def show_calibration(lab: RouterLab, study: Study, data_set_id: str) -> None:
         )
         st.metric("Prompts", units.count(len(study.data)), help=f"{found.left_out:,} without a score left out.")
     charts.show(reliability(found, title="Reliability: score against outcome"), key="router-reliability")
-    _show_strengths(study)
+    _show_strengths(lab, study)
     _show_drift(lab, study, data_set_id)
 
 
@@ -47,9 +47,9 @@ def _plain(value: float | None) -> str:
     return units.MISSING if value is None else f"{value:.3f}"
 
 
-def _show_strengths(study: Study) -> None:
+def _show_strengths(lab: RouterLab, study: Study) -> None:
     st.subheader("What each signal tells alone", anchor=False)
-    strengths = signal_strengths(study.signals(), study.needed())[:_MOST_SIGNALS]
+    strengths = lab.strengths(study)[:_MOST_SIGNALS]
     if not strengths:
         st.caption("Nothing: the large model was needed for all of these prompts, or for none.")
         return

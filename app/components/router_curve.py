@@ -27,7 +27,7 @@ def show_curve(lab: RouterLab, study: Study) -> None:
         quality_against_cost(
             [_router_path(study), _chance_path(study.data), _oracle_path(study)],
             _marks(study, figures),
-            title=f"{study.weak} and {study.strong}: quality against time",
+            title="Quality against time",
             x="Mean seconds per prompt (less is better)",
             y="Mean score (more is better)",
         ),
@@ -130,7 +130,7 @@ def _show_metrics(metrics: RouterMetrics, figures: ThresholdFigures) -> None:
             metrics.apgr_area_interval,
             share,
             metrics.reason,
-            "Area between the curve and the small model / area between the two models. Chance gives 50 %.",
+            "Area under PGR over all strong-call shares. Chance gives 50 %.",
         ),
         (
             "CPT(50 %)",
@@ -154,7 +154,7 @@ def _show_metrics(metrics: RouterMetrics, figures: ThresholdFigures) -> None:
             metrics.aiq_interval,
             share,
             "The large model is not dearer than the small one: there is no range of costs to average over.",
-            "Mean score over the costs from the small model's to the large one's, on the router's convex hull.",
+            "Mean score of the router's convex hull over costs from small to large.",
         ),
     ]
     st.dataframe(
