@@ -266,7 +266,7 @@ def test_another_set_with_other_scores_raises_the_drift_warning(open_lab: Open, 
 
 
 def save(app: AppTest, name: str) -> AppTest:
-    app.text_input(key="router-profile-name").set_value(name).run()
+    app.text_input(key="router-profile-name").set_value(name)
     app.button(key="router-profile-save").click().run()
     assert not app.exception
     return app
@@ -302,6 +302,12 @@ def test_a_profile_for_other_weights_is_refused(
     app.button(key="router-profile-use").click().run()
     assert says in app.error[0].value
     assert not store.router.profiles()[0].active
+
+
+def test_a_profile_needs_a_name(open_lab: Open, store: RunStore) -> None:
+    app = save(open_lab("Profiles", recorded(150)), "  ")
+    assert "Give it a name first" in app.error[0].value
+    assert store.router.profiles() == ()
 
 
 def test_the_oracle_cannot_be_saved(open_lab: Open, store: RunStore) -> None:

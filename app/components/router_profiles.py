@@ -38,24 +38,25 @@ def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
 
 def _save(store: RouterStore, data: DataSet, study: Study) -> None:
     threshold = router_state.threshold(study)
-    with st.popover(f"Save {study.choice} at {threshold:.3f}", icon=":material/save:"), errors_shown():
+    title = f"Save {study.choice} at {threshold:.3f}"
+    with st.popover(title, icon=":material/save:"), st.form("router-profile-new", border=False), errors_shown():
         name = st.text_input(
-            "Name",
-            key=_NAME,
-            placeholder="Careful",
-            help="A name used before gets a new version.",
-            persist_state="session",
+            "Name", key=_NAME, placeholder="Careful", help="A name that was used before gets a new version."
         )
-        if st.button("Save", key="router-profile-save", type="primary", disabled=not (name or "").strip()):
-            profile = study.profile(
-                one_line(name or ""),
-                NEVER if threshold >= router_state.HIGHEST else threshold,
-                _weights(data, study),
-                data.sha256,
-                datetime.now(UTC).date(),
-            )
-            st.session_state[_CHOSEN] = store.keep_profile(profile)
-            st.rerun()
+        if not st.form_submit_button("Save", key="router-profile-save", type="primary"):
+            return
+        if not one_line(name or ""):
+            st.error("Give it a name first.", icon=":material/error:")
+            return
+        profile = study.profile(
+            one_line(name or ""),
+            NEVER if threshold >= router_state.HIGHEST else threshold,
+            _weights(data, study),
+            data.sha256,
+            datetime.now(UTC).date(),
+        )
+        st.session_state[_CHOSEN] = store.keep_profile(profile)
+        st.rerun()
 
 
 def _weights(data: DataSet, study: Study) -> dict[str, str]:
