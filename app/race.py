@@ -15,6 +15,7 @@ from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent
 from app.store import RunRecord, RunStatus, Timeline
 from app.verdict import Outcome
 from engine.types import (
+    CascadeReport,
     Escalated,
     FinishReason,
     GenerationRequest,
@@ -66,6 +67,7 @@ class LaneRun:
     finish_reason: FinishReason | None = None
     metrics: RunMetrics | None = None
     speculation: SpeculationReport | None = None
+    cascade: CascadeReport | None = None
     error: str | None = None
     """Why it failed, for the user."""
     not_saved: str | None = None
@@ -96,7 +98,7 @@ class LaneRun:
                 self.elapsed_s = max(0.0, elapsed_s - self.load_s)
             case RunFinished():
                 self.text, self.finish_reason, self.metrics = event.text, event.finish_reason, event.metrics
-                self.speculation = event.speculation
+                self.speculation, self.cascade = event.speculation, event.cascade
                 self._end(RunStatus.STOPPED if event.finish_reason == "abort" else RunStatus.FINISHED)
             case RunFailed(error=error):
                 self.fail(error)
@@ -132,7 +134,7 @@ class LaneRun:
             self.not_saved = "Its end has not reached the run database yet; it is tried again with the next run."
             return
         self.text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
-        self.speculation = record.speculation
+        self.speculation, self.cascade = record.speculation, record.cascade
         self.tokens = timeline.to_events()
         self.error = record.error
         self._end(record.status)
@@ -147,6 +149,7 @@ class LaneRun:
             token_ids=tuple(token.token_id for token in self.tokens),
             finish_reason=self.finish_reason,
             metrics=self.metrics,
+            tier=self.cascade.tier if self.cascade else None,
         )
 
     def _end(self, status: RunStatus) -> None:

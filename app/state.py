@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import streamlit as st
 
+from app.cascades import FIRST_VALUES, cascade_of
 from app.drafters import AUTO, drafter_key, drafter_of
 from app.quantization_lab import PromptCheck
 from app.race import LaneRun, Race
@@ -42,6 +43,7 @@ _RACE = "playground-race"
 _REFUSAL = "playground-refusal"
 _PROMPT_CHECK = "lab-prompt-check"
 _DRAFTED_PROMPT = "speculation-drafted-prompt"
+_OTHER_ANSWERS = "cascade-other-answers"
 
 _LANE_DEFAULTS: dict[str, Any] = {
     "backend": Backend.LOCAL,
@@ -55,6 +57,8 @@ _LANE_DEFAULTS: dict[str, Any] = {
     "speculation": False,
     "drafter": AUTO,
     "gamma": None,
+    "cascade": False,
+    **{f"cascade-{setting}": value for setting, value in FIRST_VALUES.items()},
     "temperature": 0.0,
     "top-p": 1.0,
     "top-k": 0,
@@ -123,6 +127,7 @@ def lane_config(lane: str) -> RunConfig:
     cache_mode = CacheMode(_lane_value(lane, "cache-mode")) if kept else CacheMode.KV
     window = _lane_value(lane, "kv-window") if kept and cache_mode is not CacheMode.OFF else None
     speculates = local and _lane_value(lane, "speculation")
+    cascades = local and _lane_value(lane, "cascade")
     in_int8 = kept and cache_mode is not CacheMode.OFF and _lane_value(lane, "kv-int8")
     return RunConfig(
         model=(_lane_value(lane, "model") or "").strip(),
@@ -133,6 +138,7 @@ def lane_config(lane: str) -> RunConfig:
             KVDtype.INT8 if in_int8 else KVDtype.BF16,
             window,
             drafter_of(_lane_value(lane, "drafter"), _lane_value(lane, "gamma")) if speculates else None,
+            cascade_of(lambda setting: _lane_value(lane, f"cascade-{setting}")) if cascades else None,
         ),
         sampling=lane_sampling(lane),
     )
@@ -217,3 +223,8 @@ def drafted_prompt() -> DraftedPrompt | None:
 def set_drafted_prompt(shown: DraftedPrompt) -> None:
     """Remember it."""
     st.session_state[_DRAFTED_PROMPT] = shown
+
+
+def other_answers() -> dict[str, str]:
+    """What other tiers of a cascade were heard to say in this session, by run and tier."""
+    return cast("dict[str, str]", st.session_state.setdefault(_OTHER_ANSWERS, {}))

@@ -34,6 +34,13 @@ class Outcome:
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
     metrics: RunMetrics | None = None
+    tier: str | None = None
+    """Of a cascade, who answered."""
+
+    @property
+    def writer(self) -> str:
+        """The model that answered."""
+        return self.tier.rpartition(" ")[0] if self.tier else self.config.model
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,7 @@ def _weights(before: int, after: int) -> str:
 def _likeness(first: Outcome, other: Outcome) -> str:
     if first.text == other.text and first.finish_reason == other.finish_reason:
         return "identical text"
-    same_model = first.config.model == other.config.model
+    same_model = first.writer == other.writer
     unit = "token" if same_model else "word"
     mine, theirs = ((run.token_ids if same_model else run.text.split()) for run in (first, other))
     place = first_difference(mine, theirs)
@@ -145,7 +152,13 @@ def _figures(a: RunMetrics, b: RunMetrics) -> Iterator[str]:
 def _caveats(first: Outcome, other: Outcome) -> Iterator[str]:
     if first.config == other.config:
         yield "Both have the same configuration: a difference in speed is noise."
-    if first.config.model != other.config.model:
+    for run in (first, other):
+        if run.tier:
+            yield f"{run.name} is a cascade, and {run.tier} answered."
+        if run.metrics and run.metrics.discarded_tokens:
+            lost = units.counted(run.metrics.discarded_tokens, "token")
+            yield f"{run.name} threw away {lost} of a smaller model; its TTFT and E2E include that, its TPOT does not."
+    if first.writer != other.writer:
         yield "The models differ, so the texts are compared by words."
     if first.config.sampling != other.config.sampling:
         yield "The sampling settings differ."

@@ -28,6 +28,7 @@ from engine.errors import GearboxError
 from engine.models.progress import Progress, silent
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
+    CascadeConfig,
     Event,
     FinishReason,
     GenerationRequest,
@@ -59,6 +60,7 @@ def make_request(
     system: str | None = None,
     sampling: SamplingParams | None = None,
     speculation: SpeculationConfig | None = None,
+    cascade: CascadeConfig | None = None,
 ) -> GenerationRequest:
     """A valid request."""
     messages = (Message("user", prompt),)
@@ -66,7 +68,7 @@ def make_request(
         messages=(Message("system", system), *messages) if system else messages,
         config=RunConfig(
             model=model,
-            optimization=OptimizationConfig.at(precision, speculation=speculation),
+            optimization=OptimizationConfig.at(precision, speculation=speculation, cascade=cascade),
             sampling=sampling or SamplingParams(),
         ),
     )

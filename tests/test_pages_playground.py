@@ -17,7 +17,17 @@ from app.jobs import Jobs
 from app.settings import REPOSITORY, Settings
 from app.store import RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
-from engine.types import Backend, CacheMode, Divergence, GenerationRequest, Losslessness, Precision, SpeculationConfig
+from engine.types import (
+    Backend,
+    CacheMode,
+    Divergence,
+    GenerationRequest,
+    Losslessness,
+    Precision,
+    RouterKind,
+    SpeculationConfig,
+)
+from tests.cascading import SMALL, CascadingEngine
 from tests.drafting import SpeculatingEngine, make_report
 from tests.fakes import FakeEngine, FakeGeneration
 from tests.ui import ESTIMATES, settle
@@ -183,14 +193,6 @@ def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
     assert page.toggle(key=state.lane_key("b", "no-quantization")).disabled
     run(page)
     assert scripted.requests[1].config.optimization.quantization is None
-
-
-@pytest.mark.parametrize("lane", state.LANES)
-@pytest.mark.parametrize("gear", ["cascade"])
-def test_later_gears_are_shown_but_cannot_be_used(playground: Any, lane: str, gear: str) -> None:
-    toggle = playground(FakeEngine()).toggle(key=state.lane_key(lane, gear))
-    assert toggle.disabled
-    assert "not available yet" in toggle.label
 
 
 def test_the_kv_caching_gear_starts_cold_unless_asked_for_warm(playground: Any) -> None:
@@ -362,3 +364,104 @@ def test_one_click_checks_the_answer_and_keeps_what_came_out(
     assert store.get(drafted.id).losslessness == found
     assert store.get(plain.id).losslessness is None
     assert scripted.checked == [(100, 101, 102, 103, 104, 105)]
+
+
+def set_cascade(page: AppTest) -> AppTest:
+    """Lane B asks smollm2-135m in front of qwen2.5-coder-0.5b."""
+    page.toggle(key=state.lane_key("b", "cascade")).set_value(True).run()
+    page.selectbox(key=state.lane_key("b", "model")).set_value("qwen2.5-coder-0.5b").run()
+    assert not page.exception
+    return page
+
+
+def test_the_cascading_gear_reaches_the_engine_as_it_is_set(playground: Any) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted))
+    page.slider(key=state.lane_key("b", "cascade-first-threshold")).set_value(0.45).run()
+    assert "mean probability of its tokens is 55 % or less" in words(page)
+    page.number_input(key=state.lane_key("b", "cascade-after-tokens")).set_value(8).run()
+    assert "its first 8 tokens" in words(page)
+    run(page)
+    config = scripted.requests[1].config
+    gear = config.optimization.cascade
+    assert gear is not None
+    assert (gear.smaller, gear.thresholds, gear.after_tokens) == ((SMALL,), (0.45,), 8)
+    assert gear.router is RouterKind.ESCALATE
+    assert config.model == "qwen2.5-coder-0.5b"
+    assert scripted.requests[0].config.optimization.cascade is None
+
+
+def test_two_smaller_tiers_have_a_threshold_each(playground: Any) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted, installed=("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")))
+    page.selectbox(key=state.lane_key("b", "cascade-second-model")).set_value("qwen2.5-coder-0.5b").run()
+    page.selectbox(key=state.lane_key("b", "model")).set_value("qwen2.5-coder-1.5b").run()
+    page.slider(key=state.lane_key("b", "cascade-second-threshold")).set_value(0.2).run()
+    page.segmented_control(key=state.lane_key("b", "cascade-router")).set_value(RouterKind.RANDOM).run()
+    run(page)
+    config = scripted.requests[1].config
+    assert [str(tier) for tier in config.ladder] == [
+        "smollm2-135m int4",
+        "qwen2.5-coder-0.5b int4",
+        "qwen2.5-coder-1.5b int4",
+    ]
+    assert config.optimization.cascade is not None
+    assert config.optimization.cascade.thresholds == (0.3, 0.2)
+
+
+def test_a_ladder_that_makes_no_sense_is_refused_in_words(playground: Any) -> None:
+    page = playground(FakeEngine())
+    page.toggle(key=state.lane_key("b", "cascade")).set_value(True).run()
+    assert "smollm2-135m int4 cannot be a smaller tier in front of itself." in words(page)
+    assert "smollm2-135m int4 is the model above: choose a larger one there." in words(page)
+    run(page)
+    assert page.error[0].value == "smollm2-135m int4 cannot be a smaller tier in front of itself."
+
+
+def test_a_lane_shows_who_answered_and_what_the_other_tier_said(playground: Any, store: RunStore, jobs: Jobs) -> None:
+    page = run(set_cascade(playground(CascadingEngine("No idea ."))))
+    assert [text.value for text in page.text] == ["Yes, light."] * 2
+    assert "Answered by qwen2.5-coder-0.5b int4" in words(page)
+    figures = {metric.label: metric.value for metric in page.metric}
+    assert figures["Thrown away"] == "3 tokens"
+    assert figures["Tried in vain"] == "250 ms"
+    (tiers,) = (table.value for table in page.dataframe if "Tier" in table.value)
+    assert list(tiers["Tier"]) == ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]
+    assert list(tiers["Answer"]) == ["thrown away", "kept"]
+    assert tiers["Score"].tolist() == ["0.62 (answer)", "–"]
+    # the small answer was written out, so nobody needs to be asked again
+    assert "one says yes, the other no" in words(page)
+    assert not [button for button in page.button if "Ask" in button.label]
+    kept = store.get(store.page(limit=1).rows[0].id)
+    assert kept.cascade is not None
+
+
+def test_a_tier_whose_answer_was_cut_short_is_asked_in_the_background(
+    playground: Any, store: RunStore, jobs: Jobs
+) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted))
+    page.number_input(key=state.lane_key("b", "cascade-after-tokens")).set_value(3).run()
+    run(page)
+    scripted.tokens = ("No", ", dust.")
+    (button,) = (button for button in page.button if button.label == "Ask smollm2-135m int4 too")
+    button.click().run()
+    page = settle(page, jobs)
+    asked = scripted.requests[-1]
+    assert (asked.config.model, asked.config.optimization.cascade) == ("smollm2-135m", None)
+    assert asked.prompt == scripted.requests[1].prompt
+    assert "one says yes, the other no" in words(page)
+    assert store.page().total == 2
+
+
+def test_a_run_page_keeps_the_receipt(playground: Any, store: RunStore) -> None:
+    page = run(set_cascade(playground(CascadingEngine())))
+    page.switch_page("pages/runs.py")
+    page.query_params["run"] = store.page(limit=1).rows[0].id
+    page.run()
+    assert not page.exception
+    (section,) = (control for control in page.segmented_control if control.label == "Show")
+    section.set_value("Cascade").run()
+    assert not page.exception
+    assert "Answered by qwen2.5-coder-0.5b int4" in words(page)
+    assert "Tried in vain" in {metric.label for metric in page.metric}

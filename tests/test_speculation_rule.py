@@ -12,8 +12,9 @@ from scipy.stats import chisquare
 
 from engine.generation.sampling import next_token_probabilities
 from engine.speculation import decide
-from engine.speculation.losslessness import SIGNIFICANCE, distribution_p_value
+from engine.speculation.losslessness import distribution_p_value
 from engine.types import SamplingParams
+from engine.types.losslessness import SIGNIFICANCE
 
 VOCAB = 8
 DRAWS = 6000

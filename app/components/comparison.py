@@ -149,6 +149,7 @@ def _outcome(item: Compared) -> Outcome:
         token_ids=item.timeline.token_ids,
         finish_reason=run.finish_reason,
         metrics=run.metrics,
+        tier=run.cascade.tier if run.cascade else None,
     )
 
 

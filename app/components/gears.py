@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import resources, state, units
 from app.components.alarm import Alarms, show_alarm
+from app.components.cascade_gear import choose_lane_cascade
 from app.components.drafter import choose_lane_drafter
 from app.components.precisions import offered_precisions, precision_help
 from app.expectations import Expectation, expectations
@@ -48,31 +49,24 @@ CACHE_MODES = {
     CacheMode.KV: "within a run",
     CacheMode.OFF: "none at all",
 }
-PLANNED = (
-    Gear(
-        "cascade",
-        "**Cascade**: large model only if needed",
-        "A small model answers first; a larger one takes over where the small one is unsure.",
-    ),
+CASCADE = Gear(
+    "cascade",
+    "**Cascade**: large model only if needed",
+    "A smaller model answers first; the model above takes over where the small one is unsure.",
 )
 
 _REFRESH_EVERY = "1s"
 
 
 def choose_gears(lane: str, installed: Sequence[str], *, disabled: bool) -> None:
-    """A lane's toggles; installed models may draft. The reference backend runs without gears: its toggles are off."""
+    """A lane's toggles. Installed models may draft, and try first. The reference backend has no gears: all are off."""
     with st.container(gap="xxsmall"):
         _choose_quantization(lane, disabled=disabled)
         _choose_kv_cache(lane, disabled=disabled)
         if _gear_toggle(SPECULATION, lane, disabled=disabled):
             choose_lane_drafter(lane, installed, disabled=disabled)
-        for gear in PLANNED:
-            st.toggle(
-                f"{gear.label} :gray-badge[not available yet]",
-                key=state.lane_key(lane, gear.key),
-                disabled=True,
-                help=gear.help,
-            )
+        if _gear_toggle(CASCADE, lane, disabled=disabled):
+            choose_lane_cascade(lane, installed, disabled=disabled)
 
 
 def _gear_toggle(gear: Gear, lane: str, *, disabled: bool) -> bool:

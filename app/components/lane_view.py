@@ -8,8 +8,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import resources, units
+from app.cascade_words import escalation
 from app.components import metrics
 from app.components.alarm import Alarms, show_alarm
+from app.components.cascade_receipt import answered_by, show_cascade_notices, show_receipt
 from app.components.losslessness import show_losslessness, show_speculation_notice
 from app.components.runs import configuration_name, status_badge
 from app.pricing import cost
@@ -67,6 +69,8 @@ class LaneView:
     def _draw_ended(self, lane: LaneRun, *, settled: bool) -> None:
         with self._state.container(horizontal=True, vertical_alignment="center", gap="small"):
             status_badge(lane.status)
+            if lane.cascade:
+                answered_by(lane.cascade)
             st.caption(_how_it_ended(lane), width="content")
         with self._answer.container():
             if lane.error:
@@ -78,6 +82,8 @@ class LaneView:
                 st.warning(warning, icon=":material/repeat:")
             if lane.speculation and lane.metrics:
                 show_speculation_notice(lane.speculation, lane.metrics, lane.request.config)
+            if lane.cascade:
+                show_cascade_notices(lane.cascade, lane.speculation, lane.request.config)
             if lane.text:
                 st.text(lane.text)
             elif lane.status is RunStatus.FINISHED:
@@ -86,9 +92,9 @@ class LaneView:
             if lane.metrics:
                 self._draw_figures(lane.metrics)
             if lane.run_id and not lane.not_saved:
-                if lane.speculation and settled:
+                if settled and (lane.speculation or lane.cascade):
                     with suppress(GearboxError):
-                        show_losslessness(resources.get_store().get(lane.run_id))
+                        self._draw_evidence(lane, lane.run_id)
                 st.page_link(
                     "pages/runs.py",
                     label="Open this run",
@@ -96,9 +102,20 @@ class LaneView:
                     query_params={"run": lane.run_id},
                 )
 
+    @staticmethod
+    def _draw_evidence(lane: LaneRun, run_id: str) -> None:
+        """What can be looked into: how the answer came about, and whether gears changed it."""
+        store = resources.get_store()
+        run = store.get(run_id)
+        if lane.speculation:
+            show_losslessness(run)
+        if lane.cascade:
+            with st.expander("What the cascade did", icon=":material/stairs:"):
+                show_receipt(run, lane.cascade, store)
+
     def _draw_figures(self, measured: RunMetrics) -> None:
         with st.grid(3, min_column_width=128, gap="xsmall"):
-            for figure in (*_FIGURES, *(metrics.DRAFTING if measured.drafted_tokens else ())):
+            for figure in (*_FIGURES, *metrics.gear_metrics(measured)):
                 st.metric(figure.label, figure.text(measured), help=figure.help)
             st.metric(
                 "Cost",
@@ -113,7 +130,14 @@ def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:
     if lane.phase is Phase.LOADING and lane.loading:
         place.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
     else:
-        place.caption(_progress(lane))
+        place.caption("  \n".join([_progress(lane), *_went_up(lane)]))
+
+
+def _went_up(lane: LaneRun) -> list[str]:
+    cascade = lane.request.config.optimization.cascade
+    if lane.escalated is None or cascade is None:
+        return []
+    return [f":material/stairs: {escalation(lane.escalated, cascade.router)}"]
 
 
 def _show_alarm(lane: LaneRun) -> None:

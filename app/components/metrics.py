@@ -104,6 +104,12 @@ ACCEPTANCE_LENGTH = Metric(
     read=lambda m: m.mean_acceptance_length,
     write=units.tokens,
 )
+DISCARDED_TOKENS = Metric(
+    label="Thrown away",
+    help="Tokens that smaller models of a cascade wrote before a larger one was asked. TTFT and E2E include them.",
+    read=lambda m: m.discarded_tokens,
+    write=_tokens,
+)
 WEIGHTS = Metric(
     label="Weights",
     help="Memory that the model's weights take.",
@@ -160,8 +166,14 @@ DRAFTING = (ACCEPTANCE_RATE, ACCEPTANCE_LENGTH)
 """Of runs in which something was drafted."""
 
 
+def gear_metrics(metrics: RunMetrics) -> tuple[Metric, ...]:
+    """The figures of gears that did something in a run."""
+    drafting = DRAFTING if metrics.drafted_tokens else ()
+    return (*drafting, DISCARDED_TOKENS) if metrics.discarded_tokens else drafting
+
+
 def show_metrics(metrics: RunMetrics, which: Sequence[Metric] = ALL) -> None:
-    """A wrapping row of figures, each with its meaning on hover; those of drafts where there were any."""
+    """A wrapping row of figures, each with its meaning on hover; those of gears where they did something."""
     with st.container(horizontal=True, gap="medium"):
-        for metric in (*which, *(DRAFTING if metrics.drafted_tokens else ())):
+        for metric in (*which, *gear_metrics(metrics)):
             st.metric(metric.label, metric.text(metrics), help=metric.help, width="content")

@@ -46,6 +46,14 @@ def show_totals(totals: Totals, latency: Latency) -> None:
                 f"{units.count(totals.drafted_tokens)} drafted tokens",
                 help="Accepted over drafted tokens, of all runs with speculative decoding.",
             )
+        if totals.discarded_tokens:
+            written = totals.completion_tokens + totals.discarded_tokens
+            _metric(
+                "Thrown away",
+                units.percent(totals.discarded_tokens / written),
+                f"{units.count(totals.discarded_tokens)} tokens of smaller models",
+                help="Tokens that smaller models of cascades wrote in vain, over all tokens written.",
+            )
         _metric("Peak memory", units.memory(totals.peak_rss_bytes), "greatest of any run", help="Of the whole process.")
 
 

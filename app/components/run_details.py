@@ -11,6 +11,7 @@ import streamlit as st
 from app import units
 from app.components.alarm import Alarms, show_alarm
 from app.components.cache_report import show_cache_report
+from app.components.cascade_receipt import answered_by, show_cascade_notices, show_receipt
 from app.components.clock import reader_zone
 from app.components.draft_report import show_draft_report
 from app.components.errors import errors_shown
@@ -33,6 +34,7 @@ class Section(StrEnum):
     TOKENS = "Tokens"
     CACHE = "Cache"
     SPECULATION = "Speculation"
+    CASCADE = "Cascade"
     CONFIGURATION = "Configuration"
     ENVIRONMENT = "Environment"
 
@@ -42,6 +44,8 @@ def show_run(run: RunRecord, store: RunStore) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(run_name(run), width="content", anchor=False)
         status_badge(run.status)
+        if run.cascade:
+            answered_by(run.cascade)
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
     if run.error:
         st.error(run.error, icon=":material/error:")
@@ -102,6 +106,14 @@ def _show_speculation(run: RunRecord, store: RunStore) -> None:
     show_draft_report(timeline, run.speculation, run.metrics, key=f"drafts-{run.id}")
 
 
+def _show_cascade(run: RunRecord, store: RunStore) -> None:
+    if run.cascade:
+        show_cascade_notices(run.cascade, run.speculation, RunConfig.from_dict(run.config))
+        show_receipt(run, run.cascade, store)
+    else:
+        st.caption("One model answered: this run's cascade gear was off, or the run did not come to its end.")
+
+
 def _show_configuration(run: RunRecord, _store: RunStore) -> None:
     st.caption(f"Configuration {run.config_hash}")
     st.json(dict(run.config))
@@ -119,6 +131,7 @@ _SECTIONS = {
     Section.TOKENS: _show_tokens,
     Section.CACHE: _show_cache,
     Section.SPECULATION: _show_speculation,
+    Section.CASCADE: _show_cascade,
     Section.CONFIGURATION: _show_configuration,
     Section.ENVIRONMENT: _show_environment,
 }

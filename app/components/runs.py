@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 import streamlit as st
 
 from app import units
+from app.cascades import cascade_name
 from app.components.clock import reader_zone
 from app.drafters import speculation_name
 from app.store import Configuration, Rating, RunStatus, RunSummary
@@ -35,10 +36,12 @@ _CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV 
 
 def configuration_name(model: str, backend: str, precision: str, gears: OptimizationConfig | None = None) -> str:
     """A configuration in a few words: the model, its precision or the reference backend, and, where the gears are
-    known, what the KV cache does beyond the usual and who drafts."""
+    known, the tiers of a cascade, what the KV cache does beyond the usual and who drafts."""
     name = f"{model} · {backend if backend == Backend.REFERENCE else precision}"
     if gears is None:
         return name
+    if gears.cascade:
+        name = cascade_name(gears.cascade, f"{model} {precision}")
     in_int8 = " · KV int8" if gears.kv_dtype is KVDtype.INT8 else ""
     window = f" · window {gears.window:,}" if gears.window else ""
     drafts = f" · {speculation_name(gears.speculation)}" if gears.speculation else ""

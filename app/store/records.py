@@ -231,6 +231,7 @@ class Totals:
     completion_tokens: int
     drafted_tokens: int
     accepted_tokens: int
+    discarded_tokens: int
     weights_bytes: int | None
     """The greatest among the runs, like the two below; ``None`` where none was measured."""
     kv_bytes: int | None

@@ -50,6 +50,7 @@ _NO_RUNS = Totals(
     completion_tokens=0,
     drafted_tokens=0,
     accepted_tokens=0,
+    discarded_tokens=0,
     weights_bytes=None,
     kv_bytes=None,
     peak_rss_bytes=None,
@@ -146,7 +147,14 @@ def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) 
     by_status = [func.count().filter(runs.c.status == status).label(status.value) for status in RunStatus]
     sums = [
         func.coalesce(func.sum(runs.c[name]), 0).label(name)
-        for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "drafted_tokens", "accepted_tokens")
+        for name in (
+            "prompt_tokens",
+            "cached_tokens",
+            "completion_tokens",
+            "drafted_tokens",
+            "accepted_tokens",
+            "discarded_tokens",
+        )
     ]
     peaks = [func.max(runs.c[name]).label(name) for name in ("weights_bytes", "kv_bytes", "peak_rss_bytes")]
     rows = session.execute(
@@ -218,6 +226,7 @@ def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement
         Run.completion_tokens,
         Run.drafted_tokens,
         Run.accepted_tokens,
+        Run.discarded_tokens,
         Run.weights_bytes,
         Run.kv_bytes,
         Run.peak_rss_bytes,
