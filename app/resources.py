@@ -48,6 +48,7 @@ def get_engine() -> Engine:
         device=settings.device,
         kv_cache_bytes=settings.kv_cache_bytes,
         verify_cache=settings.verify_cache,
+        shared_prompts=settings.shared_prompts,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -38,17 +39,19 @@ class Settings:
     """What KV kept across requests may take."""
     verify_cache: float = 0.0
     """Share of the reused prefixes that are computed anew and compared, 0 to 1."""
+    shared_prompts: Mapping[str, str] = field(default_factory=dict)
+    """System prompts whose KV all sessions may share, by name."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
-        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB`` and ``GEARBOX_VERIFY_CACHE``.
+        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE`` and ``GEARBOX_SHARED_PROMPTS``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
-            SettingsError: a count is not a whole number, a share is not between 0 and 1, or there is no such
-                device.
+            SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
+                or the file of shared prompts cannot be used.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
@@ -62,6 +65,7 @@ class Settings:
             device=_device("GEARBOX_DEVICE", environ),
             kv_cache_bytes=DEFAULT_KV_CACHE_BYTES if kv_cache_mib is None else kv_cache_mib * 2**20,
             verify_cache=_share("GEARBOX_VERIFY_CACHE", environ),
+            shared_prompts=_prompts("GEARBOX_SHARED_PROMPTS", environ),
         )
 
 
@@ -90,3 +94,41 @@ def _device(name: str, environ: Mapping[str, str]) -> DeviceChoice:
     if value not in list(DeviceChoice):
         raise SettingsError(f"{name} must be one of {', '.join(DeviceChoice)}, and is {environ[name]!r}.")
     return DeviceChoice(value)
+
+
+def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """System prompts by name, from a JSONL file."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return {}
+    try:
+        lines = Path(value).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name} must be a text file that can be read, and is {value!r}: {error}.") from error
+    prompts: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"Line {number} of {value} ({name})"
+        match _parsed(line):
+            case {"name": str(called), "system": str(text), **rest} if called.strip() and text.strip() and not rest:
+                # as the pages send it: nothing around it
+                called, text = called.strip(), text.strip()
+            case _:
+                raise SettingsError(
+                    f'{where} must be {{"name": "…", "system": "…"}}, with some text in both, and is {line.strip()!r}.'
+                )
+        if called in prompts:
+            raise SettingsError(f"{where} names a second prompt {called!r}.")
+        if text in prompts.values():
+            raise SettingsError(f"{where} shares a system prompt that stands there already.")
+        prompts[called] = text
+    return prompts
+
+
+def _parsed(line: str) -> object:
+    """A line of JSON; ``None`` if it is none."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

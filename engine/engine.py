@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.device import choose_device, device_name
@@ -54,6 +55,7 @@ class Engine:
         device: DeviceChoice = DeviceChoice.AUTO,
         kv_cache_bytes: int = DEFAULT_KV_CACHE_BYTES,
         verify_cache: float = 0.0,
+        shared_prompts: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """
         Args:
@@ -65,6 +67,8 @@ class Engine:
             kv_cache_bytes: what KV kept across requests may take.
             verify_cache: share of the reused prefixes that are computed anew and compared, 0 to 1; where they
                 differ, the answer is made from what was computed anew.
+            shared_prompts: system prompts, by name, whose KV one session may take over from another. Nothing that
+                follows them is ever shared.
         """
         self._models_dir = models_dir
         self._threads = threads
@@ -73,6 +77,7 @@ class Engine:
         self._responder: Responder | None = None
         self._kv_cache_bytes = kv_cache_bytes
         self._verify_cache = verify_cache
+        self._shared_prompts = shared_prompts
         self._model_memory_bytes = model_memory_bytes
         self._device_choice = device
         self._device_name = "cpu"
@@ -231,6 +236,7 @@ class Engine:
                     weights_sha256=sequence.identity.weights_sha256,
                     precision=sequence.identity.precision,
                     salt=sequence.identity.salt,
+                    is_system=sequence.identity.is_system,
                     tokens=len(sequence.ids),
                     nbytes=sequence.nbytes,
                     created=sequence.created,
@@ -323,7 +329,7 @@ class Engine:
             from engine.responder import Responder
 
             assert self._cache is not None  # made with the pool
-            self._responder = Responder(pool, self._cache, self._verify_cache)
+            self._responder = Responder(pool, self._cache, self._verify_cache, self._shared_prompts)
         return self._responder
 
     def _serve(self, job: GenerationJob) -> None:

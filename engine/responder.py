@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from time import perf_counter
 
 from engine.attempt import Attempt
 from engine.backends.base import LoadedModel
-from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, Work, as_ids, explain
+from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.drafting import Drafting
 from engine.environment import kernel_environment, machine_environment
 from engine.errors import (
@@ -20,8 +21,9 @@ from engine.errors import (
 )
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.ladder import Ladder
-from engine.memory import PeakRss
+from engine.memory import PeakRss, require_memory
 from engine.pool import ModelPool, OpenCheckpoint
+from engine.system_prompts import SystemPrompts
 from engine.types import CacheMode, CascadeReport, GenerationRequest, Loading, Message
 from engine.worker import GenerationJob
 
@@ -33,16 +35,20 @@ class CancelledWhileLoadingError(Exception):
 class Responder:
     """Answers requests with the models of a pool and the KV of a prefix cache."""
 
-    def __init__(self, pool: ModelPool, cache: PrefixCache, verify_share: float) -> None:
+    def __init__(
+        self, pool: ModelPool, cache: PrefixCache, verify_share: float, shared_prompts: Mapping[str, str]
+    ) -> None:
         """
         Args:
             pool: the models.
             cache: KV kept across requests.
             verify_share: how many of the reused prefixes are computed anew and compared, 0 to 1.
+            shared_prompts: system prompts whose KV all sessions may share, by name.
         """
         self._pool = pool
         self._cache = cache
         self._verify_share = verify_share
+        self._system_prompts = SystemPrompts(shared_prompts)
         self.drafting = Drafting(pool)
         self._reuses = 0
 
@@ -162,28 +168,37 @@ class Responder:
         """With KV that begins with what is kept of the prompt, and is kept afterwards."""
         request = run.request
         identity = _identity(run.opened, run.model, request)
-        ids = as_ids(run.prompt_ids)
+        ids, tokenizer = as_ids(run.prompt_ids), run.opened.tokenizer
+        system = self._system_prompts.of(request.messages, ids, identity, tokenizer)
         report = explain(
-            self._cache.index, identity, ids, request.messages, run.opened.tokenizer.spell, cold=request.cold
-        )  # fmt: skip
-        lease = self._lend(identity, ids, run, keep)
+            self._cache.index, identity, ids, request.messages, tokenizer.spell, cold=request.cold, system=system
+        )
+        lease = self._lend(identity, ids, system, run, keep)
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
             trace = run.go(sink, lease.kv, verify=self._is_due(lease))
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
-        begun = run.opened.tokenizer.decode(request.begun) if request.begun else ""
+        begun = tokenizer.decode(request.begun) if request.begun else ""
         answer = Message("assistant", begun + recorder.text, (*request.begun, *recorder.token_ids))
         self._cache.settle(
             lease,
             as_ids([*run.prompt_ids, *recorder.token_ids]),
             (*request.messages, answer),
             Work(len(run.prompt_ids) - lease.cached_tokens, recorder.prefill_s),
+            lambda capacity: self._spare_cache(run, capacity),
         )
         run.cache = replace(report, verified=trace.verified)
 
-    def _lend(self, identity: CacheIdentity, ids: Ids, run: Attempt, keep: tuple[LoadedModel, ...]) -> Lease:
+    def _lend(
+        self,
+        identity: CacheIdentity,
+        ids: Ids,
+        system: SystemPrompt | None,
+        run: Attempt,
+        keep: tuple[LoadedModel, ...],
+    ) -> Lease:
         def new_cache(capacity: int) -> KVCache:
             cache = self._new_cache(run, capacity, keep)
             if cache is None:
@@ -197,12 +212,22 @@ class Responder:
             new_cache,
             most_tokens=run.opened.config.context_length,
             cold=run.request.cold,
+            system=system,
         )
 
     def _new_cache(self, run: Attempt, capacity: int, keep: tuple[LoadedModel, ...]) -> KVCache | None:
         gears = run.request.config.optimization
         self._make_room(run, capacity, keep)
         return run.model.new_cache(capacity, gears.kv_dtype, gears.window)
+
+    def _spare_cache(self, run: Attempt, capacity: int) -> KVCache | None:
+        """A cache that nothing has to go for; ``None`` if memory is short."""
+        dtype = run.request.config.optimization.kv_dtype
+        try:
+            require_memory(run.model.kv_bytes(capacity, dtype), "A system prompt's KV", device=self._pool.device)
+        except InsufficientMemoryError:
+            return None
+        return run.model.new_cache(capacity, dtype, None)
 
     def _make_room(self, run: Attempt, tokens: int, keep: tuple[LoadedModel, ...]) -> None:
         gears = run.request.config.optimization

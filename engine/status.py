@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from engine.types import Backend, Message, Precision
+from engine.types import SHARED_SALT, Backend, Message, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class KeptSequence:
     precision: str
     salt: str
     """Whose it is."""
+    is_system: bool = False
+    """Whether it is a system prompt kept for itself."""
     tokens: int
     nbytes: int
     created: float
@@ -36,6 +38,11 @@ class KeptSequence:
     saved_s: float
     """Derived: prefill that the hits have saved, at the pace the sequence was computed with."""
     messages: tuple[Message, ...]
+
+    @property
+    def shared_as(self) -> str | None:
+        """The name under which an administrator shares it with every session; ``None`` if it is one session's own."""
+        return self.salt.removeprefix(SHARED_SALT) if self.salt.startswith(SHARED_SALT) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ def test_what_is_found_is_really_a_prefix_of_the_same_owner_and_the_budget_holds
     index = index_of(budget_bytes)
     for salt, ids in added:
         identity = replace(MINE, salt=salt)
-        match = index.nearest(identity, as_ids(ids))
+        match = index.nearest([identity], as_ids(ids))
         if match:
             assert match.kept.identity == identity
             assert match.kept.ids[: match.tokens].tolist() == ids[: match.tokens]
@@ -75,7 +75,7 @@ def test_with_room_for_all_nothing_that_was_kept_is_lost(added: list[tuple[str, 
     for salt, ids in added:
         keep(index, ids, identity=replace(MINE, salt=salt))
     for salt, ids in added:
-        match = index.nearest(replace(MINE, salt=salt), as_ids(ids))
+        match = index.nearest([replace(MINE, salt=salt)], as_ids(ids))
         assert match is not None
         assert match.tokens == len(ids)
 
@@ -84,7 +84,7 @@ def test_the_longest_unused_leaves_first_and_being_used_counts() -> None:
     index = index_of(2 * 3 * BYTES_PER_TOKEN)
     keep(index, [1, 1, 1])
     keep(index, [2, 2, 2])
-    first = index.nearest(MINE, as_ids([1, 1, 1]))
+    first = index.nearest([MINE], as_ids([1, 1, 1]))
     assert first
     index.pin(first.kept, 3)
     index.unpin(first.kept)
@@ -96,7 +96,7 @@ def test_the_longest_unused_leaves_first_and_being_used_counts() -> None:
 def test_hits_save_prefill_at_the_pace_the_sequence_was_computed_with_also_when_it_grows() -> None:
     index = index_of()
     index.add(MINE, as_ids([1, 2]), (), None, 20, Work(2, 0.4))
-    used = index.nearest(MINE, as_ids([1, 2, 3]))
+    used = index.nearest([MINE], as_ids([1, 2, 3]))
     assert used
     index.pin(used.kept, 2)
     index.unpin(used.kept)
@@ -110,7 +110,7 @@ def test_hits_save_prefill_at_the_pace_the_sequence_was_computed_with_also_when_
 def test_what_a_request_uses_stays_even_beyond_the_budget() -> None:
     index = index_of()
     keep(index, [1, 1, 1])
-    used = index.nearest(MINE, as_ids([1, 1, 1]))
+    used = index.nearest([MINE], as_ids([1, 1, 1]))
     assert used
     index.pin(used.kept, 3)
     index.resize(0)

@@ -34,16 +34,18 @@ def show_kept(engine: Engine, session_id: str) -> None:
         _show_figures(status)
         show_verification(status)
         own = [sequence for sequence in status.kept if sequence.salt == session_id]
+        shared = [sequence for sequence in status.kept if sequence.shared_as is not None]
         if not status.kept:
             st.info(
                 "Nothing is kept yet. Turn on the KV caching gear of a lane, across runs, and what it computes stays "
                 "here for the next prompt that begins alike."
             )
             st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
+        if own or shared:
+            _show_sequences([sequence for sequence in status.kept if sequence in own or sequence in shared])
         if own:
-            _show_sequences(own)
             charts.show(_tree(prefix_tree(own)), key="cache-tree")
-        if others := len(status.kept) - len(own):
+        if others := len(status.kept) - len(own) - len(shared):
             st.caption(f"{units.counted(others, 'sequence')} of other sessions, whose texts are theirs alone.")
         if left := [gone for gone in status.departed if gone.salt == session_id]:
             _show_departed(left)
@@ -102,7 +104,8 @@ def _show_sequences(sequences: Sequence[KeptSequence]) -> None:
     column = st.column_config
     st.dataframe(
         {
-            "sequence": [_preview(sequence) for sequence in reversed(sequences)],
+            "kind": [_kind(sequence) for sequence in reversed(sequences)],
+            "sequence": ["" if sequence.shared_as else _preview(sequence) for sequence in reversed(sequences)],
             "precision": [sequence.precision for sequence in reversed(sequences)],
             "tokens": [sequence.tokens for sequence in reversed(sequences)],
             "size": [sequence.nbytes / _MIB for sequence in reversed(sequences)],
@@ -113,6 +116,11 @@ def _show_sequences(sequences: Sequence[KeptSequence]) -> None:
             "saved": [sequence.saved_s * 1000 for sequence in reversed(sequences)],
         },
         column_config={
+            "kind": column.TextColumn(
+                "Kind",
+                help="A system prompt is kept for itself, and copied into every conversation that begins with it. A "
+                "shared one serves all sessions, as the administrator allows.",
+            ),
             "sequence": column.TextColumn("Ends with", width="large"),
             "precision": column.TextColumn("Precision"),
             "tokens": column.NumberColumn("Tokens", format="localized"),
@@ -147,6 +155,12 @@ def _show_departed(left: Sequence[DepartedSequence]) -> None:
         hide_index=True,
         key="cache-departed",
     )
+
+
+def _kind(sequence: KeptSequence) -> str:
+    if sequence.shared_as is not None:
+        return f"Shared: {sequence.shared_as}"
+    return "System prompt" if sequence.is_system else "Conversation"
 
 
 def _preview(sequence: KeptSequence | DepartedSequence) -> str:

@@ -4,6 +4,7 @@ from engine.cache.explanation import explain
 from engine.cache.kv_cache import KVCache, keep, kept
 from engine.cache.prefix_cache import Lease, PrefixCache
 from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work, as_ids
+from engine.cache.system_prompt import SystemPrompt
 
 __all__ = [
     "CacheIdentity",
@@ -14,6 +15,7 @@ __all__ = [
     "Lease",
     "PrefixCache",
     "PrefixIndex",
+    "SystemPrompt",
     "Work",
     "as_ids",
     "explain",

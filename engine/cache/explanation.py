@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from engine.cache.prefix_index import CacheIdentity, Departure, Gone, Ids, Kept, PrefixIndex, shared_prefix
-from engine.types import CacheReport, Message, MissCause
+from engine.cache.system_prompt import SystemPrompt, within_reach
+from engine.types import SHARED_SALT, CacheReport, Message, MissCause
 
 SHOWN_TOKENS = 12
 """Tokens told of either side of a parting."""
@@ -35,6 +36,7 @@ def explain(
     spell: Callable[[Sequence[int]], str],
     *,
     cold: bool,
+    system: SystemPrompt | None = None,
 ) -> CacheReport:
     """What the cache has for a prompt, and why not more. To be asked before the prompt is lent anything.
 
@@ -45,15 +47,19 @@ def explain(
         messages: what the prompt says.
         spell: token ids as text, control tokens included.
         cold: the request wants nothing reused.
+        system: what the prompt begins with, and whose that is.
     """
     most = len(ids) - 1
-    nearest = index.nearest(identity, ids)
+    reach = within_reach(identity, system)
+    nearest, conversation = index.nearest(reach, ids), index.nearest([identity], ids)
+    if nearest and conversation and conversation.tokens == nearest.tokens:
+        nearest = conversation  # it knows more of where the two part
     tokens = min(nearest.tokens, most) if nearest else 0
     if cold:
         return _report(MissCause.COLD, tokens, lost=tokens, detail="This run was asked to start cold.")
     # of several that would have given as much, what the session itself could have kept
     beyond = max(
-        _out_of_reach(index, identity, ids),
+        _out_of_reach(index, identity, reach, ids),
         key=lambda candidate: (min(candidate.tokens, most), candidate.cause is not MissCause.SESSION),
         default=None,
     )
@@ -65,7 +71,7 @@ def explain(
         return _report(MissCause.NOTHING, 0, lost=0, detail="Nothing that begins like this prompt has been kept.")
     kept = nearest.kept
     if nearest.tokens == len(kept.ids) or nearest.tokens >= most:
-        return _report(None, tokens, lost=0, detail="All that was kept of this conversation was reused.")
+        return _report(None, tokens, lost=0, detail=_all_reused(kept.identity))
     at = _first_difference(kept.messages, messages)
     if at == len(messages) - 1:
         return _report(None, tokens, lost=0, detail="All that stands before the new question was reused.")
@@ -74,20 +80,30 @@ def explain(
     return _report(cause, tokens, lost=lost, detail=detail, parting=_parting(kept.ids, ids, spell))
 
 
-def _out_of_reach(index: PrefixIndex[Any], identity: CacheIdentity, ids: Ids) -> Iterable[_Candidate]:
-    """Sequences that would have to have the identity of the request, or still to be there."""
+def _all_reused(identity: CacheIdentity) -> str:
+    if not identity.is_system:
+        return "All that was kept of this conversation was reused."
+    if identity.salt.startswith(SHARED_SALT):
+        return f"The system prompt shared as “{identity.salt.removeprefix(SHARED_SALT)}” was reused."
+    return "The system prompt, kept for itself, was reused."
+
+
+def _out_of_reach(
+    index: PrefixIndex[Any], identity: CacheIdentity, reach: Collection[CacheIdentity], ids: Ids
+) -> Iterable[_Candidate]:
+    """Sequences that would have to be within the request's reach, or still to be there."""
     for gone in index.departed():
-        if gone.identity == identity:
+        if gone.identity in reach:
             detail = _DEPARTED[gone.reason]
             yield _Candidate(gone, shared_prefix(gone.ids, ids), MissCause.EVICTED, detail)
     for kept in index.kept():
         other = kept.identity
-        if other == identity or other.weights_sha256 != identity.weights_sha256:
+        if other in reach or other.weights_sha256 != identity.weights_sha256:
             continue
-        if other.but_for_the_salt() == identity.but_for_the_salt():
-            cause, detail = MissCause.SESSION, "What is kept belongs to another session, and is that session's alone."
-        elif other.salt == identity.salt:
+        if other.salt in {one.salt for one in reach}:
             cause, detail = MissCause.CONFIGURATION, _other_configuration(other, identity)
+        elif other.computation() == identity.computation() and not other.salt.startswith(SHARED_SALT):
+            cause, detail = MissCause.SESSION, "What is kept belongs to another session, and is that session's alone."
         else:
             continue
         yield _Candidate(kept, shared_prefix(kept.ids, ids), cause, detail)

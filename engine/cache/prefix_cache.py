@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.cache.kv_cache import KVCache
 from engine.cache.prefix_index import NO_WORK, CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work
+from engine.cache.system_prompt import SystemPrompt, within_reach
 from engine.types import Message
 
 GROWTH = 1.5
@@ -24,6 +25,8 @@ class Lease:
     cached_tokens: int
     source: Kept[KVCache] | None
     """The kept sequence that they came from; it lends its own KV if the prompt goes on where it ended."""
+    system: SystemPrompt | None = None
+    """The prompt's beginning that is to be kept for itself."""
     forgotten: bool = False
     """Its session ended meanwhile: nothing of it is to be kept."""
 
@@ -48,8 +51,9 @@ class PrefixCache:
         *,
         most_tokens: int,
         cold: bool = False,
+        system: SystemPrompt | None = None,
     ) -> Lease:
-        """KV for a prompt, with as much of it as a kept sequence of the same identity has.
+        """KV for a prompt, with as much of it as a kept sequence within its reach has.
 
         At least one token is always left to compute: its logits choose the first of the answer.
 
@@ -60,11 +64,12 @@ class PrefixCache:
             new_cache: makes an empty cache of a capacity.
             most_tokens: the model's context; no cache needs more positions.
             cold: reuse nothing.
+            system: what the prompt begins with, and whose that is.
         """
-        match = None if cold else self.index.nearest(identity, prompt_ids)
+        match = None if cold else self.index.nearest(within_reach(identity, system), prompt_ids)
         tokens = min(match.tokens, len(prompt_ids) - 1) if match else 0
         if match is None or tokens <= match.kept.payload.uncut_tokens:
-            self._lease = Lease(identity, new_cache(capacity), 0, None)
+            self._lease = Lease(identity, new_cache(capacity), 0, None, system)
             return self._lease
         kept = match.kept
         self.index.pin(kept, tokens)  # before room is made for a new one
@@ -72,11 +77,18 @@ class PrefixCache:
             if_there_is_no_room.callback(self.index.unpin, kept)
             kv = _room_for(kept, tokens, capacity, new_cache, most_tokens)
             if_there_is_no_room.pop_all()
-        self._lease = Lease(identity, kv, tokens, kept)
+        self._lease = Lease(identity, kv, tokens, kept, system)
         return self._lease
 
-    def settle(self, lease: Lease, ids: Ids, messages: tuple[Message, ...], work: Work = NO_WORK) -> None:
-        """A request has ended: keep its sequence, as far as its KV goes.
+    def settle(
+        self,
+        lease: Lease,
+        ids: Ids,
+        messages: tuple[Message, ...],
+        work: Work = NO_WORK,
+        new_cache: Callable[[int], KVCache | None] = lambda capacity: None,
+    ) -> None:
+        """A request has ended: keep its sequence, as far as its KV goes, and a copy of its system prompt.
 
         Args:
             lease: from :meth:`lend`.
@@ -84,12 +96,34 @@ class PrefixCache:
                 have none either: they are left out.
             messages: what the ids say.
             work: the prefill that the request has cost.
+            new_cache: makes an empty cache of a capacity for the copy; ``None`` if there is no memory for one.
         """
         if lease.source:
             self.index.unpin(lease.source)
         if not lease.forgotten and lease.kv.length:
             self.index.add(lease.identity, ids[: lease.kv.tokens], messages, lease.kv, lease.kv.allocated_bytes, work)
+            if lease.system:
+                # after the conversation: the longest unused leave first, and its beginning helps more than one
+                self._keep_for_itself(lease, lease.system, work, new_cache)
         self._lease = None
+
+    def _keep_for_itself(
+        self, lease: Lease, system: SystemPrompt, work: Work, new_cache: Callable[[int], KVCache | None]
+    ) -> None:
+        """Keep a copy of a prompt's system prompt, unless it is kept, or would push the conversation out."""
+        tokens, kv = len(system.ids), lease.kv
+        if kv.slides or kv.length < tokens or self.index.begins_one(system.identity, system.ids):
+            return
+        needed = kv.allocated_bytes // kv.capacity * tokens
+        beside = kv.allocated_bytes if kv.allocated_bytes <= self.index.budget_bytes else 0
+        if needed + beside > self.index.budget_bytes:
+            return
+        copy = new_cache(tokens)
+        if copy is not None:
+            copy.copy_prefix(kv, tokens)
+            computed_by = lease.source.work if lease.source and lease.cached_tokens >= tokens else work
+            work = system.work(computed_by.pace_s)
+            self.index.add(system.identity, system.ids, (system.message,), copy, copy.allocated_bytes, work)
 
     def discard(self, lease: Lease) -> None:
         """A request has failed: keep nothing of it, and what it had been lent as it was."""
@@ -128,7 +162,7 @@ def _room_for(
     kept: Kept[KVCache], tokens: int, capacity: int, new_cache: Callable[[int], KVCache], most_tokens: int
 ) -> KVCache:
     """The kept sequence's own KV where the prompt goes on at its end and has room; else a copy of its beginning."""
-    goes_on = tokens == len(kept.ids)
+    goes_on = tokens == len(kept.ids) and not kept.identity.is_system
     # a window moves its tokens about, and would not be what it was if the request failed
     if goes_on and kept.payload.capacity >= capacity and not kept.payload.slides:
         return kept.payload

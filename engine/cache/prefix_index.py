@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from time import time
@@ -39,10 +39,16 @@ class CacheIdentity:
     window: int | None
     salt: str
     """Whose it is."""
+    is_system: bool = False
+    """Whether it is a system prompt kept for itself: what goes on from it is given a copy and never takes its place."""
 
-    def but_for_the_salt(self) -> CacheIdentity:
-        """The same computation, whosever it is."""
-        return replace(self, salt="")
+    def computation(self) -> CacheIdentity:
+        """How it was computed, whosever and whatever it is."""
+        return replace(self, salt="", is_system=False)
+
+    def of_system_prompts(self, salt: str | None = None) -> CacheIdentity:
+        """Of system prompts computed alike; of the same owner unless another is named."""
+        return replace(self, salt=self.salt if salt is None else salt, is_system=True)
 
 
 class Work(NamedTuple):
@@ -146,12 +152,24 @@ class PrefixIndex(Generic[P]):
         with self._lock:
             return sum(kept.nbytes for kept in self._kept)
 
-    def nearest(self, identity: CacheIdentity, ids: Ids) -> Match[P] | None:
-        """The sequence of that very identity that shares most first tokens with ``ids``; the latest used of several."""
+    def nearest(self, identities: Collection[CacheIdentity], ids: Ids) -> Match[P] | None:
+        """The sequence of those very identities that shares most first tokens with ``ids``.
+
+        Of several a system prompt kept for itself, else the latest used.
+        """
         with self._lock:
-            matches = [Match(kept, shared_prefix(kept.ids, ids)) for kept in self._kept if kept.identity == identity]
-            best = max(matches, key=lambda match: (match.tokens, match.kept.used), default=None)
+            matches = [Match(kept, shared_prefix(kept.ids, ids)) for kept in self._kept if kept.identity in identities]
+            best = max(matches, key=lambda one: (one.tokens, one.kept.identity.is_system, one.kept.used), default=None)
             return best if best and best.tokens else None
+
+    def begins_one(self, identity: CacheIdentity, ids: Ids) -> bool:
+        """Whether a kept sequence of an identity begins with ``ids``, which then counts as used."""
+        with self._lock:
+            same = [kept for kept in self._kept if kept.identity == identity]
+            longer = next((kept for kept in same if shared_prefix(kept.ids, ids) == len(ids)), None)
+            if longer:
+                longer.used = self.clock()
+            return longer is not None
 
     def pin(self, kept: Kept[P], reused_tokens: int) -> None:
         """A request begins to use a sequence, which stays until :meth:`unpin`."""
@@ -182,17 +200,15 @@ class PrefixIndex(Generic[P]):
         One that a kept sequence begins with already is not, nor one that is larger than the whole budget.
         """
         with self._lock:
-            same = [kept for kept in self._kept if kept.identity == identity]
-            longer = next((kept for kept in same if shared_prefix(kept.ids, ids) == len(ids)), None)
-            if longer:
-                longer.used = self.clock()
+            if self.begins_one(identity, ids):
                 return False
             now = self.clock()
             if nbytes > self.budget_bytes:  # it would only push all others out before it leaves itself
                 self.gone.append(Gone(identity, ids, messages, Departure.BUDGET, now))
                 return False
             kept = Kept(identity, ids, messages, payload, nbytes, now, now, work=work)
-            for shorter in [old for old in same if not old.pinned and shared_prefix(old.ids, ids) == len(old.ids)]:
+            same = [old for old in self._kept if old.identity == identity and not old.pinned]
+            for shorter in [old for old in same if shared_prefix(old.ids, ids) == len(old.ids)]:
                 kept.hits += shorter.hits
                 kept.reused_tokens += shorter.reused_tokens
                 kept.saved_s += shorter.saved_s

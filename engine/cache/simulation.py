@@ -108,7 +108,7 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
     reused = asked = 0
     for request in requests:
         identity = CacheIdentity("", "", "", "", None, request.session)
-        match = index.nearest(identity, request.prompt)
+        match = index.nearest([identity], request.prompt)
         asked += len(request.prompt) * request.unit_tokens
         if match:
             tokens = min(match.tokens, len(request.prompt) - 1)

@@ -6,6 +6,7 @@ their names. Nothing here imports torch: a page can use these types without payi
 
 from engine.types.cascade import NEVER, CascadeConfig, CascadeReport, RouterKind, Tier, TierAttempt
 from engine.types.config import (
+    SHARED_SALT,
     Backend,
     DeviceChoice,
     GenerationRequest,
@@ -58,6 +59,7 @@ __all__ = [
     "MAX_GAMMA",
     "MIN_WINDOW",
     "NEVER",
+    "SHARED_SALT",
     "SINK_TOKENS",
     "Backend",
     "CacheMode",

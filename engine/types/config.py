@@ -156,6 +156,10 @@ class RunConfig:
         )
 
 
+SHARED_SALT = "shared:"
+"""Begins the salts of system prompts that an administrator shares; no session has such a salt."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One answer asked for."""
@@ -175,6 +179,10 @@ class GenerationRequest:
     def __post_init__(self) -> None:
         require(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")
         require(bool(self.messages[-1].content.strip()), "The prompt is empty: type something to answer.")
+        require(
+            not self.cache_salt.startswith(SHARED_SALT),
+            f"No session's name may begin with {SHARED_SALT!r}: that is kept for shared system prompts.",
+        )
 
     @property
     def prompt(self) -> str:
