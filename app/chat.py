@@ -53,7 +53,12 @@ def history(system: str, path: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 def request_for(
-    conversation: Conversation, asked_id: str, *, salt: str, cold_seed: int | None = None
+    conversation: Conversation,
+    asked_id: str,
+    *,
+    salt: str,
+    cold_seed: int | None = None,
+    last_tier: str | None = None,
 ) -> GenerationRequest:
     """The request whose answer follows a user's message. A second answer is drawn with another seed.
 
@@ -62,6 +67,7 @@ def request_for(
         asked_id: the user's message to answer.
         salt: whose prefix cache may be used.
         cold_seed: answer with this very seed, and reuse nothing that was kept.
+        last_tier: of a cascade, who answered the turn before; one that is no tier any more counts for nothing.
 
     Raises:
         InvalidRequestError: the message is blank, or the conversation's configuration cannot be used.
@@ -75,7 +81,15 @@ def request_for(
         config=replace(config, sampling=replace(config.sampling, seed=seed)),
         cache_salt=salt,
         cold=cold_seed is not None,
+        last_tier=last_tier if last_tier in [str(tier) for tier in config.ladder] else None,
     )
+
+
+def last_tier(store: RunStore, conversation: Conversation, asked_id: str) -> str | None:
+    """The tier that answered the turn before a message; ``None`` where that was no cascade, or is not known."""
+    answers = [message.run_id for message in conversation.path(asked_id) if message.role == "assistant"]
+    runs = store.get_many([run_id for run_id in answers[-1:] if run_id])
+    return runs[0].cascade.tier if runs and runs[0].cascade else None
 
 
 def say(chats: ChatStore, conversation: Conversation, text: str) -> str:
@@ -104,7 +118,7 @@ def edit(chats: ChatStore, conversation: Conversation, message: ChatMessage, tex
 
 
 def begin_turn(
-    chats: ChatStore, conversation_id: str, asked_id: str, *, salt: str, cold_seed: int | None = None
+    store: RunStore, conversation_id: str, asked_id: str, *, salt: str, cold_seed: int | None = None
 ) -> Turn:
     """Put a user's message on view as the last one, and line its answer up. Arguments as for `request_for`.
 
@@ -114,8 +128,10 @@ def begin_turn(
         InvalidRequestError: the conversation's configuration cannot be used.
         StoreError: the conversation or the message is gone.
     """
-    chats.set_leaf(conversation_id, asked_id)
-    request = request_for(chats.get(conversation_id), asked_id, salt=salt, cold_seed=cold_seed)
+    store.chat.set_leaf(conversation_id, asked_id)
+    conversation = store.chat.get(conversation_id)
+    before = last_tier(store, conversation, asked_id)
+    request = request_for(conversation, asked_id, salt=salt, cold_seed=cold_seed, last_tier=before)
     return Turn(conversation_id, asked_id, Race({ANSWER: LaneRun(request)}, group_id=asked_id))
 
 

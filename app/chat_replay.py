@@ -80,6 +80,8 @@ def own_mode(config: RunConfig, runs: Iterable[RunRecord]) -> CacheMode | None:
     """The cache mode in which a conversation set to ``config`` was answered; ``None`` if not all of it was answered
     in one, or with all else as it is set."""
     answered = [RunConfig.from_dict(run.config) for run in runs]
+    if any(its.optimization.cascade for its in answered):  # its first token waits for more than the prompt
+        return None
     asked = {config_in(its.optimization.cache_mode, its) for its in answered}
     return next((mode for mode in CacheMode if asked == {config_in(mode, config)}), None)
 

@@ -189,6 +189,7 @@ def test_only_a_habit_is_called_one() -> None:
         ("It takes 12 days.", "That makes 15.", "one ends on 12, the other on 15"),
         ("It takes 1,200 days.", "1200", None),
         ("1. Apples\n2. Pears", "1. Apples\n2. Pears\n3. Plums", None),
+        ("At 12:40.", "At 11:40.", "one ends on 12:40, the other on 11:40"),
         ("Yes", "It depends.", None),
         ("Nobody knows.", "Yes.", None),
     ],

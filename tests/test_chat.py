@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from app.run_service import stream
 from app.store import Conversation, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams, TokenEvent
-from tests.fakes import FakeEngine
+from tests.fakes import CASCADE, SMALL, CascadingEngine, FakeEngine
 
 CONFIG = RunConfig(
     model="smollm2-135m",
@@ -46,7 +47,7 @@ def ask(store: RunStore, chat_id: str, text: str, engine: FakeEngine | None = No
 
 
 def answer(store: RunStore, chat_id: str, asked: str, engine: FakeEngine, *, read_tokens: int = 99) -> chat.Turn:
-    turn = chat.begin_turn(store.chat, chat_id, asked, salt="session")
+    turn = chat.begin_turn(store, chat_id, asked, salt="session")
     with closing(stream(engine, store, turn.lane.request, session_id="session")) as events:
         for event in events:
             turn.lane.take(event)
@@ -99,7 +100,7 @@ def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, mo
         raise StoreError("Full.")
 
     asked = chat.say(store.chat, read(store, chat_id), "Why?")
-    turn = chat.begin_turn(store.chat, chat_id, asked, salt="")
+    turn = chat.begin_turn(store, chat_id, asked, salt="")
     for event in stream(FakeEngine(["So"]), store, turn.lane.request, session_id="s"):
         turn.lane.take(event)
     with monkeypatch.context() as patch:
@@ -131,7 +132,7 @@ def test_a_failed_turn_has_no_answer_and_the_next_words_take_its_place(store: Ru
 
 def test_a_run_that_never_began_leaves_nothing(store: RunStore, chat_id: str) -> None:
     asked = chat.say(store.chat, read(store, chat_id), "Why?")
-    turn = chat.begin_turn(store.chat, chat_id, asked, salt="")
+    turn = chat.begin_turn(store, chat_id, asked, salt="")
     chat.keep_answer(store, turn)
     assert shown(store, chat_id) == ["Why?"]
 
@@ -162,14 +163,14 @@ def test_a_second_answer_is_drawn_with_the_next_seed_and_stands_beside_the_first
 
 def test_a_cold_answer_has_the_seed_of_the_one_it_is_held_against(store: RunStore, chat_id: str) -> None:
     first = ask(store, chat_id, "Why?")
-    request = chat.begin_turn(store.chat, chat_id, first.asked_id, salt="session", cold_seed=7).lane.request
+    request = chat.begin_turn(store, chat_id, first.asked_id, salt="session", cold_seed=7).lane.request
     assert (request.cold, request.config.sampling.seed) == (True, first.lane.request.config.sampling.seed)
     assert request.messages == first.lane.request.messages
 
 
 def begin_and_die(store: RunStore, chat_id: str, asked: str, *, text: str, status: RunStatus) -> str:
     """A run whose answer never got into the conversation."""
-    turn = chat.begin_turn(store.chat, chat_id, asked, salt="session")
+    turn = chat.begin_turn(store, chat_id, asked, salt="session")
     run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.race.group_id, environment={})
     tokens = [TokenEvent(100 + n, word, 0.1, -0.5, 1.0) for n, word in enumerate(text.split())]
     if status is not RunStatus.RUNNING:
@@ -253,3 +254,28 @@ def test_exports_hold_the_whole_tree_and_the_branch_on_view(store: RunStore, cha
         {"role": "user", "content": "Uno"},
         {"role": "assistant", "content": "Si", "token_ids": [100]},
     ]
+
+
+def test_a_turn_knows_the_tier_of_the_one_before_as_long_as_it_is_one(store: RunStore) -> None:
+    gears = OptimizationConfig.at(Precision.INT4, cascade=replace(CASCADE, keep_tier=True))
+    config = RunConfig(model="m", optimization=gears)
+    chat_id = store.chat.create("T", config.to_dict(), "")
+    first = ask(store, chat_id, "Why?", CascadingEngine())
+    second = ask(store, chat_id, "And then?", CascadingEngine())
+    assert (first.lane.request.last_tier, second.lane.request.last_tier) == (None, "m int4")
+    plain = replace(config, optimization=OptimizationConfig.at(Precision.INT8))
+    store.chat.configure(chat_id, plain.to_dict(), "")
+    assert ask(store, chat_id, "Plainly?").lane.request.last_tier is None
+    store.chat.configure(chat_id, config.to_dict(), "")
+    assert ask(store, chat_id, "Again?").lane.request.last_tier is None, (
+        "nothing is known after a turn without a cascade"
+    )
+
+
+def test_another_answer_keeps_to_the_turn_before_it_and_not_to_its_sibling(store: RunStore) -> None:
+    gears = OptimizationConfig.at(Precision.INT4, cascade=CASCADE)
+    chat_id = store.chat.create("T", RunConfig(model="m", optimization=gears).to_dict(), "")
+    first = ask(store, chat_id, "Why?", CascadingEngine())
+    again = answer(store, chat_id, first.asked_id, CascadingEngine())
+    assert again.lane.request.last_tier is None
+    assert again.lane.request.config.ladder[0] == SMALL

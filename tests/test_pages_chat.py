@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
-from tests.fakes import FakeEngine, make_metrics
+from tests.fakes import SMALL, CascadingEngine, FakeEngine, make_metrics
 from tests.ui import add_run, open_app, texts
 
 Open = Callable[..., AppTest]
@@ -169,6 +169,31 @@ def test_settings_belong_to_the_conversation(chat: Open, store: RunStore) -> Non
     assert page.segmented_control(key="chat-cache-mode-new").value is CacheMode.OFF
     click(page, f"chat-open-{chat_id}")
     assert page.selectbox(key=f"chat-model-{chat_id}").value == "qwen2.5-coder-0.5b"
+
+
+def test_a_cascade_is_set_kept_and_told_of(chat: Open, store: RunStore) -> None:
+    scripted = CascadingEngine()
+    page = chat(scripted)
+    page.selectbox(key="chat-model-new").select("qwen2.5-coder-0.5b").run()
+    page.toggle(key="chat-cascade-new").set_value(True).run()
+    page.slider(key="chat-cascade-first-threshold-new").set_value(0.6)
+    page.toggle(key="chat-cascade-keep-tier-new").set_value(True).run()
+    ask(ask(page, "One"), "Two")
+    first, second = scripted.requests
+    gear = second.config.optimization.cascade
+    assert gear is not None
+    assert (gear.smaller, gear.thresholds, gear.keep_tier) == ((SMALL,), (0.6,), True)
+    assert (first.last_tier, second.last_tier) == (None, "qwen2.5-coder-0.5b int4")
+    captions = texts(page, "caption")
+    assert "smollm2-135m int4 → qwen2.5-coder-0.5b int4, escalate at 0.60, keeps its tier" in captions
+    assert "answered by qwen2.5-coder-0.5b int4 · 3 tokens thrown away" in captions
+    # one model's replay would say nothing of a cascade's turns
+    assert list(charted(page)) == ["this chat"]
+    assert "chat-measure" not in {button.key for button in page.button}
+    chat_id = only(store).id
+    page.slider(key=f"chat-cascade-first-threshold-{chat_id}").set_value(0.7).run()
+    kept = RunConfig.from_dict(only(store).config).optimization.cascade
+    assert kept == replace(gear, thresholds=(0.7,))
 
 
 def test_what_has_no_widget_stays_in_the_configuration(chat: Open, store: RunStore) -> None:

@@ -428,7 +428,7 @@ def test_a_lane_shows_who_answered_and_what_the_other_tier_said(playground: Any,
     (tiers,) = (table.value for table in page.dataframe if "Tier" in table.value)
     assert list(tiers["Tier"]) == ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]
     assert list(tiers["Answer"]) == ["thrown away", "kept"]
-    assert tiers["Score"].tolist() == ["0.62 (answer)", "–"]
+    assert tiers["Score"].tolist() == ["0.62 ≥ 0.30", "–"]
     # the small answer was written out, so nobody needs to be asked again
     assert "one says yes, the other no" in words(page)
     assert not [button for button in page.button if "Ask" in button.label]

@@ -103,9 +103,10 @@ def _choose_tier(
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.selectbox(
             label,
-            [*([] if first else [None]), *dict.fromkeys([*installed, *([chosen] if chosen else [])])],
+            list(dict.fromkeys([*installed, *([chosen] if chosen else [])])),
+            index=0 if first else None,
             key=key(f"{place}-model"),
-            format_func=lambda name: name or "None",
+            placeholder="None",
             disabled=disabled,
             help=help_text,
             persist_state="session",
@@ -133,9 +134,11 @@ def _choose_profile(key: Callable[[str], str], model: str, precision: Precision,
         return None
     chosen: str | None = st.selectbox(
         "Profile",
-        [None, *fitting],
+        fitting,
+        index=None,
         key=name,
-        format_func=lambda profile: profile_name(profile) if profile else "None: set by hand",
+        format_func=profile_name,
+        placeholder="None: set by hand",
         disabled=disabled,
         help="A router in use for this ladder, saved in the Router lab. It brings its thresholds along.",
         persist_state="session",

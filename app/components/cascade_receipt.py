@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from functools import partial
 
 import streamlit as st
@@ -98,14 +98,13 @@ def _show_tiers(report: CascadeReport) -> None:
             "Tier": [attempt.tier for attempt in attempts],
             "Answer": [_fate(attempt) for attempt in attempts],
             "Score": [_score(attempt) for attempt in attempts],
-            "Threshold": [_threshold(attempt) for attempt in attempts],
             "Tokens": [len(attempt.token_ids) for attempt in attempts],
             "Time": [units.seconds(attempt.seconds) for attempt in attempts],
         },
         hide_index=True,
         column_config={
             "Score": st.column_config.TextColumn(
-                help="How much the next tier is needed, 0 to 1. At the threshold or above it is asked."
+                help="How much the next tier is needed, 0 to 1, against the threshold from which it is asked."
             ),
             "Time": st.column_config.TextColumn(help="Queueing and loading left out."),
         },
@@ -185,12 +184,13 @@ def _fate(attempt: TierAttempt) -> str:
 
 
 def _score(attempt: TierAttempt) -> str:
-    scores: Sequence[tuple[float | None, str]] = (
-        (attempt.prompt_score, "prompt"),
-        (attempt.answer_score, "answer"),
-    )
-    return ", ".join(f"{score:.2f} ({what})" for score, what in scores if score is not None) or units.MISSING
-
-
-def _threshold(attempt: TierAttempt) -> str:
-    return units.MISSING if attempt.threshold is None else threshold_text(attempt.threshold)
+    """The score that decided against its threshold, and the prompt's before it where both were judged."""
+    prompt, answer = attempt.prompt_score, attempt.answer_score
+    decided = prompt if answer is None else answer
+    if decided is None or attempt.threshold is None:
+        return units.MISSING
+    before = f"prompt {prompt:.2f}, answer " if prompt is not None and answer is not None else ""
+    if math.isnan(decided):
+        return f"{before}not known"
+    sign = "≥" if decided >= attempt.threshold else "<"
+    return f"{before}{decided:.2f} {sign} {threshold_text(attempt.threshold)}"

@@ -77,6 +77,6 @@ def delete(conversation_id: str) -> None:
 
 
 def _answer(conversation_id: str, asked_id: str, *, cold_seed: int | None = None) -> None:
-    chats = resources.get_store().chat
-    turn = chat.begin_turn(chats, conversation_id, asked_id, salt=state.session_id(), cold_seed=cold_seed)
+    store = resources.get_store()
+    turn = chat.begin_turn(store, conversation_id, asked_id, salt=state.session_id(), cold_seed=cold_seed)
     chat_state.start_turn(turn)

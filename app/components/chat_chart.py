@@ -108,7 +108,9 @@ def _show_chart(conversation: Conversation, runs: Mapping[str, RunRecord], chats
     known = timings_here(chats, conversation.id, resources.get_engine().status().device)
     lines = [_line(f"this chat, {mode}" if mode else "this chat", [_own_point(run) for run in own_runs])]
     missing = []
-    for other in _CHEAPEST_FIRST:
+    # a replay asks one model, and reads answers in its tokens
+    cascaded = config.optimization.cascade or any(run and run.cascade for run in own_runs)
+    for other in () if cascaded else _CHEAPEST_FIRST:
         if other is mode:
             continue
         its = config_in(other, config)

@@ -1,19 +1,21 @@
-"""What a conversation's next answer is asked for with: model, precision, cache mode, sampling, system prompt."""
+"""What a conversation's next answer is asked for with: model, precision, gears, sampling, system prompt."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
 
 from app import state, units
-from app.components.gears import choose_kv_form
+from app.cascades import cascade_name, cascade_of, values_of
+from app.components.cascade_gear import choose_cascade, show_order
+from app.components.gears import CASCADE, choose_kv_form
 from app.components.precisions import offered_precisions, precision_help
 from app.store import Conversation
-from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import CacheMode, CascadeConfig, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
 
 CACHE_MODES = {
     CacheMode.OFF: "nothing is kept, and every token computes the whole text again. The slowest: it shows why there "
@@ -79,6 +81,7 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             help=precision_help(),
             persist_state="session",
         )
+        cascade = _choose_cascade(key, kept, model or "", Precision(precision or kept.precision), installed, disabled)
         mode = st.segmented_control(
             "Cache mode",
             list(CACHE_MODES),
@@ -138,7 +141,10 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             persist_state="session",
         )
     gears = OptimizationConfig.at(
-        Precision(precision or kept.precision), CacheMode(mode or kept.optimization.cache_mode), *form
+        Precision(precision or kept.precision),
+        CacheMode(mode or kept.optimization.cache_mode),
+        *form,
+        cascade=cascade,
     )
     # what has no widget here stays as it was
     sampling = replace(kept.sampling, temperature=temperature, max_tokens=max_tokens, repetition_penalty=penalty)
@@ -148,10 +154,37 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
     )
 
 
+def _choose_cascade(
+    key: Callable[[str, object], str],
+    kept: RunConfig,
+    model: str,
+    precision: Precision,
+    installed: Sequence[str],
+    disabled: bool,
+) -> CascadeConfig | None:
+    gear = kept.optimization.cascade
+    keys = {setting: key(f"cascade-{setting}", value) for setting, value in values_of(gear).items()}
+    on = st.toggle(
+        CASCADE.label,
+        key=key("cascade", gear is not None),
+        disabled=disabled,
+        help=CASCADE.help,
+        persist_state="session",
+    )
+    if not on:
+        return None
+    choose_cascade(keys.__getitem__, model, precision, installed, disabled=disabled, in_conversation=True)
+    show_order(keys.__getitem__, model, precision)
+    return cascade_of(lambda setting: st.session_state[keys[setting]])
+
+
 def settings_summary(config: RunConfig) -> str:
     """On one line: "smollm2-135m · int4 · cache mode prefix · KV int8 · window 256 tokens"."""
     gears = config.optimization
-    parts = [config.model, str(config.precision), f"cache mode {gears.cache_mode}"]
+    who = [config.model, str(config.precision)]
+    if gears.cascade:
+        who = [cascade_name(gears.cascade, " ".join(who))]
+    parts = [*who, f"cache mode {gears.cache_mode}"]
     parts += ["KV int8"] if gears.kv_dtype is KVDtype.INT8 else []
     parts += [f"window {units.counted(gears.window, 'token')}"] if gears.window else []
     return " · ".join(parts)

@@ -10,7 +10,7 @@ from app import chat_state, units
 from app.chat import Turn
 from app.components import chat_actions
 from app.components.chat_settings import settings_summary
-from app.components.lane_view import draw_progress
+from app.components.lane_view import draw_progress, draw_written
 from app.race import LaneRun, Phase
 from app.repetition import repetition_warning
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
@@ -29,8 +29,7 @@ class AnswerView:
     def draw(self, lane: LaneRun) -> None:
         """Show how far it is. Always puts something on the page."""
         draw_progress(self._state, lane)
-        if lane.text:
-            self._answer.text(lane.text)
+        draw_written(self._answer, lane)
 
 
 def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn: Turn | None, *, busy: bool) -> None:
@@ -92,6 +91,10 @@ def describe_run(run: RunRecord, settings: str) -> str:
         ]
     else:
         parts.append("no figures")
+    if run.cascade:
+        parts.append(f"answered by {run.cascade.tier}")
+    if measured and measured.discarded_tokens:
+        parts.append(f"{units.counted(measured.discarded_tokens, 'token')} thrown away")
     parts += ["computed afresh"] if run.cache and run.cache.cause is MissCause.COLD else []
     parts += [its] if its != settings else []
     return " · ".join(parts)

@@ -63,8 +63,7 @@ class LaneView:
             self._draw_ended(lane, settled=settled)
         else:
             draw_progress(self._state, lane)
-        if lane.text and lane.phase is not Phase.OVER:
-            self._answer.text(lane.text)
+            draw_written(self._answer, lane)
 
     def _draw_ended(self, lane: LaneRun, *, settled: bool) -> None:
         with self._state.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -131,6 +130,14 @@ def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:
         place.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
     else:
         place.caption("  \n".join([_progress(lane), *_went_up(lane)]))
+
+
+def draw_written(place: DeltaGenerator, lane: LaneRun) -> None:
+    """The answer so far; what was thrown away goes."""
+    if lane.text:
+        place.text(lane.text)
+    elif lane.escalated:
+        place.empty()
 
 
 def _went_up(lane: LaneRun) -> list[str]:
