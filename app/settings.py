@@ -102,7 +102,7 @@ def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     if not value:
         return {}
     try:
-        lines = Path(value).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = Path(value).expanduser().read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{name} must be a text file that can be read, and is {value!r}: {error}.") from error
     prompts: dict[str, str] = {}

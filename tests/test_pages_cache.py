@@ -86,6 +86,26 @@ def test_ones_own_sequences_are_shown_with_their_texts_and_those_of_others_only_
     assert "secret" not in str(app.main)
 
 
+def test_a_system_prompt_is_shown_as_what_it_is_and_a_shared_one_to_every_session(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    engine = FakeEngine()
+    app = open_app(monkeypatch, store, PAGE, engine=engine)
+    mine = app.session_state[state._SESSION_ID]
+    engine.kept = (
+        kept(Message("system", "Rules of the house."), salt="shared:house", is_system=True),
+        kept(Message("system", "A secret."), salt="stranger", is_system=True),
+        kept(SYSTEM, salt=mine, is_system=True),
+        kept(SYSTEM, ASKED, salt=mine),
+    )
+    app.run()
+    (sequences,) = (frame.value for frame in app.dataframe)
+    assert list(sequences["kind"]) == ["Conversation", "System prompt", "Shared: house"]
+    assert list(sequences["sequence"]) == ["Be brief. … Name a colour.", "Be brief.", ""]
+    assert "1 sequence of other sessions" in words(app)
+    assert "secret" not in str(app.main)
+
+
 def test_the_slider_says_what_it_would_keep_and_nothing_leaves_before_it_is_applied(
     monkeypatch: pytest.MonkeyPatch, store: RunStore
 ) -> None:

@@ -75,3 +75,62 @@ def test_the_kv_cache_budget_and_the_share_verified_are_read() -> None:
 def test_a_share_that_is_none_is_refused(value: str) -> None:
     with pytest.raises(SettingsError, match="GEARBOX_VERIFY_CACHE"):
         Settings.from_env({"GEARBOX_VERIFY_CACHE": value})
+
+
+def prompts_file(folder: Path, *lines: str) -> dict[str, str]:
+    path = folder / "shared.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return {"GEARBOX_SHARED_PROMPTS": str(path)}
+
+
+def test_shared_prompts_are_read_by_name(tmp_path: Path) -> None:
+    environ = prompts_file(
+        tmp_path,
+        '{"name": "clerk", "system": "  You are a clerk.\\nBe brief.\\n"}',
+        "",
+        '{"system": "Tu es\u2028un guide.", "name": "guide"}',
+    )
+    assert Settings.from_env(environ).shared_prompts == {
+        "clerk": "You are a clerk.\nBe brief.",
+        "guide": "Tu es\u2028un guide.",
+    }
+    assert Settings.from_env({}).shared_prompts == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "clerk",
+        "[1]",
+        '{"name": "clerk"}',
+        '{"name": "clerk", "system": " "}',
+        '{"name": "", "system": "You are a clerk."}',
+        '{"name": 1, "system": "You are a clerk."}',
+        '{"name": "clerk", "system": "You are a clerk.", "for": "all"}',
+    ],
+)
+def test_a_line_that_shares_no_prompt_is_named(tmp_path: Path, line: str) -> None:
+    environ = prompts_file(tmp_path, '{"name": "guide", "system": "You are a guide."}', line)
+    with pytest.raises(SettingsError, match=r"Line 2 of .*shared\.jsonl \(GEARBOX_SHARED_PROMPTS\) must be"):
+        Settings.from_env(environ)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('{"name": "guide", "system": "Other."}', "second prompt 'guide'"),
+        ('{"name": "other", "system": "Guide."}', "stands there already"),
+    ],
+)
+def test_a_prompt_is_shared_under_one_name(tmp_path: Path, line: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        Settings.from_env(prompts_file(tmp_path, '{"name": "guide", "system": "Guide."}', line))
+
+
+def test_a_file_of_shared_prompts_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.jsonl", tmp_path):
+        with pytest.raises(SettingsError, match="GEARBOX_SHARED_PROMPTS must be a text file that can be read"):
+            Settings.from_env({"GEARBOX_SHARED_PROMPTS": str(path)})
+    (tmp_path / "latin.jsonl").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(SettingsError, match="GEARBOX_SHARED_PROMPTS"):
+        Settings.from_env({"GEARBOX_SHARED_PROMPTS": str(tmp_path / "latin.jsonl")})
