@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine.cascade import RouterProfile
-from engine.types import NEVER, CascadeConfig, Precision, RouterKind, Tier
+from engine.types import NEVER, CacheMode, CascadeConfig, OptimizationConfig, Precision, RouterKind, RunConfig, Tier
 
 ROUTERS = (
     RouterKind.ESCALATE,
@@ -80,6 +81,15 @@ def values_of(cascade: CascadeConfig | None) -> dict[str, Any]:
     if cascade.profile is not None:
         return {**values, "profile": cascade.profile}
     return {**values, "router": cascade.router}
+
+
+def alone_config(config: RunConfig, tier: str) -> RunConfig:
+    """What a tier writes by itself: the gears that may change an answer stay, nothing is kept or reused."""
+    answering = next(each for each in config.ladder if str(each) == tier)
+    gears = config.optimization
+    mode = CacheMode.OFF if gears.cache_mode is CacheMode.OFF else CacheMode.KV
+    alone = OptimizationConfig.at(answering.precision, mode, gears.kv_dtype, gears.window)
+    return replace(config, model=answering.model, optimization=alone)
 
 
 def cascade_name(cascade: CascadeConfig, largest: str) -> str:

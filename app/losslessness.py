@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from app.cascades import alone_config
 from app.jobs import Report
 from app.store import RunStore
 from engine.errors import GearboxError
@@ -39,7 +40,10 @@ def check_run(engine: CheckingEngine, store: RunStore, run_id: str, report: Repo
     run, timeline = store.get(run_id), store.timeline(run_id)
     if not timeline:
         raise NothingToCheckError("The tokens of this run were not kept, so they cannot be checked.")
-    request = GenerationRequest(messages=run.messages, config=RunConfig.from_dict(run.config))
+    config = RunConfig.from_dict(run.config)
+    request = GenerationRequest(
+        messages=run.messages, config=alone_config(config, run.cascade.tier) if run.cascade else config
+    )
     rounds = run.speculation.rounds if run.speculation else ()
     found = engine.check_losslessness(
         request, timeline.token_ids, rounds, lambda stage, fraction: report(stage, 0.9 * fraction)

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
 
 from app.jobs import Report
 from app.run_service import InferenceEngine, answer_unkept
-from engine.types import (
-    CacheMode,
-    CascadeReport,
-    Event,
-    GenerationRequest,
-    Loading,
-    Message,
-    OptimizationConfig,
-    RunConfig,
-    Tier,
-    TokenEvent,
-)
-
-
-def plain_request(messages: Sequence[Message], config: RunConfig, tier: Tier) -> GenerationRequest:
-    """The same question to one tier alone: its gears that may change an answer stay, nothing is kept of it."""
-    gears = config.optimization
-    mode = CacheMode.OFF if gears.cache_mode is CacheMode.OFF else CacheMode.KV
-    alone = OptimizationConfig.at(tier.precision, mode, gears.kv_dtype, gears.window)
-    return GenerationRequest(
-        messages=tuple(messages), config=RunConfig(model=tier.model, optimization=alone, sampling=config.sampling)
-    )
+from engine.types import CascadeReport, Event, GenerationRequest, Loading, RunConfig, Tier, TokenEvent
 
 
 def others(report: CascadeReport, config: RunConfig) -> tuple[Tier, ...]:

@@ -26,9 +26,10 @@ def tier_of(run: RunRecord) -> str:
 
 
 def run_answer(run: RunRecord, timeline: Timeline | None) -> TierAnswer | None:
-    """A run as a recorded answer, scored by its thumb; ``None`` where it was not measured to its end."""
+    """A run as a recorded answer, scored by its thumb; ``None`` where it was not measured to its end, or where a
+    cascade chose who answered."""
     metrics = run.metrics
-    if metrics is None or timeline is None or run.finish_reason is None or run.finish_reason == "abort":
+    if run.cascade or metrics is None or timeline is None or run.finish_reason is None or run.finish_reason == "abort":
         return None
     margins = tuple(_known(margin) for margin in timeline.margin if margin is not None)
     return TierAnswer(

@@ -15,7 +15,8 @@ from app.run_service import stream
 from app.store import Conversation, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams, TokenEvent
-from tests.fakes import CASCADE, SMALL, CascadingEngine, FakeEngine
+from tests.cascading import CASCADE, SMALL, CascadingEngine
+from tests.fakes import FakeEngine
 
 CONFIG = RunConfig(
     model="smollm2-135m",

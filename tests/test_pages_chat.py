@@ -19,7 +19,8 @@ from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
-from tests.fakes import SMALL, CascadingEngine, FakeEngine, make_metrics
+from tests.cascading import SMALL, CascadingEngine
+from tests.fakes import FakeEngine, make_metrics
 from tests.ui import add_run, open_app, texts
 
 Open = Callable[..., AppTest]

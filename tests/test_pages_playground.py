@@ -427,7 +427,7 @@ def test_a_lane_shows_who_answered_and_what_the_other_tier_said(playground: Any,
     assert figures["Tried in vain"] == "250 ms"
     (tiers,) = (table.value for table in page.dataframe if "Tier" in table.value)
     assert list(tiers["Tier"]) == ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]
-    assert list(tiers["Answer"]) == ["thrown away", "kept"]
+    assert list(tiers["Answer"]) == ["3 tokens thrown away", "2 tokens kept"]
     assert tiers["Score"].tolist() == ["0.62 ≥ 0.30", "–"]
     # the small answer was written out, so nobody needs to be asked again
     assert "one says yes, the other no" in words(page)

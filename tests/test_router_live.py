@@ -13,8 +13,9 @@ from app.router_live import conversation_scores, rated_prompts, tier_runs
 from app.router_study import Choice, Study
 from app.store import Rating, RunOutcome, RunStatus, RunStore, Timeline
 from engine.cascade import BoundaryRouter
-from engine.types import Backend, OptimizationConfig, Precision, RunConfig, TokenEvent
+from engine.types import Backend, CascadeReport, OptimizationConfig, Precision, RunConfig, TokenEvent
 from tests.cascade import STRONG, WEAK, recorded
+from tests.cascading import make_cascade_report
 from tests.fakes import make_metrics, make_request
 
 
@@ -34,6 +35,7 @@ def add_run(
     logprob: float = -0.5,
     weights: str = "w",
     system: str | None = None,
+    cascade: CascadeReport | None = None,
 ) -> str:
     """A finished run of a tier, three tokens long."""
     model, _, precision = tier.partition("@")
@@ -41,7 +43,11 @@ def add_run(
     run_id = store.create_run(request, session_id="s", environment={"weights_sha256": weights})
     tokens = [TokenEvent(100 + n, "word ", 0.1 + 0.01 * n, logprob, 1.0) for n in range(3)]
     outcome = RunOutcome(
-        RunStatus.FINISHED, "word word word", finish_reason="stop", metrics=make_metrics(completion_tokens=3)
+        RunStatus.FINISHED,
+        "word word word",
+        finish_reason="stop",
+        metrics=make_metrics(completion_tokens=3),
+        cascade=cascade,
     )
     store.finish_run(run_id, outcome, Timeline.from_events(tokens))
     store.rate(run_id, rating)
@@ -93,6 +99,12 @@ def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
 
 
 # --- conversations --------------------------------------------------------------------------------
+
+
+def test_what_a_cascade_answered_is_no_tiers_own(store: RunStore) -> None:
+    add_run(store, STRONG, rating=1, cascade=make_cascade_report(went_up=False))
+    assert rated_prompts(store) == ((), {})
+    assert tier_runs(store, STRONG) == ()
 
 
 def talk(store: RunStore, turns: Sequence[tuple[str, str, float]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,11 @@ from app.speculation_lab import (
     one_of_each,
     prompt_sha256,
 )
-from app.store import RunStatus, RunStore
+from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
-from engine.types import Drafter, Precision, SpeculationConfig
+from engine.types import Drafter, GenerationRequest, Losslessness, Precision, SpeculationConfig, TokenEvent
+from tests.cascading import CASCADE, SMALL, make_cascade_report
 from tests.drafting import IDENTICAL, SpeculatingEngine, make_report
 from tests.fakes import FakeEngine, make_request
 
@@ -218,6 +220,24 @@ def test_a_kept_run_is_checked_as_it_was_asked(store: RunStore) -> None:
     engine = SpeculatingEngine()
     assert check_run(engine, store, saved.run_id, ignore) == IDENTICAL
     assert engine.checked == [(100, 101, 102, 103, 104, 105)]
+
+
+def test_a_cascades_answer_is_checked_against_the_tier_that_gave_it(store: RunStore) -> None:
+    class Checker(SpeculatingEngine):
+        asked: GenerationRequest | None = None
+
+        def check_losslessness(self, request: GenerationRequest, *rest: Any) -> Losslessness:
+            self.asked = request
+            return super().check_losslessness(request, *rest)
+
+    request = make_request(model="m", speculation=NGRAM, cascade=CASCADE)
+    run_id = store.create_run(request, session_id="s", environment={})
+    kept = RunOutcome(RunStatus.FINISHED, "So", cascade=make_cascade_report(went_up=False))
+    store.finish_run(run_id, kept, Timeline.from_events([TokenEvent(1, "So", 0.1, -0.5, 1.0)]))
+    engine = Checker()
+    check_run(engine, store, run_id, ignore)
+    assert engine.asked is not None
+    assert engine.asked.config.ladder == (SMALL,)
 
 
 # --- with a real engine ---------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from app.store import AlarmLimits, LabStore, RunStore, StoreError, TaskAnswer
 from app.store.lab_packing import pack_divergence, unpack_divergence
 from engine import Corpus, CorpusPrompt, DivergenceStats, Window, WindowDivergence
+from tests.cascading import make_cascade_report
 from tests.fakes import make_divergence, make_metrics, make_request
 from tests.ui import add_run
 
@@ -192,6 +193,7 @@ def test_recent_runs_tell_a_precisions_speed_and_memory(store: RunStore) -> None
         add_run(store, make_request(model="small"), metrics=make_metrics(tpot_s=tpot_s))
     add_run(store, make_request(model="large"), metrics=make_metrics(tpot_s=5.0))
     add_run(store, make_request(model="small"), metrics=make_metrics(tpot_s=None))
+    add_run(store, make_request(model="small"), metrics=make_metrics(tpot_s=5.0), cascade=make_cascade_report())
     speeds = store.recent_speeds("small")
     assert (speeds["bf16"].runs, speeds["bf16"].tpot_s, speeds["bf16"].weights_bytes) == (3, 0.02, 150_000_000)
     assert speeds.keys() == {"bf16"}

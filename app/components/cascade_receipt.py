@@ -9,13 +9,13 @@ import streamlit as st
 
 from app import resources, state, units
 from app.cascade_words import cascade_notices, contradiction, habit
-from app.cascades import threshold_text
+from app.cascades import alone_config, threshold_text
 from app.components.job_progress import follow_job
 from app.components.segments import Category, Hue, Line, Scale, Segment, show_segments
 from app.components.text_diff import diff_words, shared_words, show_diff, show_plain
-from app.other_tier import ask_plain, known_answer, others, plain_request
+from app.other_tier import ask_plain, known_answer, others
 from app.store import RunFilter, RunRecord, RunStatus, RunStore
-from engine.types import CascadeReport, RouterKind, RunConfig, SpeculationReport, Tier, TierAttempt
+from engine.types import CascadeReport, GenerationRequest, RouterKind, RunConfig, SpeculationReport, Tier, TierAttempt
 
 CLOSE_CALL = 1.0
 """Logits between the two likeliest tokens: within it the second is at least 1/e as likely as the first."""
@@ -98,7 +98,6 @@ def _show_tiers(report: CascadeReport) -> None:
             "Tier": [attempt.tier for attempt in attempts],
             "Answer": [_fate(attempt) for attempt in attempts],
             "Score": [_score(attempt) for attempt in attempts],
-            "Tokens": [len(attempt.token_ids) for attempt in attempts],
             "Time": [units.seconds(attempt.seconds) for attempt in attempts],
         },
         hide_index=True,
@@ -153,7 +152,7 @@ def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: 
         icon=":material/compare:",
         help="What this tier would have answered, alone. It is asked in the background, and not kept among the runs.",
     ):
-        request = plain_request(run.messages, config, tier)
+        request = GenerationRequest(messages=run.messages, config=alone_config(config, str(tier)))
         jobs.submit(key, partial(ask_plain, resources.get_engine(), request, answers, key))
         st.rerun()
     follow_job(jobs, key, when_cancelled="Cancelled. Ask again to begin anew.")
@@ -178,9 +177,9 @@ def _show_both(run: RunRecord, answered: str, other: str, said: str) -> None:
 
 
 def _fate(attempt: TierAttempt) -> str:
-    if attempt.kept:
-        return "kept"
-    return "thrown away" if attempt.token_ids else "passed over"
+    if not attempt.token_ids and not attempt.kept:
+        return "passed over"
+    return f"{units.counted(len(attempt.token_ids), 'token')} {'kept' if attempt.kept else 'thrown away'}"
 
 
 def _score(attempt: TierAttempt) -> str:

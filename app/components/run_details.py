@@ -49,7 +49,8 @@ def show_run(run: RunRecord, store: RunStore) -> None:
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
     if run.error:
         st.error(run.error, icon=":material/error:")
-    show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, run.precision))
+    precision = run.cascade.tier.rpartition(" ")[2] if run.cascade else run.precision
+    show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, precision))
     if warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config)):
         st.warning(warning, icon=":material/repeat:")
     if run.metrics:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Row,
     SQLColumnExpression,
     Subquery,
+    Text,
     case,
     func,
     literal,
@@ -96,7 +97,8 @@ def by_configuration(session: Session, filter: RunFilter, limit: int) -> tuple[C
 
 
 def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
-    """By precision, what the latest finished runs of a model say that Gearbox's own backend answered.
+    """By precision, what the latest finished runs of a model say that Gearbox's own backend answered. A cascade's
+    figures are of several models, and left out.
 
     Args:
         session: to read with.
@@ -105,7 +107,10 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
     """
     rows = session.execute(
         select(Run.precision, Run.tpot_s, Run.weights_bytes)
+        .join(RunContent, RunContent.run_id == Run.id)
         .where(
+            # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
+            func.coalesce(type_coerce(RunContent.cascade, Text), "null") == "null",
             Run.model == model,
             Run.backend == Backend.LOCAL,
             Run.status == RunStatus.FINISHED,
