@@ -45,8 +45,10 @@ class Ladder:
             yield request
             return
         *smaller, largest = request.config.ladder
+        names = {str(tier) for tier in request.config.ladder}
+        kept = request.last_tier if self._cascade.keep_tier and request.last_tier in names else None
         for tier in (*smaller, largest):
-            if self._cascade.keep_tier and request.last_tier and request.last_tier != str(tier):
+            if kept not in (None, str(tier)):
                 continue
             gears = request.config.optimization
             speculation = _fitting(gears.speculation, tier, is_largest=tier == largest)

@@ -193,6 +193,8 @@ def test_a_conversation_stays_on_its_tier_if_asked(engine: Engine) -> None:
     assert report_of(first).tier == "small int4"
     stays = finish(engine, ask(gear, last_tier="large int8"))
     assert [attempt.tier for attempt in report_of(stays).attempts] == ["large int8"]
+    other = finish(engine, ask(gear, last_tier="a model of another ladder"))
+    assert report_of(other).tier == "small int4"
     free = finish(engine, ask(replace(gear, keep_tier=False), last_tier="large int8"))
     assert report_of(free).tier == "small int4"
 
