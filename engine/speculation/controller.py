@@ -15,7 +15,7 @@ _PRIOR_WEIGHT = 4.0
 """Observations that a first guess of the acceptance counts for."""
 _DECAY = 0.97
 """What an observation still counts for at the next one: an answer goes from code to prose and back."""
-_MARGIN = 1.02
+_MARGIN = 1.05
 """A round must be expected to be so much faster than plain decoding: below it, being wrong costs more."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 8, 128
 """Chances to draft that are let pass before one is tried again; doubled every time it fails."""

@@ -31,22 +31,21 @@ class StepTimes:
 
     @classmethod
     def measure(cls, decoder: Decoder) -> Self:
-        """The shortest of a few steps for each number of rows, over a short text."""
+        """The shortest of a few steps for each number of rows, over a short text; the numbers take turns."""
         cache = decoder.new_cache(2 * max(MEASURED_ROWS))
         decoder.prefill(torch.zeros(max(MEASURED_ROWS), dtype=torch.long), cache, lambda: False)
         length = cache.length
-        measured: dict[int, float] = {}
-        for rows in MEASURED_ROWS:
-            ids = torch.arange(rows)
-            seconds = []
-            for _ in range(_REPEATS):
+        seconds: dict[int, list[float]] = {rows: [] for rows in MEASURED_ROWS}
+        for repeat in range(1 + _REPEATS):
+            for rows, taken in seconds.items():
                 begun = perf_counter()
-                decoder.logits(decoder.forward(ids, cache))
-                seconds.append(perf_counter() - begun)
+                decoder.logits(decoder.forward(torch.arange(rows), cache))
+                if repeat:  # the first time pays for memory that is not there yet
+                    taken.append(perf_counter() - begun)
                 cache.truncate(length)
-            # more rows never take less: what seems so is noise
-            measured[rows] = max([min(seconds), *measured.values()])
-        return cls(measured)
+        # fewer rows never take longer: what seems so is noise
+        shortest = {rows: min(taken) for rows, taken in seconds.items()}
+        return cls({rows: min(s for more, s in shortest.items() if more >= rows) for rows in MEASURED_ROWS})
 
     def seconds(self, rows: int) -> float:
         """Expected of a pass over ``rows``, between and beyond what was measured along straight lines."""
