@@ -300,14 +300,25 @@ constexpr int kBf16Rows = 4;  // 32 registers hold the sums of 2 outputs by 4 ro
 constexpr int kBf16Rows = 2;
 #endif
 
-inline void bf16_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int begin, int end) {
+// All rows of O outputs: the weights are read from memory once, and stay near for the rows after the first.
+template <int O>
+void bf16_rows(const Matrix& w, int output, const Activations& a, int64_t rows, const Output& out) {
   int64_t row = 0;
-  const auto each = [&](auto wide, auto narrow, int step, int output) {
-    for (; output + step <= end; output += step) wide(w, output, a, row, out);
-    for (; output < end; output++) narrow(w, output, a, row, out);
-  };
-  for (; row + kBf16Rows <= rows; row += kBf16Rows) each(bf16_block<2, kBf16Rows>, bf16_block<1, kBf16Rows>, 2, begin);
-  for (; row < rows; row++) each(bf16_block<4, 1>, bf16_block<1, 1>, 4, begin);
+  for (; row + kBf16Rows <= rows; row += kBf16Rows) bf16_block<O, kBf16Rows>(w, output, a, row, out);
+  switch (rows - row) {
+    case 3: bf16_block<O, 3>(w, output, a, row, out); break;
+    case 2: bf16_block<O, 2>(w, output, a, row, out); break;
+    case 1: bf16_block<O, 1>(w, output, a, row, out); break;
+  }
+}
+
+inline void bf16_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int begin, int end) {
+  int output = begin;
+  if (rows == 1) {  // as many weights at once as hide the adders' latency
+    for (; output + 4 <= end; output += 4) bf16_block<4, 1>(w, output, a, 0, out);
+  }
+  for (; output + 2 <= end; output += 2) bf16_rows<2>(w, output, a, rows, out);
+  for (; output < end; output++) bf16_rows<1>(w, output, a, rows, out);
 }
 
 // One thread's share of a product.
