@@ -53,7 +53,7 @@ def choose_study(lab: RouterLab, data: DataSet, columns: Sequence[DeltaGenerator
         return None
     weak_column, strong_column, choice_column = columns
     with weak_column:
-        weak = _choose_tier(router_state.WEAK, "Small", tiers[:-1], tiers[0])
+        weak = _choose_tier(router_state.WEAK, "Small", tiers[:-1], tiers[-2])
     larger = tiers[tiers.index(weak) + 1 :]
     with strong_column:
         strong = _choose_tier(router_state.STRONG, "Large", larger, larger[-1])
