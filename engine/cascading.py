@@ -8,12 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from engine.cascade import (
     BoundaryRouter,
     RouterProfile,
     TierAnswer,
     TierIdentity,
     answer_table,
+    goes_up,
     prompt_table,
     random_score,
 )
@@ -80,7 +83,7 @@ class Router:
                 judgement.goes_up = False
             case RouterKind.RANDOM:
                 judgement.prompt_score = float(random_score([self._prompt], seed=boundary)[0])
-                judgement.goes_up = judgement.prompt_score >= judgement.threshold
+                judgement.goes_up = _reaches(judgement.prompt_score, judgement.threshold)
             case RouterKind.ROUTE | RouterKind.HYBRID if not self._needs_a_first_token(boundary):
                 self._judge_prompt(boundary, judgement, None)
             case _:
@@ -127,12 +130,12 @@ class Router:
         score = float(self._boundary(boundary).prompt_score(table)[0])
         judgement.prompt_score = score
         if self._cascade.router is RouterKind.ROUTE:
-            judgement.goes_up = math.isnan(score) or score >= judgement.threshold
+            judgement.goes_up = _reaches(score, judgement.threshold)
             return
         band = self._boundary(boundary).band
         if band is None:
             return  # sure of nothing: the answer is judged
-        if math.isnan(score) or score >= band.up_from:
+        if _reaches(score, band.up_from):
             judgement.goes_up = True
         elif score < band.keep_below:
             judgement.goes_up = False
@@ -142,7 +145,7 @@ class Router:
     ) -> None:
         score = float(self._boundary(boundary).answer_score(answer_table([_as_answer(tokens, finished=finished)]))[0])
         judgement.answer_score = score
-        judgement.goes_up = math.isnan(score) or score >= judgement.threshold
+        judgement.goes_up = _reaches(score, judgement.threshold)
 
 
 class Watched:
@@ -166,6 +169,11 @@ class Watched:
         if goes_on and due == len(self._recorder.tokens):
             return not self._router.look(self._boundary, self._judgement, self._recorder.tokens)
         return goes_on
+
+
+def _reaches(score: float, threshold: float) -> bool:
+    """The very rule that thresholds are chosen by."""
+    return bool(goes_up(np.array([score]), threshold)[0])
 
 
 def _read_profile(text: str) -> RouterProfile:

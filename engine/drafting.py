@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from engine.backends.base import LoadedModel
 from engine.backends.local import LocalModel
@@ -60,7 +60,8 @@ class Drafters:
     earlier: tuple[tuple[int, ...], ...] = ()
     """Texts of the same session."""
     draft_models: tuple[DraftModel, ...] = ()
-    unavailable: tuple[str, ...] = field(default=())
+    unavailable: tuple[str, ...] = ()
+    """Why some that were asked for cannot draft, for the user."""
 
     @property
     def models(self) -> tuple[LoadedModel, ...]:
@@ -113,6 +114,7 @@ class Drafting:
         model: LoadedModel,
         request: GenerationRequest,
         progress: Progress,
+        keep: Collection[LoadedModel],
         *,
         salvages: bool = False,
     ) -> Drafters | None:
@@ -123,6 +125,7 @@ class Drafting:
             model: the same, in memory.
             request: says who is asked to draft.
             progress: told how far loading is.
+            keep: what else must stay in memory.
             salvages: whether a smaller tier's answer may draft, even with the gear off.
 
         Raises:
@@ -137,18 +140,22 @@ class Drafting:
         model.step_times()
         if speculation is None:
             return Drafters(request, model, None)
+        found: tuple[DraftModel, ...] = ()
+        unavailable: tuple[str, ...] = ()
         match speculation.drafter:
+            case Drafter.AUTO if gears.cache_mode is CacheMode.OFF:
+                unavailable = ("Without a KV cache no model can draft: only n-grams were tried.",)
             case Drafter.AUTO:
-                found = () if gears.cache_mode is CacheMode.OFF else tuple(self._resident(opened, model, request))
+                found = tuple(self._resident(opened, model, request))
             case Drafter.SELF | Drafter.DRAFT:
-                found = (self._asked_for(opened, model, request.config, speculation, progress),)
+                found = (self._asked_for(opened, model, request.config, speculation, progress, keep),)
             case Drafter.NGRAM:
-                found = ()
+                pass
         for draft in found:
             progress(f"Timing {draft.name}", 0.5)
             draft.model.step_times()
         earlier = () if request.cold else self._texts.of(request.cache_salt, opened.tokenizer.fingerprint)
-        return Drafters(request, model, speculation, earlier, found)
+        return Drafters(request, model, speculation, earlier, found, unavailable)
 
     def remember(self, opened: OpenCheckpoint, request: GenerationRequest, ids: tuple[int, ...]) -> None:
         """A run with the gear on has ended: its text may help the session's next."""
@@ -166,6 +173,7 @@ class Drafting:
         run: RunConfig,
         speculation: SpeculationConfig,
         progress: Progress,
+        keep: Collection[LoadedModel],
     ) -> DraftModel:
         precision = speculation.draft_precision
         assert precision is not None  # SpeculationConfig has seen to it
@@ -174,7 +182,7 @@ class Drafting:
         if reason := why_not(opened, drafting):
             raise InvalidRequestError(reason)
         config = RunConfig(model=name, optimization=OptimizationConfig.at(precision))
-        loaded = self._pool.acquire(drafting, config, progress, keep=(model,))
+        loaded = self._pool.acquire(drafting, config, progress, keep=(model, *keep))
         assert isinstance(loaded, LocalModel)  # the backend of the configuration
         return DraftModel(f"{drafting.checkpoint.name} {precision}", loaded, shares_kv=name == run.model)
 

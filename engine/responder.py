@@ -121,7 +121,7 @@ class Responder:
                 continue
             below = ladder.attempts[-1].opened.tokenizer.fingerprint if ladder.attempts else None
             drafters = self.drafting.drafters(
-                opened, model, tier, loading, salvages=below == opened.tokenizer.fingerprint
+                opened, model, tier, loading, ladder.models, salvages=below == opened.tokenizer.fingerprint
             )
             ladder.attempts.append(Attempt(opened, model, drafters, tier, prompt_ids, max_tokens))
         if not ladder.attempts:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from app.jobs import Jobs
+from app.store import RunStore
 from engine import Engine
 from engine.models import install
 from engine.models.progress import silent
@@ -45,3 +47,19 @@ def engine(models_dir: Path) -> Iterator[Engine]:
     engine = Engine(models_dir)
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    """An empty run store."""
+    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def jobs() -> Iterator[Jobs]:
+    """A job runner."""
+    jobs = Jobs()
+    yield jobs
+    jobs.close()

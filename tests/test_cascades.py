@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,13 +36,6 @@ from tests.cascading import CASCADE, SMALL, CascadingEngine, make_cascade_report
 from tests.fakes import make_request
 
 LARGE = Tier(model="m", precision=Precision.BF16)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 tiers = st.builds(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,13 +21,6 @@ CONFIG = RunConfig(
     optimization=OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX),
     sampling=SamplingParams(max_tokens=32, seed=7),
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

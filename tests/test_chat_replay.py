@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -30,13 +28,6 @@ CONFIG = RunConfig(
 
 def ignore(stage: str, fraction: float) -> None:
     """A report that nobody reads."""
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def hold(store: RunStore, engine: Engine | FakeEngine, *texts: str, config: RunConfig = CONFIG) -> Conversation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from tests.tiny import make_tiny_checkpoint
 from tests.ui import add_run
 
 ESTIMATES = {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def measure(store: RunStore, precision: str, rate: float, **environment: Any) -> None:

@@ -12,7 +12,7 @@ from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFReader, dequantize
 
 from engine.models.checkpoint import resolve
 from engine.models.file_codes import _DECODERS, FileCodes
-from engine.native import library
+from engine.native.kernels import library
 from engine.pool import ModelPool
 from engine.quantization import GroupCodes
 from engine.quantization.native import NativeInt4Linear

@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from engine.models.decoder import Decoder, DecoderConfig, EagerDecoder
 from engine.models.native_decoder import NativeDecoder
 from engine.models.weights import load_decoder
-from engine.native import build, build_in_background, library
+from engine.native import build, build_in_background
 from engine.native.compilation import why_not
+from engine.native.kernels import library
 from engine.quantization import Scheme
 from engine.quantization.native import NativeBf16Linear
 from engine.types import Precision

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,13 +21,6 @@ from tests.ui import add_run, open_app
 
 PAGE = "pages/cache.py"
 SYSTEM, ASKED = Message("system", "Be brief."), Message("user", "Name a colour.")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def kept(*messages: Message, salt: str = "", **other: Any) -> KeptSequence:

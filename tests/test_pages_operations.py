@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -12,13 +9,6 @@ from tests.fakes import make_metrics, make_request
 from tests.ui import add_run, open_app
 
 PAGE = "pages/operations.py"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def figures(app: AppTest) -> dict[str, str]:

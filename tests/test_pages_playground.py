@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,13 +36,6 @@ RUN = "playground-run"
 STOP = "playground-stop"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
-
-
 class Lanes(FakeEngine):
     """Answers the reference backend with one script and everything else with another."""
 
@@ -55,13 +47,6 @@ class Lanes(FakeEngine):
         lane = self.plain if request.config.backend is Backend.REFERENCE else self.optimised
         self.requests.append(request)
         return lane.generate(request)
-
-
-@pytest.fixture
-def jobs() -> Iterator[Jobs]:
-    jobs = Jobs()
-    yield jobs
-    jobs.close()
 
 
 @pytest.fixture

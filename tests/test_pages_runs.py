@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from app.store import RunFilter, RunNotFoundError, RunSort, RunStatus, RunStore
@@ -11,13 +8,6 @@ from tests.fakes import make_metrics, make_request
 from tests.ui import add_run, open_app, texts
 
 PAGE = "pages/runs.py"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def test_without_runs_the_page_shows_the_way_to_the_playground(

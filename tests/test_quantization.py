@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.native import library
+from engine.native.kernels import library
 from engine.quantization import GroupCodes, Linear, quantize_groups, scheme_of
 from engine.quantization.bf16 import Bf16Linear
 from engine.quantization.int4 import MIN_ROWS_DEQUANTIZED, Int4Linear

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,6 @@ from engine.types import Backend, CascadeReport, OptimizationConfig, Precision, 
 from tests.cascade import STRONG, WEAK, recorded
 from tests.cascading import make_cascade_report
 from tests.fakes import make_metrics, make_request
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def add_run(

@@ -159,6 +159,13 @@ def test_every_form_of_kv_goes_with_speculation(engine: Engine, form: dict[str, 
     assert report_of(drafted).rounds
 
 
+def test_auto_says_that_without_kv_no_model_can_draft(engine: Engine) -> None:
+    run = finish(engine, request_for("Hi", Precision.INT4, SpeculationConfig(), cache_mode=CacheMode.OFF, max_tokens=4))
+    assert "KV cache" in report_of(run).unavailable[0]
+    kept = finish(engine, request_for("Hi", Precision.INT4, SpeculationConfig(), max_tokens=4))
+    assert report_of(kept).unavailable == ()
+
+
 def test_a_session_drafts_from_its_own_earlier_texts_and_from_nobody_elses(engine: Engine) -> None:
     ask = request_for("List three colours.", Precision.INT4, replace(NGRAM, gamma=4), max_tokens=24, salt="one")
     finish(engine, ask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,13 +35,6 @@ from tests.fakes import FakeEngine, make_request
 MODEL = "smollm2-135m"
 NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)
 TWO = lab_prompts()[:2]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def ignore(stage: str, fraction: float) -> None:

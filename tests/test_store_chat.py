@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,13 +15,6 @@ from tests.fakes import make_request
 from tests.ui import add_run
 
 CONFIG = json.loads(json.dumps(make_request().config.to_dict()))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 def test_a_conversation_comes_back_as_it_was_kept(store: RunStore) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
 import pytest
 
@@ -23,13 +21,6 @@ LADDER = (
     TierIdentity(model="small", precision=Precision.INT8, weights_sha256="a" * 64),
     TierIdentity(model="large", precision=Precision.INT4, weights_sha256="b" * 64),
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

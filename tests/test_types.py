@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -126,3 +128,10 @@ def test_a_cache_within_one_request_is_the_gear_turned_off() -> None:
 def test_a_message_survives_json_with_the_tokens_it_was_written_in() -> None:
     for message in (Message("user", "Hi"), Message("assistant", "Hello", (5, 7))):
         assert Message.from_dict(json.loads(json.dumps(message.to_dict()))) == message
+
+
+def test_importing_the_engine_waits_for_no_torch() -> None:
+    """A first page would wait for it: torch and transformers come with the first request."""
+    code = "import sys, engine; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import resources, state, units
 from app.components.alarm import show_alarm
+from app.components.answer_length import choose_max_tokens
 from app.components.divergence_view import describe_parting, show_divergence
 from app.components.job_progress import follow_job
 from app.components.precisions import offered_precisions, precision_help
@@ -42,16 +43,7 @@ def show_prompt_lab(model: str, store: RunStore, jobs: Jobs, limits: AlarmLimits
                 help=precision_help(),
                 persist_state="session",
             )
-            st.number_input(
-                "Max tokens",
-                min_value=1,
-                max_value=2_048,
-                step=16,
-                key=_MAX_TOKENS,
-                width=160,
-                help="The answer is greedy, and ends here at the latest.",
-                persist_state="session",
-            )
+            choose_max_tokens(_MAX_TOKENS)
             asked = st.form_submit_button(
                 "Run and compare",
                 key="lab-prompt-run",

@@ -8,6 +8,7 @@ from functools import partial
 import streamlit as st
 
 from app import resources, state, units
+from app.components.answer_length import choose_max_tokens
 from app.components.draft_report import show_draft_report
 from app.components.drafter import choose_drafter, show_fitness
 from app.components.job_progress import follow_job
@@ -49,16 +50,7 @@ def show_prompt(model: str, precision: Precision, installed: Sequence[str]) -> N
         # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables
         st.text_area("Prompt", key=_PROMPT, height=140, persist_state="session")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.number_input(
-                "Max tokens",
-                min_value=2,
-                max_value=2_048,
-                step=16,
-                key=_MAX_TOKENS,
-                width=160,
-                help="The answer is greedy, and ends here at the latest.",
-                persist_state="session",
-            )
+            choose_max_tokens(_MAX_TOKENS, least=2)
             asked = st.form_submit_button(
                 "Run both ways",
                 key="speculation-run",

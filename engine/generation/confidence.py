@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from engine.native import library
+from engine.native.kernels import library
 
 NEAR_TIE_ULPS = 2
 """Two best logits so close, in units in the last place of bf16, may change places with the order of additions."""

@@ -14,12 +14,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ModelNotInstalledError, UnknownModelError, UnsupportedModelError, WeightsIntegrityError
 from engine.models.catalog import CATALOG, CatalogModel
-from engine.models.file_codes import FileCodes
 from engine.models.manifest import FileRecord, Manifest, identity, sha256_of
+
+if TYPE_CHECKING:
+    from engine.models.file_codes import FileCodes
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class Checkpoint:
 
     def open_codes(self) -> FileCodes | None:
         """The codes of the published file; ``None`` if there is none, or it is not the published one any more."""
+        from engine.models.file_codes import FileCodes  # brings torch, which a page's first import must not
+
         if self.source is None or not self.source.exists():
             return None
         if _sha256(self.source) != self.source_sha256:

@@ -8,8 +8,9 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoder import Decoder, EagerDecoder
 from engine.models.native_decoder import NativeDecoder
+from engine.types import MAX_GAMMA
 
-FEW_ROWS = 33
+FEW_ROWS = MAX_GAMMA + 1
 """One token, or one and as many drafted ones as there can be."""
 
 
@@ -37,8 +38,6 @@ class HybridDecoder(Decoder):
         return (self.few if ids.shape[0] <= FEW_ROWS else self.many).forward(ids, cache)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return (self.few if hidden.shape[0] <= FEW_ROWS else self.many).logits(hidden.to(self._dtype(hidden)))
-
-    @staticmethod
-    def _dtype(hidden: Tensor) -> torch.dtype:
-        return torch.float if hidden.shape[0] <= FEW_ROWS else torch.bfloat16
+        if hidden.shape[0] <= FEW_ROWS:
+            return self.few.logits(hidden.float())
+        return self.many.logits(hidden.to(torch.bfloat16))

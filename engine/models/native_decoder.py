@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.models.decoder import Decoder, DecoderConfig
-from engine.native import Layer, Library, Matrix, Model
+from engine.native.kernels import Layer, Library, Matrix, Model
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
 from engine.types import KVDtype
 

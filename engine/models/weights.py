@@ -27,7 +27,7 @@ from engine.models.graph_step import GraphDecoder
 from engine.models.hybrid_decoder import HybridDecoder
 from engine.models.manifest import sha256_of
 from engine.models.native_decoder import HEAD_DIM_STEP, NativeDecoder
-from engine.native import library
+from engine.native.kernels import library
 from engine.quantization import (
     EmbeddingLinear,
     GroupCodes,

@@ -1,6 +1,8 @@
-"""Kernels of our own in C++: built once for this processor, kept beside their source, called by ctypes."""
+"""Kernels of our own in C++: built once for this processor, kept beside their source, called by ctypes.
+
+Building them needs no torch; calling them does, so that is in :mod:`engine.native.kernels`.
+"""
 
 from engine.native.compilation import build, build_in_background, why_not
-from engine.native.kernels import Kind, Layer, Library, Matrix, Model, library
 
-__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "build", "build_in_background", "library", "why_not"]
+__all__ = ["build", "build_in_background", "why_not"]

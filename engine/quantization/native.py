@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from engine.native import Kind, Matrix, library
+from engine.native.kernels import Kind, Matrix, library
 from engine.quantization.groups import GROUP_SIZE, GroupCodes, fits, quantize_groups
 from engine.quantization.int8 import quantize_rows
 from engine.quantization.linear import optional_bias
