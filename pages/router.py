@@ -28,13 +28,13 @@ section = st.segmented_control(
     bind="query-params",
     label_visibility="collapsed",
 )
-first, *others = st.columns(4)
-with first:
+choices = st.grid(4, min_column_width=190)
+with choices:
     names = lab.names()
     data = choose_data_set(lab, names)
 if section == DATA or data is None:
     show_data(resources.get_store().router, resources.get_jobs(), data, any_set=bool(names))
-elif study := choose_study(lab, data, others):
+elif study := choose_study(lab, data, choices):
     match section:
         case "Curve":
             show_curve(lab, study)

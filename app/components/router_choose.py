@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -43,21 +43,17 @@ def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
         return None
 
 
-def choose_study(lab: RouterLab, data: DataSet, columns: Sequence[DeltaGenerator]) -> Study | None:
-    """The tiers and the router, in three columns; ``None`` where two tiers cannot be compared, which the page then
-    says."""
+def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study | None:
+    """The tiers and the router, in ``place``; ``None`` where two tiers cannot be compared, which the page then says."""
     tiers = data.tiers
     if len(tiers) < 2:
         only = f"Only {tiers[0]} is recorded" if tiers else "No tier is recorded"
         st.info(f"{only} in “{data.name}”. A router is judged on what two tiers answered: record them under Data.")
         return None
-    weak_column, strong_column, choice_column = columns
-    with weak_column:
+    with place:
         weak = _choose_tier(router_state.WEAK, "Small", tiers[:-1], tiers[-2])
-    larger = tiers[tiers.index(weak) + 1 :]
-    with strong_column:
+        larger = tiers[tiers.index(weak) + 1 :]
         strong = _choose_tier(router_state.STRONG, "Large", larger, larger[-1])
-    with choice_column:
         choice = st.selectbox(
             "Router",
             list(Choice),
