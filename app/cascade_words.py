@@ -8,10 +8,12 @@ import re
 from app import units
 from app.cascades import threshold_text
 from engine.types import (
+    CacheMode,
     CascadeReport,
     Escalated,
     RouterKind,
     RunConfig,
+    RunMetrics,
     SpeculationReport,
 )
 
@@ -64,8 +66,23 @@ def escalation(event: Escalated, router: RouterKind) -> str:
     return f"{why}: {lost}asking {event.to_tier}."
 
 
-def cascade_notices(report: CascadeReport, speculation: SpeculationReport | None, config: RunConfig) -> list[str]:
-    """Where the gear, or another beside it, did nothing in a run; a sentence each."""
+def cascade_notices(
+    report: CascadeReport,
+    speculation: SpeculationReport | None,
+    metrics: RunMetrics | None,
+    config: RunConfig,
+    *,
+    later_turn: bool,
+) -> list[str]:
+    """Where the gear, or another beside it, did nothing in a run; a sentence each.
+
+    Args:
+        report: how the cascade went.
+        speculation: how that gear went, where it took part.
+        metrics: what the run measured.
+        config: what it was asked with.
+        later_turn: whether answers came before it in the conversation.
+    """
     notices = [f"Could not take part: {reason}" for reason in report.unavailable]
     cascade, largest = config.optimization.cascade, str(config.ladder[-1])
     if cascade is None:
@@ -82,6 +99,13 @@ def cascade_notices(report: CascadeReport, speculation: SpeculationReport | None
             if report.tier != largest
             else "Speculation did nothing: no drafter could take part."
         )
+    if later_turn and metrics and config.optimization.cache_mode is CacheMode.PREFIX:
+        computed = metrics.prompt_tokens - metrics.cached_tokens
+        if computed > metrics.prompt_tokens / 2:
+            notices.append(
+                f"KV caching did little: {report.tier} had not answered the turns before, and read "
+                f"{computed:,} of {units.counted(metrics.prompt_tokens, 'token')} anew. Keeping the tier avoids that."
+            )
     return notices
 
 

@@ -41,8 +41,8 @@ def cascade_of(read: Callable[[str], Any]) -> CascadeConfig:
     """The gear as widgets are set.
 
     Args:
-        read: gives the value of a setting of :data:`FIRST_VALUES`. A profile is its JSON, and brings its router and
-            thresholds along.
+        read: gives the value of a setting of :data:`FIRST_VALUES`. A profile is its JSON, and brings its router,
+            its thresholds and how much it judges along.
 
     Raises:
         InvalidRequestError: the tiers make no ladder, or the profile is none.
@@ -52,19 +52,19 @@ def cascade_of(read: Callable[[str], Any]) -> CascadeConfig:
         Tier(model=read(f"{place}-model") or "", precision=Precision(read(f"{place}-precision"))) for place in places
     )
     if profile := read("profile"):
-        router, thresholds = _calibrated(profile)
+        router, thresholds, after_tokens = _calibrated(profile)
     else:
         router = RouterKind(read("router"))
         own = tuple(float(read(f"{place}-threshold")) for place in places)
         fixed = {RouterKind.ALWAYS_SMALL: NEVER, RouterKind.ALWAYS_LARGE: 0.0}
         thresholds = (fixed[router],) * len(places) if router in fixed else own
-    judges_early = router is RouterKind.ESCALATE
+        after_tokens = read("after-tokens") if router is RouterKind.ESCALATE else None
     return CascadeConfig(
         smaller=smaller,
         router=router,
         thresholds=thresholds,
         profile=profile,
-        after_tokens=read("after-tokens") if judges_early else None,
+        after_tokens=after_tokens,
         keep_tier=bool(read("keep-tier")),
     )
 
@@ -73,14 +73,14 @@ def values_of(cascade: CascadeConfig | None) -> dict[str, Any]:
     """What the widgets show for a gear, by setting; the first values where it is off."""
     if cascade is None:
         return dict(FIRST_VALUES)
-    values = {**FIRST_VALUES, "after-tokens": cascade.after_tokens, "keep-tier": cascade.keep_tier}
+    values = {**FIRST_VALUES, "keep-tier": cascade.keep_tier}
     for place, tier, threshold in zip(PLACES, cascade.smaller, cascade.thresholds, strict=False):
         values |= {f"{place}-model": tier.model, f"{place}-precision": tier.precision}
         if cascade.profile is None and cascade.router in JUDGING:
             values[f"{place}-threshold"] = min(threshold, 1.0)
     if cascade.profile is not None:
         return {**values, "profile": cascade.profile}
-    return {**values, "router": cascade.router}
+    return {**values, "router": cascade.router, "after-tokens": cascade.after_tokens}
 
 
 def alone_config(config: RunConfig, tier: str) -> RunConfig:
@@ -121,6 +121,6 @@ def profile_fits(profile: RouterProfile, cascade: CascadeConfig, largest: Tier) 
     return ladder == (*cascade.smaller, largest)
 
 
-def _calibrated(profile: str) -> tuple[RouterKind, tuple[float, ...]]:
+def _calibrated(profile: str) -> tuple[RouterKind, tuple[float, ...], int | None]:
     read = RouterProfile.from_dict(json.loads(profile))
-    return read.kind, tuple(boundary.threshold for boundary in read.boundaries)
+    return read.kind, tuple(boundary.threshold for boundary in read.boundaries), read.after_tokens

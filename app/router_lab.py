@@ -13,8 +13,9 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from app.router_live import conversation_scores, rated_prompts, rated_runs, tier_runs
-from app.router_study import Choice, Study
+from app.router_live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
+from app.router_scoring import Choice
+from app.router_study import Study
 from app.settings import REPOSITORY
 from app.store import KeptSet, RouterStore, RunStore
 from engine.cascade import (
@@ -242,6 +243,14 @@ class RouterLab:
             StoreError: the run database cannot be read.
         """
         return tier_runs(self._runs, tier)
+
+    def cascade_scores(self, study: Study) -> list[float]:
+        """What the study's router scored in the latest cascades between its tiers.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        return cascade_scores(self._runs, study)
 
     def conversation_scores(self, study: Study) -> list[list[float]]:
         """What the router would have scored the turns of kept conversations.

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.router_study import Study, router_scores
+from app.router_study import Study
 from app.store import ConversationNotFoundError, Rating, RunFilter, RunRecord, RunStatus, RunStore, Timeline
-from engine.cascade import RoutedPrompt, RouterKind, TierAnswer, tier_key
-from engine.types import Backend, Precision
+from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, RouterKind, RouterProfile, TierAnswer
+from engine.types import Backend, CascadeConfig, Precision, RunConfig, Tier
 
 _MOST_RUNS = 2000
 _MOST_CONVERSATIONS = 50
 _MOST_LIVE = 300
 _THUMBS: tuple[Rating, Rating] = (-1, 1)
-_RATED = RunFilter(backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,), ratings=_THUMBS)
+_FINISHED = RunFilter(backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,))
+_RATED = replace(_FINISHED, ratings=_THUMBS)
 
 
 def tier_of(run: RunRecord) -> str:
     """The tier that a run of the local backend was answered by."""
-    return tier_key(run.model, Precision(run.precision))
+    return Tier(model=run.model, precision=Precision(run.precision)).key
 
 
 def run_answer(run: RunRecord, timeline: Timeline | None) -> TierAnswer | None:
@@ -93,16 +95,45 @@ def tier_runs(store: RunStore, tier: str) -> tuple[RoutedPrompt, ...]:
     Raises:
         StoreError: the run database cannot be read.
     """
-    model, _, precision = tier.rpartition("@")
-    of_tier = RunFilter(
-        models=(model,), precisions=(precision,), backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,)
-    )
+    asked = Tier.from_key(tier)
+    of_tier = replace(_FINISHED, models=(asked.model,), precisions=(asked.precision,))
     rows = store.page(of_tier, limit=_MOST_LIVE).rows
     return tuple(
         RoutedPrompt(prompt_id=run.id, category="Live", prompt=run.prompt, answers={tier: answer})
         for run in store.get_many([row.id for row in rows])
         if (answer := run_answer(run, store.timeline(run.id))) is not None
     )
+
+
+def cascade_scores(store: RunStore, study: Study) -> list[float]:
+    """What the very router of a study scored between its two tiers in the latest cascades.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    weak, strong = map(Tier.from_key, (study.weak, study.strong))
+    of_strong = replace(_FINISHED, models=(strong.model,), precisions=(strong.precision,))
+    runs = store.get_many([row.id for row in store.page(of_strong, limit=_MOST_LIVE).rows])
+    scores = []
+    for run in runs:
+        cascade = RunConfig.from_dict(run.config).optimization.cascade
+        if run.cascade is None or cascade is None or cascade.smaller[-1] != weak or not _same_router(cascade, study):
+            continue
+        for attempt in run.cascade.attempts:
+            found = attempt.prompt_score if cascade.router is RouterKind.ROUTE else attempt.answer_score
+            if attempt.tier == str(weak) and found is not None:
+                scores.append(found)
+    return scores
+
+
+def _same_router(cascade: CascadeConfig, study: Study) -> bool:
+    """Whether a cascade's last boundary scores as a study's router does, whatever the threshold."""
+    if (cascade.router, cascade.after_tokens) != (study.choice.kind, study.choice.after_tokens):
+        return False
+    router = BoundaryRouter(threshold=NEVER)
+    if cascade.profile is not None:
+        router = RouterProfile.from_dict(json.loads(cascade.profile)).boundaries[-1]
+    return replace(router, threshold=NEVER, reference=None) == study.router
 
 
 def conversation_scores(store: RunStore, study: Study) -> list[list[float]]:
@@ -115,7 +146,8 @@ def conversation_scores(store: RunStore, study: Study) -> list[list[float]]:
     """
     if study.choice.kind is RouterKind.ORACLE:
         return []
-    on_answers = study.choice.kind in (RouterKind.ESCALATE, RouterKind.HYBRID)
+    reads = study.choice.kind is RouterKind.ROUTE and study.router.reads_first
+    on_answers = reads or study.choice.kind in (RouterKind.ESCALATE, RouterKind.HYBRID)
     scores = []
     for summary in store.chat.conversations(limit=_MOST_CONVERSATIONS):
         try:
@@ -131,7 +163,7 @@ def conversation_scores(store: RunStore, study: Study) -> list[list[float]]:
                 continue
             turns = [replace(turn, answers={study.weak: each}) for turn, each in zip(turns, answers, strict=True)]
         if turns:
-            scores.append(router_scores(study.router, study.choice.kind, turns, study.weak).tolist())
+            scores.append(study.scores_of(turns).tolist())
     return scores
 
 

@@ -10,6 +10,7 @@ from app.router_study import tier_identity
 from engine.cascade import RouterProfile, TierIdentity
 from engine.errors import GearboxError, RouterProfileError
 from engine.models import resolve
+from engine.types import Tier
 
 MOST_BYTES = 2**20
 
@@ -30,7 +31,7 @@ def current_ladder(tiers: Sequence[str], recorded: Mapping[str, str], models_dir
     """
     weights = dict(recorded)
     for tier in tiers:
-        if tier not in weights and (sha256 := installed_weights(tier.rpartition("@")[0], models_dir)):
+        if tier not in weights and (sha256 := installed_weights(Tier.from_key(tier).model, models_dir)):
             weights[tier] = sha256
     return tuple(tier_identity(tier, weights) for tier in tiers)
 

@@ -16,34 +16,15 @@ from app.quantization_lab import LabError, tasks_sha256
 from app.run_service import InferenceEngine, RunNotFinishedError, answer_unkept
 from app.store import RouterStore
 from engine import Task, check
-from engine.cascade import tier_answer, tier_key
+from engine.cascade import tier_answer
 from engine.evaluation.sandbox import why_not
-from engine.types import Event, Loading, Precision
+from engine.types import Event, Loading, Tier
 
 
 class RecordingEngine(InferenceEngine, Protocol):
     """What recording needs of an engine; see `engine.Engine`."""
 
     def weights_sha256(self, model: str) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A model at a precision."""
-
-    model: str
-    precision: Precision
-
-    @property
-    def key(self) -> str:
-        """Its name in records."""
-        return tier_key(self.model, self.precision)
-
-    @classmethod
-    def parse(cls, key: str) -> Tier:
-        """The inverse of :attr:`key`."""
-        model, _, precision = key.rpartition("@")
-        return cls(model, Precision(precision))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,13 @@ from engine.cascade import (
     TierIdentity,
     answer_table,
     goes_up,
-    prompt_table,
     random_score,
+    reading_table,
 )
-from engine.cascade.signals import PREFILL_ENTROPY
 from engine.errors import RouterProfileError
 from engine.generation.confidence import Confidence
 from engine.generation.recorder import RunRecorder
-from engine.generation.repetition import repeated_share
+from engine.repetition import repeated_share
 from engine.types import NEVER, CascadeConfig, GenerationRequest, RouterKind, TokenEvent, TokenSource
 
 _PLAIN = BoundaryRouter(threshold=NEVER)
@@ -40,6 +39,8 @@ class Judgement:
     answer_score: float | None = None
     goes_up: bool | None = None
     """``None`` while it has not decided."""
+    hidden: tuple[float, ...] = ()
+    """The smaller tier's state after the prompt."""
 
 
 class Router:
@@ -71,6 +72,11 @@ class Router:
                     f"The profile “{self._profile.name}” is of a router that works by {self._profile.kind}, not "
                     f"{cascade.router}."
                 )
+            if self._profile.after_tokens != cascade.after_tokens:
+                raise RouterProfileError(
+                    f"The profile “{self._profile.name}” judges {_judged(self._profile.after_tokens)}, not "
+                    f"{_judged(cascade.after_tokens)}: its thresholds mean nothing there."
+                )
 
     def first_look(self, boundary: int) -> Judgement:
         """Before the tier below a boundary writes anything."""
@@ -84,8 +90,8 @@ class Router:
             case RouterKind.RANDOM:
                 judgement.prompt_score = float(random_score([self._prompt], seed=boundary)[0])
                 judgement.goes_up = _reaches(judgement.prompt_score, judgement.threshold)
-            case RouterKind.ROUTE | RouterKind.HYBRID if not self._needs_a_first_token(boundary):
-                self._judge_prompt(boundary, judgement, None)
+            case RouterKind.ROUTE | RouterKind.HYBRID if not self._boundary(boundary).reads_first:
+                self._judge_prompt(boundary, judgement, ())
             case _:
                 pass
         self.spent_s += perf_counter() - begun
@@ -96,7 +102,7 @@ class Router:
         if judgement.goes_up is not None:
             return None
         judges_prompt = self._cascade.router in (RouterKind.ROUTE, RouterKind.HYBRID)
-        if judges_prompt and judgement.prompt_score is None and self._needs_a_first_token(boundary):
+        if judges_prompt and judgement.prompt_score is None and self._boundary(boundary).reads_first:
             return 1
         return self._cascade.after_tokens
 
@@ -106,7 +112,7 @@ class Router:
         if self._cascade.router is RouterKind.ESCALATE:
             self._judge_answer(boundary, judgement, tokens, finished=False)
         else:
-            self._judge_prompt(boundary, judgement, tokens[0].entropy)
+            self._judge_prompt(boundary, judgement, tokens)
         self.spent_s += perf_counter() - begun
         return bool(judgement.goes_up)
 
@@ -121,12 +127,8 @@ class Router:
     def _boundary(self, boundary: int) -> BoundaryRouter:
         return self._profile.boundaries[boundary] if self._profile else _PLAIN
 
-    def _needs_a_first_token(self, boundary: int) -> bool:
-        weights = self._boundary(boundary).prompt_weights
-        return weights is None or PREFILL_ENTROPY in weights.features
-
-    def _judge_prompt(self, boundary: int, judgement: Judgement, entropy: float | None) -> None:
-        table = prompt_table([self._prompt], None if entropy is None else [entropy])
+    def _judge_prompt(self, boundary: int, judgement: Judgement, tokens: Sequence[TokenEvent]) -> None:
+        table = reading_table([self._prompt], [_as_answer(tokens, judgement.hidden, finished=False)])
         score = float(self._boundary(boundary).prompt_score(table)[0])
         judgement.prompt_score = score
         if self._cascade.router is RouterKind.ROUTE:
@@ -143,7 +145,8 @@ class Router:
     def _judge_answer(
         self, boundary: int, judgement: Judgement, tokens: Sequence[TokenEvent], *, finished: bool
     ) -> None:
-        score = float(self._boundary(boundary).answer_score(answer_table([_as_answer(tokens, finished=finished)]))[0])
+        table = answer_table([_as_answer(tokens, judgement.hidden, finished=finished)])
+        score = float(self._boundary(boundary).answer_score(table)[0])
         judgement.answer_score = score
         judgement.goes_up = _reaches(score, judgement.threshold)
 
@@ -160,8 +163,9 @@ class Watched:
     def cancelled(self) -> bool:
         return self._recorder.cancelled()
 
-    def prefilled(self, cached_tokens: int, computed_tokens: int) -> None:
-        self._recorder.prefilled(cached_tokens, computed_tokens)
+    def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
+        self._judgement.hidden = hidden
+        self._recorder.prefilled(cached_tokens, computed_tokens, hidden)
 
     def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
         goes_on = self._recorder.token(token_id, confidence, source)
@@ -185,7 +189,11 @@ def _read_profile(text: str) -> RouterProfile:
         raise RouterProfileError(f"The router's profile cannot be read: {error}") from error
 
 
-def _as_answer(tokens: Sequence[TokenEvent], *, finished: bool) -> TierAnswer:
+def _judged(after_tokens: int | None) -> str:
+    return "whole answers" if after_tokens is None else f"answers by their first {after_tokens:,} tokens"
+
+
+def _as_answer(tokens: Sequence[TokenEvent], hidden: tuple[float, ...], *, finished: bool) -> TierAnswer:
     """What has been written, as the signals read it."""
     finite = [token for token in tokens if math.isfinite(token.logprob) and math.isfinite(token.entropy)]
     return TierAnswer(
@@ -202,4 +210,5 @@ def _as_answer(tokens: Sequence[TokenEvent], *, finished: bool) -> TierAnswer:
         entropies=tuple(token.entropy for token in finite),
         margins=tuple(token.margin for token in finite if token.margin is not None and math.isfinite(token.margin)),
         repetition=repeated_share([token.token_id for token in tokens]),
+        hidden=hidden if all(map(math.isfinite, hidden)) else (),
     )

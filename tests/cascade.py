@@ -43,8 +43,8 @@ def prompt(name: str, weak: TierAnswer, strong: TierAnswer, category: str = "Sum
     )
 
 
-def boundary(weak: Floats, strong: Floats, router: Floats, *, small_first: bool = False) -> BoundaryData:
-    """Scores of some prompts, at costs of 1 s and 4 s."""
+def boundary(weak: Floats, strong: Floats, router: Floats, *, tried: float = 0.0) -> BoundaryData:
+    """Scores of some prompts, at costs of 1 s and 4 s; so much of the first is spent before it is decided."""
     n = len(weak)
     return BoundaryData(
         ids=tuple(f"p{index}" for index in range(n)),
@@ -55,7 +55,7 @@ def boundary(weak: Floats, strong: Floats, router: Floats, *, small_first: bool 
         weak_cost=np.full(n, 1.0),
         strong_cost=np.full(n, 4.0),
         extra_cost=np.zeros(n),
-        small_first=np.full(n, small_first),
+        tried_cost=np.full(n, tried),
         weak_ttft_s=np.full(n, 0.25),
         strong_ttft_s=np.full(n, 0.75),
     )
@@ -74,11 +74,13 @@ def simulated(prompts: int, seed: int = 0) -> BoundaryData:
     hard = rng.random(prompts)
     weak, strong = (rng.random(prompts) > hard * reach for reach in (0.8, 0.3))
     router = np.clip(hard + rng.normal(0, 0.15, prompts), 0, 1)
-    data = boundary(weak.astype(float), strong.astype(float), router, small_first=True)
+    data = boundary(weak.astype(float), strong.astype(float), router)
+    weak_cost = rng.uniform(0.5, 1.5, prompts)
     return replace(
         data,
         categories=tuple(rng.choice(["Facts", "Sums", "Code"], prompts).tolist()),
-        weak_cost=rng.uniform(0.5, 1.5, prompts),
+        weak_cost=weak_cost,
+        tried_cost=weak_cost,
         strong_cost=rng.uniform(3, 5, prompts),
         extra_cost=np.full(prompts, 0.01),
     )

@@ -26,8 +26,9 @@ def boundaries(draw: st.DrawFn) -> BoundaryData:
         st.lists(st.tuples(SCORES, SCORES, ROUTER, st.floats(0.1, 5), st.floats(0, 5)), min_size=1, max_size=30)
     )
     weak, strong, router, weak_cost, dearer = map(np.array, zip(*rows, strict=True))
-    data = boundary(weak, strong, router, small_first=draw(st.booleans()))
-    return replace(data, weak_cost=weak_cost, strong_cost=weak_cost + dearer)
+    data = boundary(weak, strong, router)
+    tried = weak_cost * draw(st.sampled_from([0.0, 0.5, 1.0]))
+    return replace(data, weak_cost=weak_cost, strong_cost=weak_cost + dearer, tried_cost=tried)
 
 
 @settings(deadline=None)
@@ -73,14 +74,17 @@ def test_going_up_after_an_answer_costs_that_answer_too() -> None:
     scores = np.array([0.1, 0.9])
     routed = boundary(np.zeros(2), np.ones(2), scores)
     routed = replace(routed, extra_cost=np.full(2, 0.125))
-    escalated = replace(routed, small_first=np.full(2, True))
+    escalated = replace(routed, tried_cost=routed.weak_cost)
+    early = replace(routed, tried_cost=np.full(2, 0.5))
     up = routed.up(0.5)
     assert up.tolist() == [False, True]
     assert routed.cost(up).tolist() == [1.125, 4.125]
     assert escalated.cost(up).tolist() == [1.125, 5.125]
+    assert early.cost(up).tolist() == [1.125, 4.625]
     # the first token of the answer that is kept: of the small one at once, of the large one after all before it
     assert routed.ttft_s(up).tolist() == [0.375, 0.875]
     assert escalated.ttft_s(up).tolist() == [0.25, 1.875]
+    assert early.ttft_s(up).tolist() == [0.25, 1.375]
 
 
 def test_unknown_scores_go_up_at_every_threshold_and_are_counted() -> None:
@@ -98,13 +102,13 @@ def test_records_become_arrays() -> None:
         prompt("a", answer(0.0, e2e_s=1.0, ttft_s=0.5), answer(1.0, e2e_s=3.0, ttft_s=None), "Facts"),
         prompt("b", answer(1.0), answer(0.5), "Code"),
     ]
-    data = BoundaryData.of(prompts, WEAK, STRONG, np.array([0.8, 0.1]), small_first=True, extra_s=0.25)
+    data = BoundaryData.of(prompts, WEAK, STRONG, np.array([0.8, 0.1]), tried_s=np.ones(2), extra_s=0.25)
     assert (data.ids, data.categories) == (("a", "b"), ("Facts", "Code"))
     assert data.weak_score.tolist() == [0.0, 1.0]
     assert data.up_cost.tolist() == [4.25, 2.25]
     # an answer without a token is there when it ends
     assert data.strong_ttft_s.tolist() == [3.0, 0.25]
     with pytest.raises(RecordedPairsError, match="“c” has no scored answer of large@int4"):
-        BoundaryData.of([prompt("c", answer(), answer(None))], WEAK, STRONG, np.zeros(1), small_first=True)
+        BoundaryData.of([prompt("c", answer(), answer(None))], WEAK, STRONG, np.zeros(1), tried_s=0.0)
     with pytest.raises(RecordedPairsError, match="no prompt"):
-        BoundaryData.of([], WEAK, STRONG, np.zeros(0), small_first=True)
+        BoundaryData.of([], WEAK, STRONG, np.zeros(0), tried_s=0.0)

@@ -11,8 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.router_scoring import Choice, score_prompts
 from engine import Engine
-from engine.cascade import BoundaryRouter, RouterProfile, TierIdentity
+from engine.cascade import (
+    BoundaryRouter,
+    LogisticWeights,
+    RoutedPrompt,
+    RouterProfile,
+    SureBand,
+    TierIdentity,
+    tier_answer,
+)
 from engine.errors import InvalidRequestError
 from engine.types import (
     NEVER,
@@ -230,6 +239,42 @@ def test_a_profile_is_used_for_the_models_it_was_made_for_and_refused_for_others
     wrong_kind = failure(engine, ask(cascade(RouterKind.ROUTE, 0.0, profile=fits)))
     assert wrong_kind.kind == "RouterProfileError"
     assert failure(engine, ask(cascade(profile="{"))).kind == "RouterProfileError"
+
+    early = json.dumps(replace(profile(engine), after_tokens=4).to_dict())
+    assert report_of(finish(engine, ask(cascade(threshold=0.0, profile=early, after_tokens=4)))).tier == "large int8"
+    other_length = failure(engine, ask(cascade(threshold=0.0, profile=early)))
+    assert "judges answers by their first 4 tokens, not whole answers" in other_length.error
+
+
+@pytest.mark.parametrize("choice", [choice for choice in Choice if choice.learns])
+@pytest.mark.parametrize("prompt", ["Tell me something.", "def add(left, right):"])
+def test_the_engine_scores_as_the_lab_did(engine: Engine, choice: Choice, prompt: str) -> None:
+    """A small answer that was recorded, and the same prompt asked of the cascade."""
+    recorded = tier_answer(events_of(engine, ask(None, tier=SMALL, prompt=prompt)), lambda text: 1.0)
+    assert recorded is not None
+    pair = RoutedPrompt(prompt_id="p", category="c", prompt=prompt, answers={SMALL.key: recorded})
+    router = BoundaryRouter(
+        threshold=0.0,
+        prompt_weights=weights(["log_words", *(["prefill_entropy", "hidden_3"] if choice.reads else [])]),
+        answer_weights=weights(["mean_logprob", "repetition", "reached_eos", "first_max_entropy"]),
+        band=SureBand(keep_below=0.0, up_from=NEVER) if choice.kind is RouterKind.HYBRID else None,
+    )
+    made = replace(profile(engine), kind=choice.kind, boundaries=(router,), after_tokens=choice.after_tokens)
+    gear = cascade(choice.kind, 0.0, profile=json.dumps(made.to_dict()), after_tokens=choice.after_tokens)
+    (small, _) = report_of(finish(engine, ask(gear, prompt=prompt))).attempts
+    (score,), _ = score_prompts([pair], SMALL.key, SMALL.key, choice.kind, router, choice.after_tokens)
+    live = small.prompt_score if choice.kind is RouterKind.ROUTE else small.answer_score
+    assert live == pytest.approx(score, abs=1e-9)
+    assert len(small.token_ids) == (1 if choice.reads else 0 if choice is Choice.ROUTE_LEARNED else 16)
+
+
+def weights(features: list[str]) -> LogisticWeights:
+    """Weights that tell every feature's value."""
+    count = len(features)
+    coef = tuple(0.3 + 0.1 * place for place in range(count))
+    return LogisticWeights(
+        features=tuple(features), mean=(0.1,) * count, scale=(1.5,) * count, coef=coef, intercept=-0.2
+    )
 
 
 def test_cancelled_in_the_small_answer_nobody_else_is_asked(engine: Engine) -> None:

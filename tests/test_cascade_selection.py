@@ -79,7 +79,7 @@ def test_what_cannot_be_spent_so_little_is_said() -> None:
 
 def test_dearer_than_the_large_model_alone_is_said() -> None:
     # the small model is never right: each prompt pays for both
-    data = boundary(np.zeros(50), np.ones(50), np.linspace(0, 1, 50), small_first=True)
+    data = boundary(np.zeros(50), np.ones(50), np.linspace(0, 1, 50), tried=1.0)
     assert "always use that" in choose(data, KeepQuality(1.0)).reason
 
 

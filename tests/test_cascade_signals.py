@@ -16,6 +16,8 @@ from engine.cascade.signals import (
     answer_table,
     prompt_features,
     prompt_table,
+    read_by_a_model,
+    reading_table,
 )
 from tests.cascade import answer
 
@@ -88,3 +90,14 @@ def test_a_table_gives_what_is_asked_and_nan_for_what_it_has_not() -> None:
     assert len(FeatureTable.of([], ANSWER_SIGNALS)) == 0
     with pytest.raises(ValueError, match="names"):
         FeatureTable(names=("a",), values=np.zeros((2, 2)))
+
+
+def test_what_the_small_model_makes_of_a_prompt() -> None:
+    read = replace(answer(logprobs=(-0.5, -0.1)), hidden=(1.0, 2.0))
+    table = reading_table(["a", "b", "c"], [read, answer(), answer(logprobs=())])
+    assert table.column("prefill_entropy").tolist()[:2] == [1.0, 0.2]
+    assert math.isnan(table.column("prefill_entropy")[2])
+    assert table.column("hidden_1")[0] == 2.0
+    assert np.isnan(table.column("hidden_1")[1:]).all()
+    assert not any(name.startswith("hidden") for name in reading_table(["a"], [answer()]).names)
+    assert [name for name in table.names if read_by_a_model(name)] == ["prefill_entropy", "hidden_0", "hidden_1"]

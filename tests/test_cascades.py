@@ -24,16 +24,18 @@ from engine.cascade.routers import default_answer_score
 from engine.cascade.signals import MEAN_LOGPROB, FeatureTable
 from engine.errors import InvalidRequestError
 from engine.types import (
+    CacheMode,
     CascadeConfig,
     Escalated,
     OptimizationConfig,
     Precision,
     RouterKind,
+    RunConfig,
     SpeculationConfig,
     Tier,
 )
 from tests.cascading import CASCADE, SMALL, CascadingEngine, make_cascade_report
-from tests.fakes import make_request
+from tests.fakes import make_metrics, make_request
 
 LARGE = Tier(model="m", precision=Precision.BF16)
 
@@ -154,7 +156,8 @@ def test_an_escalation_in_words(router: RouterKind, score: float | None, lost: i
 def test_gears_that_cancel_each_other_are_told_of() -> None:
     def notices(gear: CascadeConfig, speculation: SpeculationConfig | None = None, **report: object) -> str:
         config = make_request(model="m", cascade=gear, speculation=speculation).config
-        return " ".join(cascade_notices(make_cascade_report(**report), None, config))  # type: ignore[arg-type]
+        made = make_cascade_report(**report)  # type: ignore[arg-type]
+        return " ".join(cascade_notices(made, None, None, config, later_turn=False))
 
     assert notices(CASCADE) == ""
     assert "always asks the largest" in notices(
@@ -164,6 +167,19 @@ def test_gears_that_cancel_each_other_are_told_of() -> None:
     drafted = notices(CASCADE, SpeculationConfig.with_model("tiny"), went_up=False)
     assert "Speculation did nothing: its drafter was chosen for m bf16, and smollm2-135m int4 answered." in drafted
     assert "Could not take part: x: too long" in notices(CASCADE, unavailable=("x: too long",))
+
+
+@pytest.mark.parametrize(
+    ("later_turn", "cached_tokens", "told"), [(True, 0, True), (True, 30, False), (False, 0, False)]
+)
+def test_a_change_of_tier_that_leaves_the_cache_behind_is_told_of(
+    later_turn: bool, cached_tokens: int, told: bool
+) -> None:
+    gears = OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX, cascade=CASCADE)
+    config = RunConfig(model="m", optimization=gears)
+    metrics = replace(make_metrics(prompt_tokens=40), cached_tokens=cached_tokens)
+    notices = cascade_notices(make_cascade_report(), None, metrics, config, later_turn=later_turn)
+    assert ("read 40 of 40 tokens anew" in " ".join(notices)) is told
 
 
 def test_only_a_habit_is_called_one() -> None:

@@ -9,7 +9,8 @@ from app import units
 from app.components.router_charts import Mark, Path, quality_against_cost, reliability
 from app.components.router_threshold import right_or_wrong
 from app.components.router_words import between, flipped, in_words, signed_percent
-from app.router_study import Choice, Study
+from app.router_scoring import Choice
+from app.router_study import Study
 from engine.cascade import Figure, Reliability
 from tests.cascade import STRONG, WEAK, recorded
 

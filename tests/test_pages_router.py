@@ -21,7 +21,7 @@ from app.components import router_data
 from app.jobs import Jobs
 from app.quantization_lab import tasks_sha256
 from app.router_lab import RouterLab
-from app.router_study import Choice
+from app.router_scoring import Choice
 from app.store import RunStore
 from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import Task

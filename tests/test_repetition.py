@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.generation.repetition import repeated_share
+from engine.repetition import repeated_share
 
 
 @pytest.mark.parametrize(

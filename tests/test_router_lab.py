@@ -9,7 +9,7 @@ import pytest
 
 from app.quantization_lab import tasks_sha256
 from app.router_lab import RouterLab, moved, nearest
-from app.router_study import Choice
+from app.router_scoring import Choice
 from app.store import RunStore
 from engine.cascade import KeepQuality, data_hash, write_prompts
 from engine.errors import RecordedPairsError

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from app.router_lab import RATED, RouterLab
-from app.router_live import conversation_scores, rated_prompts, tier_runs
-from app.router_study import Choice, Study
+from app.router_live import cascade_scores, conversation_scores, rated_prompts, tier_runs
+from app.router_scoring import Choice
+from app.router_study import Study
 from app.store import Rating, RunOutcome, RunStatus, RunStore, Timeline
 from engine.cascade import BoundaryRouter
-from engine.types import Backend, CascadeReport, OptimizationConfig, Precision, RunConfig, TokenEvent
+from engine.types import (
+    Backend,
+    CascadeConfig,
+    CascadeReport,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    Tier,
+    TokenEvent,
+)
 from tests.cascade import STRONG, WEAK, recorded
 from tests.cascading import make_cascade_report
 from tests.fakes import make_metrics, make_request
@@ -29,10 +42,11 @@ def add_run(
     weights: str = "w",
     system: str | None = None,
     cascade: CascadeReport | None = None,
+    gear: CascadeConfig | None = None,
 ) -> str:
     """A finished run of a tier, three tokens long."""
     model, _, precision = tier.partition("@")
-    request = make_request(prompt, model=model, precision=Precision(precision), system=system)
+    request = make_request(prompt, model=model, precision=Precision(precision), system=system, cascade=gear)
     run_id = store.create_run(request, session_id="s", environment={"weights_sha256": weights})
     tokens = [TokenEvent(100 + n, "word ", 0.1 + 0.01 * n, logprob, 1.0) for n in range(3)]
     outcome = RunOutcome(
@@ -98,6 +112,29 @@ def test_what_a_cascade_answered_is_no_tiers_own(store: RunStore) -> None:
     add_run(store, STRONG, rating=1, cascade=make_cascade_report(went_up=False))
     assert rated_prompts(store) == ((), {})
     assert tier_runs(store, STRONG) == ()
+
+
+def test_what_a_cascade_scored_counts_for_the_router_that_scored_it(store: RunStore) -> None:
+    looked, learned = study(), study(Choice.ESCALATE_LEARNED)
+    small = Tier.from_key(WEAK)
+    made = learned.profile("Careful", 0.4, {WEAK: "a" * 64, STRONG: "b" * 64}, "", date(2026, 3, 14))
+    by_profile = CascadeConfig(smaller=(small,), thresholds=(0.4,), profile=json.dumps(made.to_dict()))
+    report = make_cascade_report(large="large int4")
+    attempt = replace(report.attempts[0], tier=str(small))
+    for gear in (CascadeConfig(smaller=(small,), thresholds=(0.3,)), by_profile):
+        for threshold in (0.2, 0.9):
+            add_run(
+                store,
+                STRONG,
+                cascade=replace(report, attempts=(replace(attempt, answer_score=threshold), report.attempts[1])),
+                gear=gear,
+            )
+    early = CascadeConfig(smaller=(small,), thresholds=(0.3,), after_tokens=4)
+    add_run(store, STRONG, cascade=replace(report, attempts=(attempt, report.attempts[1])), gear=early)
+    add_run(store, STRONG)
+    assert sorted(cascade_scores(store, looked)) == [0.2, 0.9]
+    assert sorted(cascade_scores(store, learned)) == [0.2, 0.9]
+    assert cascade_scores(store, study(Choice.ROUTE_LEARNED)) == []
 
 
 def talk(store: RunStore, turns: Sequence[tuple[str, str, float]]) -> None:

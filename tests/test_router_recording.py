@@ -11,16 +11,16 @@ import pytest
 from app.jobs import JobCancelled
 from app.quantization_lab import LabError, tasks_sha256
 from app.router_lab import RouterLab
-from app.router_recording import Checkable, Tier, record
+from app.router_recording import Checkable, record
 from app.store import RouterStore, RunStore
 from engine import MIXED_FILE, Engine, load_tasks
 from engine.errors import GearboxError
 from engine.evaluation.tasks import Task
-from engine.types import Precision
+from engine.types import Precision, Tier
 from tests.conftest import SMALL as SMALL_MODEL
 from tests.fakes import FakeLabEngine
 
-SMALL, LARGE = Tier("small", Precision.INT4), Tier("large", Precision.INT4)
+SMALL, LARGE = Tier(model="small", precision=Precision.INT4), Tier(model="large", precision=Precision.INT4)
 TASKS = (
     Task(id="sky", category="Facts", prompt="Why is it blue?", checker="contains", expected="sky", max_tokens=8),
     Task(id="moon", category="Facts", prompt="What is it?", checker="contains", expected="moon", max_tokens=3),
@@ -119,11 +119,11 @@ def test_the_sandbox_is_not_tried_without_need() -> None:
 
 
 def test_a_tier_is_told_by_its_key() -> None:
-    assert Tier.parse("a@b@int4") == Tier("a@b", Precision.INT4)
+    assert Tier.from_key("a@b@int4") == Tier(model="a@b", precision=Precision.INT4)
 
 
 def test_a_real_model_is_recorded_with_all_that_a_router_looks_at(engine: Engine, store: RouterStore) -> None:
-    tiers = [Tier(SMALL_MODEL, Precision.INT4), Tier(SMALL_MODEL, Precision.INT8)]
+    tiers = [Tier(model=SMALL_MODEL, precision=Precision.INT4), Tier(model=SMALL_MODEL, precision=Precision.INT8)]
     tasks = tuple(replace(task, max_tokens=6) for task in load_tasks(MIXED_FILE) if task.checker != "code")[:2]
     record(engine, store, "Two prompts", tasks, tiers, Reports())
     for tier in tiers:

@@ -8,8 +8,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from app.router_study import Choice, Study, router_scores, tier_identity
-from engine.cascade import RouterKind, RouterMetrics, ThresholdFigures, stratified_parts
+from app.router_scoring import Choice, score_prompts
+from app.router_study import Study, tier_identity
+from engine.cascade import RouterKind, RouterMetrics, ThresholdFigures, TierAnswer, stratified_parts
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Precision
 from tests.cascade import STRONG, WEAK, answer, prompt, recorded
@@ -26,7 +27,7 @@ def test_a_router_without_data_reports_on_every_prompt() -> None:
     looked = study()
     assert len(looked.data) == len(looked.prompts) == 300
     assert (looked.learned_from, looked.reason) == (0, "")
-    assert looked.data.small_first.all()
+    assert looked.data.tried.all()
     metrics = RouterMetrics.of(looked.data)
     assert metrics.apgr_area is not None
     assert metrics.apgr_area > 0.6
@@ -55,9 +56,31 @@ def _flipped(name: str) -> object:
 def test_a_hybrid_lets_the_prompt_decide_at_both_ends() -> None:
     looked = study(Choice.HYBRID_LEARNED)
     assert looked.router.band is not None
-    at_once = ~looked.data.small_first
+    at_once = ~looked.data.tried
     assert 0 < at_once.mean() < 0.5
     assert (looked.data.router_score[at_once] == 1).all()
+
+
+def test_who_goes_up_pays_for_as_much_as_the_small_model_had_done() -> None:
+    """Made-up answers: 12 tokens in 1 s, the first after 0.25 s."""
+    longer = [
+        replace(each, answers={WEAK: _longer(each.answers[WEAK]), STRONG: each.answers[STRONG]}) for each in PROMPTS
+    ]
+    for choice, tried_s in (
+        (Choice.ESCALATE_LEARNED, 1.0),
+        (Choice.ESCALATE_EARLY, 0.25 + 0.75 * 15 / 23),
+        (Choice.READ_LEARNED, 0.25),
+        (Choice.ROUTE_LEARNED, 0.0),
+    ):
+        looked = Study.of(longer, WEAK, STRONG, choice)
+        assert looked.router.reads_first is (choice is not Choice.ROUTE_LEARNED)
+        np.testing.assert_allclose(looked.data.tried_cost, tried_s)
+        assert looked.data.ttft_s(looked.data.up(0.0))[0] == pytest.approx(0.75 + tried_s, abs=0.05)
+
+
+def _longer(small: TierAnswer) -> TierAnswer:
+    twice = {name: getattr(small, name) * 2 for name in ("logprobs", "entropies", "margins")}
+    return replace(small, completion_tokens=24, token_ids=tuple(range(24)), **twice)
 
 
 def test_too_few_prompts_say_so_and_all_of_them_report() -> None:
@@ -103,7 +126,7 @@ def test_the_oracle_is_at_least_as_good_and_chance_is_about_half() -> None:
     np.testing.assert_array_equal(study().with_oracle().router_score, study(Choice.ORACLE).data.router_score)
 
 
-@pytest.mark.parametrize("choice", [Choice.ESCALATE, Choice.ROUTE_LEARNED, Choice.HYBRID_LEARNED])
+@pytest.mark.parametrize("choice", [choice for choice in Choice if choice not in (Choice.CHANCE, Choice.ORACLE)])
 def test_a_profile_scores_as_the_study_did(choice: Choice) -> None:
     looked = study(choice)
     profile = looked.profile("Careful", 0.4, WEIGHTS, "d" * 64, date(2026, 3, 14))
@@ -111,7 +134,7 @@ def test_a_profile_scores_as_the_study_did(choice: Choice) -> None:
     assert profile.prompts == 300
     (router,) = profile.boundaries
     assert router.threshold == 0.4
-    scores = router_scores(router, profile.kind, looked.prompts, WEAK)
+    scores = score_prompts(looked.prompts, WEAK, WEAK, profile.kind, router, profile.after_tokens)[0]
     np.testing.assert_array_equal(scores, looked.data.router_score)
     half = stratified_parts(looked.data.ids, looked.data.categories)[1]
     assert profile.figures["share"] == pytest.approx(looked.data.rows(half).up(0.4).mean())

@@ -47,7 +47,7 @@ class Sink:
     def cancelled(self) -> bool:
         return False
 
-    def prefilled(self, cached_tokens: int, computed_tokens: int) -> None:
+    def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
         pass
 
     def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
@@ -15,7 +16,17 @@ from app.components.segments import Category, Hue, Line, Scale, Segment, show_se
 from app.components.text_diff import diff_words, shared_words, show_diff, show_plain
 from app.other_tier import ask_plain, known_answer, others
 from app.store import RunFilter, RunRecord, RunStatus, RunStore
-from engine.types import CascadeReport, GenerationRequest, RouterKind, RunConfig, SpeculationReport, Tier, TierAttempt
+from engine.types import (
+    CascadeReport,
+    GenerationRequest,
+    Message,
+    RouterKind,
+    RunConfig,
+    RunMetrics,
+    SpeculationReport,
+    Tier,
+    TierAttempt,
+)
 
 CLOSE_CALL = 1.0
 """Logits between the two likeliest tokens: within it the second is at least 1/e as likely as the first."""
@@ -36,9 +47,16 @@ def answered_by(report: CascadeReport) -> None:
     )
 
 
-def show_cascade_notices(report: CascadeReport, speculation: SpeculationReport | None, config: RunConfig) -> None:
+def show_cascade_notices(
+    report: CascadeReport,
+    speculation: SpeculationReport | None,
+    metrics: RunMetrics | None,
+    config: RunConfig,
+    messages: Sequence[Message],
+) -> None:
     """Say so where a gear did nothing."""
-    if notices := cascade_notices(report, speculation, config):
+    later_turn = any(message.role == "assistant" for message in messages)
+    if notices := cascade_notices(report, speculation, metrics, config, later_turn=later_turn):
         st.info(" ".join(notices), icon=":material/pause_circle:")
 
 

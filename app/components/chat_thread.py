@@ -9,6 +9,7 @@ import streamlit as st
 from app import chat_state, units
 from app.chat import Turn
 from app.components import chat_actions
+from app.components.cascade_receipt import show_cascade_notices
 from app.components.chat_settings import settings_summary
 from app.components.lane_view import draw_progress, draw_written
 from app.race import LaneRun, Phase
@@ -48,8 +49,8 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
                 _show_editor(conversation, message)
                 continue
             run = runs.get(message.run_id or "")
-            if run and (warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config))):
-                st.warning(warning, icon=":material/repeat:")
+            if run:
+                _show_warnings(run)
             if message.role == "assistant":
                 st.text(message.content)
             with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
@@ -73,6 +74,14 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
                 on_click=chat_actions.show_branch,
                 args=(conversation.id, conversation.newest_leaf(path[-1].id)),
             )
+
+
+def _show_warnings(run: RunRecord) -> None:
+    config = RunConfig.from_dict(run.config)
+    if warning := repetition_warning(run.metrics, config):
+        st.warning(warning, icon=":material/repeat:")
+    if run.cascade:
+        show_cascade_notices(run.cascade, run.speculation, run.metrics, config, run.messages)
 
 
 def describe_run(run: RunRecord, settings: str) -> str:

@@ -82,7 +82,8 @@ class LaneView:
             if lane.speculation and lane.metrics:
                 show_speculation_notice(lane.speculation, lane.metrics, lane.request.config)
             if lane.cascade:
-                show_cascade_notices(lane.cascade, lane.speculation, lane.request.config)
+                request = lane.request
+                show_cascade_notices(lane.cascade, lane.speculation, lane.metrics, request.config, request.messages)
             if lane.text:
                 st.text(lane.text)
             elif lane.status is RunStatus.FINISHED:

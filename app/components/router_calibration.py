@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import streamlit as st
 
 from app import units
@@ -9,11 +11,12 @@ from app.components import charts
 from app.components.errors import errors_shown
 from app.components.router_charts import reliability
 from app.router_lab import RouterLab
-from app.router_study import Choice, Study, router_scores
+from app.router_scoring import Choice
+from app.router_study import Study
 from engine.cascade import Drift, Reliability, ScoreReference
 
 _OTHER = "router-drift-data"
-_LIVE = "live"
+_LIVE, _CASCADES = "live", "cascades"
 _MOST_SIGNALS = 40
 
 
@@ -77,7 +80,7 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
     if study.choice is Choice.ORACLE:
         st.caption("The oracle's scores come from both models' answers: there are no live ones to compare.")
         return
-    names = {_LIVE: f"Your latest runs of {study.weak}"}
+    names = {_LIVE: f"Your latest runs of {study.weak}", _CASCADES: "Your latest cascades with this router"}
     names |= {id: name for id, name in lab.names().items() if id != data_set_id}
     if st.session_state.get(_OTHER) not in names:
         st.session_state[_OTHER] = _LIVE
@@ -88,17 +91,23 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
         format_func=lambda id: names.get(id, id),
         width=420,
         help="A threshold holds for scores like those it was chosen on. Live are the small tier's latest finished "
-        "runs; other sets of prompts can be compared too.",
+        "runs, scored now, and what cascades scored when they ran; other sets of prompts can be compared too.",
         persist_state="session",
     )
-    found = lab.tier_runs(study.weak) if chosen == _LIVE else lab.data_set(chosen).prompts
-    prompts = [prompt for prompt in found if study.weak in prompt.answers]
-    if not prompts:
+    live = _live_scores(lab, study, chosen)
+    if not len(live):
         st.caption(f"Nothing to compare yet: {study.weak} has answered none of these.")
         return
-    live = router_scores(study.router, study.choice.kind, prompts, study.weak)
     with errors_shown():
         _say_drift(ScoreReference.of(study.data.router_score).drift(live))
+
+
+def _live_scores(lab: RouterLab, study: Study, chosen: str) -> npt.NDArray[np.float64]:
+    if chosen == _CASCADES:
+        return np.array(lab.cascade_scores(study), np.float64)
+    found = lab.tier_runs(study.weak) if chosen == _LIVE else lab.data_set(chosen).prompts
+    prompts = [prompt for prompt in found if study.weak in prompt.answers]
+    return study.scores_of(prompts) if prompts else np.array([], np.float64)
 
 
 def _say_drift(drift: Drift) -> None:

@@ -9,14 +9,18 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import router_state
 from app.router_lab import DataSet, RouterLab
-from app.router_study import Choice, Study
+from app.router_scoring import FIRST_TOKENS, Choice
+from app.router_study import Study
 from engine.errors import GearboxError
 
 _HELP = {
     Choice.ESCALATE: "The small model answers; where its own token probabilities are low, the large one answers again. "
     "Needs no data.",
     Choice.ESCALATE_LEARNED: "The same, on two dozen signals of the answer, weighed by a logistic model.",
-    Choice.ROUTE_LEARNED: "Decides on the prompt alone, before anything is generated.",
+    Choice.ESCALATE_EARLY: f"The same after {FIRST_TOKENS} tokens: less is written in vain, and less is known.",
+    Choice.ROUTE_LEARNED: "Decides on the prompt's text alone, before any model reads it.",
+    Choice.READ_LEARNED: "Decides once the small model has read the prompt, by its text, the first token's entropy "
+    "and the model's hidden state. A prompt that goes up is read twice.",
     Choice.HYBRID_LEARNED: "Decides on the prompt where that is sure; else the small model tries and is judged.",
     Choice.CHANCE: "By lot: what every router must beat.",
     Choice.ORACLE: "Knows both scores: what no router can beat.",

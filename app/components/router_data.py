@@ -14,9 +14,10 @@ from app.components.runs import one_line
 from app.jobs import Jobs
 from app.quantization_lab import tasks_sha256
 from app.router_lab import DataSet
-from app.router_recording import Checkable, Tier, record
+from app.router_recording import Checkable, record
 from app.store import RouterStore
 from engine import MIXED_FILE, Task, list_models, load_tasks, read_tasks, wilson_interval
+from engine.types import Tier
 
 _PROMPTS, _ADDED, _TIERS = "router-prompts", "router-prompts-added", "router-tiers"
 _MIXED = "Gearbox's mixed prompts"
@@ -90,7 +91,7 @@ def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> Non
     name, tasks = sets[sha256], _tasks(store, sha256)
     key = f"router recording {sha256}"
     running = (job := jobs.state(key)) is not None and job.running
-    options = [Tier(model, precision).key for model in models for precision in offered_precisions()]
+    options = [Tier(model=model, precision=precision).key for model in models for precision in offered_precisions()]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         tiers = st.multiselect(
             "Tiers",
@@ -209,7 +210,7 @@ def _record_button(
         "was answered before under the same weights is not asked again.",
     ):
         engine = resources.get_engine()
-        chosen = [Tier.parse(tier) for tier in tiers]
+        chosen = [Tier.from_key(tier) for tier in tiers]
         sha256 = key.rpartition(" ")[2]
         store.keep_set(sha256, name, tasks)
         router_state.look_at(sha256)

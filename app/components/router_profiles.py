@@ -12,20 +12,23 @@ from app import resources, router_state, units
 from app.components.errors import errors_shown
 from app.components.runs import one_line
 from app.router_lab import DataSet
+from app.router_ladder import continues, join
 from app.router_profiles import check_installed, current_ladder, read_profile
 from app.router_study import Study
 from app.store import KeptProfile, RouterStore
 from engine.cascade import NEVER
+from engine.types import Tier
 
 _NAME, _CHOSEN = "router-profile-name", "router-profile"
 
 
 def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
     """Save and import, then what is kept."""
+    kept = store.profiles()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _save(store, data, study)
-        _import(store, data, study)
-    kept = store.profiles()
+        _join(store, data, kept)
+        _import(store, data)
     if not kept:
         st.info(
             "No profile is saved yet. A profile is a router with its threshold, made for these very weights and "
@@ -65,7 +68,7 @@ def _weights(data: DataSet, study: Study) -> dict[str, str]:
     return {tier: identity.weights_sha256 for tier, identity in zip(tiers, ladder, strict=True)}
 
 
-def _import(store: RouterStore, data: DataSet, study: Study) -> None:
+def _import(store: RouterStore, data: DataSet) -> None:
     with st.popover("Import", icon=":material/upload:"), st.form("router-profile-import", border=False), errors_shown():
         file = st.file_uploader("Profile", type="json", key="router-profile-file", help="As exported here.")
         if not st.form_submit_button("Import", key="router-profile-import-run"):
@@ -74,8 +77,38 @@ def _import(store: RouterStore, data: DataSet, study: Study) -> None:
             st.error("Choose a file first.", icon=":material/error:")
             return
         profile = read_profile(file.name, file.getvalue())
-        tiers = (study.weak, study.strong)
+        tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
         profile.check_fits(current_ladder(tiers, data.weights, resources.get_settings().models_dir))
+        st.session_state[_CHOSEN] = store.keep_profile(profile)
+        st.rerun()
+
+
+def _join(store: RouterStore, data: DataSet, kept: Sequence[KeptProfile]) -> None:
+    """Where two profiles continue each other, make one of three tiers."""
+    by_ids = {
+        (low.id, high.id): (low, high)
+        for low in kept
+        for high in kept
+        if continues(low.profile, high.profile) and low.profile.data_sha256 == data.sha256
+    }
+    if not by_ids:
+        return
+    with st.popover("Join", icon=":material/stairs:"), st.form("router-profile-join", border=False), errors_shown():
+        ids = st.selectbox(
+            "Profiles",
+            list(by_ids),
+            key="router-profile-joined",
+            format_func=lambda pair: " → ".join(_title(each) for each in by_ids[pair]),
+            help="Two routers of one kind, made from the same answers, become one ladder of three tiers.",
+        )
+        name = one_line(st.text_input("Name", key=f"{_NAME}-joined", placeholder="Three tiers") or "")
+        if not st.form_submit_button("Join", key="router-profile-join-run", type="primary"):
+            return
+        if not name:
+            st.error("Give it a name first.", icon=":material/error:")
+            return
+        lower, upper = by_ids[ids]
+        profile = join(name, lower.profile, upper.profile, data.prompts, datetime.now(UTC).date())
         st.session_state[_CHOSEN] = store.keep_profile(profile)
         st.rerun()
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import units
-from app.router_study import Choice, Study
+from app.router_scoring import FIRST_TOKENS, Choice
+from app.router_study import Study
 from engine.cascade import Figure
 
 INTERVAL = "The small print is the 95 % interval, by paired bootstrap over the prompts."
@@ -52,10 +53,17 @@ def in_words(study: Study, threshold: float, share: float, unknown: int) -> str:
     match study.choice:
         case Choice.ESCALATE | Choice.ESCALATE_LEARNED:
             words = f"the {up} of prompts the small model is least sure of go to the large one, after its own try."
+        case Choice.ESCALATE_EARLY:
+            words = f"the {up} of prompts the small model doubts most after {FIRST_TOKENS} tokens go to the large one."
+        case Choice.READ_LEARNED:
+            words = (
+                f"the {up} of prompts that look hardest, to the small model too once it has read them, go to the large "
+                f"model, {stay} to the small one."
+            )
         case Choice.ROUTE_LEARNED:
             words = f"the {up} of prompts that look hardest go to the large model at once, {stay} to the small one."
         case Choice.HYBRID_LEARNED:
-            at_once = units.percent(float((~study.data.small_first).mean()))
+            at_once = units.percent(float((~study.data.tried).mean()))
             words = (
                 f"{up} of prompts go to the large model: {at_once} of all at once, for how they look; the others "
                 "after the small model was not sure enough of its own answer."

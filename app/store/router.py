@@ -16,13 +16,14 @@ from app.store.identity import new_id, now
 from app.store.router_records import KeptProfile, KeptSet, RecordedTier
 from app.store.router_schema import RouterAnswer, RouterProfileRow, RouterSet
 from app.store.session import Database
-from engine.cascade import RouterProfile, TierAnswer, TierIdentity, tier_key
+from engine.cascade import RouterProfile, TierAnswer, TierIdentity
 from engine.evaluation.tasks import Task
+from engine.types import Tier
 
 
 def ladder_key(ladder: Sequence[TierIdentity]) -> str:
     """How a ladder is named: its tiers, from the smallest up."""
-    return " → ".join(tier_key(tier.model, tier.precision) for tier in ladder)
+    return " → ".join(Tier(model=tier.model, precision=tier.precision).key for tier in ladder)
 
 
 class RouterStore:

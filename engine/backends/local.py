@@ -13,6 +13,7 @@ from engine.backends.base import RunTrace
 from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
+from engine.generation.sketch import sketch
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoder import DecoderConfig
@@ -59,12 +60,13 @@ class LocalModel:
         text = TokenBuffer(prompt_ids, capacity + MAX_GAMMA)
         cache = self.decoder.new_cache(capacity) if kv is None else kv
         cached = cache.tokens
-        logits = self.decoder.prefill(text.ids[cached:], cache, sink.cancelled)
+        hidden = self.decoder.read(text.ids[cached:], cache, sink.cancelled)
         verified = None
-        if logits is not None and verify and cached:
-            verified, logits = self._verify(text.ids, cache, logits)
-        if logits is not None:
-            sink.prefilled(cached_tokens=cached, computed_tokens=len(prompt_ids) - cached)
+        if hidden is not None:
+            if verify and cached:
+                verified, hidden = self._verify(text.ids, cache, hidden)
+            logits = self.decoder.logits(hidden)[0]
+            sink.prefilled(cached, len(prompt_ids) - cached, sketch(hidden[0]))
             writer = Writer(self.decoder, self.vocab_size, text, cache, sampling, sink, keeps_kv=kv is not None)
             writer.write(logits, max_tokens, speculator)
         return RunTrace(0 if kv is None else cache.used_bytes, verified)
@@ -75,19 +77,20 @@ class LocalModel:
             self._step_times = StepTimes.measure(self.decoder)
         return self._step_times
 
-    def _verify(self, prompt: Tensor, cache: KVCache, logits: Tensor) -> tuple[bool, Tensor]:
+    def _verify(self, prompt: Tensor, cache: KVCache, hidden: Tensor) -> tuple[bool, Tensor]:
         """Compute a whole prompt anew and look whether reused KV led to the same logits. If not, the KV computed
         anew takes its place."""
         fresh = self.decoder.new_cache(cache.capacity, cache.dtype)
-        wanted = self.decoder.prefill(prompt, fresh, lambda: False)
-        assert wanted is not None  # nobody cancels
+        anew = self.decoder.read(prompt, fresh, lambda: False)
+        assert anew is not None  # nobody cancels
+        logits, wanted = (self.decoder.logits(state)[0] for state in (hidden, anew))
         if self.decoder.invariant_rows >= len(prompt):
             agrees = torch.equal(logits, wanted)
         else:
             agrees = bool((logits - wanted).norm() <= ROUNDING * wanted.norm())
         if not agrees:
             cache.copy_prefix(fresh, fresh.length)
-        return agrees, logits if agrees else wanted
+        return agrees, hidden if agrees else anew
 
 
 def load_local(

@@ -95,7 +95,7 @@ class _Observer:
     def head_called(self, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """After each call of the head: ``output [1, rows, vocab]``."""
         if self._logits is None:
-            self._sink.prefilled(cached_tokens=0, computed_tokens=self._prompt_tokens)
+            self._sink.prefilled(0, self._prompt_tokens, ())
         self._logits = output[0, -1]
 
     def token_chosen(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:

@@ -10,6 +10,7 @@ from engine.cascade.calibration import Drift, Reliability, ScoreReference, signa
 from engine.cascade.consistency import TierAgreement, changes_tier
 from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.intervals import Resampling
+from engine.cascade.ladder_figures import LadderFigures
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
 from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
 from engine.cascade.recording import tier_answer
@@ -19,7 +20,6 @@ from engine.cascade.records import (
     data_hash,
     read_prompts,
     scored_by_both,
-    tier_key,
     write_prompts,
 )
 from engine.cascade.routers import (
@@ -37,7 +37,7 @@ from engine.cascade.routers import (
     random_score,
 )
 from engine.cascade.selection import KeepQuality, RiskAtMost, Selection, SpendAtMost, select, stratified_parts
-from engine.cascade.signals import FeatureTable, answer_table, prompt_table
+from engine.cascade.signals import FeatureTable, answer_table, first_entropies, prompt_table, reading_table
 from engine.types import NEVER, RouterKind
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "FeatureTable",
     "Figure",
     "KeepQuality",
+    "LadderFigures",
     "Learned",
     "LogisticWeights",
     "Reliability",
@@ -72,6 +73,7 @@ __all__ = [
     "data_hash",
     "default_answer_score",
     "default_prompt_score",
+    "first_entropies",
     "goes_up",
     "hybrid_score",
     "learn",
@@ -83,11 +85,11 @@ __all__ = [
     "random_quality",
     "random_score",
     "read_prompts",
+    "reading_table",
     "scored_by_both",
     "select",
     "signal_strengths",
     "stratified_parts",
     "tier_answer",
-    "tier_key",
     "write_prompts",
 ]

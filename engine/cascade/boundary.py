@@ -19,8 +19,8 @@ from engine.types import NEVER
 class BoundaryData:
     """What was recorded at one boundary; every array is ``[prompts]``, in the same order.
 
-    Costs are in one unit, seconds unless the caller says otherwise. Going up before generating costs the
-    router and the large run; going up after the small answer costs that answer too.
+    Costs are in one unit, seconds unless the caller says otherwise. Going up costs the router, the large run,
+    and what the small model had done until then.
     """
 
     ids: tuple[str, ...]
@@ -34,8 +34,9 @@ class BoundaryData:
     strong_cost: Floats
     extra_cost: Floats
     """Of the router itself, on every prompt."""
-    small_first: Bools
-    """Whether the small model has answered by the time it is decided."""
+    tried_cost: Floats
+    """What the small model has cost by the time it is decided: 0 where the prompt's text decides, its whole answer
+    where that is judged, and in between where the first tokens are."""
     weak_ttft_s: Floats
     strong_ttft_s: Floats
 
@@ -44,7 +45,8 @@ class BoundaryData:
             raise RecordedPairsError("There is no prompt that both models answered with a score.")
         if any(len(getattr(self, field.name)) != len(self.ids) for field in fields(self)):
             raise ValueError("the arrays of a boundary are not equally long")
-        if np.isnan(self.weak_score + self.strong_score + self.weak_cost + self.strong_cost + self.extra_cost).any():
+        costs = self.weak_cost + self.strong_cost + self.extra_cost + self.tried_cost
+        if np.isnan(self.weak_score + self.strong_score + costs).any():
             raise ValueError("only a router's score may be NaN")
 
     def __len__(self) -> int:
@@ -59,7 +61,7 @@ class BoundaryData:
         strong: str,
         router_score: Floats,
         *,
-        small_first: Bools | bool,
+        tried_s: Floats | float,
         extra_s: Floats | float = 0.0,
     ) -> Self:
         """From records; costs are the answers' E2E, in seconds.
@@ -69,8 +71,8 @@ class BoundaryData:
             weak: the smaller tier's key.
             strong: the larger tier's key.
             router_score: ``[prompts]``.
-            small_first: whether the small model answers before it is decided: false for ``route``, true for
-                ``escalate``, by prompt for ``hybrid``.
+            tried_s: what the small model took until it was decided, in seconds: 0 for ``route``, its answer's E2E
+                for ``escalate``.
             extra_s: what the router itself took, in seconds.
 
         Raises:
@@ -87,7 +89,7 @@ class BoundaryData:
             weak_cost=np.array([small.e2e_s for small, _ in pairs]),
             strong_cost=np.array([large.e2e_s for _, large in pairs]),
             extra_cost=np.broadcast_to(np.asarray(extra_s, np.float64), (n,)),
-            small_first=np.broadcast_to(np.asarray(small_first, np.bool_), (n,)),
+            tried_cost=np.broadcast_to(np.asarray(tried_s, np.float64), (n,)),
             weak_ttft_s=np.array([small.first_token_s for small, _ in pairs]),
             strong_ttft_s=np.array([large.first_token_s for _, large in pairs]),
         )
@@ -107,7 +109,12 @@ class BoundaryData:
     @property
     def up_cost(self) -> Floats:
         """What a prompt costs if it goes up, ``[prompts]``."""
-        return self.strong_cost + self.extra_cost + np.where(self.small_first, self.weak_cost, 0.0)
+        return self.strong_cost + self.extra_cost + self.tried_cost
+
+    @property
+    def tried(self) -> Bools:
+        """Who had the small model begin before it was decided, ``[prompts]``."""
+        return self.tried_cost > 0
 
     @property
     def kept_cost(self) -> Floats:
@@ -129,12 +136,11 @@ class BoundaryData:
     def ttft_s(self, up: Bools) -> Floats:
         """Seconds to the first token of the answer that is kept, if these go up, ``[prompts]``.
 
-        A small answer that was tried and thrown away comes whole before it. One that is kept streamed from
-        its own first token on; only a router that decides before generating delays that.
+        What is thrown away of a small answer comes before it. One that is kept streamed from its own first token
+        on; only a router that decides before generating delays that.
         """
-        delay = np.where(self.small_first, 0.0, self.extra_cost)
-        wait = np.where(self.small_first, self.weak_cost + self.extra_cost, self.extra_cost)
-        return np.where(up, self.strong_ttft_s + wait, self.weak_ttft_s + delay)
+        delay = np.where(self.tried, 0.0, self.extra_cost)
+        return np.where(up, self.strong_ttft_s + self.tried_cost + self.extra_cost, self.weak_ttft_s + delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,15 +90,15 @@ class ThresholdFigures:
             threshold=threshold,
             prompts=len(data),
             unknown=data.unknown,
-            **{name: _figure(points[name], spread[name]) for name in means},
-            quality_kept=_ratio(points["quality"], spread["quality"], points["strong"], spread["strong"]),
-            cost_share=_ratio(points["cost"], spread["cost"], points["large"], spread["large"]),
+            **{name: figure_of(points[name], spread[name]) for name in means},
+            quality_kept=ratio_of(points["quality"], spread["quality"], points["strong"], spread["strong"]),
+            cost_share=ratio_of(points["cost"], spread["cost"], points["large"], spread["large"]),
             pgr=None
             if pgr_reason
-            else _ratio(points["quality"] - points["weak"], spread["quality"] - spread["weak"], gap, gaps),
+            else ratio_of(points["quality"] - points["weak"], spread["quality"] - spread["weak"], gap, gaps),
             pgr_reason=pgr_reason,
-            missed=_count(int(missed.sum()), len(data)),
-            missed_of_kept=None if up.all() else _count(int(missed.sum()), int((~up).sum())),
+            missed=count_of(int(missed.sum()), len(data)),
+            missed_of_kept=None if up.all() else count_of(int(missed.sum()), int((~up).sum())),
         )
 
 
@@ -107,17 +107,18 @@ def missed_prompts(data: BoundaryData, up: Bools) -> Bools:
     return ~up & needs_larger(data.weak_score, data.strong_score)
 
 
-def _figure(point: float, draws: Floats) -> Figure:
+def figure_of(point: float, draws: Floats) -> Figure:
+    """A mean and its draws ``[draws]``."""
     low, high = percentile_interval(draws)
     return Figure(value=point, low=low, high=high)
 
 
-def _ratio(over: float, overs: Floats, under: float, unders: Floats) -> Figure | None:
+def ratio_of(over: float, overs: Floats, under: float, unders: Floats) -> Figure | None:
     """A ratio of two means; draws in which it is undefined are left out."""
     defined = unders > 0
     if under <= 0 or not defined.any():
         return None
-    return _figure(over / under, overs[defined] / unders[defined])
+    return figure_of(over / under, overs[defined] / unders[defined])
 
 
 def _too_close(gaps: Floats) -> str:
@@ -126,6 +127,7 @@ def _too_close(gaps: Floats) -> str:
     return "The models' scores are too close on so few prompts: the gap between them may be none."
 
 
-def _count(hits: int, total: int) -> Figure:
+def count_of(hits: int, total: int) -> Figure:
+    """A share of prompts, with its exact interval."""
     low, high = clopper_pearson(hits, total)
     return Figure(value=hits / total, low=low, high=high)

@@ -19,7 +19,7 @@ from engine.cascade.routers import (
     default_answer_score,
     default_prompt_score,
 )
-from engine.cascade.signals import FeatureTable
+from engine.cascade.signals import FeatureTable, read_by_a_model
 from engine.errors import RouterProfileError
 from engine.types import NEVER, Precision, RouterKind
 
@@ -61,6 +61,11 @@ class BoundaryRouter:
 
     def __post_init__(self) -> None:
         _check(0 <= self.threshold <= NEVER, f"A threshold of {self.threshold} is not between 0 and 1.")
+
+    @property
+    def reads_first(self) -> bool:
+        """Whether the small model reads a prompt, up to its first token, before the prompt is judged."""
+        return self.prompt_weights is None or any(map(read_by_a_model, self.prompt_weights.features))
 
     def prompt_score(self, table: FeatureTable) -> Floats:
         """Scores of prompts, ``[prompts]``, before anything is generated."""
@@ -117,6 +122,8 @@ class RouterProfile:
     """Recorded prompts that it was made from."""
     figures: Mapping[str, float | None]
     """What it reached on the prompts that report, by name: shares 0 to 1, times in seconds."""
+    after_tokens: int | None = None
+    """Answers are judged by so many first tokens; ``None`` for all of them."""
 
     def __post_init__(self) -> None:
         _check(bool(self.name.strip()), "The profile has no name.")
@@ -128,6 +135,10 @@ class RouterProfile:
         )
         _check(
             self.kind is not RouterKind.ORACLE, "The oracle knows the right answers beforehand: it cannot be deployed."
+        )
+        _check(
+            self.after_tokens is None or (self.after_tokens >= 1 and self.kind is RouterKind.ESCALATE),
+            "Only a router that escalates can judge an answer by its first tokens, at least one of them.",
         )
         hybrid = self.kind is RouterKind.HYBRID
         _check(
@@ -172,6 +183,7 @@ class RouterProfile:
             "data_sha256": self.data_sha256,
             "prompts": self.prompts,
             "figures": dict(self.figures),
+            "after_tokens": self.after_tokens,
         }
 
     @classmethod
@@ -202,6 +214,7 @@ class RouterProfile:
                 data_sha256=tree["data_sha256"],
                 prompts=int(tree["prompts"]),
                 figures={str(name): value for name, value in tree["figures"].items()},
+                after_tokens=tree.get("after_tokens"),
             )
         except RouterProfileError:
             raise

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from engine.cascade.records import TierAnswer
-from engine.types import Event, RunFinished, TokenEvent
+from engine.types import Event, PrefillDone, RunFinished, TokenEvent
 
 
 def tier_answer(events: Iterable[Event], score: Callable[[str], float | None]) -> TierAnswer | None:
@@ -17,9 +17,12 @@ def tier_answer(events: Iterable[Event], score: Callable[[str], float | None]) -
         score: how right a text is, 0 to 1.
     """
     tokens, finished = [], None
+    hidden: tuple[float, ...] = ()
     for event in events:
         if isinstance(event, TokenEvent):
             tokens.append(event)
+        elif isinstance(event, PrefillDone):
+            hidden = event.hidden
         elif isinstance(event, RunFinished):
             finished = event
     if finished is None or finished.metrics is None or finished.finish_reason == "abort":
@@ -40,6 +43,7 @@ def tier_answer(events: Iterable[Event], score: Callable[[str], float | None]) -
         entropies=tuple(_finite(token.entropy) for token in tokens),
         margins=margins if len(margins) == len(tokens) else (),
         repetition=metrics.repetition,
+        hidden=hidden if all(map(math.isfinite, hidden)) else (),
     )
 
 

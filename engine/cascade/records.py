@@ -6,21 +6,17 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from engine.errors import RecordedPairsError
-from engine.types import FinishReason, Precision
+from engine.repetition import repeated_share
+from engine.types import FinishReason
 
 _DECIMALS = 4
 """Of log-probabilities, entropies and margins in a file."""
 _TIME_DECIMALS = 6
-
-
-def tier_key(model: str, precision: Precision) -> str:
-    """How a tier is named in records: ``model@precision``."""
-    return f"{model}@{precision}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +42,8 @@ class TierAnswer:
     """Likeliest logit − second likeliest, at each token; empty where it was not recorded."""
     repetition: float | None = None
     """As in :class:`~engine.types.RunMetrics`."""
+    hidden: tuple[float, ...] = ()
+    """The model's state after the prompt (:class:`~engine.types.PrefillDone`); empty where it was not recorded."""
 
     def __post_init__(self) -> None:
         _check(self.score is None or 0 <= self.score <= 1, f"a score of {self.score} is not between 0 and 1")
@@ -54,13 +52,30 @@ class TierAnswer:
         _check(len(self.margins) in (0, len(self.logprobs)), "log-probabilities and margins are not equally many")
         times = (self.prefill_s, self.e2e_s, self.ttft_s or 0.0)
         _check(all(math.isfinite(time) and time >= 0 for time in times), "a time is negative or not a number")
-        figures = (*self.logprobs, *self.entropies, *self.margins, self.repetition or 0.0)
+        figures = (*self.logprobs, *self.entropies, *self.margins, *self.hidden, self.repetition or 0.0)
         _check(all(map(math.isfinite, figures)), "a token's figure is not a finite number")
 
     @property
     def first_token_s(self) -> float:
         """Seconds to the first token, or to the end of an answer without one."""
         return self.e2e_s if self.ttft_s is None else self.ttft_s
+
+    def after(self, tokens: int) -> Self:
+        """What was known of it, and what it had taken, once so many tokens were written; its text stays whole."""
+        if tokens >= self.completion_tokens:
+            return self
+        writing_s = (self.e2e_s - self.first_token_s) / (self.completion_tokens - 1)
+        return replace(
+            self,
+            token_ids=self.token_ids[:tokens],
+            completion_tokens=tokens,
+            e2e_s=self.first_token_s + (tokens - 1) * writing_s,
+            finish_reason="length",
+            logprobs=self.logprobs[:tokens],
+            entropies=self.entropies[:tokens],
+            margins=self.margins[:tokens],
+            repetition=repeated_share(self.token_ids[:tokens]),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, rounded: tokens' figures to 4 decimals, times to the microsecond."""
@@ -78,6 +93,7 @@ class TierAnswer:
             "entropies": [round(value, _DECIMALS) for value in self.entropies],
             "margins": [round(value, _DECIMALS) for value in self.margins],
             "repetition": None if self.repetition is None else round(self.repetition, _DECIMALS),
+            **({"hidden": [round(value, _DECIMALS) for value in self.hidden]} if self.hidden else {}),
         }
 
     @classmethod
@@ -89,7 +105,7 @@ class TierAnswer:
             KeyError, TypeError: a value is missing, unknown, or of another type.
         """
         tuples = {name: tuple(tree[name]) for name in ("token_ids", "logprobs", "entropies", "margins")}
-        return cls(**{**tree, **tuples})
+        return cls(**{**tree, **tuples, "hidden": tuple(tree.get("hidden", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +116,7 @@ class RoutedPrompt:
     category: str
     prompt: str
     answers: Mapping[str, TierAnswer]
-    """By tier, as :func:`tier_key` names it."""
+    """By tier, as :attr:`engine.types.Tier.key` names it."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, rounded."""

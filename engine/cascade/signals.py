@@ -21,6 +21,7 @@ FIRST_TOKENS = 16
 
 MEAN_LOGPROB = "mean_logprob"
 PREFILL_ENTROPY = "prefill_entropy"
+_HIDDEN = "hidden_"
 
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _MARKERS: Mapping[str, re.Pattern[str]] = {
@@ -108,7 +109,8 @@ def prompt_table(
     Args:
         prompts: the users' texts.
         prefill_entropy: of the small model's first next-token distribution, in nats, ``[prompts]``.
-        hidden: a pooled hidden state of the small model, ``[prompts, dims]``.
+        hidden: the small model's hidden state after the prompt, ``[prompts, dims]``, or ``[prompts, 0]`` where it is
+            not known.
 
     Raises:
         ValueError: an array has another number of rows.
@@ -119,9 +121,32 @@ def prompt_table(
         names.append(PREFILL_ENTROPY)
         columns.append(np.asarray(prefill_entropy, np.float64).reshape(-1, 1))
     if hidden is not None:
-        names += [f"hidden_{index}" for index in range(hidden.shape[1])]
+        names += [f"{_HIDDEN}{index}" for index in range(hidden.shape[1])]
         columns.append(hidden.astype(np.float64))
     return FeatureTable(names=tuple(names), values=np.hstack(columns))
+
+
+def read_by_a_model(feature: str) -> bool:
+    """Whether a feature of a prompt is known only once the small model has read it."""
+    return feature == PREFILL_ENTROPY or feature.startswith(_HIDDEN)
+
+
+def first_entropies(answers: Sequence[TierAnswer]) -> list[float]:
+    """Of each answer's first token, in nats."""
+    return [answer.entropies[0] if answer.entropies else math.nan for answer in answers]
+
+
+def reading_table(prompts: Sequence[str], answers: Sequence[TierAnswer]) -> FeatureTable:
+    """Features of prompts, and what the small model makes of them before it writes on: the entropy of its first token,
+    and its hidden state.
+
+    Args:
+        prompts: the users' texts.
+        answers: the small model's to them, of which the first token counts.
+    """
+    width = max((len(answer.hidden) for answer in answers), default=0)
+    hidden = [answer.hidden if len(answer.hidden) == width else (math.nan,) * width for answer in answers]
+    return prompt_table(prompts, first_entropies(answers), np.array(hidden, np.float64).reshape(len(answers), width))
 
 
 _TOKEN_SIGNALS: Mapping[str, tuple[str, Callable[[npt.NDArray[np.float64]], np.floating]]] = {

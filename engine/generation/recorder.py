@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from engine.generation.confidence import Confidence
-from engine.generation.repetition import repeated_share
 from engine.generation.text import Detokenizer, StopMatcher
+from engine.repetition import repeated_share
 from engine.types import (
     CacheReport,
     CascadeReport,
@@ -34,8 +34,15 @@ class TokenSink(Protocol):
         """Whether to stop. A backend asks before each chunk of prefill."""
         ...
 
-    def prefilled(self, cached_tokens: int, computed_tokens: int) -> None:
-        """The prompt's KV is complete."""
+    def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
+        """The prompt's KV is complete.
+
+        Args:
+            cached_tokens: reused.
+            computed_tokens: of the prompt.
+            hidden: the model's state after it, as :func:`~engine.generation.sketch.sketch` gives it; empty where it
+                is not known.
+        """
         ...
 
     def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
@@ -113,10 +120,10 @@ class RunRecorder:
     def cancelled(self) -> bool:
         return self._is_cancelled()
 
-    def prefilled(self, cached_tokens: int, computed_tokens: int) -> None:
+    def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
         self._prefill_s = self._now() - self._begun
         self._cached_tokens = cached_tokens
-        self._emit(PrefillDone(cached_tokens, computed_tokens))
+        self._emit(PrefillDone(cached_tokens, computed_tokens, hidden))
 
     def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
         t = self._now()

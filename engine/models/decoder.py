@@ -141,8 +141,8 @@ class Decoder(ABC):
         room = capacity if window is None else window
         return KVCache(config.n_layers, room, config.n_kv_heads, config.head_dim, self.device, dtype, rotation)
 
-    def prefill(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
-        """Compute a prompt in chunks and return the last token's logits, fp32 ``[vocab]``.
+    def read(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
+        """Compute a prompt in chunks and return the last token's hidden state, ``[1, hidden]``.
 
         ``None`` if cancelled between two chunks; the cache then holds the chunks done so far.
         """
@@ -153,7 +153,12 @@ class Decoder(ABC):
             hidden = self.forward(chunk, cache)
         if hidden is None:
             raise ValueError("prefill needs at least one token")
-        return self.logits(hidden[-1:])[0]
+        return hidden[-1:]
+
+    def prefill(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
+        """As :meth:`read`; the next token's logits, fp32 ``[vocab]``."""
+        hidden = self.read(ids, cache, cancelled)
+        return None if hidden is None else self.logits(hidden)[0]
 
     def step(self, token_id: int, cache: KVCache) -> Tensor:
         """Append one token and return the next one's logits, fp32 ``[vocab]``."""

@@ -43,6 +43,17 @@ class Tier:
     def __str__(self) -> str:
         return f"{self.model} {self.precision}"
 
+    @property
+    def key(self) -> str:
+        """Its name in records: ``model@precision``."""
+        return f"{self.model}@{self.precision}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Self:
+        """The inverse of :attr:`key`."""
+        model, _, precision = key.rpartition("@")
+        return cls(model=model, precision=Precision(precision))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeConfig:

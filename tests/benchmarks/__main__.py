@@ -16,7 +16,7 @@ BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "decode": decode.run,
     "divergence": lambda models_dir, _: divergence.run(models_dir),
     "speculation": lambda models_dir, what: speculation.run(models_dir, what.models, what.rounds),
-    "cascade": lambda models_dir, _: cascade.run(models_dir),
+    "cascade": lambda _, what: cascade.run(what.pairs),
     "all-gears": lambda models_dir, _: all_gears.run(models_dir),
     "chat": lambda models_dir, _: chat.run(models_dir),
     "load": lambda models_dir, _: load.run(models_dir),
@@ -30,7 +30,11 @@ def main() -> None:
     """Run what is asked for, each with its name above."""
     options = _parser().parse_args()
     what = decode.Options(
-        models=tuple(options.models), rounds=options.rounds, peers=options.peers, lanes=tuple(options.lanes)
+        models=tuple(options.models),
+        rounds=options.rounds,
+        peers=options.peers,
+        lanes=tuple(options.lanes),
+        pairs=tuple(options.pairs),
     )
     models_dir = Settings.from_env().models_dir
     rows = {}
@@ -53,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     of_decode.add_argument("--rounds", type=_positive, default=defaults.rounds, help="how often each lane is asked")
     of_decode.add_argument("--lanes", nargs="+", choices=LANE_NAMES, default=defaults.lanes, help="our own lanes")
     of_decode.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other engines out")
+    of_cascade = parser.add_argument_group("cascade")
+    of_cascade.add_argument("--pairs", nargs="+", type=Path, default=(), help="further files of recorded answers")
     return parser
 
 

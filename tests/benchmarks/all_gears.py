@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from app.prompts import load_prompts
+from app.router_scoring import Choice
+from app.router_study import Study
+from app.settings import REPOSITORY
 from engine import Engine
+from engine.cascade import KeepQuality, read_prompts, select, stratified_parts
 from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
 from engine.types import (
     Backend,
@@ -17,7 +24,7 @@ from engine.types import (
     Message,
     OptimizationConfig,
     Precision,
-    RouterKind,
+    RunFinished,
     SpeculationConfig,
     Tier,
 )
@@ -26,100 +33,136 @@ from tests.benchmarks.chat import TURNS
 from tests.benchmarks.speculation import PROMPTS
 from tests.benchmarks.table import Row
 
-MODEL = "qwen2.5-coder-0.5b"
-SMALL = Tier(model="smollm2-135m", precision=Precision.INT4)
-NEW_TOKENS, TURN_TOKENS = 48, 40
-TASKS = 42
-THRESHOLD = 0.25
-CASCADE = CascadeConfig(smaller=(SMALL,), router=RouterKind.ESCALATE, thresholds=(THRESHOLD,), after_tokens=8)
+MODEL, SMALL = "qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"
+PAIRS = REPOSITORY / "data" / "pairs" / "mixed.jsonl"
+KEPT = KeepQuality(0.95)
+"""What the cascade's threshold is chosen for, on recorded pairs; the tasks are of the half that did not choose it."""
+NEW_TOKENS = 32
+PER_CATEGORY = 2
+"""Prompts of the mixed set."""
+TASKS_PER_CATEGORY = 4
 
 
-@dataclass(frozen=True, slots=True)
+class Categorised(Protocol):
+    """A prompt, of one kind or another."""
+
+    @property
+    def category(self) -> str:
+        """Which."""
+        ...
+
+
+_T = TypeVar("_T", bound=Categorised)
+
+
+@dataclass(slots=True)
 class Lane:
-    """One setting."""
+    """One setting, and what it took."""
 
     name: str
     gears: OptimizationConfig
     backend: Backend = Backend.LOCAL
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Of each answer, queueing and loading left out, by part."""
+    tokens: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    right: int = 0
+    went_up: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Answers that the larger tier wrote."""
+    history: tuple[Message, ...] = ()
 
-
-LANES = (
-    Lane("reference", OptimizationConfig(), Backend.REFERENCE),
-    Lane("no gear", OptimizationConfig()),
-    Lane("quantization", OptimizationConfig.at(Precision.INT4)),
-    Lane("KV caching", OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX)),
-    Lane("speculation", OptimizationConfig.at(Precision.BF16, speculation=SpeculationConfig())),
-    Lane("cascade", OptimizationConfig.at(Precision.BF16, cascade=CASCADE)),
-    Lane(
-        "all",
-        OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX, speculation=SpeculationConfig(), cascade=CASCADE),
-    ),
-)
+    def ask(
+        self, engine: Engine, part: str, messages: tuple[Message, ...], max_tokens: int, *, cold: bool = True
+    ) -> RunFinished:
+        """One answer, measured."""
+        run_, metrics = ask(
+            engine, MODEL, messages, self.gears, max_tokens, salt=self.name, cold=cold, backend=self.backend
+        )
+        self.seconds[part].append(metrics.e2e_s - metrics.queue_s)
+        self.tokens[part].append(metrics.completion_tokens)
+        self.went_up[part] += bool(run_.cascade and len(run_.cascade.attempts) > 1)
+        return run_
 
 
 def run(models_dir: Path) -> list[Row]:
-    """Seconds from question to last token, at equal token counts and at the tasks' score; lane by lane.
+    """Seconds from question to last token: over prompts of every kind at equal token counts, over tasks with an answer
+    to check, and over a chat of ten turns. The lanes take each prompt in turn.
 
-    A chat's turns carry the lane's own answers along, as a user's chat would.
+    In the chat each lane goes on from its own answers, as a user's chat would.
     """
-    rows: list[Row] = []
+    threshold, tasks = _calibrated()
+    print(f"escalating at {threshold:.3f}; {len(tasks)} tasks")
+    lanes = _lanes(threshold)
     with closing(Engine(models_dir)) as engine:
-        for lane in LANES:
-            rows.append(
-                {
-                    "model": MODEL,
-                    "lane": lane.name,
-                    **_mixed(engine, lane),
-                    **_tasks(engine, lane),
-                    **_chat(engine, lane),
-                }
+        for lane in lanes:
+            lane.ask(engine, "warm-up", (Message("user", "Hi"),), 8)
+        for prompt in _some(load_prompts(PROMPTS), PER_CATEGORY):
+            for lane in lanes:
+                lane.ask(engine, "mixed", (Message("user", prompt.prompt),), NEW_TOKENS)
+        for task in tasks:
+            for lane in lanes:
+                answer = lane.ask(engine, "tasks", (Message("user", task.prompt),), task.max_tokens)
+                lane.right += check(task, answer.text)
+        for turn in TURNS:
+            for lane in lanes:
+                lane.history = (*lane.history, Message("user", turn))
+                answer = lane.ask(engine, "chat", lane.history, NEW_TOKENS, cold=False)
+                lane.history = (*lane.history, Message("assistant", answer.text, answer.token_ids))
+    return [_row(lane, lanes[0], len(tasks)) for lane in lanes]
+
+
+def _lanes(threshold: float) -> tuple[Lane, ...]:
+    def cascade(precision: Precision) -> CascadeConfig:
+        return CascadeConfig(smaller=(Tier(model=SMALL, precision=precision),), thresholds=(threshold,))
+
+    bf16, int4 = Precision.BF16, Precision.INT4
+    return (
+        Lane("reference", OptimizationConfig(), Backend.REFERENCE),
+        Lane("no gear", OptimizationConfig()),
+        Lane("quantization", OptimizationConfig.at(int4)),
+        Lane("KV caching", OptimizationConfig.at(bf16, CacheMode.PREFIX)),
+        Lane("speculation", OptimizationConfig.at(bf16, speculation=SpeculationConfig())),
+        Lane("cascade", OptimizationConfig.at(bf16, cascade=cascade(bf16))),
+        Lane(
+            "all", OptimizationConfig.at(int4, CacheMode.PREFIX, speculation=SpeculationConfig(), cascade=cascade(int4))
+        ),
+    )
+
+
+def _calibrated() -> tuple[float, tuple[Task, ...]]:
+    """The cascade's threshold, and tasks that had no part in choosing it. Code is left out: its checks take their own
+    time."""
+    study = Study.of(
+        read_prompts(PAIRS),
+        Tier(model=SMALL, precision=Precision.INT4).key,
+        Tier(model=MODEL, precision=Precision.INT4).key,
+        Choice.ESCALATE,
+    )
+    reporting = {study.data.ids[row] for row in stratified_parts(study.data.ids, study.data.categories)[1]}
+    tasks = [task for task in load_tasks(MIXED_FILE) if task.id in reporting and task.checker != "code"]
+    return select(study.data, KEPT).threshold, tuple(_some(tasks, TASKS_PER_CATEGORY))
+
+
+def _some(things: Sequence[_T], count: int) -> list[_T]:
+    """So many of each category, spread over it."""
+    by_category: dict[str, list[_T]] = defaultdict(list)
+    for thing in things:
+        by_category[thing.category].append(thing)
+    return [thing for found in by_category.values() for thing in found[:: max(1, len(found) // count)][:count]]
+
+
+def _row(lane: Lane, base: Lane, tasks: int) -> Row:
+    row: Row = {"lane": lane.name, "model": MODEL}
+    for part in ("mixed", "tasks", "chat"):
+        total = sum(lane.seconds[part])
+        row[f"{part}_s"] = total
+        row[f"{part}_tokens"] = sum(lane.tokens[part])
+        row[f"{part}_speedup_per_token"] = statistics.median(
+            (theirs / their_tokens) / (mine / my_tokens)
+            for theirs, their_tokens, mine, my_tokens in zip(
+                base.seconds[part], base.tokens[part], lane.seconds[part], lane.tokens[part], strict=True
             )
-    base = rows[0]
-    for row in rows:
-        for part in ("mixed", "tasks", "chat"):
-            row[f"{part}_speedup"] = base[f"{part}_s_per_token"] / row[f"{part}_s_per_token"]
-    return rows
-
-
-def _mixed(engine: Engine, lane: Lane) -> Row:
-    """Seconds a token over the mixed set: the same number of tokens asked of every lane."""
-    ask(engine, MODEL, (Message("user", "Hi"),), lane.gears, 8, backend=lane.backend)
-    per_token = []
-    for prompt in load_prompts(PROMPTS):
-        _, metrics = ask(engine, MODEL, (Message("user", prompt.prompt),), lane.gears, NEW_TOKENS, backend=lane.backend)
-        per_token.append((metrics.e2e_s - metrics.queue_s) / metrics.completion_tokens)
-    return {"mixed_s_per_token": statistics.median(per_token)}
-
-
-def _tasks(engine: Engine, lane: Lane) -> Row:
-    """Score and seconds a token on tasks with an answer to check."""
-    right, seconds, tokens = 0, 0.0, 0
-    for task in _spread(load_tasks(MIXED_FILE)):
-        run_, metrics = ask(
-            engine, MODEL, (Message("user", task.prompt),), lane.gears, task.max_tokens, backend=lane.backend
         )
-        right += check(task, run_.text)
-        seconds += metrics.e2e_s - metrics.queue_s
-        tokens += metrics.completion_tokens
-    return {"tasks_right": f"{right} of {TASKS}", "tasks_s": seconds, "tasks_s_per_token": seconds / tokens}
-
-
-def _spread(tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-    """Every so many, code left out: its checks take their own time."""
-    simple = [task for task in tasks if task.checker != "code"]
-    return tuple(simple[:: len(simple) // TASKS][:TASKS])
-
-
-def _chat(engine: Engine, lane: Lane) -> Row:
-    """Ten turns; what is kept of a turn may be reused by the next."""
-    history: tuple[Message, ...] = ()
-    seconds, tokens = 0.0, 0
-    for turn in TURNS:
-        history = (*history, Message("user", turn))
-        run_, metrics = ask(
-            engine, MODEL, history, lane.gears, TURN_TOKENS, salt=lane.name, cold=False, backend=lane.backend
-        )
-        history = (*history, Message("assistant", run_.text, run_.token_ids))
-        seconds += metrics.e2e_s - metrics.queue_s
-        tokens += metrics.completion_tokens
-    return {"chat_s": seconds, "chat_s_per_token": seconds / tokens}
+        row[f"{part}_speedup"] = sum(base.seconds[part]) / total
+        row[f"{part}_went_up"] = lane.went_up[part] if lane.gears.cascade else None
+    row["right"] = f"{lane.right} of {tasks}"
+    return row

@@ -51,6 +51,8 @@ class Options:
     """Whether the peers that are installed take part."""
     lanes: tuple[str, ...] = LANE_NAMES
     """Which of our own take part; the reference takes minutes on a large model."""
+    pairs: tuple[Path, ...] = ()
+    """Of the cascade: files of recorded answers beside those that come with Gearbox."""
 
 
 @dataclass(frozen=True, slots=True)
