@@ -24,7 +24,7 @@ _SOURCES = Path(__file__).parent
 _BUILT = _SOURCES / ".build"
 _FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno",
-    "-fno-tree-ter",  # keeps the accumulators of matrix.h in registers
+    "-fno-tree-ter",  # keeps the accumulators of panels.h and wide.h in registers
     "-ffp-contract=off",  # else the compiler may round a row differently when it has company
 )  # fmt: skip
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})

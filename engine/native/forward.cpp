@@ -87,9 +87,10 @@ class Quantized {
       : values_(room_for<float>(rows * widest)),
         codes_(room_for<int8_t>(rows * widest)),
         scales_(room_for<float>(rows * (widest / kGroup + 1))),
-        sums_(room_for<float>(rows * (widest / kGroup + 1))) {}
+        sums_(room_for<float>(rows * (widest / kGroup + 1))),
+        totals_(room_for<int32_t>(rows * (widest / kGroup + 1))) {}
 
-  bool made() const { return values_ && codes_ && scales_ && sums_; }
+  bool made() const { return values_ && codes_ && scales_ && sums_ && totals_; }
   float* row(int64_t row, int64_t width) { return values_.get() + row * width; }
 
   // Quantizes groups [begin, end) of a row; a width that has no whole groups stays as it is.
@@ -97,17 +98,18 @@ class Quantized {
     if (width % kGroup) return;
     const int64_t at = row * width + begin * kGroup, group = row * (width / kGroup) + begin;
     quantize_row(values_.get() + at, (end - begin) * kGroup, codes_.get() + at, scales_.get() + group,
-                 sums_.get() + group);
+                 sums_.get() + group, totals_.get() + group);
   }
 
   Activations view(int64_t width) const {
-    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), width};
+    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), totals_.get(), width};
   }
 
  private:
   std::unique_ptr<float[], FreeDeleter> values_;
   std::unique_ptr<int8_t[], FreeDeleter> codes_;
   std::unique_ptr<float[], FreeDeleter> scales_, sums_;
+  std::unique_ptr<int32_t[], FreeDeleter> totals_;
 };
 
 // x / √(mean x² + ε) · weight

@@ -14,7 +14,7 @@ from engine.native.compilation import built_library
 
 
 class Kind(IntEnum):
-    """How a matrix is held; see ``matrix.h`` for the layouts."""
+    """How a matrix is held; see ``panels.h`` for the layouts."""
 
     INT4 = 0
     NF4 = 1
@@ -23,7 +23,7 @@ class Kind(IntEnum):
 
 
 class Matrix(Structure):
-    """``Matrix`` of ``matrix.h``."""
+    """``Matrix`` of ``panels.h``."""
 
     _fields_ = (
         ("kind", c_int32),

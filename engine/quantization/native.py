@@ -1,6 +1,6 @@
 """Matrices for the kernels of our own: 4 and 8 bits in panels of eight outputs, 16 bits where those do not fit.
 
-The layouts are described in ``engine/native/matrix.h``. Activations are quantized to 8 bits inside the kernels,
+The layouts are described in ``engine/native/panels.h``. Activations are quantized to 8 bits inside the kernels,
 each token in groups of 32, so a row's result does not depend on its neighbours.
 """
 

@@ -69,14 +69,25 @@ class Lane:
     went_up: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """Answers that the larger tier wrote."""
     history: tuple[Message, ...] = ()
+    last_tier: str | None = None
+    """Of a cascade, who answered the chat's last turn: its next ones stay there."""
 
     def ask(
         self, engine: Engine, part: str, messages: tuple[Message, ...], max_tokens: int, *, cold: bool = True
     ) -> RunFinished:
         """One answer, measured."""
         run_, metrics = ask(
-            engine, MODEL, messages, self.gears, max_tokens, salt=self.name, cold=cold, backend=self.backend
+            engine,
+            MODEL,
+            messages,
+            self.gears,
+            max_tokens,
+            salt=self.name,
+            cold=cold,
+            backend=self.backend,
+            last_tier=None if cold else self.last_tier,
         )
+        self.last_tier = run_.cascade.tier if run_.cascade else None
         self.seconds[part].append(metrics.e2e_s - metrics.queue_s)
         self.tokens[part].append(metrics.completion_tokens)
         self.went_up[part] += bool(run_.cascade and len(run_.cascade.attempts) > 1)
@@ -102,6 +113,8 @@ def run(models_dir: Path) -> list[Row]:
             for lane in lanes:
                 answer = lane.ask(engine, "tasks", (Message("user", task.prompt),), task.max_tokens)
                 lane.right += check(task, answer.text)
+        for lane in lanes:
+            lane.last_tier = None
         for turn in TURNS:
             for lane in lanes:
                 lane.history = (*lane.history, Message("user", turn))
@@ -112,19 +125,18 @@ def run(models_dir: Path) -> list[Row]:
 
 def _lanes(threshold: float) -> tuple[Lane, ...]:
     def cascade(precision: Precision) -> CascadeConfig:
-        return CascadeConfig(smaller=(Tier(model=SMALL, precision=precision),), thresholds=(threshold,))
+        return CascadeConfig(smaller=(Tier(model=SMALL, precision=precision),), thresholds=(threshold,), keep_tier=True)
 
-    bf16, int4 = Precision.BF16, Precision.INT4
+    bf16, int4, drafting = Precision.BF16, Precision.INT4, SpeculationConfig()
     return (
         Lane("reference", OptimizationConfig(), Backend.REFERENCE),
         Lane("no gear", OptimizationConfig()),
         Lane("quantization", OptimizationConfig.at(int4)),
         Lane("KV caching", OptimizationConfig.at(bf16, CacheMode.PREFIX)),
-        Lane("speculation", OptimizationConfig.at(bf16, speculation=SpeculationConfig())),
+        Lane("speculation", OptimizationConfig.at(bf16, speculation=drafting)),
         Lane("cascade", OptimizationConfig.at(bf16, cascade=cascade(bf16))),
-        Lane(
-            "all", OptimizationConfig.at(int4, CacheMode.PREFIX, speculation=SpeculationConfig(), cascade=cascade(int4))
-        ),
+        Lane("all but the cascade", OptimizationConfig.at(int4, CacheMode.PREFIX, speculation=drafting)),
+        Lane("all", OptimizationConfig.at(int4, CacheMode.PREFIX, speculation=drafting, cascade=cascade(int4))),
     )
 
 

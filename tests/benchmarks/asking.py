@@ -25,6 +25,7 @@ def ask(
     salt: str = "bench",
     cold: bool = True,
     backend: Backend = Backend.LOCAL,
+    last_tier: str | None = None,
 ) -> tuple[RunFinished, RunMetrics]:
     """A greedy run and what it measured. Cold, it reuses nothing and drafts nothing from earlier runs.
 
@@ -32,7 +33,7 @@ def ask(
         RuntimeError: it failed.
     """
     config = RunConfig(model=model, backend=backend, optimization=gears, sampling=SamplingParams(max_tokens=max_tokens))
-    request = GenerationRequest(messages=messages, config=config, cache_salt=salt, cold=cold)
+    request = GenerationRequest(messages=messages, config=config, cache_salt=salt, cold=cold, last_tier=last_tier)
     last = list(engine.generate(request))[-1]
     if not isinstance(last, RunFinished) or last.metrics is None:
         raise RuntimeError(f"a run of the bench failed: {last}")
