@@ -47,7 +47,7 @@ def test_a_ladder_of_two_is_a_boundary() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    st.lists(st.tuples(*[st.floats(0, 1)] * 5), min_size=1, max_size=12),
+    st.lists(st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * 3, st.floats(0, 1), st.floats(0, 1)), min_size=1),
     st.tuples(st.floats(0, 1), st.floats(0, 1)),
     st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0])),
 )

@@ -338,6 +338,43 @@ def test_a_profile_for_another_precision_is_not_imported(
         assert [kept.profile.name for kept in store.router.profiles()] == ["Theirs"]
 
 
+def test_two_routers_that_continue_each_other_are_joined(open_lab: Open, store: RunStore) -> None:
+    largest = "largest@int4"
+    prompts = [
+        replace(each, answers={**each.answers, largest: answer(1.0, (-0.1,) * 12, e2e_s=9.0)}) for each in recorded(150)
+    ]
+    app = open_lab("Profiles", prompts, weights={**WEIGHTS, largest: "c" * 64})
+    for name, weak, strong in (("Lower", WEAK, STRONG), ("Upper", STRONG, largest)):
+        app.selectbox(key="router-weak").set_value(weak).run()
+        app.selectbox(key="router-strong").set_value(strong).run()
+        save(app, name)
+    app.text_input(key="router-profile-name-joined").set_value("Three")
+    app.button(key="router-profile-join-run").click().run()
+    assert not app.exception
+    assert not app.error
+    joined = next(kept for kept in store.router.profiles() if kept.profile.name == "Three")
+    assert joined.ladder == f"{WEAK} → {STRONG} → {largest}"
+    assert joined.profile.figures["quality_kept"] is not None
+    exported = json.dumps(joined.profile.to_dict()).encode()
+    app.file_uploader(key="router-profile-file").set_value([("three.json", exported, "application/json")])
+    app.button(key="router-profile-import-run").click().run()
+    assert not app.error
+    assert [kept.version for kept in store.router.profiles() if kept.profile.name == "Three"] == [2, 1]
+
+
+# --- drift ------------------------------------------------------------------------------------------
+
+
+def test_drift_looks_at_what_cascades_scored(open_lab: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_lab("Calibration", recorded(150))
+    app.selectbox(key="router-drift-data").set_value("cascades").run()
+    assert "Nothing to compare yet" in words(app)
+    monkeypatch.setattr(RouterLab, "cascade_scores", lambda self, study: [0.99] * 40)
+    app.run()
+    assert metrics(app)["Scores compared"] == "40"
+    assert app.warning
+
+
 # --- consistency ----------------------------------------------------------------------------------
 
 

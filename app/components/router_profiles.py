@@ -28,7 +28,7 @@ def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _save(store, data, study)
         _join(store, data, kept)
-        _import(store, data)
+        _import(store, data, study)
     if not kept:
         st.info(
             "No profile is saved yet. A profile is a router with its threshold, made for these very weights and "
@@ -68,7 +68,7 @@ def _weights(data: DataSet, study: Study) -> dict[str, str]:
     return {tier: identity.weights_sha256 for tier, identity in zip(tiers, ladder, strict=True)}
 
 
-def _import(store: RouterStore, data: DataSet) -> None:
+def _import(store: RouterStore, data: DataSet, study: Study) -> None:
     with st.popover("Import", icon=":material/upload:"), st.form("router-profile-import", border=False), errors_shown():
         file = st.file_uploader("Profile", type="json", key="router-profile-file", help="As exported here.")
         if not st.form_submit_button("Import", key="router-profile-import-run"):
@@ -77,7 +77,11 @@ def _import(store: RouterStore, data: DataSet) -> None:
             st.error("Choose a file first.", icon=":material/error:")
             return
         profile = read_profile(file.name, file.getvalue())
-        tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
+        tiers = [study.weak, study.strong]
+        if len(profile.ladder) > len(
+            tiers
+        ):  # the lab looks at two tiers at a time: of three only the weights can differ
+            tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
         profile.check_fits(current_ladder(tiers, data.weights, resources.get_settings().models_dir))
         st.session_state[_CHOSEN] = store.keep_profile(profile)
         st.rerun()
