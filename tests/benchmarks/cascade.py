@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,7 @@ from engine.cascade import (
     read_prompts,
     scored_by_both,
     select,
-    stratified_parts,
 )
-from engine.cascade.selection import Choice as Picked
-from engine.cascade.selection import choose
 from tests.benchmarks.table import Row
 
 PAIRS = REPOSITORY / "data" / "pairs"
@@ -35,8 +32,11 @@ BOUNDARIES = (
     ("qwen2.5-coder-0.5b@int4", "qwen2.5-coder-1.5b@int4"),
     ("smollm2-135m@int4", "qwen2.5-coder-1.5b@int4"),
 )
-TARGETS = {"keep 95 %": KeepQuality(0.95), "spend 60 %": SpendAtMost(0.6), "risk 10 %": RiskAtMost(0.10)}
-COMPETENT = 0.8
+KEEP = KeepQuality(0.95)
+TARGETS = {"keep 95 %": KEEP, "spend 60 %": SpendAtMost(0.6), "risk 10 %": RiskAtMost(0.10)}
+SPLITS = 20
+"""Ways to halve the prompts, beside the one that all other figures are from."""
+COMPETENT = 0.75
 """Share of the large model's score that the small one reaches in a category where it counts as competent."""
 
 
@@ -62,7 +62,8 @@ def _row(name: str, prompts: Sequence[RoutedPrompt], weak: str, strong: str, cho
     data = study.data
     metrics = RouterMetrics.of(data, Resampling.of(len(data)))
     interval = metrics.apgr_area_interval
-    categories, there = _competent_part(data)
+    competent = _competent_part(data)
+    halved = range(SPLITS if choice is not Choice.CHANCE else 0)
     return {
         "set": name,
         "tiers": f"{weak} → {strong}",
@@ -74,31 +75,39 @@ def _row(name: str, prompts: Sequence[RoutedPrompt], weak: str, strong: str, cho
         "cpt50": metrics.cpt50,
         "cpt80": metrics.cpt80,
         "aiq": metrics.aiq,
-        **{title: _told(picked := select(data, target), picked.test) for title, target in TARGETS.items()},
-        "competent in": ", ".join(categories) or None,
-        "keep 95 % there": there,
+        **{title: _told(select(data, target)) for title, target in TARGETS.items()},
+        "keep 95 %, splits": _over_splits(select(data, KEEP, seed).test for seed in halved),
+        "competent in": ", ".join(competent[0]) if competent else None,
+        "keep 95 % there": _told(select(competent[1], KEEP)) if competent else None,
+        "there, splits": _over_splits(select(competent[1], KEEP, seed).test for seed in halved) if competent else None,
     }
 
 
-def _competent_part(data: BoundaryData) -> tuple[list[str], str | None]:
-    """The categories in which the small model is nearly as good, as the half says that chooses thresholds; and a
-    threshold chosen there, as the other half reports it."""
-    choosing, reporting = (data.rows(half) for half in stratified_parts(data.ids, data.categories))
+def _competent_part(data: BoundaryData) -> tuple[list[str], BoundaryData] | None:
+    """The categories in which the small model is nearly as good as the large one, and their prompts."""
     found = []
     for category in sorted(set(data.categories)):
-        rows = np.array([each == category for each in choosing.categories])
-        if choosing.weak_score[rows].sum() >= COMPETENT * choosing.strong_score[rows].sum() > 0:
+        rows = np.array([each == category for each in data.categories])
+        if data.weak_score[rows].sum() >= COMPETENT * data.strong_score[rows].sum() > 0:
             found.append(category)
-    if not found:
-        return found, None
-    choosing, reporting = (
-        half.rows(np.flatnonzero([category in found for category in half.categories])) for half in (choosing, reporting)
-    )
-    picked = choose(choosing, KeepQuality(0.95))
-    return found, _told(picked, ThresholdFigures.of(reporting, picked.threshold))
+    rows = np.flatnonzero([category in found for category in data.categories])
+    return (found, data.rows(rows)) if len(rows) > 1 else None
 
 
-def _told(picked: Selection | Picked, test: ThresholdFigures) -> str | None:
+def _over_splits(reports: Iterable[ThresholdFigures]) -> str | None:
+    """Of several ways to halve the prompts: what was kept and spent on average, and how often the interval that was
+    reported held the target."""
+    found = [(each.quality_kept, each.cost_share) for each in reports]
+    kept = [(quality, cost) for quality, cost in found if quality is not None and cost is not None]
+    if not kept:
+        return None
+    inside = sum(quality.low <= KEEP.share <= quality.high for quality, _ in kept)
+    quality, cost = (np.mean([each.value for each in column]) for column in zip(*kept, strict=True))
+    return f"quality {quality:.1%} cost {cost:.1%}, target inside {inside} of {len(kept)}"
+
+
+def _told(picked: Selection) -> str | None:
+    test = picked.test
     if test.quality_kept is None or test.cost_share is None:
         return None
     return (
