@@ -32,8 +32,8 @@ def test_a_threshold_is_moved_picked_saved_and_used(
     page = new_page()
     page.goto(f"{server.url}/router-lab")
     expect(page.get_by_role("heading", name="Router lab")).to_be_visible()
-    choose(page, "^Large", LARGE)
     choose(page, "^Small", SMALL)
+    choose(page, "^Large", LARGE)
     expect(page.get_by_text(re.compile(r"\d+ prompts report"))).to_be_visible()
 
     sent = metric(page, "Sent to the large model")
