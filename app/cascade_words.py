@@ -8,9 +8,10 @@ import re
 from app import units
 from app.cascades import threshold_text
 from engine.types import (
-    CacheMode,
+    CacheReport,
     CascadeReport,
     Escalated,
+    MissCause,
     RouterKind,
     RunConfig,
     RunMetrics,
@@ -70,6 +71,7 @@ def cascade_notices(
     report: CascadeReport,
     speculation: SpeculationReport | None,
     metrics: RunMetrics | None,
+    cache: CacheReport | None,
     config: RunConfig,
     *,
     later_turn: bool,
@@ -80,6 +82,7 @@ def cascade_notices(
         report: how the cascade went.
         speculation: how that gear went, where it took part.
         metrics: what the run measured.
+        cache: how its prompt met the prefix cache, where it did.
         config: what it was asked with.
         later_turn: whether answers came before it in the conversation.
     """
@@ -99,12 +102,13 @@ def cascade_notices(
             if report.tier != largest
             else "Speculation did nothing: no drafter could take part."
         )
-    if later_turn and metrics and config.optimization.cache_mode is CacheMode.PREFIX:
+    if later_turn and metrics and cache and cache.cause in (MissCause.CONFIGURATION, MissCause.NOTHING):
         computed = metrics.prompt_tokens - metrics.cached_tokens
         if computed > metrics.prompt_tokens / 2:
             notices.append(
-                f"KV caching did little: {report.tier} had not answered the turns before, and read "
-                f"{computed:,} of {units.counted(metrics.prompt_tokens, 'token')} anew. Keeping the tier avoids that."
+                f"KV caching did little: nothing was kept of this conversation in {report.tier}, which read "
+                f"{computed:,} of {units.counted(metrics.prompt_tokens, 'token')} anew."
+                + ("" if cascade.keep_tier else " Keeping the tier avoids that.")
             )
     return notices
 

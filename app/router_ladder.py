@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from itertools import pairwise
+from time import perf_counter
 
 import numpy as np
 
 from app.router_scoring import score_prompts
 from app.router_study import learning_rows, value_of
-from engine.cascade import BoundaryData, LadderFigures, RoutedPrompt, RouterProfile, stratified_parts
+from engine.cascade import (
+    BoundaryData,
+    LadderFigures,
+    RoutedPrompt,
+    RouterKind,
+    RouterProfile,
+    scored_by_both,
+    stratified_parts,
+)
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Tier
 
@@ -21,8 +31,16 @@ def continues(lower: RouterProfile, upper: RouterProfile) -> bool:
         len(lower.ladder) == len(upper.ladder) == 2
         and lower.ladder[-1] == upper.ladder[0]
         and lower.ladder[0] != upper.ladder[-1]
-        and (lower.kind, lower.after_tokens, lower.data_sha256) == (upper.kind, upper.after_tokens, upper.data_sha256)
+        and lower.kind is not RouterKind.RANDOM
+        and _way(lower) == _way(upper)
     )
+
+
+def _way(profile: RouterProfile) -> tuple[object, ...]:
+    """How a profile of two tiers decides, and from which answers it was made."""
+    (router,) = profile.boundaries
+    learned = bool(router.prompt_weights or router.answer_weights)
+    return profile.kind, profile.after_tokens, router.reads_first, learned, profile.data_sha256
 
 
 def join(
@@ -62,7 +80,6 @@ def join(
             "quality": found.quality.value,
             "quality_kept": value_of(found.quality_kept),
             "share": 1 - found.shares[0].value,
-            "share_largest": found.shares[-1].value,
             "cost_s": found.cost.value,
             "cost_share": value_of(found.cost_share),
             "ttft_s": found.ttft_s.value,
@@ -75,7 +92,7 @@ def ladder_figures(profile: RouterProfile, prompts: Sequence[RoutedPrompt]) -> L
     """What a profile gives on the half of the recorded prompts that reports.
 
     Raises:
-        RecordedPairsError: too few prompts have a scored answer of every tier.
+        RecordedPairsError: too few prompts have a scored answer of every tier, or some of only two of them.
     """
     tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
     scored = [
@@ -83,6 +100,12 @@ def ladder_figures(profile: RouterProfile, prompts: Sequence[RoutedPrompt]) -> L
         for prompt in prompts
         if all(tier in prompt.answers and prompt.answers[tier].score is not None for tier in tiers)
     ]
+    for weak, strong in pairwise(tiers):
+        if len(scored_by_both(prompts, weak, strong)) != len(scored):
+            raise RecordedPairsError(
+                f"Not all prompts have a scored answer of all of {', '.join(tiers)}: record the missing ones first. "
+                "What chose a threshold must not report on it."
+            )
     if any(boundary.prompt_weights or boundary.answer_weights for boundary in profile.boundaries):
         taught = set(learning_rows(scored).tolist())
         scored = [prompt for row, prompt in enumerate(scored) if row not in taught]
@@ -91,7 +114,9 @@ def ladder_figures(profile: RouterProfile, prompts: Sequence[RoutedPrompt]) -> L
     halves = stratified_parts(tuple(prompt.prompt_id for prompt in scored), tuple(prompt.category for prompt in scored))
     reporting = [scored[row] for row in np.sort(halves[1])]
     boundaries = []
-    for weak, strong, router in zip(tiers, tiers[1:], profile.boundaries, strict=False):
+    for (weak, strong), router in zip(pairwise(tiers), profile.boundaries, strict=True):
+        begun = perf_counter()
         score, tried_s = score_prompts(reporting, weak, strong, profile.kind, router, profile.after_tokens)
-        boundaries.append(BoundaryData.of(reporting, weak, strong, score, tried_s=tried_s))
+        extra_s = (perf_counter() - begun) / len(reporting)
+        boundaries.append(BoundaryData.of(reporting, weak, strong, score, tried_s=tried_s, extra_s=extra_s))
     return LadderFigures.of(boundaries, [router.threshold for router in profile.boundaries])

@@ -8,11 +8,12 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from app.router_study import Study
 from app.store import ConversationNotFoundError, Rating, RunFilter, RunRecord, RunStatus, RunStore, Timeline
 from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, RouterKind, RouterProfile, TierAnswer
-from engine.types import Backend, CascadeConfig, Precision, RunConfig, Tier
+from engine.types import Backend, CascadeConfig, Precision, RunConfig, Tier, TierAttempt
 
 _MOST_RUNS = 2000
 _MOST_CONVERSATIONS = 50
@@ -112,18 +113,30 @@ def cascade_scores(store: RunStore, study: Study) -> list[float]:
         StoreError: the run database cannot be read.
     """
     weak, strong = map(Tier.from_key, (study.weak, study.strong))
+    # of three tiers, a boundary sees only what another one sent up: those scores are of other prompts
     of_strong = replace(_FINISHED, models=(strong.model,), precisions=(strong.precision,))
     runs = store.get_many([row.id for row in store.page(of_strong, limit=_MOST_LIVE).rows])
     scores = []
     for run in runs:
         cascade = RunConfig.from_dict(run.config).optimization.cascade
-        if run.cascade is None or cascade is None or cascade.smaller[-1] != weak or not _same_router(cascade, study):
+        if run.cascade is None or cascade is None or cascade.smaller != (weak,) or not _same_router(cascade, study):
             continue
-        for attempt in run.cascade.attempts:
-            found = attempt.prompt_score if cascade.router is RouterKind.ROUTE else attempt.answer_score
-            if attempt.tier == str(weak) and found is not None:
-                scores.append(found)
+        scores += [
+            score
+            for attempt in run.cascade.attempts
+            if attempt.tier == str(weak) and (score := _score_of(attempt, study)) is not None
+        ]
     return scores
+
+
+def _score_of(attempt: TierAttempt, study: Study) -> float | None:
+    """What decided about an attempt, as a study scores it; ``None`` where nothing was scored."""
+    if study.choice.kind is RouterKind.ESCALATE or attempt.answer_score is not None:
+        return attempt.answer_score
+    band = study.router.band
+    if band is None or attempt.prompt_score is None:
+        return attempt.prompt_score
+    return 1.0 if attempt.prompt_score >= band.up_from else 0.0
 
 
 def _same_router(cascade: CascadeConfig, study: Study) -> bool:
@@ -133,18 +146,32 @@ def _same_router(cascade: CascadeConfig, study: Study) -> bool:
     router = BoundaryRouter(threshold=NEVER)
     if cascade.profile is not None:
         router = RouterProfile.from_dict(json.loads(cascade.profile)).boundaries[-1]
-    return replace(router, threshold=NEVER, reference=None) == study.router
+    return _alike(router.to_dict(), {**study.router.to_dict(), "threshold": router.threshold, "reference": None})
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two JSON trees say the same, up to what numbers lose on their way; references are passed over."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            key == "reference" or _alike(value, other[key]) for key, value in one.items()
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return bool(one == other)
 
 
 def conversation_scores(store: RunStore, study: Study) -> list[list[float]]:
     """What a router would have scored the turns of the latest conversations, turn by turn.
 
-    One that judges answers can do so only where the small tier answered every turn: others are left out.
+    One that judges answers can do so only where the small tier answered every turn: others are left out. One that
+    looks at hidden states cannot: they are not kept with runs.
 
     Raises:
         StoreError: the run database cannot be read.
     """
-    if study.choice.kind is RouterKind.ORACLE:
+    if study.choice.kind is RouterKind.ORACLE or study.sees_hidden:
         return []
     reads = study.choice.kind is RouterKind.ROUTE and study.router.reads_first
     on_answers = reads or study.choice.kind in (RouterKind.ESCALATE, RouterKind.HYBRID)

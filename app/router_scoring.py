@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
@@ -26,11 +27,10 @@ from engine.cascade import (
     random_score,
     reading_table,
 )
+from engine.cascade.signals import FIRST_TOKENS
 
 Floats = npt.NDArray[np.float64]
 
-FIRST_TOKENS = 16
-"""By which an early router judges."""
 SURE_SHARE = 0.1
 """Of the prompts at either end that a hybrid decides without a try."""
 
@@ -91,6 +91,8 @@ def learn_router(
     of_prompt: LogisticWeights | None = None
     of_answer: LogisticWeights | None = None
     reason, rows, kind = "", 0, choice.kind
+    if not all(prompt.answers[weak].hidden for prompt in prompts):  # recorded before hidden states were
+        prompts = [_without_hidden(prompt, weak) for prompt in prompts]
     if kind is not RouterKind.ESCALATE:
         table = prompts_judged(prompts, weak, reads_first=choice.reads)
         learned = learn(table, label)
@@ -103,6 +105,10 @@ def learn_router(
         band = _sure_band(of_prompt.score(table)) if of_prompt else SureBand(keep_below=0.0, up_from=NEVER)
     router = BoundaryRouter(threshold=NEVER, prompt_weights=of_prompt, answer_weights=of_answer, band=band)
     return router, rows if of_prompt or of_answer else 0, reason
+
+
+def _without_hidden(prompt: RoutedPrompt, tier: str) -> RoutedPrompt:
+    return replace(prompt, answers={**prompt.answers, tier: replace(prompt.answers[tier], hidden=())})
 
 
 def _sure_band(scores: Floats) -> SureBand:

@@ -30,6 +30,7 @@ from engine.cascade import (
     scored_by_both,
     stratified_parts,
 )
+from engine.cascade.signals import HIDDEN
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Tier
 
@@ -107,6 +108,12 @@ class Study:
             names=(*answers.names, *(f"prompt: {name}" for name in prompts.names)),
             values=np.hstack([answers.values, prompts.values]),
         )
+
+    @property
+    def sees_hidden(self) -> bool:
+        """Whether the router looks at the small model's hidden state."""
+        weights = self.router.prompt_weights
+        return weights is not None and any(name.startswith(HIDDEN) for name in weights.features)
 
     def scores_of(self, prompts: Sequence[RoutedPrompt]) -> Floats:
         """The router's scores of other prompts, ``[prompts]``; the smaller tier has answered them where it must."""

@@ -120,7 +120,10 @@ class Router:
         """At the smaller tier's whole answer. Returns whether it goes up."""
         if judgement.goes_up is None:
             begun = perf_counter()
-            self._judge_answer(boundary, judgement, recorder.tokens, finished=recorder.finish_reason == "stop")
+            if self.tokens_to_judge(boundary, judgement) == 1 and self._cascade.router is not RouterKind.ESCALATE:
+                self._judge_prompt(boundary, judgement, recorder.tokens)  # its first token was its last
+            if judgement.goes_up is None:
+                self._judge_answer(boundary, judgement, recorder.tokens, finished=recorder.finish_reason == "stop")
             self.spent_s += perf_counter() - begun
         return bool(judgement.goes_up)
 
@@ -145,7 +148,7 @@ class Router:
     def _judge_answer(
         self, boundary: int, judgement: Judgement, tokens: Sequence[TokenEvent], *, finished: bool
     ) -> None:
-        table = answer_table([_as_answer(tokens, judgement.hidden, finished=finished)])
+        table = answer_table([_as_answer(tokens, (), finished=finished)])
         score = float(self._boundary(boundary).answer_score(table)[0])
         judgement.answer_score = score
         judgement.goes_up = _reaches(score, judgement.threshold)

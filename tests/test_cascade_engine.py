@@ -158,6 +158,15 @@ def test_a_route_costs_one_token_of_the_small_model_at_most(engine: Engine, thre
     assert run.token_ids == wanted.token_ids
 
 
+def test_a_prompt_whose_answer_is_one_token_is_still_judged_as_a_prompt(engine: Engine) -> None:
+    run = finish(engine, ask(cascade(RouterKind.ROUTE, 0.0), max_tokens=1))
+    (small, _) = report_of(run).attempts
+    assert small.prompt_score is not None
+    assert small.answer_score is None
+    longer = report_of(finish(engine, ask(cascade(RouterKind.ROUTE, 0.0)))).attempts[0]
+    assert small.prompt_score == longer.prompt_score
+
+
 def test_judged_by_its_first_tokens_little_is_thrown_away(engine: Engine) -> None:
     run = finish(engine, ask(cascade(threshold=0.0, after_tokens=4)))
     assert report_of(run).discarded_tokens == 4

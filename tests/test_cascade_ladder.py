@@ -20,8 +20,15 @@ from tests.cascade import STRONG, WEAK, answer, boundary, prompt, recorded, simu
 
 LARGEST = "largest@int4"
 PROMPTS = tuple(
-    replace(each, answers={**each.answers, LARGEST: answer(1.0 if n % 20 else 0.0, (-0.05,) * 12, e2e_s=9.0)})
-    for n, each in enumerate(recorded(240))
+    replace(
+        each,
+        answers={
+            WEAK: each.answers[WEAK],
+            STRONG: answer(each.answers[STRONG].score, (-0.05 - 0.01 * (n % 9),) * 12, e2e_s=4.0, ttft_s=0.75),
+            LARGEST: answer(1.0 if n % 20 else 0.0, (-0.05,) * 12, e2e_s=9.0),
+        },
+    )
+    for n, each in enumerate(recorded(240, strong=0.75))
 )
 WEIGHTS = {WEAK: "a" * 64, STRONG: "b" * 64, LARGEST: "c" * 64}
 TODAY = date(2026, 3, 14)
@@ -41,8 +48,11 @@ def test_a_ladder_of_two_is_a_boundary() -> None:
     assert ladder.cost_share.value == pytest.approx(figures.cost_share.value)
     assert ladder.missed == figures.missed
     assert ladder.shares[1].value == pytest.approx(figures.share.value)
-    late = replace(data, extra_cost=np.zeros(300))
-    assert LadderFigures.of([late], [0.4]).ttft_s.value == pytest.approx(ThresholdFigures.of(late, 0.4).ttft_s.value)
+    assert ladder.ttft_s.value == pytest.approx(figures.ttft_s.value)
+    untried = replace(data, tried_cost=np.zeros(300))
+    assert LadderFigures.of([untried], [0.4]).ttft_s.value == pytest.approx(
+        ThresholdFigures.of(untried, 0.4).ttft_s.value
+    )
 
 
 @settings(deadline=None, max_examples=40)
@@ -106,5 +116,7 @@ def test_profiles_that_do_not_continue_each_other_are_refused() -> None:
     for other in (lower, replace(upper, data_sha256="e" * 64), profile(STRONG, LARGEST, 0.6, Choice.ROUTE_LEARNED)):
         with pytest.raises(RouterProfileError, match="make no ladder"):
             join("No", lower, other, PROMPTS, TODAY)
+    with pytest.raises(RecordedPairsError, match="record the missing ones first"):
+        join("No", lower, upper, [prompt("a", answer(), answer()), *PROMPTS], TODAY)
     with pytest.raises(RecordedPairsError, match="Too few prompts"):
-        join("No", lower, upper, [prompt("a", answer(), answer())], TODAY)
+        join("No", lower, upper, PROMPTS[:1], TODAY)

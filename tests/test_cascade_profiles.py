@@ -65,6 +65,14 @@ def test_a_hybrid_of_three_tiers_survives_too(tmp_path: Path) -> None:
     assert RouterProfile.read(tmp_path / "p.json") == made
 
 
+def test_a_profile_kept_before_answers_could_be_judged_early_is_the_same_text() -> None:
+    assert "after_tokens" not in profile().to_dict()
+    early = profile(after_tokens=16)
+    assert RouterProfile.from_dict(early.to_dict()) == early
+    with pytest.raises(RouterProfileError, match="at least one of them"):
+        profile(after_tokens=0)
+
+
 def test_without_weights_the_score_needs_no_data() -> None:
     router = BoundaryRouter(threshold=0.5)
     answers = answer_table([answer()])

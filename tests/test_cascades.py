@@ -25,8 +25,10 @@ from engine.cascade.signals import MEAN_LOGPROB, FeatureTable
 from engine.errors import InvalidRequestError
 from engine.types import (
     CacheMode,
+    CacheReport,
     CascadeConfig,
     Escalated,
+    MissCause,
     OptimizationConfig,
     Precision,
     RouterKind,
@@ -157,7 +159,7 @@ def test_gears_that_cancel_each_other_are_told_of() -> None:
     def notices(gear: CascadeConfig, speculation: SpeculationConfig | None = None, **report: object) -> str:
         config = make_request(model="m", cascade=gear, speculation=speculation).config
         made = make_cascade_report(**report)  # type: ignore[arg-type]
-        return " ".join(cascade_notices(made, None, None, config, later_turn=False))
+        return " ".join(cascade_notices(made, None, None, None, config, later_turn=False))
 
     assert notices(CASCADE) == ""
     assert "always asks the largest" in notices(
@@ -170,16 +172,29 @@ def test_gears_that_cancel_each_other_are_told_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later_turn", "cached_tokens", "told"), [(True, 0, True), (True, 30, False), (False, 0, False)]
+    ("later_turn", "cached_tokens", "cause", "told"),
+    [
+        (True, 0, MissCause.CONFIGURATION, True),
+        (True, 0, MissCause.NOTHING, True),
+        (True, 0, MissCause.TURN, False),
+        (True, 30, MissCause.CONFIGURATION, False),
+        (False, 0, MissCause.NOTHING, False),
+    ],
 )
 def test_a_change_of_tier_that_leaves_the_cache_behind_is_told_of(
-    later_turn: bool, cached_tokens: int, told: bool
+    later_turn: bool, cached_tokens: int, cause: MissCause, told: bool
 ) -> None:
-    gears = OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX, cascade=CASCADE)
-    config = RunConfig(model="m", optimization=gears)
-    metrics = replace(make_metrics(prompt_tokens=40), cached_tokens=cached_tokens)
-    notices = cascade_notices(make_cascade_report(), None, metrics, config, later_turn=later_turn)
-    assert ("read 40 of 40 tokens anew" in " ".join(notices)) is told
+    for gear in (CASCADE, replace(CASCADE, keep_tier=True)):
+        config = RunConfig(
+            model="m", optimization=OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX, cascade=gear)
+        )
+        metrics = replace(make_metrics(prompt_tokens=40), cached_tokens=cached_tokens)
+        cache = CacheReport(
+            cause=cause, nearest_tokens=0, parted_at=None, kept_text="", came_text="", detail="", lost_tokens=0
+        )
+        notices = " ".join(cascade_notices(make_cascade_report(), None, metrics, cache, config, later_turn=later_turn))
+        assert ("read 40 of 40 tokens anew" in notices) is told
+        assert ("Keeping the tier avoids that" in notices) is (told and not gear.keep_tier)
 
 
 def test_only_a_habit_is_called_one() -> None:

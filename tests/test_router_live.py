@@ -23,6 +23,7 @@ from engine.types import (
     CascadeReport,
     OptimizationConfig,
     Precision,
+    RouterKind,
     RunConfig,
     Tier,
     TokenEvent,
@@ -129,12 +130,46 @@ def test_what_a_cascade_scored_counts_for_the_router_that_scored_it(store: RunSt
                 cascade=replace(report, attempts=(replace(attempt, answer_score=threshold), report.attempts[1])),
                 gear=gear,
             )
+    three = CascadeConfig(smaller=(Tier.from_key("tiny@int4"), small), thresholds=(0.3, 0.3))
+    add_run(store, STRONG, cascade=replace(report, attempts=(attempt, report.attempts[1])), gear=three)
     early = CascadeConfig(smaller=(small,), thresholds=(0.3,), after_tokens=4)
     add_run(store, STRONG, cascade=replace(report, attempts=(attempt, report.attempts[1])), gear=early)
     add_run(store, STRONG)
     assert sorted(cascade_scores(store, looked)) == [0.2, 0.9]
     assert sorted(cascade_scores(store, learned)) == [0.2, 0.9]
     assert cascade_scores(store, study(Choice.ROUTE_LEARNED)) == []
+
+
+def test_what_a_hybrid_decided_by_the_prompt_scores_as_in_the_lab(store: RunStore) -> None:
+    hybrid = study(Choice.HYBRID_LEARNED)
+    assert hybrid.router.band is not None
+    made = hybrid.profile("Both", 0.4, {WEAK: "a" * 64, STRONG: "b" * 64}, "", date(2026, 3, 14))
+    small = Tier.from_key(WEAK)
+    gear = CascadeConfig(
+        smaller=(small,), router=RouterKind.HYBRID, thresholds=(0.4,), profile=json.dumps(made.to_dict())
+    )
+    report = make_cascade_report(large="large int4")
+    attempt = replace(report.attempts[0], tier=str(small))
+    for prompt_score, answer_score in ((hybrid.router.band.up_from, None), (0.0, None), (0.5, 0.7)):
+        scored = replace(attempt, prompt_score=prompt_score, answer_score=answer_score)
+        add_run(store, STRONG, cascade=replace(report, attempts=(scored, report.attempts[1])), gear=gear)
+    assert sorted(cascade_scores(store, hybrid)) == [0.0, 0.7, 1.0]
+
+
+def test_a_router_that_looks_at_hidden_states_cannot_score_kept_conversations(store: RunStore) -> None:
+    seen = [
+        replace(each, answers={**each.answers, WEAK: replace(each.answers[WEAK], hidden=(float(n % 7), 1.0))})
+        for n, each in enumerate(recorded(150))
+    ]
+    looked = Study.of(seen, WEAK, STRONG, Choice.READ_LEARNED)
+    assert looked.sees_hidden
+    talk(store, [("Why?", WEAK, -0.1)])
+    assert conversation_scores(store, looked) == []
+    # where only some answers have one, it is left out, and every prompt gets a score
+    mixed = Study.of([*seen[:100], *recorded(150)[100:]], WEAK, STRONG, Choice.READ_LEARNED)
+    assert not mixed.sees_hidden
+    assert mixed.data.unknown == 0
+    assert len(conversation_scores(store, mixed)) == 1
 
 
 def talk(store: RunStore, turns: Sequence[tuple[str, str, float]]) -> None:

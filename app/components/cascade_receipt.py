@@ -17,6 +17,7 @@ from app.components.text_diff import diff_words, shared_words, show_diff, show_p
 from app.other_tier import ask_plain, known_answer, others
 from app.store import RunFilter, RunRecord, RunStatus, RunStore
 from engine.types import (
+    CacheReport,
     CascadeReport,
     GenerationRequest,
     Message,
@@ -51,12 +52,13 @@ def show_cascade_notices(
     report: CascadeReport,
     speculation: SpeculationReport | None,
     metrics: RunMetrics | None,
+    cache: CacheReport | None,
     config: RunConfig,
     messages: Sequence[Message],
 ) -> None:
     """Say so where a gear did nothing."""
     later_turn = any(message.role == "assistant" for message in messages)
-    if notices := cascade_notices(report, speculation, metrics, config, later_turn=later_turn):
+    if notices := cascade_notices(report, speculation, metrics, cache, config, later_turn=later_turn):
         st.info(" ".join(notices), icon=":material/pause_circle:")
 
 

@@ -81,7 +81,7 @@ def _show_warnings(run: RunRecord) -> None:
     if warning := repetition_warning(run.metrics, config):
         st.warning(warning, icon=":material/repeat:")
     if run.cascade:
-        show_cascade_notices(run.cascade, run.speculation, run.metrics, config, run.messages)
+        show_cascade_notices(run.cascade, run.speculation, run.metrics, run.cache, config, run.messages)
 
 
 def describe_run(run: RunRecord, settings: str) -> str:

@@ -83,7 +83,9 @@ class LaneView:
                 show_speculation_notice(lane.speculation, lane.metrics, lane.request.config)
             if lane.cascade:
                 request = lane.request
-                show_cascade_notices(lane.cascade, lane.speculation, lane.metrics, request.config, request.messages)
+                show_cascade_notices(
+                    lane.cascade, lane.speculation, lane.metrics, None, request.config, request.messages
+                )
             if lane.text:
                 st.text(lane.text)
             elif lane.status is RunStatus.FINISHED:

@@ -94,11 +94,19 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
         "runs, scored now, and what cascades scored when they ran; other sets of prompts can be compared too.",
         persist_state="session",
     )
-    live = _live_scores(lab, study, chosen)
-    if not len(live):
-        st.caption(f"Nothing to compare yet: {study.weak} has answered none of these.")
+    if chosen == _LIVE and study.sees_hidden:
+        st.caption("Hidden states are not kept with runs, and this router looks at them: compare with cascades.")
         return
     with errors_shown():
+        live = _live_scores(lab, study, chosen)
+        if not len(live):
+            none = (
+                "no cascade of these two tiers used this router"
+                if chosen == _CASCADES
+                else f"{study.weak} answered none"
+            )
+            st.caption(f"Nothing to compare yet: {none}.")
+            return
         _say_drift(ScoreReference.of(study.data.router_score).drift(live))
 
 

@@ -9,8 +9,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import router_state
 from app.router_lab import DataSet, RouterLab
-from app.router_scoring import FIRST_TOKENS, Choice
+from app.router_scoring import Choice
 from app.router_study import Study
+from engine.cascade.signals import FIRST_TOKENS
 from engine.errors import GearboxError
 
 _HELP = {

@@ -16,7 +16,7 @@ from app.router_ladder import continues, join
 from app.router_profiles import check_installed, current_ladder, read_profile
 from app.router_study import Study
 from app.store import KeptProfile, RouterStore
-from engine.cascade import NEVER
+from engine.cascade import NEVER, RouterKind, RouterProfile
 from engine.types import Tier
 
 _NAME, _CHOSEN = "router-profile-name", "router-profile"
@@ -78,9 +78,8 @@ def _import(store: RouterStore, data: DataSet, study: Study) -> None:
             return
         profile = read_profile(file.name, file.getvalue())
         tiers = [study.weak, study.strong]
-        if len(profile.ladder) > len(
-            tiers
-        ):  # the lab looks at two tiers at a time: of three only the weights can differ
+        # the lab looks at two tiers at a time: of three only the weights can differ
+        if len(profile.ladder) > len(tiers):
             tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
         profile.check_fits(current_ladder(tiers, data.weights, resources.get_settings().models_dir))
         st.session_state[_CHOSEN] = store.keep_profile(profile)
@@ -135,7 +134,7 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
         {
             "Profile": [_title(each) for each in kept],
             "In use": [each.active for each in kept],
-            "Router": [f"{each.profile.kind}{', learned' if _is_learned(each) else ''}".capitalize() for each in kept],
+            "Router": [_router_name(each.profile) for each in kept],
             "Ladder": [each.ladder for each in kept],
             "Threshold": [_thresholds(each) for each in kept],
             "Sent up": [share(each, "share") for each in kept],
@@ -170,13 +169,11 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
     )
 
 
-def _source(kept: KeptProfile, data: DataSet) -> str:
-    sha256 = kept.profile.data_sha256
-    return "these answers" if sha256 == data.sha256 else f"other answers ({sha256[:8]})"
-
-
-def _is_learned(kept: KeptProfile) -> bool:
-    return any(boundary.prompt_weights or boundary.answer_weights for boundary in kept.profile.boundaries)
+def _router_name(profile: RouterProfile) -> str:
+    learned = any(boundary.prompt_weights or boundary.answer_weights for boundary in profile.boundaries)
+    reads = profile.kind is RouterKind.ROUTE and any(boundary.reads_first for boundary in profile.boundaries)
+    early = f" after {units.counted(profile.after_tokens, 'token')}" if profile.after_tokens else ""
+    return f"{profile.kind}{early}{' after reading' if reads else ''}{', learned' if learned else ''}".capitalize()
 
 
 def _thresholds(kept: KeptProfile) -> str:

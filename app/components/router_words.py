@@ -7,9 +7,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import units
-from app.router_scoring import FIRST_TOKENS, Choice
+from app.router_scoring import Choice
 from app.router_study import Study
 from engine.cascade import Figure
+from engine.cascade.signals import FIRST_TOKENS
 
 INTERVAL = "The small print is the 95 % interval, by paired bootstrap over the prompts."
 
@@ -55,7 +56,7 @@ def in_words(study: Study, threshold: float, share: float, unknown: int) -> str:
             words = f"the {up} of prompts the small model is least sure of go to the large one, after its own try."
         case Choice.ESCALATE_EARLY:
             words = f"the {up} of prompts the small model doubts most after {FIRST_TOKENS} tokens go to the large one."
-        case Choice.READ_LEARNED:
+        case Choice.READ_LEARNED | Choice.ROUTE_LEARNED if study.router.reads_first:
             words = (
                 f"the {up} of prompts that look hardest, to the small model too once it has read them, go to the large "
                 f"model, {stay} to the small one."

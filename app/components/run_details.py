@@ -110,7 +110,7 @@ def _show_speculation(run: RunRecord, store: RunStore) -> None:
 def _show_cascade(run: RunRecord, store: RunStore) -> None:
     if run.cascade:
         config = RunConfig.from_dict(run.config)
-        show_cascade_notices(run.cascade, run.speculation, run.metrics, config, run.messages)
+        show_cascade_notices(run.cascade, run.speculation, run.metrics, run.cache, config, run.messages)
         show_receipt(run, run.cascade, store)
     else:
         st.caption("One model answered: this run's cascade gear was off, or the run did not come to its end.")

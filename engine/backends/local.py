@@ -120,7 +120,8 @@ def load_local(
     decoder = loaded.decoder
     progress(f"Warming up {checkpoint.name}", 0.95)
     cache = decoder.new_cache(32)
-    decoder.prefill(torch.zeros(24, dtype=torch.long), cache, lambda: False)
+    if (hidden := decoder.read(torch.zeros(24, dtype=torch.long), cache, lambda: False)) is not None:
+        sketch(hidden[0])
     for _ in range(2):
         decoder.step(0, cache)
     progress(f"Warming up {checkpoint.name}", 1.0)

@@ -54,9 +54,11 @@ class LadderFigures:
         passed = np.array([boundary.tried_cost + boundary.extra_cost for boundary in boundaries])
         before = np.vstack([np.zeros(len(first)), np.cumsum(passed, axis=0)])
         judged = np.vstack([*(boundary.extra_cost for boundary in boundaries), np.zeros(len(first))])
+        # an answer that is kept streamed from its first token on, unless it waited for the judgement
+        delay = np.vstack([*(np.where(each.tried, 0.0, each.extra_cost) for each in boundaries), np.zeros(len(first))])
         quality, cost, wait = (
             np.take_along_axis(each, tiers[None], axis=0)[0]
-            for each in (scores, costs + before + judged, waits + before)
+            for each in (scores, costs + before + judged, waits + before + delay)
         )
         columns = np.column_stack([quality, cost, wait, largest.strong_score, largest.strong_cost])
         points, draws = columns.mean(axis=0).tolist(), Resampling.of(len(first)).means(columns).T

@@ -183,7 +183,8 @@ class RouterProfile:
             "data_sha256": self.data_sha256,
             "prompts": self.prompts,
             "figures": dict(self.figures),
-            "after_tokens": self.after_tokens,
+            # left out where it says nothing, so that a profile kept as text before it existed is the same text still
+            **({} if self.after_tokens is None else {"after_tokens": self.after_tokens}),
         }
 
     @classmethod

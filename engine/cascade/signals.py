@@ -21,7 +21,8 @@ FIRST_TOKENS = 16
 
 MEAN_LOGPROB = "mean_logprob"
 PREFILL_ENTROPY = "prefill_entropy"
-_HIDDEN = "hidden_"
+HIDDEN = "hidden_"
+"""Begins the names of what a hidden state is projected to."""
 
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _MARKERS: Mapping[str, re.Pattern[str]] = {
@@ -121,14 +122,14 @@ def prompt_table(
         names.append(PREFILL_ENTROPY)
         columns.append(np.asarray(prefill_entropy, np.float64).reshape(-1, 1))
     if hidden is not None:
-        names += [f"{_HIDDEN}{index}" for index in range(hidden.shape[1])]
+        names += [f"{HIDDEN}{index}" for index in range(hidden.shape[1])]
         columns.append(hidden.astype(np.float64))
     return FeatureTable(names=tuple(names), values=np.hstack(columns))
 
 
 def read_by_a_model(feature: str) -> bool:
     """Whether a feature of a prompt is known only once the small model has read it."""
-    return feature == PREFILL_ENTROPY or feature.startswith(_HIDDEN)
+    return feature == PREFILL_ENTROPY or feature.startswith(HIDDEN)
 
 
 def first_entropies(answers: Sequence[TierAnswer]) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,5 +27,6 @@ def sketch(hidden: Tensor) -> tuple[float, ...]:
 @lru_cache(maxsize=8)
 def _signs(width: int) -> Tensor:
     """+1 and −1, ``[SIZE, width]``: the same on every machine and in every version."""
-    bits = random.Random(0).getrandbits(SIZE * width)
-    return torch.tensor([2.0 * (bits >> i & 1) - 1 for i in range(SIZE * width)]).view(SIZE, width)
+    drawn = np.frombuffer(random.Random(0).randbytes(-(-SIZE * width // 8)), np.uint8)
+    bits = np.unpackbits(drawn, bitorder="little", count=SIZE * width)
+    return torch.from_numpy(2.0 * bits.astype(np.float32) - 1).view(SIZE, width)

@@ -44,6 +44,12 @@ struct Activations {
   int64_t inputs;
 };
 
+// Where y goes: bias and, if asked, what was there before are added.
+struct Output {
+  float* y;  // [rows, outputs]
+  bool accumulate;
+};
+
 inline float bf16_to_float(uint16_t bits) {
   uint32_t wide = static_cast<uint32_t>(bits) << 16;
   float value;
@@ -161,12 +167,6 @@ void int4_panel(const uint8_t* block, int groups, const Activations& a, int64_t 
   }
   for (int m = 0; m < M; m++) out[m] = acc[m];
 }
-
-// Where y goes: bias and, if asked, what was there before are added.
-struct Output {
-  float* y;  // [rows, outputs]
-  bool accumulate;
-};
 
 // The sixteen levels of NF4 (QLoRA, arXiv:2305.14314) in steps of 1 / 16256, as 128 · high + low with
 // |high| ≤ 127 and low below 128: closer to the levels than bf16 comes.

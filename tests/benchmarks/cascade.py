@@ -63,7 +63,7 @@ def _row(name: str, prompts: Sequence[RoutedPrompt], weak: str, strong: str, cho
     metrics = RouterMetrics.of(data, Resampling.of(len(data)))
     interval = metrics.apgr_area_interval
     competent = _competent_part(data)
-    halved = range(SPLITS if choice is not Choice.CHANCE else 0)
+    halved = range(1, SPLITS + 1 if choice is not Choice.CHANCE else 1)
     return {
         "set": name,
         "tiers": f"{weak} → {strong}",
@@ -84,7 +84,8 @@ def _row(name: str, prompts: Sequence[RoutedPrompt], weak: str, strong: str, cho
 
 
 def _competent_part(data: BoundaryData) -> tuple[list[str], BoundaryData] | None:
-    """The categories in which the small model is nearly as good as the large one, and their prompts."""
+    """The categories in which the small model is nearly as good as the large one, over all of these prompts, and theirs
+    alone."""
     found = []
     for category in sorted(set(data.categories)):
         rows = np.array([each == category for each in data.categories])
