@@ -146,15 +146,13 @@ def _same_router(cascade: CascadeConfig, study: Study) -> bool:
     router = BoundaryRouter(threshold=NEVER)
     if cascade.profile is not None:
         router = RouterProfile.from_dict(json.loads(cascade.profile)).boundaries[-1]
-    return _alike(router.to_dict(), {**study.router.to_dict(), "threshold": router.threshold, "reference": None})
+    return _alike(replace(router, threshold=NEVER, reference=None).to_dict(), study.router.to_dict())
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two JSON trees say the same, up to what numbers lose on their way; references are passed over."""
+    """Whether two JSON trees say the same, up to what numbers lose on their way."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(
-            key == "reference" or _alike(value, other[key]) for key, value in one.items()
-        )
+        return one.keys() == other.keys() and all(_alike(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_alike, one, other))
     if isinstance(one, float) and isinstance(other, float):

@@ -155,6 +155,7 @@ def texts(prompts: Sequence[RoutedPrompt]) -> list[str]:
 
 
 def prompts_judged(prompts: Sequence[RoutedPrompt], weak: str, *, reads_first: bool) -> FeatureTable:
+    """Features of prompts: of their text, and of what the smaller tier made of them where it has read them."""
     if not reads_first:
         return prompt_table(texts(prompts))
     return reading_table(texts(prompts), [prompt.answers[weak] for prompt in prompts])

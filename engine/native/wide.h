@@ -74,7 +74,10 @@ void int8_two_panels(const uint8_t* block, int groups, const Activations& a, int
   for (int m = 0; m < M; m++) acc[m] = _mm512_setzero_ps();
   for (int g = 0; g < groups; g++, block += kInt8Bytes, codes += kGroup) {
     __m512i dot[M];
-    for (int m = 0; m < M; m++) dot[m] = _mm512_set1_epi32(static_cast<int32_t>(-128u * static_cast<uint32_t>(totals[m * per_row + g])));
+    for (int m = 0; m < M; m++) {
+      const uint32_t total = static_cast<uint32_t>(totals[m * per_row + g]);  // unsigned: it may be anything beside a NaN
+      dot[m] = _mm512_set1_epi32(static_cast<int32_t>(-128u * total));
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < 8; r++) {
       const __m512i w = _mm512_xor_si512(both(block + 32 * r, next), top);

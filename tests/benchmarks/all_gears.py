@@ -67,7 +67,7 @@ class Lane:
     tokens: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     right: int = 0
     went_up: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Answers that the larger tier wrote."""
+    """Answers for which the larger tier was asked after the smaller one."""
     history: tuple[Message, ...] = ()
     last_tier: str | None = None
     """Of a cascade, who answered the chat's last turn: its next ones stay there."""
