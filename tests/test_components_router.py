@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,18 @@ def test_every_router_has_its_words(choice: Choice) -> None:
     words = in_words(study, 0.41, 0.38, 2)
     assert words.startswith("**0.410:**")
     assert "38 %" in words
+
+
+def test_a_reading_that_tells_nothing_leaves_the_text_to_decide() -> None:
+    """First tokens that are all alike teach nothing, so that no prompt is read before it is judged."""
+    alike = [
+        replace(each, answers={**each.answers, WEAK: replace(each.answers[WEAK], entropies=(0.5,) * 12)})
+        for each in recorded(150)
+    ]
+    study = Study.of(alike, WEAK, STRONG, Choice.READ_LEARNED)
+    assert not study.router.reads_first
+    assert not study.data.tried.any()
+    assert "at once" in in_words(study, 0.4, 0.4, 0)
     assert "2 prompts without a score always went up" in words
 
 

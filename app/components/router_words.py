@@ -61,7 +61,7 @@ def in_words(study: Study, threshold: float, share: float, unknown: int) -> str:
                 f"the {up} of prompts that look hardest, to the small model too once it has read them, go to the large "
                 f"model, {stay} to the small one."
             )
-        case Choice.ROUTE_LEARNED:
+        case Choice.READ_LEARNED | Choice.ROUTE_LEARNED:
             words = f"the {up} of prompts that look hardest go to the large model at once, {stay} to the small one."
         case Choice.HYBRID_LEARNED:
             at_once = units.percent(float((~study.data.tried).mean()))
