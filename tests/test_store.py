@@ -25,8 +25,8 @@ from app.store import (
     Timeline,
 )
 from app.store import repository as repository_module
-from app.store.cleaning import clean_text
 from engine.types import GenerationRequest, Precision, RunConfig, SamplingParams
+from engine.untrusted import valid_text
 from tests.fakes import make_metrics, make_request
 
 TIMELINE = Timeline(
@@ -401,9 +401,9 @@ def test_any_text_comes_back_as_it_was_or_with_the_unstorable_replaced(
     store.set_note(run_id, note)
     store.set_tags(run_id, [tag])
     run = store.get(run_id)
-    assert (run.prompt, run.messages[0].content) == (clean_text(prompt), clean_text(prompt))
-    assert (run.text, run.note) == (clean_text(answer), clean_text(note))
-    assert run.tags == tuple(clean_text(part) for part in [tag.strip()] if part)
+    assert (run.prompt, run.messages[0].content) == (valid_text(prompt), valid_text(prompt))
+    assert (run.text, run.note) == (valid_text(answer), valid_text(note))
+    assert run.tags == tuple(valid_text(part) for part in [tag.strip()] if part)
     assert ids(store, RunFilter(text=prompt)) == [run_id]
     exported_jsonl_bytes = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     assert store.export_jsonl(ALL_RUNS, exported_jsonl_bytes) == 1
@@ -411,8 +411,8 @@ def test_any_text_comes_back_as_it_was_or_with_the_unstorable_replaced(
 
 
 def test_only_what_cannot_be_stored_is_replaced() -> None:
-    assert clean_text("a\0b\ud83dc\udc00d") == "a\ufffdb\ufffdc\ufffdd"
-    assert clean_text("πλήρες 🐘\n\t\u2028\ufffd") == "πλήρες 🐘\n\t\u2028\ufffd"
+    assert valid_text("a\0b\ud83dc\udc00d") == "a\ufffdb\ufffdc\ufffdd"
+    assert valid_text("πλήρες 🐘\n\t\u2028\ufffd") == "πλήρες 🐘\n\t\u2028\ufffd"
 
 
 class KeptRuns(RuleBasedStateMachine):

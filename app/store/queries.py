@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 
-from app.store.cleaning import clean_text
 from app.store.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
 from app.store.schema import Run, RunContent, RunTag
 from engine.types import (
@@ -21,6 +20,7 @@ from engine.types import (
     RunMetrics,
     SpeculationReport,
 )
+from engine.untrusted import valid_text
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
 """The columns of `Run` that hold metrics."""
@@ -46,7 +46,7 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
         parts.append(Run.created_at >= filter.since)
     if filter.until is not None:
         parts.append(Run.created_at < filter.until)
-    if needle := clean_text(filter.text.strip()):
+    if needle := valid_text(filter.text.strip()):
         parts.append(_mentions(needle))
     return parts
 

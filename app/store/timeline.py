@@ -10,8 +10,8 @@ from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 from typing import Any, Self
 
-from app.store.cleaning import clean_text
 from engine.types import TokenEvent, TokenSource
+from engine.untrusted import valid_text
 
 _SOURCES: tuple[TokenSource, ...] = ("target", "draft", "bonus")
 _TICKS_PER_SECOND = 1_000_000
@@ -81,13 +81,13 @@ class Timeline:
         tiers = list(dict.fromkeys(self.tier))
         columns = {
             "token_ids": self.token_ids,
-            "texts": [clean_text(text) for text in self.texts],
+            "texts": [valid_text(text) for text in self.texts],
             "t": _differences(round(t * _TICKS_PER_SECOND) for t in self.t_s),
             "logprob": _steps(self.logprob),
             "entropy": _steps(self.entropy),
             "margin": _steps(math.nan if value is None else value for value in self.margin),
             "source": [_SOURCES.index(source) for source in self.source],
-            "tiers": [tier and clean_text(tier) for tier in tiers],
+            "tiers": [tier and valid_text(tier) for tier in tiers],
             "tier": [tiers.index(tier) for tier in self.tier],
         }
         return zlib.compress(json.dumps(columns, separators=(",", ":"), ensure_ascii=False).encode(), level=6)

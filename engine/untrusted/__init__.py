@@ -1,0 +1,21 @@
+"""What strangers wrote, made safe to handle: texts, JSON and line-based files.
+
+Every text that a person types, pastes or uploads, and every file that somebody else's tool made, comes in
+through here before a tokenizer, a hash, the store or an export sees it.
+"""
+
+from engine.untrusted.json_text import MAX_DEPTH, parse_json
+from engine.untrusted.lines import Record, read_csv, read_jsonl, split_lines
+from engine.untrusted.text import decode_text, valid_text, valid_tree
+
+__all__ = [
+    "MAX_DEPTH",
+    "Record",
+    "decode_text",
+    "parse_json",
+    "read_csv",
+    "read_jsonl",
+    "split_lines",
+    "valid_text",
+    "valid_tree",
+]
