@@ -45,6 +45,7 @@ BAD_INPUT_KINDS = (
     "UnknownModelError",
     "UnsupportedModelError",
     "ModelNotInstalledError",
+    "WeightsIntegrityError",
 )
 
 

@@ -52,7 +52,7 @@ class ModelNotInstalledError(GearboxError):
 
 
 class WeightsIntegrityError(GearboxError):
-    """A weights file differs from what was published or written: truncated or altered."""
+    """A checkpoint's files differ from what was published or written, or contradict each other."""
 
 
 class InstallError(GearboxError):

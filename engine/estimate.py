@@ -26,18 +26,16 @@ def estimate_weights(
         DeviceUnavailableError: the device is not.
         UnsupportedModelError, WeightsIntegrityError: its configuration cannot be used.
     """
-    from transformers import AutoConfig
-
-    from engine.models.checkpoint import check_supported, read_config
-    from engine.models.decoder import DecoderConfig
+    from engine.models.architecture import Architecture
+    from engine.models.decoder_config import read_decoder_config
+    from engine.models.gate import read_config
     from engine.models.weights import estimate_bytes
 
     folders = (models_dir / model, Path(model).expanduser())
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None:
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
-    check_supported(model, read_config(folder))
-    config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder, local_files_only=True))
+    config = read_decoder_config(model, folder, Architecture.from_config(model, read_config(folder)))
     device = choose_device(device_choice)
     precisions = CPU_PRECISIONS if device.type == "cpu" else tuple(Precision)
     return {precision: estimate_bytes(config, precision, device) for precision in precisions}

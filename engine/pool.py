@@ -15,10 +15,11 @@ import torch
 from engine.backends.base import LoadedModel
 from engine.backends.local import load_local
 from engine.backends.reference import load_reference
-from engine.errors import InsufficientMemoryError, InvalidRequestError
+from engine.errors import GearboxError, InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
 from engine.memory import require_memory
 from engine.models.checkpoint import Checkpoint, resolve
-from engine.models.decoder import DecoderConfig
+from engine.models.decoder_config import DecoderConfig, read_decoder_config
+from engine.models.gate import check_largest_id
 from engine.models.progress import Progress
 from engine.models.tokenizer import ChatTokenizer
 from engine.models.weights import CPU, estimate_bytes
@@ -87,14 +88,14 @@ class ModelPool:
         Raises:
             UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
         """
-        from transformers import AutoConfig
-
         checkpoint = resolve(model, self._models_dir)
         known = self._open.get(model)
         if known is None or known.checkpoint != checkpoint:
             self._release(model)
-            config = DecoderConfig.from_hf(AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True))
-            known = OpenCheckpoint(checkpoint, config, ChatTokenizer(checkpoint.folder))
+            config = read_decoder_config(model, checkpoint.folder, checkpoint.architecture)
+            tokenizer = _open_tokenizer(model, checkpoint.folder)
+            check_largest_id(model, tokenizer.vocab_size - 1, config.vocab_size)
+            known = OpenCheckpoint(checkpoint, config, tokenizer)
             self._open[model] = known
         return known
 
@@ -183,3 +184,18 @@ class ModelPool:
     def _release(self, model: str) -> None:
         for key in [key for key in self._loaded if key.model == model]:
             del self._loaded[key]
+
+
+def _open_tokenizer(model: str, folder: Path) -> ChatTokenizer:
+    """A checkpoint's tokenizer.
+
+    Raises:
+        WeightsIntegrityError: its files cannot be used.
+    """
+    try:
+        return ChatTokenizer(folder)
+    except GearboxError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise WeightsIntegrityError(f"{model}: its tokenizer cannot be used: {reason:.300}.") from error

@@ -16,7 +16,7 @@ from engine.generation.recorder import TokenSink
 from engine.generation.sketch import sketch
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.checkpoint import Checkpoint
-from engine.models.decoder import DecoderConfig
+from engine.models.decoder_config import DecoderConfig
 from engine.models.progress import Progress
 from engine.models.weights import LoadedDecoder, load_decoder
 from engine.speculation import Speculator, StepTimes

@@ -18,7 +18,7 @@ from engine.cache import KVCache
 from engine.generation.confidence import confidence
 from engine.generation.recorder import TokenSink
 from engine.models.checkpoint import Checkpoint
-from engine.models.decoder import DecoderConfig
+from engine.models.decoder_config import DecoderConfig
 from engine.models.progress import Progress
 from engine.speculation import Speculator
 from engine.types import KVDtype, SamplingParams
@@ -125,7 +125,9 @@ def load_reference(
     logging.disable_progress_bar()
     progress(f"Loading {checkpoint.name} in transformers", 0.0)
     checkpoint.verify()
-    loaded: Any = AutoModelForCausalLM.from_pretrained(checkpoint.folder, dtype=torch.bfloat16, local_files_only=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        checkpoint.folder, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
     model = loaded.to(device).eval()
     # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
     model.generation_config = GenerationConfig()

@@ -1,7 +1,8 @@
 """Models: what can be had, how it gets here, and what is on this machine. Importing this loads no torch."""
 
+from engine.models.architecture import FAMILIES
 from engine.models.catalog import CATALOG, CatalogModel
-from engine.models.checkpoint import FAMILIES, Checkpoint, resolve
+from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.install import install
 from engine.models.library import ModelInfo, list_models
 from engine.models.progress import Progress, terminal_bar

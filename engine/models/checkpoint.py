@@ -7,35 +7,34 @@ Face layout.
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ModelNotInstalledError, UnknownModelError, UnsupportedModelError, WeightsIntegrityError
+from engine.errors import ModelNotInstalledError, UnknownModelError, WeightsIntegrityError
+from engine.models.architecture import Architecture
 from engine.models.catalog import CATALOG, CatalogModel
+from engine.models.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
 from engine.models.manifest import FileRecord, Manifest, identity, sha256_of
+from engine.models.weight_files import StoredTensor, read_tensors
 
 if TYPE_CHECKING:
     from engine.models.file_codes import FileCodes
 
 log = logging.getLogger(__name__)
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
-"""Values of ``model_type`` in ``config.json`` that the decoder runs."""
-
 _LONGEST_NAME = 250
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_INDEX_FILE = "model.safetensors.index.json"
-_FULL_PRECISION = ("BF16", "F16", "F32")
 _PRECISION_NAMES = {"bfloat16": "16-bit", "float16": "16-bit", "float32": "32-bit"}
+_CHUNK_BYTES = 2**20
 
 _hashes: dict[tuple[Path, int, int], str] = {}
 """sha256 of files already read by this process, by path, time of last change and size."""
+_compared: dict[Any, bool] = {}
+"""Whether two tensors are the same, by where they lie and the state of their files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +43,10 @@ class Checkpoint:
 
     name: str
     folder: Path
-    family: str
-    """One of :data:`FAMILIES`."""
+    architecture: Architecture
     provenance: str
     """Where the weights come from: "dequantized from Q4_1 and Q8_0, 5.7 bits a weight"."""
     parameters: int
-    context_length: int
     weight_files: tuple[Path, ...]
     weights_sha256: str
     """Identity: one hash of all weight files and ``config.json``."""
@@ -70,6 +67,16 @@ class Checkpoint:
             return None
         return FileCodes(self.source)
 
+    @property
+    def family(self) -> str:
+        """One of :data:`~engine.models.architecture.FAMILIES`."""
+        return self.architecture.family
+
+    @property
+    def context_length(self) -> int:
+        """Tokens."""
+        return self.architecture.context_length
+
     def verify(self) -> None:
         """Check every recorded file's size and sha256. A file is read once per process.
 
@@ -77,26 +84,7 @@ class Checkpoint:
             WeightsIntegrityError: one is missing, truncated or altered.
         """
         for name, record in self.records.items():
-            path = self.folder / name
-            if not path.exists():
-                raise WeightsIntegrityError(f"{path} is missing. {self._remedy}")
-            size = path.stat().st_size
-            found = _sha256(path)
-            if (size, found) != (record.bytes, record.sha256):
-                how = "altered" if size == record.bytes else "truncated" if size < record.bytes else "overwritten"
-                raise WeightsIntegrityError(
-                    f"{path} was {how}: it has {size:,} bytes and sha256 {found}, and should have "
-                    f"{record.bytes:,} bytes and sha256 {record.sha256}. {self._remedy}"
-                )
-
-    @property
-    def _remedy(self) -> str:
-        if self.name in CATALOG:
-            return (
-                f"Reinstall the model on the Models page, or with: "
-                f"python -m engine models install {self.name} --reinstall"
-            )
-        return "Copy or download the model again."
+            _check_file(self.name, self.folder / name, record, hashed=True)
 
 
 def resolve(name: str, models_dir: Path) -> Checkpoint:
@@ -135,35 +123,39 @@ def known_models(models_dir: Path) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderContents:
-    """What a folder that somebody else made holds, known without reading the weights."""
+    """What a folder holds, known without reading the weights."""
 
-    family: str
+    architecture: Architecture
+    """As ``config.json`` says it, but for a head that the folder holds beside tied embeddings."""
     provenance: str
-    parameters: int
-    context_length: int
-    weight_files: tuple[Path, ...]
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def parameters(self) -> int:
+        """All weights; a head that is not tied to the embedding counts."""
+        return sum(tensor.elements for tensor in self.tensors.values())
+
+    @property
+    def weight_files(self) -> tuple[Path, ...]:
+        return tuple(sorted({tensor.file for tensor in self.tensors.values()}))
 
 
 def inspect(name: str, folder: Path) -> FolderContents:
-    """Look at a folder's configuration and at the headers of its weight files.
+    """Hold a folder against what its configuration promises; of the weights, only the headers are read.
 
     Raises:
         UnsupportedModelError, WeightsIntegrityError: as :func:`resolve`.
     """
     config = read_config(folder)
-    check_supported(name, config)
-    if not isinstance(config.get("max_position_embeddings"), int):
-        raise UnsupportedModelError(f"{folder / 'config.json'} does not say how long the context is.")
-    files = _weight_files(name, folder)
-    tensors = [tensor for path in files for tensor in _read_header(path).values()]
+    architecture = Architecture.from_config(name, config)
+    check_folder(name, folder)
+    tensors = read_tensors(name, folder)
+    check_tensors(name, architecture, tensors)
+    check_tokenizer(name, folder, architecture.vocab_size)
+    if architecture.tied_head and HEAD in tensors:
+        architecture = replace(architecture, tied_head=_same_bytes(tensors[HEAD], tensors[EMBEDDING]))
     precision = _PRECISION_NAMES.get(str(config.get("dtype", config.get("torch_dtype"))), "full")
-    return FolderContents(
-        family=config["model_type"],
-        provenance=f"{precision} precision, as published",
-        parameters=sum(math.prod(tensor["shape"]) for tensor in tensors),
-        context_length=config["max_position_embeddings"],
-        weight_files=tuple(files),
-    )
+    return FolderContents(architecture=architecture, provenance=f"{precision} precision, as published", tensors=tensors)
 
 
 def _from_folder(name: str, folder: Path) -> Checkpoint:
@@ -173,47 +165,13 @@ def _from_folder(name: str, folder: Path) -> Checkpoint:
     return Checkpoint(
         name=name,
         folder=folder,
-        family=contents.family,
+        architecture=contents.architecture,
         provenance=contents.provenance,
         parameters=contents.parameters,
-        context_length=contents.context_length,
         weight_files=contents.weight_files,
         weights_sha256=identity({file: record.sha256 for file, record in records.items()}),
         records=records,
     )
-
-
-def check_supported(name: str, config: Mapping[str, Any]) -> None:
-    """Whether a model with this ``config.json`` runs here.
-
-    Raises:
-        UnsupportedModelError: it does not.
-    """
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        raise UnsupportedModelError(f"{name} is of the family {family}, and these run here: {', '.join(FAMILIES)}.")
-    if quantization := config.get("quantization_config"):
-        named = isinstance(quantization, Mapping) and quantization.get("quant_method")
-        method = named or "an unnamed method"
-        raise UnsupportedModelError(
-            f"{name} is already quantized ({method}). Choose its full-precision checkpoint: it is quantized here."
-        )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's ``config.json``.
-
-    Raises:
-        WeightsIntegrityError: it is no JSON object.
-    """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise WeightsIntegrityError(f"{path} is damaged: {error}.") from error
-    if not isinstance(config, dict):
-        raise WeightsIntegrityError(f"{path} is damaged: it holds no settings.")
-    return config
 
 
 def _from_catalog(model: CatalogModel, folder: Path) -> Checkpoint:
@@ -224,14 +182,16 @@ def _from_catalog(model: CatalogModel, folder: Path) -> Checkpoint:
             f"{model.name} is not installed yet. Install it on the Models page, or with: "
             f"python -m engine models install {model.name}"
         ) from error
+    for name, record in manifest.files.items():
+        _check_file(model.name, folder / name, record, hashed=not name.endswith(".safetensors"))
+    contents = inspect(model.name, folder)
     return Checkpoint(
         name=model.name,
         folder=folder,
-        family=model.family,
+        architecture=contents.architecture,
         provenance=manifest.provenance,
         parameters=manifest.parameters,
-        context_length=model.context_length,
-        weight_files=tuple(folder / name for name in manifest.files if name.endswith(".safetensors")),
+        weight_files=contents.weight_files,
         weights_sha256=identity({name: record.sha256 for name, record in manifest.files.items()}),
         records=manifest.files,
         source=folder.parent / manifest.source_file,
@@ -239,53 +199,52 @@ def _from_catalog(model: CatalogModel, folder: Path) -> Checkpoint:
     )
 
 
-def _weight_files(name: str, folder: Path) -> list[Path]:
-    index = folder / _INDEX_FILE
-    if index.is_file():
-        try:
-            files = [folder / shard for shard in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsIntegrityError(f"{index} is damaged ({error}). Copy or download the model again.") from error
-    else:
-        files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UnsupportedModelError(f"{name} has no weights in safetensors, the one format that is read here.")
-    for path in files:
-        if not path.is_file():
-            raise WeightsIntegrityError(f"{path} is missing. Copy or download the model again.")
-    return files
+def _check_file(model: str, path: Path, record: FileRecord, *, hashed: bool) -> None:
+    """Whether a file is as it was written, by its size and, if it is to be ``hashed``, by its content.
 
-
-def _read_header(path: Path) -> dict[str, Any]:
-    """Name, type and shape of each tensor, once it is sure that the file is as long as they say."""
+    Raises:
+        WeightsIntegrityError: it is missing, truncated or altered.
+    """
+    remedy = "Copy or download the model again."
+    if model in CATALOG:
+        remedy = f"Reinstall the model on the Models page, or with: python -m engine models install {model} --reinstall"
+    if not path.is_file():
+        raise WeightsIntegrityError(f"{path} is missing. {remedy}")
     size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(min(length, size)))
-            header.pop("__metadata__", None)
-            expected = 8 + length + max(tensor["data_offsets"][1] for tensor in header.values())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise WeightsIntegrityError(
-                f"{path} is damaged: it does not begin as a safetensors file should. Copy or download the model again."
-            ) from error
-    if size != expected:
+    if size == record.bytes and not hashed:
+        return
+    found = _sha256(path)
+    if (size, found) != (record.bytes, record.sha256):
+        how = "altered" if size == record.bytes else "truncated" if size < record.bytes else "overwritten"
         raise WeightsIntegrityError(
-            f"{path} was {'truncated' if size < expected else 'overwritten'}: it has {size:,} bytes and should have "
-            f"{expected:,}. Copy or download the model again."
+            f"{path} was {how}: it has {size:,} bytes and sha256 {found}, and should have "
+            f"{record.bytes:,} bytes and sha256 {record.sha256}. {remedy}"
         )
-    for name, tensor in header.items():
-        if tensor["dtype"] not in _FULL_PRECISION:
-            raise UnsupportedModelError(
-                f"{path.name} holds {name} as {tensor['dtype']}: the model is already quantized. "
-                "Choose its full-precision checkpoint."
-            )
-    return dict(header)
+
+
+def _same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
+    """Whether two tensors hold the same weights. Read once per process and state of the files."""
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
+        return False
+    key = (first, _state(first.file), second, _state(second.file))
+    if key not in _compared:
+        with first.file.open("rb") as one, second.file.open("rb") as other:
+            one.seek(first.begin)
+            other.seek(second.begin)
+            left = first.end - first.begin
+            while left and one.read(min(left, _CHUNK_BYTES)) == other.read(min(left, _CHUNK_BYTES)):
+                left -= min(left, _CHUNK_BYTES)
+        _compared[key] = not left
+    return _compared[key]
+
+
+def _state(path: Path) -> tuple[Path, int, int]:
+    state = path.stat()
+    return path.resolve(), state.st_mtime_ns, state.st_size
 
 
 def _sha256(path: Path) -> str:
-    state = path.stat()
-    key = (path.resolve(), state.st_mtime_ns, state.st_size)
+    key = _state(path)
     if key not in _hashes:
         _hashes[key] = sha256_of(path)
     return _hashes[key]

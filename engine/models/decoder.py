@@ -10,95 +10,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache import KVCache, keep, kept
-from engine.errors import UnsupportedModelError
+from engine.models.decoder_config import DecoderConfig
 from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 from engine.types import KVDtype
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderConfig:
-    """What the forward pass needs to know of a checkpoint's ``config.json``."""
-
-    hidden_size: int
-    intermediate_size: int
-    n_layers: int
-    n_heads: int
-    n_kv_heads: int
-    head_dim: int
-    vocab_size: int
-    norm_eps: float
-    context_length: int
-    tied_head: bool
-    windows: tuple[int | None, ...]
-    """Sliding attention window of each layer, in tokens; ``None`` sees everything."""
-    inv_freq: tuple[float, ...]
-    """RoPE's inverse frequencies, one for each pair of dimensions."""
-    rope_scaling: float
-    """Factor on RoPE's cosine and sine (YaRN's attention factor; 1 elsewhere)."""
-
-    @classmethod
-    def from_hf(cls, config: Any) -> DecoderConfig:
-        """Read the transformers config of a supported family.
-
-        Raises:
-            UnsupportedModelError: one of its features is not run by this decoder.
-        """
-        if config.hidden_act != "silu":
-            raise UnsupportedModelError(f"This model's activation {config.hidden_act!r} is not supported, only silu.")
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        inv_freq, rope_scaling = _rope(config, head_dim)
-        return cls(
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            n_layers=config.num_hidden_layers,
-            n_heads=config.num_attention_heads,
-            n_kv_heads=config.num_key_value_heads,
-            head_dim=head_dim,
-            vocab_size=config.vocab_size,
-            norm_eps=config.rms_norm_eps,
-            context_length=config.max_position_embeddings,
-            tied_head=config.tie_word_embeddings,
-            windows=_windows(config),
-            inv_freq=inv_freq,
-            rope_scaling=rope_scaling,
-        )
-
-    def kv_bytes(self, tokens: int, dtype: KVDtype = KVDtype.BF16) -> int:
-        """Bytes of a KV cache for that many tokens."""
-        return KVCache.estimate_bytes(self.n_layers, tokens, self.n_kv_heads, self.head_dim, dtype)
-
-
-def _rope(config: Any, head_dim: int) -> tuple[tuple[float, ...], float]:
-    parameters = config.rope_parameters
-    rope_type = parameters["rope_type"]
-    if parameters.get("partial_rotary_factor", 1.0) != 1.0:
-        raise UnsupportedModelError("This model rotates only part of each head, which is not supported.")
-    if rope_type == "default":
-        steps = torch.arange(0, head_dim, 2, dtype=torch.float) / head_dim
-        return tuple((1.0 / (parameters["rope_theta"] ** steps)).tolist()), 1.0
-    if rope_type in ("linear", "llama3", "yarn"):
-        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
-        inv_freq, scaling = ROPE_INIT_FUNCTIONS[rope_type](config)
-        return tuple(inv_freq.tolist()), float(scaling)
-    raise UnsupportedModelError(f"This model's RoPE scaling {rope_type!r} is not supported.")
-
-
-def _windows(config: Any) -> tuple[int | None, ...]:
-    window: int | None = getattr(config, "sliding_window", None)
-    n_layers: int = config.num_hidden_layers
-    if config.model_type == "mistral":
-        return (window,) * n_layers
-    if config.model_type == "llama":
-        return (None,) * n_layers
-    return tuple(window if kind == "sliding_attention" else None for kind in config.layer_types)
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.models.decoder import DecoderConfig, DecoderLayer, EagerDecoder
+from engine.models.decoder import DecoderLayer, EagerDecoder
+from engine.models.decoder_config import DecoderConfig
 from engine.quantization import EmbeddingLinear
 from engine.types import KVDtype
 

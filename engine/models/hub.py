@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from engine.errors import InstallError, ModelNotInstalledError, UnknownModelError
-from engine.models.checkpoint import check_supported
+from engine.models.architecture import Architecture
 
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
 _UNWANTED = ["*/*", "consolidated*"]
@@ -43,7 +43,7 @@ def fetch(repository: str) -> Path:
         # Asked first because it fails at once where there is no network; downloads try for half a minute.
         HfApi().model_info(repository, timeout=_ASK_TIMEOUT_S)
         config = Path(hf_hub_download(repository, "config.json"))
-        check_supported(repository, json.loads(config.read_bytes()))
+        Architecture.from_config(repository, json.loads(config.read_bytes()))
         return _snapshot(repository, local_files_only=False)
     except HFValidationError as error:
         raise UnknownModelError(f"{repository!r} is neither a folder nor a hub id: {error}") from error

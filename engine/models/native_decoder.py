@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.models.decoder import Decoder, DecoderConfig
+from engine.models.decoder import Decoder
+from engine.models.decoder_config import DecoderConfig
 from engine.native.kernels import Layer, Library, Matrix, Model
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
 from engine.types import KVDtype

@@ -30,7 +30,7 @@ class ChatTokenizer:
         self._hf: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         # how long a prompt may be is the engine's to say, and it says so in its own words
         self._hf.model_max_length = sys.maxsize
-        self.vocab_size: int = len(self._hf)
+        self.vocab_size: int = max(self._hf.get_vocab().values(), default=-1) + 1
         """Ids from here up are padding of the matrix, and no token."""
         self.stop_ids = _stop_ids(self._hf, folder, AutoConfig.from_pretrained(folder, local_files_only=True))
         vocabulary = json.dumps(sorted(self._hf.get_vocab().items(), key=lambda entry: entry[1]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,8 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.errors import UnsupportedModelError, WeightsIntegrityError
-from engine.models.decoder import Decoder, DecoderConfig, DecoderLayer, EagerDecoder
+from engine.errors import WeightsIntegrityError
+from engine.models.architecture import Matrix
+from engine.models.decoder import Decoder, DecoderLayer, EagerDecoder
+from engine.models.decoder_config import DecoderConfig
 from engine.models.file_codes import FileCodes
 from engine.models.graph_step import GraphDecoder
 from engine.models.hybrid_decoder import HybridDecoder
@@ -49,21 +51,6 @@ CPU = torch.device("cpu")
 
 Progress = Callable[[float], None]
 State = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class _Matrix:
-    """One matrix of the decoder and the checkpoint tensors it is joined from."""
-
-    name: str
-    sources: tuple[str, ...]
-    out_features: int
-    in_features: int
-    is_head: bool = False
-
-    def linear(self, scheme: Scheme) -> type[Linear]:
-        """The class that holds it."""
-        return scheme.linear(self.out_features, self.in_features, is_head=self.is_head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +89,24 @@ def load_decoder(
         device: whose memory they go to.
 
     Raises:
-        WeightsIntegrityError: from ``verify``, or a weight is not a finite number.
-        UnsupportedModelError: a tensor is missing.
+        WeightsIntegrityError: from ``verify``, a tensor is not as the configuration promises, or a weight is not a
+            finite number.
     """
     scheme = _scheme(config, precision, device)
-    matrices = list(_matrices(config))
+    matrices = list(config.matrices())
     packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision, scheme, device)}.safetensors")
-    if precision is not Precision.BF16 and packed.is_sound():
-        states, norms = packed.read(matrices, device, progress)
-        modules = {m.name: m.linear(scheme).from_state(states[m.name]) for m in matrices}
+    kept = None if precision is Precision.BF16 else packed.read(config, scheme, device, progress)
+    if kept:
+        modules, norms = kept
     else:
         verify()
         codes = open_codes() if precision is Precision.INT4 else None
-        modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
+        try:
+            modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
+        except SafetensorError as error:
+            raise WeightsIntegrityError(
+                f"The weights cannot be read: {error}. Copy or download the model again."
+            ) from error
         if precision is not Precision.BF16:
             packed.write({name: module.state() for name, module in modules.items()}, norms)
     everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
@@ -122,14 +114,14 @@ def load_decoder(
         _assemble(config, scheme, modules, norms),
         state_bytes(everything | norms),
         scheme.kernel,
-        tuple(m.name for m in matrices if m.linear(scheme) is scheme.fallback is not scheme.body),
+        tuple(m.name for m in matrices if _linear(m, scheme) is scheme.fallback is not scheme.body),
     )
 
 
 def estimate_bytes(config: DecoderConfig, precision: Precision, device: torch.device = CPU) -> int:
     """Bytes the weights will take at a precision, known without reading them (norms and biases left out)."""
     scheme = _scheme(config, precision, device)
-    return sum(m.linear(scheme).estimate_bytes(m.out_features, m.in_features) for m in _matrices(config))
+    return sum(_linear(m, scheme).estimate_bytes(m.out_features, m.in_features) for m in config.matrices())
 
 
 def _scheme(config: DecoderConfig, precision: Precision, device: torch.device) -> Scheme:
@@ -138,38 +130,14 @@ def _scheme(config: DecoderConfig, precision: Precision, device: torch.device) -
     return scheme_of(precision, native=config.head_dim % HEAD_DIM_STEP == 0 and library() is not None)
 
 
-def _matrices(config: DecoderConfig) -> Iterator[_Matrix]:
-    hidden, inner = config.hidden_size, config.intermediate_size
-    query, key = config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim
-    yield _Matrix("embedding", ("model.embed_tokens",), config.vocab_size, hidden, is_head=True)
-    if not config.tied_head:
-        yield _Matrix("head", ("lm_head",), config.vocab_size, hidden, is_head=True)
-    for i in range(config.n_layers):
-        attn, mlp = f"model.layers.{i}.self_attn", f"model.layers.{i}.mlp"
-        qkv = (f"{attn}.q_proj", f"{attn}.k_proj", f"{attn}.v_proj")
-        yield _Matrix(f"layers.{i}.qkv", qkv, query + 2 * key, hidden)
-        yield _Matrix(f"layers.{i}.o", (f"{attn}.o_proj",), hidden, query)
-        yield _Matrix(f"layers.{i}.gate_up", (f"{mlp}.gate_proj", f"{mlp}.up_proj"), 2 * inner, hidden)
-        yield _Matrix(f"layers.{i}.down", (f"{mlp}.down_proj",), hidden, inner)
-
-
-def _norm_sources(n_layers: int) -> dict[str, str]:
-    """Norm vectors by our name, with the checkpoint's. The two of q and k are qwen3's alone."""
-    names = {"norm": "model.norm.weight"}
-    for i in range(n_layers):
-        layer = f"model.layers.{i}"
-        names |= {
-            f"layers.{i}.input_norm": f"{layer}.input_layernorm.weight",
-            f"layers.{i}.post_norm": f"{layer}.post_attention_layernorm.weight",
-            f"layers.{i}.q_norm": f"{layer}.self_attn.q_norm.weight",
-            f"layers.{i}.k_norm": f"{layer}.self_attn.k_norm.weight",
-        }
-    return names
+def _linear(matrix: Matrix, scheme: Scheme) -> type[Linear]:
+    """The class that holds a matrix."""
+    return scheme.linear(matrix.out_features, matrix.in_features, is_head=matrix.is_head)
 
 
 def _pack(
     config: DecoderConfig,
-    matrices: list[_Matrix],
+    matrices: list[Matrix],
     files: Sequence[Path],
     scheme: Scheme,
     codes: FileCodes | None,
@@ -177,14 +145,20 @@ def _pack(
     progress: Progress,
 ) -> tuple[dict[str, Linear], State]:
     """Read the checkpoint matrix by matrix; only one is held unpacked at a time."""
+    shapes = config.tensors()
     with ExitStack() as stack:
         readers = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
         where = {name: reader for reader in readers for name in reader.keys()}  # noqa: SIM118 (not a dict)
 
         def read(name: str) -> Tensor:
             if name not in where:
-                raise UnsupportedModelError(f"The checkpoint has no tensor {name!r}.")
+                raise WeightsIntegrityError(f"The checkpoint has no tensor {name}. Copy or download the model again.")
             tensor: Tensor = where[name].get_tensor(name)
+            if tuple(tensor.shape) != shapes[name]:  # the file was replaced since its header was checked
+                raise WeightsIntegrityError(
+                    f"{name} has the shape {list(tensor.shape)}, and config.json promises {list(shapes[name])}."
+                )
+            tensor = tensor.to(torch.bfloat16)
             if not bool(torch.isfinite(tensor).all()):
                 raise WeightsIntegrityError(
                     f"{name} of this model holds a value that is not a finite number: the checkpoint is damaged."
@@ -193,23 +167,19 @@ def _pack(
 
         modules: dict[str, Linear] = {}
         for done, matrix in enumerate(matrices):
-            linear = matrix.linear(scheme)
-            parts = [read(f"{source}.weight").to(torch.bfloat16) for source in matrix.sources]
-            biases = [read(f"{s}.bias") for s in matrix.sources if f"{s}.bias" in where]
+            linear = _linear(matrix, scheme)
+            parts = [read(f"{source}.weight") for source in matrix.sources]
+            biases = [read(f"{source}.bias") for source in matrix.sources] if matrix.biased else []
             known = _joined_codes(codes, matrix, parts) if codes and linear is scheme.body else None
             # cat copies, so what is kept never leans on the file
             weight, bias = torch.cat(parts).to(device), torch.cat(biases).to(device) if biases else None
             modules[matrix.name] = linear.pack(weight, bias, known and known.to(device))
             progress((done + 1) / len(matrices))
-        norms = {
-            ours: read(theirs).to(device, torch.bfloat16, copy=True)
-            for ours, theirs in _norm_sources(config.n_layers).items()
-            if theirs in where
-        }
+        norms = {ours: read(theirs).to(device, copy=True) for ours, theirs, _ in config.norms()}
     return modules, norms
 
 
-def _joined_codes(codes: FileCodes, matrix: _Matrix, parts: list[Tensor]) -> GroupCodes | None:
+def _joined_codes(codes: FileCodes, matrix: Matrix, parts: list[Tensor]) -> GroupCodes | None:
     """The file's codes of a joined matrix, parts that the file holds otherwise quantized here; ``None`` if all are."""
     found = [codes.find(f"{source}.weight") for source in matrix.sources]
     if not any(found):
@@ -258,6 +228,25 @@ def _layout_key(precision: Precision, scheme: Scheme, device: torch.device) -> s
     return f"{capability}-{kernel}-{version(package)}-v{PACKED_FORMAT}".lower()
 
 
+def _is_whole(config: DecoderConfig, scheme: Scheme, states: dict[str, State], norms: State) -> bool:
+    """Whether packed tensors are all that a decoder needs, each of the size its matrix takes."""
+    lengths = {ours: (length,) for ours, _, length in config.norms()}
+    if {name: tuple(norm.shape) for name, norm in norms.items()} != lengths:
+        return False
+    matrices = {m.name: m for m in config.matrices()}
+    if states.keys() != matrices.keys():
+        return False
+    for name, matrix in matrices.items():
+        state = states[name]
+        bias = state.get("bias")
+        weighs = sum(tensor.nbytes for part, tensor in state.items() if part not in ("bias", "shape"))
+        if weighs != _linear(matrix, scheme).estimate_bytes(matrix.out_features, matrix.in_features):
+            return False
+        if (bias is None) == matrix.biased or (bias is not None and tuple(bias.shape) != (matrix.out_features,)):
+            return False
+    return True
+
+
 class _Packed:
     """A file of packed weights, with its checksum beside it."""
 
@@ -265,32 +254,34 @@ class _Packed:
         self.path = path
         self.checksum = path.with_suffix(".sha256")
 
-    def is_sound(self) -> bool:
-        """Whether the file is there and holds what was written."""
+    def read(
+        self, config: DecoderConfig, scheme: Scheme, device: torch.device, progress: Progress
+    ) -> tuple[dict[str, Linear], State] | None:
+        """Matrices and norms in a device's memory; ``None`` if the file is missing, or not what was written."""
         if not (self.path.exists() and self.checksum.exists()):
-            return False
+            return None
         if sha256_of(self.path) == self.checksum.read_text().strip():
-            return True
+            states = self._states(device, progress)
+            norms = states.pop("", {})
+            if _is_whole(config, scheme, states, norms):
+                return {m.name: _linear(m, scheme).from_state(states[m.name]) for m in config.matrices()}, norms
         log.warning("%s was truncated or altered since it was written; packing again", self.path)
-        return False
+        return None
 
-    def read(self, matrices: list[_Matrix], device: torch.device, progress: Progress) -> tuple[dict[str, State], State]:
-        """States by matrix, and the norms, in a device's memory."""
-        names = {m.name for m in matrices}
-        states: dict[str, State] = {name: {} for name in names}
-        norms: State = {}
+    def _states(self, device: torch.device, progress: Progress) -> dict[str, State]:
+        """States by matrix; the norms by the empty name."""
+        states: dict[str, State] = {}
         with safe_open(self.path, framework="pt") as reader:
             keys = list(reader.keys())
             for done, key in enumerate(keys):
                 matrix, _, part = key.rpartition(".")
                 # copied, so that a file replaced later cannot reach into a running model
                 tensor = reader.get_tensor(key).to(device, copy=True)
-                if matrix in names:
-                    states[matrix][part] = tensor
-                else:
-                    norms[key] = tensor
+                if part.endswith("norm"):
+                    matrix, part = "", key
+                states.setdefault(matrix, {})[part] = tensor
                 progress((done + 1) / len(keys))
-        return states, norms
+        return states
 
     def write(self, states: dict[str, State], norms: State) -> None:
         """Keep the packed weights. A full disk is no reason to fail: they stay in memory."""

@@ -1,0 +1,151 @@
+"""The one gate: a checkpoint is held as a whole against what its ``config.json`` promises.
+
+Behind it, tensors are handed to native code by address, and their lengths come from the configuration. Only headers
+and the tokenizer's own files are read, no weights, so that the list of models can say what is wrong with a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UnsupportedModelError, WeightsIntegrityError
+from engine.models.architecture import Architecture
+from engine.models.weight_files import StoredTensor
+from engine.untrusted import parse_json
+
+HEAD = "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
+
+_BUFFER = "rotary_emb.inv_freq"
+"""Older checkpoints hold this buffer for each layer; it is computed from the configuration."""
+_LARGEST_SETTINGS = 4 * 2**20
+_LARGEST_TOKENIZER = 256 * 2**20
+_COPY_AGAIN = "Copy or download the model again."
+
+_largest_ids: dict[tuple[Path, int, int], int] = {}
+"""Largest token id of files already read by this process, by path, time of last change and size."""
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's ``config.json``.
+
+    Raises:
+        WeightsIntegrityError: it is no JSON object.
+    """
+    config = _read_json(folder / "config.json", _LARGEST_SETTINGS)
+    if not isinstance(config, dict):
+        raise WeightsIntegrityError(f"{folder / 'config.json'} is damaged: it holds no settings.")
+    return config
+
+
+def check_tensors(name: str, architecture: Architecture, tensors: Mapping[str, StoredTensor]) -> None:
+    """Whether a checkpoint holds exactly the tensors that its configuration promises, in their very shapes.
+
+    A head of its own beside tied embeddings is allowed: it is used, as transformers does.
+
+    Raises:
+        WeightsIntegrityError: a tensor is missing, has another shape, or belongs to another kind of model. The
+            message names it, the shape found and the shape promised.
+    """
+    promised = architecture.tensors()
+    allowed = promised | {HEAD: promised[EMBEDDING]}
+    for tensor, shape in allowed.items():
+        if tensor in tensors and tensors[tensor].shape != shape:
+            raise WeightsIntegrityError(
+                f"{name}: {tensor} has the shape {list(tensors[tensor].shape)}, and config.json promises "
+                f"{list(shape)}. {_COPY_AGAIN}"
+            )
+    if missing := [tensor for tensor in promised if tensor not in tensors]:
+        raise WeightsIntegrityError(
+            f"{name}: {missing[0]} is missing, which config.json promises with the shape "
+            f"{list(promised[missing[0]])}{_more(missing)}. {_COPY_AGAIN}"
+        )
+    if unknown := [tensor for tensor in tensors if tensor not in allowed and not tensor.endswith(_BUFFER)]:
+        raise WeightsIntegrityError(
+            f"{name}: {unknown[0]}{_more(unknown)} belongs to no {architecture.family} model with this config.json, "
+            "and would be ignored. Choose a checkpoint without it, or mend config.json."
+        )
+
+
+def check_folder(name: str, folder: Path) -> None:
+    """Whether a folder holds what would change the model but is not read here.
+
+    Raises:
+        UnsupportedModelError: it holds an adapter.
+    """
+    if (folder / "adapter_config.json").exists():
+        raise UnsupportedModelError(
+            f"{name} holds an adapter (adapter_config.json), which is not applied here. Merge it into the weights."
+        )
+
+
+def check_tokenizer(name: str, folder: Path, vocab_size: int) -> None:
+    """Whether there is a tokenizer whose ids all have a row in the embedding.
+
+    Raises:
+        UnsupportedModelError: there is no ``tokenizer.json``.
+        WeightsIntegrityError: it is damaged, or has an id beyond the table.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UnsupportedModelError(f"{name} has no tokenizer.json, so no text can be turned into tokens for it.")
+    found = [_largest_id(path)]
+    if (settings := folder / "tokenizer_config.json").is_file():
+        found.append(_largest_id(settings))
+    check_largest_id(name, max(found), vocab_size)
+
+
+def check_largest_id(name: str, largest: int, vocab_size: int) -> None:
+    """Whether a tokenizer's largest id has a row in the embedding.
+
+    Raises:
+        WeightsIntegrityError: it has none.
+    """
+    if largest >= vocab_size:
+        raise WeightsIntegrityError(
+            f"{name}: its tokenizer has a token with the id {largest:,}, and its embedding ends at {vocab_size - 1:,}. "
+            f"Tokenizer and weights are not of the same model. {_COPY_AGAIN}"
+        )
+
+
+def _largest_id(path: Path) -> int:
+    state = path.stat()
+    key = (path.resolve(), state.st_mtime_ns, state.st_size)
+    if key not in _largest_ids:
+        tree = _read_json(path, _LARGEST_TOKENIZER)
+        try:
+            ids = list(_token_ids(tree))
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise WeightsIntegrityError(f"{path} is damaged ({error}). {_COPY_AGAIN}") from error
+        _largest_ids[key] = max(ids, default=-1)
+    return _largest_ids[key]
+
+
+def _token_ids(tree: Any) -> Iterator[int]:
+    """All ids in a ``tokenizer.json`` or a ``tokenizer_config.json``.
+
+    Raises:
+        TypeError, ValueError, AttributeError, KeyError: it is built in another way.
+    """
+    if model := tree.get("model"):
+        vocabulary = model["vocab"]
+        yield from vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+    for token in tree.get("added_tokens") or ():
+        yield token["id"]
+    for key in tree.get("added_tokens_decoder") or ():
+        yield int(key)
+
+
+def _read_json(path: Path, most_bytes: int) -> Any:
+    try:
+        if path.stat().st_size > most_bytes:
+            raise ValueError(f"it has more than {most_bytes:,} bytes")
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise WeightsIntegrityError(f"{path} is damaged: {error}. {_COPY_AGAIN}") from error
+
+
+def _more(names: list[str]) -> str:
+    return f" ({len(names) - 1:,} more like it)" if len(names) > 1 else ""
