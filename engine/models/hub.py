@@ -18,8 +18,15 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
 )
 
-from engine.errors import InstallError, ModelNotInstalledError, UnknownModelError
+from engine.errors import (
+    InstallError,
+    ModelNotInstalledError,
+    UnknownModelError,
+    UnsupportedModelError,
+    WeightsIntegrityError,
+)
 from engine.models.architecture import Architecture
+from engine.models.weight_files import read_tensors
 
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
 _UNWANTED = ["*/*", "consolidated*"]
@@ -28,18 +35,23 @@ _ASK_TIMEOUT_S = 10
 
 
 def fetch(repository: str) -> Path:
-    """The folder with the repository's files. What is in the cache already is used as it is.
+    """The folder with the repository's files. What is in the cache already is used as it is; a download that was
+    interrupted is gone on with.
 
     Raises:
         UnknownModelError: the hub has no such repository, or does not show it to this user.
-        ModelNotInstalledError: the hub cannot be reached, and the model is not in the cache.
+        ModelNotInstalledError: the hub cannot be reached, and the model is not in the cache, or not all of it.
         UnsupportedModelError: the model does not run here; its weights are not downloaded then.
     """
+    here = "not on this machine yet"
     try:
         with suppress(LocalEntryNotFoundError):
             cached = _snapshot(repository, local_files_only=True)
             if any(cached.glob("*.safetensors")):
-                return cached
+                lacking = _what_is_lacking(repository, cached)
+                if lacking is None:
+                    return cached
+                here = f"not whole on this machine ({lacking})"
         # Asked first because it fails at once where there is no network; downloads try for half a minute.
         HfApi().model_info(repository, timeout=_ASK_TIMEOUT_S)
         config = Path(hf_hub_download(repository, "config.json"))
@@ -57,10 +69,21 @@ def fetch(repository: str) -> Path:
         raise UnknownModelError(f"{repository} has no config.json, so it is not a model that runs here.") from error
     except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, httpx2.HTTPError) as error:
         raise ModelNotInstalledError(
-            f"{repository} is not on this machine yet, and the model hub cannot be reached to fetch it."
+            f"{repository} is {here}, and the model hub cannot be reached to fetch the rest."
         ) from error
     except OSError as error:
         raise InstallError(f"{repository} could not be downloaded: {error.strerror} ({error.filename}).") from error
+
+
+def _what_is_lacking(repository: str, folder: Path) -> str | None:
+    """Why the weights in a folder are not whole, such as a shard whose download was interrupted."""
+    try:
+        read_tensors(repository, folder)
+    except WeightsIntegrityError as error:
+        return str(error).rstrip(".")
+    except UnsupportedModelError:  # whole, and said when the folder is opened
+        return None
+    return None
 
 
 def _snapshot(repository: str, *, local_files_only: bool) -> Path:
