@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.backends.local import LocalModel
 from engine.drafting import COPIES, DRAFT_PRIOR, SELF_PRIOR, why_not
+from engine.errors import GearboxError
 from engine.models.weights import estimate_bytes
 from engine.pool import ModelPool, OpenCheckpoint
 from engine.speculation import StepTimes, predicted_speedup
@@ -57,7 +58,11 @@ def drafter_choices(
         else:
             choices.append(choice(model, target, held, SpeculationConfig.with_self(held)))
     for name in (name for name in installed if name != model):
-        drafting = pool.open(name)
+        try:
+            drafting = pool.open(name)
+        except GearboxError as error:  # a broken model must not hide the others
+            choices.append(DrafterChoice(name=name, speculation=None, why_not=str(error)))
+            continue
         unfit = why_not(target, drafting)
         if unfit is None and estimate_bytes(drafting.config, Precision.INT4, pool.device) >= own_bytes:
             unfit = f"{name} is not smaller than {model}: it would draft no faster than that writes."

@@ -460,7 +460,7 @@ TOKENIZER_ALTERATIONS = st.one_of(
     _one_of(
         "tokenizer setting",
         st.sampled_from(["eos_token", "bos_token", "pad_token", "unk_token", "model_max_length", "tokenizer_class"]),
-        st.sampled_from([None, "", "a", "<|im_end|>", "<new>", 5, [], "LlamaTokenizer", "Qwen2Tokenizer", "Nonsense"]),
+        st.sampled_from([None, "", "zq", "<|im_end|>", "<new>", 5, [], "LlamaTokenizer", "Qwen2Tokenizer", "Nonsense"]),
     ),
 )
 ALTERATIONS = st.lists(

@@ -93,7 +93,9 @@ def serve() -> None:
     import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 
     import engine.pool  # noqa: F401 (imported, so that children have it)
+    from engine.quantization.nf4 import bitsandbytes
 
+    bitsandbytes()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between the answers
     for line in sys.stdin:
@@ -137,7 +139,12 @@ class Oracle:
     """The process that judges, as a context manager."""
 
     def __enter__(self) -> Self:
-        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "TRANSFORMERS_VERBOSITY": "error",
+        }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.oracle"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

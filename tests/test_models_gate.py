@@ -12,6 +12,7 @@ import pytest
 
 from engine.__main__ import main
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError, WeightsIntegrityError
+from engine.matchmaking import drafter_choices
 from engine.models import list_models, resolve
 from engine.models.manifest import sha256_of
 from engine.pool import ModelPool
@@ -235,3 +236,18 @@ def test_a_packed_file_that_lacks_a_tensor_is_made_again(tmp_path: Path) -> None
 def test_families_that_do_not_run_are_refused_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="of the family mamba"):
         ModelPool(altered(tmp_path, ("set", "model_type", "mamba"))).open("mine")
+
+
+def test_a_broken_model_does_not_hide_the_other_drafters(tmp_path: Path) -> None:
+    models = altered(tmp_path, ("overwrite", "tokenizer_config.json", "brace"))
+    make_tiny_checkpoint(models / "sound", "llama")
+    choices = drafter_choices(ModelPool(models), "sound", Precision.INT8, ["mine", "sound"])
+    assert [choice.why_not for choice in choices if choice.name == "mine"] == [refusal(models)]
+    assert len(choices) > 1
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    models = altered(tmp_path, ("overwrite", "tokenizer_config.json", "gone"))
+    (models / "mine" / "config.json").unlink()
+    (models / "mine" / "config.json").mkdir()
+    assert "config.json cannot be read" in {model.name: model for model in list_models(models)}["mine"].problem

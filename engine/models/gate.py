@@ -145,6 +145,8 @@ def _read_json(path: Path, most_bytes: int) -> Any:
         return parse_json(path.read_bytes())
     except ValueError as error:
         raise WeightsIntegrityError(f"{path} is damaged: {error}. {_COPY_AGAIN}") from error
+    except OSError as error:
+        raise WeightsIntegrityError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _more(names: list[str]) -> str:
