@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -396,7 +397,8 @@ _ACTIONS: dict[str, Callable[..., None]] = {
 def apply(folder: Path, alterations: list[Alteration]) -> None:
     """Carry alterations out, one after the other; one that has nothing to work on changes nothing."""
     for name, *arguments in alterations:
-        _ACTIONS[name](folder, *arguments)
+        with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, struct.error):  # damaged before
+            _ACTIONS[name](folder, *arguments)
 
 
 def _one_of(name: str, *choices: Any) -> st.SearchStrategy[Alteration]:

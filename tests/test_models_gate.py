@@ -183,6 +183,9 @@ def test_an_interrupted_download_is_gone_on_with(tmp_path: Path, monkeypatch: py
         ([("overwrite", "tokenizer.json", "deep")], "nested more than"),
         ([("convert", 0, "F64")], "weights are read as BF16, F16, F32"),
         ([("damage", "append", 5)], "was overwritten"),
+        ([("generation", "pad_token_id", "x")], "pad_token_id must be a token id, and is 'x'"),
+        ([("tokenizer setting", "model_max_length", "x")], "model_max_length is 'x'"),
+        ([("tokenizer part", "added_tokens", [{"id": "x"}])], "'x' is no token id"),
     ],
 )  # fmt: skip
 def test_what_the_engine_would_not_follow_is_refused(tmp_path: Path, alterations: list[Alteration], said: str) -> None:

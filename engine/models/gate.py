@@ -70,15 +70,24 @@ def check_tensors(name: str, architecture: Architecture, tensors: Mapping[str, S
 
 
 def check_folder(name: str, folder: Path) -> None:
-    """Whether a folder holds what would change the model but is not read here.
+    """Whether what lies beside weights and tokenizer can be used.
 
     Raises:
-        UnsupportedModelError: it holds an adapter.
+        UnsupportedModelError: there is an adapter, which would change the model but is not read here.
+        WeightsIntegrityError: ``generation_config.json`` names as a token what is none.
     """
     if (folder / "adapter_config.json").exists():
         raise UnsupportedModelError(
             f"{name} holds an adapter (adapter_config.json), which is not applied here. Merge it into the weights."
         )
+
+    path = folder / "generation_config.json"
+    settings = _read_json(path, _LARGEST_SETTINGS) if path.is_file() else {}
+    for key in ("eos_token_id", "bos_token_id", "pad_token_id"):
+        ids = settings.get(key) if isinstance(settings, dict) else None
+        for token_id in ids if isinstance(ids, list) else [ids]:
+            if token_id is not None and type(token_id) is not int:
+                raise WeightsIntegrityError(f"{path}: {key} must be a token id, and is {ids!r:.80}.")
 
 
 def check_tokenizer(name: str, folder: Path, vocab_size: int) -> None:
@@ -117,6 +126,10 @@ def _largest_id(path: Path) -> int:
         tree = _read_json(path, _LARGEST_TOKENIZER)
         try:
             ids = list(_token_ids(tree))
+            if odd := [token_id for token_id in ids if type(token_id) is not int]:
+                raise TypeError(f"{odd[0]!r:.80} is no token id")
+            if not isinstance(longest := tree.get("model_max_length"), int | float | None):
+                raise TypeError(f"model_max_length is {longest!r:.80}")
         except (TypeError, ValueError, AttributeError, KeyError) as error:
             raise WeightsIntegrityError(f"{path} is damaged ({error}). {_COPY_AGAIN}") from error
         _largest_ids[key] = max(ids, default=-1)
