@@ -16,18 +16,11 @@ import pytest
 
 from engine.errors import SandboxUnavailableError
 from engine.evaluation import sandbox, scorers
-from engine.evaluation.sandbox import LONGEST, Verdict, run_tests, why_not
+from engine.evaluation.sandbox import Verdict, run_tests, why_not
 from tests.conftest import REPOSITORY
-from tests.evaluation import needs_sandbox
+from tests.evaluation import RIGHT, TESTS, needs_sandbox, verdict
 
 pytestmark = needs_sandbox
-
-TESTS = "assert f(2) == 4"
-RIGHT = "def f(x):\n    return 2 * x\n"
-
-
-def verdict(program: str | tuple[str, ...], tests: str = TESTS) -> Verdict:
-    return run_tests(program, tests, "f", time_limit=20)
 
 
 def inside(statement: str) -> str:
@@ -223,6 +216,36 @@ def test_a_gigabyte_of_output_is_nobodys() -> None:
     assert run_tests(silent + RIGHT, TESTS, "f", time_limit=1) == Verdict(False, "it took longer than 1 s")
 
 
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("os.fork()", "not permitted"),
+        ("os.kill(os.getppid() or 2, 9)", "ProcessLookupError"),
+        ("socket.socket()", "not permitted"),
+        ("open('/etc/passwd')", "Permission"),
+        ("open('/proc/self/mem', 'rb')", "Permission"),
+        ("open('/tmp/gearbox-was-here', 'w')", "Read-only"),
+        ("open('/dev/shm/gearbox-was-here', 'w')", "Read-only"),
+        ("bytes(10 * 2**30)", "MemoryError"),
+        ("open('x', 'wb').write(bytes(2**21))", "too large"),
+        ("assert ctypes.CDLL(None).unshare(0x10000000) == 0", "AssertionError"),
+        ("resource.setrlimit(resource.RLIMIT_AS, (2**40, 2**40))", "ValueError"),
+    ],
+)
+def test_the_tests_are_walled_in_as_well(statement: str, words: str) -> None:
+    assert words in verdict(RIGHT, f"import ctypes, os, resource, socket\n{statement}").reason
+
+
+def test_a_program_has_no_files_but_its_calls() -> None:
+    look = (
+        "import os\ndef f():\n    found = []\n    for n in range(4096):\n        try:\n            os.fstat(n)\n"
+        "        except OSError:\n            continue\n        found.append(n)\n    return found\n"
+    )
+    assert verdict(look, "assert f() == [0, 1, 2, 3, 4], f()") == Verdict(True)
+    null = "import os\ndef f(n): return os.path.samestat(os.fstat(n), os.stat('/dev/null'))"
+    assert verdict(null, "assert [f(n) for n in range(5)] == [True, True, True, False, False]") == Verdict(True)
+
+
 def test_standard_input_is_empty() -> None:
     assert "EOFError" in inside("input()")
 
@@ -288,308 +311,6 @@ def test_a_missing_wall_is_named() -> None:
         pytest.skip(done.stderr[-200:])
     assert "user namespaces" in done.stdout
     assert "cannot be run safely on this machine" in done.stdout
-
-
-# --- what a program says of itself ----------------------------------------------------------------------
-
-EVERY_FILE = "import os\nfor n in range(64):\n    try:\n        os.write(n, {!r})\n    except OSError:\n        pass\n"
-HARNESS = """
-import gc, sys
-found = [thing for thing in gc.get_objects() if type(thing).__name__ == "Peer"]
-"""
-EQUAL = (
-    "    __eq__ = __le__ = __ge__ = lambda *_: True\n    __ne__ = lambda *_: False\n    __hash__ = object.__hash__\n"
-)
-FORGERIES = {
-    "the walls are said to be missing": EVERY_FILE.format(b"walls it lacks everything\n") + "os._exit(0)",
-    "the walls are said to stand": EVERY_FILE.format(b"up\nup\n") + "os._exit(0)",
-    "a pass is said": EVERY_FILE.format(b"passed") + "os._exit(0)",
-    "a pass is said and the secret looked for": "import os\nos.write(4, b'passed ' + os.read(3, 64))\nos._exit(0)",
-    "a pass is said in an answer's form": EVERY_FILE.format(b"\0\0\0\6rpassed") + "def f(x): return 5",
-    "an answer is made up": EVERY_FILE.format(b"\0\0\0\15rt\0\0\0\2Nt\0\0\0\0") + "def f(x): return 5",
-    "equal to everything": f"class Yes:\n{EQUAL}def f(x): return Yes()",
-    "a number equal to everything": f"class Yes(int):\n{EQUAL}def f(x): return Yes(5)",
-    "a list equal to everything": f"class Yes(list):\n{EQUAL}def f(x): return Yes([5])",
-    "said to be a number": f"class Yes:\n    __class__ = int\n{EQUAL}def f(x): return Yes()",
-    "a repr that lies": "class Four:\n    __repr__ = __str__ = lambda _: '4'\ndef f(x): return Four()",
-    "equal by its class": f"class Meta(type):\n{EQUAL}class Yes(metaclass=Meta): pass\ndef f(x): return Yes",
-    "called instead of the tests": "import builtins\nbuiltins.exec = builtins.compile = print\ndef f(x): return 5",
-    "its caller's names": "import sys\nfor depth in range(9):\n    try:\n        frame = sys._getframe(depth)\n"
-    "    except ValueError:\n        break\n    frame.f_globals.update(os=None, encode=None)\ndef f(x): return 5",
-    "the harness says that nothing failed": f"{HARNESS}\nfor peer in found:\n    peer.stopped = None\n"
-    "    peer._tests = True\ndef f(x): return 5",
-    "the harness gives the tests their built-ins": f"{HARNESS}\ndef load(*_):\n    return {{'f': lambda x: 5, "
-    "'__builtins__': {'AssertionError': None}, 'AssertionError': print, '__name__': 'x', 'abs': print}\n"
-    "for peer in found:\n    peer._mine[0] = load\nf = load",
-    "the harness answers by itself": f"{HARNESS}\nfor peer in found:\n    peer._send(b'r', b'N')\ndef f(x): return 5",
-    "its own memory": "open('/proc/self/mem', 'r+b')\ndef f(x): return 5",
-    "an exit in a call": "import sys\ndef f(x): sys.exit(0)",
-    "a fork bomb": "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass",
-    "an end in a call": "import os\ndef f(x): os._exit(0)",
-    "an end by a signal": "import os\ndef f(x): os.kill(os.getpid(), 15)",
-    "an end of its group": "import os\ndef f(x): os.kill(0, 9)",
-    "a stop of its group": "import os, signal\ndef f(x): os.kill(0, signal.SIGSTOP)",
-    "an end by a wrong address": "import ctypes\ndef f(x): ctypes.string_at(0)",
-    "at its exit": "import atexit, os\natexit.register(os.write, 4, b'passed')\ndef f(x): raise SystemExit",
-    "a timer": "import signal\nsignal.signal(signal.SIGALRM, lambda *_: 1 / 0)\nsignal.setitimer(0, 1e-4, 1e-4)\n"
-    "def f(x):\n    while True: pass",
-    "a trace": "import sys\nsys.settrace(lambda *_: sys.exit(0))\ndef f(x): return 5",
-    "an exception that is no Exception": "def f(x): raise type('Odd', (BaseException,), {})",
-    "an exception that cannot be told": "class Odd(Exception):\n    args = property(lambda _: 1 / 0)\n"
-    "    __str__ = __repr__ = lambda _: 1 / 0\ndef f(x): raise Odd",
-    "an exception of the harness": "import sys\ndef f(x): raise sys.modules['walled.peer'].StopError('passed')",
-    "a generator's exit": "def f(x): raise GeneratorExit",
-    "an exception without end": "class E(Exception): pass\ndef f(x): raise E('x' * 10**7)",
-    "a number without end": "def f(x): return 1 << 10**8",
-    "a list without end": "def f(x):\n    a = []\n    a.append(a)\n    return a",
-    "a text without end": "def f(x): return 'x' * 10**8",
-    "levels without end": "def f(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a",
-    "copies without end": "def f(x):\n    a = [1]\n    for _ in range(60): a = [[*a], [*a]]\n    return a",
-    "doubling without end": "def f(x):\n    a = ()\n    for _ in range(60): a = (a, a)\n    return a",
-    "an iterator without end": "import itertools\ndef f(x): return itertools.count()",
-    "recursion without end": "import sys\nsys.setrecursionlimit(10**9)\ndef f(x): return f(x)",
-    "not equal to itself": "def f(x): return float('nan')",
-    "a coroutine": "async def f(x): return 4",
-    "a module": "import math as f",
-    "not implemented": "def f(x): return NotImplemented",
-}
-
-
-@pytest.mark.parametrize("program", FORGERIES.values(), ids=FORGERIES)
-def test_no_program_passes_by_what_it_says_of_itself(program: str) -> None:
-    ran = run_tests(program, TESTS, "f", time_limit=3)
-    assert not ran.passed
-    assert ran.reason
-
-
-@pytest.mark.parametrize(
-    "program",
-    [
-        "def f(x): raise StopIteration",
-        "class Odd(StopIteration): pass\ndef f(x): raise Odd",
-        "import os\ndef f(x): os._exit(0)",
-        "class Odd: pass\ndef f(x): return Odd()",
-        "def f(x):\n    x = []\n    x.append(x)\n    return x",
-    ],
-)
-@pytest.mark.parametrize(
-    "tests",
-    [
-        "for got, right in zip(map(f, [1, 2]), [2, 4]):\n    assert got == right",
-        "try:\n    assert f(2) == 4\nexcept ValueError:\n    pass\nexcept Exception:\n    raise",
-    ],
-)
-def test_no_exception_ends_the_tests_early(program: str, tests: str) -> None:
-    assert not run_tests(program, tests, "f", time_limit=20).passed
-    assert verdict(RIGHT, tests).passed
-
-
-def test_tests_that_catch_everything_do_not_hide_the_programs_end() -> None:
-    tests = "for x in range(3):\n    try:\n        f(x)\n    except BaseException:\n        pass"
-    assert verdict("import os\ndef f(x): os._exit(0)", tests) == Verdict(False, "it ended itself")
-    assert verdict("def f(x): 1 / 0", tests).passed
-
-
-def test_what_the_tests_expect_is_not_in_the_programs_memory() -> None:
-    look = (
-        "import gc\n"
-        "def f(known):\n"
-        "    word = ''.join(['need', 'le'])\n"
-        "    texts = (text for each in gc.get_objects() for text in gc.get_referents(each) if isinstance(text, str))\n"
-        "    return sum(word in text and text not in (word, known) for text in texts)\n"
-    )
-    assert verdict(look, "assert f('need') == 0  # needle").passed
-    assert not verdict("KEPT = ['a needle']\n" + look, "assert f('need') == 0").passed
-
-
-BOMBS = {
-    "lone surrogates": "def f(x): return 2 * x  # \ud83d",
-    "NUL": "def f(x): return 2 * x\0",
-    "long": RIGHT + "#" * LONGEST,
-    "nested parentheses": "(" * 100_000,
-    "nested minus": "-" * 100_000 + "1",
-    "nested attributes": "a" + ".b" * 100_000,
-    "nested calls": "f(" * 90 + "!",
-    "nested blocks": "\n".join(" " * level + "if 1:" for level in range(200)),
-    "a long number": "x = " + "9" * 500_000,
-    "many lines": "x = 1\n" * 10_000 + "So that is it.",
-    "memory": "x = []\nwhile True:\n    x.append(bytes(2**20))",
-    "memory in a call": "def f(x):\n    return bytearray(2**40)",
-}
-
-
-@pytest.mark.parametrize("program", BOMBS.values(), ids=BOMBS)
-def test_no_program_text_ends_more_than_its_own_check(program: str) -> None:
-    whole = verdict(program)
-    assert not whole.passed
-    assert whole.reason
-    begun = verdict((program, "x" + program))
-    assert not begun.passed
-    assert begun.reason
-    assert not scorers.code(f"```python\n{program}\n```\n", {"tests": TESTS, "entry": "f"})
-
-
-# --- what a right program may do ------------------------------------------------------------------------
-
-SORTED = "def f(items):\n    items.sort()"
-RIGHT_ONES = {
-    "sorts in place": (SORTED, "x = [3, 1, 2]\nassert f(x) is None\nassert x == [1, 2, 3]"),
-    "changes a row": (
-        "def f(g, d):\n    g[0][0] = 9\n    d['n'] = d.pop('o')",
-        "row = [1]\ng = [row]\nd = {'o': 1}\nf(g, d=d)\nassert row == [9] and g[0] is row and d == {'n': 1}",
-    ),
-    "gives back what it got": ("def f(x):\n    return x", "x = [1]\nassert f(x) is x"),
-    "gives back a copy": (
-        "def f(x):\n    return x[:]",
-        "x = [1]\ny = f(x)\ny.append(2)\nassert y is not x and x == [1]",
-    ),
-    "raises": (
-        "def f(x):\n    if x < 0:\n        raise ValueError('negative')\n    return x ** 0.5",
-        "try:\n    f(-1)\nexcept ValueError as error:\n    assert str(error) == 'negative'\nelse:\n    assert False",
-    ),
-    "raises a key error": (
-        "def f(d, k):\n    return d[k]",
-        "try:\n    f({}, 'k')\nexcept KeyError as error:\n    assert error.args == ('k',)\nelse:\n    assert False",
-    ),
-    "raises its own": (
-        "class Low(ValueError): pass\nclass VeryLow(Low): pass\ndef f(x): raise VeryLow(x)",
-        "try:\n    f(1)\nexcept Low as error:\n    assert isinstance(error, ValueError) and error.args == (1,)",
-    ),
-    "raises one of a module": (
-        "import json\ndef f(x): return json.loads(x)",
-        "import json\ntry:\n    f('{')\nexcept json.JSONDecodeError:\n    pass\nassert f('[1]') == [1]",
-    ),
-    "raises one with many arguments": (
-        "def f(x): return x.encode('ascii')",
-        "try:\n    f('é')\nexcept UnicodeEncodeError as error:\n    assert error.object == 'é' and error.start == 0",
-    ),
-    "floats": (
-        "def f(x): return [x, -0.0, float('inf'), float('nan'), 0.1]",
-        "import math\na, b, c, d, e = f(1.5)\nassert a == 1.5 and math.copysign(1, b) < 0 and c == math.inf\n"
-        "assert math.isnan(d) and e == 0.1",
-    ),
-    "long numbers": ("def f(x): return x * 10**6000", "assert f(-3) == -3 * 10**6000"),
-    "truth": ("def f(x): return x > 1", "assert f(2) is True and f(1) is False and f(2) == 1"),
-    "nothing": ("def f(): pass", "assert f() is None"),
-    "a tuple": ("def f(): return 1, [2], (3,)", "assert f() == (1, [2], (3,)) and f() != [1, [2], (3,)]"),
-    "a list": ("def f(): return [1]", "assert f() == [1] and f() != (1,) and type(f()) is list"),
-    "sets": (
-        "def f(x): return {*x}, frozenset(x), {}",
-        "assert f('aab') == ({'a', 'b'}, frozenset('ab'), {}) and type(f('a')[0]) is set",
-    ),
-    "text": ("def f(x): return x + chr(0xd83d)", "assert f('\\0\\n京é\"' + \"'\") == '\\0\\n京é\"\\'' + chr(0xd83d)"),
-    "bytes": ("def f(x): return bytes(x), bytearray(x)", "assert f(b'a') == (b'a', bytearray(b'a'))"),
-    "an empty set": ("def f(): return set()", "assert f() == set()"),
-    "a dict in order": ("def f(): return {2: 'b', 1: 'a', None: ()}", "assert [*f()] == [2, 1, None]"),
-    "a counter": (
-        "from collections import Counter\ndef f(x): return Counter(x)",
-        "assert f('aab') == {'a': 2, 'b': 1} and f('aab').most_common(1) == [('a', 2)]",
-    ),
-    "a default dict": (
-        "from collections import defaultdict\ndef f():\n    d = defaultdict(list)\n    d[1].append(2)\n    return d",
-        "assert f() == {1: [2]}",
-    ),
-    "a named tuple": (
-        "from collections import namedtuple\nP = namedtuple('P', 'x y')\ndef f(): return P(1, 2)",
-        "assert f() == (1, 2)",
-    ),
-    "an enumeration of numbers": (
-        "from enum import IntEnum\nclass Level(IntEnum):\n    LOW = 1\ndef f(): return Level.LOW",
-        "assert f() == 1",
-    ),
-    "dates and fractions": (
-        "import datetime, decimal, fractions\ndef f(d):\n"
-        "    return d + datetime.timedelta(1), decimal.Decimal('0.10'), fractions.Fraction(1, 3)",
-        "import datetime, decimal, fractions\nassert f(datetime.date(2024, 2, 28)) == (datetime.date(2024, 2, 29), "
-        "decimal.Decimal('0.1'), fractions.Fraction(1, 3))",
-    ),
-    "a generator": (
-        "def f(n):\n    while True:\n        yield n\n        n += 1",
-        "x = f(3)\nassert next(x) == 3 and next(x) == 4 and x != [5]",
-    ),
-    "an iterator": ("def f(x): return map(str, x)", "assert list(f([1, 2])) == ['1', '2'] and f([1]) != ['1']"),
-    "a range": ("def f(): return range(3)", "assert f() == range(3) and f() != [0, 1, 2] and sorted(f()) == [0, 1, 2]"),
-    "views": ("def f(d): return d.keys(), d.values()", "k, v = f({1: 2})\nassert k == {1} and list(v) == [2]"),
-    "takes an iterator": ("def f(x): return [y * 2 for y in x]", "assert f(x for x in range(2)) == [0, 2]"),
-    "takes functions": ("def f(g, x): return g(g(x))", "assert f(lambda x: x + [1], []) == [1, 1] and f(abs, -1) == 1"),
-    "takes types": ("def f(x, t): return [y for y in x if isinstance(y, t)]", "assert f([1, 'a'], str) == ['a']"),
-    "gives functions": (
-        "def f(n):\n    def add(x):\n        nonlocal n\n        n += x\n        return n\n    return add",
-        "g = f(1)\nassert g(2) == 3 and g(2) == 5 and callable(g) and f(1)(1) == 2",
-    ),
-    "wraps functions": (
-        "def f(g):\n    seen = {}\n    def wrapped(x):\n        if x not in seen:\n            seen[x] = g(x)\n"
-        "        return seen[x]\n    return wrapped",
-        "calls = []\ndef slow(x):\n    calls.append(x)\n    return x * x\ng = f(slow)\n"
-        "assert g(3) == g(3) == 9 and calls == [3]",
-    ),
-    "keeps objects": (
-        "class Stack(list): pass\nclass Box:\n    def __init__(self): self.items = []\n"
-        "def f(): return Box()\ndef put(box, x): box.items.append(x)\ndef items(box): return box.items",
-        "box = f()\nput(box, 1)\nput(box, 2)\nassert items(box) == [1, 2] and box is not None",
-    ),
-    "remembers": ("seen = []\ndef f(x):\n    seen.append(x)\n    return len(seen)", "assert [f(1), f(1)] == [1, 2]"),
-    "recursion": ("def f(n): return n and n + f(n - 1)", "assert f(900) == 405450"),
-    "helpers": ("import math\ndef g(x): return 2 * x\ndef f(x): return g(x)", "assert f(1) == 2 and g(2) == 4"),
-    "a module's names": ("import math\ndef f(r): return math.pi * r", "assert math.isclose(f(1), math.pi)"),
-    "a constant": ("LIMIT = 3\nNAMES = ['a']\ndef f(): return LIMIT", "assert f() == LIMIT and NAMES == ['a']"),
-    "a main block": (f"{SORTED}\nif __name__ == '__main__':\n    raise SystemExit", "f([])"),
-    "prints": ("def f(x):\n    print('passed' * 1000)\n    return x", "assert f(1) == 1"),
-    "named arguments": (
-        "def f(*args, number=0, **more): return number, more",
-        "assert f(1, number=2, self=3) == (2, {'self': 3})",
-    ),
-    "files between it and its tests": (
-        "def f(path):\n    with open(path) as file:\n        return file.read()",
-        "with open('x.txt', 'w') as file:\n    file.write('é')\nassert f('x.txt') == 'é'",
-    ),
-    "a data class": (
-        "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\ndef f(x): return P(x).x",
-        "assert f(3) == 3",
-    ),
-    "many calls": ("def f(x): return x % 7 == 0", "assert [x for x in range(5000) if f(x)] == [*range(0, 5000, 7)]"),
-    "long lists": ("def f(x): return x[::-1]", "x = list(range(50_000))\nassert f(x) == x[::-1]"),
-    "a name of a built-in": ("def sum(x): return 3\ndef f(x): return sum(x)", "assert sum([1]) == 1 and f([1]) == 3"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("program", "tests"), RIGHT_ONES.values(), ids=RIGHT_ONES)
-def test_a_right_program_passes(program: str, tests: str) -> None:
-    assert verdict(program, tests) == Verdict(True)
-
-
-@pytest.mark.parametrize(
-    ("program", "tests", "words"),
-    [
-        ("class P: pass\ndef f(): return P()", "assert f() == 1", "a value of type P, which cannot be compared"),
-        ("class P:\n    x = 1\ndef f(): pass", "assert P().x == 1", "a value of type P"),
-        ("def f(): return [lambda: 1, object()]", "assert f()[1]", "a value of type object"),
-        ("def f(): return 'x' * 2**21", "f()", "more than 1,048,576 bytes"),
-        ("def f():\n    x = {}\n    x['x'] = [x]\n    return x", "f()", "a dict that contains itself"),
-        ("def f(): return input()", "f()", "EOFError"),
-        ("def f(x): return x", "x = []\nx.append(x)\nf(x)", "it was given a list that contains itself"),
-        ("def f(x): return [x]", "assert f(1) == (1,)", "AssertionError"),
-        ("def f(x): return iter([x])", "assert f(1) == [1]", "AssertionError"),
-        ("def f(x): return 1.0", "assert type(f(1)) is int", "AssertionError"),
-        ("def f(x): return x", "assert f([1]) == [2], 'a reason\\nof two lines'", "a reason of two lines"),
-    ],
-)
-def test_what_cannot_be_compared_fails_in_words(program: str, tests: str, words: str) -> None:
-    ran = verdict(program, tests)
-    assert not ran.passed
-    assert words in ran.reason
-
-
-def test_the_tasks_own_helpers_are_not_the_programs() -> None:
-    start = 'def double(x):\n    return 2 * x\n\n\ndef f(x):\n    """Half."""\n'
-    expected = {"tests": "assert double(f(6)) == 6", "entry": "f", "start": start}
-    assert scorers.code(f"{start}    return x / 2", expected)
-    assert scorers.code("    return x / 2", expected)
-    assert not scorers.code("def double(x):\n    return 6\ndef f(x):\n    return 0", expected)
-    assert not scorers.code(f"{start}    return 0\ndef double(x):\n    return 6", expected)
-
-
-# --- what is no program's doing -------------------------------------------------------------------------
 
 
 def test_a_sandbox_that_does_not_start_says_so_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
