@@ -21,6 +21,9 @@ EQUAL = (
 FORGERIES = {
     "the walls are said to be missing": EVERY_FILE.format(b"walls it lacks everything\n") + "os._exit(0)",
     "the walls are said to stand": EVERY_FILE.format(b"up\nup\n") + "os._exit(0)",
+    "a wall is said to be missing after a look for the secret": "import os\nos.set_blocking(3, False)\n"
+    "try:\n    secret = os.read(3, 64)\nexcept OSError:\n    secret = b''\n"
+    "os.write(4, b'walls ' + secret + b' it lacks everything')\nos._exit(0)",
     "a pass is said": EVERY_FILE.format(b"passed") + "os._exit(0)",
     "a pass is said and the secret looked for": "import os\nos.write(4, b'passed ' + os.read(3, 64))\nos._exit(0)",
     "a pass is said in an answer's form": EVERY_FILE.format(b"\0\0\0\6rpassed") + "def f(x): return 5",
