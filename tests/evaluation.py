@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine import Corpus, CorpusPrompt, Engine, Window
-from engine.evaluation.sandbox import why_not
+from engine.evaluation.sandbox import Verdict, run_tests, why_not
 from engine.types import (
     GenerationRequest,
     Message,
@@ -19,6 +19,14 @@ from engine.types import (
 )
 
 needs_sandbox = pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+
+TESTS = "assert f(2) == 4"
+RIGHT = "def f(x):\n    return 2 * x\n"
+
+
+def verdict(program: str | tuple[str, ...], tests: str = TESTS) -> Verdict:
+    """What the sandbox makes of a program that defines ``f``."""
+    return run_tests(program, tests, "f", time_limit=20)
 
 
 def asked(prompt: str, model: str, precision: Precision = Precision.BF16, **sampling: Any) -> GenerationRequest:

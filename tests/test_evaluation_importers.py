@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +47,20 @@ def test_human_eval_takes_a_body_and_a_whole_function() -> None:
     assert check(task, "def half(n):\n    return floor(n / 2)")
     assert not check(task, "    return n / 2")
     assert not check(task, "    pass")
+
+
+@pytest.mark.full
+@needs_sandbox
+@pytest.mark.skipif("GEARBOX_HUMANEVAL" not in os.environ, reason="GEARBOX_HUMANEVAL names no HumanEval.jsonl")
+def test_all_of_human_eval_is_judged_right() -> None:
+    data = Path(os.environ["GEARBOX_HUMANEVAL"]).read_bytes()
+    solutions = {row["task_id"]: row["canonical_solution"] for row in map(json.loads, data.splitlines())}
+    tasks = read_tasks("HumanEval.jsonl", data)
+    assert len(tasks) == len(solutions) > 0
+    assert [task.id for task in tasks if not check(task, solutions[task.id])] == []
+    assert [task.id for task in tasks if check(task, "    pass")] == []
+    forged = "class Yes:\n    __eq__ = lambda *_: True\ndef {}(*args):\n    return Yes()"
+    assert [task.id for task in tasks if check(task, forged.format(task.expected["entry"]))] == []
 
 
 def test_mt_bench_has_no_score() -> None:
@@ -121,6 +137,11 @@ OWN = {"prompt": "?", "checker": "exact", "expected": "yes"}
             "exam",
         ),
         ("a.jsonl", lines(OWN | {"checker": "code", "expected": {"tests": "assert f(", "entry": "f"}}), "no Python"),
+        (
+            "a.jsonl",
+            lines(OWN | {"checker": "code", "expected": {"tests": "-" * 100_000 + "1", "entry": "f"}}),
+            "nested too deeply",
+        ),
         (
             "a.jsonl",
             lines(OWN | {"checker": "code", "expected": {"tests": "f()", "entry": "f()"}}),

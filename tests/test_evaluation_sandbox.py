@@ -16,18 +16,11 @@ import pytest
 
 from engine.errors import SandboxUnavailableError
 from engine.evaluation import sandbox, scorers
-from engine.evaluation.sandbox import Verdict, run_tests
+from engine.evaluation.sandbox import Verdict, run_tests, why_not
 from tests.conftest import REPOSITORY
-from tests.evaluation import needs_sandbox
+from tests.evaluation import RIGHT, TESTS, needs_sandbox, verdict
 
 pytestmark = needs_sandbox
-
-TESTS = "assert f(2) == 4"
-RIGHT = "def f(x):\n    return 2 * x\n"
-
-
-def verdict(program: str, tests: str = TESTS) -> Verdict:
-    return run_tests(program, tests, "f", time_limit=20)
 
 
 def inside(statement: str) -> str:
@@ -57,7 +50,9 @@ def test_an_endless_loop_is_ended() -> None:
     assert not run_tests(f"{ignoring}while True:\n    pass", TESTS, "f", time_limit=1).passed
 
 
-def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """The first process of every sandbox."""
     children: list[subprocess.Popen[bytes]] = []
 
     class Noted(subprocess.Popen[bytes]):
@@ -66,20 +61,68 @@ def test_nothing_stays_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             children.append(self)
 
     monkeypatch.setattr(subprocess, "Popen", Noted)
+    return children
+
+
+def in_session(session: int) -> list[str]:
+    """What is left of a sandbox's processes, also of those that nobody has waited for."""
+    left = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, fields = stat.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields.split()[3]) == session:
+            left.append(f"{name} {fields.split()[0]}")
+    return left
+
+
+@pytest.mark.parametrize(
+    ("program", "passed"),
+    [
+        (RIGHT, True),
+        ("open('x', 'w').write('1')\nwhile True:\n    pass", False),
+        ("import os\nos._exit(0)", False),
+        ("import os\nos.kill(os.getpid(), 9)", False),
+        ("import os\nos.kill(0, 19)\nos.kill(0, 9)", False),
+    ],
+)
+def test_nothing_stays_behind(
+    program: str, passed: bool, started: list[subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = set(Path("/proc/self/fd").iterdir())
-    run_tests("open('x', 'w').write('1')\nwhile True:\n    pass", TESTS, "f", time_limit=1)
+    for _ in range(3):
+        assert run_tests(program, TESTS, "f", time_limit=20 if passed else 2).passed is passed
     assert list(tmp_path.iterdir()) == []
     assert set(Path("/proc/self/fd").iterdir()) == before
-    (child,) = children
-    ended = monotonic() + 20  # the system clears up after a killed process when it finds the time
-    while monotonic() < ended:
-        try:
-            os.killpg(child.pid, 0)
-        except ProcessLookupError:
-            return
+    assert len(started) == 3
+    assert [left for child in started for left in in_session(child.pid)] == []
+
+
+def test_a_server_that_is_killed_takes_the_sandbox_with_it() -> None:
+    script = (
+        "import subprocess, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from engine.evaluation import sandbox\n"
+        "assert sandbox.why_not() is None\n"
+        "class Told(subprocess.Popen):\n"
+        "    def __init__(self, *args, **kwargs):\n"
+        "        super().__init__(*args, **kwargs)\n"
+        "        print(self.pid, flush=True)\n"
+        "subprocess.Popen = Told\n"
+        "sandbox.run_tests('while True: pass', '', 'f', time_limit=60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(REPOSITORY)], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        session = int(server.stdout.readline())
+        ended = monotonic() + 20
+        while len(in_session(session)) < 5 and monotonic() < ended:
+            sleep(0.05)
+        assert len(in_session(session)) == 5
+        server.kill()
+    while in_session(session) and monotonic() < ended:
         sleep(0.05)
-    pytest.fail("a process of the sandbox is still there")
+    assert in_session(session) == []
 
 
 @pytest.mark.parametrize(
@@ -168,7 +211,39 @@ def test_a_gigabyte_of_output_is_nobodys() -> None:
     loud = "import sys\nfor _ in range(1000):\n    sys.stdout.write('x' * 10**6)\n    sys.stderr.write('x' * 10**3)\n"
     assert verdict(loud + RIGHT).passed
     flood = "import os\nwhile True:\n    os.write(4, b'x' * 4096)\n"
-    assert verdict(flood + RIGHT) == Verdict(False, "it ended before its tests were done")
+    assert verdict(flood + RIGHT) == Verdict(False, "it answered with something that is no plain data")
+    silent = "import os\nwhile True:\n    os.write(1, b'x' * 4096)\n"
+    assert run_tests(silent + RIGHT, TESTS, "f", time_limit=1) == Verdict(False, "it took longer than 1 s")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("os.fork()", "not permitted"),
+        ("os.kill(os.getppid() or 2, 9)", "ProcessLookupError"),
+        ("socket.socket()", "not permitted"),
+        ("open('/etc/passwd')", "Permission"),
+        ("open('/proc/self/mem', 'rb')", "Permission"),
+        ("open('/tmp/gearbox-was-here', 'w')", "Read-only"),
+        ("open('/dev/shm/gearbox-was-here', 'w')", "Read-only"),
+        ("bytes(10 * 2**30)", "MemoryError"),
+        ("open('x', 'wb').write(bytes(2**21))", "too large"),
+        ("assert ctypes.CDLL(None).unshare(0x10000000) == 0", "AssertionError"),
+        ("resource.setrlimit(resource.RLIMIT_AS, (2**40, 2**40))", "ValueError"),
+    ],
+)
+def test_the_tests_are_walled_in_as_well(statement: str, words: str) -> None:
+    assert words in verdict(RIGHT, f"import ctypes, os, resource, socket\n{statement}").reason
+
+
+def test_a_program_has_no_files_but_its_calls() -> None:
+    look = (
+        "import os\ndef f():\n    found = []\n    for n in range(4096):\n        try:\n            os.fstat(n)\n"
+        "        except OSError:\n            continue\n        found.append(n)\n    return found\n"
+    )
+    assert verdict(look, "assert f() == [0, 1, 2, 3, 4], f()") == Verdict(True)
+    null = "import os\ndef f(n): return os.path.samestat(os.fstat(n), os.stat('/dev/null'))"
+    assert verdict(null, "assert [f(n) for n in range(5)] == [True, True, True, False, False]") == Verdict(True)
 
 
 def test_standard_input_is_empty() -> None:
@@ -236,3 +311,22 @@ def test_a_missing_wall_is_named() -> None:
         pytest.skip(done.stderr[-200:])
     assert "user namespaces" in done.stdout
     assert "cannot be run safely on this machine" in done.stdout
+
+
+def test_a_sandbox_that_does_not_start_says_so_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/bin/false")
+        sandbox._try.cache_clear()
+        assert "ended before its walls stood" in (why_not() or "")
+        broken.setattr(sys, "executable", "/no/such/python")
+        assert "could not be started: No such file" in (why_not() or "")
+        broken.undo()
+        broken.setattr(sandbox, "_FOLDER", "/no/such/folder")
+        assert "No module named 'walled'" in (why_not() or "")
+    assert why_not() is None
+
+
+def test_all_counts_against_the_time_limit() -> None:
+    assert run_tests(RIGHT, TESTS, "f", time_limit=0) == Verdict(False, "it took longer than 0 s")
+    asleep = "import time\ntime.sleep(60)"
+    assert run_tests(RIGHT, asleep, "f", time_limit=1) == Verdict(False, "it took longer than 1 s")

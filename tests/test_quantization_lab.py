@@ -24,6 +24,7 @@ from app.store import LabStore, RunStatus, RunStore
 from engine import Corpus, CorpusPrompt, Task
 from engine.errors import CorpusError, GearboxError
 from engine.types import Precision
+from tests.evaluation import needs_sandbox
 from tests.fakes import FakeLabEngine
 
 MODEL = "small"
@@ -226,6 +227,42 @@ def test_cancelled_tasks_go_on_where_they_stopped(lab: LabStore) -> None:
     measure_tasks(engine, lab, MODEL, BOTH, TASKS, resumed)
     assert resumed.fractions[0] == pytest.approx(3 / 4)
     assert all(result.finished for result in lab.task_results(MODEL))
+
+
+@needs_sandbox
+def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
+    right = "def f(x):\n    return 2 * x"
+    say = "import os\nfor n in range(64):\n    try:\n        os.write(n, {!r})\n    except OSError:\n        pass\n"
+    answers = {
+        "walls": say.format(b"walls it lacks everything\n") + "os._exit(0)",
+        "pass": say.format(b"passed") + "os._exit(0)",
+        "equal": "class Yes:\n    __eq__ = lambda *_: True\ndef f(x):\n    return Yes()",
+        "exit": "raise SystemExit",
+        "end": "import os\nos.kill(0, 9)",
+        "crash": "import ctypes\nctypes.string_at(0)",
+        "memory": "x = [0] * 10**12",
+        "bomb": "-" * 100_000 + "1",
+        "long": "#" * 2_000_000,
+        "NUL": f"{right}\0",
+        "right": right,
+    }
+    expected = {"tests": "assert f(2) == 4", "entry": "f"}
+    tasks = [
+        Task(id=name, category="c", prompt=name, checker="code", expected=expected, max_tokens=8) for name in answers
+    ]
+    engine = FakeLabEngine()
+
+    class Answering(Reports):
+        def __call__(self, stage: str, fraction: float) -> None:
+            super().__call__(stage, fraction)
+            if "task" in stage:
+                engine.tokens = (list(answers.values())[int(stage.split()[-3]) - 1],)
+
+    measure_tasks(engine, lab, MODEL, [Precision.INT4], tasks, Answering())
+    (result,) = lab.task_results(MODEL)
+    assert result.finished
+    assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
+    assert result.answers.keys() == answers.keys()
 
 
 # --- on one prompt --------------------------------------------------------------------------------

@@ -78,8 +78,8 @@ def _code(value: Any) -> None:
     _require(isinstance(value["entry"], str) and value["entry"].isidentifier(), "the entry is the name of a function")
     try:
         compile(value["tests"], "tests", "exec", dont_inherit=True)
-    except (SyntaxError, TypeError, ValueError) as error:
-        raise ValueError(f"the tests are no Python: {error}") from error
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"the tests are no Python: {str(error) or 'they are nested too deeply'}") from error
     _require(isinstance(value.get("start", ""), str), "the start is a text")
 
 

@@ -9,8 +9,11 @@ _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 INDENT = "    "
 
 
-def program(text: str, entry: str, start: str = "") -> str:
-    """The code of an answer: its first fenced block, or all of it.
+def forms(text: str, entry: str, start: str = "") -> tuple[str, ...]:
+    """The programs that an answer may mean, by its first fenced block, or by all of it.
+
+    An answer may end in the middle of a line or go on in prose: of each form only its beginning need be Python, and of
+    several the right one is the one whose sound beginning is longest.
 
     Args:
         text: the answer.
@@ -20,28 +23,21 @@ def program(text: str, entry: str, start: str = "") -> str:
     """
     fenced = _FENCED.search(text)
     code = (fenced[1] if fenced else text).strip("\n").rstrip()
-    definition = re.compile(rf"^\s*(?:async\s+)?def\s+{re.escape(entry)}\b", re.MULTILINE)
-    before = definition.split(start, maxsplit=1)[0].rstrip()  # imports and helpers
-    if definition.search(code) or not start:
-        return _sound_beginning(f"{before}\n\n{textwrap.dedent(code)}".lstrip("\n"))
+    if _definition(entry).search(code) or not start:
+        return (f"{helpers(entry, start)}\n\n{textwrap.dedent(code)}".lstrip("\n"),)
     first, _, others = code.partition("\n")
     bodies = (
         code,
         f"{INDENT}{first.strip()}\n{others}",  # models often drop the first line's indentation alone
         textwrap.indent(textwrap.dedent(code), INDENT),
     )
-    # of equally long ones the earlier
-    return max((_sound_beginning(f"{start.rstrip()}\n{body}") for body in bodies), key=lambda code: code.count("\n"))
+    return tuple(f"{start.rstrip()}\n{body}" for body in bodies)
 
 
-def _sound_beginning(code: str) -> str:
-    """The longest beginning, by lines, that is Python: an answer may end in the middle of a line or go on in prose."""
-    lines = code.split("\n")
-    for end in range(len(lines), 0, -1):
-        beginning = "\n".join(lines[:end])
-        try:
-            compile(beginning, "answer", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        return beginning
-    return ""
+def helpers(entry: str, start: str) -> str:
+    """The imports and definitions in a start that come before the function to continue."""
+    return _definition(entry).split(start, maxsplit=1)[0].rstrip()
+
+
+def _definition(entry: str) -> re.Pattern[str]:
+    return re.compile(rf"^[ \t]*(?:async\s+)?def\s+{re.escape(entry)}\b", re.MULTILINE)

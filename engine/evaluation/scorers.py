@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from engine.evaluation.programs import program
+from engine.evaluation.programs import forms, helpers
 from engine.evaluation.sandbox import run_tests
 
 Checker = Callable[[str, Any], bool]
@@ -82,8 +82,8 @@ def code(text: str, expected: Mapping[str, str]) -> bool:
     Raises:
         SandboxUnavailableError: this machine cannot run a model's code safely.
     """
-    entry = expected["entry"]
-    return run_tests(program(text, entry, expected.get("start", "")), expected["tests"], entry).passed
+    entry, start = expected["entry"], expected.get("start", "")
+    return run_tests(forms(text, entry, start), expected["tests"], entry, helpers=helpers(entry, start)).passed
 
 
 CHECKERS: Mapping[str, Checker] = {

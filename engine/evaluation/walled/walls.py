@@ -1,33 +1,25 @@
-"""The other side of :mod:`engine.evaluation.sandbox`: builds the walls around itself, then runs the code.
-
-Run as a script of its own with nothing but Python's standard library. Job on stdin, report on
-stdout: ``passed SECRET``, ``failed WHY`` or ``walls SECRET WHAT IS MISSING``.
-"""
+"""The walls themselves: what a process of the sandbox takes from itself before it reads anything of a stranger's."""
 
 from __future__ import annotations
 
-import builtins
 import ctypes
 import errno
-import json
 import os
-import platform
 import resource
 import signal
 import struct
-import sys
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000  # mount, IPC, user, PID, network
+NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x40000000  # mount, IPC, user, network
+NEW_PIDS = 0x20000000
 MS_REC_PRIVATE = 0x4000 | 0x40000
 MS_NOSUID_NODEV = 2 | 4
 SCRATCH = b"size=8m,nr_inodes=256,mode=700"
 # the same numbers on every processor
 MOUNT_SETATTR, LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 442, 444, 445, 446
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
-SECRET, REPORT = 3, 4
-"""File descriptors while the code runs: what proves that the tests were reached, and where to say so."""
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 
 # what no test of a function needs: other processes, other programs, sockets (those of files are not behind the
 # network namespace), shared memory that no limit counts, io_uring (which goes past this list), new namespaces
@@ -60,68 +52,20 @@ class WallError(Exception):
     """A wall that this machine does not have."""
 
 
-def main() -> NoReturn:
-    """Read the job, go behind the walls, run it."""
-    job = json.load(sys.stdin)
-    try:
-        _die_with_parent(os.getppid())
-        _arrange_files(job["secret"])
-        _leave_namespaces()
-        child = os.fork()
-        if child:
-            os.waitpid(child, 0)
-            os._exit(0)
-        _die_with_parent(0)  # the parent is outside this process namespace
-        _limit_resources(job["memory"])
-        _drop_capabilities()
-        _no_new_privileges()
-        _restrict_files([".", *READABLE, *sys.path])
-        _restrict_calls()
-    except (WallError, OSError) as error:
-        os.write(REPORT, b"walls " + os.read(SECRET, 64) + b" " + str(error).encode())
-        os._exit(0)
-    _run(job["program"], job["tests"], job["entry"])
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none is left unwaited for."""
+    _check(LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "a process that waits for others' children")
 
 
-def _run(program: str, tests: str, entry: str) -> NoReturn:
-    """The code, then its tests, which see Python's own built-ins."""
-    write, read, leave, text = os.write, os.read, os._exit, str
-    original = dict(vars(builtins))
-    try:
-        names: dict[str, Any] = {"__name__": "answer"}
-        exec(compile(program, "answer", "exec"), names)
-        vars(builtins).update(original)
-        if entry not in names:
-            raise NameError(f"it defines no {entry}")
-        seen = {name: value for name, value in names.items() if name == entry or name not in original}
-        exec(compile(tests, "tests", "exec"), seen)
-    except BaseException as error:  # noqa: BLE001 an exit is a failure too, and nothing may pass by here
-        why = f"{type(error).__name__}: {text(error)}" if text(error) else type(error).__name__
-        write(REPORT, b"failed " + why.encode("utf-8", "replace")[:500])
-        leave(0)
-    write(REPORT, b"passed " + read(SECRET, 64))
-    leave(0)
-
-
-def _arrange_files(secret: int) -> None:
-    """The secret's pipe and the report's at numbers of their own, nothing on the standard ones, no others."""
-    aside = ((os.dup2(secret, 100), SECRET), (os.dup2(1, 101), REPORT))  # the secret may come at either number
-    for source, target in aside:
-        os.dup2(source, target)
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for standard in range(3):
-        os.dup2(nothing, standard)
-    os.closerange(REPORT + 1, 1024)
-
-
-def _die_with_parent(expected: int) -> None:
-    _check(LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "a process that ends with its parent")
+def die_with_parent(expected: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """End when the parent does. ``expected`` is its id: 0 where it is outside this process namespace."""
+    _check(LIBC.prctl(PR_SET_PDEATHSIG, by, 0, 0, 0), "a process that ends with its parent")
     if os.getppid() != expected:
         os._exit(1)
 
 
-def _leave_namespaces() -> None:
-    """No network, no other processes, all files read-only but a scratch folder in memory."""
+def leave_namespaces() -> None:
+    """No network, all files read-only but a scratch folder in memory, for this process and those that it starts."""
     uid, gid = os.getuid(), os.getgid()
     scratch = os.fsencode(os.getcwd())  # noqa: PTH109 only what is needed is imported here
     _check(LIBC.unshare(NEW_NAMESPACES), "user namespaces, which the system's administrator can allow")
@@ -134,6 +78,25 @@ def _leave_namespaces() -> None:
     _check(_syscall(MOUNT_SETATTR, at_cwd, b"/", recursive, read_only, len(read_only)), "read-only files")
     _check(LIBC.mount(b"scratch", scratch, b"tmpfs", MS_NOSUID_NODEV, SCRATCH), "a scratch folder in memory")
     os.chdir(scratch)
+
+
+def leave_processes() -> None:
+    """The processes that this one starts from now on see no others."""
+    _check(LIBC.unshare(NEW_PIDS), "process namespaces")
+
+
+def close_in(memory: int, readable: Sequence[str]) -> None:
+    """The walls of one process: no privileges, no other processes, few files, little memory; never taken down again.
+
+    Args:
+        memory: bytes of address space.
+        readable: paths that it may read, besides the shared libraries; those that are not there are passed over.
+    """
+    _limit_resources(memory)
+    _drop_capabilities()
+    _no_new_privileges()
+    _restrict_files([".", *READABLE, *readable])
+    _restrict_calls()
 
 
 def _limit_resources(memory: int) -> None:
@@ -182,7 +145,7 @@ def _restrict_files(paths: list[str]) -> None:
 
 def _restrict_calls() -> None:
     """A seccomp filter that refuses the forbidden system calls, and every call of another instruction set."""
-    processor = platform.machine()
+    processor = os.uname().machine
     if processor not in FORBIDDEN:
         raise WallError(f"a list of system calls for the processor {processor}")
     architecture, numbers = FORBIDDEN[processor]
@@ -205,7 +168,3 @@ def _syscall(number: int, *arguments: Any) -> int:
 def _check(result: int, wall: str) -> None:
     if result < 0:
         raise WallError(f"it lacks {wall} ({os.strerror(ctypes.get_errno())})")
-
-
-if __name__ == "__main__":
-    main()
