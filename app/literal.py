@@ -15,10 +15,13 @@ from engine.untrusted import valid_text
 # longer helps; a pattern does not reach over the span.
 _NOTHING = ":color[]{}"
 
-# what Markdown, mathematics and Streamlit's directives read anywhere in a line, and line breaks
-_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*_[]<>&~$|:!#"} | {"\n": "&#10;", "\r": "&#13;"})
-# what they read at the beginning of a line: marks of lists, underlines of headings
-_FIRST_MARK = re.compile(r"(\d*)([-+=.)])")
+# what Markdown and mathematics read anywhere in a line
+_MARK = re.compile(r"[\\`*\[\]<~$|#]|&(?=[#a-z])|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
+# what may be a directive or the name of an emoji, found after the marks have their backslashes
+_COLONS = re.compile(r":(?:[\w+\\-]*:)+|:(?!\s)")
+# what they read at its beginning: marks of lists and quotes, underlines of headings
+_FIRST_MARK = re.compile(r"(\d*)([-+=>.)])")
+_LINE_BREAKS = str.maketrans({"\n": "&#10;", "\r": "&#13;"})
 
 _SPACE = r"\s\ufeff"
 _REPLACED_LATER = re.compile(
@@ -62,4 +65,6 @@ def _escaped(text: str) -> str:
     """``text`` with a backslash before all that would be read as a mark."""
     first = _FIRST_MARK.match(text)
     head = f"{first[1]}\\{first[2]}" if first else ""
-    return head + text[first.end() if first else 0 :].translate(_MARKS)
+    rest = text[first.end() if first else 0 :]
+    rest = _MARK.sub(lambda mark: f"\\{mark[0]}", rest)
+    return head + _COLONS.sub(lambda found: found[0].replace(":", "\\:"), rest).translate(_LINE_BREAKS)

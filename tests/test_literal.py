@@ -137,7 +137,9 @@ def test_two_texts_in_one_sentence_do_not_touch_each_other(first: str, other: st
     assert _shown(f"“{literal(first)}” and “{literal(other)}”.") == f"“{first}” and “{other}”."
 
 
-@pytest.mark.parametrize("name", ["smollm2-135m", "qwen2.5-coder-0.5b", "report (2).csv", "What is 2 + 2?"])
+@pytest.mark.parametrize(
+    "name", ["smollm2-135m", "qwen2.5-coder-0.5b", "report (2).csv", "What is 2 + 2?", "Line 3: no_such_key!"]
+)
 def test_an_ordinary_name_is_left_as_it_is(name: str) -> None:
     assert literal(name) == name
 
