@@ -132,7 +132,8 @@ def _content_policy(host: Host | None) -> str:
     return "; ".join(
         (
             "default-src 'self'",
-            f"script-src 'self' {_INLINE_SCRIPTS}",
+            # blob: Streamlit hands a component's script over so; without a script of its own nobody makes one
+            f"script-src 'self' blob: {_INLINE_SCRIPTS}",
             "style-src 'self' 'unsafe-inline'",  # Streamlit and plotly write styles into the page
             "img-src 'self' data: blob:",
             "media-src 'self' data: blob:",
