@@ -13,15 +13,16 @@ from engine.untrusted import valid_text
 
 # An empty span. Streamlit replaces arrows, icons and addresses in the text that parsing left, where a backslash no
 # longer helps; a pattern does not reach over the span.
-_NOTHING = ":color[]{}"
+_NOTHING = ":color{}"
 
 # what Markdown and mathematics read anywhere in a line
-_MARK = re.compile(r"[\\`*\[\]<~$|#]|&(?=[#a-z])|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
+_MARK = re.compile(r"[\\`*<~$|#]|&(?=[#a-z])|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
 # what may be a directive or the name of an emoji, found after the marks have their backslashes
 _COLONS = re.compile(r":(?:[\w+\\-]*:)+|:(?!\s)")
 # what they read at its beginning: marks of lists and quotes, underlines of headings
 _FIRST_MARK = re.compile(r"(\d*)([-+=>.)])")
-_LINE_BREAKS = str.maketrans({"\n": "&#10;", "\r": "&#13;"})
+# line breaks, and what st.badge puts backslashes before by itself
+_REFERENCES = str.maketrans({character: f"&#{ord(character)};" for character in "\n\r[]"})
 
 _SPACE = r"\s\ufeff"
 _REPLACED_LATER = re.compile(
@@ -67,4 +68,4 @@ def _escaped(text: str) -> str:
     head = f"{first[1]}\\{first[2]}" if first else ""
     rest = text[first.end() if first else 0 :]
     rest = _MARK.sub(lambda mark: f"\\{mark[0]}", rest)
-    return head + _COLONS.sub(lambda found: found[0].replace(":", "\\:"), rest).translate(_LINE_BREAKS)
+    return head + _COLONS.sub(lambda found: found[0].replace(":", "\\:"), rest).translate(_REFERENCES)

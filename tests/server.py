@@ -25,6 +25,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+APP = Path("app", "server.py")
 _START_S = 60.0
 
 
@@ -45,11 +46,12 @@ class Server:
         """What the server has said on its console."""
         return (self.data_dir / "server.log").read_text(encoding="utf-8")
 
-    def start(self, *options: str, **variables: str) -> None:
+    def start(self, *options: str, script: Path = APP, **variables: str) -> None:
         """Serve on a free port, and return as soon as the server answers.
 
         Args:
             options: added to the command line.
+            script: what is served.
             variables: added to the environment.
         """
         with socket.socket() as probe:
@@ -59,7 +61,7 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app/server.py", "--server.port", str(port), *options],
+                [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), *options],
                 cwd=REPOSITORY,
                 env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)} | variables,
                 stdout=log,
