@@ -19,8 +19,8 @@ _NOTHING = ":color{}"
 _MARK = re.compile(r"[\\`*<~$|#]|&(?=[#a-z])|(?<![^\W_])_|_(?![^\W_])", re.IGNORECASE)
 # what may be a directive or the name of an emoji, found after the marks have their backslashes
 _COLONS = re.compile(r":(?:[\w+\\-]*:)+|:(?!\s)")
-# what they read at its beginning: marks of lists and quotes, underlines of headings
-_FIRST_MARK = re.compile(r"(\d*)([-+=>.)])")
+# what stands at its beginning before a mark of a list or a quote, or an underline of a heading
+_BEFORE_FIRST_MARK = re.compile(r"\d+(?=[.)](?:\s|\Z))|(?=>|[-+=](?:[-+=\s]|\Z))")
 # line breaks, and what st.badge puts backslashes before by itself
 _REFERENCES = str.maketrans({character: f"&#{ord(character)};" for character in "\n\r[]"})
 
@@ -29,7 +29,7 @@ _REPLACED_LATER = re.compile(
     rf"""
       (?<![^{_SPACE}])(?:<->|->|<-|--|>=|<=|~=)(?![^{_SPACE}])  # arrows, dashes and comparisons
     | :(?=material[/_]|streamlit:)                              # icons
-    | https?:(?=//) | www(?=\.) | (?<=[-.\w+])@(?=[-\w])        # addresses of pages and people
+    | https?:(?=//) | www(?=\.) | (?<=[-.\w+])@(?=[-\w]+\.)    # addresses of pages and people
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -49,6 +49,9 @@ def literal(text: str) -> str:
         if found[0][0] in "<>-~":
             # each character by itself, for a part of an arrow may be one too
             parts.append(_NOTHING.join(map(_escaped, found[0])))
+        elif found[0][-1].isalpha():
+            # not a letter before the span's own colon, which might end the name of an emoji
+            parts += found[0][:-1], f"&#{ord(found[0][-1])};", _NOTHING
         else:
             parts += _escaped(found[0]), _NOTHING
         done = found.end()
@@ -64,8 +67,8 @@ def _is_space(character: str) -> bool:
 
 def _escaped(text: str) -> str:
     """``text`` with a backslash before all that would be read as a mark."""
-    first = _FIRST_MARK.match(text)
-    head = f"{first[1]}\\{first[2]}" if first else ""
-    rest = text[first.end() if first else 0 :]
+    first = _BEFORE_FIRST_MARK.match(text)
+    cut = first.end() if first else 0
+    head, rest = f"{text[:cut]}\\" if first else "", text[cut:]
     rest = _MARK.sub(lambda mark: f"\\{mark[0]}", rest)
     return head + _COLONS.sub(lambda found: found[0].replace(":", "\\:"), rest).translate(_REFERENCES)

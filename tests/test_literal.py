@@ -44,6 +44,7 @@ TRICKY = [
     "www.example.com HTTPS://EXAMPLE.COM http://x me@example.com mailto:me@example.com xmpp:a@b.c",
     "  leading and trailing  ", "\tindented", "\n\nbreaks\r\nand\rmore\n\n", "\u00a0hard\u2003spaces\u3000",
     "[^1] and [^1]: footnote", "- [ ] task", "*a*b_c_d*", "snake_case_name.txt", "C:\\Users\\new_folder\\*",
+    "streamlit:www.x.y :smile: a:b:www.x.y :smile:", "-\t-", "--- -", "+ a", "== =", "1)", "12. a", "a@b.c@d.e",
     "北京在**中国**。", "emoji 😀 and e\u0301", "line\u2028separator\u0085next",
 ]  # fmt: skip
 
@@ -144,7 +145,18 @@ def test_two_texts_in_one_sentence_do_not_touch_each_other(first: str, other: st
 
 
 @pytest.mark.parametrize(
-    "name", ["smollm2-135m", "qwen2.5-coder-0.5b", "report (2).csv", "What is 2 + 2?", "Line 3: no_such_key!"]
+    "name",
+    [
+        "smollm2-135m",
+        "qwen2.5-coder-0.5b",
+        "report (2).csv",
+        "What is 2 + 2?",
+        "Line 3: no_such_key!",
+        "small@int8",
+        "1.00×",
+        "-5 %",
+        "a > b",
+    ],
 )
 def test_an_ordinary_name_is_left_as_it_is(name: str) -> None:
     assert literal(name) == name

@@ -173,4 +173,5 @@ def test_a_chat_s_title_is_shown_literally(
     page.get_by_role("button", name="Conversation").click()
     expect(page.get_by_role("textbox", name="Title")).to_have_value(title)
     page.get_by_role("button", name="Delete", exact=True).click()
-    expect(page.get_by_role("dialog")).to_contain_text(f"“{title}” will be deleted")
+    dialog = page.get_by_role("dialog", name="Delete this conversation?")
+    expect(dialog).to_contain_text(f"“{title}” will be deleted")
