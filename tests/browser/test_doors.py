@@ -233,3 +233,16 @@ def test_a_setting_that_names_no_host_ends_the_start_in_words(tmp_path: Path) ->
     with pytest.raises(RuntimeError, match="GEARBOX_ALLOWED_HOSTS must list the names") as caught:
         server.start(GEARBOX_ALLOWED_HOSTS="http://gearbox.lan")
     assert "Traceback" not in str(caught.value)
+
+
+def test_the_pages_served_without_the_doors_say_how_to_start(tmp_path: Path, new_page: Callable[[], Page]) -> None:
+    server = Server(tmp_path)
+    server.start(script=REPOSITORY / "streamlit_app.py")
+    try:
+        page = new_page()
+        page.goto(server.url)
+        page.get_by_text("Start Gearbox with").wait_for()
+        page.wait_for_function("() => !document.querySelector('[data-testid=\"stStatusWidget\"]')")
+        assert page.get_by_role("textbox").count() == 0
+    finally:
+        server.stop()
