@@ -162,6 +162,31 @@ def test_a_failed_run_shows_its_model_and_its_error_as_they_are(
     assert HOSTILE in (page.locator("h3").first.text_content() or "")
 
 
+def test_a_chart_shows_a_model_s_name_as_it_is(hostile_server: Server, elsewhere: tuple[Page, list[str]]) -> None:
+    page, _ = elsewhere
+    page.goto(f"{hostile_server.url}/ops")
+    named = page.locator(".js-plotly-plot .ytick").filter(has_text="<img src=https://outside.example/b.png>")
+    expect(named.first).to_be_visible(timeout=60_000)
+
+
+def test_an_upload_passes_the_doors_and_its_name_is_quoted_as_it_is(
+    hostile_server: Server, elsewhere: tuple[Page, list[str]]
+) -> None:
+    page, _ = elsewhere
+    name = "<img src=x> **b** [l](http://outside.example) $1$.csv"
+    page.goto(f"{hostile_server.url}/router-lab")
+    page.get_by_test_id("stButtonGroup").first.get_by_text("Data", exact=True).click()
+    page.get_by_role("button", name="Add prompts").click()
+    with page.expect_response(lambda response: "upload_file" in response.url and response.request.method == "PUT"):
+        page.locator("input[type=file]").set_input_files(
+            {"name": name, "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"}
+        )
+    expect(page.get_by_test_id("stFileUploaderFile")).to_have_count(1)
+    page.get_by_role("button", name="Add", exact=True).click()
+    error = page.get_by_test_id("stAlertContentError")
+    expect(error).to_contain_text(f"{name} lacks the column")
+
+
 @pytest.mark.parametrize("title", [TITLE, IMAGE])
 def test_a_chat_s_title_is_shown_literally(
     hostile_server: Server, elsewhere: tuple[Page, list[str]], title: str
