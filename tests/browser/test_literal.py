@@ -181,7 +181,7 @@ def test_an_upload_passes_the_doors_and_its_name_is_quoted_as_it_is(
         page.locator("input[type=file]").set_input_files(
             {"name": name, "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"}
         )
-    expect(page.get_by_test_id("stFileUploaderFile")).to_have_count(1)
+    expect(page.get_by_test_id("stFileChip")).to_have_count(1)
     page.get_by_role("button", name="Add", exact=True).click()
     error = page.get_by_test_id("stAlertContentError")
     expect(error).to_contain_text(f"{name} lacks the column")
