@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit import config
 
 from app import resources, state
 from app.components.engine_status import show_engine_status
@@ -12,6 +13,10 @@ from app.components.errors import errors_shown
 ICON = Path(__file__).parent / "app" / "components" / "gearbox.svg"
 
 st.set_page_config(page_title="Gearbox", page_icon=ICON, layout="wide")
+
+if config._server_mode == "starlette-managed":  # this script was served by itself, with no doors before it
+    st.error("Start Gearbox with `make run`, or with `streamlit run app/server.py`: here it would answer to anybody.")
+    st.stop()
 
 page = st.navigation(
     {

@@ -5,14 +5,35 @@ Give this file to ``streamlit run``. The pages' script, ``streamlit_app.py``, st
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
+from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.web.server.server_util import get_display_address, get_url
+from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVER_ADDRESS
 
+from app.doors import Doors
+from app.hosts import AllowedHosts
 from app.resources import get_engine
+from app.settings import Settings, SettingsError
+
+
+def _allowed_hosts() -> AllowedHosts:
+    try:
+        return Settings.from_env().allowed_hosts
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+def _url() -> str:
+    # Streamlit's own greeting is off: for some addresses it asks a server on the internet for this machine's.
+    return get_url(get_display_address(config.get_option("server.address") or DEFAULT_SERVER_ADDRESS))
 
 
 @asynccontextmanager
@@ -20,8 +41,14 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     # Streamlit takes a folder called pages for its older multipage layout until st.navigation has
     # run once, and answers a deep link that comes before that with "Page not found".
     PagesManager.uses_pages_directory = False
+    sys.stdout.write(f"Gearbox is on {_url()}\n")
+    sys.stdout.flush()
     yield
     get_engine.clear()
 
 
-app = st.App(Path(__file__).parent.parent / "streamlit_app.py", lifespan=_lifespan)
+app = st.App(
+    Path(__file__).parent.parent / "streamlit_app.py",
+    lifespan=_lifespan,
+    middleware=[Middleware(Doors, allowed=_allowed_hosts())],
+)

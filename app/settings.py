@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from app.hosts import AllowedHosts
 from engine.errors import GearboxError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
 
@@ -41,17 +42,20 @@ class Settings:
     """Share of the reused prefixes that are computed anew and compared, 0 to 1."""
     shared_prompts: Mapping[str, str] = field(default_factory=dict)
     """System prompts whose KV all sessions may share, by name."""
+    allowed_hosts: AllowedHosts = field(default_factory=AllowedHosts)
+    """The names that the server answers to."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
-        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE`` and ``GEARBOX_SHARED_PROMPTS``.
+        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS`` and
+        ``GEARBOX_ALLOWED_HOSTS``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
-                or the file of shared prompts cannot be used.
+                the file of shared prompts cannot be used, or a host is no host.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
@@ -66,6 +70,7 @@ class Settings:
             kv_cache_bytes=DEFAULT_KV_CACHE_BYTES if kv_cache_mib is None else kv_cache_mib * 2**20,
             verify_cache=_share("GEARBOX_VERIFY_CACHE", environ),
             shared_prompts=_prompts("GEARBOX_SHARED_PROMPTS", environ),
+            allowed_hosts=_hosts("GEARBOX_ALLOWED_HOSTS", environ),
         )
 
 
@@ -94,6 +99,16 @@ def _device(name: str, environ: Mapping[str, str]) -> DeviceChoice:
     if value not in list(DeviceChoice):
         raise SettingsError(f"{name} must be one of {', '.join(DeviceChoice)}, and is {environ[name]!r}.")
     return DeviceChoice(value)
+
+
+def _hosts(name: str, environ: Mapping[str, str]) -> AllowedHosts:
+    try:
+        return AllowedHosts.parse(environ.get(name, ""))
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} must list the names or addresses by which browsers call this server, with commas between them "
+            f"and without http:// or a port, such as gearbox.lan,192.168.1.5,*.example.com; {str(error)!r} is none."
+        ) from error
 
 
 def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:

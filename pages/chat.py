@@ -11,8 +11,9 @@ from app.components.chat_chart import show_ttft
 from app.components.chat_list import show_conversations, show_menu
 from app.components.chat_settings import choose_settings, settings_summary
 from app.components.chat_thread import AnswerView, show_thread
-from app.components.errors import errors_shown
+from app.components.errors import errors_shown, show_error
 from app.components.live import run_race, settle
+from app.literal import literal
 from app.store import ConversationNotFoundError, StoreError
 from engine import list_models
 from engine.errors import InvalidRequestError
@@ -35,22 +36,22 @@ if opened := chat_state.open_id():
         if not busy and recover_answer(store, conversation):
             conversation = store.chat.get(opened)
     except ConversationNotFoundError as error:
-        st.warning(str(error), icon=":material/search_off:")
+        st.warning(literal(str(error)), icon=":material/search_off:")
         chat_state.open_conversation(None)
 
 with st.sidebar:
     show_conversations(store.chat)
 
 with st.container(horizontal=True, vertical_alignment="center"):
-    st.title(conversation.title if conversation else "Chat", anchor=False, width="content")
+    st.title(literal(conversation.title) if conversation else "Chat", anchor=False, width="content")
     try:
         settings = choose_settings(conversation, installed, disabled=busy)
     except InvalidRequestError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         st.stop()
     if conversation:
         show_menu(conversation, disabled=busy)
-st.caption(settings_summary(settings.config))
+st.caption(literal(settings_summary(settings.config)))
 if conversation and (conversation.config, conversation.system) != (settings.to_dict(), settings.system):
     store.chat.configure(conversation.id, settings.to_dict(), settings.system)
     conversation = store.chat.get(conversation.id)
@@ -60,12 +61,12 @@ missing = [title for title in missing if title == settings.config.model]
 if missing:
     st.info(
         "Install it on the Models page, or choose another model under 'Settings'.",
-        title=f"Not installed yet: {missing[0]}",
+        title=f"Not installed yet: {literal(missing[0])}",
         icon=":material/download:",
     )
     st.page_link("pages/models.py", label="Open Models", icon=":material/deployed_code:")
 if refusal := chat_state.refusal():
-    st.error(refusal, icon=":material/error:")
+    show_error(refusal)
 
 if conversation:
     answers = [message.run_id for message in conversation.path() if message.run_id]

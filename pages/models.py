@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.components.model_card import job_key, show_model
+from app.literal import literal
 from engine import FAMILIES, list_models
 
 models_dir = resources.get_settings().models_dir
@@ -30,6 +31,6 @@ st.subheader("Any other model", anchor=False)
 st.markdown(
     f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors, at full precision, "
     "can be run as well:\n"
-    f"- put its folder into `{models_dir}`: it appears here;\n"
+    f"- put its folder into {literal(str(models_dir))}: it appears here;\n"
     "- or type the folder's path, or its id on the Hugging Face hub (`organisation/name`), as the model of a lane."
 )

@@ -3,11 +3,12 @@
 import streamlit as st
 
 from app import resources, state
-from app.components.errors import errors_shown
+from app.components.errors import errors_shown, show_error
 from app.components.lane_settings import choose_settings, show_summary
 from app.components.lane_view import LaneView
 from app.components.live import run_race, settle
 from app.components.token_stream import show_tokens
+from app.literal import literal
 from app.pricing import Prices, load_prices, prices_path
 from app.prompts import SamplePrompt, load_prompts
 from app.race import Race
@@ -47,9 +48,9 @@ def choose_price(prices: Prices, *, disabled: bool) -> None:
         help="From data/prices.toml.",
         persist_state="session",
     )
-    st.caption(st.session_state[state.MACHINE].note)
+    st.caption(literal(st.session_state[state.MACHINE].note))
     st.number_input(
-        f"Price per hour, {prices.currency}",
+        f"Price per hour, {literal(prices.currency)}",
         min_value=0.0,
         step=0.01,
         format="%.4g",
@@ -66,9 +67,9 @@ def show_verdict(race: Race) -> None:
     verdict = judge(first, other)
     alert = {"better": st.success, "worse": st.warning}.get(verdict.tone, st.info)
     if verdict.details:
-        alert(" ".join(verdict.details), title=verdict.summary, icon=TONE_ICONS[verdict.tone])
+        alert(literal(" ".join(verdict.details)), title=literal(verdict.summary), icon=TONE_ICONS[verdict.tone])
     else:
-        alert(verdict.summary, icon=TONE_ICONS[verdict.tone])
+        alert(literal(verdict.summary), icon=TONE_ICONS[verdict.tone])
     if len(race.run_ids) > 1:
         st.page_link(
             "pages/compare.py",
@@ -151,11 +152,11 @@ with prompt_row.cell():
         choose_price(prices, disabled=running)
 
 if refusal := state.refusal():
-    st.error(refusal, icon=":material/error:")
+    show_error(refusal)
 if missing:
     st.info(
         "Install it on the Models page, or choose another model in the lanes below.",
-        title=f"Not installed yet: {', '.join(missing)}",
+        title=f"Not installed yet: {literal(', '.join(missing))}",
         icon=":material/download:",
     )
     st.page_link("pages/models.py", label="Open Models", icon=":material/deployed_code:")

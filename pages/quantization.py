@@ -7,6 +7,7 @@ from app.components.alarm import edit_limits
 from app.components.lab_corpus import show_corpus_lab
 from app.components.lab_prompt import show_prompt_lab
 from app.components.lab_tasks import show_task_lab
+from app.literal import literal
 from engine import list_models
 
 PROMPT, CORPUS, TASKS = "On my prompt", "On a corpus", "On tasks"
@@ -34,7 +35,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )
     limits = edit_limits(store.lab)
 st.caption(
-    f":material/info: “16-bit” of {name} is what the others are compared with: {models[name].provenance}. "
+    f":material/info: “16-bit” of {literal(name)} is what the others are compared with: "
+    f"{literal(models[name].provenance)}. "
     + ("What that file's own quantization had cost before does not show." if models[name].in_catalog else "")
 )
 

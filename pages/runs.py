@@ -7,6 +7,7 @@ from app.components.run_details import show_run
 from app.components.run_filters import choose_filter, choose_order
 from app.components.run_table import confirm_delete, export_buttons, read_page, select_rows, turn_pages
 from app.components.runs import MAX_COMPARED
+from app.literal import literal
 from app.store import RunFilter, RunNotFoundError
 
 store = resources.get_store()
@@ -21,7 +22,7 @@ if run_id := st.query_params.get("run"):
     try:
         run = store.get(run_id)
     except RunNotFoundError as error:
-        st.warning(str(error), icon=":material/search_off:")
+        st.warning(literal(str(error)), icon=":material/search_off:")
         st.stop()
     show_run(run, store)
     with st.container(horizontal=True):

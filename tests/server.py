@@ -25,6 +25,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+APP = Path("app", "server.py")
 _START_S = 60.0
 
 
@@ -40,8 +41,19 @@ class Server:
     def database_url(self) -> str:
         return f"sqlite:///{self.data_dir / 'gearbox.db'}"
 
-    def start(self) -> None:
-        """Serve on a free port, and return as soon as the server answers."""
+    @property
+    def log(self) -> str:
+        """What the server has said on its console."""
+        return (self.data_dir / "server.log").read_text(encoding="utf-8")
+
+    def start(self, *options: str, script: Path = APP, **variables: str) -> None:
+        """Serve on a free port, and return as soon as the server answers.
+
+        Args:
+            options: added to the command line.
+            script: what is served.
+            variables: added to the environment.
+        """
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -49,9 +61,9 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app/server.py", "--server.port", str(port)],
+                [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), *options],
                 cwd=REPOSITORY,
-                env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)},
+                env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)} | variables,
                 stdout=log,
                 stderr=log,
             )
@@ -75,7 +87,7 @@ class Server:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
-                raise RuntimeError((self.data_dir / "server.log").read_text(encoding="utf-8"))
+                raise RuntimeError(self.log)
             try:
                 with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
                     return

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
+
+import numpy as np
 
 from app.components import charts
 
@@ -60,3 +64,32 @@ def test_a_trade_off_tells_its_points_apart_by_shape_and_gives_size_to_the_area(
     assert figure.layout.showlegend is True
     (line,) = (trace for trace in figure.data if trace.mode == "lines")
     assert list(line.x) == [0.0, 0.01, 0.02]
+
+
+def test_names_titles_and_units_are_text_to_plotly_not_html() -> None:
+    hostile, shown = "<a href='x'>&amp;</a> <b>", "&lt;a href='x'&gt;&amp;amp;&lt;/a&gt; &lt;b&gt;"
+    line = charts.Line(hostile, [1.0], [2.0], [hostile])
+    figures = [
+        charts.horizontal_bars([charts.Bar(hostile, 1.0, hostile)], title=hostile, unit=hostile),
+        charts.token_timelines([line]),
+        charts.lines_over_time([line], title=hostile, unit="s"),
+        charts.by_number([charts.Line(hostile, [1.0], [2.0], ["ours<br>"])], title=hostile, x=hostile, y=hostile),
+        charts.icicle([charts.Box("a", "", hostile, 1.0, "ours<br>")], title=hostile),
+        charts.trade_off([charts.Bubble(hostile, 1.0, 2.0, 3.0, [hostile])], title=hostile, x=hostile, y=hostile),
+    ]
+    for figure in figures:
+        written = list(_strings(figure.to_plotly_json()))
+        assert any(shown in text for text in written)
+        assert not [text for text in written if "<a" in text or "&amp;<" in text]
+
+
+def _strings(tree: Any) -> Iterator[str]:
+    match tree:
+        case str():
+            yield tree
+        case dict():
+            for value in tree.values():
+                yield from _strings(value)
+        case list() | tuple() | np.ndarray():
+            for value in tree:
+                yield from _strings(value)

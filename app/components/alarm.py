@@ -10,6 +10,7 @@ import streamlit as st
 
 from app.components.errors import errors_shown
 from app.degradation import Alarm, alarms
+from app.literal import literal
 from app.store import AlarmLimits, LabStore
 from engine.types import Backend, Precision
 
@@ -54,7 +55,7 @@ class Alarms:
 def show_alarm(alarm: Alarm | None, *, of: str = "") -> None:
     """The alarm in words, if there is one; ``of`` says whose it is."""
     if alarm:
-        st.warning(f"{of}: {alarm}" if of else str(alarm), icon=ICON)
+        st.warning(literal(f"{of}: {alarm}" if of else str(alarm)), icon=ICON)
 
 
 def edit_limits(lab: LabStore) -> AlarmLimits:

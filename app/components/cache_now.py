@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from html import escape
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -172,10 +171,10 @@ def _tree(nodes: Sequence[Node]) -> go.Figure:
         charts.Box(
             id=node.id,
             parent=node.parent or _ROOT,
-            label=escape(one_line(f"{node.role}: {node.text}", 32)),
+            label=one_line(f"{node.role}: {node.text}", 32),
             amount=1 + len(node.text),
-            details=f"<b>{node.role}</b>, in {units.counted(node.sequences, 'sequence')}, saved "
-            f"{units.seconds(node.saved_s)}<br>{escape(one_line(node.text, 90))}",
+            details=f"<b>{charts.plain(node.role)}</b>, in {units.counted(node.sequences, 'sequence')}, saved "
+            f"{units.seconds(node.saved_s)}<br>{charts.plain(one_line(node.text, 90))}",
         )
         for node in nodes
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
+from app.literal import literal
 from engine import CacheStatus
 from engine.types import CacheReport, MissCause, RunMetrics
 
@@ -40,9 +41,9 @@ def show_cache_report(report: CacheReport, metrics: RunMetrics) -> None:
         if report.verified:
             st.badge("Verified", icon=":material/verified:", color="green", help="Recomputing gave the same logits.")
     if report.cause is None:
-        st.caption(f":material/check: {report.detail}")
+        st.caption(f":material/check: {literal(report.detail)}")
         return
-    st.caption(f":material/help: **{_HEADINGS[report.cause]}.** {report.detail}")
+    st.caption(f":material/help: **{_HEADINGS[report.cause]}.** {literal(report.detail)}")
     if report.parted_at is not None:
         st.caption(f"They part at prompt token {report.parted_at + 1:,}. Kept, then asked:")
         st.code(f"{report.kept_text}\n{report.came_text}", language=None)

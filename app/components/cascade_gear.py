@@ -13,6 +13,7 @@ from app import resources, state
 from app.cascade_words import threshold_meaning
 from app.cascades import JUDGING, PLACES, ROUTERS, cascade_of, profile_fits, profile_name
 from app.components.precisions import offered_precisions, precision_help
+from app.literal import literal
 from engine.errors import GearboxError
 from engine.types import Precision, RouterKind, Tier
 
@@ -51,13 +52,16 @@ def show_order(key: Callable[[str], str], model: str, precision: Precision) -> N
         largest = Tier(model=model, precision=precision)
         ladder = (*cascade_of(lambda setting: st.session_state[key(setting)]).smaller, largest)
         if largest in ladder[:-1]:
-            st.caption(f":red[{largest} is the model above: choose a larger one there.]")
+            st.caption(f":red[{literal(str(largest))} is the model above: choose a larger one there.]")
             return
         estimates = resources.get_estimates()
         sizes = [(estimates.of(tier.model) or {}).get(tier.precision) for tier in ladder]
         for (lower, its), (upper, theirs) in pairwise(zip(ladder, sizes, strict=True)):
             if its and theirs and its >= theirs:
-                st.caption(f":orange[{lower} takes no less memory than {upper}, which is asked after it.]")
+                st.caption(
+                    f":orange[{literal(str(lower))} takes no less memory than {literal(str(upper))}, which is asked "
+                    "after it.]"
+                )
 
 
 def choose_cascade(
@@ -194,7 +198,7 @@ def _choose_router(key: Callable[[str], str], *, disabled: bool) -> None:
         if not model:
             continue
         threshold = st.slider(
-            f"Threshold of {model}",
+            f"Threshold of {literal(model)}",
             0.0,
             1.0,
             step=0.01,

@@ -14,6 +14,7 @@ from app.cascades import alone_config, threshold_text
 from app.components.job_progress import follow_job
 from app.components.segments import Category, Hue, Line, Scale, Segment, show_segments
 from app.components.text_diff import diff_words, shared_words, show_diff, show_plain
+from app.literal import literal
 from app.other_tier import ask_plain, known_answer, others
 from app.store import RunFilter, RunRecord, RunStatus, RunStore
 from engine.types import (
@@ -41,7 +42,7 @@ def answered_by(report: CascadeReport) -> None:
     """The tier that answered, as a badge."""
     above = len(report.attempts) > 1
     st.badge(
-        f"Answered by {report.tier}",
+        f"Answered by {literal(report.tier)}",
         icon=":material/stairs:",
         color="orange" if above else "green",
         help="A larger model was asked." if above else "No larger model was needed.",
@@ -59,7 +60,7 @@ def show_cascade_notices(
     """Say so where a gear did nothing."""
     later_turn = any(message.role == "assistant" for message in messages)
     if notices := cascade_notices(report, speculation, metrics, cache, config, later_turn=later_turn):
-        st.info(" ".join(notices), icon=":material/pause_circle:")
+        st.info(literal(" ".join(notices)), icon=":material/pause_circle:")
 
 
 def show_habit(store: RunStore, config: RunConfig, report: CascadeReport) -> None:
@@ -167,7 +168,7 @@ def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: 
         return
     running = (job := jobs.state(key)) is not None and job.running
     if not running and st.button(
-        f"Ask {tier} too",
+        f"Ask {literal(str(tier))} too",
         key=f"ask-{key}",
         icon=":material/compare:",
         help="What this tier would have answered, alone. It is asked in the background, and not kept among the runs.",
@@ -181,9 +182,9 @@ def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: 
 def _show_both(run: RunRecord, answered: str, other: str, said: str) -> None:
     parts = diff_words(run.text, said)
     if note := contradiction(run.text, said):
-        st.warning(note, icon=":material/compare_arrows:")
+        st.warning(literal(note), icon=":material/compare_arrows:")
     if said == run.text:
-        st.caption(f"{other} says the very same.")
+        st.caption(f"{literal(other)} says the very same.")
         return
     with st.grid(2, min_column_width=300):
         show_plain(run.text, key=f"kept-{run.id}-{other}", label=f"Answer of {answered}", title=f"{answered}, kept")

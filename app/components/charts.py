@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from html import escape, unescape
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -44,7 +45,7 @@ class Bubble:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One node of a tree: its parent's id (empty for none), its label, its size, what the reader sees on hover."""
+    """One node of a tree: its parent's id (empty for none), its label, its size, and as HTML what hovering shows."""
 
     id: str
     parent: str
@@ -70,16 +71,16 @@ def horizontal_bars(bars: Sequence[Bar], *, title: str, unit: str) -> go.Figure:
         go.Bar(
             orientation="h",
             x=[bar.value for bar in bars],
-            y=[bar.name for bar in bars],
-            text=[bar.text for bar in bars],
+            y=[plain(bar.name) for bar in bars],
+            text=[plain(bar.text) for bar in bars],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
-    figure.update_layout(title=title, height=110 + 34 * len(bars), showlegend=False, margin=margin())
+    figure.update_layout(title=plain(title), height=110 + 34 * len(bars), showlegend=False, margin=margin())
     longest = max((bar.value for bar in bars if bar.value is not None), default=0.0)
-    figure.update_xaxes(title=unit, range=[0, _ROOM_FOR_TEXT * (longest or 1)])
+    figure.update_xaxes(title=plain(unit), range=[0, _ROOM_FOR_TEXT * (longest or 1)])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 
@@ -91,7 +92,7 @@ def token_timelines(lines: Sequence[Line]) -> go.Figure:
         figure.add_scatter(
             x=line.x,
             y=line.y,
-            name=line.name,
+            name=plain(line.name),
             mode="lines",
             line={"shape": "hv", "dash": DASHES[place % len(DASHES)]},
             hovertemplate="%{y} tokens after %{x:.3f} s<extra>%{fullData.name}</extra>",
@@ -106,7 +107,7 @@ def lines_over_time(lines: Sequence[Line], *, title: str, unit: str) -> go.Figur
         figure.add_scatter(
             x=line.x,
             y=line.y,
-            name=line.name,
+            name=plain(line.name),
             mode="lines+markers",
             marker={"size": 5, "symbol": place},
             line={"dash": DASHES[place % len(DASHES)]},
@@ -124,7 +125,7 @@ def stacked_over_time(
         figure.add_bar(
             x=x,
             y=y,
-            name=name,
+            name=plain(name),
             marker={"pattern": {"shape": ("", "/", "x", "-", ".")[place % 5], "fillmode": "overlay"}},
             hovertemplate="%{y:,} " + unit + "<extra>%{fullData.name}</extra>",
         )
@@ -138,7 +139,7 @@ def curve(line: Line, *, title: str, x: str, y: str, names: Sequence[str]) -> go
         go.Scatter(
             x=line.x,
             y=line.y,
-            name=line.name,
+            name=plain(line.name),
             mode="lines+markers",
             customdata=names,
             hovertemplate="%{customdata}: %{y:.1f} " + y + "<extra></extra>",
@@ -155,7 +156,7 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
         figure.add_scatter(
             x=line.x,
             y=line.y,
-            name=line.name,
+            name=plain(line.name),
             mode="lines+markers",
             customdata=line.details,
             marker={"size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
@@ -176,7 +177,7 @@ def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:
         go.Icicle(
             ids=[box.id for box in boxes],
             parents=[box.parent for box in boxes],
-            labels=[box.label for box in boxes],
+            labels=[plain(box.label) for box in boxes],
             values=[box.amount for box in boxes],
             customdata=[box.details for box in boxes],
             branchvalues="remainder",
@@ -186,7 +187,7 @@ def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:
             textposition="middle left",
         )
     )
-    figure.update_layout(title=title, height=_HEIGHT, margin=margin())
+    figure.update_layout(title=plain(title), height=_HEIGHT, margin=margin())
     return figure
 
 
@@ -201,7 +202,8 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
         figure.add_scatter(
             x=[bubble.x],
             y=[bubble.y],
-            name=bubble.name,
+            name=plain(bubble.name),
+            customdata=["<br>".join([f"<b>{plain(bubble.name)}</b>", *map(plain, bubble.details)])],
             mode="markers",
             cliponaxis=False,
             # the area is the figure, down to what can still be told apart by its shape
@@ -210,7 +212,7 @@ def trade_off(bubbles: Sequence[Bubble], *, title: str, x: str, y: str) -> go.Fi
                 "symbol": SYMBOLS[place % len(SYMBOLS)],
                 "opacity": 0.75,
             },
-            hovertemplate="<br>".join([f"<b>{bubble.name}</b>", *bubble.details]) + "<extra></extra>",
+            hovertemplate="%{customdata}<extra></extra>",
         )
     best = pareto(bubbles)
     if len(best) > 1:
@@ -246,7 +248,7 @@ def pareto(bubbles: Sequence[Bubble]) -> list[Bubble]:
 
 def show(figure: go.Figure, *, key: str) -> None:
     """Put a figure on the page in the theme's colours; its title names it for a screen reader."""
-    st.plotly_chart(figure, key=key, config=_CONFIG, alt=figure.layout.title.text)
+    st.plotly_chart(figure, key=key, config=_CONFIG, alt=unescape(figure.layout.title.text))
 
 
 def finish(
@@ -254,16 +256,21 @@ def finish(
 ) -> go.Figure:
     """Give a figure its title, its axes' names with units, and the form that all charts share."""
     figure.update_layout(
-        title=title,
+        title=plain(title),
         height=_HEIGHT,
         margin=margin(),
         hovermode=hovermode,
         showlegend=legend,
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1, "xanchor": "right"},
     )
-    figure.update_xaxes(title=x or None)
-    figure.update_yaxes(title=y, rangemode="tozero")
+    figure.update_xaxes(title=plain(x) or None)
+    figure.update_yaxes(title=plain(y), rangemode="tozero")
     return figure
+
+
+def plain(text: str) -> str:
+    """Text for a figure: plotly reads a little HTML in names, titles and what is shown on hover."""
+    return escape(text, quote=False)
 
 
 def margin() -> dict[str, int]:

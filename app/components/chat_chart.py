@@ -39,7 +39,7 @@ class _Point:
                 f"TTFT {units.seconds(self.ttft_s)}",
                 f"{units.counted(self.cached_tokens, 'token')} reused",
                 f"{units.counted(self.prompt_tokens - self.cached_tokens, 'token')} computed",
-                self.settings,
+                charts.plain(self.settings),
             )
         )
 

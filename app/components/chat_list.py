@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import chat, chat_state
 from app.components import chat_actions
+from app.literal import literal
 from app.store import ChatStore, Conversation
 from app.units import counted
 
@@ -29,7 +30,7 @@ def show_conversations(chats: ChatStore) -> None:
     listed = chats.conversations(limit=_LISTED)
     for conversation in listed:
         st.button(
-            conversation.title,
+            literal(conversation.title),
             key=f"chat-open-{conversation.id}",
             type="secondary" if conversation.id == opened else "tertiary",
             on_click=chat_state.open_conversation,
@@ -75,8 +76,8 @@ def show_menu(conversation: Conversation, *, disabled: bool) -> None:
 def confirm_delete(conversation: Conversation) -> None:
     """Ask before deleting."""
     st.write(
-        f"“{conversation.title}” will be deleted with {counted(len(conversation.messages), 'message')}, on every "
-        "branch. This cannot be undone. The runs that wrote its answers stay."
+        f"“{literal(conversation.title)}” will be deleted with {counted(len(conversation.messages), 'message')}, on "
+        "every branch. This cannot be undone. The runs that wrote its answers stay."
     )
     if st.button(
         "Delete conversation",

@@ -11,7 +11,9 @@ from app.chat import Turn
 from app.components import chat_actions
 from app.components.cascade_receipt import show_cascade_notices
 from app.components.chat_settings import settings_summary
+from app.components.errors import show_error
 from app.components.lane_view import draw_progress, draw_written
+from app.literal import literal
 from app.race import LaneRun, Phase
 from app.repetition import repetition_warning
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
@@ -114,7 +116,7 @@ def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> N
         st.caption("No figures: the run that wrote this was deleted.", width="content")
         return
     st.caption(
-        describe_run(run, settings_summary(RunConfig.from_dict(conversation.config))),
+        literal(describe_run(run, settings_summary(RunConfig.from_dict(conversation.config)))),
         width="content",
         help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
         f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
@@ -216,7 +218,7 @@ def _show_no_answer(conversation: Conversation, asked: ChatMessage, turn: Turn |
     """The last turn has no answer: why, as far as this session knows, and a way to try again."""
     lane = turn.lane if turn and turn.asked_id == asked.id and turn.lane.phase is Phase.OVER else None
     if lane and lane.error:
-        st.error(lane.error, icon=":material/error:")
+        show_error(lane.error)
     elif lane and lane.status is RunStatus.FINISHED:
         st.info("The model answered with nothing. Ask in other words, or try again.")
     elif lane:

@@ -11,8 +11,10 @@ import streamlit as st
 
 from app import units
 from app.components import charts
+from app.components.errors import show_error
 from app.components.metrics import E2E, KV, PEAK_MEMORY, TPOT, TTFT, WEIGHTS, Metric
 from app.components.text_diff import diff_words, shared_words, show_diff, show_plain
+from app.literal import literal
 from app.store import RunRecord, Timeline
 from app.verdict import Outcome, judge
 from engine.types import RunConfig
@@ -77,8 +79,8 @@ def show_verdicts(runs: Sequence[Compared]) -> None:
     first = _outcome(runs[0])
     for item in runs[1:]:
         verdict = judge(first, _outcome(item))
-        st.markdown(f"**{verdict.summary}**")
-        st.caption(" ".join(verdict.details))
+        st.markdown(f"**{literal(verdict.summary)}**")
+        st.caption(literal(" ".join(verdict.details)))
 
 
 def show_answers(runs: Sequence[Compared], *, marked: bool) -> None:
@@ -87,9 +89,9 @@ def show_answers(runs: Sequence[Compared], *, marked: bool) -> None:
     for column, item in zip(st.columns(len(runs)), runs, strict=True):
         run, key = item.run, f"answer-{item.run.id}"
         with column:
-            st.markdown(f"**{item.title}**")
+            st.markdown(f"**{literal(item.title)}**")
             if run.error:
-                st.error(run.error, icon=":material/error:")
+                show_error(run.error)
             if not run.text:
                 st.caption("This run wrote nothing.")
             elif item is first or not marked or not first.run.text:

@@ -10,6 +10,7 @@ import streamlit as st
 from app import resources, state, units
 from app.drafter_choices import choice_of
 from app.drafters import AUTO, NGRAM, drafter_keys, drafter_label
+from app.literal import literal
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import MAX_GAMMA, DrafterChoice, Precision
 
@@ -89,7 +90,7 @@ def show_fitness(key: str, model: str, precision: Precision, *, follow: bool) ->
 def fitness(choice: DrafterChoice) -> str:
     """What is known of a drafter, in words."""
     if choice.why_not:
-        return f":red[{choice.why_not}]"
+        return f":red[{literal(choice.why_not)}]"
     if choice.relative_cost is None or choice.expected_speedup is None:
         return ""
     how = "measured" if choice.cost_is_measured else "estimated"

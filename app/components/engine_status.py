@@ -7,6 +7,7 @@ import streamlit as st
 from app import chat_state, resources, state, units
 from app.components.errors import errors_shown
 from app.components.runs import configuration_name
+from app.literal import literal
 
 
 @st.fragment(run_every="5s")
@@ -23,4 +24,7 @@ def show_engine_status() -> None:
             st.caption(":material/bedtime: Engine idle")
         for model in status.resident:
             name = configuration_name(model.model, model.backend, model.precision)
-            st.caption(f":material/memory: {name}, {units.memory(model.weights_bytes)}", help="Weights held in memory.")
+            st.caption(
+                f":material/memory: {literal(name)}, {units.memory(model.weights_bytes)}",
+                help="Weights held in memory.",
+            )

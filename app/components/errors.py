@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from app.literal import literal
 from engine.errors import GearboxError
 
 
@@ -19,4 +20,9 @@ def errors_shown() -> Iterator[None]:
     try:
         yield
     except GearboxError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
+
+
+def show_error(error: GearboxError | str) -> None:
+    """What went wrong, in words that may quote anything: shown as they are, not as Markdown."""
+    st.error(literal(str(error)), icon=":material/error:")

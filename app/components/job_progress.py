@@ -7,8 +7,9 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import units
-from app.components.errors import errors_shown
+from app.components.errors import errors_shown, show_error
 from app.jobs import Jobs, JobState
+from app.literal import literal
 
 REFRESH_EVERY = "1s"
 
@@ -16,7 +17,7 @@ REFRESH_EVERY = "1s"
 def show_progress(job: JobState, jobs: Jobs, key: str, *, button_key: str) -> None:
     """A running job's stage, its share done, the time left, and a button that cancels it."""
     left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
-    st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{job.stage}, {units.percent(job.fraction)}{left}")
+    st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{literal(job.stage)}, {units.percent(job.fraction)}{left}")
     if st.button("Cancel", icon=":material/close:", key=button_key):
         jobs.cancel(key)
         st.toast("Cancelling: it ends within a few seconds.")
@@ -37,7 +38,7 @@ def follow_job(jobs: Jobs, key: str, *, when_cancelled: str, watch: Callable[[],
     if job.running:
         st.fragment(_keep_up, run_every=REFRESH_EVERY)(jobs, key, watch, watch())
     elif job.error:
-        st.error(job.error, icon=":material/error:")
+        show_error(job.error)
     elif job.status == "cancelled":
         st.info(when_cancelled, icon=":material/pause_circle:")
     return job.running

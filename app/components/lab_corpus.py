@@ -20,6 +20,7 @@ from app.components.runs import one_line
 from app.degradation import alarms
 from app.environment import measured_here
 from app.jobs import Jobs
+from app.literal import literal
 from app.quantization_lab import measure_corpus
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from engine import Corpus, default_corpus, read_corpus
@@ -98,9 +99,9 @@ def show_corpus_lab(model: str, lab: LabStore, jobs: Jobs, limits: AlarmLimits) 
     if not any(row.result and row.result.stats for row in measured):
         if not measured and not running:
             st.info(
-                f"Nothing was measured for {model} on {name} yet. Measuring lets the 16-bit model and each precision "
-                "read the same texts, and says how far apart they are, how fast each is and what memory it takes. It "
-                "runs in the background: leave the page, cancel, come back and go on as you like."
+                f"Nothing was measured for {literal(model)} on {literal(name)} yet. Measuring lets the 16-bit model "
+                "and each precision read the same texts, and says how far apart they are, how fast each is and what "
+                "memory it takes. It runs in the background: leave the page, cancel, come back and go on as you like."
             )
         return
     _show_figures(model, measured, limits)

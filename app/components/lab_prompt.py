@@ -10,10 +10,12 @@ from app import resources, state, units
 from app.components.alarm import show_alarm
 from app.components.answer_length import choose_max_tokens
 from app.components.divergence_view import describe_parting, show_divergence
+from app.components.errors import show_error
 from app.components.job_progress import follow_job
 from app.components.precisions import offered_precisions, precision_help
 from app.degradation import judge_divergence
 from app.jobs import Jobs
+from app.literal import literal
 from app.quantization_lab import PromptCheck, check_prompt, greedy_request
 from app.store import AlarmLimits, RunStore
 from engine.errors import InvalidRequestError
@@ -71,7 +73,7 @@ def _start(model: str, store: RunStore, jobs: Jobs, key: str) -> None:
             model, precision, st.session_state[_PROMPT] or "", max_tokens=st.session_state[_MAX_TOKENS]
         )
     except InvalidRequestError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return
     checked = PromptCheck(request, state.session_id())
     if jobs.submit(key, partial(check_prompt, resources.get_engine(), store, checked)):
@@ -87,7 +89,7 @@ def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
     flips = sum(token.flip for token in tokens)
     kld_mean = sum(token.kld for token in tokens) / len(tokens)
     same_top = 1 - flips / len(tokens)
-    st.subheader(f"{config.model} in {precision}", anchor=False)
+    st.subheader(f"{literal(config.model)} in {precision}", anchor=False)
     show_alarm(judge_divergence(kld_mean, same_top, limits, measured_on="this answer"))
     with st.container(horizontal=True, gap="medium"):
         worst = max(token.kld for token in tokens)

@@ -10,6 +10,7 @@ from app import resources, units
 from app.components.job_progress import follow_job
 from app.components.precisions import offered_precisions, precision_help
 from app.jobs import Jobs
+from app.literal import literal
 from app.quantization_lab import measure_tasks, tasks_sha256
 from app.store import LabStore, TaskAnswer, TaskResult
 from engine import Task, compare_outcomes, load_tasks, wilson_interval
@@ -50,9 +51,9 @@ def show_task_lab(model: str, lab: LabStore, jobs: Jobs) -> None:
     plain = results.get(Precision.BF16)
     if not results and not running:
         st.info(
-            f"Nothing was measured for {model} yet. {len(tasks)} short tasks are answered greedily in 16 bits and in "
-            "each precision, and checked. Two precisions can score alike and still get different tasks right: the "
-            "lab counts the answers that flipped, and lists them."
+            f"Nothing was measured for {literal(model)} yet. {len(tasks)} short tasks are answered greedily in 16 bits "
+            "and in each precision, and checked. Two precisions can score alike and still get different tasks right: "
+            "the lab counts the answers that flipped, and lists them."
         )
     if plain is None or not plain.finished:
         return
@@ -161,7 +162,7 @@ def _show_flips(measured: Sequence[TaskResult], plain: TaskResult, tasks: Sequen
         st.caption(f"None: {other.precision} gets the same tasks right and wrong as 16 bits.")
     for task in flipped:
         with st.container(border=True):
-            st.caption(task.category)
+            st.caption(literal(task.category))
             st.text(task.prompt)
             st.text(f"Expected ({task.checker}): {task.expected}")
             left, right = st.columns(2)

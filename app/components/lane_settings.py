@@ -9,6 +9,7 @@ import streamlit as st
 from app import state
 from app.components.gears import choose_gears
 from app.components.runs import configuration_name
+from app.literal import literal
 from app.units import counted
 from engine.errors import InvalidRequestError
 from engine.types import Backend, SamplingParams
@@ -55,10 +56,10 @@ def show_summary(lane: str) -> None:
     try:
         config = state.lane_config(lane)
     except InvalidRequestError as error:
-        st.caption(f":red[{error}]")
+        st.caption(f":red[{literal(str(error))}]")
         return
     name = configuration_name(config.model, config.backend, config.precision, config.optimization)
-    st.caption(f"{name} · {_sampling_summary(config.sampling)}")
+    st.caption(f"{literal(name)} · {_sampling_summary(config.sampling)}")
 
 
 def _choose_sampling(lane: str, *, disabled: bool) -> None:

@@ -12,8 +12,10 @@ from app.cascade_words import escalation
 from app.components import metrics
 from app.components.alarm import Alarms, show_alarm
 from app.components.cascade_receipt import answered_by, show_cascade_notices, show_receipt
+from app.components.errors import show_error
 from app.components.losslessness import show_losslessness, show_speculation_notice
 from app.components.runs import configuration_name, status_badge
+from app.literal import literal
 from app.pricing import cost
 from app.race import LaneRun, Phase
 from app.repetition import repetition_warning
@@ -70,12 +72,12 @@ class LaneView:
             status_badge(lane.status)
             if lane.cascade:
                 answered_by(lane.cascade)
-            st.caption(_how_it_ended(lane), width="content")
+            st.caption(literal(_how_it_ended(lane)), width="content")
         with self._answer.container():
             if lane.error:
-                st.error(lane.error, icon=":material/error:")
+                show_error(lane.error)
             if lane.not_saved:
-                st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
+                st.warning(literal(lane.not_saved), title="This run could not be saved", icon=":material/save:")
             _show_alarm(lane)
             if warning := repetition_warning(lane.metrics, lane.request.config):
                 st.warning(warning, icon=":material/repeat:")
@@ -130,7 +132,7 @@ class LaneView:
 def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:
     """How far a lane is, in one place that is written over."""
     if lane.phase is Phase.LOADING and lane.loading:
-        place.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{lane.loading.stage} (not timed)")
+        place.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{literal(lane.loading.stage)} (not timed)")
     else:
         place.caption("  \n".join([_progress(lane), *_went_up(lane)]))
 
@@ -147,7 +149,7 @@ def _went_up(lane: LaneRun) -> list[str]:
     cascade = lane.request.config.optimization.cascade
     if lane.escalated is None or cascade is None:
         return []
-    return [f":material/stairs: {escalation(lane.escalated, cascade.router)}"]
+    return [f":material/stairs: {literal(escalation(lane.escalated, cascade.router))}"]
 
 
 def _show_alarm(lane: LaneRun) -> None:

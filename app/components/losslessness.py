@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import resources
 from app.components.job_progress import follow_job
+from app.literal import literal
 from app.losslessness import check_run
 from app.speculation import losslessness_details, losslessness_title, speculation_notice
 from app.store import RunRecord
@@ -41,14 +42,14 @@ def show_badge(found: Losslessness, sampling: SamplingParams) -> None:
             losslessness_title(found, sampling),
             icon=":material/verified:",
             color="green",
-            help=losslessness_details(found),
+            help=literal(losslessness_details(found)),
         )
     else:
         st.badge(losslessness_title(found, sampling), icon=":material/call_split:", color="orange")
-        st.caption(losslessness_details(found))
+        st.caption(literal(losslessness_details(found)))
 
 
 def show_speculation_notice(report: SpeculationReport, metrics: RunMetrics, config: RunConfig) -> None:
     """Say so where the gear did little or nothing."""
     if notice := speculation_notice(report, metrics, config):
-        st.info(notice, icon=":material/pause_circle:")
+        st.info(literal(notice), icon=":material/pause_circle:")

@@ -8,8 +8,10 @@ from pathlib import Path
 import streamlit as st
 
 from app import units
+from app.components.errors import show_error
 from app.components.job_progress import show_progress
 from app.jobs import Jobs
+from app.literal import literal
 from engine import ModelInfo, install_model
 
 
@@ -24,17 +26,17 @@ def show_model(model: ModelInfo, models_dir: Path, jobs: Jobs) -> None:
     installing = job is not None and job.running
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader(model.title, anchor=False, width="content")
+            st.subheader(literal(model.title), anchor=False, width="content")
             _status_badge(model, installing)
-        st.caption(model.purpose if model.title == model.name else f"`{model.name}` · {model.purpose}")
+        st.caption(literal(model.purpose if model.title == model.name else f"{model.name} · {model.purpose}"))
         _facts(model)
         if model.problem:
-            st.error(model.problem, icon=":material/error:")
+            show_error(model.problem)
         if job and job.running:
             show_progress(job, jobs, job_key(model.name), button_key=f"cancel-{model.name}")
         elif model.in_catalog:
             if job and job.error:
-                st.error(job.error, icon=":material/error:")
+                show_error(job.error)
             _install_button(model, models_dir, jobs)
 
 
@@ -60,9 +62,9 @@ def _facts(model: ModelInfo) -> None:
     }
     with st.container(horizontal=True, gap="medium"):
         for label, value in facts.items():
-            st.markdown(f":small[:gray[{label}]]  \n{value}", width="content")
+            st.markdown(f":small[:gray[{label}]]  \n{literal(value)}", width="content")
     st.markdown(
-        f":small[:gray[Weights]]  \n{model.provenance[:1].upper()}{model.provenance[1:]}",
+        f":small[:gray[Weights]]  \n{literal(model.provenance[:1].upper() + model.provenance[1:])}",
         help="Quality is compared with these weights in 16 bits, so what an earlier quantization cost does not show."
         if model.in_catalog
         else None,

@@ -10,6 +10,7 @@ from app import units
 from app.components import charts
 from app.components.errors import errors_shown
 from app.components.router_charts import reliability
+from app.literal import literal
 from app.router_lab import RouterLab
 from app.router_scoring import Choice
 from app.router_study import Study
@@ -103,7 +104,7 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
             none = (
                 "no cascade of these two tiers used this router"
                 if chosen == _CASCADES
-                else f"{study.weak} answered none"
+                else f"{literal(study.weak)} answered none"
             )
             st.caption(f"Nothing to compare yet: {none}.")
             return

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from app import units
-from app.components.charts import LEGEND_BELOW, finish
+from app.components.charts import LEGEND_BELOW, finish, plain
 from engine.cascade import Reliability
 
 _HEIGHT = 440
@@ -49,7 +49,7 @@ def quality_against_cost(paths: Sequence[Path], marks: Sequence[Mark], *, title:
             x=[path.x[i] for i in at],
             y=[100 * path.y[i] for i in at],
             customdata=[path.details[i] for i in at],
-            name=path.name,
+            name=plain(path.name),
             mode="lines",
             line={"dash": path.dash, "width": 3 if path.dash == "solid" else 2},
             hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
@@ -59,7 +59,7 @@ def quality_against_cost(paths: Sequence[Path], marks: Sequence[Mark], *, title:
             x=[mark.x],
             y=[100 * mark.y],
             customdata=[mark.details],
-            name=mark.name,
+            name=plain(mark.name),
             mode="markers",
             marker={"size": 13, "symbol": mark.symbol, "line": {"width": 1}},
             error_x=_whiskers(mark.x, mark.x_interval),

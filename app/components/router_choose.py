@@ -8,6 +8,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import router_state
+from app.components.errors import show_error
+from app.literal import literal
 from app.router_lab import DataSet, RouterLab
 from app.router_scoring import Choice
 from app.router_study import Study
@@ -44,7 +46,7 @@ def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
     try:
         return lab.data_set(chosen)
     except GearboxError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return None
 
 
@@ -53,7 +55,10 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
     tiers = data.tiers
     if len(tiers) < 2:
         only = f"Only {tiers[0]} is recorded" if tiers else "No tier is recorded"
-        st.info(f"{only} in “{data.name}”. A router is judged on what two tiers answered: record them under Data.")
+        st.info(
+            f"{literal(only)} in “{literal(data.name)}”. A router is judged on what two tiers "
+            "answered: record them under Data."
+        )
         return None
     with place:
         weak = _choose_tier(router_state.WEAK, "Small", tiers[:-1], tiers[-2])
@@ -69,7 +74,7 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
     try:
         study = lab.study(data, weak, strong, Choice(choice or Choice.ESCALATE))
     except GearboxError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return None
     _say_what_reports(study)
     return study
@@ -98,4 +103,4 @@ def _say_what_reports(study: Study) -> None:
         parts.append(f"{study.left_out:,} left out, for lack of a scored answer of both tiers")
     st.caption(f":material/fact_check: {' · '.join(parts)}")
     if study.reason:
-        st.warning(f"Nothing was learned, so the score that needs no data is shown. {study.reason}")
+        st.warning(f"Nothing was learned, so the score that needs no data is shown. {literal(study.reason)}")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import router_state, units
 from app.components.router_threshold import right_or_wrong
+from app.literal import literal
 from app.router_lab import DataSet, RouterLab
 from app.router_study import Study
 from engine.cascade import TierAgreement, changes_tier
@@ -62,7 +63,7 @@ def _show_pairs(agreement: TierAgreement, data: DataSet, study: Study) -> None:
     for pair in agreement.pairs[:shown]:
         prompt = prompts[pair.prompt_id]
         with st.container(border=True):
-            st.caption(f"{pair.category} · similarity {units.percent(pair.similarity)}")
+            st.caption(f"{literal(pair.category)} · similarity {units.percent(pair.similarity)}")
             st.text(prompt.prompt)
             for column, tier in zip(st.columns(2), (study.weak, study.strong), strict=True):
                 answer = prompt.answers[tier]
@@ -77,8 +78,8 @@ def _show_pairs(agreement: TierAgreement, data: DataSet, study: Study) -> None:
 
 def _show_answer(tier: str, text: str, score: float | None) -> None:
     if score is None:
-        st.badge(f"{tier}: no checker", color="gray")
+        st.badge(f"{literal(tier)}: no checker", color="gray")
     else:
         right = score > 0.5
-        st.badge(f"{tier}: {right_or_wrong(score)}", color="green" if right else "red")
+        st.badge(f"{literal(tier)}: {right_or_wrong(score)}", color="green" if right else "red")
     st.text(text or "(nothing)")

@@ -12,6 +12,7 @@ from app.components.job_progress import follow_job
 from app.components.precisions import offered_precisions
 from app.components.runs import one_line
 from app.jobs import Jobs
+from app.literal import literal
 from app.quantization_lab import tasks_sha256
 from app.router_lab import DataSet
 from app.router_recording import Checkable, record
@@ -34,7 +35,7 @@ def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None, *, any_set: 
     elif data and data.tiers:
         _show_tiers(data)
     elif data:
-        st.info(f"Nothing is recorded of “{data.name}” yet: choose its prompts below and record.")
+        st.info(f"Nothing is recorded of “{literal(data.name)}” yet: choose its prompts below and record.")
     st.subheader("Record", anchor=False)
     _show_recording(store, jobs, data)
 
@@ -74,7 +75,7 @@ def _show_tiers(data: DataSet) -> None:
     categories = {prompt.category for prompt in data.prompts}
     st.caption(
         f"{units.counted(len(data.prompts), 'prompt')} in {len(categories):,} categories: "
-        f"{', '.join(sorted(categories))}. Data {data.sha256[:8]}."
+        f"{literal(', '.join(sorted(categories)))}. Data {data.sha256[:8]}."
     )
 
 
@@ -132,7 +133,7 @@ def _say_how_much(
         seconds = sum(count * data.seconds(tier) for tier, count in left.items())
         parts.append(f"about {units.seconds(seconds)} at the pace of those above")
     if checkable.left_out:
-        parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {checkable.reason}")
+        parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {literal(checkable.reason)}")
     st.caption(" · ".join(parts))
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import router_state, units
 from app.components.router_words import between, flipped, signed_percent
+from app.literal import literal
 from app.router_lab import RouterLab
 from app.router_study import Study
 from engine.cascade import NEVER, Figure, KeepQuality, RiskAtMost, Selection, SpendAtMost, ThresholdFigures
@@ -74,10 +75,10 @@ def _say(selection: Selection) -> None:
     advice = f" About {units.count(more)} more prompts with both tiers' answers would do." if more else ""
     if not selection.met:
         word = "This cannot be certified" if isinstance(selection.target, RiskAtMost) else "This target cannot be met"
-        st.warning(f"{word} on these prompts. {selection.reason}{advice}", icon=":material/warning:")
+        st.warning(f"{word} on these prompts. {literal(selection.reason)}{advice}", icon=":material/warning:")
         return
     if selection.reason:
-        st.warning(selection.reason, icon=":material/warning:")
+        st.warning(literal(selection.reason), icon=":material/warning:")
     certified = isinstance(selection.target, RiskAtMost)
     met = "Certified on one half" if certified else "Met on the half that chose"
     if selection.held:

@@ -10,6 +10,7 @@ from app import resources, router_state, state, units
 from app.components.errors import errors_shown
 from app.components.router_words import INTERVAL, flipped, in_words, metric, scaled, signed_percent
 from app.components.runs import one_line
+from app.literal import literal
 from app.pricing import cost, load_prices, prices_path
 from app.router_lab import RouterLab, moved, nearest
 from app.router_study import Study
@@ -86,7 +87,8 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             f"Cost of {_PER:,} prompts",
             scaled(figures.cost, per_second),
             money,
-            help=f"Derived: {prices.currency}{per_hour:g} per hour × E2E. The large model alone: {large_alone}. The "
+            help=f"Derived: {literal(prices.currency)}{per_hour:g} per hour × E2E. The large model alone: "
+            f"{literal(large_alone)}. The "
             "price is the Playground's.",
         )
         metric(
@@ -111,7 +113,7 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             "Exact binomial interval.",
         )
     if figures.pgr_reason:
-        st.caption(f":material/info: PGR is undefined. {figures.pgr_reason}")
+        st.caption(f":material/info: PGR is undefined. {literal(figures.pgr_reason)}")
 
 
 def _show_moved(study: Study, before: float, now: float) -> None:
@@ -145,8 +147,8 @@ def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:
         column_config={
             "Prompt": column.TextColumn(pinned=True, width="large"),
             "Score": column.NumberColumn(format="%.3f", help="At or above the threshold, the large model answers."),
-            "Small": column.TextColumn(help=f"What {study.weak} got."),
-            "Large": column.TextColumn(help=f"What {study.strong} got."),
+            "Small": column.TextColumn(help=f"What {literal(study.weak)} got."),
+            "Large": column.TextColumn(help=f"What {literal(study.strong)} got."),
         },
         alt="Prompts by score",
     )

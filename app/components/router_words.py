@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import units
+from app.literal import literal
 from app.router_scoring import Choice
 from app.router_study import Study
 from engine.cascade import Figure
@@ -30,7 +31,7 @@ def metric(
         st.metric(label, units.MISSING, missing, delta_color="off", delta_arrow="off", help=help)
         return
     shown = between(figure.low, figure.high, write)
-    st.metric(label, write(figure.value), shown, delta_color="off", delta_arrow="off", help=help)
+    st.metric(label, literal(write(figure.value)), literal(shown), delta_color="off", delta_arrow="off", help=help)
 
 
 def flipped(figure: Figure | None) -> Figure | None:

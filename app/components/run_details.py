@@ -14,11 +14,12 @@ from app.components.cache_report import show_cache_report
 from app.components.cascade_receipt import answered_by, show_cascade_notices, show_receipt
 from app.components.clock import reader_zone
 from app.components.draft_report import show_draft_report
-from app.components.errors import errors_shown
+from app.components.errors import errors_shown, show_error
 from app.components.losslessness import show_losslessness, show_speculation_notice
 from app.components.metrics import show_metrics
 from app.components.runs import run_name, run_url, status_badge
 from app.components.token_stream import show_tokens
+from app.literal import literal
 from app.repetition import repetition_warning
 from app.store import Rating, RunRecord, RunStore
 from engine.types import RunConfig
@@ -42,13 +43,13 @@ class Section(StrEnum):
 def show_run(run: RunRecord, store: RunStore) -> None:
     """The whole panel. Ratings, tags and notes are written to the store as they change."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(run_name(run), width="content", anchor=False)
+        st.subheader(literal(run_name(run)), width="content", anchor=False)
         status_badge(run.status)
         if run.cascade:
             answered_by(run.cascade)
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
     if run.error:
-        st.error(run.error, icon=":material/error:")
+        show_error(run.error)
     precision = run.cascade.tier.rpartition(" ")[2] if run.cascade else run.precision
     show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, precision))
     if warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config)):
@@ -173,4 +174,4 @@ def _show_annotations(run: RunRecord, store: RunStore) -> None:
 
 
 def _written_out(environment: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in environment.items()}
+    return {literal(key): literal(str(value)) for key, value in environment.items()}

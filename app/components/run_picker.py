@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.components.runs import MAX_COMPARED, describe
+from app.literal import literal
 from app.store import RunFilter, RunStore, RunSummary
 from app.units import counted
 
@@ -55,7 +56,7 @@ def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
     if groups:
         with st.popover("Belonging together", icon=":material/group_work:"):
             for group in groups:
-                label = f"{describe(group[0])} · {counted(len(group), 'run')}"
+                label = f"{literal(describe(group[0]))} · {counted(len(group), 'run')}"
                 ids = [run.id for run in group]
                 st.button(label, key=f"group-{group[0].group_id}", type="tertiary", on_click=_compare, args=(ids,))
 

@@ -10,7 +10,9 @@ from typing import TextIO
 
 import streamlit as st
 
+from app.components.errors import show_error
 from app.components.runs import column_config, describe, run_columns
+from app.literal import literal
 from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary, StoreError
 from app.units import MISSING, counted
 
@@ -96,7 +98,7 @@ def confirm_delete(store: RunStore, runs: Sequence[RunSummary]) -> None:
     """Ask before deleting; afterwards the page runs again, without the permalink of a run that is gone."""
     st.write(f"{counted(len(runs), 'run')} will be deleted with all tokens, tags and notes. This cannot be undone.")
     for run in runs[:_NAMED_WHEN_DELETING]:
-        st.caption(describe(run))
+        st.caption(literal(describe(run)))
     if len(runs) > _NAMED_WHEN_DELETING:
         st.caption(f"… and {len(runs) - _NAMED_WHEN_DELETING:,} more")
     ids = [run.id for run in runs]
@@ -104,7 +106,7 @@ def confirm_delete(store: RunStore, runs: Sequence[RunSummary]) -> None:
         f"Delete {counted(len(ids), 'run')}", type="primary", key="confirm-delete", on_click=_delete, args=(store, ids)
     ):
         if refusal := st.session_state.pop(_NOT_DELETED, None):
-            st.error(refusal, icon=":material/error:")
+            show_error(refusal)
         else:
             st.rerun()
 

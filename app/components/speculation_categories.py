@@ -12,6 +12,7 @@ from app.components.drafter import offered_drafters
 from app.components.speculation_charts import grouped_bars
 from app.components.speculation_measuring import figures_of, known_figures, measure
 from app.drafters import NGRAM, drafter_label, drafter_of
+from app.literal import literal
 from app.speculation_figures import Summary
 from app.speculation_lab import lab_prompts
 from engine.types import Precision
@@ -40,7 +41,7 @@ def show_categories(model: str, precision: Precision, installed: Sequence[str]) 
             if figures := figures_of(known, model, precision, drafter_of(key), of_category):
                 summaries[category, key] = Summary.of(figures)
     if not summaries:
-        st.info(f"Nothing was measured for {model} in {precision} yet.")
+        st.info(f"Nothing was measured for {literal(model)} in {precision} yet.")
         return
     drafters = [key for key in offered if any(measured == key for _, measured in summaries)]
     series = {

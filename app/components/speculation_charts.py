@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from app import units
-from app.components.charts import DASHES, SYMBOLS, finish, margin
+from app.components.charts import DASHES, SYMBOLS, finish, margin, plain
 from engine.types import RunMetrics, SpeculationReport
 
 _PATTERNS = ("", "/", "x", "-", ".", "+")
@@ -72,13 +72,13 @@ def stacked_bar(parts: Mapping[str, float], *, title: str) -> go.Figure:
             orientation="h",
             x=[1000 * seconds],
             y=[""],
-            name=name,
+            name=plain(name),
             marker={"pattern": {"shape": _PATTERNS[place % len(_PATTERNS)], "fillmode": "overlay"}},
-            hovertemplate=f"{name}: {units.seconds(seconds)}, {units.percent(seconds / whole)}<extra></extra>",
+            hovertemplate=f"{plain(name)}: {units.seconds(seconds)}, {units.percent(seconds / whole)}<extra></extra>",
         )
     figure.update_layout(
         barmode="stack",
-        title=title,
+        title=plain(title),
         height=220,
         margin=margin(),
         legend={"orientation": "h", "traceorder": "normal", "y": -0.35, "yanchor": "top", "x": 0},
@@ -93,9 +93,9 @@ def grouped_bars(
     figure = go.Figure()
     for place, (name, values) in enumerate(series.items()):
         figure.add_bar(
-            x=names,
+            x=list(map(plain, names)),
             y=values,
-            name=name,
+            name=plain(name),
             marker={"pattern": {"shape": _PATTERNS[place % len(_PATTERNS)], "fillmode": "overlay"}},
             hovertemplate="%{x}: %{y:.2f}×<extra>%{fullData.name}</extra>",
         )
@@ -110,7 +110,7 @@ def speedup_curves(gammas: Sequence[int], curves: Mapping[str, Sequence[float | 
         figure.add_scatter(
             x=gammas,
             y=values,
-            name=name,
+            name=plain(name),
             mode="lines+markers",
             marker={"size": 8, "symbol": SYMBOLS[place]},
             line={"dash": DASHES[place]},

@@ -10,6 +10,7 @@ from app import resources, state, units
 from app.components.drafter import offered_drafters
 from app.components.speculation_measuring import Known, figures_of, known_figures, measure
 from app.drafters import drafter_name
+from app.literal import literal
 from app.speculation_figures import Summary
 from app.speculation_lab import lab_prompts, one_of_each
 from engine.types import DrafterChoice, Precision
@@ -91,12 +92,15 @@ def _offer_best(
         return
     if speeds[best.name] <= 1:
         st.info(
-            f"None of them is faster than plain decoding on these prompts. The nearest is {_name(best)}: "
+            f"None of them is faster than plain decoding on these prompts. The nearest is {literal(_name(best))}: "
             f"{units.ratio(speeds[best.name])}.",
             icon=":material/pause_circle:",
         )
-    if st.button(f"Use {_name(best)} in the Playground", icon=":material/play_circle:", key="speculation-use"):
+    if st.button(f"Use {literal(_name(best))} in the Playground", icon=":material/play_circle:", key="speculation-use"):
         state.use_drafter(model, precision, best.speculation)
         # the section's place in the URL keeps this page from switching to another by itself
-        st.success(f"Lane B is set to {model} in {precision}, drafts: {_name(best)}.", icon=":material/check:")
+        st.success(
+            f"Lane B is set to {literal(model)} in {precision}, drafts: {literal(_name(best))}.",
+            icon=":material/check:",
+        )
         st.page_link("pages/playground.py", label="Open the Playground", icon=":material/play_circle:")

@@ -11,10 +11,12 @@ from app import resources, state, units
 from app.components.answer_length import choose_max_tokens
 from app.components.draft_report import show_draft_report
 from app.components.drafter import choose_drafter, show_fitness
+from app.components.errors import show_error
 from app.components.job_progress import follow_job
 from app.components.losslessness import show_badge, show_speculation_notice
 from app.components.runs import configuration_name
 from app.drafters import NGRAM, drafter_of
+from app.literal import literal
 from app.prompts import SamplePrompt
 from app.speculation_lab import PAIRS, DraftedPrompt, draft_prompt, lab_prompts, lab_request
 from app.store import Timeline
@@ -82,7 +84,7 @@ def _start(model: str, precision: Precision, drafter: str, key: str) -> None:
             lab_request(prompt, model, precision, gear, max_tokens=max_tokens) for gear in (None, speculation)
         )
     except InvalidRequestError as error:
-        st.error(str(error), icon=":material/error:")
+        show_error(error)
         return
     shown = DraftedPrompt(plain, drafted, state.session_id())
     work = partial(draft_prompt, resources.get_engine(), resources.get_store(), shown)
@@ -95,7 +97,8 @@ def _show_result(shown: DraftedPrompt) -> None:
     end, config = shown.drafted_ends[-1], shown.drafted.config
     if not shown.losslessness or not end.speculation or not end.metrics:
         return
-    st.subheader(configuration_name(config.model, config.backend, config.precision, config.optimization), anchor=False)
+    name = configuration_name(config.model, config.backend, config.precision, config.optimization)
+    st.subheader(literal(name), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         plain_s, drafted_s = shown.tpots_s or (None, None)
         medians = f"1 / median TPOT of {PAIRS} runs."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from app.store import RunStore
 from tests.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
@@ -68,15 +68,22 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[Callable[[], Page]]:
-    """Open pages, each a browser session of its own."""
+    """Open pages, each a browser session of its own. None of them may ask for what the server forbids a page."""
     contexts: list[BrowserContext] = []
+    forbidden: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            forbidden.append(message.text)
 
     def make() -> Page:
         contexts.append(browser.new_context(viewport={"width": 1440, "height": 1400}))
         page = contexts[-1].new_page()
         page.set_default_timeout(_PAGE_MS)
+        page.on("console", listen)
         return page
 
     yield make
     for context in contexts:
         context.close()
+    assert not forbidden
