@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -10,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from engine.errors import GearboxError
+from engine.errors import GearboxError, InvalidRequestError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
+from engine.untrusted import decode_text, read_jsonl
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_MOST_DIGITS = 12
+"""Of a count: more MiB or threads than any machine has."""
 
 
 class SettingsError(GearboxError):
@@ -73,8 +75,11 @@ def _count(name: str, environ: Mapping[str, str], *, least: int = 1) -> int | No
     value = environ.get(name, "").strip()
     if not value:
         return None
-    if not value.isascii() or not value.isdigit() or int(value) < least:
-        raise SettingsError(f"{name} must be a whole number of at least {least}, and is {environ[name]!r}.")
+    if not value.isascii() or not value.isdigit() or len(value) > _MOST_DIGITS or int(value) < least:
+        raise SettingsError(
+            f"{name} must be a whole number of at least {least} and at most {_MOST_DIGITS} digits, and is "
+            f"{environ[name][:60]!r}."
+        )
     return int(value)
 
 
@@ -102,33 +107,23 @@ def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     if not value:
         return {}
     try:
-        lines = Path(value).expanduser().read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        records = list(read_jsonl(decode_text(Path(value).expanduser().read_bytes(), "It")))
+    except OSError as error:
         raise SettingsError(f"{name} must be a text file that can be read, and is {value!r}: {error}.") from error
+    except InvalidRequestError as error:
+        raise SettingsError(f"{name} must be a file of JSON lines, and is {value!r}. {error}") from error
     prompts: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"Line {number} of {value} ({name})"
-        match _parsed(line):
+    for record in records:
+        where = f"Line {record.line:,} of {value} ({name})"
+        match record.fields:
             case {"name": str(called), "system": str(text), **rest} if called.strip() and text.strip() and not rest:
                 # as the pages send it: nothing around it
                 called, text = called.strip(), text.strip()
             case _:
-                raise SettingsError(
-                    f'{where} must be {{"name": "…", "system": "…"}}, with some text in both, and is {line.strip()!r}.'
-                )
+                raise SettingsError(f'{where} must be {{"name": "…", "system": "…"}}, with some text in both.')
         if called in prompts:
             raise SettingsError(f"{where} names a second prompt {called!r}.")
         if text in prompts.values():
             raise SettingsError(f"{where} shares a system prompt that stands there already.")
         prompts[called] = text
     return prompts
-
-
-def _parsed(line: str) -> object:
-    """A line of JSON; ``None`` if it is none."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

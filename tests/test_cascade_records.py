@@ -46,8 +46,10 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "Line 2 of “pairs.jsonl” is no recorded prompt"),
-        ("[]", "Line 2 of “pairs.jsonl” is no recorded prompt"),
+        ("{", "“pairs.jsonl” cannot be read. Line 2: not JSON"),
+        ("[]", "“pairs.jsonl” cannot be read. Line 2: a JSON object"),
+        ("[" * 100_000, "Line 2: not JSON .it is nested"),
+        ('{"prompt_id": [], "category": "", "prompt": "", "answers": {}}', "Line 2: .*no text"),
         ('{"prompt_id": "b"}', "Line 2"),
     ],
 )

@@ -6,7 +6,8 @@ pieces where they would share tokens, and the figures are estimates. A trace of 
 
 from __future__ import annotations
 
-import json
+import heapq
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from zlib import crc32
 
 from engine.cache.prefix_index import CacheIdentity, Ids, PrefixIndex, as_ids
 from engine.errors import InvalidRequestError
+from engine.untrusted import read_jsonl
 
 BLOCK_TOKENS = 512
 """Tokens that one hash of a trace stands for, as in the traces that Mooncake published (arXiv:2407.00079)."""
@@ -58,22 +60,18 @@ def read_log(text: str, at_once: int = 8) -> tuple[LoggedRequest, ...]:
         InvalidRequestError: a line cannot be read, or there is none.
     """
     requests: list[LoggedRequest] = []
-    free = [0.0] * at_once  # when each place for a conversation without a time is free again
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
+    free = [0.0] * at_once  # a heap: when each place for a conversation without a time is free again
+    for record in read_jsonl(text):
+        at = record.fields.get("time", record.fields.get("timestamp"))
         try:
-            entry = json.loads(line)
-            place = min(range(at_once), key=free.__getitem__)
-            at = entry.get("time", entry.get("timestamp"))
-            found = _requests(entry, number, free[place] if at is None else float(at))
+            found = _requests(record.fields, record.line, free[0] if at is None else _moment(at))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidRequestError(
-                f"Line {number} of the log is neither a conversation (messages, history) nor a request of a trace "
+                f"Line {record.line:,}: neither a conversation (messages, history) nor a request of a trace "
                 f"(hash_ids): {type(error).__name__}: {error}."
             ) from error
         if at is None:
-            free[place] += len(found)
+            heapq.heapreplace(free, free[0] + len(found))
         requests += found
     if not requests:
         raise InvalidRequestError("This log holds no requests.")
@@ -118,6 +116,13 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
         whole = as_ids([*request.prompt, *request.answer])
         index.add(identity, whole, (), None, len(whole) * request.unit_tokens * bytes_per_token)
     return SimulatedBudget(budget_bytes, reused / asked, index.departures)
+
+
+def _moment(at: Any) -> float:
+    moment = float(at)
+    if not math.isfinite(moment):
+        raise ValueError(f"{at!r} is no time")
+    return moment
 
 
 def _requests(entry: dict[str, Any], number: int, at: float) -> list[LoggedRequest]:

@@ -7,6 +7,10 @@ import textwrap
 
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 INDENT = "    "
+_LONGEST = 100_000
+"""Characters of an answer's code that are looked at."""
+_EFFORT = 4_000_000
+"""Characters that are parsed in search of the longest sound beginning."""
 
 
 def program(text: str, entry: str, start: str = "") -> str:
@@ -19,8 +23,8 @@ def program(text: str, entry: str, start: str = "") -> str:
             it or leave it out, and may indent the body or not.
     """
     fenced = _FENCED.search(text)
-    code = (fenced[1] if fenced else text).strip("\n").rstrip()
-    definition = re.compile(rf"^\s*(?:async\s+)?def\s+{re.escape(entry)}\b", re.MULTILINE)
+    code = (fenced[1] if fenced else text).strip("\n")[:_LONGEST].rstrip()
+    definition = re.compile(rf"^[ \t]*(?:async[ \t]+)?def[ \t]+{re.escape(entry)}\b", re.MULTILINE)
     before = definition.split(start, maxsplit=1)[0].rstrip()  # imports and helpers
     if definition.search(code) or not start:
         return _sound_beginning(f"{before}\n\n{textwrap.dedent(code)}".lstrip("\n"))
@@ -35,13 +39,22 @@ def program(text: str, entry: str, start: str = "") -> str:
 
 
 def _sound_beginning(code: str) -> str:
-    """The longest beginning, by lines, that is Python: an answer may end in the middle of a line or go on in prose."""
+    """The longest beginning, by lines, that is Python: an answer may end in the middle of a line or go on in prose.
+
+    One that takes more than :data:`_EFFORT` to find is given up.
+    """
     lines = code.split("\n")
-    for end in range(len(lines), 0, -1):
+    end, effort = len(lines), 0
+    while end and effort <= _EFFORT:
         beginning = "\n".join(lines[:end])
+        effort += len(beginning)
         try:
             compile(beginning, "answer", "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        return beginning
+        except SyntaxError as error:
+            # what is wrong in a line is wrong in every beginning that has the line
+            end = min(end - 1, (error.lineno or end) - 1)
+        except (ValueError, RecursionError, MemoryError):
+            end -= 1
+        else:
+            return beginning
     return ""
