@@ -194,11 +194,11 @@ def test_an_option_inside_a_longer_one_is_not_named_by_it() -> None:
     assert not choice("The cow and the sea cow.", cows)
 
 
-HOSTILE = [
-    "```", "```\n", "``` x\n", " ", "\n", "\r\n", "1", "1,", "1.", "1,111", "[", "{", '{"a":', "[1,", '["', '{"', "[1]x", "(",
-    "a", "a ", "-", '"', "answer ", "answer is ", "選B", "A ", "_", "def f", "@a\n", "if x:\n", "    x\n", "x = \\\n",
-    "e\u0301", "北", "서", "\\", "lambda:", "not ",
-]  # fmt: skip
+HOSTILE = (
+    *("```", "```\n", "``` x\n", " ", "\n", "\r\n", "1", "1,", "1.", "1,111", "[", "{", '{"a":', "[1,", '["', '{"'),
+    *("[1]x", "(", "a", "a ", "-", '"', "answer ", "answer is ", "選B", "A ", "_", "def f", "@a\n", "if x:\n"),
+    *("    x\n", "x = \\\n", "e\u0301", "北", "서", "\\", "lambda:", "not "),
+)
 
 
 @pytest.mark.slow

@@ -162,7 +162,7 @@ def test_a_log_is_simulated_in_the_background(monkeypatch: pytest.MonkeyPatch, s
     for thread in list(jobs._threads.values()):
         thread.join(60)
     app.run()
-    assert "Line 1 of the log" in words(app)
+    assert "Line 1: not JSON" in words(app)
 
 
 def test_a_tree_joins_what_begins_alike_and_parents_come_first() -> None:

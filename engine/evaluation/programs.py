@@ -7,9 +7,9 @@ import textwrap
 
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 INDENT = "    "
-_LONGEST = 100_000
+_LONGEST = 50_000
 """Characters of an answer's code that are looked at."""
-_EFFORT = 4_000_000
+_EFFORT = 1_000_000
 """Characters that are parsed in search of the longest sound beginning."""
 
 
