@@ -11,7 +11,7 @@ from typing import Self
 
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
-from engine.untrusted import decode_text, read_jsonl
+from engine.untrusted import decode_text, read_jsonl, valid_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _MOST_DIGITS = 12
@@ -53,11 +53,16 @@ class Settings:
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
-                or the file of shared prompts cannot be used.
+                or a folder or the file of shared prompts cannot be used.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
-        data_dir = Path(environ.get("GEARBOX_DATA_DIR") or REPOSITORY / "data").expanduser().resolve()
+        data_dir = _path("GEARBOX_DATA_DIR", environ.get("GEARBOX_DATA_DIR") or str(REPOSITORY / "data")).resolve()
+        if valid_text(str(data_dir)) != str(data_dir):
+            raise SettingsError(
+                f"Nothing can be kept in {valid_text(str(data_dir))}: the folder's name is no UTF-8. Rename it, choose "
+                "another one with GEARBOX_DATA_DIR, or use a locale with UTF-8."
+            )
         return cls(
             data_dir=data_dir,
             database_url=environ.get("GEARBOX_DATABASE_URL") or f"sqlite:///{data_dir / 'gearbox.db'}",
@@ -69,6 +74,13 @@ class Settings:
             verify_cache=_share("GEARBOX_VERIFY_CACHE", environ),
             shared_prompts=_prompts("GEARBOX_SHARED_PROMPTS", environ),
         )
+
+
+def _path(name: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # nobody of that name has a home
+        raise SettingsError(f"{name} cannot be used: {error}") from error
 
 
 def _count(name: str, environ: Mapping[str, str], *, least: int = 1) -> int | None:
@@ -107,7 +119,7 @@ def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     if not value:
         return {}
     try:
-        records = list(read_jsonl(decode_text(Path(value).expanduser().read_bytes(), "It")))
+        records = list(read_jsonl(decode_text(_path(name, value).read_bytes(), "It")))
     except OSError as error:
         raise SettingsError(f"{name} must be a text file that can be read, and is {value!r}: {error}.") from error
     except InvalidRequestError as error:

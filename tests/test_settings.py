@@ -147,3 +147,10 @@ def test_a_file_of_shared_prompts_that_cannot_be_read_is_named(tmp_path: Path) -
     (tmp_path / "latin.jsonl").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(SettingsError, match="GEARBOX_SHARED_PROMPTS"):
         Settings.from_env({"GEARBOX_SHARED_PROMPTS": str(tmp_path / "latin.jsonl")})
+
+
+@pytest.mark.parametrize("folder", ["/srv/caf\udce9", "~nobody-of-this-name/data"])
+def test_a_data_folder_that_cannot_be_used_is_refused_in_words(folder: str) -> None:
+    with pytest.raises(SettingsError, match="GEARBOX_DATA_DIR") as refused:
+        Settings.from_env({"GEARBOX_DATA_DIR": folder})
+    assert str(refused.value).encode()

@@ -15,6 +15,8 @@ from itertools import accumulate
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+
 from engine.cache.prefix_index import CacheIdentity, Ids, PrefixIndex, as_ids
 from engine.errors import InvalidRequestError
 from engine.untrusted import read_jsonl
@@ -113,7 +115,7 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
             index.pin(match.kept, tokens)
             index.unpin(match.kept)
             reused += tokens * request.unit_tokens
-        whole = as_ids([*request.prompt, *request.answer])
+        whole = np.concatenate([request.prompt, request.answer])
         index.add(identity, whole, (), None, len(whole) * request.unit_tokens * bytes_per_token)
     return SimulatedBudget(budget_bytes, reused / asked, index.departures)
 
@@ -136,12 +138,10 @@ def _requests(entry: dict[str, Any], number: int, at: float) -> list[LoggedReque
     texts = [f"<{role}>{content}" for role, content in turns]
     pieces = [[crc32(piece.encode()) & 0x7FFFFFFF for piece in _PIECES.findall(text)] for text in texts]
     ends = list(accumulate(map(len, pieces)))
-    flat = [piece for text in pieces for piece in text]
+    flat = as_ids([piece for text in pieces for piece in text])
     return [
-        # a conversation's own turns follow one another; others come in between
-        LoggedRequest(
-            at + turn, session, as_ids(flat[: ends[i]]), as_ids(pieces[i + 1] if i + 1 < len(pieces) else []), 1
-        )
+        # a conversation's own turns follow one another; others come in between. All are views of one array.
+        LoggedRequest(at + turn, session, flat[: ends[i]], flat[ends[i] : (*ends, ends[-1])[i + 1]], 1)
         for turn, i in enumerate(i for i, (role, _) in enumerate(turns) if role == _USER)
     ]
 
