@@ -53,6 +53,15 @@ def test_a_prompt_of_bytes_that_are_no_utf8_is_answered(environment: dict[str, s
 
 
 @pytest.mark.slow
+def test_a_corpus_with_half_a_character_is_answered(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_bytes(b'\xef\xbb\xbf{"prompt": "half \\ud83d, one\xe2\x80\xa8two"}\r\n')
+    scored = ["evaluate", "--model", "tiny", "--quantization", "int8", "--corpus", str(tmp_path / "odd.jsonl")]
+    done = run(*scored, "--json", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["windows"] == 1
+
+
+@pytest.mark.slow
 def test_paths_of_odd_bytes_are_read_or_refused_in_a_line(environment: dict[str, str], tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/mod\xe8le"
     os.mkdir(folder)  # noqa: PTH102 (a path of bytes)

@@ -165,6 +165,7 @@ def test_half_a_character_becomes_a_replacement_character_everywhere() -> None:
         ("a.csv", b"prompt,checker,expected\n?,number,Infinity\n", "Line 2: .*Infinity"),
         ("a.csv", b"prompt,checker,expected,max_tokens\n?,exact,x," + b"9" * 5000 + b"\n", "Line 2: .*between 1 and"),
         ("a.jsonl", lines(GSM8K | {"answer": "#### " + "9" * 400}), "Line 1: .*too large"),
+        ("a.csv", b"prompt,checker,expected,Prompt\n?,exact,x,y\n", "Line 1: a column's name stands there twice"),
         ("a.csv", b"prompt,checker\n?,exact\n", "column 'expected'"),
         ("a.csv", b"prompt,checker,expected\na, b,exact,yes\n", "Line 2: 4 fields for 3 columns"),
         ("a.csv", b"prompt,checker,expected\nab,exact\n", "Line 2: 2 fields for 3 columns"),

@@ -56,6 +56,8 @@ def _csv_rows(name: str, text: str) -> Iterator[Record]:
     """The rows with their columns' names in lower case, empty cells left out."""
     for record in read_csv(text):
         row = {column.casefold(): cell for column, cell in record.fields.items()}
+        if len(row) < len(record.fields):
+            raise InvalidRequestError("Line 1: a column's name stands there twice.")
         missing = [column for column in _REQUIRED if column not in row]
         if missing:
             raise InvalidRequestError(
