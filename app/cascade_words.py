@@ -21,7 +21,7 @@ from engine.types import (
 FEWEST_RUNS = 5
 """Of one configuration, before a habit is told of."""
 _NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:[.,:]\d+)*")
-_LIST_MARK = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
+_LIST_MARK = re.compile(r"^[^\S\n]*\d+[.)]\s", re.MULTILINE)
 
 
 def threshold_meaning(router: RouterKind, threshold: float, after_tokens: int | None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from app.settings import REPOSITORY
 from engine.errors import GearboxError
+from engine.untrusted import decode_text
 
 _FILE_NAME = "prices.toml"
 _SHIPPED = REPOSITORY / "data" / _FILE_NAME
@@ -55,13 +56,13 @@ def load_prices(path: Path) -> Prices:
         PricesError: the file cannot be read, is not TOML, or lacks a usable machine.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(decode_text(path.read_bytes(), path.name))
         machines = tuple(
             Machine(str(entry["name"]), float(entry["per_hour"]), str(entry.get("note", "")))
             for entry in tree["machine"]
         )
         prices = Prices(str(tree["currency"]), machines)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise PricesError(f"The prices in {path} cannot be read: {error!r}.") from error
     if not machines or not all(0 <= machine.per_hour < float("inf") for machine in machines):
         raise PricesError(f"{path} needs at least one machine, each with a price per hour of 0 or more.")

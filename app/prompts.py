@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.settings import REPOSITORY
+from engine.untrusted import decode_text, read_jsonl
 
 SAMPLES = REPOSITORY / "data" / "prompts" / "samples.jsonl"
 
@@ -24,5 +24,4 @@ class SamplePrompt:
 
 def load_prompts(path: Path = SAMPLES) -> tuple[SamplePrompt, ...]:
     """The prompts of a JSONL file, in its order."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return tuple(SamplePrompt(**json.loads(line)) for line in lines if line.strip())
+    return tuple(SamplePrompt(**record.fields) for record in read_jsonl(decode_text(path.read_bytes(), path.name)))

@@ -16,7 +16,14 @@ from typing import Protocol
 
 from app.environment import measured_here
 from app.jobs import Report, Steps
-from app.run_service import InferenceEngine, RunCreated, RunNotFinishedError, answer_unkept, stream
+from app.run_service import (
+    InferenceEngine,
+    RequestRefusedError,
+    RunCreated,
+    RunNotFinishedError,
+    answer_unkept,
+    stream,
+)
 from app.store import LabStore, RunStore, SpeedResult, TaskAnswer
 from engine import (
     AnswerDivergence,
@@ -28,7 +35,7 @@ from engine import (
     WindowDivergence,
     check,
 )
-from engine.errors import GearboxError
+from engine.errors import CorpusError, GearboxError, InvalidRequestError
 from engine.types import (
     GenerationRequest,
     Loading,
@@ -48,6 +55,8 @@ SPEED_TOKENS = 64
 SPEED_PROMPT = "Describe in some detail what a lighthouse keeper does on a stormy night."
 _LOADED, _WRITTEN = 0.3, 0.7
 """Shares of a prompt's check at which its model is loaded, and at which its answer is written."""
+
+_SHOWN_REFUSALS = 3
 
 Progress = Callable[[str, float], None]
 
@@ -70,6 +79,13 @@ class LabEngine(InferenceEngine, Protocol):
     ) -> AnswerDivergence: ...
 
 
+def refusal_words(refused: Sequence[str]) -> str:
+    """That prompts were left out because a model cannot take them, for the user: how many, and the first of them."""
+    several = f"{len(refused):,} prompts were" if len(refused) > 1 else "One prompt was"
+    shown = "; ".join(refused[:_SHOWN_REFUSALS])
+    return f"{several} left out because the model cannot take them: {shown}. All else is kept."
+
+
 # --- on a corpus ----------------------------------------------------------------------------------------
 
 
@@ -85,11 +101,12 @@ def measure_corpus(
 ) -> None:
     """Measure how far precisions are from 16 bits on a corpus, and how fast they are.
 
-    Prompts are first answered by the 16-bit model, once for its weights. ``again`` measures anew what is finished.
+    Prompts are first answered by the 16-bit model, once for its weights; those that it cannot take are left out.
+    ``again`` measures anew what is finished.
 
     Raises:
         CorpusError: the corpus is shorter than a window.
-        LabError: a run failed.
+        LabError: a run failed; or, when all else is measured, prompts were left out.
         GearboxError: whatever keeps the engine or the store from it.
         JobCancelled: from ``report``.
     """
@@ -108,13 +125,22 @@ def measure_corpus(
         + SPEED_RUNS * len(wanted & fast.keys()),
         total=len(corpus.prompts) + len(wanted) * (size + SPEED_RUNS),
     )
+    refused: list[str] = []
     for place, prompt in enumerate(corpus.prompts):
         if place not in answers:
             steps.at(f"Answering in 16 bits · prompt {place + 1} of {size}")
-            answers[place] = engine.windows(model, replace(corpus, prompts=(prompt,)), steps.still)
+            try:
+                answers[place] = engine.windows(model, replace(corpus, prompts=(prompt,)), steps.still)
+            except CorpusError:
+                raise
+            except InvalidRequestError as error:  # this model cannot take it: kept as a prompt that gives no window
+                refused.append(f"prompt {place + 1:,} ({error})")
+                answers[place] = ()
             lab.keep_answer(weights, corpus.sha256, place, answers[place])
             steps.advance()
     windows = windows or tuple(window for place in sorted(answers) for window in answers[place])
+    if not windows and refused:
+        raise LabError(refusal_words(refused))
     if not windows:
         raise LabError(f"The 16-bit model answered {corpus.name} with nothing, so there is nothing to score.")
     for precision in precisions:
@@ -129,6 +155,8 @@ def measure_corpus(
         _score(engine, lab, result_id, model, precision, windows, steps)
         if precision not in fast:
             _measure_speed(engine, lab, model, weights, precision, steps)
+    if refused:
+        raise LabError(refusal_words(refused))
     steps.at("Done", finished=True)
 
 
@@ -204,7 +232,8 @@ def measure_tasks(
     *,
     again: bool = False,
 ) -> None:
-    """Let precisions answer tasks, and keep what each answered and whether it was right.
+    """Let precisions answer tasks, and keep what each answered and whether it was right. A task that the model cannot
+    take, its prompt being too long for one, is not right.
 
     Raises:
         LabError: a run failed.
@@ -230,8 +259,12 @@ def measure_tasks(
             if task.id in answered[precision]:
                 continue
             steps.at(f"{precision} · task {place + 1} of {len(tasks)}")
-            text = _answer(engine, task.request(model, precision), steps).text
-            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, check(task, text)))
+            try:
+                text = _answer(engine, task.request(model, precision), steps).text
+                answer = TaskAnswer(text, check(task, text))
+            except RequestRefusedError:  # it cannot take the task
+                answer = TaskAnswer("", False)
+            lab.keep_task_answer(result_id, task.id, answer)
             steps.advance()
     steps.at("Done", finished=True)
 
@@ -314,9 +347,12 @@ def _answer(engine: LabEngine, request: GenerationRequest, steps: Steps) -> RunF
     """Run a request to its end without keeping it among the runs.
 
     Raises:
+        RequestRefusedError: the model cannot take it.
         LabError: it failed, or was cut short.
     """
     try:
         return answer_unkept(engine, request, steps.watch)
+    except RequestRefusedError:
+        raise
     except RunNotFinishedError as error:
         raise LabError(str(error)) from error

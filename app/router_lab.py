@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -33,6 +32,7 @@ from engine.cascade import (
 from engine.cascade.calibration import SignalStrength
 from engine.cascade.selection import Target
 from engine.errors import RecordedPairsError
+from engine.untrusted import parse_json
 
 PAIRS = REPOSITORY / "data" / "pairs"
 """Recorded answers that come with Gearbox: a JSONL file each, beside it a JSON file that says what it is."""
@@ -112,7 +112,7 @@ def _about(path: Path) -> tuple[str, dict[str, str]]:
     if not about_path.is_file():
         return path.stem.capitalize(), {}
     try:
-        about = json.loads(about_path.read_text(encoding="utf-8"))
+        about = parse_json(about_path.read_bytes())
         return str(about["title"]), {str(tier): str(sha256) for tier, sha256 in about["weights_sha256"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordedPairsError(f"“{about_path.name}” does not say what was recorded: {error!r}.") from error

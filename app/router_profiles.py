@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from engine.cascade import RouterProfile, TierIdentity
 from engine.errors import GearboxError, RouterProfileError
 from engine.models import resolve
 from engine.types import Tier
+from engine.untrusted import parse_json
 
 MOST_BYTES = 2**20
 
@@ -62,7 +62,7 @@ def read_profile(name: str, data: bytes) -> RouterProfile:
     if len(data) > MOST_BYTES:
         raise RouterProfileError(f"“{name}” is too large for a router profile.")
     try:
-        tree = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        tree = parse_json(data)
+    except ValueError as error:
         raise RouterProfileError(f"“{name}” is no router profile: {error}.") from error
     return RouterProfile.from_dict(tree)

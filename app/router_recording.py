@@ -12,8 +12,8 @@ from functools import partial
 from typing import Protocol
 
 from app.jobs import Report
-from app.quantization_lab import LabError, tasks_sha256
-from app.run_service import InferenceEngine, RunNotFinishedError, answer_unkept
+from app.quantization_lab import LabError, refusal_words, tasks_sha256
+from app.run_service import InferenceEngine, RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.store import RouterStore
 from engine import Task, check
 from engine.cascade import tier_answer
@@ -55,10 +55,10 @@ def record(
     sandbox: Callable[[], str | None] = why_not,
 ) -> None:
     """Let each tier answer each prompt once, greedily, and keep the answers. What is there under the same weights is
-    not asked again.
+    not asked again. A prompt that a tier cannot take keeps no other from being answered.
 
     Raises:
-        LabError: a run failed.
+        LabError: a run failed; or, when all else is recorded, prompts could not be taken.
         GearboxError: whatever keeps the engine or the store from it.
         JobCancelled: from ``report``.
     """
@@ -72,14 +72,21 @@ def record(
         missing[tier] = [task for task in checkable if task.id not in known]
     total = max(1, len(tiers) * len(checkable))
     done = total - sum(map(len, missing.values()))
+    refused: list[str] = []
     # the tiers take turns one after the other: each model is loaded once
     for tier in tiers:
         before = len(checkable) - len(missing[tier])
         for place, task in enumerate(missing[tier], start=before + 1):
             stage = f"{tier.key} · prompt {place:,} of {len(checkable):,}"
             report(stage, done / total)
-            _record_one(engine, store, identity, weights[tier], tier, task, partial(report, stage, done / total))
+            look = partial(report, stage, done / total)
+            try:
+                _record_one(engine, store, identity, weights[tier], tier, task, look)
+            except RequestRefusedError as error:
+                refused.append(f"“{task.id}” by {tier.key} ({error})")
             done += 1
+    if refused:
+        raise LabError(refusal_words(refused))
     report("Done", 1.0)
 
 
@@ -101,6 +108,8 @@ def _record_one(
 
     try:
         end = answer_unkept(engine, task.request(tier.model, tier.precision), watch)
+    except RequestRefusedError:
+        raise
     except RunNotFinishedError as error:
         raise LabError(f"{tier.key} could not answer “{task.id}”: {error}") from error
     answer = tier_answer([*events, end], lambda text: None if task.checker is None else float(check(task, text)))

@@ -52,6 +52,12 @@ class RunNotFinishedError(GearboxError):
     """A run that a measurement needed did not come to its end."""
 
 
+class RequestRefusedError(RunNotFinishedError):
+    """The model cannot take this request, and never will: its prompt is too long, its template has no system prompt."""
+
+
+_REFUSALS = ("InvalidRequestError", "ContextLengthError")
+
 UiEvent = RunCreated | Event | RunSaved | RunNotSaved
 
 
@@ -122,13 +128,14 @@ def answer_unkept(engine: InferenceEngine, request: GenerationRequest, watch: Ca
         watch: told of every event but the last; what it raises ends the run.
 
     Raises:
+        RequestRefusedError: the model cannot take it.
         RunNotFinishedError: it failed, or was cut short.
     """
     with closing(engine.generate(request)) as generation:
         for event in generation:
             match event:
-                case RunFailed(error=error):
-                    raise RunNotFinishedError(error)
+                case RunFailed(error=error, kind=kind):
+                    raise RequestRefusedError(error) if kind in _REFUSALS else RunNotFinishedError(error)
                 case RunFinished(finish_reason="abort"):
                     break
                 case RunFinished():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -11,10 +10,13 @@ from pathlib import Path
 from typing import Self
 
 from app.hosts import AllowedHosts
-from engine.errors import GearboxError
+from engine.errors import GearboxError, InvalidRequestError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
+from engine.untrusted import decode_text, read_jsonl, valid_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_MOST_DIGITS = 12
+"""Of a count: more MiB or threads than any machine has."""
 
 
 class SettingsError(GearboxError):
@@ -55,11 +57,16 @@ class Settings:
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
-                the file of shared prompts cannot be used, or a host is no host.
+                a folder or the file of shared prompts cannot be used, or a host is no host.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
-        data_dir = Path(environ.get("GEARBOX_DATA_DIR") or REPOSITORY / "data").expanduser().resolve()
+        data_dir = _path("GEARBOX_DATA_DIR", environ.get("GEARBOX_DATA_DIR") or str(REPOSITORY / "data")).resolve()
+        if valid_text(str(data_dir)) != str(data_dir):
+            raise SettingsError(
+                f"Nothing can be kept in {valid_text(str(data_dir))}: the folder's name is no UTF-8. Rename it, choose "
+                "another one with GEARBOX_DATA_DIR, or use a locale with UTF-8."
+            )
         return cls(
             data_dir=data_dir,
             database_url=environ.get("GEARBOX_DATABASE_URL") or f"sqlite:///{data_dir / 'gearbox.db'}",
@@ -74,12 +81,22 @@ class Settings:
         )
 
 
+def _path(name: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:  # nobody of that name has a home
+        raise SettingsError(f"{name} cannot be used: {error}") from error
+
+
 def _count(name: str, environ: Mapping[str, str], *, least: int = 1) -> int | None:
     value = environ.get(name, "").strip()
     if not value:
         return None
-    if not value.isascii() or not value.isdigit() or int(value) < least:
-        raise SettingsError(f"{name} must be a whole number of at least {least}, and is {environ[name]!r}.")
+    if not value.isascii() or not value.isdigit() or len(value) > _MOST_DIGITS or int(value) < least:
+        raise SettingsError(
+            f"{name} must be a whole number of at least {least} and at most {_MOST_DIGITS} digits, and is "
+            f"{environ[name][:60]!r}."
+        )
     return int(value)
 
 
@@ -117,33 +134,23 @@ def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:
     if not value:
         return {}
     try:
-        lines = Path(value).expanduser().read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        records = list(read_jsonl(decode_text(_path(name, value).read_bytes(), "It")))
+    except OSError as error:
         raise SettingsError(f"{name} must be a text file that can be read, and is {value!r}: {error}.") from error
+    except InvalidRequestError as error:
+        raise SettingsError(f"{name} must be a file of JSON lines, and is {value!r}. {error}") from error
     prompts: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"Line {number} of {value} ({name})"
-        match _parsed(line):
+    for record in records:
+        where = f"Line {record.line:,} of {value} ({name})"
+        match record.fields:
             case {"name": str(called), "system": str(text), **rest} if called.strip() and text.strip() and not rest:
                 # as the pages send it: nothing around it
                 called, text = called.strip(), text.strip()
             case _:
-                raise SettingsError(
-                    f'{where} must be {{"name": "…", "system": "…"}}, with some text in both, and is {line.strip()!r}.'
-                )
+                raise SettingsError(f'{where} must be {{"name": "…", "system": "…"}}, with some text in both.')
         if called in prompts:
             raise SettingsError(f"{where} names a second prompt {called!r}.")
         if text in prompts.values():
             raise SettingsError(f"{where} shares a system prompt that stands there already.")
         prompts[called] = text
     return prompts
-
-
-def _parsed(line: str) -> object:
-    """A line of JSON; ``None`` if it is none."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

@@ -1,69 +1,20 @@
 """Gearbox's inference engine: one thread, four gears, measured.
 
 Everything a caller needs is here and in :mod:`engine.types`; importing it loads neither torch nor
-transformers.
+transformers. A name is loaded when it is first asked for, so that ``python -m engine``, which imports this
+package before its own code, can be interrupted from its first moment on.
 """
 
-from engine.engine import Engine
-from engine.environment import machine_environment
-from engine.estimate import estimate_weights
-from engine.evaluation import (
-    MIXED_FILE,
-    AnswerDivergence,
-    AnswerToken,
-    Corpus,
-    CorpusPrompt,
-    DivergenceStats,
-    FirstDifference,
-    PairedOutcomes,
-    Task,
-    TokenChance,
-    Window,
-    WindowDivergence,
-    check,
-    compare_outcomes,
-    default_corpus,
-    load_tasks,
-    read_corpus,
-    read_tasks,
-    wilson_interval,
-)
-from engine.models import FAMILIES, ModelInfo, list_models
-from engine.models import install as install_model
-from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
-from engine.worker import Generation
+from __future__ import annotations
 
-__all__ = [
-    "FAMILIES",
-    "MIXED_FILE",
-    "AnswerDivergence",
-    "AnswerToken",
-    "CacheStatus",
-    "Corpus",
-    "CorpusPrompt",
-    "DepartedSequence",
-    "DivergenceStats",
-    "Engine",
-    "EngineStatus",
-    "FirstDifference",
-    "Generation",
-    "KeptSequence",
-    "ModelInfo",
-    "PairedOutcomes",
-    "ResidentModel",
-    "Task",
-    "TokenChance",
-    "Window",
-    "WindowDivergence",
-    "check",
-    "compare_outcomes",
-    "default_corpus",
-    "estimate_weights",
-    "install_model",
-    "list_models",
-    "load_tasks",
-    "machine_environment",
-    "read_corpus",
-    "read_tasks",
-    "wilson_interval",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("engine.public"), name)

@@ -1,287 +1,74 @@
-"""The command line: ``python -m engine models``, ``kernels``, ``generate`` and ``evaluate``."""
+"""The command line as a process: ``python -m engine COMMAND``. What it can do is in :mod:`engine.command_line`.
+
+Here is how it ends: an interrupt is one line at any moment, a reader that left (``| head -1``) none, and what a
+terminal cannot show does not stop the work. Nothing but the standard library is imported before that holds.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
+import io
 import os
+import signal
 import sys
-from contextlib import closing
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
-
-from engine.engine import Engine
-from engine.errors import GearboxError, InvalidRequestError
-from engine.evaluation import DivergenceStats, WindowDivergence, default_corpus, read_corpus
-from engine.models import CATALOG, install, list_models, terminal_bar
-from engine.models.progress import part
-from engine.native import build as build_kernels
-from engine.native import why_not
-from engine.types import (
-    MAX_GAMMA,
-    Backend,
-    DeviceChoice,
-    Drafter,
-    GenerationRequest,
-    Message,
-    OptimizationConfig,
-    Precision,
-    RunConfig,
-    RunFailed,
-    RunFinished,
-    SamplingParams,
-    SpeculationConfig,
-    TokenEvent,
-)
+from typing import NoReturn, TextIO
 
 FAILED = 1
-BAD_INPUT = 2
 INTERRUPTED = 130
-BAD_INPUT_KINDS = (
-    "InvalidRequestError",
-    "ContextLengthError",
-    "CorpusError",
-    "UnknownModelError",
-    "UnsupportedModelError",
-    "ModelNotInstalledError",
-    "WeightsIntegrityError",
-)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]  # exits, as the original does
-        self.exit(BAD_INPUT, f"{self.prog}: {message}\n")
-
-
-def models_dir() -> Path:
-    """Where models are kept: ``models`` in ``GEARBOX_DATA_DIR``, or in the repository's ``data``."""
-    data_dir = os.environ.get("GEARBOX_DATA_DIR")
-    return (Path(data_dir) if data_dir else Path(__file__).parent.parent / "data") / "models"
+READER_GONE = 141
+"""As a shell says of a program that SIGPIPE ended."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 for a failure, 2 for bad input."""
-    options = _parser().parse_args(arguments)
+    """Run a command and return its exit code: 0, 1 for a failure, 2 for bad input.
+
+    Raises:
+        KeyboardInterrupt: somebody pressed Ctrl-C.
+        BrokenPipeError: nobody reads the output any more.
+    """
+    from engine.command_line import run
+
+    return run(arguments)
+
+
+def _run_process() -> NoReturn:
+    """Run the command that this process was started with, and end the process."""
+    code: int | None = None
     try:
-        return int(options.command(options))
-    except GearboxError as error:
-        return _complain(str(error), _exit_code(type(error).__name__))
-    except OSError as error:
-        return _complain(str(error), FAILED)
+        sys.stdout, sys.stderr = _forgiving(sys.stdout, "replace"), _forgiving(sys.stderr, "backslashreplace")
+        from engine.command_line import run
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            code = run()
+        except SystemExit as exit_:  # argparse's
+            code = exit_.code if isinstance(exit_.code, int) else FAILED
+        sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        _leave()
+    except BrokenPipeError:
+        os._exit(READER_GONE)
+    except OSError as error:  # the disk that stdout goes to is full, say
+        os.write(2, f"error: {error}\n".encode())
+        os._exit(FAILED)
+    sys.exit(code)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m engine", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    models = commands.add_parser("models", help="list the models, or install one")
-    models.set_defaults(command=_list)
-    actions = models.add_subparsers(metavar="ACTION")
-    install_model = actions.add_parser("install", help="fetch and convert a catalogue model")
-    install_model.add_argument("name", nargs="+", help="name in the catalogue")
-    install_model.add_argument("--reinstall", action="store_true", help="fetch it again even if it is there")
-    install_model.set_defaults(command=_install)
-
-    kernels = commands.add_parser("kernels", help="build the kernels for this processor, unless they are there")
-    kernels.set_defaults(command=_build_kernels)
-
-    generate = commands.add_parser("generate", help="answer one prompt")
-    generate.set_defaults(command=_generate)
-    generate.add_argument("--model", required=True, help="catalogue name, local folder or hub id")
-    generate.add_argument("--prompt", required=True)
-    generate.add_argument("--system", help="system prompt")
-    generate.add_argument("--backend", choices=[b.value for b in Backend], default=Backend.LOCAL.value)
-    _add_quantization(generate, default=Precision.BF16.value)
-    generate.add_argument(
-        "--speculation", choices=[d.value for d in Drafter], help="who drafts tokens for the model to verify"
-    )
-    generate.add_argument("--draft-model", metavar="MODEL", help="the smaller model of --speculation draft")
-    generate.add_argument(
-        "--gamma", type=int, help=f"tokens drafted before each verification, 0 to {MAX_GAMMA}; else as many as pay"
-    )
-    generate.add_argument("--max-tokens", type=int, default=SamplingParams().max_tokens)
-    generate.add_argument("--temperature", type=float, default=SamplingParams().temperature)
-    generate.add_argument("--seed", type=int, default=SamplingParams().seed)
-    generate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-
-    evaluate = commands.add_parser("evaluate", help="measure what a precision changes against the 16-bit model")
-    evaluate.set_defaults(command=_evaluate)
-    evaluate.add_argument("--model", required=True, help="catalogue name, local folder or hub id")
-    _add_quantization(evaluate, required=True)
-    evaluate.add_argument(
-        "--corpus",
-        type=Path,
-        help="text to read, or .jsonl of prompts that the 16-bit model answers; by default the sample prompts",
-    )
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    return parser
+def _forgiving(stream: TextIO | None, errors: str) -> TextIO:
+    """A stream that replaces what its encoding does not have; in place of a closed one, one that keeps nothing."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 (for as long as the process lives)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors=errors)
+    return stream
 
 
-def _add_quantization(command: argparse.ArgumentParser, **how: Any) -> None:
-    command.add_argument("--quantization", choices=[p.value for p in Precision], help="llm.int8 needs CUDA", **how)
-    command.add_argument(
-        "--device",
-        type=_device,
-        default=os.environ.get("GEARBOX_DEVICE") or DeviceChoice.AUTO.value,
-        metavar=f"{{{','.join(DeviceChoice)}}}",
-        help="where models run; GEARBOX_DEVICE says the same",
-    )
-
-
-def _device(value: str) -> DeviceChoice:
-    if value not in list(DeviceChoice):
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(DeviceChoice)}, and is {value!r}")
-    return DeviceChoice(value)
-
-
-def _list(options: argparse.Namespace) -> int:
-    for model in list_models(models_dir()):
-        if model.installed:
-            state = f"installed, {model.disk_bytes / 2**20:,.0f} MiB on disk"
-        elif model.problem:
-            state = model.problem
-        else:
-            state = f"not installed, {(model.download_bytes or 0) / 2**20:,.0f} MiB to fetch"
-        print(f"{model.name:24} {state:34} {model.title}")
-    return 0
-
-
-def _install(options: argparse.Namespace) -> int:
-    unknown = [name for name in options.name if name not in CATALOG]
-    if unknown:
-        raise InvalidRequestError(f"Unknown model {unknown[0]!r}. The catalogue has: {', '.join(CATALOG)}.")
-    for name in options.name:
-        with terminal_bar(name) as progress:
-            install(name, models_dir(), progress, reinstall=options.reinstall)
-    return 0
-
-
-def _build_kernels(options: argparse.Namespace) -> int:
-    built = build_kernels()
-    print(f"kernels: {built.name}" if built else f"kernels: torch's own, because {why_not() or 'the compiler failed'}")
-    return 0
-
-
-def _generate(options: argparse.Namespace) -> int:
-    config = RunConfig(
-        model=options.model,
-        backend=Backend(options.backend),
-        optimization=OptimizationConfig.at(Precision(options.quantization), speculation=_speculation(options)),
-        sampling=SamplingParams(max_tokens=options.max_tokens, temperature=options.temperature, seed=options.seed),
-    )
-    system = (Message("system", options.system),) if options.system else ()
-    request = GenerationRequest(messages=(*system, Message("user", options.prompt)), config=config)
-    if options.json:
-        _keep_stdout_clean()
-    with closing(Engine(models_dir(), device=options.device)) as engine, closing(engine.generate(request)) as events:
-        for event in events:
-            match event:
-                case TokenEvent(text=text) if not options.json:
-                    print(text, end="", flush=True)
-                case RunFailed(error=error, kind=kind):
-                    return _complain(error, _exit_code(kind))
-                case RunFinished() if options.json:
-                    _print_json(event, config)
-                case RunFinished():
-                    print()
-    return 0
-
-
-def _speculation(options: argparse.Namespace) -> SpeculationConfig | None:
-    if options.speculation is None:
-        if options.draft_model or options.gamma is not None:
-            raise InvalidRequestError("--draft-model and --gamma need --speculation.")
-        return None
-    drafter = Drafter(options.speculation)
-    held = Precision.INT4 if drafter in (Drafter.SELF, Drafter.DRAFT) else None
-    return SpeculationConfig(
-        drafter=drafter, draft_model=options.draft_model, draft_precision=held, gamma=options.gamma
-    )
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    precision = Precision(options.quantization)
-    corpus = read_corpus(options.corpus) if options.corpus else default_corpus()
-    with closing(Engine(models_dir(), device=options.device)) as engine:
-        weights_sha256 = engine.weights_sha256(options.model)
-        if corpus.prompts:
-            with terminal_bar(f"{options.model} in {Precision.BF16}") as progress:
-                windows = engine.windows(options.model, corpus, progress)
-        else:
-            windows = engine.windows(options.model, corpus)
-        parts: list[WindowDivergence] = []
-        with terminal_bar(f"{options.model} in {precision}") as progress:
-            for window in windows:
-                done = len(parts) / len(windows)
-                progress(f"Reading text {len(parts) + 1:,} of {len(windows):,}", done)
-                loading = part(progress, done, done)
-                parts.append(engine.compare_window(options.model, precision, window, loading))
-            progress("All texts read", 1.0)
-        weights_bytes = {model.precision: model.weights_bytes for model in engine.status().resident}
-    stats = DivergenceStats.from_tokens(WindowDivergence.concatenate(parts))
-    if options.json:
-        result = {
-            "model": options.model,
-            "precision": precision,
-            "weights_sha256": weights_sha256,
-            "corpus": {"name": corpus.name, "sha256": corpus.sha256},
-            "windows": len(windows),
-            "weights_bytes": weights_bytes[precision],
-            "reference_weights_bytes": weights_bytes[Precision.BF16],
-            **stats.to_dict(),
-        }
-        print(json.dumps(result, ensure_ascii=False))
-    else:
-        print(f"{options.model} in {precision} against 16 bits, on {corpus.name}: {stats.tokens:,} tokens scored")
-        for name, figure in _figures(stats, weights_bytes[precision], weights_bytes[Precision.BF16]):
-            print(f"{name:20} {figure}")
-    return 0
-
-
-def _figures(stats: DivergenceStats, weights_bytes: int, reference_bytes: int) -> list[tuple[str, str]]:
-    """Each figure's name, and its value with its unit; ± is one standard error."""
-    return [
-        ("Perplexity ratio", f"{stats.ppl_ratio:.4f} ± {stats.ppl_ratio_se:.4f} ({stats.ppl_ref:.3f} in 16 bits)"),
-        ("KLD, mean", f"{stats.kld_mean:.5f} ± {stats.kld_mean_se:.5f} nats"),
-        ("KLD, median", f"{stats.kld_median:.5f} nats"),
-        ("KLD, p99", f"{stats.kld_p99:.5f} nats"),
-        ("KLD, max", f"{stats.kld_max:.5f} nats"),
-        ("Top-1 agreement", f"{stats.same_top:.2%} ± {stats.same_top_se:.2%}"),
-        ("RMS Δp", f"{stats.delta_p_rms:.2%} ± {stats.delta_p_rms_se:.2%}"),
-        ("Weights", f"{weights_bytes / 2**20:,.0f} MiB ({reference_bytes / 2**20:,.0f} MiB in 16 bits)"),
-    ]
-
-
-def _keep_stdout_clean() -> None:
-    """Libraries' chatter belongs to stderr at most; transformers' bars and notes are of no use here."""
-    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-    os.environ["TQDM_DISABLE"] = "1"
-
-
-def _print_json(run: RunFinished, config: RunConfig) -> None:
-    answer = {
-        "text": run.text,
-        "token_ids": run.token_ids,
-        "finish_reason": run.finish_reason,
-        "config": config.to_dict(),
-        "metrics": asdict(run.metrics) if run.metrics else None,
-    }
-    print(json.dumps(answer, ensure_ascii=False))
-
-
-def _exit_code(kind: str) -> int:
-    return BAD_INPUT if kind in BAD_INPUT_KINDS else FAILED
-
-
-def _complain(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
+def _leave(*_: object) -> NoReturn:
+    """End at once. Threads of libraries may be at work, and the interpreter's own end would wait for them."""
+    os.write(2, b"error: interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGINT, _leave)  # while libraries are imported there is nothing to clean up
+    _run_process()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from engine.generation.confidence import Confidence
 from engine.generation.recorder import RunRecorder
 from engine.repetition import repeated_share
 from engine.types import NEVER, CascadeConfig, GenerationRequest, RouterKind, TokenEvent, TokenSource
+from engine.untrusted import parse_json
 
 _PLAIN = BoundaryRouter(threshold=NEVER)
 """The scores that need no data."""
@@ -185,7 +185,7 @@ def _reaches(score: float, threshold: float) -> bool:
 
 def _read_profile(text: str) -> RouterProfile:
     try:
-        return RouterProfile.from_dict(json.loads(text))
+        return RouterProfile.from_dict(parse_json(text))
     except ValueError as error:
         if isinstance(error, RouterProfileError):
             raise

@@ -42,7 +42,7 @@ def _cpu_name() -> str:
     """The processor's model name; /proc has it on Linux, where ``platform`` knows only the family."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -85,11 +85,30 @@ def test_a_larger_budget_never_reuses_less_on_a_chat_log() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\n \n", "no json", '{"a": 1}', '{"messages": 3}', '{"messages": [{"role": "user"}]}', "[1]", "\x00\x01"],
+    [
+        "",
+        "\n \n",
+        "no json",
+        '{"a": 1}',
+        '{"messages": 3}',
+        '{"messages": [{"role": "user"}]}',
+        "[1]",
+        "\x00\x01",
+        "[" * 100_000,
+        '{"messages": [], "time": NaN}',
+        '{"messages": [], "time": ' + "9" * 400 + "}",
+        '{"messages": [], "time": "1e999"}',
+        '{"hash_ids": [1], "timestamp": "nan"}',
+    ],
 )
 def test_what_is_no_log_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"Line 1|no requests"):
         read_log(text)
+
+
+def test_logs_as_other_tools_write_them_are_read() -> None:
+    odd = json.dumps({"history": [{"user": "one\u2028two\u0085", "bot": "three\x0b"}]}, ensure_ascii=False)
+    assert len(read_log(f"{odd}\r\n\r\n{json.dumps(CHAT)}\r\n")) == 3
 
 
 def test_progress_goes_from_nothing_to_all() -> None:

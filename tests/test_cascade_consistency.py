@@ -65,3 +65,12 @@ def test_conversations_that_change_tier() -> None:
     conversations = [[0.1, 0.2], [0.1, 0.9, 0.1], [0.9, math.nan], [0.1, math.nan], [0.9]]
     assert changes_tier(conversations, 0.5) == pytest.approx(2 / 4)
     assert changes_tier([[0.3]], 0.5) is None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("unit", ["1.", "1,", "-1", "a ", "a", " ", "\n", "e\u0301", "−"])
+def test_answers_of_a_megabyte_are_compared_in_bounded_time(unit: str) -> None:
+    text = unit * (10**6 // len(unit))
+    assert normalized(text) == normalized(f" {text} ")
+    assert word_f1(text, text) == 1

@@ -135,7 +135,7 @@ def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, change: object, me
         RouterProfile.read(tmp_path / "p.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{"])
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, "9" * 5000])
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p.json"
     with pytest.raises(RouterProfileError, match=r"“p\.json” cannot be read"):

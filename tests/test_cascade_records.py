@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -46,8 +47,10 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "Line 2 of “pairs.jsonl” is no recorded prompt"),
-        ("[]", "Line 2 of “pairs.jsonl” is no recorded prompt"),
+        ("{", "“pairs.jsonl” cannot be read. Line 2: not JSON"),
+        ("[]", "“pairs.jsonl” cannot be read. Line 2: a JSON object"),
+        ("[" * 100_000, "Line 2: not JSON .it is nested"),
+        ('{"prompt_id": [], "category": "", "prompt": "", "answers": {}}', "Line 2: .*no text"),
         ('{"prompt_id": "b"}', "Line 2"),
     ],
 )
@@ -117,3 +120,22 @@ def test_what_was_known_after_some_tokens() -> None:
     assert whole.after(10) is whole
     silent = answer(logprobs=(), ttft_s=None)
     assert silent.after(16) is silent
+
+
+def test_records_as_other_tools_write_them_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    odd = replace(prompt("a", answer(), answer()), prompt="one\u2028two\u0085")
+    write_prompts(path, [odd])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_prompts(path) == (odd,)
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "9" * 400, "9" * 5000])
+@pytest.mark.parametrize("field", ["score", "e2e_s", "prompt_tokens", "logprobs", "token_ids"])
+def test_numbers_that_cannot_be_are_named_with_their_line(tmp_path: Path, field: str, number: str) -> None:
+    path = tmp_path / "pairs.jsonl"
+    tree = prompt("a", answer(), answer()).to_dict()
+    tree["answers"][WEAK][field] = ["@"] if isinstance(tree["answers"][WEAK][field], list) else "@"
+    path.write_text(json.dumps(tree).replace('"@"', number))
+    with pytest.raises(RecordedPairsError, match="Line 1: "):
+        read_prompts(path)

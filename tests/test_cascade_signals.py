@@ -101,3 +101,10 @@ def test_what_the_small_model_makes_of_a_prompt() -> None:
     assert np.isnan(table.column("hidden_1")[1:]).all()
     assert not any(name.startswith("hidden") for name in reading_table(["a"], [answer()]).names)
     assert [name for name in table.names if read_by_a_model(name)] == ["prefill_entropy", "hidden_0", "hidden_1"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("unit", ["1 ", "1,", "n't ", "w()", " ", "\n", "a'", "(A) ", "```", "A. ", "1  * "])
+def test_prompts_of_a_megabyte_are_read_in_bounded_time(unit: str) -> None:
+    assert all(map(math.isfinite, prompt_features(unit * (10**6 // len(unit))).values()))

@@ -249,3 +249,12 @@ def test_a_verdict_counts_what_was_thrown_away_and_compares_models_by_who_answer
     assert "The models differ" not in words
     lanes[1].cascade = make_cascade_report(went_up=False)
     assert "The models differ" in " ".join(judge(lanes[0].outcome("A"), lanes[1].outcome("B")).details)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("unit", ["\n", "\r\n", " ", "1", "1. ", "1.1", "-", "1:", "a1", ".", "1. \n"])
+def test_answers_of_a_megabyte_are_judged_in_bounded_time(unit: str) -> None:
+    text = unit * (10**6 // len(unit))
+    assert contradiction(text, text) is None
+    assert contradiction(f"yes {text}", f"no {text}") is not None

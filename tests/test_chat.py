@@ -271,3 +271,19 @@ def test_another_answer_keeps_to_the_turn_before_it_and_not_to_its_sibling(store
     again = answer(store, chat_id, first.asked_id, CascadingEngine())
     assert again.lane.request.last_tier is None
     assert again.lane.request.config.ladder[0] == SMALL
+
+
+def test_half_characters_are_the_same_text_in_the_chat_its_runs_and_its_exports(store: RunStore) -> None:
+    half, whole = "half \ud83d nul \0", "half \ufffd nul \ufffd"
+    chat_id = store.chat.create(chat.title_of(half), CONFIG.to_dict(), half)
+    engine = FakeEngine(["a", "\0", "b"])
+    first = ask(store, chat_id, half, engine)
+    ask(store, chat_id, half, engine)
+    conversation = read(store, chat_id)
+    assert (conversation.title, conversation.system) == (whole, whole)
+    assert [message.content for message in engine.requests[1].messages] == [whole, whole, "a\ufffdb", whole]
+    assert first.lane.run_id is not None
+    assert store.get(first.lane.run_id).messages == engine.requests[0].messages
+    for export in (chat.to_json(conversation), chat.to_jsonl(conversation)):
+        assert whole in export
+        assert export.encode()

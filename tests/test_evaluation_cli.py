@@ -93,7 +93,7 @@ def test_without_a_corpus_the_sample_prompts_are_answered_and_read(capsys: pytes
         (None, "cannot be read"),
         (b"", "is empty"),
         (b"\x7fELF\x02\x01\x00\x00", "zero byte"),
-        (b"\x80\x81\x82", "no text in UTF-8"),
+        (b"\x80\x81\x82", "not text in UTF-8: byte 0x80 in line 1"),
         (b"A short text.", "too short"),
     ],
 )

@@ -58,13 +58,15 @@ def test_the_default_corpus_is_the_sample_prompts() -> None:
         (b" \n\t\n", "a.txt", "empty"),
         (b"\n\n", "a.jsonl", "empty"),
         (b"some text\x00and more", "a.txt", "zero byte at character 9"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00", "a.txt", "no text in UTF-8"),
-        (b"\xff\xfea\x00b\x00", "a.txt", "no text in UTF-8"),
-        (b"caf\xe9", "a.txt", "at byte 3"),
-        (b'{"prompt": "x"}\nhello', "a.jsonl", "line 2"),
-        (b'{"text": "x"}', "a.jsonl", "line 1"),
-        (b'{"prompt": "  "}', "a.jsonl", "line 1"),
-        (b'["prompt"]', "a.jsonl", "line 1"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", "a.txt", "not text in UTF-8"),
+        (b"\xff\xfea\x00b\x00c", "a.txt", "not text in UTF-8"),
+        (b"fine\ncaf\xe9", "a.txt", "byte 0xe9 in line 2"),
+        (b"[" * 100_000, "a.jsonl", "Line 1: not JSON .it is nested more than"),
+        (b'{"prompt": "x"}\n{"prompt": "x", "n": ' + b"9" * 5000 + b"}", "a.jsonl", "Line 2: .*larger than"),
+        (b'{"prompt": "x"}\nhello', "a.jsonl", "Line 2"),
+        (b'{"text": "x"}', "a.jsonl", "Line 1"),
+        (b'{"prompt": "  "}', "a.jsonl", "Line 1"),
+        (b'["prompt"]', "a.jsonl", "Line 1"),
         (b'{"prompt": "x", "system": 1}', "a.jsonl", "system"),
     ],
 )
@@ -73,6 +75,14 @@ def test_what_is_no_corpus_is_refused_with_the_reason(tmp_path: Path, content: b
     with pytest.raises(CorpusError, match=says) as refused:
         read_corpus(path)
     assert name in str(refused.value)
+
+
+def test_lines_as_other_tools_write_them(tmp_path: Path) -> None:
+    lines = '\ufeff{"prompt": "one\u2028two\u0085"}\r\n\r\n{"prompt": "half \\ud83d", "system": "nul \\u0000"}\r\n'
+    corpus = read_corpus(written(tmp_path, lines.encode(), "a.jsonl"))
+    assert corpus.prompts == (CorpusPrompt("one\u2028two\u0085"), CorpusPrompt("half \ufffd", "nul \ufffd"))
+    assert len(corpus.sha256) == 64
+    assert read_corpus(written(tmp_path, "Ça va?".encode("utf-16"))).text == "Ça va?"
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -106,24 +106,46 @@ def test_the_projects_own_files_can_be_uploaded() -> None:
 OWN = {"prompt": "?", "checker": "exact", "expected": "yes"}
 
 
+def number_of(digits: str) -> bytes:
+    return b'{"prompt": "?", "checker": "number", "expected": %s}' % digits.encode()
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x0b", "\x1c"])
+def test_marks_and_odd_characters_break_no_file(mark: bytes, end: str, odd: str) -> None:
+    rows = [OWN | {"prompt": f"one{odd}two"}, OWN | {"prompt": "three"}]
+    as_json = end.join(json.dumps(row, ensure_ascii=False) for row in rows)
+    as_csv = end.join(["prompt,checker,expected", *(",".join(row.values()) for row in rows)]) + end
+    for name, text in (("a.jsonl", as_json), ("a.csv", as_csv)):
+        assert [task.prompt for task in read_tasks(name, mark + text.encode())] == [f"one{odd}two", "three"]
+
+
+def test_half_a_character_becomes_a_replacement_character_everywhere() -> None:
+    half = "\\ud83d"
+    line = json.dumps(OWN | {"prompt": "a@", "id": "b@", "category": "c@", "expected": ["d@"]}).replace("@", half)
+    (task,) = read_tasks("a.jsonl", line.encode())
+    assert (task.prompt, task.id, task.category, task.expected) == ("a\ufffd", "b\ufffd", "c\ufffd", ["d\ufffd"])
+
+
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
         ("a.jsonl", b"", "a.jsonl is empty"),
         ("a.csv", b"", "a.csv is empty"),
         ("a.csv", b"prompt,checker,expected\n", "a.csv is empty"),
-        ("a.jsonl", b"\x89PNG\xff", "no text in UTF-8"),
-        ("a.jsonl", b'{"prompt": ', "Line 1 of a.jsonl is no JSON"),
-        ("a.jsonl", b"[1]", "Line 1 .* no JSON object"),
-        ("a.jsonl", lines(OWN, OWN | {"expected": 5}), "Line 2 .*text"),
-        ("a.jsonl", lines({"prompt": "?"}), "Line 1 .*'checker'"),
-        ("a.jsonl", lines(OWN | {"checker": "guess"}), "Line 1 .*'guess'.*exact"),
+        ("a.jsonl", b"\x89PNG\xff", "not text in UTF-8: byte 0x89 in line 1"),
+        ("a.jsonl", b'{"prompt": ', "Line 1: not JSON"),
+        ("a.jsonl", b"[1]", "Line 1: a JSON object is needed"),
+        ("a.jsonl", lines(OWN, OWN | {"expected": 5}), "Line 2: .*text"),
+        ("a.jsonl", lines({"prompt": "?"}), "Line 1: .*'checker'"),
+        ("a.jsonl", lines(OWN | {"checker": "guess"}), "Line 1: .*'guess'.*exact"),
         ("a.jsonl", lines(OWN | {"colour": 1}), "'colour'"),
         ("a.jsonl", lines(OWN | {"prompt": " "}), "prompt is no text"),
         ("a.jsonl", lines(OWN | {"max_tokens": 0}), "between 1 and"),
         ("a.jsonl", lines(OWN | {"max_tokens": "many"}), "whole number"),
         ("a.jsonl", lines(OWN | {"max_tokens": True}), "whole number"),
-        ("a.jsonl", lines(OWN | {"id": "x"}, OWN | {"id": "x"}), "Line 2 .*'x'"),
+        ("a.jsonl", lines(OWN | {"id": "x"}, OWN | {"id": "x"}), "Line 2: .*'x'"),
         ("a.jsonl", lines(OWN | {"checker": "number", "expected": True}), "number"),
         ("a.jsonl", lines(OWN | {"checker": "number", "expected": "many"}), "number expects is no JSON"),
         ("a.jsonl", lines(OWN | {"checker": "choice", "expected": {"options": ["a"], "answer": "A"}}), "2 to 26"),
@@ -148,15 +170,28 @@ OWN = {"prompt": "?", "checker": "exact", "expected": "yes"}
             "name of a function",
         ),
         ("a.jsonl", lines(OWN | {"checker": "code", "expected": {"tests": "f()"}}), "tests and entry"),
-        ("a.jsonl", lines(GSM8K, GSM8K | {"answer": "It is five."}), "Line 2 .*####"),
-        ("a.jsonl", lines(GSM8K, OWN), "Line 2 .*'question'|Line 2 .*'answer'"),
+        ("a.jsonl", lines(GSM8K, GSM8K | {"answer": "It is five."}), "Line 2: .*####"),
+        ("a.jsonl", lines(GSM8K, OWN), "Line 2: .*'question'|Line 2: .*'answer'"),
         ("a.jsonl", lines(HUMAN_EVAL | {"test": "def check("}), "no Python"),
         ("a.jsonl", lines(MT_BENCH | {"turns": []}), "turns"),
+        ("a.jsonl", b"[" * 100_000, "Line 1: not JSON .it is nested more than"),
+        ("a.jsonl", lines(OWN) + b'\n{"a":' * 100_000, "Line 2: not JSON"),
+        ("a.csv", b"prompt,checker,expected\n?,json," + b"[" * 100_000 + b"\n", "Line 2: .*nested more than"),
+        ("a.jsonl", number_of("9" * 400), "Line 1: .*larger than 1.8e"),
+        ("a.jsonl", number_of("-" + "9" * 5000), "Line 1: .*larger than 1.8e"),
+        ("a.jsonl", number_of("1e999"), "Line 1: .*larger than 1.8e"),
+        ("a.jsonl", number_of("NaN"), "Line 1: .*NaN"),
+        ("a.jsonl", number_of("-Infinity"), "Line 1: .*-Infinity"),
+        ("a.csv", b"prompt,checker,expected\n?,number," + b"9" * 400 + b"\n", "Line 2: .*larger than 1.8e"),
+        ("a.csv", b"prompt,checker,expected\n?,number,Infinity\n", "Line 2: .*Infinity"),
+        ("a.csv", b"prompt,checker,expected,max_tokens\n?,exact,x," + b"9" * 5000 + b"\n", "Line 2: .*between 1 and"),
+        ("a.jsonl", lines(GSM8K | {"answer": "#### " + "9" * 400}), "Line 1: .*too large"),
+        ("a.csv", b"prompt,checker,expected,Prompt\n?,exact,x,y\n", "Line 1: a column's name stands there twice"),
         ("a.csv", b"prompt,checker\n?,exact\n", "column 'expected'"),
-        ("a.csv", b"prompt,checker,expected\na, b,exact,yes\n", "Line 2 of a.csv"),
-        ("a.csv", b"prompt,checker,expected\nab,exact\n", "Line 2 of a.csv"),
+        ("a.csv", b"prompt,checker,expected\na, b,exact,yes\n", "Line 2: 4 fields for 3 columns"),
+        ("a.csv", b"prompt,checker,expected\nab,exact\n", "Line 2: 2 fields for 3 columns"),
         ("a.csv", b'prompt,checker,expected\n"ab,exact,yes\n', "no CSV"),
-        ("a.csv", b"prompt,checker,expected\nab,exact,\n", "Line 2 .*'expected'"),
+        ("a.csv", b"prompt,checker,expected\nab,exact,\n", "Line 2: .*'expected'"),
     ],
 )
 def test_what_is_no_task_is_named_with_its_line(name: str, data: bytes, says: str) -> None:

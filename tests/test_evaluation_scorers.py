@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from referencing.exceptions import Unresolvable
 
+from engine.evaluation.programs import forms
 from engine.evaluation.scorers import CHECKERS, choice, code, contains, exact, json_equal, number, regex, schema
 from tests.evaluation import needs_sandbox
 
@@ -28,6 +29,11 @@ MOODS = {"options": ["positive", "negative"], "answer": "A"}
         ("It is Japan", "Japan", False),
         ("Japanese", "Japan", False),
         ("", "Japan", False),
+        ("「北京」。", "北京", True),
+        ("¡París!", "parís", True),
+        ("cafe\u0301", "café", True),
+        ("दिल्ली।", "दिल्ली", True),
+        ("北京市", "北京", False),
     ],
 )
 def test_exact(text: str, expected: Any, right: bool) -> None:
@@ -116,11 +122,118 @@ def test_choice_between_words(text: str, right: bool) -> None:
         ("Parisian", "Paris", False),
         ("unseen", "un", False),
         ("C is not C++", "C++", True),
+        ("C++11 is a standard", "C++", True),
+        ("It costs US$5.", "$5", True),
+        ("It costs $50.", "$5", False),
+        ("between 3-5", "-5", False),
+        ("it is -5", "-5", True),
+        ("snake_case", "snake", False),
         ("", "x", False),
+        # scripts without spaces have no borders
+        ("答案是北京。", "北京", True),
+        ("答案是Paris。", "Paris", True),
+        ("2024年的冠军", "2024", True),
+        ("答案是上海。", "北京", False),
+        ("首都は東京です", "東京", True),
+        ("カフェはパリにある", "パリ", True),
+        ("เมืองหลวงคือกรุงเทพมหานคร", "กรุงเทพ", True),
+        ("ນະຄອນຫຼວງວຽງຈັນແມ່ນ", "ວຽງຈັນ", True),
+        ("រាជធានីភ្នំពេញជា", "ភ្នំពេញ", True),
+        ("မြို့တော်နေပြည်တော်ဖြစ်သည်", "နေပြည်တော်", True),
+        # a vowel sign or a tone mark is part of its letter
+        ("กา กิน", "กน", False),
+        ("ที่", "ท", False),
+        # Korean sets words apart, and puts particles after them
+        ("수도는 서울입니다", "서울", True),
+        ("Paris는 수도", "Paris", True),
+        ("5개", "5", True),
+        ("남서울에 있다", "서울", False),
+        # accents, whether of one character or two
+        ("le cafe\u0301 noir", "café", True),
+        ("le café noir", "cafe\u0301", True),
+        ("le cafe\u0301 noir", "cafe", False),
+        # other scripts with spaces
+        ("Это Москва.", "москва", True),
+        ("Московский", "моск", False),
+        ("राजधानी दिल्ली है", "दिल्ली", True),
+        ("राजधानी दिल्ली है", "दिल", False),
+        ("العاصمة هي القاهرة.", "القاهرة", True),
+        ("η Αθήνα είναι", "Αθήνα", True),
     ],
 )
 def test_contains(text: str, expected: Any, right: bool) -> None:
     assert contains(text, expected) is right
+
+
+CITIES = {"options": ["南京", "北京", "北京大学"], "answer": "B"}
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("B", True),
+        ("B。", True),
+        ("（B）北京", True),
+        ("答案是B。", True),
+        ("答案：B", True),
+        ("答案是北京。", True),
+        ("正解はBです", True),
+        ("정답은 B입니다", True),
+        ("北京大学", False),
+        ("南京和北京", False),
+        ("C、北京大学", False),
+    ],
+)
+def test_choice_in_scripts_without_spaces(text: str, right: bool) -> None:
+    assert choice(text, CITIES) is right
+
+
+def test_an_option_inside_a_longer_one_is_not_named_by_it() -> None:
+    cows = {"options": ["cow", "sea cow"], "answer": "B"}
+    assert choice("It is the sea cow.", cows)
+    assert not choice("The cow and the sea cow.", cows)
+
+
+HOSTILE = (
+    *("```", "```\n", "``` x\n", " ", "\n", "\r\n", "1", "1,", "1.", "1,111", "[", "{", '{"a":', "[1,", '["', '{"'),
+    *("[1]x", "(", "a", "a ", "-", '"', "answer ", "answer is ", "選B", "A ", "_", "def f", "@a\n", "if x:\n"),
+    *("    x\n", "x = \\\n", "e\u0301", "北", "서", "\\", "lambda:", "not "),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_a_megabyte_of_anything_gets_a_verdict_in_bounded_time(unit: str) -> None:
+    text = unit * (10**6 // len(unit))
+    for answer in (text, text + "x", "x" + text):
+        assert exact(answer, "x y") is False
+        number(answer, 10**400)
+        number(answer, 1.5)
+        assert choice(answer, ANIMALS) in (True, False)
+        assert contains(answer, [unit.strip() or "x", "x y"]) in (True, False)
+        assert json_equal(answer, [0]) is False
+        assert schema(answer, {"schema": False}) is False
+        forms(answer, "f")
+        forms(answer, "f", "def f(x):\n    # Doubles it.\n")
+
+
+@pytest.mark.parametrize("depth", [65, 500, 900, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_json_of_any_depth_is_no_json(opening: str, closing: str, depth: int) -> None:
+    text = f"Here: {opening * depth}1{closing * depth}"
+    assert json_equal(text, [1]) is False
+    assert schema(text, {"schema": {"$ref": "#"}}) is False
+    assert schema(text, {"schema": True}) is False
+
+
+@pytest.mark.parametrize("number_", ["NaN", "1e999", "9" * 400, "9" * 5000])
+def test_json_with_numbers_that_are_none_is_no_json(number_: str) -> None:
+    assert schema(f"[{number_}]", {"schema": True}) is False
+
+
+def test_json_is_found_after_many_brackets() -> None:
+    assert json_equal("f(x) = {x}, [y] and [1 of 2], " * 200 + '{"a": 1}', {"a": 1})
 
 
 def test_regex_looks_at_the_answer_without_its_margins() -> None:

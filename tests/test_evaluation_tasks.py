@@ -124,11 +124,15 @@ def test_a_file_is_read_in_order_and_blank_lines_are_skipped(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (json.dumps(asdict(TASK)) + "\n" + json.dumps(asdict(TASK)), "Line 2 .* 'a'"),
-        (json.dumps(asdict(TASK) | {"checker": "guess"}), "Line 1 .* 'guess'"),
-        (json.dumps(asdict(TASK) | {"colour": 1}), "Line 1 .*colour"),
+        (json.dumps(asdict(TASK)) + "\n" + json.dumps(asdict(TASK)), "Line 2: .* 'a'"),
+        (json.dumps(asdict(TASK) | {"checker": "guess"}), "Line 1: .* 'guess'"),
+        (json.dumps(asdict(TASK) | {"colour": 1}), "Line 1: .*colour"),
         ("{", "Line 1"),
         ("[1]", "Line 1"),
+        ("[" * 100_000, "Line 1: not JSON"),
+        (json.dumps(asdict(TASK) | {"id": []}), "Line 1: .*id must be a text"),
+        (json.dumps(asdict(TASK) | {"max_tokens": "8"}), "Line 1: .*whole number"),
+        (json.dumps(asdict(TASK) | {"max_tokens": 10**400}), "Line 1: .*larger than"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, content: str, says: str) -> None:

@@ -18,6 +18,8 @@ from engine.errors import (
     WeightsIntegrityError,
 )
 from engine.models import CATALOG, FAMILIES, list_models, resolve
+from engine.models.hub import fetch
+from engine.models.manifest import Manifest
 from tests.tiny import make_tiny_checkpoint
 
 
@@ -217,3 +219,36 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others(tmp_path):
 def test_a_name_that_no_file_can_have_is_unknown(tmp_path):
     with pytest.raises(UnknownModelError, match="300 characters"):
         resolve("x" * 300, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[" * 100_000, '{"format": NaN}', "9" * 5000, '{"format": 1, "files": 3}',
+     '{"format": 1, "files": {}, "source_file": "a", "source_sha256": "b", "encodings": {"F16": "many"}, '
+     '"bits_per_weight": 16, "parameters": 1}'],
+)  # fmt: skip
+def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(WeightsIntegrityError, match=r"manifest\.json is damaged"):
+        Manifest.read(tmp_path)
+
+
+def test_a_folder_whose_name_is_no_utf8_is_listed_with_the_reason(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/mod\xe8le"))
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (model,) = (model for model in list_models(tmp_path) if not model.in_catalog)
+    assert (model.name, model.title, model.installed) == ("mod\ufffdle", "mod\ufffdle", False)
+    assert "no UTF-8" in (model.problem or "")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[]", "9" * 5000, "caf\udce9"])
+def test_a_hub_model_with_a_config_that_cannot_be_read_is_not_downloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text, encoding="utf-8", errors="surrogateescape")
+    monkeypatch.setattr("engine.models.hub._snapshot", lambda repository, local_files_only: tmp_path / "nowhere")
+    monkeypatch.setattr("engine.models.hub.hf_hub_download", lambda repository, name: str(tmp_path / name))
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: None)
+    with pytest.raises(UnsupportedModelError, match=r"config\.json of org/model is no JSON"):
+        fetch("org/model")

@@ -175,7 +175,7 @@ def test_an_interrupted_download_is_gone_on_with(tmp_path: Path, monkeypatch: py
         ([("set", "num_hidden_layers", True)], "and is True"),
         ([("set", "head_dim", 15)], "must be even"),
         ([("set", "num_key_value_heads", 3)], "no multiple of num_key_value_heads"),
-        ([("set", "rms_norm_eps", float("nan"))], "rms_norm_eps in config.json must be a number"),
+        ([("set", "rms_norm_eps", float("nan"))], "NaN is no JSON number"),
         ([("set", "rope_theta", 0)], "rope_theta"),
         ([("set", "rope_scaling", {"type": "dynamic", "factor": 2.0})], "RoPE scaling 'dynamic' is not supported"),
         ([("set", "tie_word_embeddings", "false")], "must be true or false"),

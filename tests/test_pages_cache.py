@@ -162,7 +162,18 @@ def test_a_log_is_simulated_in_the_background(monkeypatch: pytest.MonkeyPatch, s
     for thread in list(jobs._threads.values()):
         thread.join(60)
     app.run()
-    assert "Line 1 of the log" in words(app)
+    assert "Line 1: not JSON" in words(app)
+    # a file as another tool writes it, and one that is no text
+    uploader = app.get("file_uploader")[0]
+    uploader.set_value(("log.jsonl", b"\xef\xbb\xbf" + log.encode() + b"\r\n", "application/jsonl"))
+    app.button(key="cache-simulate").click().run()
+    for thread in list(jobs._threads.values()):
+        thread.join(60)
+    app.run()
+    assert "of prompt tokens reused" in words(app)
+    app.get("file_uploader")[0].set_value(("latin.txt", b"caf\xe9", "text/plain"))
+    app.button(key="cache-simulate").click().run()
+    assert "latin.txt is not text in UTF-8" in words(app)
 
 
 def test_a_tree_joins_what_begins_alike_and_parents_come_first() -> None:

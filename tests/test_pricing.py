@@ -40,6 +40,9 @@ def test_own_file_comes_before_the_shipped_one(tmp_path: Path) -> None:
         'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = nan',
         'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = "much"',
         'currency = "$"\nmachine = "Mine"',
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = ' + "9" * 400,
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = ' + "9" * 5000,
+        "machine = " + "[" * 100_000,
     ],
 )
 def test_unusable_file_is_named(tmp_path: Path, text: str) -> None:
@@ -47,6 +50,12 @@ def test_unusable_file_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PricesError, match=r"prices\.toml"):
         load_prices(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text('currency = "$"\r\n[[machine]]\r\nname = "Mine"\r\nper_hour = 1\r\n', encoding="utf-8-sig")
+    assert load_prices(path).machines[0].name == "Mine"
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

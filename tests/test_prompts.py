@@ -23,6 +23,12 @@ def test_prompts_come_in_the_order_of_their_lines(tmp_path: Path) -> None:
     assert [prompt.id for prompt in load_prompts(tmp_path / "a.jsonl")] == ["second", "first"]
 
 
+def test_marks_and_odd_characters_break_no_file(tmp_path: Path) -> None:
+    line = '{"id": "a", "category": "c", "title": "t", "prompt": "one\u2028two\u0085"}'
+    (tmp_path / "a.jsonl").write_bytes(f"\ufeff{line}\r\n".encode())
+    assert [prompt.prompt for prompt in load_prompts(tmp_path / "a.jsonl")] == ["one\u2028two\u0085"]
+
+
 def test_unknown_field_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "p"}\n', encoding="utf-8")
     with pytest.raises(TypeError, match="text"):

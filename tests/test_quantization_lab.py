@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from app.quantization_lab import (
     measure_tasks,
 )
 from app.store import LabStore, RunStatus, RunStore
-from engine import Corpus, CorpusPrompt, Task
-from engine.errors import CorpusError, GearboxError
-from engine.types import Precision
+from engine import Corpus, CorpusPrompt, Task, Window
+from engine.errors import ContextLengthError, CorpusError, GearboxError
+from engine.models.progress import Progress, silent
+from engine.types import GenerationRequest, Precision
 from tests.evaluation import needs_sandbox
-from tests.fakes import FakeLabEngine
+from tests.fakes import FakeGeneration, FakeLabEngine
 
 MODEL = "small"
 TEXT = Corpus(name="Sea", text="The sea, the sea.")
@@ -263,6 +265,43 @@ def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
     assert result.finished
     assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
     assert result.answers.keys() == answers.keys()
+
+
+# --- what a model cannot take -----------------------------------------------------------------------
+
+
+class ChoosyEngine(FakeLabEngine):
+    """Takes no prompt with an X, as a model takes none that is too long."""
+
+    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
+        if any("X" in prompt.prompt for prompt in corpus.prompts):
+            raise ContextLengthError(9000, 8192)
+        return super().windows(model, corpus, progress)
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        self.failure = ContextLengthError(9000, 8192) if "X" in request.prompt else None
+        return super().generate(request)
+
+
+def test_a_prompt_that_the_model_cannot_take_is_left_out_and_said_and_does_not_come_back(lab: LabStore) -> None:
+    corpus = Corpus(name="Odd", prompts=tuple(map(CorpusPrompt, ("One", "X", "half \ud83d"))))
+    assert corpus.prompts[2].prompt == "half \ufffd"
+    engine = ChoosyEngine()
+    with pytest.raises(LabError, match=r"One prompt was left out .*prompt 2 \(The prompt is"):
+        measure_corpus(engine, lab, MODEL, BOTH, corpus, Reports())
+    assert {result.scored for result in lab.corpus_results(MODEL)} == {2}
+    assert all(result.stats for result in lab.corpus_results(MODEL))
+    measure_corpus(engine, lab, MODEL, BOTH, corpus, Reports())
+    assert len(engine.compared) == 4
+
+
+def test_a_task_that_the_model_cannot_take_is_not_right(lab: LabStore) -> None:
+    tasks = (replace(TASKS[0], id="x", prompt="X"), *TASKS)
+    measure_tasks(ChoosyEngine(), lab, MODEL, BOTH, tasks, Reports())
+    for result in lab.task_results(MODEL):
+        assert result.finished
+        assert (result.answers["x"].text, result.answers["x"].right) == ("", False)
+        assert result.answers["t0"].right
 
 
 # --- on one prompt --------------------------------------------------------------------------------

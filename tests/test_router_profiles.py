@@ -61,7 +61,14 @@ def test_a_file_is_read_as_it_was_written() -> None:
     assert read_profile("p.json", json.dumps(profile("a" * 64).to_dict()).encode()) == profile("a" * 64)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"{}", b" " * (MOST_BYTES + 1), b"[" * 100_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b"\xff", b"{}", b" " * (MOST_BYTES + 1), b"[" * 100_000, b"9" * 5000, b"NaN"]
+)
 def test_a_file_that_is_no_profile_says_so(data: bytes) -> None:
     with pytest.raises(RouterProfileError):
         read_profile("p.json", data)
+
+
+def test_a_file_with_a_byte_order_mark_is_read() -> None:
+    data = json.dumps(profile("a" * 64).to_dict()).encode("utf-8-sig")
+    assert read_profile("p.json", data) == profile("a" * 64)

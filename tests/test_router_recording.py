@@ -13,12 +13,12 @@ from app.quantization_lab import LabError, tasks_sha256
 from app.router_lab import RouterLab
 from app.router_recording import Checkable, record
 from app.store import RouterStore, RunStore
-from engine import MIXED_FILE, Engine, load_tasks
-from engine.errors import GearboxError
+from engine import MIXED_FILE, Engine, load_tasks, read_tasks
+from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
-from engine.types import Precision, Tier
+from engine.types import GenerationRequest, Precision, Tier
 from tests.conftest import SMALL as SMALL_MODEL
-from tests.fakes import FakeLabEngine
+from tests.fakes import FakeGeneration, FakeLabEngine
 
 SMALL, LARGE = Tier(model="small", precision=Precision.INT4), Tier(model="large", precision=Precision.INT4)
 TASKS = (
@@ -133,3 +133,32 @@ def test_a_real_model_is_recorded_with_all_that_a_router_looks_at(engine: Engine
             assert 0 < len(answer.margins) == len(answer.logprobs) == len(answer.token_ids) <= 6
             assert answer.score in (0.0, 1.0)
             assert answer.e2e_s >= answer.first_token_s > 0
+
+
+class ChoosyEngine(FakeLabEngine):
+    """Takes no prompt with an X, as a model takes none that is too long."""
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        self.failure = ContextLengthError(9000, 8192) if "X" in request.prompt else None
+        return super().generate(request)
+
+
+def test_a_prompt_that_a_tier_cannot_take_keeps_no_other_from_being_answered(store: RouterStore) -> None:
+    tasks = (replace(TASKS[0], id="long", prompt="X"), *TASKS)
+    with pytest.raises(LabError, match=r"One prompt was left out .*“long” by small@int4 .The prompt is"):
+        record(ChoosyEngine(), store, "Own", tasks, [SMALL], Reports())
+    kept = store.answers(tasks_sha256(tasks), SMALL.key, FakeLabEngine.WEIGHTS)
+    assert kept.keys() == {"sky", "moon", "open"}
+
+
+def test_a_set_of_half_characters_is_recorded_whole_and_not_asked_again(store: RouterStore, runs: RunStore) -> None:
+    line = (
+        r'{"prompt": "half \ud83d", "id": "a\ud83d", "checker": "exact", "expected": "x\ud83d", "category": "\udc00"}'
+    )
+    tasks = read_tasks("own.jsonl", line.encode())
+    engine = FakeLabEngine()
+    record(engine, store, "Own", tasks, [SMALL], Reports())
+    record(engine, store, "Own", store.tasks(tasks_sha256(tasks)), [SMALL], Reports())
+    assert [request.prompt for request in engine.requests] == ["half \ufffd"]
+    data = RouterLab(runs, Path("nowhere")).data_set(tasks_sha256(tasks))
+    assert [(prompt.prompt_id, prompt.prompt) for prompt in data.prompts] == [("a\ufffd", "half \ufffd")]

@@ -1,3 +1,4 @@
+import io
 import logging
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from app import run_service
 from app.environment import app_environment, git_commit
 from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent, stream
-from app.store import RunRecord, RunStatus, RunStore, StoreError
+from app.store import RunFilter, RunRecord, RunStatus, RunStore, StoreError
 from app.store import session as session_module
 from engine.errors import EngineClosedError, InsufficientMemoryError
 from engine.types import (
@@ -22,8 +23,10 @@ from engine.types import (
     Heartbeat,
     PrefillDone,
     Queued,
+    RunConfig,
     RunFailed,
     RunFinished,
+    SamplingParams,
     Started,
     TokenEvent,
 )
@@ -367,3 +370,23 @@ def test_the_commit_is_named_and_changed_files_are_told(tmp_path: Path) -> None:
 
 def git(folder: Path, *command: str) -> str:
     return subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_half_characters_are_the_same_text_for_the_engine_the_store_and_every_export(store: RunStore) -> None:
+    half, whole = "half \ud83d nul \0", "half \ufffd nul \ufffd"
+    engine = FakeEngine()
+    request = make_request(half, model=half, system=half, sampling=SamplingParams(stop=(half,)))
+    with closing(start(engine, store, request)) as events:
+        run_id = next(event.run_id for event in events if isinstance(event, RunCreated))
+        for _ in events:
+            pass
+    record = store.get(run_id)
+    asked = engine.requests[0]
+    assert (asked.prompt, asked.config.model, asked.config.sampling.stop) == (whole, whole, (whole,))
+    assert (record.prompt, record.messages, record.model) == (whole, asked.messages, whole)
+    assert record.config_hash == asked.config.hash == RunConfig.from_dict(record.config).hash
+    for export in (store.export_csv, store.export_jsonl):
+        written = io.StringIO()
+        assert export(RunFilter(text="half \ufffd"), written) == 1
+        assert whole in written.getvalue()
+        assert written.getvalue().encode()

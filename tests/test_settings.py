@@ -100,8 +100,6 @@ def test_shared_prompts_are_read_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "clerk",
-        "[1]",
         '{"name": "clerk"}',
         '{"name": "clerk", "system": " "}',
         '{"name": "", "system": "You are a clerk."}',
@@ -113,6 +111,21 @@ def test_a_line_that_shares_no_prompt_is_named(tmp_path: Path, line: str) -> Non
     environ = prompts_file(tmp_path, '{"name": "guide", "system": "You are a guide."}', line)
     with pytest.raises(SettingsError, match=r"Line 2 of .*shared\.jsonl \(GEARBOX_SHARED_PROMPTS\) must be"):
         Settings.from_env(environ)
+
+
+@pytest.mark.parametrize("line", ["clerk", "[1]", "[" * 100_000, '{"name": NaN}'])
+def test_a_line_that_is_no_json_object_is_named(tmp_path: Path, line: str) -> None:
+    environ = prompts_file(tmp_path, '{"name": "guide", "system": "You are a guide."}', line)
+    with pytest.raises(SettingsError, match=r"GEARBOX_SHARED_PROMPTS must be .*shared\.jsonl.*Line 2: ") as refused:
+        Settings.from_env(environ)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["GEARBOX_THREADS", "GEARBOX_MODEL_MEMORY_MIB", "GEARBOX_KV_CACHE_MIB"])
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_count_of_many_digits_is_refused(name: str, digits: int) -> None:
+    with pytest.raises(SettingsError, match=f"{name} must be a whole number"):
+        Settings.from_env({name: "9" * digits})
 
 
 @pytest.mark.parametrize(
@@ -134,3 +147,10 @@ def test_a_file_of_shared_prompts_that_cannot_be_read_is_named(tmp_path: Path) -
     (tmp_path / "latin.jsonl").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(SettingsError, match="GEARBOX_SHARED_PROMPTS"):
         Settings.from_env({"GEARBOX_SHARED_PROMPTS": str(tmp_path / "latin.jsonl")})
+
+
+@pytest.mark.parametrize("folder", ["/srv/caf\udce9", "~nobody-of-this-name/data"])
+def test_a_data_folder_that_cannot_be_used_is_refused_in_words(folder: str) -> None:
+    with pytest.raises(SettingsError, match="GEARBOX_DATA_DIR") as refused:
+        Settings.from_env({"GEARBOX_DATA_DIR": folder})
+    assert str(refused.value).encode()

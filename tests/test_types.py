@@ -27,7 +27,10 @@ from engine.types import (
     QuantizationConfig,
     RunConfig,
     SamplingParams,
+    SpeculationConfig,
+    Tier,
 )
+from engine.untrusted import valid_text
 
 INT4 = OptimizationConfig(quantization=QuantizationConfig(precision=Precision.INT4))
 
@@ -130,8 +133,37 @@ def test_a_message_survives_json_with_the_tokens_it_was_written_in() -> None:
         assert Message.from_dict(json.loads(json.dumps(message.to_dict()))) == message
 
 
+ANY_TEXT = st.text(st.characters(codec=None), min_size=1)  # lone surrogates and NUL among them
+
+
+@given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
+def test_a_request_holds_valid_text_alone(content: str, stop: str, model: str) -> None:
+    message, sampling = Message("user", f"a{content}"), SamplingParams(stop=(stop,))
+    config = RunConfig(model=f"m{model}", sampling=sampling)
+    assert (message.content, sampling.stop, config.model) == (
+        valid_text(f"a{content}"),
+        (valid_text(stop),),
+        valid_text(f"m{model}"),
+    )
+    assert Message.from_dict(message.to_dict()) == message
+    assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict(), ensure_ascii=False).encode())) == config
+    assert config.hash == RunConfig(model=config.model, sampling=sampling).hash
+
+
+def test_the_models_of_the_gears_are_valid_text() -> None:
+    half = "m\ud83d\0"
+    assert SpeculationConfig.with_model(half).draft_model == "m\ufffd\ufffd"
+    assert Tier(model=half, precision=Precision.INT4).model == "m\ufffd\ufffd"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "top_k"])
+def test_counts_of_many_digits_are_refused(name: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        SamplingParams(**{name: 10**400})
+
+
 def test_importing_the_engine_waits_for_no_torch() -> None:
     """A first page would wait for it: torch and transformers come with the first request."""
-    code = "import sys, engine; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    code = "import sys, engine.public; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -46,6 +46,17 @@ def test_json_as_deep_as_allowed_is_read() -> None:
     assert parse_json("[" * MAX_DEPTH + "]" * MAX_DEPTH) is not None
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 309, "-" + "9" * 400, "9" * 5000])
+def test_numbers_that_no_float_can_be_are_refused(number: str) -> None:
+    for text in (number, f"[[{number}]]", f'{{"a": {number}}}'):
+        with pytest.raises(ValueError, match=r"no JSON number|larger than 1\.8e\+308"):
+            parse_json(text)
+
+
+def test_the_largest_numbers_are_read() -> None:
+    assert parse_json(f"[{10**308}, -1.7e308]") == [10**308, -1.7e308]
+
+
 def test_lone_surrogates_in_json_become_replacement_characters() -> None:
     assert parse_json(r'{"a\ud83d": ["x\u0000"]}') == {"a\ufffd": ["x\ufffd"]}
 

@@ -6,9 +6,12 @@ import streamlit as st
 
 from app import units
 from app.components import charts
+from app.components.errors import errors_shown
 from app.components.job_progress import follow_job
 from app.jobs import Jobs
 from app.simulations import Simulations
+from engine.errors import InvalidRequestError
+from engine.untrusted import decode_text, valid_text
 
 _MIB = 2**20
 _KEY = "cache-simulation"
@@ -41,12 +44,12 @@ def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
             )
             start = st.form_submit_button("Simulate", key="cache-simulate", icon=":material/play_arrow:")
     if start:
-        log = file.getvalue().decode("utf-8", errors="replace") if file else text
-        if log.strip():
+        with errors_shown():
+            log = decode_text(file.getvalue(), file.name) if file else valid_text(text)
+            if not log.strip():
+                raise InvalidRequestError("Choose a file or paste a log first.")
             largest_bytes = int(largest_mib) * _MIB
             st.session_state[_KEY] = simulations.start(log, largest_bytes, _BYTES_PER_TOKEN[model], int(at_once))
-        else:
-            st.error("Choose a file or paste a log first.", icon=":material/error:")
     key = st.session_state.get(_KEY)
     if key is None:
         st.caption("Tokens are estimated from pieces of the text; no model is run.")

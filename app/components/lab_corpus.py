@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -23,8 +21,9 @@ from app.jobs import Jobs
 from app.literal import literal
 from app.quantization_lab import measure_corpus
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
-from engine import Corpus, default_corpus, read_corpus
+from engine import Corpus, corpus_from, default_corpus
 from engine.types import Precision
+from engine.untrusted import valid_text
 
 _MIB = 2**20
 _CORPUS, _ADDED, _PRECISIONS = "lab-corpus", "lab-corpus-added", "lab-corpus-precisions"
@@ -141,7 +140,11 @@ def _add_corpus(lab: LabStore) -> None:
             st.error("Choose a file or paste a text first.", icon=":material/error:")
             return
         with errors_shown():
-            corpus = _read(file.name, file.getvalue()) if file else _read(_name(name), text.encode())
+            corpus = (
+                replace(corpus_from(file.getvalue(), file.name), name=one_line(file.name))
+                if file
+                else corpus_from(valid_text(text).encode(), _name(name))
+            )
             lab.keep_corpus(corpus)
             st.session_state[_ADDED] = corpus.sha256
             st.rerun()
@@ -149,13 +152,6 @@ def _add_corpus(lab: LabStore) -> None:
 
 def _name(typed: str) -> str:
     return one_line(typed) or "Pasted text"
-
-
-def _read(file_name: str, contents: bytes) -> Corpus:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"corpus{Path(file_name).suffix.lower()}"
-        path.write_bytes(contents)
-        return read_corpus(path, one_line(file_name))
 
 
 def _start_button(

@@ -90,6 +90,7 @@ def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> Non
         sha256 = _choose_prompts(sets)
         _upload(store)
     name, tasks = sets[sha256], _tasks(store, sha256)
+    sha256 = tasks_sha256(tasks)  # a set kept with invalid text is recorded, and kept again, as its valid text
     key = f"router recording {sha256}"
     running = (job := jobs.state(key)) is not None and job.running
     options = [Tier(model=model, precision=precision).key for model in models for precision in offered_precisions()]

@@ -6,7 +6,8 @@ pieces where they would share tokens, and the figures are estimates. A trace of 
 
 from __future__ import annotations
 
-import json
+import heapq
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from itertools import accumulate
 from typing import Any
 from zlib import crc32
 
+import numpy as np
+
 from engine.cache.prefix_index import CacheIdentity, Ids, PrefixIndex, as_ids
 from engine.errors import InvalidRequestError
+from engine.untrusted import read_jsonl
 
 BLOCK_TOKENS = 512
 """Tokens that one hash of a trace stands for, as in the traces that Mooncake published (arXiv:2407.00079)."""
@@ -58,22 +62,18 @@ def read_log(text: str, at_once: int = 8) -> tuple[LoggedRequest, ...]:
         InvalidRequestError: a line cannot be read, or there is none.
     """
     requests: list[LoggedRequest] = []
-    free = [0.0] * at_once  # when each place for a conversation without a time is free again
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
+    free = [0.0] * at_once  # a heap: when each place for a conversation without a time is free again
+    for record in read_jsonl(text):
+        at = record.fields.get("time", record.fields.get("timestamp"))
         try:
-            entry = json.loads(line)
-            place = min(range(at_once), key=free.__getitem__)
-            at = entry.get("time", entry.get("timestamp"))
-            found = _requests(entry, number, free[place] if at is None else float(at))
+            found = _requests(record.fields, record.line, free[0] if at is None else _moment(at))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidRequestError(
-                f"Line {number} of the log is neither a conversation (messages, history) nor a request of a trace "
+                f"Line {record.line:,}: neither a conversation (messages, history) nor a request of a trace "
                 f"(hash_ids): {type(error).__name__}: {error}."
             ) from error
         if at is None:
-            free[place] += len(found)
+            heapq.heapreplace(free, free[0] + len(found))
         requests += found
     if not requests:
         raise InvalidRequestError("This log holds no requests.")
@@ -115,9 +115,16 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
             index.pin(match.kept, tokens)
             index.unpin(match.kept)
             reused += tokens * request.unit_tokens
-        whole = as_ids([*request.prompt, *request.answer])
+        whole = np.concatenate([request.prompt, request.answer])
         index.add(identity, whole, (), None, len(whole) * request.unit_tokens * bytes_per_token)
     return SimulatedBudget(budget_bytes, reused / asked, index.departures)
+
+
+def _moment(at: Any) -> float:
+    moment = float(at)
+    if not math.isfinite(moment):
+        raise ValueError(f"{at!r} is no time")
+    return moment
 
 
 def _requests(entry: dict[str, Any], number: int, at: float) -> list[LoggedRequest]:
@@ -131,12 +138,10 @@ def _requests(entry: dict[str, Any], number: int, at: float) -> list[LoggedReque
     texts = [f"<{role}>{content}" for role, content in turns]
     pieces = [[crc32(piece.encode()) & 0x7FFFFFFF for piece in _PIECES.findall(text)] for text in texts]
     ends = list(accumulate(map(len, pieces)))
-    flat = [piece for text in pieces for piece in text]
+    flat = as_ids([piece for text in pieces for piece in text])
     return [
-        # a conversation's own turns follow one another; others come in between
-        LoggedRequest(
-            at + turn, session, as_ids(flat[: ends[i]]), as_ids(pieces[i + 1] if i + 1 < len(pieces) else []), 1
-        )
+        # a conversation's own turns follow one another; others come in between. All are views of one array.
+        LoggedRequest(at + turn, session, flat[: ends[i]], flat[ends[i] : (*ends, ends[-1])[i + 1]], 1)
         for turn, i in enumerate(i for i, (role, _) in enumerate(turns) if role == _USER)
     ]
 

@@ -22,6 +22,7 @@ from engine.cascade.routers import (
 from engine.cascade.signals import FeatureTable, read_by_a_model
 from engine.errors import RouterProfileError
 from engine.types import NEVER, Precision, RouterKind
+from engine.untrusted import parse_json
 
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -238,7 +239,7 @@ class RouterProfile:
             RouterProfileError: the file is missing or no profile.
         """
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            return cls.from_dict(parse_json(path.read_bytes()))
         except OSError as error:
             raise RouterProfileError(f"The profile “{path.name}” cannot be read: {error}.") from error
         except ValueError as error:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from engine.errors import RecordedPairsError
+from engine.errors import InvalidRequestError, RecordedPairsError
 from engine.repetition import repeated_share
 from engine.types import FinishReason
+from engine.untrusted import decode_text, read_jsonl
 
 _DECIMALS = 4
 """Of log-probabilities, entropies and margins in a file."""
@@ -46,6 +47,9 @@ class TierAnswer:
     """The model's state after the prompt (:class:`~engine.types.PrefillDone`); empty where it was not recorded."""
 
     def __post_init__(self) -> None:
+        _check(isinstance(self.text, str), "its text is no text")
+        counts = (*self.token_ids, self.prompt_tokens, self.completion_tokens)
+        _check(all(type(count) is int for count in counts), "a token id or a count of tokens is no whole number")
         _check(self.score is None or 0 <= self.score <= 1, f"a score of {self.score} is not between 0 and 1")
         _check(self.finish_reason in get_args(FinishReason), f"no answer ends with “{self.finish_reason}”")
         _check(len(self.entropies) == len(self.logprobs), "log-probabilities and entropies are not equally many")
@@ -118,6 +122,10 @@ class RoutedPrompt:
     answers: Mapping[str, TierAnswer]
     """By tier, as :attr:`engine.types.Tier.key` names it."""
 
+    def __post_init__(self) -> None:
+        texts = (self.prompt_id, self.category, self.prompt)
+        _check(all(isinstance(text, str) for text in texts), "its prompt, category or id is no text")
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, rounded."""
         return {
@@ -152,24 +160,20 @@ def read_prompts(path: Path) -> tuple[RoutedPrompt, ...]:
     Raises:
         RecordedPairsError: the file is missing, a line cannot be read, or an id occurs twice.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordedPairsError(f"The recorded answers in “{path.name}” cannot be read: {error}.") from error
     found: dict[str, RoutedPrompt] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"Line {number} of “{path.name}”"
-        try:
-            prompt = RoutedPrompt.from_dict(json.loads(line))
-        except RecordedPairsError as error:
-            raise RecordedPairsError(f"{where}: {error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise RecordedPairsError(f"{where} is no recorded prompt: {error!r}.") from error
-        if prompt.prompt_id in found:
-            raise RecordedPairsError(f"{where} repeats the prompt “{prompt.prompt_id}”.")
-        found[prompt.prompt_id] = prompt
+    try:
+        for record in read_jsonl(decode_text(path.read_bytes(), "It")):
+            try:
+                prompt = RoutedPrompt.from_dict(record.fields)
+            except RecordedPairsError as error:
+                raise InvalidRequestError(f"Line {record.line:,}: {error}") from error
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise InvalidRequestError(f"Line {record.line:,}: no recorded prompt ({error!r}).") from error
+            if prompt.prompt_id in found:
+                raise InvalidRequestError(f"Line {record.line:,}: it repeats the prompt “{prompt.prompt_id}”.")
+            found[prompt.prompt_id] = prompt
+    except (OSError, InvalidRequestError) as error:
+        raise RecordedPairsError(f"The recorded answers in “{path.name}” cannot be read. {error}") from error
     return tuple(found.values())
 
 

@@ -4,7 +4,7 @@ Importing this loads no torch; the functions that need it do.
 """
 
 from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
-from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, default_corpus, read_corpus
+from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, corpus_from, default_corpus, read_corpus
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence
 from engine.evaluation.importers import read_tasks
 from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
@@ -25,6 +25,7 @@ __all__ = [
     "WindowDivergence",
     "check",
     "compare_outcomes",
+    "corpus_from",
     "default_corpus",
     "load_tasks",
     "read_corpus",

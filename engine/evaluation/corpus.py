@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.errors import CorpusError
+from engine.errors import CorpusError, InvalidRequestError
 from engine.types import GenerationRequest, Message, RunConfig, SamplingParams
+from engine.types.requirement import keep_valid_text
+from engine.untrusted import Record, decode_text, read_jsonl, valid_text
 
 SAMPLE_PROMPTS = Path(__file__).parents[2] / "data" / "prompts" / "samples.jsonl"
 """The project's own prompts."""
@@ -17,6 +20,8 @@ WINDOW_TOKENS = 512
 """Tokens of a window of running text, as in llama-perplexity."""
 ANSWER_TOKENS = 64
 """Longest answer of the 16-bit model to a prompt of a corpus."""
+_WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+"""Encodings whose every other byte is zero; UTF-32's other mark begins like UTF-16's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,9 @@ class CorpusPrompt:
 
     prompt: str
     system: str = ""
+
+    def __post_init__(self) -> None:
+        keep_valid_text(self, "prompt", "system")
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -45,6 +53,9 @@ class Corpus:
     name: str
     text: str = ""
     prompts: tuple[CorpusPrompt, ...] = ()
+
+    def __post_init__(self) -> None:
+        keep_valid_text(self, "name", "text")
 
     @property
     def sha256(self) -> str:
@@ -93,20 +104,31 @@ def read_corpus(path: Path, name: str | None = None) -> Corpus:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise CorpusError(f"The corpus {path} cannot be read: {error.strerror}.") from error
+        raise CorpusError(f"The corpus {valid_text(str(path))} cannot be read: {error.strerror}.") from error
+    corpus = corpus_from(data, path.name)
+    return replace(corpus, name=name) if name else corpus
+
+
+def corpus_from(data: bytes, file_name: str) -> Corpus:
+    """A corpus from a file's bytes, as :func:`read_corpus` reads it, called by the file's name.
+
+    Raises:
+        CorpusError: it is empty, no text, or not such a JSONL file.
+    """
+    file_name = valid_text(file_name)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"The corpus {path} is no text in UTF-8 (at byte {error.start:,}).") from error
-    if "\0" in text:
-        raise CorpusError(f"The corpus {path} is no text: it has a zero byte at character {text.index(chr(0)):,}.")
-    if not text.strip():
-        raise CorpusError(f"The corpus {path} is empty.")
-    if path.suffix == ".jsonl":
-        lines = enumerate(text.split("\n"), start=1)
-        prompts = tuple(_read_prompt(line, f"line {number} of {path}") for number, line in lines if line.strip())
-        return Corpus(name=name or path.name, prompts=prompts)
-    return Corpus(name=name or path.name, text=text)
+        text = decode_text(data, "It")
+        if b"\0" in data and not data.startswith(_WIDE_MARKS):
+            raise InvalidRequestError(
+                f"It is no text: there is a zero byte at character {_characters_before_nul(data):,}."
+            )
+        if not text.strip():
+            raise InvalidRequestError("It is empty.")
+        if not file_name.casefold().endswith(".jsonl"):
+            return Corpus(name=file_name, text=text)
+        return Corpus(name=file_name, prompts=tuple(map(_read_prompt, read_jsonl(text))))
+    except InvalidRequestError as error:
+        raise CorpusError(f"The corpus {file_name} cannot be used. {error}") from error
 
 
 def text_windows(token_ids: Sequence[int], bos_id: int | None) -> tuple[Window, ...]:
@@ -133,14 +155,14 @@ def text_windows(token_ids: Sequence[int], bos_id: int | None) -> tuple[Window, 
     return tuple(Window((bos_id, *ids[1:]), first_scored) for ids in windows)
 
 
-def _read_prompt(line: str, where: str) -> CorpusPrompt:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise CorpusError(f"The corpus is damaged: {where} is no JSON.") from error
-    if not isinstance(record, dict) or not isinstance(record.get("prompt"), str) or not record["prompt"].strip():
-        raise CorpusError(f'The corpus is damaged: {where} has no "prompt" with a text.')
-    system = record.get("system", "")
+def _characters_before_nul(data: bytes) -> int:
+    return len(data[: data.index(0)].decode("utf-8-sig"))
+
+
+def _read_prompt(record: Record) -> CorpusPrompt:
+    prompt, system = record.fields.get("prompt"), record.fields.get("system", "")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InvalidRequestError(f'Line {record.line:,}: there is no "prompt" with a text.')
     if not isinstance(system, str):
-        raise CorpusError(f'The corpus is damaged: "system" in {where} is no text.')
-    return CorpusPrompt(record["prompt"], system)
+        raise InvalidRequestError(f'Line {record.line:,}: "system" is no text.')
+    return CorpusPrompt(prompt, system)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
-from math import isfinite
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from engine.evaluation.scorers import CHECKERS
+from engine.untrusted import parse_json
+
+_LARGEST = sys.float_info.max
 
 
 def expected_of(checker: str, value: Any) -> Any:
@@ -24,10 +27,10 @@ def expected_of(checker: str, value: Any) -> Any:
         raise ValueError(f"there is no checker {checker!r}; there are: {', '.join(CHECKERS)}")
     if isinstance(value, str) and (checker not in ("exact", "contains") or value.lstrip().startswith("[")):
         try:
-            value = json.loads(value)
-        except ValueError:
+            value = parse_json(value)
+        except ValueError as error:
             if checker not in ("exact", "contains"):
-                raise ValueError(f"what {checker} expects is no JSON: {value[:60]!r}") from None
+                raise ValueError(f"what {checker} expects is no JSON ({error}): {value[:60]!r}") from None
     _CHECKS[checker](value)
     return value
 
@@ -38,7 +41,8 @@ def _words(value: Any) -> None:
 
 
 def _number(value: Any) -> None:
-    _require(isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value), "a number is expected")
+    _require(isinstance(value, int | float) and not isinstance(value, bool), "a number is expected")
+    _require(-_LARGEST <= value <= _LARGEST, f"the number expected must be one of at most {_LARGEST:.1e}")
 
 
 def _choice(value: Any) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
 from engine.evaluation.tasks import Task
+from engine.untrusted import Record, decode_text, read_csv, read_jsonl
 
 Row = Mapping[str, Any]
 _REQUIRED = ("prompt", "checker", "expected")
@@ -33,64 +32,38 @@ def read_tasks(name: str, data: bytes) -> tuple[Task, ...]:
         data: its bytes, in UTF-8.
 
     Raises:
-        InvalidRequestError: the file is empty, no text, or a line is no task; the message names the line.
+        InvalidRequestError: the file is empty, no text, or a line is no task; the message begins with the line.
     """
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"{name} is no text in UTF-8 (at byte {error.start}).") from error
-    is_csv = name.casefold().endswith(".csv")
+    text = decode_text(data, name)
     tasks: dict[str, Task] = {}
     convert: Callable[[Row, int], Task] | None = None
-    for line, row in _csv_rows(name, text) if is_csv else _json_rows(name, text):
-        convert = convert or _converter(row)
+    for record in _csv_rows(name, text) if name.casefold().endswith(".csv") else read_jsonl(text):
+        convert = convert or _converter(record.fields)
         try:
-            task = convert(row, line)
+            task = convert(record.fields, record.line)
         except (KeyError, TypeError, ValueError) as error:
             why = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-            raise InvalidRequestError(f"Line {line} of {name} is no task: {why}.") from error
+            raise InvalidRequestError(f"Line {record.line:,}: no task, because {why}.") from error
         if task.id in tasks:
-            raise InvalidRequestError(f"Line {line} of {name} has the id {task.id!r}, which is taken.")
+            raise InvalidRequestError(f"Line {record.line:,}: the id {task.id!r} is taken.")
         tasks[task.id] = task
     if not tasks:
         raise InvalidRequestError(f"{name} is empty.")
     return tuple(tasks.values())
 
 
-def _json_rows(name: str, text: str) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InvalidRequestError(
-                f"Line {number} of {name} is no JSON; each line must be one JSON object: {error}."
-            ) from error
-        if not isinstance(row, dict):
-            raise InvalidRequestError(f"Line {number} of {name} is no JSON object, but each line must be one.")
-        yield number, row
-
-
-def _csv_rows(name: str, text: str) -> Iterator[tuple[int, Row]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        columns = [column.strip().casefold() for column in reader.fieldnames or ()]
-        missing = [column for column in _REQUIRED if column not in columns]
-        if columns and missing:
+def _csv_rows(name: str, text: str) -> Iterator[Record]:
+    """The rows with their columns' names in lower case, empty cells left out."""
+    for record in read_csv(text):
+        row = {column.casefold(): cell for column, cell in record.fields.items()}
+        if len(row) < len(record.fields):
+            raise InvalidRequestError("Line 1: a column's name stands there twice.")
+        missing = [column for column in _REQUIRED if column not in row]
+        if missing:
             raise InvalidRequestError(
                 f"{name} lacks the column {missing[0]!r}; its first line must name the columns {', '.join(_REQUIRED)}."
             )
-        reader.fieldnames = columns
-        for row in reader:
-            if None in row or None in row.values():
-                raise InvalidRequestError(
-                    f"Line {reader.line_num} of {name} has not as many cells as the first line; texts with commas "
-                    "must be in double quotes."
-                )
-            yield reader.line_num, {key: cell for key, cell in row.items() if cell.strip()}
-    except csv.Error as error:
-        raise InvalidRequestError(f"Line {reader.line_num} of {name} is no CSV: {error}.") from error
+        yield Record(record.line, {column: cell for column, cell in row.items() if cell.strip()})
 
 
 def _converter(row: Row) -> Callable[[Row, int], Task]:
@@ -113,7 +86,7 @@ def _gsm8k(row: Row, line: int) -> Task:
         category="GSM8K",
         prompt=f"{_text(row, 'question')}\n\nWork it out step by step. End with the number alone.",
         checker="number",
-        expected=float(final[1].replace(",", "")),
+        expected=_final(final[1]),
         max_tokens=320,
         template="gsm8k",
     )
@@ -162,6 +135,13 @@ def _own(row: Row, line: int) -> Task:
     )
 
 
+def _final(digits: str) -> float:
+    value = float(digits.replace(",", ""))
+    if not isfinite(value):
+        raise ValueError("the number after #### is too large")
+    return value
+
+
 def _text(row: Row, key: str) -> str:
     value = row[key]
     if not isinstance(value, str) or not value.strip():
@@ -172,6 +152,6 @@ def _text(row: Row, key: str) -> str:
 def _tokens(value: object) -> int:
     if not isinstance(value, int | str) or isinstance(value, bool) or not str(value).strip().isdecimal():
         raise ValueError("its max_tokens is no whole number")
-    if not 1 <= int(value) <= _MOST_TOKENS:
+    if len(str(value)) > len(str(_MOST_TOKENS)) or not 1 <= int(value) <= _MOST_TOKENS:
         raise ValueError(f"its max_tokens must be between 1 and {_MOST_TOKENS:,}")
     return int(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from engine.errors import InvalidRequestError
 from engine.evaluation.scorers import CHECKERS
 from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types.requirement import keep_valid_text, require
+from engine.untrusted import decode_text, read_jsonl, valid_tree
 
 TASKS_FILE = Path(__file__).parents[2] / "data" / "prompts" / "tasks.jsonl"
 MIXED_FILE = TASKS_FILE.with_name("mixed.jsonl")
@@ -33,6 +34,12 @@ class Task:
     """Its family: prompts that were written to one pattern."""
 
     def __post_init__(self) -> None:
+        texts = ("id", "category", "prompt", "template")
+        for name in texts:
+            require(isinstance(getattr(self, name), str), f"A task's {name} must be a text.")
+        require(type(self.max_tokens) is int, "A task's max_tokens must be a whole number.")
+        keep_valid_text(self, *texts)
+        object.__setattr__(self, "expected", valid_tree(self.expected))
         if self.checker is not None and self.checker not in CHECKERS:
             raise InvalidRequestError(f"There is no checker {self.checker!r}; there are: {', '.join(CHECKERS)}.")
 
@@ -53,19 +60,19 @@ def load_tasks(path: Path = TASKS_FILE) -> tuple[Task, ...]:
         InvalidRequestError: the file cannot be read, a line is no task, or an id comes twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode_text(path.read_bytes(), path.name)
+    except OSError as error:
         raise InvalidRequestError(f"The tasks in {path} cannot be read: {error}.") from error
     tasks: dict[str, Task] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for record in read_jsonl(text):
         try:
-            task = Task(**json.loads(line))
+            task = Task(**record.fields)
         except (ValueError, TypeError) as error:
-            raise InvalidRequestError(f"Line {number} of {path} is no task: {error}.") from error
+            raise InvalidRequestError(
+                f"Line {record.line:,}: no task of {path.name}, because {str(error).rstrip('.')}."
+            ) from error
         if task.id in tasks:
-            raise InvalidRequestError(f"Line {number} of {path} has the id {task.id!r}, which is taken.")
+            raise InvalidRequestError(f"Line {record.line:,}: the id {task.id!r} is taken.")
         tasks[task.id] = task
     return tuple(tasks.values())
 

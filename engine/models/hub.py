@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from huggingface_hub import HfApi, hf_hub_download, snapshot_download
@@ -27,6 +27,7 @@ from engine.errors import (
 )
 from engine.models.architecture import Architecture
 from engine.models.weight_files import read_tensors
+from engine.untrusted import parse_json
 
 _WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
 _UNWANTED = ["*/*", "consolidated*"]
@@ -55,7 +56,7 @@ def fetch(repository: str) -> Path:
         # Asked first because it fails at once where there is no network; downloads try for half a minute.
         HfApi().model_info(repository, timeout=_ASK_TIMEOUT_S)
         config = Path(hf_hub_download(repository, "config.json"))
-        Architecture.from_config(repository, json.loads(config.read_bytes()))
+        Architecture.from_config(repository, _parsed(repository, config))
         return _snapshot(repository, local_files_only=False)
     except HFValidationError as error:
         raise UnknownModelError(f"{repository!r} is neither a folder nor a hub id: {error}") from error
@@ -84,6 +85,16 @@ def _what_is_lacking(repository: str, folder: Path) -> str | None:
     except UnsupportedModelError:  # whole, and said when the folder is opened
         return None
     return None
+
+
+def _parsed(repository: str, config: Path) -> dict[str, Any]:
+    try:
+        tree = parse_json(config.read_bytes())
+    except ValueError as error:
+        raise UnsupportedModelError(f"The config.json of {repository} is no JSON ({error}).") from error
+    if not isinstance(tree, dict):
+        raise UnsupportedModelError(f"The config.json of {repository} is no JSON object.")
+    return tree
 
 
 def _snapshot(repository: str, *, local_files_only: bool) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import GearboxError, ModelNotInstalledError
+from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError
 from engine.models.catalog import CATALOG, CatalogModel
 from engine.models.checkpoint import inspect, known_models, resolve
+from engine.untrusted import valid_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,16 @@ def _catalog_info(model: CatalogModel, models_dir: Path) -> ModelInfo:
 
 def _folder_info(name: str, folder: Path) -> ModelInfo:
     contents, problem = None, None
+    shown = valid_text(name)
     try:
+        if shown != name:
+            raise UnsupportedModelError("The folder's name is no UTF-8, so the libraries cannot open it. Rename it.")
         contents = inspect(name, folder)
     except GearboxError as error:
         problem = str(error)
     return ModelInfo(
-        name=name,
-        title=name,
+        name=shown,
+        title=shown,
         purpose="A folder of your own.",
         family=contents.architecture.family if contents else None,
         installed=contents is not None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from engine.errors import WeightsIntegrityError
+from engine.untrusted import parse_json
 
 MANIFEST_FILE = "manifest.json"
 _FORMAT = 1
@@ -44,6 +45,14 @@ class Manifest:
         listed = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
         return f"dequantized from {listed}, {self.bits_per_weight:.1f} bits a weight"
 
+    def _check_types(self) -> None:
+        counts = [self.parameters, *self.encodings.values(), *(record.bytes for record in self.files.values())]
+        texts = [self.source_file, self.source_sha256, *(record.sha256 for record in self.files.values())]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise TypeError("a count in it is no whole number")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.bits_per_weight, int | float):
+            raise TypeError("a value in it is of another type")
+
     def write(self, folder: Path) -> None:
         """Write it into ``folder``."""
         (folder / MANIFEST_FILE).write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=2), "utf-8")
@@ -59,11 +68,13 @@ class Manifest:
         path = folder / MANIFEST_FILE
         text = path.read_bytes()
         try:
-            tree = json.loads(text)
+            tree = parse_json(text)
             if tree.pop("format") != _FORMAT:
                 raise ValueError("written by another version")
             files = {name: FileRecord(**record) for name, record in tree.pop("files").items()}
-            return cls(files=files, **tree)
+            manifest = cls(files=files, **tree)
+            manifest._check_types()
+            return manifest
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WeightsIntegrityError(f"{path} is damaged ({error}). Reinstall the model.") from error
 

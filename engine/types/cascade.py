@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from engine.types.precision import Precision
-from engine.types.requirement import require
+from engine.types.requirement import keep_valid_text, require
 
 NEVER = 2.0
 """A threshold that no score reaches."""
@@ -39,6 +39,7 @@ class Tier:
 
     def __post_init__(self) -> None:
         require(bool(self.model.strip()), "A tier of the cascade has no model.")
+        keep_valid_text(self, "model")
 
     def __str__(self) -> str:
         return f"{self.model} {self.precision}"
@@ -72,6 +73,7 @@ class CascadeConfig:
     """A conversation stays with the tier that answered its last turn."""
 
     def __post_init__(self) -> None:
+        keep_valid_text(self, "profile")
         require(1 <= len(self.smaller) <= 2, "A cascade has one or two smaller tiers in front of the model.")
         require(len(set(self.smaller)) == len(self.smaller), "Two tiers of the cascade are the same.")
         require(

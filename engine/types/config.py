@@ -13,7 +13,8 @@ from typing import Any, Literal, Self
 from engine.types.cascade import Tier
 from engine.types.gears import OptimizationConfig
 from engine.types.precision import Precision
-from engine.types.requirement import require
+from engine.types.requirement import keep_valid_text, require
+from engine.untrusted import valid_text
 
 
 class Backend(StrEnum):
@@ -36,6 +37,8 @@ class DeviceChoice(StrEnum):
 
 Role = Literal["system", "user", "assistant"]
 
+_LARGEST_COUNT = 10**9
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -46,6 +49,9 @@ class Message:
     token_ids: tuple[int, ...] = ()
     """The very tokens an answer was written in, if they are known: reading its text again may give others,
     and then nothing kept after it could be reused. They count only where they spell ``content``."""
+
+    def __post_init__(self) -> None:
+        keep_valid_text(self, "content")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -78,11 +84,12 @@ class SamplingParams:
     def __post_init__(self) -> None:
         require(math.isfinite(self.temperature) and 0 <= self.temperature <= 5, "Temperature must be between 0 and 5.")
         require(0 < self.top_p <= 1, "Top-p must be above 0 and at most 1.")
-        require(self.top_k >= 0, "Top-k must be 0 (off) or more.")
+        require(0 <= self.top_k <= _LARGEST_COUNT, f"Top-k must be 0 (off) or more, up to {_LARGEST_COUNT:,}.")
         require(0.1 <= self.repetition_penalty <= 5, "Repetition penalty must be between 0.1 and 5.")
         require(0 <= self.seed < 2**63, "Seed must be between 0 and 2^63 − 1.")
-        require(self.max_tokens >= 1, "Max tokens must be at least 1.")
+        require(1 <= self.max_tokens <= _LARGEST_COUNT, f"Max tokens must be at least 1, up to {_LARGEST_COUNT:,}.")
         require(all(self.stop), "A stop string must not be empty.")
+        object.__setattr__(self, "stop", tuple(map(valid_text, self.stop)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         require(bool(self.model.strip()), "Choose a model.")
+        keep_valid_text(self, "model")
         require(
             self.backend is not Backend.REFERENCE or self.optimization == OptimizationConfig(),
             "The reference backend runs the model as it is: turn its gears off.",

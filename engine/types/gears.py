@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from engine.types.cascade import CascadeConfig
 from engine.types.precision import Precision
-from engine.types.requirement import require
+from engine.types.requirement import keep_valid_text, require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +105,7 @@ class SpeculationConfig:
     more than it saves."""
 
     def __post_init__(self) -> None:
+        keep_valid_text(self, "draft_model")
         require(
             self.gamma is None or 0 <= self.gamma <= MAX_GAMMA, f"Drafted tokens (γ) must be between 0 and {MAX_GAMMA}."
         )

@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from typing import Any
 
 from engine.untrusted.text import valid_tree
 
 MAX_DEPTH = 64
 """Levels of lists and objects inside each other that are read. What reads the result may recurse."""
+_LARGEST = sys.float_info.max
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON; strings in it come out as :func:`~engine.untrusted.text.valid_text`.
+    """Parse JSON; strings in it come out as :func:`~engine.untrusted.text.valid_text`, numbers are finite.
+
+    NaN and Infinity, which some tools write, are no JSON.
 
     Raises:
-        ValueError: it is no JSON, or it is nested deeper than :data:`MAX_DEPTH`. The message is a phrase that
-            a sentence can end with.
+        ValueError: it is no JSON, it is nested deeper than :data:`MAX_DEPTH`, or a number is larger than a float can
+            be. The message is a phrase that a sentence can end with.
     """
     try:
-        value = json.loads(text)
+        if isinstance(text, bytes):
+            text = text.decode(json.detect_encoding(text))
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte 0x{error.object[error.start]:02x} at position {error.start:,} is no UTF-8") from None
-    level, depth = [value], 0
-    while level := [item for entry in level for item in _children(entry)]:
-        depth += 1
-        if depth > MAX_DEPTH:
-            raise ValueError(_TOO_DEEP)
-    return valid_tree(value)
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        below: list[Any] = []
+        for entry in level:
+            if isinstance(entry, dict):
+                below.extend(entry.values())
+            elif isinstance(entry, list):
+                below.extend(entry)
+            elif isinstance(entry, int | float) and not -_LARGEST <= entry <= _LARGEST:
+                raise ValueError(_TOO_LARGE)
+        level = below
+    if level:
+        raise ValueError(_TOO_DEEP)
+    return valid_tree(value) if _MAYBE_INVALID.search(text) else value
 
 
+_MAYBE_INVALID = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[\ud800-\udfff]")
+"""Whatever makes a string that is no valid text; most files hold none, and then need not be gone through."""
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
+_TOO_LARGE = f"a number in it is larger than {_LARGEST:.1e}"
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > sys.float_info.max_10_exp + 2:  # Python itself refuses some thousands of digits, in its own words
+        raise ValueError(_TOO_LARGE)
+    return int(digits)

@@ -1,0 +1,67 @@
+"""What :mod:`engine` offers its callers; importing this takes a moment, importing ``engine`` none."""
+
+from engine.engine import Engine
+from engine.environment import machine_environment
+from engine.estimate import estimate_weights
+from engine.evaluation import (
+    MIXED_FILE,
+    AnswerDivergence,
+    AnswerToken,
+    Corpus,
+    CorpusPrompt,
+    DivergenceStats,
+    FirstDifference,
+    PairedOutcomes,
+    Task,
+    TokenChance,
+    Window,
+    WindowDivergence,
+    check,
+    compare_outcomes,
+    corpus_from,
+    default_corpus,
+    load_tasks,
+    read_corpus,
+    read_tasks,
+    wilson_interval,
+)
+from engine.models import FAMILIES, ModelInfo, list_models
+from engine.models import install as install_model
+from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
+from engine.worker import Generation
+
+__all__ = [
+    "FAMILIES",
+    "MIXED_FILE",
+    "AnswerDivergence",
+    "AnswerToken",
+    "CacheStatus",
+    "Corpus",
+    "CorpusPrompt",
+    "DepartedSequence",
+    "DivergenceStats",
+    "Engine",
+    "EngineStatus",
+    "FirstDifference",
+    "Generation",
+    "KeptSequence",
+    "ModelInfo",
+    "PairedOutcomes",
+    "ResidentModel",
+    "Task",
+    "TokenChance",
+    "Window",
+    "WindowDivergence",
+    "check",
+    "compare_outcomes",
+    "corpus_from",
+    "default_corpus",
+    "estimate_weights",
+    "install_model",
+    "list_models",
+    "load_tasks",
+    "machine_environment",
+    "read_corpus",
+    "read_tasks",
+    "wilson_interval",
+]
