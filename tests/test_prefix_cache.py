@@ -8,12 +8,14 @@ import shutil
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine import Engine
 from engine.cache import CacheIdentity
+from engine.cache.prefix_cache import GROWTH
 from engine.models.tokenizer import ChatTokenizer
 from engine.quantization import fast_bf16_gemm
 from engine.types import (
@@ -52,11 +54,12 @@ def request(
     dtype: KVDtype = KVDtype.BF16,
     window: int | None = None,
     cold: bool = False,
+    stop: tuple[str, ...] = (),
 ) -> GenerationRequest:
     config = RunConfig(
         model=SMALL,
         optimization=OptimizationConfig.at(precision, mode, dtype, window),
-        sampling=SamplingParams(max_tokens=max_tokens),
+        sampling=SamplingParams(max_tokens=max_tokens, stop=stop),
     )
     return GenerationRequest(messages=messages, config=config, cache_salt=salt, cold=cold)
 
@@ -173,6 +176,49 @@ def test_a_budget_too_small_for_one_sequence_keeps_none_and_answers_all_the_same
         first, second = run(engine, asked), run(engine, asked)
         assert (cached(second), second.token_ids) == (0, first.token_ids)
         assert engine.cache_status().kept == ()
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("gears", [{}, {"dtype": KVDtype.INT8}, {"window": 4000}])
+def test_a_long_answer_that_was_allowed_and_not_written_takes_no_budget(
+    models_dir: Path, gears: dict[str, Any]
+) -> None:
+    """64 MiB are 2,912 tokens of this model's KV, and 4,000 may be written."""
+    gears = {"max_tokens": 4000, "stop": (" ",), **gears}
+    engine = Engine(models_dir, kv_cache_bytes=64 * 2**20)
+    try:
+        history: tuple[Message, ...] = ()
+        held = 0
+        for text in TURNS:
+            history = (*history, Message("user", text))
+            reused = run(engine, request(history, salt="s", **gears))
+            alone = run(engine, request(history, salt="s", mode=CacheMode.KV, **gears))
+            assert reused.token_ids == alone.token_ids
+            history = (*history, said(reused))
+            metrics = reused.metrics
+            assert metrics
+            (kept,) = engine.cache_status().kept
+            assert metrics.kv_bytes <= kept.nbytes <= GROWTH * metrics.kv_bytes
+            assert metrics.cached_tokens == held
+            held = kept.tokens
+    finally:
+        engine.close()
+
+
+def test_two_chats_that_fit_when_cut_to_size_are_both_reused(models_dir: Path) -> None:
+    engine = Engine(models_dir, kv_cache_bytes=4 * 2**20)
+    try:
+        asked = [
+            request((Message("user", f"{TURNS[0]} {word}"),), salt="s", max_tokens=60, stop=(" ",))
+            for word in ("Ada", "Bob")
+        ]
+        firsts = [run(engine, one) for one in asked]
+        assert engine.cache_status().departed == ()
+        for one, first in zip(asked, firsts, strict=True):
+            more = replace(one, messages=(*one.messages, said(first), Message("user", TURNS[1])))
+            assert first.metrics
+            assert cached(run(engine, more)) >= first.metrics.prompt_tokens
     finally:
         engine.close()
 
