@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -180,47 +181,56 @@ def test_a_budget_too_small_for_one_sequence_keeps_none_and_answers_all_the_same
         engine.close()
 
 
+@pytest.fixture
+def budgeted(engine: Engine) -> Iterator[Callable[[int], Engine]]:
+    """The engine with nothing kept, on a budget of so many MiB."""
+    before = engine.cache_status().budget_bytes
+
+    def set_budget(mib: int) -> Engine:
+        engine.set_cache_budget(0)
+        engine.set_cache_budget(mib * 2**20)
+        return engine
+
+    yield set_budget
+    engine.set_cache_budget(before)
+
+
 @pytest.mark.parametrize("gears", [{}, {"dtype": KVDtype.INT8}, {"window": 4000}])
 def test_a_long_answer_that_was_allowed_and_not_written_takes_no_budget(
-    models_dir: Path, gears: dict[str, Any]
+    budgeted: Callable[[int], Engine], gears: dict[str, Any]
 ) -> None:
     """64 MiB are 2,912 tokens of this model's KV, and 4,000 may be written."""
     gears = {"max_tokens": 4000, "stop": tuple("aeiou "), **gears}
-    engine = Engine(models_dir, kv_cache_bytes=64 * 2**20)
-    try:
-        history: tuple[Message, ...] = ()
-        held = 0
-        for text in TURNS:
-            history = (*history, Message("user", text))
-            reused = run(engine, request(history, salt="s", **gears))
-            alone = run(engine, request(history, salt="s", mode=CacheMode.KV, **gears))
-            assert reused.token_ids == alone.token_ids
-            history = (*history, said(reused))
-            metrics = reused.metrics
-            assert metrics
-            (kept,) = engine.cache_status().kept
-            assert metrics.kv_bytes <= kept.nbytes <= GROWTH * metrics.kv_bytes
-            assert metrics.cached_tokens == held
-            held = kept.tokens
-    finally:
-        engine.close()
+    engine, salt = budgeted(64), fresh_salt()
+    history: tuple[Message, ...] = ()
+    held = 0
+    for text in TURNS:
+        history = (*history, Message("user", text))
+        reused = run(engine, request(history, salt=salt, **gears))
+        alone = run(engine, request(history, salt=salt, mode=CacheMode.KV, **gears))
+        assert reused.token_ids == alone.token_ids
+        history = (*history, said(reused))
+        metrics = reused.metrics
+        assert metrics
+        (kept,) = engine.cache_status().kept
+        assert metrics.kv_bytes <= kept.nbytes <= GROWTH * metrics.kv_bytes
+        assert metrics.cached_tokens == held
+        held = kept.tokens
 
 
-def test_two_chats_that_fit_when_cut_to_size_are_both_reused(models_dir: Path) -> None:
-    engine = Engine(models_dir, kv_cache_bytes=4 * 2**20)
-    try:
-        asked = [
-            request((Message("user", f"{TURNS[0]} {word}"),), salt="s", max_tokens=60, stop=tuple("aeiou "))
-            for word in ("Ada", "Bob")
-        ]
-        firsts = [run(engine, one) for one in asked]
-        assert engine.cache_status().departed == ()
-        for one, first in zip(asked, firsts, strict=True):
-            more = replace(one, messages=(*one.messages, said(first), Message("user", TURNS[1])))
-            assert first.metrics
-            assert cached(run(engine, more)) >= first.metrics.prompt_tokens
-    finally:
-        engine.close()
+def test_two_chats_that_fit_when_cut_to_size_are_both_reused(budgeted: Callable[[int], Engine]) -> None:
+    engine, salt = budgeted(4), fresh_salt()
+    before = engine.cache_status().departed
+    asked = [
+        request((Message("user", f"{TURNS[0]} {word}"),), salt=salt, max_tokens=60, stop=tuple("aeiou "))
+        for word in ("Ada", "Bob")
+    ]
+    firsts = [run(engine, one) for one in asked]
+    assert engine.cache_status().departed == before
+    for one, first in zip(asked, firsts, strict=True):
+        more = replace(one, messages=(*one.messages, said(first), Message("user", TURNS[1])))
+        assert first.metrics
+        assert cached(run(engine, more)) >= first.metrics.prompt_tokens
 
 
 def test_what_a_budget_would_keep_is_what_it_does_keep(engine: Engine) -> None:

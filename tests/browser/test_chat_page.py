@@ -38,7 +38,7 @@ class Chat:
     def set_max_tokens(self, count: int) -> None:
         """Under 'Settings'."""
         expect(self.box).to_be_enabled(timeout=PATIENCE_MS)
-        self.page.get_by_role("button", name="Settings").click()
+        self.page.get_by_test_id("stPopoverButton").filter(has_text="Settings").click()
         limit = self.page.get_by_role("spinbutton", name="Max tokens")
         limit.fill(str(count))
         limit.press("Enter")
