@@ -15,7 +15,6 @@ from app.router_lab import RouterLab, moved, nearest
 from app.router_study import Study
 from engine.cascade import ThresholdFigures
 
-_ROWS_A_PAGE = 200
 _NEAREST = 12
 _PER = 1000
 _RIGHT = 0.5
@@ -123,14 +122,7 @@ def _show_moved(study: Study, before: float, now: float) -> None:
     if not rows:
         st.caption("No prompt. Move the threshold further.")
         return
-    pages = -(-len(rows) // _ROWS_A_PAGE)
-    key = f"router-moved-page-{before}-{now}"
-    first = (min(int(st.session_state.get(key, 1)), pages) - 1) * _ROWS_A_PAGE
-    _show_prompts(study, rows[first : first + _ROWS_A_PAGE], now)
-    if pages > 1:
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.caption(units.counted(len(rows), "prompt"), width="content")
-            st.pagination(pages, key=key)
+    _show_prompts(study, rows, now)
 
 
 def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:
