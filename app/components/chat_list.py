@@ -46,18 +46,19 @@ def show_conversations(chats: ChatStore) -> None:
     number = min(st.session_state.get(page_key, 1), pages)
     first = (number - 1) * _LISTED
     listed = chats.conversations(text or "", limit=_LISTED, offset=first)
-    for conversation in listed:
-        st.button(
-            conversation.title,
-            key=f"chat-open-{conversation.id}",
-            type="secondary" if conversation.id == opened else "tertiary",
-            on_click=chat_state.open_conversation,
-            args=(conversation.id,),
-        )
     st.caption(_counted(total, first, len(listed), searched=bool(text and text.strip())))
     if pages > 1:
         st.session_state[page_key] = number
-        st.pagination(pages, key=page_key, max_visible_pages=5)
+        st.pagination(pages, key=page_key, max_visible_pages=3)
+    with st.container(gap="xxsmall"):
+        for conversation in listed:
+            st.button(
+                conversation.title,
+                key=f"chat-open-{conversation.id}",
+                type="secondary" if conversation.id == opened else "tertiary",
+                on_click=chat_state.open_conversation,
+                args=(conversation.id,),
+            )
 
 
 def _counted(total: int, first: int, listed: int, *, searched: bool) -> str:
