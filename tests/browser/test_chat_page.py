@@ -121,7 +121,7 @@ def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
 ) -> None:
     pages = [new_page(), new_page()]
     first = Chat(pages[0], server.url, max_tokens=8)
-    first.say("Say hello.")
+    first.say("Say good morning.")
     title = newest(store).title
     pages[1].goto(f"{server.url}/conversation")
     pages[1].get_by_role("button", name=title).click()
