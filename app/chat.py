@@ -1,6 +1,8 @@
 """A conversation on its way through the engine: what is asked, what is kept of the answer, what a branch is.
 
-Every change adds to the tree of messages; what a person sees is the branch that ends with the active leaf.
+Every change adds to the tree of messages; what a person sees is the branch that ends with the active leaf. Where the
+same conversation is open several times, each tab has its own leaf and settings: the conversations that functions here
+take are as their tab shows them.
 """
 
 from __future__ import annotations
@@ -11,13 +13,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from app.race import LaneRun, Race
-from app.store import ChatMessage, ChatStore, Conversation, RunFilter, RunRecord, RunStatus, RunStore
+from app.store import (
+    ChatMessage,
+    ChatStore,
+    Conversation,
+    ConversationNotFoundError,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    RunStore,
+)
 from engine.errors import InvalidRequestError
 from engine.types import GenerationRequest, Message, RunConfig
 
 ANSWER = "answer"
 """The name of a turn's one lane."""
 _TITLE_CHARACTERS = 60
+_RECOVERED_AT_MOST = 50
 _MOST_SEED = 2**63
 
 
@@ -31,7 +43,9 @@ class Turn:
     race: Race
     """Its one lane is the answer."""
     kept: bool = False
-    """What was answered, if anything, stands in the conversation."""
+    """What was answered, if anything, stands in the conversation, or has nowhere left to stand."""
+    homeless: bool = False
+    """The conversation was deleted meanwhile; what was answered is found among the runs."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -118,27 +132,30 @@ def edit(chats: ChatStore, conversation: Conversation, message: ChatMessage, tex
 
 
 def begin_turn(
-    store: RunStore, conversation_id: str, asked_id: str, *, salt: str, cold_seed: int | None = None
+    store: RunStore, conversation: Conversation, asked_id: str, *, salt: str, cold_seed: int | None = None
 ) -> Turn:
-    """Put a user's message on view as the last one, and line its answer up. Arguments as for `request_for`.
+    """Put a user's message on view as the last one, and line its answer up, with the very settings of ``conversation``.
 
-    The message's id is the group of the runs that answer it: so they are found again whatever becomes of this turn.
+    Whoever opens the conversation next finds that branch and these settings. The message's id is the group of the
+    runs that answer it: so they are found again whatever becomes of this turn. Arguments as for `request_for`.
 
     Raises:
         InvalidRequestError: the conversation's configuration cannot be used.
         StoreError: the conversation or the message is gone.
     """
-    store.chat.set_leaf(conversation_id, asked_id)
-    conversation = store.chat.get(conversation_id)
-    before = last_tier(store, conversation, asked_id)
-    request = request_for(conversation, asked_id, salt=salt, cold_seed=cold_seed, last_tier=before)
-    return Turn(conversation_id, asked_id, Race({ANSWER: LaneRun(request)}, group_id=asked_id))
+    store.chat.configure(conversation.id, conversation.config, conversation.system)
+    store.chat.set_leaf(conversation.id, asked_id)
+    shown = replace(store.chat.get(conversation.id), config=conversation.config, system=conversation.system)
+    before = last_tier(store, shown, asked_id)
+    request = request_for(shown, asked_id, salt=salt, cold_seed=cold_seed, last_tier=before)
+    return Turn(conversation.id, asked_id, Race({ANSWER: LaneRun(request)}, group_id=asked_id))
 
 
-def keep_answer(store: RunStore, turn: Turn) -> None:
-    """Add what a turn's run has written to the conversation, once, however the run ended.
+def keep_answer(store: RunStore, turn: Turn) -> str | None:
+    """Add what a turn's run has written to the conversation, once, however the run ended, and return its message's id.
 
-    A run that failed or wrote nothing leaves the turn without an answer.
+    A run that failed or wrote nothing leaves the turn without an answer. Where the conversation was deleted
+    meanwhile, the turn is homeless, and its run stays as it is.
 
     Raises:
         StoreError: it could not be kept; trying again is safe.
@@ -146,34 +163,49 @@ def keep_answer(store: RunStore, turn: Turn) -> None:
     with turn.lock:
         lane = turn.lane
         if turn.kept or lane.run_id is None:
-            return
+            return None
         record = store.get(lane.run_id)
-        if record.status is not RunStatus.RUNNING:
-            _keep_written(store, turn.conversation_id, turn.asked_id, record)
-        elif lane.text:  # its end could not be saved: what was read here is more
-            token_ids = tuple(token.token_id for token in lane.tokens)
-            store.chat.append(
-                turn.conversation_id, turn.asked_id, "assistant", lane.text, token_ids=token_ids, run_id=record.id
-            )
+        answer_id = None
+        try:
+            if record.status is not RunStatus.RUNNING:
+                answer_id = _keep_written(store, turn.conversation_id, turn.asked_id, record)
+            elif lane.text:  # its end could not be saved: what was read here is more
+                token_ids = tuple(token.token_id for token in lane.tokens)
+                answer_id = store.chat.append(
+                    turn.conversation_id, turn.asked_id, "assistant", lane.text, token_ids=token_ids, run_id=record.id
+                )
+        except ConversationNotFoundError:
+            turn.homeless = True
         turn.kept = True
+        return answer_id
 
 
-def recover_answer(store: RunStore, conversation: Conversation) -> bool:
-    """Add what was written to the last turn on view by a run that is over, where whoever ran it died before it could:
-    a server that was killed leaves an interrupted run with the text last saved. Says whether there was any.
+def recover_answer(store: RunStore, conversation: Conversation) -> str | None:
+    """Add what was written to the last question on view by runs that are over, where whoever ran them died before it
+    could: a server that was killed leaves an interrupted run with the text last saved. Returns the id of the latest
+    answer added, if any.
 
     Raises:
         StoreError: it could not be kept.
     """
-    path = conversation.path()
-    if not path or path[-1].role != "user":
-        return False
-    asked_id = path[-1].id
-    known = {message.run_id for message in conversation.children(asked_id)}
-    for run in store.page(RunFilter(group_id=asked_id), limit=1).rows:
+    asked = next((message for message in reversed(conversation.path()) if message.role == "user"), None)
+    if asked is None:
+        return None
+    known = {message.run_id for message in conversation.children(asked.id)}
+    answer_id = None
+    for run in reversed(store.page(RunFilter(group_id=asked.id), limit=_RECOVERED_AT_MOST).rows):
         if run.id not in known and run.status is not RunStatus.RUNNING:
-            return _keep_written(store, conversation.id, asked_id, store.get(run.id))
-    return False
+            answer_id = _keep_written(store, conversation.id, asked.id, store.get(run.id)) or answer_id
+    return answer_id
+
+
+def is_being_answered(store: RunStore, asked_id: str) -> bool:
+    """Whether a run that answers a message goes on.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    return store.page(RunFilter(group_id=asked_id, statuses=(RunStatus.RUNNING,)), limit=1).total > 0
 
 
 def to_json(conversation: Conversation) -> str:
@@ -206,14 +238,13 @@ def to_jsonl(conversation: Conversation) -> str:
     return "".join(json.dumps(message.to_dict(), ensure_ascii=False) + "\n" for message in messages)
 
 
-def _keep_written(store: RunStore, conversation_id: str, asked_id: str, run: RunRecord) -> bool:
-    """Add what a run that is over wrote, unless it failed or wrote nothing; says whether it did."""
+def _keep_written(store: RunStore, conversation_id: str, asked_id: str, run: RunRecord) -> str | None:
+    """Add what a run that is over wrote, unless it failed or wrote nothing; the message's id."""
     if not run.text or run.status is RunStatus.FAILED:
-        return False
+        return None
     timeline = store.timeline(run.id)
     token_ids = timeline.token_ids if timeline else ()
-    store.chat.append(conversation_id, asked_id, "assistant", run.text, token_ids=token_ids, run_id=run.id)
-    return True
+    return store.chat.append(conversation_id, asked_id, "assistant", run.text, token_ids=token_ids, run_id=run.id)
 
 
 def _append(chats: ChatStore, conversation_id: str, parent_id: str | None, text: str) -> str:

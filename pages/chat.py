@@ -1,18 +1,21 @@
 """A conversation over many turns: how long each waits for its first word, and what is reused."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import streamlit as st
 
 from app import chat_state, resources
-from app.chat import ANSWER, keep_answer, recover_answer
+from app.chat import ANSWER, is_being_answered, keep_answer, recover_answer
 from app.components import chat_actions
 from app.components.chat_chart import show_ttft
 from app.components.chat_list import show_conversations, show_menu
-from app.components.chat_settings import choose_settings, settings_summary
+from app.components.chat_settings import choose_settings, read_settings, settings_summary
+from app.components.chat_tabs import show_homeless, show_other_tabs
 from app.components.chat_thread import AnswerView, show_thread
 from app.components.errors import errors_shown, show_error
 from app.components.live import run_race, settle
+from app.components.missing_models import show_missing
 from app.literal import literal
 from app.store import ConversationNotFoundError, StoreError
 from engine import list_models
@@ -26,17 +29,20 @@ turn = chat_state.turn()
 if turn and turn.race.claimed and not turn.kept:
     with errors_shown():
         settle(turn.race)
-        keep_answer(store, turn)
+        chat_state.keep_up(turn, keep_answer(store, turn))
 busy = chat_state.running()
 
 conversation = None
 if opened := chat_state.open_id():
     try:
-        conversation = store.chat.get(opened)
-        if not busy and recover_answer(store, conversation):
-            conversation = store.chat.get(opened)
+        conversation = chat_state.as_shown(store.chat.get(opened))
+        if not busy and (recovered := recover_answer(store, conversation)):
+            if conversation.path()[-1].role == "user":
+                chat_state.show(opened, recovered)
+            conversation = chat_state.as_shown(store.chat.get(opened))
     except ConversationNotFoundError as error:
-        st.warning(literal(str(error)), icon=":material/search_off:")
+        if not (turn and turn.homeless and turn.conversation_id == opened):
+            st.warning(literal(str(error)), icon=":material/search_off:")
         chat_state.open_conversation(None)
 
 with st.sidebar:
@@ -44,34 +50,35 @@ with st.sidebar:
 
 with st.container(horizontal=True, vertical_alignment="center"):
     st.title(literal(conversation.title) if conversation else "Chat", anchor=False, width="content")
-    try:
-        settings = choose_settings(conversation, installed, disabled=busy)
-    except InvalidRequestError as error:
-        show_error(error)
-        st.stop()
+    choose_settings(conversation, installed, disabled=busy)
     if conversation:
         show_menu(conversation, disabled=busy)
+try:
+    settings = read_settings(conversation)
+except InvalidRequestError as error:
+    show_error(error)
+    st.stop()
 st.caption(literal(settings_summary(settings.config)))
-if conversation and (conversation.config, conversation.system) != (settings.to_dict(), settings.system):
-    store.chat.configure(conversation.id, settings.to_dict(), settings.system)
-    conversation = store.chat.get(conversation.id)
+if conversation:
+    chosen = (settings.to_dict(), settings.system)
+    if chat_state.settings_changed(conversation, chosen):
+        store.chat.configure(conversation.id, *chosen)
+    conversation = replace(conversation, config=settings.to_dict(), system=settings.system)
 
-missing = [model.title for model in models if model.in_catalog and not model.installed]
-missing = [title for title in missing if title == settings.config.model]
-if missing:
-    st.info(
-        "Install it on the Models page, or choose another model under 'Settings'.",
-        title=f"Not installed yet: {literal(missing[0])}",
-        icon=":material/download:",
-    )
-    st.page_link("pages/models.py", label="Open Models", icon=":material/deployed_code:")
+missing = show_missing(models, [settings.config.model], change="under 'Settings'")
 if refusal := chat_state.refusal():
     show_error(refusal)
+if turn and turn.homeless and not conversation:
+    show_homeless(turn)
 
 if conversation:
-    answers = [message.run_id for message in conversation.path() if message.run_id]
-    runs = {run.id: run for run in store.get_many(answers)}
-    show_thread(conversation, runs, turn, busy=busy)
+    path = conversation.path()
+    asked = path[-1] if path and path[-1].role == "user" else None
+    elsewhere = not busy and asked is not None and is_being_answered(store, asked.id)
+    runs = {run.id: run for run in store.get_many([message.run_id for message in path if message.run_id])}
+    show_thread(conversation, runs, turn, busy=busy, elsewhere=elsewhere)
+    if not busy:
+        show_other_tabs(conversation, asked, elsewhere=elsewhere)
 else:
     st.info(
         "Say something below. Each answer shows how long its first token took, and how much of the conversation was "
@@ -85,13 +92,7 @@ if busy:
         st.button("Stop", key="chat-stop", icon=":material/stop:")
 if conversation:
     show_ttft(conversation, runs, store.chat, resources.get_jobs(), busy=busy)
-st.chat_input(
-    "Say something",
-    key=chat_state.INPUT,
-    disabled=busy or bool(missing),
-    on_submit=chat_actions.send,
-    args=(settings.config, settings.system),
-)
+st.chat_input("Say something", key=chat_state.INPUT, disabled=busy or missing, on_submit=chat_actions.send)
 
 if turn and view:
     try:
@@ -99,5 +100,5 @@ if turn and view:
     finally:
         # the next script run tries again, and tells of it
         with suppress(StoreError):
-            keep_answer(store, turn)
+            chat_state.keep_up(turn, keep_answer(store, turn))
     st.rerun()

@@ -77,9 +77,10 @@ def dashboard() -> None:
         buckets = store.over_time(chosen, span.bucket)
         show_over_time(whole_stretch(buckets, span.bucket, since, until))
         st.subheader("Configurations", anchor=False)
-        show_configurations(store.by_configuration(chosen), names)
+        used = store.by_configuration(chosen)
+        show_configurations(used, names, total=store.count_configurations(chosen))
         st.subheader("Slowest runs", anchor=False)
-        show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10).rows)
+        show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10))
 
 
 st.fragment(dashboard, run_every=REFRESH_EVERY if live else None)()

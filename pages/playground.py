@@ -7,6 +7,7 @@ from app.components.errors import errors_shown, show_error
 from app.components.lane_settings import choose_settings, show_summary
 from app.components.lane_view import LaneView
 from app.components.live import run_race, settle
+from app.components.missing_models import show_missing
 from app.components.token_stream import show_tokens
 from app.literal import literal
 from app.pricing import Prices, load_prices, prices_path
@@ -110,7 +111,7 @@ if race and race.claimed:
         settle(race)
 running = race is not None and not race.claimed
 chosen = {st.session_state[state.lane_key(lane, "model")] for lane in state.LANES}
-missing = [model.title for model in models if model.in_catalog and not model.installed and model.name in chosen]
+missing = any(model.name in chosen and not model.installed for model in models)
 
 st.title("Playground", anchor=False)
 prompt_row = st.grid(4, min_column_width=200)
@@ -124,7 +125,7 @@ with prompt_row.cell(column_span=3), st.form("playground-form", border=False):
             type="primary",
             icon=":material/play_arrow:",
             on_click=state.start_race,
-            disabled=running or bool(missing),
+            disabled=running or missing,
             help="Or press Ctrl+Enter in the prompt. Lane A runs first, then lane B.",
         )
         st.form_submit_button("Stop", key="playground-stop", icon=":material/stop:", disabled=not running)
@@ -153,13 +154,7 @@ with prompt_row.cell():
 
 if refusal := state.refusal():
     show_error(refusal)
-if missing:
-    st.info(
-        "Install it on the Models page, or choose another model in the lanes below.",
-        title=f"Not installed yet: {literal(', '.join(missing))}",
-        icon=":material/download:",
-    )
-    st.page_link("pages/models.py", label="Open Models", icon=":material/deployed_code:")
+show_missing(models, chosen, change="in the lanes below")
 
 # emptied at once by a new race, whose script run lasts as long as it does
 verdict_place = st.empty()

@@ -26,10 +26,13 @@ if run_id := st.query_params.get("run"):
         st.stop()
     show_run(run, store)
     with st.container(horizontal=True):
-        if run.group_id and (group := store.page(RunFilter(group_id=run.group_id), limit=MAX_COMPARED).rows)[1:]:
-            others = [other.id for other in reversed(group)]
-            if st.button("Compare with the runs that belong to it", icon=":material/compare_arrows:"):
-                st.switch_page("pages/compare.py", query_params={"compare": ",".join(others)})
+        if run.group_id and (group := store.page(RunFilter(group_id=run.group_id), limit=MAX_COMPARED)).rows[1:]:
+            newest = [other.id for other in reversed(group.rows)]
+            # the run that is read is always among those compared
+            together = newest if run.id in newest else [run.id, *newest[1:]]
+            which = "" if group.total <= MAX_COMPARED else f"newest {MAX_COMPARED - 1} of {group.total:,} "
+            if st.button(f"Compare with the {which}runs that belong to it", icon=":material/compare_arrows:"):
+                st.switch_page("pages/compare.py", query_params={"compare": ",".join(together)})
         if st.button("Delete", icon=":material/delete:"):
             confirm_delete(store, [run])
     st.stop()

@@ -39,7 +39,7 @@ def ask(store: RunStore, chat_id: str, text: str, engine: FakeEngine | None = No
 
 
 def answer(store: RunStore, chat_id: str, asked: str, engine: FakeEngine, *, read_tokens: int = 99) -> chat.Turn:
-    turn = chat.begin_turn(store, chat_id, asked, salt="session")
+    turn = chat.begin_turn(store, read(store, chat_id), asked, salt="session")
     with closing(stream(engine, store, turn.lane.request, session_id="session")) as events:
         for event in events:
             turn.lane.take(event)
@@ -92,7 +92,7 @@ def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, mo
         raise StoreError("Full.")
 
     asked = chat.say(store.chat, read(store, chat_id), "Why?")
-    turn = chat.begin_turn(store, chat_id, asked, salt="")
+    turn = chat.begin_turn(store, read(store, chat_id), asked, salt="")
     for event in stream(FakeEngine(["So"]), store, turn.lane.request, session_id="s"):
         turn.lane.take(event)
     with monkeypatch.context() as patch:
@@ -124,7 +124,7 @@ def test_a_failed_turn_has_no_answer_and_the_next_words_take_its_place(store: Ru
 
 def test_a_run_that_never_began_leaves_nothing(store: RunStore, chat_id: str) -> None:
     asked = chat.say(store.chat, read(store, chat_id), "Why?")
-    turn = chat.begin_turn(store, chat_id, asked, salt="")
+    turn = chat.begin_turn(store, read(store, chat_id), asked, salt="")
     chat.keep_answer(store, turn)
     assert shown(store, chat_id) == ["Why?"]
 
@@ -155,14 +155,14 @@ def test_a_second_answer_is_drawn_with_the_next_seed_and_stands_beside_the_first
 
 def test_a_cold_answer_has_the_seed_of_the_one_it_is_held_against(store: RunStore, chat_id: str) -> None:
     first = ask(store, chat_id, "Why?")
-    request = chat.begin_turn(store, chat_id, first.asked_id, salt="session", cold_seed=7).lane.request
+    request = chat.begin_turn(store, read(store, chat_id), first.asked_id, salt="session", cold_seed=7).lane.request
     assert (request.cold, request.config.sampling.seed) == (True, first.lane.request.config.sampling.seed)
     assert request.messages == first.lane.request.messages
 
 
 def begin_and_die(store: RunStore, chat_id: str, asked: str, *, text: str, status: RunStatus) -> str:
     """A run whose answer never got into the conversation."""
-    turn = chat.begin_turn(store, chat_id, asked, salt="session")
+    turn = chat.begin_turn(store, read(store, chat_id), asked, salt="session")
     run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.race.group_id, environment={})
     tokens = [TokenEvent(100 + n, word, 0.1, -0.5, 1.0) for n, word in enumerate(text.split())]
     if status is not RunStatus.RUNNING:

@@ -35,7 +35,7 @@ def hold(store: RunStore, engine: Engine | FakeEngine, *texts: str, config: RunC
     chat_id = store.chat.create("T", config.to_dict(), "Be brief.")
     for text in texts:
         asked = chat.say(store.chat, store.chat.get(chat_id), text)
-        turn = chat.begin_turn(store, chat_id, asked, salt=chat_id)
+        turn = chat.begin_turn(store, store.chat.get(chat_id), asked, salt=chat_id)
         with closing(stream(engine, store, turn.lane.request, session_id="session")) as events:
             for event in events:
                 turn.lane.take(event)

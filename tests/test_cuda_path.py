@@ -286,6 +286,20 @@ def test_static_steps_go_on_from_one_bucket_to_the_next_and_after_a_cut(tmp_path
 
 
 @torch.inference_mode()
+def test_static_steps_begin_anew_on_a_cache_that_was_cut_to_size(tmp_path: Path) -> None:
+    static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
+    ids, cut, whole = ids_of(20), static.new_cache(64), static.new_cache(64)
+    for cache in (cut, whole):
+        static.forward(ids[:16], cache)
+        static.forward(ids[16:17], cache)
+    cut.shrink()
+    for cache in (cut, whole):
+        cache.truncate(16)
+    assert_same_rows(static.forward(ids[17:18], cut), static.forward(ids[17:18], whole))
+    assert len(static._steps[cut]) == 3  # two before, and one of its own
+
+
+@torch.inference_mode()
 def test_what_lies_behind_the_mask_does_not_matter(tmp_path: Path) -> None:
     static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
     ids, cache, dirty = ids_of(20), static.new_cache(64), static.new_cache(64)

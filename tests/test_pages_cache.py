@@ -132,6 +132,14 @@ def test_a_miss_is_explained_with_what_it_cost(monkeypatch: pytest.MonkeyPatch, 
     assert "token 51" in words(app)
     assert "Name a fruit" in app.code[0].value
     assert figures(app)["Cost of the miss"] == "250 ms"
+    assert "under Runs" not in words(app)
+    for _ in range(49):
+        add_run(store)
+    assert "among the newest 50" not in words(app.run())
+    for _ in range(2):
+        run_id = store.create_run(make_request(), session_id="s", environment={})
+        store.finish_run(run_id, RunOutcome(status=RunStatus.FINISHED, text="x", metrics=metrics, cache=report))
+    assert "among the newest 50 of 52 runs" in words(app.run())
 
 
 def test_without_runs_that_asked_the_cache_the_page_says_so(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

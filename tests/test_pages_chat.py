@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,17 +24,20 @@ from tests.fakes import FakeEngine, make_metrics
 from tests.ui import add_run, open_app, texts
 
 Open = Callable[..., AppTest]
+TITLES = {"smollm2-135m": "SmolLM2 135M", "qwen2.5-coder-0.5b": "Qwen2.5 Coder 0.5B"}
 
 
 @pytest.fixture
 def chat(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Open:
     """Open the page on an engine."""
 
-    def open_page(scripted: FakeEngine, installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b")) -> AppTest:
+    def open_page(
+        scripted: FakeEngine, installed: Collection[str] = tuple(TITLES), problem: str | None = None
+    ) -> AppTest:
         settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
         models = [
-            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed)
-            for name in ("smollm2-135m", "qwen2.5-coder-0.5b")
+            SimpleNamespace(name=name, title=title, in_catalog=True, installed=name in installed, problem=problem)
+            for name, title in TITLES.items()
         ]
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(engine, "list_models", lambda _: models)
@@ -347,6 +350,49 @@ def test_conversations_are_listed_reopened_renamed_and_deleted(chat: Open, store
     assert store.page().total == 2
 
 
+def listed(page: AppTest) -> list[str]:
+    return [button.label for button in page.sidebar.button if button.key != "chat-new"]
+
+
+def test_three_hundred_conversations_are_paged_and_searched(chat: Open, store: RunStore) -> None:
+    config = RunConfig(model="smollm2-135m").to_dict()
+    made = [store.chat.create(f"Chat {number}", config) for number in range(300)]
+    store.chat.append(made[7], None, "user", "Tell me of Zürich.")
+    page = chat(FakeEngine())
+    assert listed(page) == ["Chat 7", *(f"Chat {number}" for number in range(299, 275, -1))]
+    assert "1 to 25 of 300 conversations" in words(page)
+    page.session_state["chat-page-"] = 12
+    page.run()
+    assert listed(page) == [f"Chat {number}" for number in range(25, -1, -1) if number != 7]
+    assert "276 to 300 of 300 conversations" in words(page)
+    click(page, f"chat-open-{made[0]}")
+    assert page.title[0].value == "Chat 0"
+    page.text_input(key="chat-search").set_value("zurich").run()
+    assert listed(page) == ["Chat 7"]
+    assert "1 conversation that holds this" in words(page)
+    page.text_input(key="chat-search").set_value("%").run()
+    assert listed(page) == []
+    assert "No conversation holds this." in words(page)
+    page.text_input(key="chat-search").set_value("chat 29").run()
+    assert "11 conversations that hold this" in words(page)
+    page.text_input(key="chat-search").set_value("").run()
+    assert "1 to 25 of 300 conversations" in words(page)
+
+
+def test_a_page_of_conversations_that_is_no_longer_there_gives_way_to_the_last(chat: Open, store: RunStore) -> None:
+    config = RunConfig(model="smollm2-135m").to_dict()
+    made = [store.chat.create(f"Chat {number}", config) for number in range(26)]
+    page = chat(FakeEngine())
+    page.session_state["chat-page-"] = 2
+    page.run()
+    assert listed(page) == ["Chat 0"]
+    store.chat.delete(made[0])
+    page.run()
+    assert not page.exception
+    assert len(listed(page)) == 25
+    assert "25 conversations" in words(page)
+
+
 def test_a_conversation_deleted_elsewhere_is_told_of(chat: Open, store: RunStore) -> None:
     page = ask(chat(FakeEngine(["So"])), "One")
     store.chat.delete(only(store).id)
@@ -380,6 +426,7 @@ def test_a_turn_left_without_an_answer_is_offered_one(chat: Open, store: RunStor
     chat_id = only(store).id
     store.chat.append(chat_id, only(store).leaf_id, "user", "Two")
     page.run()
+    click(page, "chat-other-tab")
     assert "This turn has no answer yet." in words(page)
     click(page, "chat-answer")
     assert shown(page) == ["One", "So", "Two", "So"]
@@ -416,6 +463,26 @@ def test_an_answer_outlives_its_run(chat: Open, store: RunStore) -> None:
 
 def test_a_missing_model_is_explained_with_a_way_out(chat: Open) -> None:
     page = chat(FakeEngine(), installed=())
-    assert "Not installed yet: smollm2-135m" in words(page)
+    assert "Not installed yet: SmolLM2 135M" in words(page)
     assert page.chat_input(key=chat_state.INPUT).disabled
     assert [link.proto.page for link in page.get("page_link")] == ["model-library"]
+    page = chat(FakeEngine(), installed=("smollm2-135m",))
+    assert "Not installed yet" not in words(page)
+    assert not page.chat_input(key=chat_state.INPUT).disabled
+
+
+def test_a_model_that_is_here_and_cannot_be_run_says_why(chat: Open) -> None:
+    page = chat(FakeEngine(), installed=(), problem="It has no tokenizer.json.")
+    assert "It has no tokenizer.json." in words(page)
+    assert "Not installed yet" not in words(page)
+    assert page.chat_input(key=chat_state.INPUT).disabled
+
+
+def test_an_answer_that_fails_a_second_time_hides_none_that_is_there(chat: Open, store: RunStore) -> None:
+    scripted = FakeEngine(["So"])
+    page = ask(chat(scripted), "One")
+    scripted.failure = ModelNotInstalledError("Install it first.")
+    click(page, f"chat-again-{only(store).leaf_id}")
+    assert "Install it first." in words(page)
+    click(page, "chat-forward")
+    assert shown(page) == ["One", "So"]

@@ -105,6 +105,8 @@ def test_the_search_finds_older_runs_in_the_store(monkeypatch: pytest.MonkeyPatc
         add_run(store)
     app = open_app(monkeypatch, store, PAGE)
     assert not any("needle" in option for option in app.multiselect(key="compare-picker").options)
+    assert "The newest 50 of 56 runs are offered." in texts(app, "caption")
     app.text_input(key="compare-search").set_value("needle").run()
     (option,) = app.multiselect(key="compare-picker").options
     assert "needle" in option
+    assert "are offered" not in texts(app, "caption")

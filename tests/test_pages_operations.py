@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.store import RunStatus, RunStore
 from engine.types import Precision
 from tests.fakes import make_metrics, make_request
-from tests.ui import add_run, open_app
+from tests.ui import add_run, open_app, texts
 
 PAGE = "pages/operations.py"
 
@@ -56,6 +59,24 @@ def test_the_slowest_runs_come_first_with_their_links(monkeypatch: pytest.Monkey
     slowest = open_app(monkeypatch, store, PAGE).dataframe[1].value
     assert list(slowest["e2e"]) == [9.0, 4.0, 1.0]
     assert slowest["run"][0].endswith(f"/history?run={ids[1]}")
+
+
+def test_what_is_cut_off_says_of_how_many_and_where_the_others_are(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    for precision in (Precision.BF16, Precision.INT4, Precision.INT8):
+        for _ in range(4):
+            add_run(store, make_request(model="large", precision=precision))
+    with monkeypatch.context() as few:
+        few.setattr(store, "by_configuration", partial(store.by_configuration, limit=2))
+        few.setattr(store, "facets", lambda: replace(RunStore.facets(store), configurations=()))
+        app = open_app(monkeypatch, store, PAGE)
+    captions = texts(app, "caption")
+    assert "The 2 most used of 3 configurations." in captions
+    assert "The slowest 10 of 12 runs." in captions
+    # one that no filter offers is called by its name all the same
+    assert all(name.startswith("large · ") for name in app.dataframe[0].value["configuration"])
+    assert "most used of" not in texts(open_app(monkeypatch, store, PAGE), "caption")
 
 
 def test_a_time_without_runs_says_so(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

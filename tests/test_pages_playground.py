@@ -57,7 +57,8 @@ def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.
         settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
         catalogue = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
         models = [
-            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed) for name in catalogue
+            SimpleNamespace(name=name, title=name.upper(), in_catalog=True, installed=name in installed, problem=None)
+            for name in catalogue
         ]
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(resources, "get_store", lambda: store)
@@ -249,7 +250,7 @@ def test_store_that_cannot_be_written_is_told_in_each_lane(
 
 def test_missing_model_is_explained_with_a_way_out(playground: Any) -> None:
     page = playground(FakeEngine(), installed=())
-    assert "Not installed yet: smollm2-135m" in words(page)
+    assert "Not installed yet: SMOLLM2-135M" in words(page)
     assert page.button(key=RUN).disabled
     assert [link.proto.page for link in page.get("page_link")] == ["model-library"]
 

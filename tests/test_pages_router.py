@@ -202,6 +202,12 @@ def test_moving_the_slider_changes_the_figures_and_shows_who_moved(open_lab: Ope
     assert metrics(app)["Quality kept"] == "1.00×"
 
 
+def test_all_prompts_that_changed_sides_are_shown(open_lab: Open) -> None:
+    app = open_lab("Threshold", recorded(600))
+    app.slider[0].set_value(1.0).run()
+    assert 230 < len(app.dataframe[0].value) < 250
+
+
 def test_a_threshold_is_told_in_words(open_lab: Open) -> None:
     app = open_lab("Threshold", recorded(150))
     said = app.markdown[0].value

@@ -123,6 +123,15 @@ def test_runs_of_a_group_can_be_compared(monkeypatch: pytest.MonkeyPatch, store:
     assert app.query_params["compare"] == f"{first},{second}"
 
 
+def test_a_run_of_a_large_group_is_compared_with_the_newest_of_it(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    ids = [add_run(store, group_id="many") for _ in range(6)]
+    app = open_app(monkeypatch, store, PAGE, {"run": ids[0]})
+    next(button for button in app.button if "newest 3 of 6 runs that belong to it" in button.label).click().run()
+    assert app.query_params["compare"] == ",".join([ids[0], *ids[3:]])
+
+
 def test_a_database_that_cannot_be_read_is_a_message(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     from app.store import StoreError
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from engine import Engine
 from engine.cache import CacheIdentity
+from engine.cache.prefix_cache import GROWTH
 from engine.models.tokenizer import ChatTokenizer
 from engine.quantization import fast_bf16_gemm
 from engine.types import (
@@ -52,11 +55,12 @@ def request(
     dtype: KVDtype = KVDtype.BF16,
     window: int | None = None,
     cold: bool = False,
+    stop: tuple[str, ...] = (),
 ) -> GenerationRequest:
     config = RunConfig(
         model=SMALL,
         optimization=OptimizationConfig.at(precision, mode, dtype, window),
-        sampling=SamplingParams(max_tokens=max_tokens),
+        sampling=SamplingParams(max_tokens=max_tokens, stop=stop),
     )
     return GenerationRequest(messages=messages, config=config, cache_salt=salt, cold=cold)
 
@@ -175,6 +179,58 @@ def test_a_budget_too_small_for_one_sequence_keeps_none_and_answers_all_the_same
         assert engine.cache_status().kept == ()
     finally:
         engine.close()
+
+
+@pytest.fixture
+def budgeted(engine: Engine) -> Iterator[Callable[[int], Engine]]:
+    """The engine with nothing kept, on a budget of so many MiB."""
+    before = engine.cache_status().budget_bytes
+
+    def set_budget(mib: int) -> Engine:
+        engine.set_cache_budget(0)
+        engine.set_cache_budget(mib * 2**20)
+        return engine
+
+    yield set_budget
+    engine.set_cache_budget(before)
+
+
+@pytest.mark.parametrize("gears", [{}, {"dtype": KVDtype.INT8}, {"window": 4000}])
+def test_a_long_answer_that_was_allowed_and_not_written_takes_no_budget(
+    budgeted: Callable[[int], Engine], gears: dict[str, Any]
+) -> None:
+    """64 MiB are 2,912 tokens of this model's KV, and 4,000 may be written."""
+    gears = {"max_tokens": 4000, "stop": tuple("aeiou "), **gears}
+    engine, salt = budgeted(64), fresh_salt()
+    history: tuple[Message, ...] = ()
+    held = 0
+    for text in TURNS:
+        history = (*history, Message("user", text))
+        reused = run(engine, request(history, salt=salt, **gears))
+        alone = run(engine, request(history, salt=salt, mode=CacheMode.KV, **gears))
+        assert reused.token_ids == alone.token_ids
+        history = (*history, said(reused))
+        metrics = reused.metrics
+        assert metrics
+        (kept,) = engine.cache_status().kept
+        assert metrics.kv_bytes <= kept.nbytes <= GROWTH * metrics.kv_bytes
+        assert metrics.cached_tokens == held
+        held = kept.tokens
+
+
+def test_two_chats_that_fit_when_cut_to_size_are_both_reused(budgeted: Callable[[int], Engine]) -> None:
+    engine, salt = budgeted(4), fresh_salt()
+    before = engine.cache_status().departed
+    asked = [
+        request((Message("user", f"{TURNS[0]} {word}"),), salt=salt, max_tokens=60, stop=tuple("aeiou "))
+        for word in ("Ada", "Bob")
+    ]
+    firsts = [run(engine, one) for one in asked]
+    assert engine.cache_status().departed == before
+    for one, first in zip(asked, firsts, strict=True):
+        more = replace(one, messages=(*one.messages, said(first), Message("user", TURNS[1])))
+        assert first.metrics
+        assert cached(run(engine, more)) >= first.metrics.prompt_tokens
 
 
 def test_what_a_budget_would_keep_is_what_it_does_keep(engine: Engine) -> None:

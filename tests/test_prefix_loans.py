@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from engine.cache import CacheIdentity, KVCache, PrefixCache, as_ids
+from engine.cache import CacheIdentity, KVCache, PrefixCache, SystemPrompt, as_ids
+from engine.cache.prefix_cache import GROWTH
+from engine.types import KVDtype, Message
 
 MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", None, "me")
 
@@ -36,8 +42,8 @@ def hold(cache: PrefixCache, ids: list[int], capacity: int = 16) -> KVCache:
 
 def test_a_prompt_that_goes_on_takes_the_kept_kv_itself_and_copies_nothing() -> None:
     cache = PrefixCache(10**6)
-    kv = hold(cache, [1, 2, 3])
-    lease = lend(cache, [1, 2, 3, 4])
+    kv = hold(cache, [1, 2, 3], capacity=4)
+    lease = lend(cache, [1, 2, 3, 4], capacity=4)
     assert lease.kv is kv
     assert (lease.cached_tokens, lease.kv.length) == (3, 3)
 
@@ -79,6 +85,16 @@ def test_a_sequence_that_outgrows_its_room_moves_into_a_larger_one() -> None:
 
 def test_a_failed_request_leaves_what_it_was_lent_as_it_was() -> None:
     cache = PrefixCache(10**6)
+    kv = hold(cache, [1, 2, 3, 4], capacity=6)
+    lease = lend(cache, [1, 2, 3, 4, 5, 6], capacity=6)
+    assert lease.kv is kv
+    fill(lease.kv, [1, 2, 3, 4, 5])
+    cache.discard(lease)
+    assert [(k.ids.tolist(), k.payload.length) for k in cache.index.kept()] == [([1, 2, 3, 4], 4)]
+
+
+def test_a_failed_request_leaves_a_sequence_without_room_as_it_was() -> None:
+    cache = PrefixCache(10**6)
     hold(cache, [1, 2, 3])
     lease = lend(cache, [1, 2, 3, 4, 5])
     fill(lease.kv, [1, 2, 3, 4])
@@ -106,3 +122,133 @@ def test_a_session_that_ends_while_its_request_runs_leaves_nothing() -> None:
     fill(lease.kv, [1, 2, 3, 4])
     cache.settle(lease, as_ids([1, 2, 3, 4, 99]), ())
     assert cache.index.kept() == ()
+
+
+# --- what is charged is what is held -------------------------------------------------------------------
+
+PER_TOKEN = small_cache(1).allocated_bytes
+
+
+def test_room_far_beyond_what_was_written_is_given_back_when_a_sequence_is_kept() -> None:
+    cache = PrefixCache(5 * PER_TOKEN)
+    kv = hold(cache, [1, 2, 3], capacity=4000)
+    assert (kv.capacity, cache.index.used_bytes) == (3, 3 * PER_TOKEN)
+    lease = lend(cache, [1, 2, 3, 4], capacity=4001)
+    assert (lease.cached_tokens, lease.kv.capacity) == (3, 4001)
+    assert [int(lease.kv.layers[1][at, 0, 0, 0]) for at in range(3)] == [1, 2, 3]
+
+
+def test_a_little_room_stays_while_nobody_else_needs_it_and_is_given_back_before_a_sequence_leaves() -> None:
+    cache = PrefixCache(8 * PER_TOKEN)
+    old = hold(cache, [1, 2, 3], capacity=4)
+    assert old.capacity == 4
+    new = hold(cache, [5, 6, 7], capacity=4)
+    assert (old.capacity, new.capacity) == (4, 4)
+    third = hold(cache, [8, 9], capacity=3)
+    assert (old.capacity, new.capacity, third.capacity) == (3, 3, 2)
+    assert cache.index.used_bytes == 8 * PER_TOKEN
+    assert cache.index.departed() == ()
+    hold(cache, [4], capacity=1)
+    assert [gone.ids.tolist() for gone in cache.index.departed()] == [[1, 2, 3]]
+
+
+def test_a_sequence_that_grew_where_it_was_is_charged_anew_when_it_is_cut_to_size() -> None:
+    cache = PrefixCache(9 * PER_TOKEN)
+    hold(cache, [1, 2, 3, 4], capacity=6)
+    lease = lend(cache, [1, 2, 3, 4, 5], capacity=6)
+    cache.index.resize(5 * PER_TOKEN)  # meanwhile; what a request uses stays
+    fill(lease.kv, [1, 2, 3, 4, 5])
+    cache.settle(lease, as_ids([1, 2, 3, 4, 5, 99]), ())
+    assert [(k.ids.tolist(), k.nbytes) for k in cache.index.kept()] == [([1, 2, 3, 4, 5], 5 * PER_TOKEN)]
+
+
+def test_what_is_larger_than_the_whole_budget_costs_nobody_their_room() -> None:
+    cache = PrefixCache(8 * PER_TOKEN)
+    kv = hold(cache, [1, 2, 3], capacity=4)
+    hold(cache, list(range(10, 20)), capacity=10)
+    assert (kv.capacity, len(cache.index.kept())) == (4, 1)
+
+
+def windowed(capacity: int) -> KVCache:
+    return KVCache(n_layers=2, capacity=16, kv_heads=1, head_dim=4, rotation=torch.ones(2))
+
+
+def in_eight_bits(capacity: int) -> KVCache:
+    return KVCache(n_layers=2, capacity=capacity, kv_heads=1, head_dim=4, dtype=KVDtype.INT8)
+
+
+@pytest.mark.parametrize("make", [small_cache, windowed, in_eight_bits])
+def test_a_cache_cut_to_size_holds_what_it_held_where_the_kernels_look_for_it(make) -> None:  # type: ignore[no-untyped-def]
+    kv = make(12)
+    fill(kv, [1, 2, 3, 4, 5])
+    before = [layer[:5].clone() for layer in kv.layers]
+    kv.shrink()
+    assert all(torch.equal(layer, old) for layer, old in zip(kv.layers, before, strict=True))
+    assert list(kv.addresses) == [layer.data_ptr() for layer in kv.layers]
+    assert kv.allocated_bytes == kv.used_bytes == sum(layer.untyped_storage().nbytes() for layer in kv.layers)
+    with pytest.raises(ValueError, match="6 positions"):
+        kv.claim(1)
+    copy = make(12)
+    copy.copy_prefix(kv, 5)
+    copy.claim(1)
+
+
+prompts = st.lists(st.integers(0, 2), min_size=1, max_size=8)
+requests = st.tuples(
+    st.sampled_from(["me", "you"]),
+    st.booleans(),
+    prompts,
+    st.integers(0, 60),
+    st.integers(0, 8),
+    st.sampled_from(["kept", "kept", "kept", "failed", "forgotten", "resized", "memory"]),
+)
+
+
+@given(st.lists(requests, min_size=1, max_size=25), st.integers(0, 40), st.sampled_from([small_cache, in_eight_bits]))
+def test_whatever_is_asked_each_kept_sequence_is_charged_what_it_holds_and_the_budget_is_kept(
+    steps: list[tuple[str, bool, list[int], int, int, str]], budget_tokens: int, make
+) -> None:  # type: ignore[no-untyped-def]
+    per_token = make(1).allocated_bytes
+    cache = PrefixCache(budget_tokens * per_token)
+    for salt, with_system, prompt, max_tokens, written, end in steps:
+        identity = replace(MINE, salt=salt)
+        ids = [7, 8, *prompt] if with_system else prompt
+        system = SystemPrompt(identity.of_system_prompts(), as_ids([7, 8]), Message("system", "Be brief."))
+        lease = cache.lend(
+            identity,
+            as_ids(ids),
+            len(ids) + max_tokens,
+            make,
+            most_tokens=64,
+            system=system if with_system else None,
+        )
+        answer = [3] * min(written, max_tokens)
+        whole = [*ids, *answer]
+        for at in range(lease.kv.length, len(whole)):
+            for layer in lease.kv.layers:
+                layer[at] = whole[at]
+        lease.kv.commit(len(whole) - lease.kv.length)
+        if end == "forgotten":
+            cache.forget(salt)
+        if end == "resized":
+            cache.index.resize(cache.index.budget_bytes // 2)
+        if end == "failed":
+            cache.discard(lease)
+        else:
+            before = len(cache.index.departed())
+            cache.settle(lease, as_ids([*whole, 99]), (), new_cache=make)
+            left = cache.index.departed()[before:]
+            if end == "kept" and left:
+                # nothing leaves for room that nobody uses
+                stays = sum(kept.payload.used_bytes for kept in cache.index.kept())
+                assert stays + sum(len(gone.ids) * per_token for gone in left) > cache.index.budget_bytes
+        if end == "memory":
+            cache.release_oldest()
+        assert cache.index.used_bytes <= cache.index.budget_bytes
+        for kept in cache.index.kept():
+            kv = kept.payload
+            assert kept.nbytes == kv.allocated_bytes == sum(layer.untyped_storage().nbytes() for layer in kv.layers)
+            assert kv.capacity <= GROWTH * kv.length
+            assert kv.length == len(kept.ids)
+            assert list(kv.addresses) == [layer.data_ptr() for layer in kv.layers]
+            assert all([int(layer[at, 0, 0, 0]) for at in range(kv.length)] == kept.ids.tolist() for layer in kv.layers)

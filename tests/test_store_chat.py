@@ -6,7 +6,7 @@ import json
 import tempfile
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -41,6 +41,75 @@ def test_the_conversation_changed_last_is_listed_first(store: RunStore) -> None:
     store.chat.append(old, None, "user", "Hi")
     assert [chat.id for chat in store.chat.conversations()] == [old, new]
     assert [chat.id for chat in store.chat.conversations(limit=1)] == [old]
+
+
+def test_all_of_three_hundred_are_reached_page_by_page_newest_first(store: RunStore) -> None:
+    made = [store.chat.create(f"Chat {number}", CONFIG) for number in range(300)]
+    assert store.chat.count() == 300
+    pages = [store.chat.conversations(limit=25, offset=25 * number) for number in range(13)]
+    assert [len(page) for page in pages] == [25] * 12 + [0]
+    assert [chat.id for page in pages for chat in page] == made[::-1]
+
+
+def titles(store: RunStore, text: str) -> list[str]:
+    found = store.chat.conversations(text)
+    assert store.chat.count(text) == len(found)
+    return [chat.title for chat in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", ["Straße", "100% sure", "snake_case", "snake case", "Café au lait"]),
+        ("  ", ["Straße", "100% sure", "snake_case", "snake case", "Café au lait"]),
+        ("CAFE", ["Café au lait"]),
+        ("cafe\u0301", ["Café au lait"]),
+        ("STRASSE", ["Straße"]),
+        ("%", ["100% sure"]),
+        ("_", ["snake_case"]),
+        ("snake", ["snake_case", "snake case"]),
+        ("snake_", ["snake_case"]),
+        ("/", []),
+        ("\\", []),
+        ("'", []),
+        ("\ud83d", []),
+        ("a\0b", []),
+    ],
+)
+def test_a_search_takes_letters_without_case_and_accents_and_all_else_as_it_stands(
+    store: RunStore, text: str, found: list[str]
+) -> None:
+    for title in ("Café au lait", "snake case", "snake_case", "100% sure", "Straße"):
+        store.chat.create(title, CONFIG)
+    assert titles(store, text) == found
+
+
+def test_a_search_looks_into_the_messages_of_every_branch(store: RunStore) -> None:
+    store.chat.create("Other", CONFIG)
+    chat_id = store.chat.create("Sky", CONFIG)
+    asked = store.chat.append(chat_id, None, "user", "Why is the sky blue?")
+    store.chat.append(chat_id, asked, "assistant", "RAYLEIGH scattering.")
+    store.chat.append(chat_id, None, "user", "À bientôt")
+    assert titles(store, "rayleigh") == titles(store, "a bientot") == titles(store, "sky") == ["Sky"]
+
+
+@given(st.text(max_size=20), st.text(max_size=5), st.text(max_size=5))
+def test_whatever_stands_in_a_title_finds_it(part: str, before: str, after: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = RunStore.open(f"sqlite:///{folder}/runs.db")
+        store.chat.create(f"{before}{part}{after}", CONFIG)
+        assert store.chat.count(part) == 1
+        store.close()
+
+
+def test_the_state_tells_of_new_messages_a_new_title_and_the_end(store: RunStore) -> None:
+    chat_id = store.chat.create("Sky", CONFIG)
+    assert store.chat.state_of(chat_id) == ("Sky", 0)
+    store.chat.append(chat_id, None, "user", "Why?")
+    store.chat.rename(chat_id, "Blue")
+    assert store.chat.state_of(chat_id) == ("Blue", 1)
+    store.chat.delete(chat_id)
+    assert store.chat.state_of(chat_id) is None
 
 
 def test_an_answer_outlives_its_run(store: RunStore) -> None:

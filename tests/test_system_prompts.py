@@ -201,11 +201,12 @@ def test_a_budget_that_holds_the_conversation_alone_keeps_the_conversation(tiny:
     run(tiny, ask(OWN, COLOUR, salt="probe"))
     (entry,), (conversation,) = entries(tiny), conversations(tiny)
     tiny.set_cache_budget(0)
-    tiny.set_cache_budget(conversation.nbytes + entry.nbytes - 1)
+    a_token = entry.nbytes // entry.tokens
+    tiny.set_cache_budget((conversation.tokens + entry.tokens) * a_token - 1)
     first = run(tiny, ask(OWN, COLOUR, salt="one"))
     assert [kept.is_system for kept in tiny.cache_status().kept] == [False]
     tiny.set_cache_budget(0)
-    tiny.set_cache_budget(conversation.nbytes - 1)  # too small for the conversation: its beginning has room
+    tiny.set_cache_budget(conversation.tokens * a_token - 1)  # too small for the conversation: its beginning has room
     run(tiny, ask(OWN, COLOUR, salt="one"))
     assert [kept.is_system for kept in tiny.cache_status().kept] == [True]
     tiny.set_cache_budget(entry.nbytes - 1)

@@ -11,6 +11,7 @@ from app.components.cache_report import show_cache_report
 from app.components.clock import now
 from app.components.runs import describe
 from app.store import RunFilter, RunStore
+from app.units import counted
 
 _STRETCH, _BUCKET = timedelta(days=1), timedelta(minutes=15)
 _LATEST = 50
@@ -43,8 +44,8 @@ def show_misses(store: RunStore) -> None:
         StoreError: the run database cannot be read.
     """
     st.subheader("Why not more?", anchor=False)
-    newest = store.page(limit=_LATEST).rows
-    asked = {run.id: run for run in store.get_many([run.id for run in newest]) if run.cache and run.metrics}
+    newest = store.page(limit=_LATEST)
+    asked = {run.id: run for run in store.get_many([run.id for run in newest.rows]) if run.cache and run.metrics}
     if not asked:
         st.info(f"None of the latest {_LATEST} runs asked the prefix cache. Turn on the KV caching gear across runs.")
         return
@@ -53,3 +54,8 @@ def show_misses(store: RunStore) -> None:
     if run.cache and run.metrics:
         show_cache_report(run.cache, run.metrics)
     st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+    if newest.total > len(newest.rows):
+        st.caption(
+            f"Offered are those among the newest {_LATEST} of {counted(newest.total, 'run')}. An older run's own page, "
+            "under Runs, says the same of it."
+        )

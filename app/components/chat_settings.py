@@ -15,7 +15,7 @@ from app.components.cascade_gear import choose_cascade, show_order
 from app.components.gears import CASCADE, choose_kv_form
 from app.components.precisions import offered_precisions, precision_help
 from app.store import Conversation
-from engine.types import CacheMode, CascadeConfig, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
 
 CACHE_MODES = {
     CacheMode.OFF: "nothing is kept, and every token computes the whole text again. The slowest: it shows why there "
@@ -48,12 +48,47 @@ def chat_key(conversation: Conversation | None, setting: str) -> str:
     return f"chat-{setting}-{conversation.id if conversation else 'new'}"
 
 
-def choose_settings(conversation: Conversation | None, installed: Sequence[str], *, disabled: bool) -> ChatSettings:
-    """The widgets, and what they are set to.
+def read_settings(conversation: Conversation | None) -> ChatSettings:
+    """What this tab's widgets are set to. What has no widget, or was not drawn yet, is as the conversation has it.
 
     Raises:
         InvalidRequestError: a value is missing or out of range.
     """
+    kept = RunConfig.from_dict(conversation.config) if conversation else _DEFAULT
+    gears = kept.optimization
+
+    def read(setting: str, first: Any) -> Any:
+        return st.session_state.get(chat_key(conversation, setting), first)
+
+    cascade = None
+    if read("cascade", gears.cascade is not None):
+        values = values_of(gears.cascade)
+        cascade = cascade_of(lambda setting: read(f"cascade-{setting}", values[setting]))
+    mode = CacheMode(read("cache-mode", gears.cache_mode) or gears.cache_mode)
+    kept_at_all = mode is not CacheMode.OFF
+    in_int8 = kept_at_all and read("kv-int8", gears.kv_dtype is KVDtype.INT8)
+    window = read("kv-window", gears.window) if kept_at_all else None
+    precision = Precision(read("precision", kept.precision) or kept.precision)
+    sampling = replace(
+        kept.sampling,
+        temperature=read("temperature", kept.sampling.temperature),
+        max_tokens=read("max-tokens", kept.sampling.max_tokens),
+        repetition_penalty=read("repetition-penalty", kept.sampling.repetition_penalty),
+    )
+    return ChatSettings(
+        RunConfig(
+            model=read("model", kept.model) or "",
+            optimization=OptimizationConfig.at(
+                precision, mode, KVDtype.INT8 if in_int8 else KVDtype.BF16, window, cascade=cascade
+            ),
+            sampling=sampling,
+        ),
+        read("system", conversation.system if conversation else "") or "",
+    )
+
+
+def choose_settings(conversation: Conversation | None, installed: Sequence[str], *, disabled: bool) -> None:
+    """The widgets; `read_settings` reads them."""
     kept = RunConfig.from_dict(conversation.config) if conversation else _DEFAULT
 
     def key(setting: str, first: object) -> str:
@@ -61,27 +96,27 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
         st.session_state.setdefault(name, first)
         return name
 
-    precisions = offered_precisions()
     with st.popover("Settings", icon=":material/tune:", key=f"chat-settings-{conversation.id if conversation else ''}"):
+        model_key, precision_key = key("model", kept.model), key("precision", kept.precision)
         model = st.selectbox(
             "Model",
-            list(dict.fromkeys([*installed, kept.model])),
-            key=key("model", kept.model),
+            list(dict.fromkeys([*installed, st.session_state[model_key]])),
+            key=model_key,
             disabled=disabled,
             help="Another model reads the whole conversation anew.",
             persist_state="session",
         )
         precision = st.segmented_control(
             "Precision",
-            list(dict.fromkeys([*precisions, kept.precision])),
-            key=key("precision", kept.precision),
+            list(dict.fromkeys([*offered_precisions(), st.session_state[precision_key]])),
+            key=precision_key,
             required=True,
             format_func=str,
             disabled=disabled,
             help=precision_help(),
             persist_state="session",
         )
-        cascade = _choose_cascade(key, kept, model or "", Precision(precision or kept.precision), installed, disabled)
+        _choose_cascade(key, kept, model or "", Precision(precision or kept.precision), installed, disabled)
         mode = st.segmented_control(
             "Cache mode",
             list(CACHE_MODES),
@@ -92,16 +127,15 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             help="\n".join(f"- **{mode}**: {text}" for mode, text in CACHE_MODES.items()),
             persist_state="session",
         )
-        form: tuple[KVDtype, int | None] = (KVDtype.BF16, None)
         if mode != CacheMode.OFF:
             with st.container(horizontal=True, vertical_alignment="center"):
-                form = choose_kv_form(
+                choose_kv_form(
                     int8_key=key("kv-int8", kept.optimization.kv_dtype is KVDtype.INT8),
                     window_key=key("kv-window", kept.optimization.window),
                     disabled=disabled,
                 )
         with st.container(horizontal=True):
-            max_tokens = st.number_input(
+            st.number_input(
                 "Max tokens",
                 min_value=1,
                 max_value=32_768,
@@ -111,7 +145,7 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
                 help="An answer ends here at the latest.",
                 persist_state="session",
             )
-            temperature = st.number_input(
+            st.number_input(
                 "Temperature",
                 min_value=0.0,
                 max_value=5.0,
@@ -121,7 +155,7 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
                 help="0 always takes the likeliest token: answering again then gives the same answer.",
                 persist_state="session",
             )
-            penalty = st.number_input(
+            st.number_input(
                 "Repetition penalty",
                 min_value=0.1,
                 max_value=5.0,
@@ -131,7 +165,7 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
                 help="Makes repeats less likely; 1 is off.",
                 persist_state="session",
             )
-        system = st.text_area(
+        st.text_area(
             "System prompt",
             key=key("system", conversation.system if conversation else ""),
             height=90,
@@ -140,18 +174,6 @@ def choose_settings(conversation: Conversation | None, installed: Sequence[str],
             help="It stands before everything else, so a change makes the next turn read all of it anew.",
             persist_state="session",
         )
-    gears = OptimizationConfig.at(
-        Precision(precision or kept.precision),
-        CacheMode(mode or kept.optimization.cache_mode),
-        *form,
-        cascade=cascade,
-    )
-    # what has no widget here stays as it was
-    sampling = replace(kept.sampling, temperature=temperature, max_tokens=max_tokens, repetition_penalty=penalty)
-    return ChatSettings(
-        RunConfig(model=model or "", optimization=gears, sampling=sampling),
-        system or "",
-    )
 
 
 def _choose_cascade(
@@ -161,7 +183,7 @@ def _choose_cascade(
     precision: Precision,
     installed: Sequence[str],
     disabled: bool,
-) -> CascadeConfig | None:
+) -> None:
     gear = kept.optimization.cascade
     keys = {setting: key(f"cascade-{setting}", value) for setting, value in values_of(gear).items()}
     on = st.toggle(
@@ -171,11 +193,9 @@ def _choose_cascade(
         help=CASCADE.help,
         persist_state="session",
     )
-    if not on:
-        return None
-    choose_cascade(keys.__getitem__, model, precision, installed, disabled=disabled, in_conversation=True)
-    show_order(keys.__getitem__, model, precision)
-    return cascade_of(lambda setting: st.session_state[keys[setting]])
+    if on:
+        choose_cascade(keys.__getitem__, model, precision, installed, disabled=disabled, in_conversation=True)
+        show_order(keys.__getitem__, model, precision)
 
 
 def settings_summary(config: RunConfig) -> str:

@@ -35,14 +35,17 @@ class AnswerView:
         draw_written(self._answer, lane)
 
 
-def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn: Turn | None, *, busy: bool) -> None:
+def show_thread(
+    conversation: Conversation, runs: Mapping[str, RunRecord], turn: Turn | None, *, busy: bool, elsewhere: bool
+) -> None:
     """Every message of the branch, and how its last turn ended if it has no answer.
 
     Args:
-        conversation: all of it.
+        conversation: all of it, as this tab shows it.
         runs: the runs of its answers, by id, as far as they are still there.
         turn: the turn this session asked for last.
         busy: a turn is about to be streamed; nothing can be changed meanwhile.
+        elsewhere: another tab is being answered the last turn.
     """
     path = conversation.path()
     for message in path:
@@ -63,13 +66,15 @@ def show_thread(conversation: Conversation, runs: Mapping[str, RunRecord], turn:
                 _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
     if busy or not path:
         return
-    if path[-1].role == "user":
-        _show_no_answer(conversation, path[-1], turn)
-    elif conversation.children(path[-1].id):
+    unanswered = path[-1].role == "user"
+    if unanswered:
+        _show_no_answer(conversation, path[-1], turn, elsewhere=elsewhere)
+    if conversation.children(path[-1].id):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption("What you say next begins another branch here.", width="content")
+            if not unanswered:
+                st.caption("What you say next begins another branch here.", width="content")
             st.button(
-                "Back to the newest branch",
+                "Show the newest answer" if unanswered else "Back to the newest branch",
                 icon=":material/redo:",
                 key="chat-forward",
                 type="tertiary",
@@ -214,7 +219,7 @@ def _show_editor(conversation: Conversation, message: ChatMessage) -> None:
             st.form_submit_button("Cancel", key="chat-cancel-edit", on_click=chat_state.stop_editing)
 
 
-def _show_no_answer(conversation: Conversation, asked: ChatMessage, turn: Turn | None) -> None:
+def _show_no_answer(conversation: Conversation, asked: ChatMessage, turn: Turn | None, *, elsewhere: bool) -> None:
     """The last turn has no answer: why, as far as this session knows, and a way to try again."""
     lane = turn.lane if turn and turn.asked_id == asked.id and turn.lane.phase is Phase.OVER else None
     if lane and lane.error:
@@ -223,6 +228,10 @@ def _show_no_answer(conversation: Conversation, asked: ChatMessage, turn: Turn |
         st.info("The model answered with nothing. Ask in other words, or try again.")
     elif lane:
         st.info("Stopped before the first word of an answer.")
+    elif elsewhere:
+        st.info("This turn is being answered in another tab. Its answer can be shown here once it is there.")
+    elif conversation.children(asked.id):
+        st.info("This turn was answered, on a branch that is not shown here.")
     else:
         st.info("This turn has no answer yet.")
     st.button(

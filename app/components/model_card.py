@@ -54,7 +54,7 @@ def _status_badge(model: ModelInfo, installing: bool) -> None:
 def _facts(model: ModelInfo) -> None:
     facts = {
         "Parameters": f"{model.parameters / 1e6:,.0f} million" if model.parameters else units.MISSING,
-        "Context": f"{units.count(model.context_length)} tokens",
+        "Context": units.counted(model.context_length, "token") if model.context_length else units.MISSING,
         "Family": model.family or units.MISSING,
         "On disk": units.memory(model.disk_bytes) if model.disk_bytes else units.MISSING,
         "Download": units.memory(model.download_bytes),

@@ -10,8 +10,8 @@ import streamlit as st
 from app import units
 from app.components import charts
 from app.components.clock import reader_zone
-from app.components.runs import column_config, run_columns, run_url
-from app.store import ConfigurationStats, Latency, Percentiles, RunSummary, TimeBucket, Totals
+from app.components.runs import column_config, configuration_names, run_columns, run_url
+from app.store import ConfigurationStats, Latency, Percentiles, RunPage, TimeBucket, Totals
 
 _MIB = 2**20
 _CARD_WIDTH = 380
@@ -114,14 +114,16 @@ def show_over_time(stretch: Mapping[datetime, TimeBucket | None]) -> None:
     )
 
 
-def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str, str]) -> None:
+def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str, str], *, total: int) -> None:
     """How fast each configuration decodes, and a table with the rest.
 
     Args:
         stats: One entry a configuration, the most used first.
-        names: What to call each, by its hash.
+        names: What to call each, by its hash; one that is not among them is named by itself.
+        total: how many configurations there are.
     """
-    named = [(names.get(s.configuration.config_hash, s.configuration.config_hash), s) for s in stats]
+    own = configuration_names([s.configuration for s in stats])
+    named = [(names.get(key, own[key]), s) for s in stats if (key := s.configuration.config_hash)]
     rates = [
         charts.Bar(name, s.tokens_per_second, units.rate(s.tokens_per_second))
         for name, s in named[:_MOST_BARS]
@@ -161,14 +163,20 @@ def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str,
         hide_index=True,
         alt="Runs by configuration",
     )
+    if total > len(stats):
+        st.caption(
+            f"The {len(stats):,} most used of {total:,} configurations. Choose a model or a shorter time for others."
+        )
 
 
-def show_slowest(runs: Sequence[RunSummary]) -> None:
-    """A table of runs, each with its link."""
-    columns = {"run": [run_url(run.id) for run in runs], **run_columns(runs)}
+def show_slowest(page: RunPage) -> None:
+    """A table of runs, each with its link, and the way to the others."""
+    columns = {"run": [run_url(run.id) for run in page.rows], **run_columns(page.rows)}
     config = {"run": st.column_config.LinkColumn("Run", display_text="Open"), **column_config()}
     order = ("run", "started", "configuration", "e2e", "ttft", "tpot", "tokens", "prompt", "status")
     st.dataframe(columns, column_config=config, column_order=order, hide_index=True, alt="Slowest runs")
+    if page.total > len(page.rows):
+        st.caption(f"The slowest {len(page.rows)} of {page.total:,} runs. Under Runs, sort by E2E to see all.")
 
 
 def _latency(label: str, percentiles: Percentiles, help: str) -> None:

@@ -18,7 +18,6 @@ from engine.cascade import Drift, Reliability, ScoreReference
 
 _OTHER = "router-drift-data"
 _LIVE, _CASCADES = "live", "cascades"
-_MOST_SIGNALS = 40
 
 
 def show_calibration(lab: RouterLab, study: Study, data_set_id: str) -> None:
@@ -53,7 +52,7 @@ def _plain(value: float | None) -> str:
 
 def _show_strengths(lab: RouterLab, study: Study) -> None:
     st.subheader("What each signal tells alone", anchor=False)
-    strengths = lab.strengths(study)[:_MOST_SIGNALS]
+    strengths = lab.strengths(study)
     if not strengths:
         st.caption("Nothing: the large model was needed for all of these prompts, or for none.")
         return

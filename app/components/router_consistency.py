@@ -51,8 +51,8 @@ def _show_conversations(lab: RouterLab, study: Study) -> None:
     st.metric(
         "Conversations that change tier",
         units.percent(share),
-        help="Of your kept conversations with two turns or more, those in which this router at this threshold would "
-        f"send some turns up and not others: {units.counted(several, 'conversation')} could be scored. "
+        help="Of the latest 50 kept conversations, those with two turns or more in which this router at this "
+        f"threshold would send some turns up and not others: {units.counted(several, 'conversation')} could be scored. "
         "A router that judges answers needs turns answered by the small tier.",
     )
 

@@ -16,7 +16,6 @@ from app.router_lab import RouterLab, moved, nearest
 from app.router_study import Study
 from engine.cascade import ThresholdFigures
 
-_MOST_ROWS = 200
 _NEAREST = 12
 _PER = 1000
 _RIGHT = 0.5
@@ -125,9 +124,7 @@ def _show_moved(study: Study, before: float, now: float) -> None:
     if not rows:
         st.caption("No prompt. Move the threshold further.")
         return
-    if len(rows) > _MOST_ROWS:
-        st.caption(f"The first {_MOST_ROWS} of {len(rows):,} prompts.")
-    _show_prompts(study, rows[:_MOST_ROWS], now)
+    _show_prompts(study, rows, now)
 
 
 def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:

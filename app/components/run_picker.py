@@ -36,7 +36,8 @@ def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
         placeholder="Prompts, answers, notes, errors",
         key="compare-search",
     )
-    found = store.page(RunFilter(text=text or ""), limit=_OFFERED).rows
+    matching = store.page(RunFilter(text=text or ""), limit=_OFFERED)
+    found = matching.rows
     offered = {run.id: run for run in (*chosen, *found)}
 
     # The URL is the truth: whatever the picker held before gives way to it.
@@ -47,10 +48,13 @@ def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
         format_func=lambda run_id: describe(offered[run_id]),
         max_selections=MAX_COMPARED,
         placeholder=f"Choose 2 to {MAX_COMPARED} runs",
-        help=f"The others are compared with the first. Offers the {_OFFERED} newest runs that match the search.",
+        help="The others are compared with the first.",
         key=_PICKER,
         on_change=lambda: _compare(st.session_state[_PICKER]),
     )
+
+    if matching.total > len(found):
+        st.caption(f"The newest {len(found)} of {counted(matching.total, 'run')} are offered. Search for older ones.")
 
     groups = started_together(found)
     if groups:

@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker, TurnTiming
 from app.store.chat_schema import ConversationMessage, ConversationRow, ConversationTiming
 from app.store.errors import ConversationNotFoundError, StoreError
+from app.store.folding import fold, folded
 from app.store.identity import new_id, now
 from app.store.schema import Run
 from app.store.session import Database
@@ -52,13 +53,35 @@ class ChatStore:
             session.add(row)
             return row.id
 
-    def conversations(self, *, limit: int = 50) -> tuple[ConversationSummary, ...]:
-        """The conversations changed last, the newest first."""
+    def conversations(self, text: str = "", *, limit: int = 50, offset: int = 0) -> tuple[ConversationSummary, ...]:
+        """The conversations changed last, the newest first.
+
+        Args:
+            text: only those in whose title or messages it stands, whatever its case and accents.
+            limit: at most so many.
+            offset: so many newer ones are left out.
+        """
         row = ConversationRow
-        columns = select(row.id, row.title, row.created_at, row.updated_at)
+        columns = select(row.id, row.title, row.created_at, row.updated_at).where(*_mentions(text))
+        newest_first = columns.order_by(row.updated_at.desc(), row.id.desc()).limit(limit).offset(offset)
         with self._database.read() as session:
-            found = session.execute(columns.order_by(row.updated_at.desc(), row.id.desc()).limit(limit)).all()
+            found = session.execute(newest_first).all()
         return tuple(ConversationSummary(**row._mapping) for row in found)
+
+    def count(self, text: str = "") -> int:
+        """How many there are, or how many hold a text as :meth:`conversations` finds them."""
+        with self._database.read() as session:
+            return session.scalar(select(func.count()).select_from(ConversationRow).where(*_mentions(text))) or 0
+
+    def state_of(self, conversation_id: str) -> tuple[str, int] | None:
+        """The title and the number of messages: what tells soon whether another tab has changed it. ``None`` once it
+        is deleted."""
+        messages = select(func.count()).where(ConversationMessage.conversation_id == conversation_id).scalar_subquery()
+        with self._database.read() as session:
+            found = session.execute(
+                select(ConversationRow.title, messages).where(ConversationRow.id == conversation_id)
+            ).first()
+        return (found[0], found[1]) if found else None
 
     def get(self, conversation_id: str) -> Conversation:
         """A conversation with every message of every branch.
@@ -211,6 +234,17 @@ class ChatStore:
         """Delete a conversation with all its messages; the runs that wrote its answers stay."""
         with self._database.write() as session:
             session.execute(delete(ConversationRow).where(ConversationRow.id == conversation_id))
+
+
+def _mentions(text: str) -> list[ColumnElement[bool]]:
+    """That a conversation holds a text, as a condition on `ConversationRow`; none for no text."""
+    needle = fold(text.strip())
+    if not needle:
+        return []
+    message = ConversationMessage
+    holding = select(message.conversation_id).where(folded(message.content).contains(needle, autoescape=True))
+    in_title = folded(ConversationRow.title).contains(needle, autoescape=True)
+    return [or_(in_title, ConversationRow.id.in_(holding))]
 
 
 def _written_by(run_id: str, conversation_id: str) -> Select[str]:

@@ -335,6 +335,12 @@ class RunStore:
         with self._database.read() as session:
             return statistics.by_configuration(session, filter, limit)
 
+    def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
+        """How many configurations the runs that the filter lets through have."""
+        counted = select(func.count(Run.config_hash.distinct())).where(*conditions(filter))
+        with self._database.read() as session:
+            return session.scalar(counted) or 0
+
     def recent_speeds(self, model: str) -> dict[str, RecentSpeed]:
         """By precision, what the latest finished runs of a model say that Gearbox's own backend answered."""
         with self._database.read() as session:

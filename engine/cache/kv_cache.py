@@ -1,4 +1,5 @@
-"""The KV cache of one sequence: allocated once, written in place, truncated without copying."""
+"""The KV cache of one sequence: allocated once, written in place, truncated without copying, and cut to size when it is
+kept."""
 
 from __future__ import annotations
 
@@ -45,6 +46,7 @@ class KVCache:
         self.dropped = 0
         """Tokens that have left the window."""
         self._rotation = rotation
+        self._made_for = capacity
         self.dtype = dtype
         width, kind = (head_dim, torch.bfloat16) if dtype is KVDtype.BF16 else (head_dim + SCALE_BYTES, torch.int8)
         self.layers: list[Tensor] = [
@@ -59,7 +61,8 @@ class KVCache:
         Raises:
             ValueError: the capacity does not reach that far.
         """
-        if self._rotation is not None and self.length + rows > self.capacity and rows <= self.largest_claim:
+        whole = self.capacity == self._made_for
+        if self.slides and whole and self.length + rows > self.capacity and rows <= self.largest_claim:
             self._slide(max(self.length + rows - self.capacity, (self.capacity - SINK_TOKENS) // 4))
         end = self.length + rows
         if end > self.capacity:
@@ -79,6 +82,17 @@ class KVCache:
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot truncate {self.length} positions to {length}")
         self.length = length
+
+    def shrink(self) -> None:
+        """Give back the room that is not in use, layer by layer, so that hardly more is held meanwhile.
+
+        A sliding window that was not full can only be copied from then: it has no room left to slide in.
+        """
+        self.capacity = self.length  # first: every layer has that much, wherever memory may end
+        for i, layer in enumerate(self.layers):
+            if len(layer) > self.length:
+                self.layers[i] = layer[: self.length].clone()
+                self.addresses[i] = self.layers[i].data_ptr()
 
     @property
     def tokens(self) -> int:

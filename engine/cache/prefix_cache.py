@@ -12,7 +12,8 @@ from engine.cache.system_prompt import SystemPrompt, within_reach
 from engine.types import Message
 
 GROWTH = 1.5
-"""A sequence that has outgrown its room moves into one so much larger, so that a chat moves but rarely."""
+"""A sequence that has outgrown its room moves into one so much larger, so that a chat moves but rarely; and no sequence
+is kept in a room that is larger still."""
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +102,10 @@ class PrefixCache:
         if lease.source:
             self.index.unpin(lease.source)
         if not lease.forgotten and lease.kv.length:
-            self.index.add(lease.identity, ids[: lease.kv.tokens], messages, lease.kv, lease.kv.allocated_bytes, work)
+            ids = ids[: lease.kv.tokens]
+            if not self.index.begins_one(lease.identity, ids):
+                self._fit(lease.kv, lease.identity, ids)
+                self.index.add(lease.identity, ids, messages, lease.kv, lease.kv.allocated_bytes, work)
             if lease.system:
                 # after the conversation: the longest unused leave first, and its beginning helps more than one
                 self._keep_for_itself(lease, lease.system, work, new_cache)
@@ -115,15 +119,32 @@ class PrefixCache:
         if kv.slides or kv.length < tokens or self.index.begins_one(system.identity, system.ids):
             return
         needed = kv.allocated_bytes // kv.capacity * tokens
-        beside = kv.allocated_bytes if kv.allocated_bytes <= self.index.budget_bytes else 0
+        beside = kv.used_bytes if kv.used_bytes <= self.index.budget_bytes else 0
         if needed + beside > self.index.budget_bytes:
             return
         copy = new_cache(tokens)
         if copy is not None:
             copy.copy_prefix(kv, tokens)
+            self._fit(copy, system.identity, system.ids)
             computed_by = lease.source.work if lease.source and lease.cached_tokens >= tokens else work
             work = system.work(computed_by.pace_s)
             self.index.add(system.identity, system.ids, (system.message,), copy, copy.allocated_bytes, work)
+
+    def _fit(self, kv: KVCache, identity: CacheIdentity, ids: Ids) -> None:
+        """Give back room that is not in use before a sequence is kept: its own where it is much, and everybody's where
+        another one would have to leave for it."""
+        if kv.capacity > GROWTH * kv.length:
+            self._shrink(kv)
+        if kv.used_bytes > self.index.budget_bytes:
+            return  # it is not kept whatever others give
+        for holder in (kv, *(kept.payload for kept in self.index.kept() if not kept.pinned)):
+            if kv.allocated_bytes <= self.index.room_for(identity, ids):
+                return
+            self._shrink(holder)
+
+    def _shrink(self, kv: KVCache) -> None:
+        kv.shrink()
+        self.index.recharge(kv, kv.allocated_bytes)
 
     def discard(self, lease: Lease) -> None:
         """A request has failed: keep nothing of it, and what it had been lent as it was."""

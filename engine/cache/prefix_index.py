@@ -207,8 +207,7 @@ class PrefixIndex(Generic[P]):
                 self.gone.append(Gone(identity, ids, messages, Departure.BUDGET, now))
                 return False
             kept = Kept(identity, ids, messages, payload, nbytes, now, now, work=work)
-            same = [old for old in self._kept if old.identity == identity and not old.pinned]
-            for shorter in [old for old in same if shared_prefix(old.ids, ids) == len(old.ids)]:
+            for shorter in self._extended_by(identity, ids):
                 kept.hits += shorter.hits
                 kept.reused_tokens += shorter.reused_tokens
                 kept.saved_s += shorter.saved_s
@@ -218,6 +217,18 @@ class PrefixIndex(Generic[P]):
             self._kept.append(kept)
             self._keep_to_budget()
             return kept in self._kept
+
+    def room_for(self, identity: CacheIdentity, ids: Ids) -> int:
+        """Bytes that :meth:`add` could take for a sequence before one that it does not extend has to leave."""
+        with self._lock:
+            return self.budget_bytes - self.used_bytes + sum(old.nbytes for old in self._extended_by(identity, ids))
+
+    def recharge(self, payload: P, nbytes: int) -> None:
+        """What is kept takes another number of bytes from now on."""
+        with self._lock:
+            for kept in self._kept:
+                if kept.payload is payload:
+                    kept.nbytes = nbytes
 
     def drop(self, kept: Kept[P], reason: Departure) -> None:
         """Let one go, pinned or not."""
@@ -249,6 +260,11 @@ class PrefixIndex(Generic[P]):
         """Sequences that have left, the latest last."""
         with self._lock:
             return tuple(self.gone)
+
+    def _extended_by(self, identity: CacheIdentity, ids: Ids) -> list[Kept[P]]:
+        """The sequences whose place a longer one takes."""
+        same = [old for old in self._kept if old.identity == identity and not old.pinned]
+        return [old for old in same if shared_prefix(old.ids, ids) == len(old.ids)]
 
     def _keep_to_budget(self) -> None:
         while self.used_bytes > self.budget_bytes:

@@ -49,7 +49,7 @@ class GraphDecoder(EagerDecoder):
         head: EmbeddingLinear,
     ) -> None:
         super().__init__(config, embedding, layers, norm, head)
-        self._steps: WeakKeyDictionary[KVCache, dict[tuple[int, int], StaticStep]] = WeakKeyDictionary()
+        self._steps: WeakKeyDictionary[KVCache, dict[tuple[int, int, int], StaticStep]] = WeakKeyDictionary()
 
     def new_cache(self, capacity: int, dtype: KVDtype = KVDtype.BF16, window: int | None = None) -> KVCache:
         cache = super().new_cache(capacity, dtype, window)
@@ -63,9 +63,10 @@ class GraphDecoder(EagerDecoder):
             return super().forward(ids, cache)
         start, end = cache.claim(rows)
         steps = self._steps.setdefault(cache, {})
-        key = (bucket_of(end, cache.capacity), rows)
+        bucket = bucket_of(end, cache.capacity)
+        key = (cache.capacity, bucket, rows)  # a cache that is cut to size has other tensors
         if key not in steps:
-            steps[key] = StaticStep(rows, key[0], self.device)
+            steps[key] = StaticStep(rows, bucket, self.device)
         hidden = steps[key](self, ids, start, cache.layers)
         cache.commit(rows)
         return hidden

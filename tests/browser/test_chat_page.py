@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from app.store import Conversation, RunStatus, RunStore
+from engine.types import RunConfig
 from tests.server import Server
 
 pytestmark = pytest.mark.browser
@@ -24,12 +26,23 @@ class Chat:
     def __init__(self, page: Page, url: str, *, max_tokens: int) -> None:
         self.page = page
         page.goto(f"{url}/conversation")
+        self.set_max_tokens(max_tokens)
+
+    @classmethod
+    def opened(cls, page: Page) -> Self:
+        """The page with a conversation that is open on it."""
+        chat = cls.__new__(cls)
+        chat.page = page
+        return chat
+
+    def set_max_tokens(self, count: int) -> None:
+        """Under 'Settings'."""
         expect(self.box).to_be_enabled(timeout=PATIENCE_MS)
-        page.get_by_role("button", name="Settings").click()
-        limit = page.get_by_role("spinbutton", name="Max tokens")
-        limit.fill(str(max_tokens))
+        self.page.get_by_test_id("stPopoverButton").filter(has_text="Settings").click()
+        limit = self.page.get_by_role("spinbutton", name="Max tokens")
+        limit.fill(str(count))
         limit.press("Enter")
-        page.keyboard.press("Escape")
+        self.page.keyboard.press("Escape")
         expect(limit).to_have_count(0)
 
     @property
@@ -101,6 +114,57 @@ def test_five_turns_reuse_what_was_read_and_an_edit_begins_a_branch(
     assert kept.path() == old.path()
     assert len(kept.messages) == len(old.messages) + 4
     assert not page.get_by_test_id("stException").count()
+
+
+def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
+    server: Server, store: RunStore, new_page: Callable[[], Page]
+) -> None:
+    pages = [new_page(), new_page()]
+    first = Chat(pages[0], server.url, max_tokens=8)
+    first.say("Say good morning.")
+    title = newest(store).title
+    pages[1].goto(f"{server.url}/conversation")
+    pages[1].get_by_role("button", name=title).click()
+    second = Chat.opened(pages[1])
+    expect(second.figures).to_have_count(1, timeout=PATIENCE_MS)
+
+    # one tab changes a setting and asks; the other asks before it has seen any of that
+    first.set_max_tokens(5)
+    first.box.fill("Name a colour.")
+    second.box.fill("Name a fruit.")
+    first.box.press("Enter")
+    second.box.press("Enter")
+    for chat in (first, second):
+        chat.wait_for_answers(2)
+    kept = newest(store)
+    colour, fruit = kept.children(kept.messages[1].id)
+    assert {colour.content, fruit.content} == {"Name a colour.", "Name a fruit."}
+    limits = {}
+    for asked in (colour, fruit):
+        (answer,) = kept.children(asked.id)
+        limits[asked.content] = RunConfig.from_dict(store.get(answer.run_id or "").config).sampling.max_tokens
+    assert limits == {"Name a colour.": 5, "Name a fruit.": 8}
+
+    # each is told of the other's turn, and shown it when it asks
+    expect(pages[0].get_by_text("Name a fruit.", exact=True)).to_have_count(0)
+    expect(pages[0].get_by_text("went on in another tab")).to_be_visible(timeout=PATIENCE_MS)
+    pages[0].get_by_role("button", name="Show it").click()
+    expect(pages[0].get_by_text("Name a fruit.", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+    expect(pages[0].get_by_text("Name a colour.", exact=True)).to_have_count(0)
+
+    # deleted under an answer: told in words, and what was written is among the runs
+    first.set_max_tokens(400)
+    first.box.fill("Tell me a very long story about a lighthouse keeper and his dog.")
+    first.box.press("Enter")
+    expect(pages[0].get_by_role("button", name="Stop")).to_be_visible(timeout=PATIENCE_MS)
+    store.chat.delete(kept.id)
+    pages[0].get_by_role("button", name="Stop").click()
+    expect(pages[0].get_by_text("deleted in another tab while it was being answered")).to_be_visible(
+        timeout=PATIENCE_MS
+    )
+    expect(pages[1].get_by_text("no longer there")).to_be_visible(timeout=PATIENCE_MS)
+    for page in pages:
+        assert not page.get_by_test_id("stException").count()
 
 
 def test_what_a_killed_server_had_written_comes_back(
