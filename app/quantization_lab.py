@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +29,7 @@ from engine import (
     WindowDivergence,
     check,
 )
-from engine.errors import GearboxError
+from engine.errors import GearboxError, NotJudgedError
 from engine.types import (
     GenerationRequest,
     Loading,
@@ -42,6 +43,8 @@ from engine.types import (
     SamplingParams,
     TokenEvent,
 )
+
+log = logging.getLogger(__name__)
 
 SPEED_RUNS = 3
 SPEED_TOKENS = 64
@@ -206,6 +209,8 @@ def measure_tasks(
 ) -> None:
     """Let precisions answer tasks, and keep what each answered and whether it was right.
 
+    An answer that cannot be judged, since the task's pattern or schema takes too long on it, counts as wrong.
+
     Raises:
         LabError: a run failed.
         GearboxError: whatever keeps the engine or the store from it.
@@ -225,15 +230,22 @@ def measure_tasks(
     }
     answered = {precision: lab.task_answers(result_id) for precision, result_id in results.items()}
     steps = Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
+    unjudged: dict[str, str] = {}
     for precision, result_id in results.items():
         for place, task in enumerate(tasks):
             if task.id in answered[precision]:
                 continue
             steps.at(f"{precision} · task {place + 1} of {len(tasks)}")
             text = _answer(engine, task.request(model, precision), steps).text
-            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, check(task, text)))
+            try:
+                right = check(task, text)
+            except NotJudgedError as error:
+                right, unjudged[task.id] = False, str(error)
+                log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
+            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, right))
             steps.advance()
-    steps.at("Done", finished=True)
+    reasons = "; ".join(f"{task_id}, where {reason}" for task_id, reason in unjudged.items())
+    steps.at(f"Done. Counted as wrong: {reasons}" if unjudged else "Done", finished=True)
 
 
 # --- on one prompt --------------------------------------------------------------------------------------

@@ -24,12 +24,19 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(_TOO_DEEP) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte 0x{error.object[error.start]:02x} at position {error.start:,} is no UTF-8") from None
+    if is_too_deep(value):
+        raise ValueError(_TOO_DEEP)
+    return valid_tree(value)
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether JSON-like data is nested deeper than :data:`MAX_DEPTH`."""
     level, depth = [value], 0
     while level := [item for entry in level for item in _children(entry)]:
         depth += 1
         if depth > MAX_DEPTH:
-            raise ValueError(_TOO_DEEP)
-    return valid_tree(value)
+            return True
+    return False
 
 
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
