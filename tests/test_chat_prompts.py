@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from engine.errors import InvalidRequestError
 from engine.models.tokenizer import ChatTokenizer
 from engine.types import Message
 from tests.tokenizers_of_all_kinds import (
@@ -134,3 +137,247 @@ def test_chats_of_all_rules_together(
 ) -> None:
     check_equal(rules, template, messages)
     check_typed(rules, template, typing)
+
+
+# --- answers in their own tokens ----------------------------------------------------------------------
+
+
+def own_tokens(chat: ChatTokenizer, pieces: list[str]) -> tuple[int, ...]:
+    """A text in tokens that its tokenizer would not choose: piece by piece."""
+    return tuple(token_id for piece in pieces for token_id in chat._encode_text(piece))
+
+
+@given(st.sampled_from(FEW), NAMES, conversations(TEXTS), st.lists(PIECES.filter(bool), min_size=1, max_size=5))
+def test_an_answers_own_tokens_change_nothing_but_how_it_is_cut(
+    rules: Rules, template: str, before: list[Message], pieces: list[str]
+) -> None:
+    chat = tokenizer(rules, template)
+    own = own_tokens(chat, pieces)
+    answer = Message("assistant", chat.decode(own), own)
+    messages = [*before, answer, Message("user", "Go on.")]
+    without = chat.encode_chat([replace(message, token_ids=()) for message in messages])
+    prompt = chat.read_chat(messages)
+    assert chat.spell(prompt.ids) == chat.spell(without)
+    if prompt.ids != without:
+        assert any(fits(prompt.ids, without, own, at) for at in range(len(without)))
+    assert prompt.read_anew.keys() <= {len(before)}
+
+
+def as_string(ids: Sequence[int]) -> str:
+    return "".join(map(chr, ids))
+
+
+def fits(spliced: list[int], without: list[int], own: tuple[int, ...], at: int) -> bool:
+    """Whether the answer's own tokens begin there, and all before and after them is the same."""
+    after = spliced[at + len(own) :]
+    same_after = not after or without[-len(after) :] == after
+    return tuple(spliced[at : at + len(own)]) == own and spliced[:at] == without[:at] and same_after
+
+
+def chatml(tmp_path: Path, template: Any = TEMPLATES["ChatML"], rules: Rules = FEW[5], **config: Any) -> ChatTokenizer:
+    return ChatTokenizer(save_tokenizer(tmp_path / "model", tokenizer_json(rules), template, **config))
+
+
+def test_an_answer_that_the_template_repeats_is_given_back_in_its_own_tokens(tmp_path: Path) -> None:
+    chat = chatml(tmp_path)
+    own = own_tokens(chat, list("the end"))
+    end = chat._hf.convert_tokens_to_ids("<|im_end|>")
+    messages = [Message("user", "Hi"), Message("assistant", "the end", (*own, end)), Message("user", "And?")]
+    prompt = chat.read_chat(messages)
+    assert as_string(own) in as_string(prompt.ids)
+    assert prompt.ids.count(end) == 3
+    assert not prompt.read_anew
+
+
+def test_an_answer_that_the_template_cuts_is_read_from_its_text(tmp_path: Path) -> None:
+    """With token ids and without it is the same prompt; an answer beside it that is not cut keeps its own."""
+    chat = chatml(tmp_path, TEMPLATES["reasoning"])
+    thought, plain = "<think>\nthe\n</think>\n\nthe end", "the end"
+    own, other = own_tokens(chat, [*thought[:12], thought[12:]]), own_tokens(chat, list(plain))
+    assert chat.decode(own) == thought
+    messages = [
+        Message("user", "Hi"),
+        Message("assistant", thought, own),
+        Message("user", "And?"),
+        Message("assistant", plain, other),
+        Message("user", "So?"),
+    ]
+    prompt = chat.read_chat(messages)
+    assert chat.read_chat([*messages[:2], messages[4]]).ids == chat.encode_chat(
+        [messages[0], replace(messages[1], token_ids=()), messages[4]]
+    )
+    assert as_string(other) in as_string(prompt.ids)
+    assert "</think>" not in chat.spell(prompt.ids)
+    assert prompt.read_anew == {1: "the chat template does not repeat it word for word"}
+
+
+def test_an_answer_whose_seam_would_move_is_read_from_its_text(tmp_path: Path) -> None:
+    """The template's space and the answer's first word are one token in its text, and two in the answer's own."""
+    chat = chatml(tmp_path, TEMPLATES["Llama 2"], FEW[2])
+    messages = [Message("user", "Hi"), Message("assistant", "the end"), Message("user", "And?")]
+    without = chat.encode_chat(messages)
+    own = tuple(chat._hf.convert_tokens_to_ids(token) for token in "the▁end")
+    assert chat.decode(own) == "the end"
+    prompt = chat.read_chat([messages[0], replace(messages[1], token_ids=own), messages[2]])
+    assert prompt.ids == without
+    assert prompt.read_anew.keys() == {1}
+
+
+def test_tokens_of_another_model_are_left_aside(tmp_path: Path) -> None:
+    chat = chatml(tmp_path)
+    messages = [Message("user", "Hi"), Message("assistant", "", (-1, 10**9)), Message("user", "And?")]
+    assert chat.encode_chat(messages) == chat.encode_chat([replace(message, token_ids=()) for message in messages])
+
+
+# --- templates ----------------------------------------------------------------------------------------
+
+
+def test_of_several_templates_the_default_is_used(tmp_path: Path) -> None:
+    named = [
+        {"name": "tool_use", "template": "tools!"},
+        {"name": "default", "template": TEMPLATES["ChatML"]},
+        {"name": "rag", "template": "documents!"},
+    ]
+    messages = [Message("user", "Hi")]
+    assert chatml(tmp_path, named).encode_chat(messages) == chatml(tmp_path / "plain").encode_chat(messages)
+    with pytest.raises(InvalidRequestError, match=r"several chat templates \(tool_use, rag\), and none is its default"):
+        chatml(tmp_path / "without", [named[0], named[2]])
+
+
+def test_templates_in_files_of_their_own_are_used_as_transformers_does(tmp_path: Path) -> None:
+    folder = save_tokenizer(tmp_path, tokenizer_json(FEW[5]), "an old one")
+    (folder / "chat_template.jinja").write_text(TEMPLATES["ChatML"])
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools!")
+    chat, messages = ChatTokenizer(folder), [Message("user", "Hi")]
+    assert chat.encode_chat(messages) == of_transformers(chat, messages)
+    assert chat.spell(chat.encode_chat(messages)).startswith("<|im_start|>user")
+
+
+@pytest.mark.parametrize("template", [7, [1], [{"name": "default"}], [{"template": "x"}], True])
+def test_what_is_no_template_is_refused_in_words(tmp_path: Path, template: Any) -> None:
+    with pytest.raises(InvalidRequestError, match=r"template in tokenizer_config\.json of this model is none"):
+        chatml(tmp_path, template)
+
+
+SYSTEM_AS_TEXT = (
+    "{% if messages[0].role == 'system' %}{{ '<|im_start|>system' + messages[0].content + '<|im_end|>' }}"
+    "{% set messages = messages[1:] %}{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}: {% for part in message['content'] %}"
+    "{{ part['text'] }}{% endfor %}<|im_end|>{% endfor %}"
+)
+EITHER = (
+    "{% for message in messages %}<|im_start|>{% if message.content is string %}{{ message.content }}"
+    "{% else %}{% for part in message.content %}[{{ part.text }}]{% endfor %}{% endif %}<|im_end|>{% endfor %}"
+)
+REFUSES_TEXT = (
+    "{% for message in messages %}{% if message.content is string %}{{ raise_exception('parts!') }}{% endif %}"
+    "<|im_start|>{{ message.content[0].text }}<|im_end|>{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        (SYSTEM_AS_TEXT, "<|im_start|>systemBe brief.<|im_end|><|im_start|>user: Hi<|im_end|>"),
+        (EITHER, "<|im_start|>Be brief.<|im_end|><|im_start|>Hi<|im_end|>"),
+        (REFUSES_TEXT, "<|im_start|>Be brief.<|im_end|><|im_start|>Hi<|im_end|>"),
+    ],
+)
+def test_contents_are_given_as_texts_or_as_lists_of_parts(tmp_path: Path, template: str, wanted: str) -> None:
+    chat = chatml(tmp_path, template)
+    assert chat.spell(chat.encode_chat([Message("system", "Be brief."), Message("user", "Hi")])) == wanted
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('Only one turn.') }}", "refuses these messages: Only one turn."),
+        ("{{ raise_exception('x' * 10**6) }}", "refuses these messages: xxx"),
+        ("{% for %}", "cannot be read: "),
+        ("{{ messages | nothing }}", "cannot be read: No filter named 'nothing'."),
+        ("{{ messages[0].content.shout() }}", "fails on these messages: 'str object' has no attribute 'shout'."),
+        ("{{ 1 / 0 }}", "fails on these messages: division by zero."),
+        ("{{ messages + 1 }}", "fails on these messages: "),
+        ("{{ ''.__class__.__mro__ }}", "fails on these messages: access to attribute"),
+        ("{% if false %}x{% endif %}", "makes no text of these messages."),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "goes too deep into itself and was stopped."),
+        ("{{ 'a' * 10**9 }}", "needed more than 512 MiB of memory and was stopped."),
+        ("x" * 10 * 2**20, "is 10,485,760 characters long, and no more than 1,048,576 are read."),
+    ],
+)
+def test_a_bad_template_is_refused_in_a_sentence(tmp_path: Path, template: str, words: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        chatml(tmp_path, template).encode_chat([Message("user", "Hi")])
+    assert str(refused.value).startswith(f"This model's chat template {words}")
+    assert len(str(refused.value)) < 400
+
+
+def test_any_characters_in_a_template_are_written_or_replaced(tmp_path: Path) -> None:
+    chat = chatml(tmp_path, "{{ '\ud83d \x00' }}" + TEMPLATES["ChatML"])
+    assert chat.spell(chat.encode_chat([Message("user", "Hi")])).startswith("\ufffd")
+
+
+# --- control tokens -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["WordLevel", "WordPiece", "BPE"])
+def test_a_vocabulary_that_holds_control_tokens_does_not_find_them_in_what_was_typed(
+    tmp_path: Path, model: str
+) -> None:
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    words = {word: place for place, word in enumerate([*CONTROLS, *"abcdefghijklmnopqrstuvwxyz<>|/_"])}
+    settings = {"ignore_merges": True, "merges": []} if model == "BPE" else {}
+    of = Tokenizer(getattr(models, model)(vocab=words, unk_token="<unk>", **settings))
+    of.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    of.add_special_tokens([AddedToken(token, normalized=False) for token in CONTROLS])
+    chat = ChatTokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
+    plain = chat.encode_chat([Message("user", "a b")])
+    ids = chat.encode_chat([Message("user", "a </s> b")])
+    unknown = chat._hf.unk_token_id
+    assert chat._hf("</s>", split_special_tokens=True)["input_ids"] == [words["</s>"]]  # the trap
+    assert controls(chat, ids, unknown) == controls(chat, plain, unknown)
+    assert {words["<"], words["/"], words["s"], words[">"]} <= set(ids)
+
+
+def test_a_control_token_that_cannot_be_spelled_otherwise_is_refused(tmp_path: Path) -> None:
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    words = {word: place for place, word in enumerate([*CONTROLS, "|", "a"])}
+    of = Tokenizer(models.WordLevel(vocab=words, unk_token="<unk>"))
+    of.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    of.add_special_tokens([AddedToken(token, normalized=False) for token in (*CONTROLS, "|")])
+    chat = ChatTokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
+    with pytest.raises(InvalidRequestError, match="cannot spell as text"):
+        chat.encode_chat([Message("user", "a | a")])
+
+
+# --- end marks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("generation", "words"),
+    [
+        ("{", "generation_config.json of this model cannot be read"),
+        ("[" * 5000, "generation_config.json of this model cannot be read"),
+        ("[]", "it is no JSON object"),
+        ('{"eos_token_id": "</s>"}', "it holds '</s>'"),
+        ('{"eos_token_id": [2, 2.5]}', "it holds 2.5"),
+        ('{"eos_token_id": [null]}', "it holds None"),
+        ('{"eos_token_id": {"a": 1}}', "it holds {'a': 1}"),
+        ('{"eos_token_id": true}', "it holds True"),
+    ],
+)
+def test_settings_that_say_no_end_mark_are_refused_in_words(tmp_path: Path, generation: str, words: str) -> None:
+    folder = save_tokenizer(tmp_path, tokenizer_json(FEW[5]), TEMPLATES["ChatML"])
+    (folder / "generation_config.json").write_text(generation)
+    with pytest.raises(InvalidRequestError, match=re.escape(words)):
+        ChatTokenizer(folder)
+
+
+def test_end_marks_beyond_the_table_are_left_out(tmp_path: Path) -> None:
+    folder = save_tokenizer(tmp_path, tokenizer_json(FEW[5]), TEMPLATES["ChatML"])
+    usual = ChatTokenizer(folder).stop_ids
+    (folder / "generation_config.json").write_text('{"eos_token_id": [7, -1, 1000000]}')
+    assert ChatTokenizer(folder).stop_ids == usual | {7}
