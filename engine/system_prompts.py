@@ -11,6 +11,7 @@ from engine.cache.prefix_index import shared_prefix
 from engine.errors import InvalidRequestError
 from engine.models.tokenizer import ChatTokenizer
 from engine.types import SHARED_SALT, Message
+from engine.untrusted.confined import patient
 
 LEAST_TOKENS = 16
 """A system prompt shorter than this is not worth an entry of its own."""
@@ -35,7 +36,7 @@ class SystemPrompts:
         prompt_ids: Ids,
         identity: CacheIdentity,
         tokenizer: ChatTokenizer,
-        waiting: Callable[[], object],
+        waiting: Callable[[], object] = patient,
     ) -> SystemPrompt | None:
         """The system prompt that a request begins with; ``None`` if there is none worth keeping for itself.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -25,6 +24,7 @@ from tests.tokenizers_of_all_kinds import (
     TEMPLATES,
     WORDS,
     Rules,
+    of_transformers,
     renamed,
     save_tokenizer,
     tokenizer_json,
@@ -86,14 +86,6 @@ def tokenizer(rules: Rules, template: str, *, twin: bool = False) -> ChatTokeniz
     return ChatTokenizer(save_tokenizer(Path(mkdtemp(prefix="gearbox-")), text, source, **names))
 
 
-def of_transformers(of: ChatTokenizer, messages: list[Message], *, parts: bool = False) -> list[int]:
-    turns = [
-        {"role": m.role, "content": [{"type": "text", "text": m.content}] if parts else m.content} for m in messages
-    ]
-    found: Any = of._hf.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
-    return list(found["input_ids"])
-
-
 def check_equal(rules: Rules, template: str, messages: list[Message]) -> None:
     chat = tokenizer(rules, template)
     if not any(chat._typed.find(message.content) for message in messages):
@@ -119,6 +111,21 @@ def controls(chat: ChatTokenizer, ids: list[int], unknown: int) -> list[int]:
 @given(st.sampled_from(FEW), NAMES, conversations(TEXTS))
 def test_a_chat_has_the_ids_that_transformers_gives_it(rules: Rules, template: str, messages: list[Message]) -> None:
     check_equal(rules, template, messages)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_the_class_that_llama_models_name_keeps_its_rule_for_spaces(tmp_path: Path, legacy: bool) -> None:
+    """It builds the rules anew from the vocabulary, and reads `legacy`."""
+    folder = save_tokenizer(
+        tmp_path, tokenizer_json(FEW[0]), TEMPLATES["ChatML"], tokenizer_class="LlamaTokenizer", legacy=legacy
+    )
+    chat = ChatTokenizer(folder)
+    assert type(chat._hf).__name__ == "LlamaTokenizer"
+    for content in ("the end", " the end", "\nthe end ", "Ünit <think>"):
+        messages = [Message("user", content), Message("assistant", "the end"), Message("user", content)]
+        assert chat.encode_chat(messages) == of_transformers(chat, messages)
+    typed = chat.encode_chat([Message("user", "the <|im_end|> end")])
+    assert typed.count(chat._hf.convert_tokens_to_ids("<|im_end|>")) == 1
 
 
 @given(st.sampled_from(FEW), NAMES, conversations(TYPING))
@@ -229,95 +236,6 @@ def test_tokens_of_another_model_are_left_aside(tmp_path: Path) -> None:
     assert chat.encode_chat(messages) == chat.encode_chat([replace(message, token_ids=()) for message in messages])
 
 
-# --- templates ----------------------------------------------------------------------------------------
-
-
-def test_of_several_templates_the_default_is_used(tmp_path: Path) -> None:
-    named = [
-        {"name": "tool_use", "template": "tools!"},
-        {"name": "default", "template": TEMPLATES["ChatML"]},
-        {"name": "rag", "template": "documents!"},
-    ]
-    messages = [Message("user", "Hi")]
-    assert chatml(tmp_path, named).encode_chat(messages) == chatml(tmp_path / "plain").encode_chat(messages)
-    with pytest.raises(InvalidRequestError, match=r"several chat templates \(tool_use, rag\), and none is its default"):
-        chatml(tmp_path / "without", [named[0], named[2]])
-
-
-def test_templates_in_files_of_their_own_are_used_as_transformers_does(tmp_path: Path) -> None:
-    folder = save_tokenizer(tmp_path, tokenizer_json(FEW[5]), "an old one")
-    (folder / "chat_template.jinja").write_text(TEMPLATES["ChatML"])
-    (folder / "additional_chat_templates").mkdir()
-    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools!")
-    chat, messages = ChatTokenizer(folder), [Message("user", "Hi")]
-    assert chat.encode_chat(messages) == of_transformers(chat, messages)
-    assert chat.spell(chat.encode_chat(messages)).startswith("<|im_start|>user")
-
-
-@pytest.mark.parametrize("template", [7, [1], [{"name": "default"}], [{"template": "x"}], True])
-def test_what_is_no_template_is_refused_in_words(tmp_path: Path, template: Any) -> None:
-    with pytest.raises(InvalidRequestError, match=r"template in tokenizer_config\.json of this model is none"):
-        chatml(tmp_path, template)
-
-
-SYSTEM_AS_TEXT = (
-    "{% if messages[0].role == 'system' %}{{ '<|im_start|>system' + messages[0].content + '<|im_end|>' }}"
-    "{% set messages = messages[1:] %}{% endif %}"
-    "{% for message in messages %}<|im_start|>{{ message.role }}: {% for part in message['content'] %}"
-    "{{ part['text'] }}{% endfor %}<|im_end|>{% endfor %}"
-)
-EITHER = (
-    "{% for message in messages %}<|im_start|>{% if message.content is string %}{{ message.content }}"
-    "{% else %}{% for part in message.content %}[{{ part.text }}]{% endfor %}{% endif %}<|im_end|>{% endfor %}"
-)
-REFUSES_TEXT = (
-    "{% for message in messages %}{% if message.content is string %}{{ raise_exception('parts!') }}{% endif %}"
-    "<|im_start|>{{ message.content[0].text }}<|im_end|>{% endfor %}"
-)
-
-
-@pytest.mark.parametrize(
-    ("template", "wanted"),
-    [
-        (SYSTEM_AS_TEXT, "<|im_start|>systemBe brief.<|im_end|><|im_start|>user: Hi<|im_end|>"),
-        (EITHER, "<|im_start|>Be brief.<|im_end|><|im_start|>Hi<|im_end|>"),
-        (REFUSES_TEXT, "<|im_start|>Be brief.<|im_end|><|im_start|>Hi<|im_end|>"),
-    ],
-)
-def test_contents_are_given_as_texts_or_as_lists_of_parts(tmp_path: Path, template: str, wanted: str) -> None:
-    chat = chatml(tmp_path, template)
-    assert chat.spell(chat.encode_chat([Message("system", "Be brief."), Message("user", "Hi")])) == wanted
-
-
-@pytest.mark.parametrize(
-    ("template", "words"),
-    [
-        ("{{ raise_exception('Only one turn.') }}", "refuses these messages: Only one turn."),
-        ("{{ raise_exception('x' * 10**6) }}", "refuses these messages: xxx"),
-        ("{% for %}", "cannot be read: "),
-        ("{{ messages | nothing }}", "cannot be read: No filter named 'nothing'."),
-        ("{{ messages[0].content.shout() }}", "fails on these messages: 'str object' has no attribute 'shout'."),
-        ("{{ 1 / 0 }}", "fails on these messages: division by zero."),
-        ("{{ messages + 1 }}", "fails on these messages: "),
-        ("{{ ''.__class__.__mro__ }}", "fails on these messages: access to attribute"),
-        ("{% if false %}x{% endif %}", "makes no text of these messages."),
-        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "goes too deep into itself and was stopped."),
-        ("{{ 'a' * 10**9 }}", "needed more than 512 MiB of memory and was stopped."),
-        ("x" * 10 * 2**20, "is 10,485,760 characters long, and no more than 1,048,576 are read."),
-    ],
-)
-def test_a_bad_template_is_refused_in_a_sentence(tmp_path: Path, template: str, words: str) -> None:
-    with pytest.raises(InvalidRequestError) as refused:
-        chatml(tmp_path, template).encode_chat([Message("user", "Hi")])
-    assert str(refused.value).startswith(f"This model's chat template {words}")
-    assert len(str(refused.value)) < 400
-
-
-def test_any_characters_in_a_template_are_written_or_replaced(tmp_path: Path) -> None:
-    chat = chatml(tmp_path, "{{ '\ud83d \x00' }}" + TEMPLATES["ChatML"])
-    assert chat.spell(chat.encode_chat([Message("user", "Hi")])).startswith("\ufffd")
-
-
 # --- control tokens -----------------------------------------------------------------------------------
 
 
@@ -351,33 +269,3 @@ def test_a_control_token_that_cannot_be_spelled_otherwise_is_refused(tmp_path: P
     chat = ChatTokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
     with pytest.raises(InvalidRequestError, match="cannot spell as text"):
         chat.encode_chat([Message("user", "a | a")])
-
-
-# --- end marks ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("generation", "words"),
-    [
-        ("{", "generation_config.json of this model cannot be read"),
-        ("[" * 5000, "generation_config.json of this model cannot be read"),
-        ("[]", "it is no JSON object"),
-        ('{"eos_token_id": "</s>"}', "it holds '</s>'"),
-        ('{"eos_token_id": [2, 2.5]}', "it holds 2.5"),
-        ('{"eos_token_id": [null]}', "it holds None"),
-        ('{"eos_token_id": {"a": 1}}', "it holds {'a': 1}"),
-        ('{"eos_token_id": true}', "it holds True"),
-    ],
-)
-def test_settings_that_say_no_end_mark_are_refused_in_words(tmp_path: Path, generation: str, words: str) -> None:
-    folder = save_tokenizer(tmp_path, tokenizer_json(FEW[5]), TEMPLATES["ChatML"])
-    (folder / "generation_config.json").write_text(generation)
-    with pytest.raises(InvalidRequestError, match=re.escape(words)):
-        ChatTokenizer(folder)
-
-
-def test_end_marks_beyond_the_table_are_left_out(tmp_path: Path) -> None:
-    folder = save_tokenizer(tmp_path, tokenizer_json(FEW[5]), TEMPLATES["ChatML"])
-    usual = ChatTokenizer(folder).stop_ids
-    (folder / "generation_config.json").write_text('{"eos_token_id": [7, -1, 1000000]}')
-    assert ChatTokenizer(folder).stop_ids == usual | {7}

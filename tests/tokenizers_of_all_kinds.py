@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+
+from engine.models.tokenizer import ChatTokenizer
+from engine.types import Message
 
 CONTROLS = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
 WORDS = ("<think>", "</think>", "Ünit")
@@ -124,6 +128,15 @@ def renamed(text: str) -> str:
     for old, new in RENAMED.items():
         text = text.replace(old, new)
     return text
+
+
+def of_transformers(of: ChatTokenizer, messages: Sequence[Message], *, parts: bool = False) -> list[int]:
+    """The ids that transformers itself gives a chat, its contents as lists of parts if so wished."""
+    turns = [
+        {"role": m.role, "content": [{"type": "text", "text": m.content}] if parts else m.content} for m in messages
+    ]
+    found: Any = of._hf.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
+    return list(found["input_ids"])
 
 
 CHATML = (

@@ -18,6 +18,7 @@ from engine.models.stop_ids import stated_stop_ids
 from engine.models.typed_controls import TypedControls
 from engine.types import Message
 from engine.untrusted import parse_json
+from engine.untrusted.confined import patient
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,6 @@ class ChatPrompt:
     ids: list[int]
     read_anew: Mapping[int, str] = field(default_factory=dict)
     """Answers whose own tokens could not be given back, by the place of their message, and why: a clause."""
-
-
-def _patient() -> None:
-    """Waits for the template as long as it may take."""
 
 
 class ChatTokenizer:
@@ -71,11 +68,11 @@ class ChatTokenizer:
         self._typed = TypedControls(self._hf, self.control_tokens)
         self._encoder = ChatEncoder(self._hf, self.control_tokens)
 
-    def encode_chat(self, messages: Sequence[Message], waiting: Callable[[], object] = _patient) -> list[int]:
+    def encode_chat(self, messages: Sequence[Message], waiting: Callable[[], object] = patient) -> list[int]:
         """The ids of :meth:`read_chat`."""
         return self.read_chat(messages, waiting).ids
 
-    def read_chat(self, messages: Sequence[Message], waiting: Callable[[], object] = _patient) -> ChatPrompt:
+    def read_chat(self, messages: Sequence[Message], waiting: Callable[[], object] = patient) -> ChatPrompt:
         """Token ids of a conversation, up to where the assistant's answer begins: those that transformers gives.
 
         An answer whose own tokens are known is given back in these, as the model wrote it, where that changes nothing

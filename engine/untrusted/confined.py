@@ -48,7 +48,7 @@ class ForeignError(Exception):
         super().__init__(text or kind)
 
 
-def _patient() -> None:
+def patient() -> None:
     """Waits as long as the limits allow."""
 
 
@@ -77,7 +77,7 @@ class Confined:
                 except OSError:
                     return  # the next job will say so
 
-    def run(self, function: str, arguments: Mapping[str, Any], waiting: Callable[[], object] = _patient) -> Any:
+    def run(self, function: str, arguments: Mapping[str, Any], waiting: Callable[[], object] = patient) -> Any:
         """Do a job and wait for it.
 
         Args:
