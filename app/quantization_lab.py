@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +36,7 @@ from engine import (
     WindowDivergence,
     check,
 )
-from engine.errors import CorpusError, GearboxError, InvalidRequestError
+from engine.errors import CorpusError, GearboxError, InvalidRequestError, NotJudgedError
 from engine.types import (
     GenerationRequest,
     Loading,
@@ -49,6 +50,8 @@ from engine.types import (
     SamplingParams,
     TokenEvent,
 )
+
+log = logging.getLogger(__name__)
 
 SPEED_RUNS = 3
 SPEED_TOKENS = 64
@@ -235,6 +238,8 @@ def measure_tasks(
     """Let precisions answer tasks, and keep what each answered and whether it was right. A task that the model cannot
     take, its prompt being too long for one, is not right.
 
+    An answer that cannot be judged, since the task's pattern or schema takes too long on it, counts as wrong.
+
     Raises:
         LabError: a run failed.
         GearboxError: whatever keeps the engine or the store from it.
@@ -254,6 +259,7 @@ def measure_tasks(
     }
     answered = {precision: lab.task_answers(result_id) for precision, result_id in results.items()}
     steps = Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
+    unjudged: dict[str, str] = {}
     for precision, result_id in results.items():
         for place, task in enumerate(tasks):
             if task.id in answered[precision]:
@@ -261,12 +267,16 @@ def measure_tasks(
             steps.at(f"{precision} · task {place + 1} of {len(tasks)}")
             try:
                 text = _answer(engine, task.request(model, precision), steps).text
-                answer = TaskAnswer(text, check(task, text))
+                right = check(task, text)
             except RequestRefusedError:  # it cannot take the task
-                answer = TaskAnswer("", False)
-            lab.keep_task_answer(result_id, task.id, answer)
+                text, right = "", False
+            except NotJudgedError as error:
+                right, unjudged[task.id] = False, str(error)
+                log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
+            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, right))
             steps.advance()
-    steps.at("Done", finished=True)
+    reasons = "; ".join(f"{task_id}, where {reason}" for task_id, reason in unjudged.items())
+    steps.at(f"Done. Counted as wrong: {reasons}" if unjudged else "Done", finished=True)
 
 
 # --- on one prompt --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ was when it is started again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +18,11 @@ from app.run_service import InferenceEngine, RequestRefusedError, RunNotFinished
 from app.store import RouterStore
 from engine import Task, check
 from engine.cascade import tier_answer
+from engine.errors import NotJudgedError
 from engine.evaluation.sandbox import why_not
 from engine.types import Event, Loading, Tier
+
+log = logging.getLogger(__name__)
 
 
 class RecordingEngine(InferenceEngine, Protocol):
@@ -112,7 +116,18 @@ def _record_one(
         raise
     except RunNotFinishedError as error:
         raise LabError(f"{tier.key} could not answer “{task.id}”: {error}") from error
-    answer = tier_answer([*events, end], lambda text: None if task.checker is None else float(check(task, text)))
+    answer = tier_answer([*events, end], partial(_score, task))
     if answer is None:
         raise LabError(f"What {tier.key} took to answer “{task.id}” was not measured.")
     store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, end.environment)
+
+
+def _score(task: Task, text: str) -> float | None:
+    """How right an answer is; ``None`` where that cannot be told, and the prompt is then left out of every count."""
+    if task.checker is None:
+        return None
+    try:
+        return float(check(task, text))
+    except NotJudgedError as error:
+        log.warning("an answer to %s is not judged: %s", task.id, error)
+        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from engine.backends.base import LoadedModel, RunTrace
 from engine.cache import KVCache
@@ -24,6 +25,8 @@ class Attempt:
     """As it is asked of this model."""
     prompt_ids: list[int]
     max_tokens: int
+    read_anew: Mapping[int, str] = field(default_factory=dict)
+    """Earlier answers whose own tokens could not be given back; see :class:`engine.models.tokenizer.ChatPrompt`."""
     draft_answer: tuple[int, ...] = ()
     """What a smaller model answered, in this one's tokens; drafts for it."""
     trace: RunTrace | None = None

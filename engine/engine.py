@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.device import choose_device, device_name
 from engine.errors import EngineClosedError, GearboxError
-from engine.evaluation import AnswerDivergence, Corpus, Window, WindowDivergence
+from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.memory import PeakRss
 from engine.models import list_models
+from engine.models.chat_template import TEMPLATES
 from engine.models.progress import Progress, silent
 from engine.native import build_in_background
 from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
@@ -122,7 +124,12 @@ class Engine:
         """
         if not corpus.prompts:
             return self._call(lambda evaluator: evaluator.cut_text(model, corpus))
-        prompts_ids = self._call(lambda evaluator: [evaluator.encode_prompt(model, p) for p in corpus.prompts])
+        waiting = partial(self._unless_closed(silent), "", 0.0)
+
+        def encode(prompt: CorpusPrompt) -> tuple[int, ...]:
+            return self._call(lambda evaluator: evaluator.encode_prompt(model, prompt, waiting))
+
+        prompts_ids = [encode(prompt) for prompt in corpus.prompts]  # others may come between two of them
         windows: list[Window] = []
         for prompt, prompt_ids in zip(corpus.prompts, prompts_ids, strict=True):
             progress(f"Answering prompt {len(windows) + 1} of {len(prompts_ids)}", len(windows) / len(prompts_ids))
@@ -274,8 +281,9 @@ class Engine:
             self._responder.drafting.forget(salt)
 
     def close(self) -> None:
-        """Cancel every run and end the thread."""
+        """Cancel every run, end the thread, and the process in which chat templates run."""
         self._worker.close()
+        TEMPLATES.close()
 
     def _call(self, unit: Callable[[Evaluator], T]) -> T:
         """Do one unit of an evaluation in the engine's thread, and wait for it."""

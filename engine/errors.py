@@ -63,6 +63,10 @@ class InsufficientMemoryError(GearboxError):
     """Loading would need more memory than this machine has free."""
 
 
+class NotJudgedError(GearboxError):
+    """Whether an answer is right cannot be told: what it is compared with took too long. The message is a clause."""
+
+
 class SandboxUnavailableError(GearboxError):
     """Code that a model wrote cannot be run safely on this machine, so it is not run."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -27,6 +27,8 @@ from engine.types import (
     Precision,
     RunConfig,
 )
+
+_READING = "Reading the prompt"
 
 
 class Evaluator:
@@ -53,15 +55,15 @@ class Evaluator:
             )
         return text_windows(opened.tokenizer.encode_document(corpus.text), opened.tokenizer.bos_id)
 
-    def encode_prompt(self, model: str, prompt: CorpusPrompt) -> tuple[int, ...]:
-        """A prompt as this model's tokens.
+    def encode_prompt(self, model: str, prompt: CorpusPrompt, waiting: Callable[[], object]) -> tuple[int, ...]:
+        """A prompt as this model's tokens. What ``waiting`` raises while the chat template is at work ends that.
 
         Raises:
             ContextLengthError: it leaves no room for an answer.
             InvalidRequestError: the model's chat template refuses it.
         """
         opened = self._pool.open(model)
-        ids = opened.tokenizer.encode_chat(prompt.messages)
+        ids = opened.tokenizer.encode_chat(prompt.messages, waiting)
         if len(ids) >= opened.config.context_length:
             raise ContextLengthError(len(ids), opened.config.context_length)
         return tuple(ids)
@@ -82,7 +84,7 @@ class Evaluator:
             raise InvalidRequestError("There is no answer to compare: it has no tokens.")
         config = request.config
         opened = self._pool.open(config.model)
-        prompt_ids = opened.tokenizer.encode_chat(request.messages)
+        prompt_ids = opened.tokenizer.encode_chat(request.messages, lambda: progress(_READING, 0.0))
         _require_readable(opened, [*prompt_ids, *token_ids])
         n_tokens = len(prompt_ids) + len(token_ids)
         with torch.inference_mode():
@@ -105,7 +107,7 @@ class Evaluator:
             raise InvalidRequestError("There is no answer to check: it has no tokens.")
         config, gears = request.config, request.config.optimization
         opened = self._pool.open(config.model)
-        prompt_ids = opened.tokenizer.encode_chat(request.messages)
+        prompt_ids = opened.tokenizer.encode_chat(request.messages, lambda: progress(_READING, 0.0))
         _require_known(opened, [*prompt_ids, *token_ids])
         n_tokens = gears.window or len(prompt_ids) + len(token_ids)
         with torch.inference_mode():

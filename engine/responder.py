@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from time import perf_counter
@@ -29,7 +29,7 @@ from engine.worker import GenerationJob
 
 
 class CancelledWhileLoadingError(Exception):
-    """Ends loading from inside its progress."""
+    """Ends loading, or waiting for a chat template, from inside."""
 
 
 class Responder:
@@ -73,6 +73,7 @@ class Responder:
             load_s=load_s,
             decode=first.opened.tokenizer.decode,
             stop_ids=first.opened.tokenizer.stop_ids,
+            control_tokens=first.opened.tokenizer.control_tokens,
             prompt_tokens=len(first.prompt_ids),
             max_tokens=first.max_tokens,
             tier=ladder.name(first),
@@ -99,9 +100,10 @@ class Responder:
         """All tiers in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take part is left
         out."""
 
+        waiting = _unless(job.is_cancelled)
+
         def loading(stage: str, fraction: float) -> None:
-            if job.is_cancelled():
-                raise CancelledWhileLoadingError
+            waiting()
             job.notify(Loading(stage, fraction))
 
         request = job.request
@@ -110,7 +112,8 @@ class Responder:
             try:
                 opened = self._pool.open(tier.config.model)
                 begun = perf_counter()
-                prompt_ids = [*opened.tokenizer.encode_chat(tier.messages), *tier.begun]
+                prompt = opened.tokenizer.read_chat(tier.messages, waiting)
+                prompt_ids = [*prompt.ids, *tier.begun]
                 max_tokens = _room(opened, tier, len(prompt_ids))
                 ladder.tokenizing_s += perf_counter() - begun
                 model = self._pool.acquire(opened, tier.config, loading, keep=ladder.models)
@@ -123,7 +126,8 @@ class Responder:
             drafters = self.drafting.drafters(
                 opened, model, tier, loading, ladder.models, salvages=below == opened.tokenizer.fingerprint
             )
-            ladder.attempts.append(Attempt(opened, model, drafters, tier, prompt_ids, max_tokens))
+            attempt = Attempt(opened, model, drafters, tier, prompt_ids, max_tokens, read_anew=prompt.read_anew)
+            ladder.attempts.append(attempt)
         if not ladder.attempts:
             raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(ladder.unavailable))
         ladder.check()
@@ -136,6 +140,7 @@ class Responder:
                 recorder.begin(
                     decode=attempt.opened.tokenizer.decode,
                     stop_ids=attempt.opened.tokenizer.stop_ids,
+                    control_tokens=attempt.opened.tokenizer.control_tokens,
                     max_tokens=attempt.max_tokens,
                     prompt_tokens=len(attempt.prompt_ids),
                     tier=ladder.name(attempt),
@@ -169,9 +174,16 @@ class Responder:
         request = run.request
         identity = _identity(run.opened, run.model, request)
         ids, tokenizer = as_ids(run.prompt_ids), run.opened.tokenizer
-        system = self._system_prompts.of(request.messages, ids, identity, tokenizer)
+        system = self._system_prompts.of(request.messages, ids, identity, tokenizer, _unless(recorder.cancelled))
         report = explain(
-            self._cache.index, identity, ids, request.messages, tokenizer.spell, cold=request.cold, system=system
+            self._cache.index,
+            identity,
+            ids,
+            request.messages,
+            tokenizer.spell,
+            cold=request.cold,
+            system=system,
+            read_anew=run.read_anew,
         )
         lease = self._lend(identity, ids, system, run, keep)
         with ExitStack() as if_it_fails:
@@ -240,6 +252,16 @@ class Responder:
             return False
         before, self._reuses = self._reuses, self._reuses + 1
         return int(self._reuses * self._verify_share) > int(before * self._verify_share)
+
+
+def _unless(is_cancelled: Callable[[], bool]) -> Callable[[], None]:
+    """Waiting that ends when the request is cancelled."""
+
+    def waiting() -> None:
+        if is_cancelled():
+            raise CancelledWhileLoadingError
+
+    return waiting
 
 
 def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationRequest) -> CacheIdentity:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from referencing.exceptions import Unresolvable
 
+from engine.errors import NotJudgedError
 from engine.evaluation.programs import forms
 from engine.evaluation.scorers import CHECKERS, choice, code, contains, exact, json_equal, number, regex, schema
 from tests.evaluation import needs_sandbox
@@ -313,7 +313,7 @@ def test_no_schema_is_fetched_from_elsewhere(monkeypatch: pytest.MonkeyPatch) ->
         pytest.fail("a schema was asked for over the network")
 
     monkeypatch.setattr("urllib.request.urlopen", fetch)
-    with pytest.raises(Unresolvable):
+    with pytest.raises(NotJudgedError, match=r"Unresolvable: https://harbour\.example"):
         schema("[1]", {"schema": {"$ref": "https://harbour.example/schema.json"}})
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -41,11 +42,12 @@ def explained(
     identity: CacheIdentity = MINE,
     *,
     cold: bool = False,
+    read_anew: Mapping[int, str] = MappingProxyType({}),
 ) -> CacheReport:
     def spell(token_ids: Sequence[int]) -> str:
         return " ".join(map(str, token_ids))
 
-    return explain(index, identity, as_ids(ids), messages, spell, cold=cold)
+    return explain(index, identity, as_ids(ids), messages, spell, cold=cold, read_anew=read_anew)
 
 
 @given(steps, st.integers(0, 300))
@@ -176,6 +178,18 @@ def test_a_parting_names_the_token_and_the_likely_cause(changed: tuple[Message, 
     assert (report.cause, report.parted_at, report.lost_tokens) == (cause, 10, len(LONG) - 10)
     assert report.kept_text.split()[0] == "110"
     assert report.came_text.split()[0] == "1"
+
+
+def test_an_answer_that_was_read_anew_is_named_as_the_cause() -> None:
+    index = index_of()
+    keep(index, LONG, HISTORY)
+    came = (*HISTORY, Message("user", "And?"), Message("assistant", "Yes."), Message("user", "So?"))
+    parted = [*LONG[:30], 1, 2, 3]
+    report = explained(index, parted, came, read_anew={2: "the template cuts it", 4: "the template shouts it"})
+    assert report.cause is MissCause.TEMPLATE
+    assert report.detail == "The answer of turn 1 was read anew and not in its own tokens: the template cuts it."
+    later = explained(index, parted, came, read_anew={4: "the template shouts it"})
+    assert "shouts" not in later.detail  # it was not yet there when the sequence was kept
 
 
 def test_a_new_question_after_what_was_kept_is_no_miss() -> None:

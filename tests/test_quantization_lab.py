@@ -231,6 +231,17 @@ def test_cancelled_tasks_go_on_where_they_stopped(lab: LabStore) -> None:
     assert all(result.finished for result in lab.task_results(MODEL))
 
 
+def test_an_answer_that_cannot_be_judged_counts_as_wrong_and_the_job_goes_on(lab: LabStore) -> None:
+    endless = Task(
+        id="slow", category="c", prompt="?", checker="regex", expected={"pattern": r"^(\w+\s?)+!$"}, max_tokens=64
+    )
+    engine, reports = FakeLabEngine(["word "] * 40 + ["."]), Reports()
+    measure_tasks(engine, lab, MODEL, [Precision.BF16], [endless, TASKS[0]], reports)
+    (result,) = lab.task_results(MODEL)
+    assert {task: answer.right for task, answer in result.answers.items()} == {"slow": False, "t0": False}
+    assert reports.stages[-1] == "Done. Counted as wrong: slow, where the pattern took longer than 2 s and was stopped"
+
+
 @needs_sandbox
 def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
     right = "def f(x):\n    return 2 * x"

@@ -101,6 +101,16 @@ def test_a_failed_run_says_which_prompt_and_keeps_the_others(store: RouterStore)
     assert len(store.answers(SET, SMALL.key, engine.WEIGHTS)) == 3
 
 
+def test_an_answer_that_cannot_be_judged_has_no_score_and_the_recording_goes_on(store: RouterStore) -> None:
+    endless = Task(
+        id="slow", category="c", prompt="?", checker="regex", expected={"pattern": r"^(\w+\s?)+!$"}, max_tokens=64
+    )
+    engine = FakeLabEngine(["word "] * 40 + ["."])
+    record(engine, store, "Own", [endless, TASKS[0]], [SMALL], Reports())
+    kept = store.answers(tasks_sha256([endless, TASKS[0]]), SMALL.key, engine.WEIGHTS)
+    assert {name: found.score for name, found in kept.items()} == {"slow": None, "sky": 0.0}
+
+
 def test_code_is_left_out_where_it_cannot_be_checked_safely(store: RouterStore) -> None:
     tasks = (*TASKS, CODE)
     engine = FakeLabEngine()

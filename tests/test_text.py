@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.generation.confidence import Confidence
+from engine.generation.recorder import RunRecorder
 from engine.generation.text import REPLACEMENT, Detokenizer, StopMatcher
 from engine.models.tokenizer import ChatTokenizer
 from engine.types import Message
@@ -76,6 +80,74 @@ def test_stop_strings_end_the_text_exactly_where_they_begin(pieces: list[str], s
             return
         assert so_far.startswith(shown)
     assert shown + matcher.flush() == "".join(pieces)
+
+
+@given(st.lists(st.tuples(texts, st.booleans()), max_size=12), st.lists(texts.filter(bool), min_size=1, max_size=3))
+def test_what_is_not_shown_counts_for_where_to_stop_and_is_never_part_of_the_text(
+    pieces: list[tuple[str, bool]], stops: list[str]
+) -> None:
+    matcher, shown = StopMatcher(stops), ""
+    spelled = [(character, visible) for piece, visible in pieces for character in piece]
+    for piece, visible in pieces:
+        safe, matched = matcher.push(piece, shown=visible)
+        shown += safe
+        if matched:
+            break
+    else:
+        matched, shown = False, shown + matcher.flush()
+    whole = "".join(character for character, _ in spelled)
+    starts = [whole.find(stop) for stop in stops if stop in whole]
+    assert matched == bool(starts)
+    if not matched:
+        assert shown == "".join(character for character, visible in spelled if visible)
+    else:
+        assert any(shown == "".join(c for c, visible in spelled[:at] if visible) for at in range(len(spelled)))
+
+
+class Letters:
+    """A tokenizer of letters, with two control tokens."""
+
+    CONTROLS: ClassVar = {1: "<|im_end|>", 2: "<|x|>"}
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join(chr(i) for i in ids if i not in self.CONTROLS)
+
+
+@pytest.mark.parametrize(
+    ("stop", "written", "text", "ended"),
+    [
+        ("<|im_end|>", "ab\x01cd", "ab", True),
+        ("<|x|>", "ab\x02cd", "ab", True),
+        ("b<|im_end|>", "ab\x01cd", "a", True),
+        ("<|im_end|>c", "ab\x01cd", "ab", True),
+        ("b<|im_end|><|x|>c", "ab\x01\x02cd", "a", True),
+        ("|im_", "ab\x01cd", "ab", True),
+        ("<|im_end|>", "a<|im_end|>d", "a", True),
+        ("<|im_end|>d", "ab\x01cd", "abcd", False),
+        ("cd", "ab\x01cd", "ab", True),
+        ("bc", "ab\x01cd", "a", True),
+    ],
+)
+def test_a_stop_string_may_be_a_control_token_or_hold_one(stop: str, written: str, text: str, ended: bool) -> None:
+    recorder = RunRecorder(
+        emit=lambda event: None,
+        is_cancelled=lambda: False,
+        decode=Letters().decode,
+        stop_ids=frozenset(),
+        control_tokens=Letters.CONTROLS,
+        stop=[stop],
+        max_tokens=len(written),
+        prompt_tokens=1,
+        arrived=perf_counter(),
+        queue_s=0.0,
+        load_s=0.0,
+        tier=None,
+    )
+    for letter in written:
+        if not recorder.token(ord(letter), Confidence(0.0, 0.0, 0.0)):
+            break
+    assert recorder.text == text
+    assert recorder.finish_reason == ("stop" if ended else "length")
 
 
 def test_text_that_only_begins_like_a_stop_string_is_shown_in_the_end() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-
+from engine.errors import NotJudgedError
+from engine.evaluation import patterns
 from engine.evaluation.scorers import CHECKERS
 from engine.untrusted import parse_json
 
@@ -58,10 +55,7 @@ def _choice(value: Any) -> None:
 
 def _regex(value: Any) -> None:
     _keys(value, "pattern")
-    try:
-        re.compile(value["pattern"])
-    except (re.error, TypeError) as error:
-        raise ValueError(f"the pattern cannot be read: {error}") from error
+    patterns.check_pattern(value["pattern"])
 
 
 def _json(value: Any) -> None:
@@ -70,11 +64,11 @@ def _json(value: Any) -> None:
 
 def _schema(value: Any) -> None:
     _keys(value, "schema")
+    patterns.check_schema(value["schema"])
     try:
-        Draft202012Validator.check_schema(value["schema"])
-    except SchemaError as error:
-        raise ValueError(f"the JSON schema is not valid: {error.message}") from error
-    _require("example" not in value or CHECKERS["schema"](json.dumps(value["example"]), value), "the example fails")
+        _require("example" not in value or patterns.is_valid(value["schema"], value["example"]), "the example fails")
+    except NotJudgedError as error:
+        raise ValueError(f"the example cannot be judged: {error}") from error
 
 
 def _code(value: Any) -> None:

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from engine.generation.confidence import Confidence
-from engine.generation.text import Detokenizer, StopMatcher
+from engine.generation.text import Detokenizer, StopMatcher, touches
 from engine.repetition import repeated_share
 from engine.types import (
     CacheReport,
@@ -60,6 +60,7 @@ class RunRecorder:
         is_cancelled: Callable[[], bool],
         decode: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
+        control_tokens: Mapping[int, str],
         stop: Sequence[str],
         max_tokens: int,
         prompt_tokens: int,
@@ -77,7 +78,14 @@ class RunRecorder:
         """Zero of the run's clock: its arrival, moved by the time spent loading."""
         self.discarded_tokens = 0
         """Written and thrown away, because a larger model took over."""
-        self.begin(decode=decode, stop_ids=stop_ids, max_tokens=max_tokens, prompt_tokens=prompt_tokens, tier=tier)
+        self.begin(
+            decode=decode,
+            stop_ids=stop_ids,
+            control_tokens=control_tokens,
+            max_tokens=max_tokens,
+            prompt_tokens=prompt_tokens,
+            tier=tier,
+        )
         emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
 
     def begin(
@@ -85,12 +93,21 @@ class RunRecorder:
         *,
         decode: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
+        control_tokens: Mapping[int, str],
         max_tokens: int,
         prompt_tokens: int,
         tier: str | None,
     ) -> None:
         """A model begins to answer; what one before it has written is thrown away. The clock runs on."""
-        self._decode_with(decode, stop_ids)
+        self._stop_ids = stop_ids
+        # a control token is no part of the answer, but a stop string may be one, or hold one
+        self._spelled = {
+            token_id: token
+            for token_id, token in control_tokens.items()
+            if any(touches(stop, token) for stop in self._stop)
+        }
+        self._detokenizer = Detokenizer(decode)
+        self._stops = StopMatcher(self._stop)
         self._max_tokens = max_tokens
         self._prompt_tokens = prompt_tokens
         self._tier = tier
@@ -197,19 +214,18 @@ class RunRecorder:
     def _now(self) -> float:
         return perf_counter() - self._origin
 
-    def _decode_with(self, decode: Callable[[Sequence[int]], str], stop_ids: frozenset[int]) -> None:
-        self._stop_ids = stop_ids
-        self._detokenizer = Detokenizer(decode)
-        self._stops = StopMatcher(self._stop)
-
     def _text_of(self, token_id: int) -> tuple[str, FinishReason | None]:
         """The text to show for a token, and why it is the last one if it is."""
-        if token_id in self._stop_ids:
-            text, matched = self._stops.push(self._detokenizer.flush())
-            return text if matched else text + self._stops.flush(), "stop"
-        text, matched = self._stops.push(self._detokenizer.push(token_id))
+        ends = token_id in self._stop_ids
+        text, matched = self._stops.push(self._detokenizer.flush() if ends else self._detokenizer.push(token_id))
+        if not matched and token_id in self._spelled:
+            before = text
+            text, matched = self._stops.push(self._spelled[token_id], shown=False)
+            text = before + text
         if matched:
             return text, "stop"
+        if ends:
+            return text + self._stops.flush(), "stop"
         written = len(self.tokens) + 1
         if written < self._max_tokens and not self._is_cancelled():
             return text, None

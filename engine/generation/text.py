@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress
 
 REPLACEMENT = "\ufffd"
 
@@ -48,24 +49,45 @@ class StopMatcher:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
         self._held = ""
+        self._shown: list[bool] = []
+        """Whether each character held back is one of the text."""
 
-    def push(self, text: str) -> tuple[str, bool]:
-        """Text that is safe to show, and whether a stop string has been met."""
+    def push(self, text: str, *, shown: bool = True) -> tuple[str, bool]:
+        """Take in what comes next.
+
+        Args:
+            text: as it is spelled.
+            shown: it is part of the text; a control token only counts for where to stop.
+
+        Returns:
+            Text that is safe to show, and whether a stop string has been met.
+        """
         if not self._stops:
-            return text, False
+            return text if shown else "", False
         self._held += text
+        self._shown += [shown] * len(text)
         starts = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if starts:
-            safe, self._held = self._held[: min(starts)], ""
+            safe = self._release(min(starts))
+            self._release(len(self._held))
             return safe, True
         keep = max(_overlap(self._held, stop) for stop in self._stops)
-        safe, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
-        return safe, False
+        return self._release(len(self._held) - keep), False
 
     def flush(self) -> str:
         """What was held back and turned out to be no stop string."""
-        text, self._held = self._held, ""
+        return self._release(len(self._held))
+
+    def _release(self, length: int) -> str:
+        text = "".join(compress(self._held[:length], self._shown))
+        self._held, self._shown = self._held[length:], self._shown[length:]
         return text
+
+
+def touches(stop: str, token: str) -> bool:
+    """Whether a stop string can be met in a text only if a token is spelled out in it: it holds it, lies in it, begins
+    in it or ends in it."""
+    return token in stop or stop in token or _overlap(token, stop) > 0 or _overlap(stop, token) > 0
 
 
 def _overlap(text: str, stop: str) -> int:

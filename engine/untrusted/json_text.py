@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from engine.untrusted.text import valid_tree
@@ -31,20 +32,31 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError(_TOO_DEEP) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte 0x{error.object[error.start]:02x} at position {error.start:,} is no UTF-8") from None
-    level: list[Any] = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for depth, level in enumerate(_levels(value)):
+        if depth > MAX_DEPTH:
+            raise ValueError(_TOO_DEEP)
+        if any(isinstance(entry, int | float) and not -_LARGEST <= entry <= _LARGEST for entry in level):
+            raise ValueError(_TOO_LARGE)
+    return valid_tree(value) if _MAYBE_INVALID.search(text) else value
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether JSON-like data is nested deeper than :data:`MAX_DEPTH`."""
+    return any(depth > MAX_DEPTH for depth, _ in enumerate(_levels(value)))
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """What stands at each depth, from the whole inwards."""
+    level = [value]
+    while level:
+        yield level
         below: list[Any] = []
         for entry in level:
             if isinstance(entry, dict):
                 below.extend(entry.values())
             elif isinstance(entry, list):
                 below.extend(entry)
-            elif isinstance(entry, int | float) and not -_LARGEST <= entry <= _LARGEST:
-                raise ValueError(_TOO_LARGE)
         level = below
-    if level:
-        raise ValueError(_TOO_DEEP)
-    return valid_tree(value) if _MAYBE_INVALID.search(text) else value
 
 
 _MAYBE_INVALID = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[\ud800-\udfff]")

@@ -1,0 +1,142 @@
+"""The other side of :mod:`engine.untrusted.confined`: does what strangers' texts say, one job after the other.
+
+Run as a script of its own. Jobs come on stdin and what comes of them goes to stdout, one line of JSON each; nothing
+else is open.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+GRACE_S = 5.0
+"""The parent kills a job that takes too long; should it have died, the process ends so long after that."""
+LONGEST_TEXT = 8 * 2**20
+"""Characters that a template may write."""
+LONGEST_MESSAGE = 300
+"""Characters of an exception's text that are told."""
+
+
+def main() -> None:
+    """Greet, then work until stdin ends."""
+    lines, replies = sys.stdin.buffer, sys.stdout.buffer
+    hello = json.loads(lines.readline())
+    sys.path.extend(folder for folder in hello["path"] if folder not in sys.path)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy would reserve memory for each processor
+    functions = {"templates": templates, "patterns": patterns}[hello["kind"]]()
+    limit_resources(hello["memory"])
+    replies.write(b"ready\n")
+    replies.flush()
+    for line in lines:
+        job = json.loads(line)
+        # a watchdog that needs no interpreter, so that no job outlives a parent that was killed
+        faulthandler.dump_traceback_later(hello["seconds"] + GRACE_S, exit=True)
+        replies.write(outcome(functions[job["function"]], job["arguments"], hello["memory"]) + b"\n")
+        replies.flush()
+        faulthandler.cancel_dump_traceback_later()
+
+
+def outcome(function: Callable[..., Any], arguments: Mapping[str, Any], memory: int) -> bytes:
+    """What a job gave or raised, as a line."""
+    try:
+        return as_json({"value": function(**arguments)})
+    except TooLongError:
+        return as_json({"beyond": f"wrote more than {LONGEST_TEXT:,} characters and was stopped"})
+    except RecursionError:
+        return as_json({"beyond": "goes too deep into itself and was stopped"})
+    except MemoryError:
+        return as_json({"beyond": f"needed more than {memory // 2**20:,} MiB of memory and was stopped"})
+    except Exception as error:  # noqa: BLE001 (whatever a stranger's text raises is told)
+        return as_json({"error": told(error)})
+
+
+def as_json(value: Any) -> bytes:
+    """Lone surrogates go as they are; who reads them replaces them."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def told(error: Exception) -> tuple[str, str]:
+    """An exception's class and the beginning of its text."""
+    text = " ".join(str(getattr(error, "message", None) or error)[: 10 * LONGEST_MESSAGE].split())
+    return type(error).__name__, text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
+
+
+def limit_resources(memory: int) -> None:
+    """No more memory than now and ``memory`` bytes, no files, where the system has such limits."""
+    try:
+        import resource
+    except ImportError:
+        return  # Windows: the parent's limit of time is left
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        now = int(statm.read_text().split()[0]) * resource.getpagesize()
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        wanted = now + memory
+        resource.setrlimit(resource.RLIMIT_AS, (wanted if most < 0 else min(wanted, most), most))
+    for limit in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(limit, (0, 0))
+
+
+class TooLongError(Exception):
+    """A text is longer than it may be."""
+
+
+def templates() -> Mapping[str, Callable[..., Any]]:
+    """Chat templates, rendered by transformers' own function."""
+    from transformers.utils import chat_template_utils
+
+    render_one: Any = chat_template_utils.render_jinja_template
+
+    def render(
+        template: str, conversations: Sequence[Sequence[Mapping[str, Any]]], variables: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Each conversation's ``text``, or the ``error`` it met."""
+        results: list[dict[str, Any]] = []
+        for conversation in conversations:
+            try:
+                (text,), _ = render_one(
+                    conversations=[conversation], chat_template=template, add_generation_prompt=True, **variables
+                )
+            except (RecursionError, MemoryError):
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever a template raises is told)
+                results.append({"error": told(error)})
+            else:
+                if len(text) > LONGEST_TEXT:
+                    raise TooLongError
+                results.append({"text": text})
+        return results
+
+    return {"render": render}
+
+
+def patterns() -> Mapping[str, Callable[..., Any]]:
+    """Regular expressions and JSON schemas."""
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
+    def check_pattern(pattern: str) -> None:
+        re.compile(pattern)
+
+    def search(pattern: str, text: str) -> bool:
+        return re.search(pattern, text) is not None
+
+    def check_schema(schema: Any) -> None:
+        # with the format "regex", so that a pattern in it that cannot be read is found here
+        Draft202012Validator.check_schema(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+
+    def validate(schema: Any, value: Any) -> bool:
+        # an empty registry: no schema is ever fetched from elsewhere
+        return bool(Draft202012Validator(schema, registry=Registry()).is_valid(value))
+
+    return {f.__name__: f for f in (check_pattern, search, check_schema, validate)}
+
+
+if __name__ == "__main__":
+    main()
