@@ -25,6 +25,7 @@ _BUILT = _SOURCES / ".build"
 _FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno",
     "-fno-tree-ter",  # keeps the accumulators of panels.h and wide.h in registers
+    "-Werror=switch",  # each kind of matrix is a case of its own
     "-ffp-contract=off",  # else the compiler may round a row differently when it has company
 )  # fmt: skip
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})
