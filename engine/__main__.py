@@ -70,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _complain(str(error), _exit_code(type(error).__name__))
     except OSError as error:
         return _complain(str(error), FAILED)
+    except MemoryError:
+        return _complain("there is not enough memory for this command", FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
 
