@@ -151,6 +151,14 @@ def altered(decoder: NativeDecoder) -> Model:
 
 
 @needs_kernels
+@torch.inference_mode()
+def test_a_model_spoilt_after_it_was_made_computes_nothing(decoder: NativeDecoder) -> None:
+    model = altered(decoder)
+    model.layers[1].down.kind = 9
+    assert "unknown kind" in REFUSALS[status_of(decoder, model=ctypes.byref(model))]
+
+
+@needs_kernels
 def test_a_sound_model_passes(decoder: NativeDecoder) -> None:
     kernels().check_model(altered(decoder))
 

@@ -79,14 +79,12 @@ class NativeDecoder(Decoder):
         if cache.form != self._kv_form:
             raise ValueError(f"a cache of {cache.form} for a model of {self._kv_form}")
         start, _ = cache.claim(rows)
-        hidden = torch.empty((rows, self.config.hidden_size))
-        self._library.forward(
+        hidden = self._library.forward(
             self._model,
             ids.contiguous(),
             start,
             cache.capacity,
             cache.addresses,
-            hidden,
             kv_in_int8=cache.dtype is KVDtype.INT8,
         )
         cache.commit(rows)

@@ -87,7 +87,7 @@ int gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
 }
 
 // Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads] vectors of head_dim
-// bf16, or of head_dim int8 and a scale in fp32. The model has passed gearbox_check_model.
+// bf16, or of head_dim int8 and a scale in fp32.
 int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, int64_t capacity,
                     uint8_t* const* kv, int kv_in_int8, float* hidden, int threads) {
   if (rows < 1) return gearbox::kWrongRows;
@@ -95,6 +95,7 @@ int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t row
   if (!gearbox::in_range(capacity, gearbox::kMostPositions) || start < 0 || start > capacity) return gearbox::kNoRoom;
   if (rows > capacity - start) return gearbox::kNoRoom;
   if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  if (gearbox::Status status = gearbox::check_model(*model)) return status;
   for (int32_t i = 0; i < model->n_layers; i++)
     if (!kv[i]) return gearbox::kNullPointer;
   if (gearbox::Status status = gearbox::check_ids(ids, rows, model->embedding.outputs)) return status;

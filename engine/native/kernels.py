@@ -53,8 +53,7 @@ class Library:
         _check(self._lib.gearbox_check_matrix(matrix))
 
     def check_model(self, model: Model) -> None:
-        """Refuse a model whose dimensions, matrices and norms do not go together. Once is enough: :meth:`forward`
-        does not look again.
+        """Refuse a model whose dimensions, matrices and norms do not go together, as :meth:`forward` does.
 
         Raises:
             ValueError: and why.
@@ -68,40 +67,34 @@ class Library:
         start: int,
         capacity: int,
         kv: ctypes.Array[c_void_p],
-        hidden: Tensor,
         *,
         kv_in_int8: bool,
-    ) -> None:
-        """Append ``ids`` int64 ``[rows]`` at position ``start``.
+    ) -> Tensor:
+        """Append ``ids`` int64 ``[rows]`` at position ``start``; the final norm's output, fp32 ``[rows, hidden]``.
 
         Args:
-            model: addresses of the weights, as :meth:`check_model` found them good.
+            model: addresses of the weights.
             ids: contiguous.
             start: positions already in the cache.
             capacity: positions there is room for.
             kv: for each layer the address of its keys and values, laid out as ``engine.cache.KVCache`` says.
-            hidden: fp32 ``[rows, hidden]``, filled with the final norm's output.
             kv_in_int8: whether keys and values are kept in 8 bits instead of bf16.
 
         Raises:
             MemoryError: no room for the activations.
-            ValueError: an id outside the vocabulary, rows beyond the capacity, a tensor of another shape or type.
+            ValueError: an id outside the vocabulary, rows beyond the capacity, a tensor of another shape or type, a
+                model that does not go together.
         """
         if len(kv) != model.n_layers:
             raise ValueError(f"a cache of {len(kv)} layers for a model of {model.n_layers}")
         rows = ids.shape[0]
+        address = address_of(ids, torch.int64, (rows,))
+        hidden = torch.empty((rows, model.hidden))
         status = self._lib.gearbox_forward(
-            model,
-            address_of(ids, torch.int64, (rows,)),
-            rows,
-            start,
-            capacity,
-            kv,
-            int(kv_in_int8),
-            address_of(hidden, torch.float, (rows, model.hidden)),
-            torch.get_num_threads(),
+            model, address, rows, start, capacity, kv, int(kv_in_int8), hidden.data_ptr(), torch.get_num_threads()
         )
         _check(status)
+        return hidden
 
     def multiply(self, matrix: Matrix, x: Tensor) -> Tensor:
         """``x`` fp32 ``[rows, in]`` -> fp32 ``[rows, out]``.
@@ -164,7 +157,7 @@ def address_of(tensor: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
     Raises:
         ValueError: it is not contiguous, not in this machine's memory, or of another type or shape.
     """
-    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
+    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or not tensor.is_cpu:
         raise ValueError(
             f"the kernels want a contiguous {dtype} of shape {list(shape)} on the CPU, and this is a {tensor.dtype} of "
             f"shape {list(tensor.shape)} with strides {list(tensor.stride())} on {tensor.device}"

@@ -16,7 +16,7 @@ void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, c
     case kInt4: int4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt4Bytes, groups, a, row, acc); break;
     case kNf4: nf4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kNf4Bytes, groups, a, row, acc); break;
     case kInt8: int8_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt8Bytes, groups, a, row, acc); break;
-    case kBf16: return;  // has no panels; see multiply_share
+    case kBf16: __builtin_unreachable();  // multiply_share does not send it here
   }
   for (int m = 0; m < M; m++) {
     float* y = out.y + (row + m) * w.outputs + first;

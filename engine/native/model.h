@@ -1,7 +1,7 @@
 // A decoder as the kernels see it, and the checks that keep what is called with it inside what it owns.
 //
-// Lengths come from files that anybody may have written: a matrix or a model is looked at once, when it is made;
-// rows, positions and token ids with every call, which takes less than a microsecond.
+// Lengths come from files that anybody may have written. All of it is looked at with every call: that takes about a
+// microsecond, and a pass takes thousands.
 #pragma once
 
 #include "panels.h"
