@@ -7,7 +7,7 @@ DEFAULT_MODELS := smollm2-135m qwen2.5-coder-0.5b
 bin := .venv/bin
 stamp := .venv/requirements-installed
 
-.PHONY: setup run test test-slow lint format bench bench-peers models
+.PHONY: setup run test test-slow test-full lint format bench bench-peers models
 
 setup: models
 
@@ -19,6 +19,10 @@ test: setup lint
 
 test-slow: setup
 	$(bin)/python -m pytest -m slow
+
+# sanitizers, whole counts, soaks and real servers: too long for every change; what a test counted is printed at the end
+test-full: setup
+	$(bin)/python -m pytest -m full --timeout 7200 -rP
 
 lint: $(stamp)
 	$(bin)/ruff check .

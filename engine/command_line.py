@@ -88,6 +88,8 @@ def run(arguments: list[str] | None = None) -> int:
         raise
     except OSError as error:
         return _complain(str(error), FAILED)
+    except MemoryError:
+        return _complain("there is not enough memory for this command", FAILED)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.device import choose_device, device_name
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
-from engine.memory import PeakRss
+from engine.memory import PeakRss, memory_errors_in_words, require_room_for_libraries
 from engine.models import list_models
 from engine.models.chat_template import TEMPLATES
 from engine.models.progress import Progress, silent
@@ -83,8 +83,9 @@ class Engine:
         self._model_memory_bytes = model_memory_bytes
         self._device_choice = device
         self._device_name = "cpu"
-        build_in_background()
-        self._worker = Worker()
+        with memory_errors_in_words("the engine was started"):
+            build_in_background()
+            self._worker = Worker()
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request and follow it.
@@ -214,6 +215,7 @@ class Engine:
         models = [info.name for info in list_models(self._models_dir) if info.installed]
 
         def body() -> tuple[DrafterChoice, ...]:
+            require_room_for_libraries()
             from engine.matchmaking import drafter_choices
 
             return drafter_choices(self._started_pool(), model, precision, models)
@@ -289,9 +291,11 @@ class Engine:
         """Do one unit of an evaluation in the engine's thread, and wait for it."""
 
         def body() -> T:
-            from engine.evaluator import Evaluator
+            with memory_errors_in_words("a model was read or asked"):
+                require_room_for_libraries()
+                from engine.evaluator import Evaluator
 
-            return unit(Evaluator(self._started_pool()))
+                return unit(Evaluator(self._started_pool()))
 
         return self._worker.call(body)
 
@@ -343,6 +347,14 @@ class Engine:
     def _serve(self, job: GenerationJob) -> None:
         """One run from start to end, in the engine's thread."""
         taken_up = perf_counter()
+        try:
+            with memory_errors_in_words("the request was answered"):
+                require_room_for_libraries()
+                self._answer_job(job, taken_up)
+        except GearboxError as error:
+            job.emit(RunFailed(str(error), type(error).__name__))
+
+    def _answer_job(self, job: GenerationJob, taken_up: float) -> None:
         import torch
 
         from engine.responder import CancelledWhileLoadingError
@@ -353,8 +365,6 @@ class Engine:
                 responder.answer(job, taken_up, peak_rss)
         except CancelledWhileLoadingError:
             job.refuse()
-        except GearboxError as error:
-            job.emit(RunFailed(str(error), type(error).__name__))
 
 
 def _set_threads(threads: int | None) -> None:

@@ -1,25 +1,105 @@
-"""Memory of this process and this machine, measured."""
+"""Memory of this process and this machine, measured, and refusals of what does not fit."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import psutil
 
 from engine.errors import InsufficientMemoryError
+from engine.limits import address_space_left, cgroup_left, data_left
 
 if TYPE_CHECKING:
     import torch
 
 RESERVE_BYTES = 512 * 2**20
 """Left free for everything else on the machine."""
+_LIBRARIES_SPACE = 1024 * 2**20
+_LIBRARIES_DATA = 384 * 2**20
+_SPACE_A_THREAD = 72 * 2**20
+"""What torch and transformers take of a process's limits before a model is read, and what each of torch's threads
+does: its stack, and a pool of memory to allocate from. Short of that they do not raise but end the process."""
+_OUT_OF_MEMORY = (
+    "allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to map segment",
+    "can't start new thread",
+)  # fmt: skip
 
 
 def available_bytes() -> int:
-    """Memory that can be taken without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Memory that can be taken without swapping, and without passing a limit of this process or its control group."""
+    bounds = (int(psutil.virtual_memory().available), cgroup_left(), data_left(), address_space_left())
+    return min(bound for bound in bounds if bound is not None)
+
+
+def require_room_for_libraries() -> None:
+    """Refuse to import torch into a process whose limits it would not survive.
+
+    Raises:
+        InsufficientMemoryError: address space or private memory is limited to less than it takes.
+    """
+    if "torch" in sys.modules:
+        return
+    threads = (os.cpu_count() or 1) * _SPACE_A_THREAD
+    for left, needed, limit in (
+        (address_space_left(), _LIBRARIES_SPACE + threads, "address space (ulimit -v)"),
+        (data_left(), _LIBRARIES_DATA, "data (ulimit -d)"),
+    ):
+        if left is not None and left < needed:
+            raise InsufficientMemoryError(
+                f"Before any model is read, the libraries need about {needed / 2**30:.2f} GiB, and this process's "
+                f"limit on its {limit} leaves {left / 2**30:.2f} GiB. Raise the limit, and start Gearbox again."
+            )
+
+
+def require_address_space(needed: int, purpose: str) -> None:
+    """Refuse what the process's address space cannot take, files that are read where they lie included.
+
+    Args:
+        needed: estimated bytes.
+        purpose: what for, as the subject of a sentence.
+
+    Raises:
+        InsufficientMemoryError: less is left below the process's limit.
+    """
+    left = address_space_left()
+    if left is not None and needed > left:
+        raise InsufficientMemoryError(
+            f"{purpose} needs about {needed / 2**30:.2f} GiB of address space (estimated), and this process's limit "
+            f"(ulimit -v) leaves {left / 2**30:.2f} GiB."
+        )
+
+
+@contextmanager
+def memory_errors_in_words(doing: str) -> Iterator[None]:
+    """Memory that ran out in spite of all estimates becomes an error for the user.
+
+    Args:
+        doing: what was being done, as "while …" goes on.
+
+    Raises:
+        InsufficientMemoryError: an allocation, a mapping or a thread was refused.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise _ran_out(doing) from error
+    except (RuntimeError, OSError, ImportError) as error:  # torch and the loader have no class of their own for it
+        if not any(words in str(error) for words in _OUT_OF_MEMORY):
+            raise
+        raise _ran_out(doing) from error
+
+
+def _ran_out(doing: str) -> InsufficientMemoryError:
+    return InsufficientMemoryError(
+        f"Memory ran out while {doing}. Close what else needs memory, raise this process's limits, or choose a smaller "
+        "model or fewer bits."
+    )
 
 
 def available_gpu_bytes(device: torch.device) -> int:

@@ -16,7 +16,7 @@ from engine.backends.base import LoadedModel
 from engine.backends.local import load_local
 from engine.backends.reference import load_reference
 from engine.errors import GearboxError, InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
-from engine.memory import require_memory
+from engine.memory import require_address_space, require_memory
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.decoder_config import DecoderConfig, read_decoder_config
 from engine.models.gate import check_largest_id
@@ -128,6 +128,8 @@ class ModelPool:
         needed = estimate_bytes(config, run.precision, self.device)
         self._keep_to_budget(needed, keep)
         self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", keep)
+        mapped = sum(file.stat().st_size for file in checkpoint.weight_files)
+        require_address_space(needed + mapped, f"Loading {checkpoint.name} in {run.precision}")
         if run.backend is Backend.REFERENCE:
             model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress, self.device)
         else:

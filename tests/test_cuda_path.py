@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -41,6 +42,7 @@ from engine.quantization.cuda import (
 )
 from engine.types import CPU_PRECISIONS, DeviceChoice, Message, Precision
 from tests.conftest import SMALL
+from tests.near_ties import PARTING_ULPS, changed_choices, gap_in_ulps
 from tests.test_decoder import assert_same_rows, chunked_logits, load_tiny
 from tests.test_engine import failure, finish, request_for
 from tests.test_precisions import TEMPLATE_TOKENS, TEXT
@@ -332,12 +334,10 @@ def greedy(decoder: Decoder, ids: list[int], n: int) -> list[Tensor]:
 
 
 def assert_parts_at_a_near_tie(got: list[Tensor], wanted: list[Tensor]) -> None:
-    """The same tokens, or a first difference within two units in the last place of bf16."""
+    """The same tokens, or a first difference at a near-tie."""
     for ours, theirs in zip(got, wanted, strict=True):
         if ours.argmax() != theirs.argmax():
-            best, second = theirs.topk(2).values.tolist()
-            unit = float(torch.tensor(abs(best)).log2().floor().exp2()) / 2**7
-            assert best - second <= 2 * unit
+            assert gap_in_ulps(theirs, int(ours.argmax()), int(theirs.argmax())) <= PARTING_ULPS
             return
 
 
@@ -359,12 +359,12 @@ def test_static_steps_write_the_eager_answer_on_real_weights(models_dir: Path, p
 # --- a whole model ----------------------------------------------------------------------------------
 
 LIMITS = {
-    Precision.INT8: (0.2, 0.75),
-    Precision.LLM_INT8: (0.05, 0.85),
-    Precision.INT4: (0.03, 0.88),
-    Precision.NF4: (0.60, 0.60),
+    Precision.INT8: (0.2, 2.0),
+    Precision.LLM_INT8: (0.05, 1.0),
+    Precision.INT4: (0.03, 0.75),
+    Precision.NF4: (0.60, 4.0),
 }
-"""Largest mean KLD in nats, and least top-1 agreement, on a short text."""
+"""Largest mean KLD, and how far below the 16-bit model's best a choice may lie, in nats, on a short text."""
 
 
 @pytest.mark.parametrize("precision", LIMITS)
@@ -384,9 +384,9 @@ def test_the_layouts_for_cuda_stay_within_bounds_of_sixteen_bits(
 
     p, q = log_probabilities(Precision.BF16), log_probabilities(precision)
     kld = (p.exp() * (p - q)).sum(-1).mean()
-    largest, least = LIMITS[precision]
+    largest, furthest = LIMITS[precision]
     assert 1e-7 < kld < largest
-    assert (p.argmax(-1) == q.argmax(-1)).double().mean() > least
+    assert bool((changed_choices(p, q) < furthest).all())
 
 
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8, Precision.INT4, Precision.NF4])
@@ -461,7 +461,9 @@ def test_graphs_are_captured_and_give_the_eager_steps(tmp_path: Path, precision:
 @pytest.mark.parametrize("precision", list(Precision))
 def test_an_engine_answers_on_a_gpu(models_dir: Path, precision: Precision) -> None:
     engine = Engine(models_dir, device=DeviceChoice.CUDA)
-    run = finish(engine, request_for("What is the capital of France?", precision=precision, max_tokens=16))
+    request = request_for("What is the capital of France?", precision=precision, max_tokens=16)
+    run = finish(engine, request)
+    likely = [token.p for token in engine.compare_answer(request, run.token_ids).tokens]
     engine.close()
-    assert "Paris" in run.text
+    assert np.log(likely).mean() > -2, "the 16-bit model would hardly say that"
     assert run.environment["device"] == torch.cuda.get_device_name(0)

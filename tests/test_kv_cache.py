@@ -16,6 +16,7 @@ from engine.models.decoder import Decoder, EagerDecoder
 from engine.pool import ModelPool
 from engine.types import SINK_TOKENS, KVDtype, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
+from tests.near_ties import changed_choices
 
 TEXT = "The keeper of the lighthouse wrote down the weather, the ships and the hour of every lamp he lit. " * 6
 
@@ -69,7 +70,7 @@ def test_keys_and_values_in_eight_bits_take_about_half_and_choose_almost_as_befo
     exact, lossy = logits[KVDtype.BF16], logits[KVDtype.INT8]
     divergence = (exact.exp() * (exact - lossy)).sum(-1)
     assert 0 < float(divergence.mean()) < 0.02
-    assert float((exact.argmax(-1) == lossy.argmax(-1)).float().mean()) > 0.9
+    assert bool((changed_choices(exact, lossy) < 0.75).all())  # nats below the best; how many is rounding's to say
 
 
 def test_rows_are_the_same_bits_in_eight_bits_too_however_they_come(models_dir: Path) -> None:
@@ -163,13 +164,14 @@ def test_what_stays_in_a_window_stands_where_it_would_have_been_computed(
 @pytest.mark.parametrize("dtype", list(KVDtype))
 def test_a_window_that_is_never_full_changes_nothing(models_dir: Path, dtype: KVDtype) -> None:
     decoder, ids = decoder_at(models_dir, Precision.INT4)
+    if decoder.invariant_rows < 60:
+        pytest.skip("without the kernels of our own rows are not computed alike")
     with torch.inference_mode():
         plain = decoder.prefill(ids[:60], decoder.new_cache(60, dtype), lambda: False)
         windowed = decoder.prefill(ids[:60], decoder.new_cache(0, dtype, window=128), lambda: False)
     assert plain is not None
     assert windowed is not None
-    if decoder.invariant_rows >= 60:
-        assert torch.equal(plain, windowed)
+    assert torch.equal(plain, windowed)
 
 
 def test_what_has_left_a_window_cannot_be_taken_over() -> None:

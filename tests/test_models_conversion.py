@@ -127,9 +127,11 @@ def test_installed_model_makes_sense(models_dir):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder)
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt")
-    answer = model.generate(**prompt, max_new_tokens=16)[0, prompt.input_ids.shape[1] :]
-    assert tokenizer.decode(answer) == "The capital of France is Paris.<|im_end|>"
+    prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt").input_ids
+    answer = tokenizer("The capital of France is Paris.<|im_end|>", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        logits = model(torch.cat([prompt, answer], dim=1)).logits[0, prompt.shape[1] - 1 : -1]
+    assert logits.float().log_softmax(-1).gather(-1, answer[0, :, None]).min() > -3
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ from engine.models.native_decoder import NativeDecoder
 from engine.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
+from tests.near_ties import PARTING_ULPS, changed_choices, gap_in_ulps
 from tests.test_decoder import load_tiny
 from tests.tiny import make_tiny_checkpoint
 
 QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
-LIMITS = {Precision.INT8: (0.02, 0.90), Precision.INT4: (0.03, 0.84), Precision.NF4: (0.60, 0.60)}
-"""Largest mean KLD in nats, and least top-1 agreement, on the 49 tokens below; processors differ by one or two."""
+LIMITS = {Precision.INT8: (0.02, 0.75), Precision.INT4: (0.03, 0.75), Precision.NF4: (0.60, 4.0)}
+"""Largest mean KLD, and how far below the 16-bit model's best a choice may lie, in nats, on the 49 tokens below: at
+least twice what was seen with and without our kernels and bf16 instructions. How many choices change is a matter of
+each processor's rounding."""
 TEMPLATE_TOKENS = 24
 """The chat template's opening, which no model has ever to predict."""
 TEXT = (
@@ -53,15 +57,19 @@ def logits(decoder: Decoder, ids: Tensor, sizes: list[int] | int) -> Tensor:
 
 @pytest.mark.parametrize("precision", QUANTIZED)
 @torch.inference_mode()
-def test_logits_stay_within_bounds_of_sixteen_bits(pool: ModelPool, precision: Precision) -> None:
+def test_logits_stay_within_bounds_of_sixteen_bits(
+    pool: ModelPool, precision: Precision, record_property: Callable[[str, object], None]
+) -> None:
     ids = text_ids(pool)
-    p = logits(decoder_of(pool, Precision.BF16), ids, len(ids)).double().log_softmax(-1)
-    q = logits(decoder_of(pool, precision), ids, len(ids)).double().log_softmax(-1)
-    kld = (p.exp() * (p - q)).sum(-1)[TEMPLATE_TOKENS:]
-    agreement = (p.argmax(-1) == q.argmax(-1))[TEMPLATE_TOKENS:].double().mean()
-    largest, least = LIMITS[precision]
-    assert 1e-6 < kld.mean() < largest
-    assert agreement > least
+    p, q = (
+        logits(decoder_of(pool, wanted), ids, len(ids))[TEMPLATE_TOKENS:].double().log_softmax(-1)
+        for wanted in (Precision.BF16, precision)
+    )
+    largest, furthest = LIMITS[precision]
+    assert 1e-6 < (p.exp() * (p - q)).sum(-1).mean() < largest
+    changed = changed_choices(p, q)
+    assert bool((changed < furthest).all())
+    record_property("changed choices", f"{precision}: {len(changed)} of {len(p)}")
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 8])
@@ -73,8 +81,9 @@ def test_rows_together_are_rows_alone(pool: ModelPool, precision: Precision, row
     together, alone = logits(decoder, ids, rows), logits(decoder, ids, 1)
     if isinstance(decoder, NativeDecoder):
         assert torch.equal(together, alone)
-    else:  # torch's kernels promise nothing: what is chosen may differ, and seldom does
-        assert (together.argmax(-1) == alone.argmax(-1)).double().mean() >= 0.9
+    else:  # torch's kernels promise nothing: what is chosen may differ, at near-ties
+        for one, other in zip(together, alone, strict=True):
+            assert gap_in_ulps(other, int(one.argmax()), int(other.argmax())) <= PARTING_ULPS
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

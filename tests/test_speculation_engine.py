@@ -11,6 +11,7 @@ import pytest
 
 from engine import Engine
 from engine.errors import InvalidRequestError
+from engine.native.kernels import library
 from engine.types import (
     CPU_PRECISIONS,
     CacheMode,
@@ -29,7 +30,7 @@ from engine.types import (
     TokenEvent,
 )
 from tests.conftest import SMALL
-from tests.near_ties import NearTies, first_difference
+from tests.near_ties import NearTies
 from tests.test_engine import PROMPTS, failure, finish
 from tests.tiny import make_tiny_checkpoint
 
@@ -111,18 +112,16 @@ def test_a_hundred_answers_equal_plain_decodings(
     drafters = [replace(NGRAM, gamma=4), NGRAM, SpeculationConfig()]
     if precision in (Precision.BF16, Precision.INT8):
         drafters.append(SpeculationConfig.with_self(gamma=3))
-    parted = 0
+    parted, exact = 0, NearTies(models_dir, precision)
     for place, prompt in enumerate(prompts):
         plain = finish(engine, request_for(prompt, precision, None, max_tokens=32)).token_ids
         speculation = drafters[place % len(drafters)]
         drafted = finish(engine, request_for(prompt, precision, speculation, max_tokens=32)).token_ids
         if drafted != plain:
-            at = first_difference(drafted, plain)
-            gap, unit = NearTies(models_dir).gap([Message("user", prompt)], plain[:at])
-            assert gap <= 2 * unit, f"{prompt!r} parts at token {at} with a gap of {gap}"
+            assert library() is None, f"{prompt!r}: our kernels compute rows alike"
+            exact.check([Message("user", prompt)], drafted, plain)
             parted += 1
     record_property("identical", f"{precision}: {len(prompts) - parted} of {len(prompts)}, the rest near-ties")
-    assert parted <= len(prompts) // 10
 
 
 def test_prefix_reuse_and_speculation_work_together(engine: Engine) -> None:
@@ -175,7 +174,9 @@ def test_a_session_drafts_from_its_own_earlier_texts_and_from_nobody_elses(engin
     assert again.metrics is not None
     assert other.metrics is not None
     assert cold.metrics is not None
-    assert again.metrics.accepted_tokens >= 12, "the very answer stood in the session before"
+    assert 2 * again.metrics.accepted_tokens >= again.metrics.completion_tokens, (
+        "the answer stood in the session before"
+    )
     assert other.metrics.accepted_tokens == cold.metrics.accepted_tokens < again.metrics.accepted_tokens
     engine.forget_session("one")
     forgotten = finish(engine, ask)

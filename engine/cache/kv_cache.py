@@ -4,6 +4,7 @@ kept."""
 from __future__ import annotations
 
 from ctypes import c_void_p
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -48,7 +49,9 @@ class KVCache:
         self._rotation = rotation
         self._made_for = capacity
         self.dtype = dtype
-        width, kind = (head_dim, torch.bfloat16) if dtype is KVDtype.BF16 else (head_dim + SCALE_BYTES, torch.int8)
+        width, kind = _kept_as(head_dim, dtype)
+        self.form = (n_layers, kv_heads, head_dim, "cpu" if device is None else device.type)
+        """Layers, key-value heads and their dimensions, and the memory they are in: what a model must share."""
         self.layers: list[Tensor] = [
             torch.empty((capacity, 2, kv_heads, width), dtype=kind, device=device) for _ in range(n_layers)
         ]
@@ -155,8 +158,19 @@ class KVCache:
         n_layers: int, capacity: int, kv_heads: int, head_dim: int, dtype: KVDtype = KVDtype.BF16
     ) -> int:
         """What a cache of that capacity takes."""
-        vector = 2 * head_dim if dtype is KVDtype.BF16 else head_dim + SCALE_BYTES
-        return 2 * n_layers * capacity * kv_heads * vector
+        width, kind = _kept_as(head_dim, dtype)
+        return 2 * n_layers * capacity * kv_heads * width * kind.itemsize
+
+
+def _kept_as(head_dim: int, dtype: KVDtype) -> tuple[int, torch.dtype]:
+    """Elements of a key or a value, and their type."""
+    match dtype:
+        case KVDtype.BF16:
+            return head_dim, torch.bfloat16
+        case KVDtype.INT8:
+            return head_dim + SCALE_BYTES, torch.int8
+        case _:
+            assert_never(dtype)
 
 
 def keep(layer: Tensor, start: int, keys: Tensor, values: Tensor) -> None:

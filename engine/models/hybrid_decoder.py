@@ -32,6 +32,8 @@ class HybridDecoder(Decoder):
         self.config = many.config
         self.many = many
         self.few = few
+        self.head = many.head
+        """Both use the same table."""
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         """bf16 or fp32, depending on who computed it; :meth:`logits` takes either."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoder import Decoder
 from engine.models.decoder_config import DecoderConfig
-from engine.native.kernels import Layer, Library, Matrix, Model
+from engine.native.kernels import Layer, Library, Matrix, Model, address_of
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
 from engine.types import KVDtype
 
@@ -41,13 +41,17 @@ class NativeDecoder(Decoder):
             library: the kernels.
             modules: matrices in the kernels' layouts, by name.
             norms: norm weights by name.
+
+        Raises:
+            TypeError: a matrix is in another layout.
+            ValueError: a norm or a matrix is missing, or of another shape than ``config`` promises.
         """
         self.config = config
         self.head: EmbeddingLinear = modules.get("head", modules["embedding"])  # type: ignore[assignment]
         self._library = library
         self._modules = modules
         # addresses of these go into the structures, so they live as long as the decoder
-        self._norms = {name: norm.float() for name, norm in norms.items()}
+        self._norms = {name: norm.float().contiguous() for name, norm in norms.items()}
         self._inv_freq = torch.tensor(config.inv_freq)
         self._layers = (Layer * config.n_layers)(*(self._layer(i) for i in range(config.n_layers)))
         self._model = Model(
@@ -59,23 +63,29 @@ class NativeDecoder(Decoder):
             config.head_dim,
             config.norm_eps,
             config.rope_scaling,
-            self._inv_freq.data_ptr(),
-            self._norms["norm"].data_ptr(),
+            address_of(self._inv_freq, torch.float, (config.head_dim // 2,)),
+            self._norm("norm", config.hidden_size),
             self._layers,
             self._matrix("embedding"),
         )
+        library.check_model(self._model)
         self._head_matrix = self._matrix("head" if "head" in modules else "embedding")
+        library.check_matrix(self._head_matrix)
+        if self._head_matrix.inputs != config.hidden_size:
+            raise ValueError(f"a head of {self._head_matrix.inputs} inputs for {config.hidden_size} features")
+        self._kv_form = (config.n_layers, config.n_kv_heads, config.head_dim, "cpu")
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         rows = ids.shape[0]
+        if cache.form != self._kv_form:
+            raise ValueError(f"a cache of {cache.form} for a model of {self._kv_form}")
         start, _ = cache.claim(rows)
-        hidden = torch.empty((rows, self.config.hidden_size))
-        self._library.forward(
+        hidden = self._library.forward(
             self._model,
             ids.contiguous(),
             start,
+            cache.capacity,
             cache.addresses,
-            hidden,
             kv_in_int8=cache.dtype is KVDtype.INT8,
         )
         cache.commit(rows)
@@ -85,11 +95,12 @@ class NativeDecoder(Decoder):
         return self._library.multiply(self._head_matrix, hidden)
 
     def _layer(self, i: int) -> Layer:
+        hidden, head = self.config.hidden_size, self.config.head_dim
         return Layer(
-            self._norm(f"layers.{i}.input_norm"),
-            self._norm(f"layers.{i}.post_norm"),
-            self._norm(f"layers.{i}.q_norm"),
-            self._norm(f"layers.{i}.k_norm"),
+            self._norm(f"layers.{i}.input_norm", hidden),
+            self._norm(f"layers.{i}.post_norm", hidden),
+            self._norm(f"layers.{i}.q_norm", head),
+            self._norm(f"layers.{i}.k_norm", head),
             self._matrix(f"layers.{i}.qkv"),
             self._matrix(f"layers.{i}.o"),
             self._matrix(f"layers.{i}.gate_up"),
@@ -97,9 +108,10 @@ class NativeDecoder(Decoder):
             self.config.windows[i] or 0,
         )
 
-    def _norm(self, name: str) -> int | None:
+    def _norm(self, name: str, width: int) -> int | None:
+        """Where a norm's weights are; ``None`` for one that is not there, which the kernels refuse where it must be."""
         norm = self._norms.get(name)
-        return None if norm is None else norm.data_ptr()
+        return None if norm is None else address_of(norm, torch.float, (width,))
 
     def _matrix(self, name: str) -> Matrix:
         module = self._modules[name]

@@ -25,8 +25,14 @@ _BUILT = _SOURCES / ".build"
 _FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno",
     "-fno-tree-ter",  # keeps the accumulators of panels.h and wide.h in registers
+    "-Werror=switch",  # each kind of matrix is a case of its own
     "-ffp-contract=off",  # else the compiler may round a row differently when it has company
 )  # fmt: skip
+SANITIZE = "GEARBOX_SANITIZE"
+"""Set to 1, this environment variable makes :func:`build` and its like mean kernels that watch themselves. A process
+can load them only if the sanitizers' runtime was there before Python: see ``tests/test_sanitizers.py``."""
+SANITIZERS = ("-fsanitize=address,undefined",)
+_SANITIZED = (*SANITIZERS, "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer")
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})
 _TIMEOUT_S = 300
 
@@ -87,13 +93,17 @@ def processor_features() -> frozenset[str]:
     return frozenset()
 
 
+def _flags() -> tuple[str, ...]:
+    return (*_FLAGS, *_SANITIZED) if os.environ.get(SANITIZE) == "1" else _FLAGS  # the last of two levels counts
+
+
 def _compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
 @cache
 def _library_path() -> Path:
-    digest = hashlib.sha256(" ".join([*_FLAGS, *sorted(processor_features())]).encode())
+    digest = hashlib.sha256(" ".join([*_flags(), *sorted(processor_features())]).encode())
     for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cpp")]):
         digest.update(source.read_bytes())
     return _BUILT / f"kernels-{digest.hexdigest()[:16]}.so"
@@ -101,7 +111,7 @@ def _library_path() -> Path:
 
 def _compile(path: Path) -> None:
     aside = path.with_suffix(f".{os.getpid()}.part")
-    command = [str(_compiler()), *_FLAGS, str(_SOURCES / "forward.cpp"), "-o", str(aside)]
+    command = [str(_compiler()), *_flags(), str(_SOURCES / "forward.cpp"), "-o", str(aside)]
     try:
         subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
         aside.replace(path)

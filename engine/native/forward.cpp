@@ -1,357 +1,134 @@
-// The forward pass of a llama-family decoder in one call, on all threads at once.
-//
-// One parallel region holds the whole pass; phases are parted by a barrier that costs a fraction of a
-// microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 or int8 as they are kept.
+// What Python calls: a forward pass, a product, rows of an embedding, a summary of logits, and checks of what they get.
 
-#include "attention.h"
+#include "matrix.h"
+#include "model.h"
+#include "pass.h"
 #include "summary.h"
 
 #include <omp.h>
-#include <sched.h>
 
-#include <atomic>
-#include <memory>
+#include <new>
 
 namespace gearbox {
 
 Nf4Table nf4_table;
 
-struct Layer {
-  const float* input_norm;
-  const float* post_norm;
-  const float* q_norm;  // null but for qwen3
-  const float* k_norm;
-  Matrix qkv, o, gate_up, down;
-  int64_t window;  // positions a row sees, its own included; 0 for all
-};
-
-struct Model {
-  int32_t n_layers, hidden, inner, n_heads, n_kv_heads, head_dim;
-  float norm_eps, rope_scaling;
-  const float* inv_freq;  // [head_dim / 2]
-  const float* final_norm;
-  const Layer* layers;
-  Matrix embedding;
-};
-
-class Barrier {
- public:
-  // Called by one thread before the others arrive.
-  void expect(int threads) { threads_ = threads; }
-
-  void wait() {
-    const int phase = phase_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
-      arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
-      return;
-    }
-    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; spins++) {
-      if (spins < kSpins) {
-        _mm_pause();
-      } else {
-        sched_yield();  // somebody else wants this core: waiting on it would make both wait
-      }
-    }
-  }
-
- private:
-  static constexpr int kSpins = 4000;
-  int threads_ = 1;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<int> phase_{0};
-};
-
-struct Share {
-  int64_t begin, end;
-};
-
-inline Share share_of(int64_t units, int thread, int threads) {
-  return {units * thread / threads, units * (thread + 1) / threads};
-}
-
-struct FreeDeleter {
-  void operator()(void* p) const { std::free(p); }
-};
-
-template <typename T>
-std::unique_ptr<T[], FreeDeleter> room_for(int64_t count) {
-  const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + 127) / 64 * 64;
-  return std::unique_ptr<T[], FreeDeleter>(static_cast<T*>(std::aligned_alloc(64, bytes)));
-}
-
-// Rows on their way into a matrix.
-class Quantized {
- public:
-  Quantized(int64_t rows, int64_t widest)
-      : values_(room_for<float>(rows * widest)),
-        codes_(room_for<int8_t>(rows * widest)),
-        scales_(room_for<float>(rows * (widest / kGroup + 1))),
-        sums_(room_for<float>(rows * (widest / kGroup + 1))),
-        totals_(room_for<int32_t>(rows * (widest / kGroup + 1))) {}
-
-  bool made() const { return values_ && codes_ && scales_ && sums_ && totals_; }
-  float* row(int64_t row, int64_t width) { return values_.get() + row * width; }
-
-  // Quantizes groups [begin, end) of a row; a width that has no whole groups stays as it is.
-  void quantize(int64_t row, int64_t width, int64_t begin, int64_t end) {
-    if (width % kGroup) return;
-    const int64_t at = row * width + begin * kGroup, group = row * (width / kGroup) + begin;
-    quantize_row(values_.get() + at, (end - begin) * kGroup, codes_.get() + at, scales_.get() + group,
-                 sums_.get() + group, totals_.get() + group);
-  }
-
-  Activations view(int64_t width) const {
-    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), totals_.get(), width};
-  }
-
- private:
-  std::unique_ptr<float[], FreeDeleter> values_;
-  std::unique_ptr<int8_t[], FreeDeleter> codes_;
-  std::unique_ptr<float[], FreeDeleter> scales_, sums_;
-  std::unique_ptr<int32_t[], FreeDeleter> totals_;
-};
-
-// x / √(mean x² + ε) · weight
-inline void rms_norm(const float* x, const float* weight, int64_t width, float eps, float* out) {
-  __m256 squares = _mm256_setzero_ps();
-  int64_t k = 0;
-  for (; k + 8 <= width; k += 8) {
-    const __m256 v = _mm256_loadu_ps(x + k);
-    squares = _mm256_fmadd_ps(v, v, squares);
-  }
-  float total = sum(squares);
-  for (; k < width; k++) total += x[k] * x[k];
-  const float scale = 1.0f / std::sqrt(total / static_cast<float>(width) + eps);
-  for (k = 0; k < width; k++) out[k] = x[k] * scale * weight[k];
-}
-
-// RoPE (arXiv:2104.09864) in the half-split form.
-inline void rotate(float* x, const float* cosine, const float* sine, int half) {
-  for (int i = 0; i < half; i++) {
-    const float a = x[i], b = x[i + half];
-    x[i] = a * cosine[i] - b * sine[i];
-    x[i + half] = b * cosine[i] + a * sine[i];
-  }
-}
-
-// silu(gate) · up over some of a row's width, a multiple of 8
-inline void gate(const float* gates, const float* ups, int64_t width, float* out) {
-  int64_t k = 0;
-  for (; k + 8 <= width; k += 8) {
-    const __m256 g = _mm256_loadu_ps(gates + k);
-    const __m256 e = exponential(_mm256_sub_ps(_mm256_setzero_ps(), g));
-    const __m256 silu = _mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
-    _mm256_storeu_ps(out + k, _mm256_mul_ps(silu, _mm256_loadu_ps(ups + k)));
-  }
-  for (; k < width; k++) out[k] = gates[k] / (1.0f + std::exp(-gates[k])) * ups[k];
-}
-
-// What all threads share during one pass.
 template <typename Vector>
-struct Pass {
-  const Model& model;
-  int64_t rows, start;
-  uint8_t* const* kv;
-  std::unique_ptr<float[], FreeDeleter> x, qkv, wide, cosines, sines, scores;
-  Quantized input;
-  int64_t scores_each;
-  std::atomic<int64_t> next_unit{0};
-  Barrier barrier;
-
-  Pass(const Model& m, int64_t n_rows, int64_t start_at, uint8_t* const* caches, int threads)
-      : model(m),
-        rows(n_rows),
-        start(start_at),
-        kv(caches),
-        x(room_for<float>(n_rows * m.hidden)),
-        qkv(room_for<float>(n_rows * qkv_width())),
-        wide(room_for<float>(n_rows * 2 * m.inner)),
-        cosines(room_for<float>(n_rows * m.head_dim)),
-        sines(room_for<float>(n_rows * m.head_dim)),
-        scores(room_for<float>(score_room(start_at + n_rows) * threads)),
-        input(n_rows, std::max({m.hidden, m.inner, m.n_heads * m.head_dim})),
-        scores_each(score_room(start_at + n_rows)) {}
-
-  bool made() const { return x && qkv && wide && cosines && sines && scores && input.made(); }
-  int64_t qkv_width() const { return static_cast<int64_t>(model.n_heads + 2 * model.n_kv_heads) * model.head_dim; }
-
-  void run(int thread, int threads, float* hidden_out, const int64_t* ids);
-
- private:
-  void normalize(const float* weight, const Share& rows_here);
-  void attend_share(const Layer& layer, uint8_t* cache, int thread);
-  void keep(const Layer& layer, uint8_t* cache, int thread, int threads);
-};
-
-template <typename Vector>
-void Pass<Vector>::normalize(const float* weight, const Share& rows_here) {
-  for (int64_t r = rows_here.begin; r < rows_here.end; r++) {
-    rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, input.row(r, model.hidden));
-    input.quantize(r, model.hidden, 0, model.hidden / kGroup);
-  }
-}
-
-// Norms and rotates queries and keys, and writes keys and values into the cache.
-template <typename Vector>
-void Pass<Vector>::keep(const Layer& layer, uint8_t* cache, int thread, int threads) {
-  const int dim = model.head_dim, half = dim / 2, rotated = model.n_heads + model.n_kv_heads;
-  const Share units = share_of(rows * (rotated + model.n_kv_heads), thread, threads);
-  for (int64_t unit = units.begin; unit < units.end; unit++) {
-    const int64_t row = unit / (rotated + model.n_kv_heads);
-    const int head = static_cast<int>(unit % (rotated + model.n_kv_heads));
-    float* v = qkv.get() + row * qkv_width() + static_cast<int64_t>(head) * dim;
-    if (head < rotated) {
-      const float* norm = head < model.n_heads ? layer.q_norm : layer.k_norm;
-      if (norm) rms_norm(v, norm, dim, model.norm_eps, v);
-      rotate(v, cosines.get() + row * half, sines.get() + row * half, half);
-    }
-    if (head < model.n_heads) continue;
-    const int64_t place = (start + row) * 2 * model.n_kv_heads + head - model.n_heads;
-    Vector::keep(v, dim, cache + place * Vector::bytes(dim));
-  }
-}
-
-// Queries that share a key-value head are taken together, those of neighbouring rows too.
-template <typename Vector>
-void Pass<Vector>::attend_share(const Layer& layer, uint8_t* cache, int thread) {
-  const int dim = model.head_dim, shared_by = model.n_heads / model.n_kv_heads;
-  const int64_t per_head = rows * shared_by;
-  const int together = per_head * model.n_kv_heads < 32 ? 2 : kQueries;  // few queries: leave some to each thread
-  const int64_t blocks = (per_head + together - 1) / together;
-  float* room = scores.get() + thread * scores_each;
-  // the longest first
-  for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < blocks * model.n_kv_heads;) {
-    const int64_t kv_head = unit % model.n_kv_heads, begin = (blocks - 1 - unit / model.n_kv_heads) * together;
-    const int count = static_cast<int>(std::min<int64_t>(together, per_head - begin));
-    Query queries[kQueries];
-    for (int i = 0; i < count; i++) {
-      const int64_t row = (begin + i) / shared_by, head = kv_head * shared_by + (begin + i) % shared_by;
-      const int64_t last = start + row;
-      queries[i] = {qkv.get() + row * qkv_width() + head * dim,
-                    layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0, last,
-                    input.row(row, model.n_heads * dim) + head * dim};
-    }
-    if (count == 3) queries[3] = queries[2];
-    const int64_t each = Vector::bytes(dim);
-    const uint8_t* keys = cache + kv_head * each;
-    const HeadCache kv_cache{keys, keys + model.n_kv_heads * each, 2 * model.n_kv_heads * each};
-    switch (count) {
-      case 1: attend<1, Vector>(queries, kv_cache, dim, room); break;
-      case 2: attend<2, Vector>(queries, kv_cache, dim, room); break;
-      default: attend<4, Vector>(queries, kv_cache, dim, room); break;
-    }
-  }
-}
-
-template <typename Vector>
-void Pass<Vector>::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
-  const int64_t hidden = model.hidden, inner = model.inner, attended = model.n_heads * model.head_dim;
-  const int half = model.head_dim / 2;
-  const Share mine = share_of(rows, thread, threads);
-  for (int64_t r = mine.begin; r < mine.end; r++) {
-    lookup_row(model.embedding, ids[r], x.get() + r * hidden);
-    for (int i = 0; i < half; i++) {
-      const float angle = static_cast<float>(start + r) * model.inv_freq[i];
-      cosines[r * half + i] = std::cos(angle) * model.rope_scaling;
-      sines[r * half + i] = std::sin(angle) * model.rope_scaling;
-    }
-  }
-  for (int i = 0; i < model.n_layers; i++) {
-    const Layer& layer = model.layers[i];
-    normalize(layer.input_norm, mine);
-    barrier.wait();
-    multiply_share(layer.qkv, input.view(hidden), rows, {qkv.get(), false}, thread, threads);
-    barrier.wait();
-    if (thread == 0) next_unit.store(0, std::memory_order_relaxed);
-    keep(layer, kv[i], thread, threads);
-    barrier.wait();
-    attend_share(layer, kv[i], thread);
-    barrier.wait();
-    for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(r, attended, 0, attended / kGroup);
-    barrier.wait();
-    multiply_share(layer.o, input.view(attended), rows, {x.get(), true}, thread, threads);
-    barrier.wait();
-    normalize(layer.post_norm, mine);
-    barrier.wait();
-    multiply_share(layer.gate_up, input.view(hidden), rows, {wide.get(), false}, thread, threads);
-    barrier.wait();
-    const int64_t pieces = (inner + kGroup - 1) / kGroup;
-    const Share groups = share_of(rows * pieces, thread, threads);
-    for (int64_t g = groups.begin; g < groups.end; g++) {
-      const int64_t r = g / pieces, at = g % pieces * kGroup;
-      const float* gates = wide.get() + r * 2 * inner + at;
-      gate(gates, gates + inner, std::min<int64_t>(kGroup, inner - at), input.row(r, inner) + at);
-      input.quantize(r, inner, g % pieces, g % pieces + 1);
-    }
-    barrier.wait();
-    multiply_share(layer.down, input.view(inner), rows, {x.get(), true}, thread, threads);
-    barrier.wait();
-  }
-  for (int64_t r = mine.begin; r < mine.end; r++)
-    rms_norm(x.get() + r * hidden, model.final_norm, hidden, model.norm_eps, hidden_out + r * hidden);
-}
-
-template <typename Vector>
-int forward(const Model& model, const int64_t* ids, int64_t rows, int64_t start, uint8_t* const* kv, float* hidden,
-            int threads) {
+Status forward(const Model& model, const int64_t* ids, int64_t rows, int64_t start, uint8_t* const* kv, float* hidden,
+               int threads) {
   Pass<Vector> pass(model, rows, start, kv, threads);
-  if (!pass.made()) return -1;
+  if (!pass.made()) return kNoMemory;
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp single
     pass.barrier.expect(omp_get_num_threads());
     pass.run(omp_get_thread_num(), omp_get_num_threads(), hidden, ids);
   }
-  return 0;
+  return kDone;
 }
 
-}  // namespace gearbox
-
-// --- what Python calls; 0 is success, −1 is out of memory ------------------------------------------------------
-
-extern "C" {
-
-void gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
-  std::memcpy(gearbox::nf4_table.high, high, 16);
-  std::memcpy(gearbox::nf4_table.low, low, 16);
-}
-
-// Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads] vectors of head_dim
-// bf16, or of head_dim int8 and a scale in fp32.
-int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, uint8_t* const* kv,
-                    int kv_in_int8, float* hidden, int threads) {
-  return kv_in_int8 ? gearbox::forward<gearbox::Int8Vector>(*model, ids, rows, start, kv, hidden, threads)
-                    : gearbox::forward<gearbox::Bf16Vector>(*model, ids, rows, start, kv, hidden, threads);
-}
-
-// y [rows, outputs] = x [rows, inputs] Wᵀ + bias
-int gearbox_multiply(const gearbox::Matrix* matrix, const float* x, int64_t rows, float* y, int threads) {
-  gearbox::Quantized input(rows, matrix->inputs);
-  if (!input.made()) return -1;
-  gearbox::Barrier barrier;
+Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, int threads) {
+  Quantized input(rows, matrix.inputs);
+  if (!input.made()) return kNoMemory;
+  Barrier barrier;
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp single
     barrier.expect(omp_get_num_threads());
     const int thread = omp_get_thread_num(), team = omp_get_num_threads();
-    const gearbox::Share mine = gearbox::share_of(rows, thread, team);
+    const Share mine = share_of(rows, thread, team);
     for (int64_t r = mine.begin; r < mine.end; r++) {
-      std::memcpy(input.row(r, matrix->inputs), x + r * matrix->inputs, sizeof(float) * matrix->inputs);
-      input.quantize(r, matrix->inputs, 0, matrix->inputs / gearbox::kGroup);
+      std::memcpy(input.row(r, matrix.inputs), x + r * matrix.inputs, sizeof(float) * matrix.inputs);
+      input.quantize(r, matrix.inputs, 0, matrix.inputs / kGroup);
     }
     barrier.wait();
-    gearbox::multiply_share(*matrix, input.view(matrix->inputs), rows, {y, false}, thread, team);
+    multiply_share(matrix, input.view(matrix.inputs), rows, {y, false}, thread, team);
   }
-  return 0;
+  return kDone;
 }
 
-void gearbox_summarize(const float* logits, int64_t count, float* out) {
+// What Python calls is C: nothing may be thrown out of it.
+template <typename Work>
+int guarded(Work work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return kNoMemory;
+  } catch (...) {
+    return kFailed;
+  }
+}
+
+}  // namespace gearbox
+
+// --- what Python calls; each returns a Status ------------------------------------------------------------------
+
+extern "C" {
+
+// kLayout, for the other side to compare with its own; returns how many numbers there are.
+int gearbox_layout(int64_t* numbers, int room) {
+  for (int i = 0; numbers && i < room && i < gearbox::kLayoutNumbers; i++) numbers[i] = gearbox::kLayout[i];
+  return gearbox::kLayoutNumbers;
+}
+
+int gearbox_check_matrix(const gearbox::Matrix* matrix) {
+  return matrix ? gearbox::check_matrix(*matrix) : gearbox::kNullPointer;
+}
+
+int gearbox_check_model(const gearbox::Model* model) {
+  return model ? gearbox::check_model(*model) : gearbox::kNullPointer;
+}
+
+int gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
+  if (!high || !low) return gearbox::kNullPointer;
+  std::memcpy(gearbox::nf4_table.high, high, 16);
+  std::memcpy(gearbox::nf4_table.low, low, 16);
+  return gearbox::kDone;
+}
+
+// Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads] vectors of head_dim
+// bf16, or of head_dim int8 and a scale in fp32.
+int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, int64_t capacity,
+                    uint8_t* const* kv, int kv_in_int8, float* hidden, int threads) {
+  if (rows < 1) return gearbox::kWrongRows;
+  if (!model || !ids || !kv || !hidden) return gearbox::kNullPointer;
+  if (!gearbox::in_range(capacity, gearbox::kMostPositions) || start < 0 || start > capacity) return gearbox::kNoRoom;
+  if (rows > capacity - start) return gearbox::kNoRoom;
+  if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  if (gearbox::Status status = gearbox::check_model(*model)) return status;
+  for (int32_t i = 0; i < model->n_layers; i++)
+    if (!kv[i]) return gearbox::kNullPointer;
+  if (gearbox::Status status = gearbox::check_ids(ids, rows, model->embedding.outputs)) return status;
+  return gearbox::guarded([&] {
+    return kv_in_int8 ? gearbox::forward<gearbox::Int8Vector>(*model, ids, rows, start, kv, hidden, threads)
+                      : gearbox::forward<gearbox::Bf16Vector>(*model, ids, rows, start, kv, hidden, threads);
+  });
+}
+
+// y [rows, outputs] = x [rows, inputs] Wᵀ + bias
+int gearbox_multiply(const gearbox::Matrix* matrix, const float* x, int64_t rows, float* y, int threads) {
+  if (!gearbox::in_range(rows, gearbox::kMostPositions)) return gearbox::kWrongRows;
+  if (!matrix || !x || !y) return gearbox::kNullPointer;
+  if (gearbox::Status status = gearbox::check_matrix(*matrix)) return status;
+  if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  return gearbox::guarded([&] { return gearbox::multiply(*matrix, x, rows, y, threads); });
+}
+
+// out [4]: log Σ exp, entropy, the largest, the second
+int gearbox_summarize(const float* logits, int64_t count, float* out) {
+  if (count < 1) return gearbox::kWrongRows;
+  if (!logits || !out) return gearbox::kNullPointer;
   const gearbox::Summary summary = gearbox::summarize(logits, count);
   std::memcpy(out, &summary, sizeof summary);
+  return gearbox::kDone;
 }
 
-void gearbox_lookup(const gearbox::Matrix* matrix, const int64_t* ids, int64_t rows, float* x) {
+int gearbox_lookup(const gearbox::Matrix* matrix, const int64_t* ids, int64_t rows, float* x) {
+  if (!gearbox::in_range(rows, gearbox::kMostPositions)) return gearbox::kWrongRows;
+  if (!matrix || !ids || !x) return gearbox::kNullPointer;
+  if (gearbox::Status status = gearbox::check_embedding(*matrix)) return status;
+  if (gearbox::Status status = gearbox::check_ids(ids, rows, matrix->outputs)) return status;
   for (int64_t r = 0; r < rows; r++) gearbox::lookup_row(*matrix, ids[r], x + r * matrix->inputs);
+  return gearbox::kDone;
 }
 }

@@ -3,139 +3,141 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, c_float, c_int, c_int32, c_int64, c_void_p
-from enum import IntEnum
+from collections.abc import Sequence
+from ctypes import POINTER, c_float, c_int, c_int64, c_void_p
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from engine.native.compilation import built_library
+from engine.native.structures import FAILED, NO_MEMORY, REFUSALS, Kind, Layer, Matrix, Model, layout
 
-
-class Kind(IntEnum):
-    """How a matrix is held; see ``panels.h`` for the layouts."""
-
-    INT4 = 0
-    NF4 = 1
-    INT8 = 2
-    BF16 = 3
-
-
-class Matrix(Structure):
-    """``Matrix`` of ``panels.h``."""
-
-    _fields_ = (
-        ("kind", c_int32),
-        ("outputs", c_int32),
-        ("inputs", c_int32),
-        ("data", c_void_p),
-        ("scales", c_void_p),
-        ("bias", c_void_p),
-    )
-
-
-class Layer(Structure):
-    """``Layer`` of ``forward.cpp``."""
-
-    _fields_ = (
-        ("input_norm", c_void_p),
-        ("post_norm", c_void_p),
-        ("q_norm", c_void_p),
-        ("k_norm", c_void_p),
-        ("qkv", Matrix),
-        ("o", Matrix),
-        ("gate_up", Matrix),
-        ("down", Matrix),
-        ("window", c_int64),
-    )
-
-
-class Model(Structure):
-    """``Model`` of ``forward.cpp``."""
-
-    _fields_ = (
-        ("n_layers", c_int32),
-        ("hidden", c_int32),
-        ("inner", c_int32),
-        ("n_heads", c_int32),
-        ("n_kv_heads", c_int32),
-        ("head_dim", c_int32),
-        ("norm_eps", c_float),
-        ("rope_scaling", c_float),
-        ("inv_freq", c_void_p),
-        ("final_norm", c_void_p),
-        ("layers", POINTER(Layer)),
-        ("embedding", Matrix),
-    )
+__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "address_of", "library"]
 
 
 class Library:
-    """The kernels, typed. Every call runs on as many threads as torch does."""
+    """The kernels, typed. Every call runs on as many threads as torch does.
+
+    Whatever a call is handed is looked at before it is used, there or here: what does not fit is a ``ValueError``.
+    """
 
     def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            RuntimeError: the library was built for structures of another layout.
+        """
         # after torch, so that both share one OpenMP runtime and its threads
         self._lib = ctypes.CDLL(str(path))
+        self._lib.gearbox_layout.argtypes = (POINTER(c_int64), c_int)
+        self._lib.gearbox_check_matrix.argtypes = (POINTER(Matrix),)
+        self._lib.gearbox_check_model.argtypes = (POINTER(Model),)
         self._lib.gearbox_forward.argtypes = (
-            POINTER(Model), c_void_p, c_int64, c_int64, POINTER(c_void_p), c_int, c_void_p, c_int,
+            POINTER(Model), c_void_p, c_int64, c_int64, c_int64, POINTER(c_void_p), c_int, c_void_p, c_int,
         )  # fmt: skip
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
-        self._lib.gearbox_lookup.restype = None
         self._lib.gearbox_summarize.argtypes = (c_void_p, c_int64, c_void_p)
-        self._lib.gearbox_summarize.restype = None
         self._lib.gearbox_set_nf4_table.argtypes = (c_void_p, c_void_p)
-        self._lib.gearbox_set_nf4_table.restype = None
+        ours = layout()
+        theirs = (c_int64 * len(ours))()
+        if self._lib.gearbox_layout(theirs, len(ours)) != len(ours) or list(theirs) != ours:
+            raise RuntimeError(f"{path.name} was built for structures of another layout")
+
+    def check_matrix(self, matrix: Matrix) -> None:
+        """Refuse a matrix that is not what its kind allows.
+
+        Raises:
+            ValueError: and why.
+        """
+        _check(self._lib.gearbox_check_matrix(matrix))
+
+    def check_model(self, model: Model) -> None:
+        """Refuse a model whose dimensions, matrices and norms do not go together, as :meth:`forward` does.
+
+        Raises:
+            ValueError: and why.
+        """
+        _check(self._lib.gearbox_check_model(model))
 
     def forward(
-        self, model: Model, ids: Tensor, start: int, kv: ctypes.Array[c_void_p], hidden: Tensor, *, kv_in_int8: bool
-    ) -> None:
-        """Append ``ids`` int64 ``[rows]`` at position ``start``.
+        self,
+        model: Model,
+        ids: Tensor,
+        start: int,
+        capacity: int,
+        kv: ctypes.Array[c_void_p],
+        *,
+        kv_in_int8: bool,
+    ) -> Tensor:
+        """Append ``ids`` int64 ``[rows]`` at position ``start``; the final norm's output, fp32 ``[rows, hidden]``.
 
         Args:
             model: addresses of the weights.
             ids: contiguous.
             start: positions already in the cache.
+            capacity: positions there is room for.
             kv: for each layer the address of its keys and values, laid out as ``engine.cache.KVCache`` says.
-            hidden: fp32 ``[rows, hidden]``, filled with the final norm's output.
             kv_in_int8: whether keys and values are kept in 8 bits instead of bf16.
 
         Raises:
             MemoryError: no room for the activations.
+            ValueError: an id outside the vocabulary, rows beyond the capacity, a tensor of another shape or type, a
+                model that does not go together.
         """
+        if len(kv) != model.n_layers:
+            raise ValueError(f"a cache of {len(kv)} layers for a model of {model.n_layers}")
+        rows = ids.shape[0]
+        address = address_of(ids, torch.int64, (rows,))
+        hidden = torch.empty((rows, model.hidden))
         status = self._lib.gearbox_forward(
-            model, ids.data_ptr(), ids.shape[0], start, kv, int(kv_in_int8), hidden.data_ptr(), torch.get_num_threads()
+            model, address, rows, start, capacity, kv, int(kv_in_int8), hidden.data_ptr(), torch.get_num_threads()
         )
         _check(status)
+        return hidden
 
     def multiply(self, matrix: Matrix, x: Tensor) -> Tensor:
         """``x`` fp32 ``[rows, in]`` -> fp32 ``[rows, out]``.
 
         Raises:
             MemoryError: no room for the activations.
+            ValueError: no rows, or of another width or type.
         """
         x = x.contiguous()
-        y = torch.empty((x.shape[0], matrix.outputs))
-        _check(self._lib.gearbox_multiply(matrix, x.data_ptr(), x.shape[0], y.data_ptr(), torch.get_num_threads()))
+        rows = x.shape[0]
+        address = address_of(x, torch.float, (rows, matrix.inputs))
+        y = torch.empty((rows, matrix.outputs))
+        _check(self._lib.gearbox_multiply(matrix, address, rows, y.data_ptr(), torch.get_num_threads()))
         return y
 
     def lookup(self, matrix: Matrix, ids: Tensor) -> Tensor:
-        """Rows of an embedding: int64 ``[n]`` -> fp32 ``[n, in]``."""
+        """Rows of an embedding: int64 ``[n]`` -> fp32 ``[n, in]``.
+
+        Raises:
+            ValueError: no rows, an id that the embedding does not have, or a matrix that is none.
+        """
         ids = ids.contiguous()
-        x = torch.empty((ids.shape[0], matrix.inputs))
-        self._lib.gearbox_lookup(matrix, ids.data_ptr(), ids.shape[0], x.data_ptr())
+        rows = ids.shape[0]
+        address = address_of(ids, torch.int64, (rows,))
+        x = torch.empty((rows, matrix.inputs))
+        _check(self._lib.gearbox_lookup(matrix, address, rows, x.data_ptr()))
         return x
 
     def summarize(self, logits: Tensor) -> tuple[float, float, float, float]:
-        """Of contiguous fp32 ``[n]``: log Σ exp, the entropy of their softmax in nats, the largest, the second."""
+        """Of contiguous fp32 ``[n]``: log Σ exp, the entropy of their softmax in nats, the largest, the second.
+
+        Raises:
+            ValueError: something else, or nothing.
+        """
         out = (c_float * 4)()
-        self._lib.gearbox_summarize(logits.data_ptr(), logits.shape[0], out)
+        count = logits.shape[0]
+        _check(self._lib.gearbox_summarize(address_of(logits, torch.float, (count,)), count, out))
         log_sum, entropy, largest, second = out
         return log_sum, entropy, largest, second
 
     def set_nf4_table(self, high: Tensor, low: Tensor) -> None:
         """The sixteen levels of NF4, int8 ``[16]`` each: 128 · high + low, in steps of 1 / 16256."""
-        self._lib.gearbox_set_nf4_table(high.data_ptr(), low.data_ptr())
+        _check(self._lib.gearbox_set_nf4_table(*(address_of(part, torch.int8, (16,)) for part in (high, low))))
 
 
 _loaded: Library | None = None
@@ -149,6 +151,25 @@ def library() -> Library | None:
     return _loaded
 
 
+def address_of(tensor: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
+    """Where a tensor begins, for kernels that believe what they are told of it.
+
+    Raises:
+        ValueError: it is not contiguous, not in this machine's memory, or of another type or shape.
+    """
+    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or not tensor.is_cpu:
+        raise ValueError(
+            f"the kernels want a contiguous {dtype} of shape {list(shape)} on the CPU, and this is a {tensor.dtype} of "
+            f"shape {list(tensor.shape)} with strides {list(tensor.stride())} on {tensor.device}"
+        )
+    return tensor.data_ptr()
+
+
 def _check(status: int) -> None:
-    if status:
+    if not status:
+        return
+    if status == NO_MEMORY:
         raise MemoryError("there is no room for the activations")
+    if status == FAILED:
+        raise RuntimeError("the kernels failed")
+    raise ValueError(f"The kernels refuse: {REFUSALS[status]}.")

@@ -15,7 +15,8 @@ void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, c
   switch (w.kind) {
     case kInt4: int4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt4Bytes, groups, a, row, acc); break;
     case kNf4: nf4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kNf4Bytes, groups, a, row, acc); break;
-    default: int8_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt8Bytes, groups, a, row, acc); break;
+    case kInt8: int8_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt8Bytes, groups, a, row, acc); break;
+    case kBf16: __builtin_unreachable();  // multiply_share does not send it here
   }
   for (int m = 0; m < M; m++) {
     float* y = out.y + (row + m) * w.outputs + first;
@@ -77,7 +78,7 @@ inline void quantize_row(const float* x, int64_t inputs, int8_t* codes, float* s
   }
 }
 
-// One row of an embedding: int8 or bf16.
+// One row of an embedding: int8 or bf16, which check_embedding sees to.
 inline void lookup_row(const Matrix& w, int64_t id, float* x) {
   if (w.kind == kBf16) {
     const uint16_t* row = reinterpret_cast<const uint16_t*>(w.data) + id * w.inputs;

@@ -26,7 +26,7 @@ constexpr int kNf4Bytes = 144;   // 128 of codes, 8 fp16 absolute maxima
 constexpr int kInt8Bytes = 256;  // codes; the scales stand apart, one an output
 
 struct Matrix {
-  int32_t kind;
+  Kind kind;
   int32_t outputs;
   int32_t inputs;
   const uint8_t* data;  // panels, each with its groups in order; bf16: [outputs, inputs]

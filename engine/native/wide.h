@@ -97,10 +97,12 @@ void two_panels_rows(const Matrix& w, int panel, const Activations& a, int64_t r
   __m512 acc[M];
   const int groups = w.inputs / kGroup;
   const int64_t first = static_cast<int64_t>(panel) * kPanel;
-  if (w.kind == kInt4) {
-    int4_two_panels<M>(w.data + static_cast<int64_t>(panel) * groups * kInt4Bytes, groups, a, row, acc);
-  } else {
-    int8_two_panels<M>(w.data + static_cast<int64_t>(panel) * groups * kInt8Bytes, groups, a, row, acc);
+  const int64_t skipped = static_cast<int64_t>(panel) * groups;
+  switch (w.kind) {
+    case kInt4: int4_two_panels<M>(w.data + skipped * kInt4Bytes, groups, a, row, acc); break;
+    case kInt8: int8_two_panels<M>(w.data + skipped * kInt8Bytes, groups, a, row, acc); break;
+    case kNf4:
+    case kBf16: __builtin_unreachable();  // multiply_share sends neither here
   }
   for (int m = 0; m < M; m++) {
     float* y = out.y + (row + m) * w.outputs + first;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 
@@ -93,11 +94,13 @@ def scheme_of(precision: Precision, *, native: bool) -> Scheme:
             return Scheme(Nf4Linear, Int8Linear, Bf16Linear, fused)
         case Precision.LLM_INT8:
             return _LLM_INT8
-        case _:
+        case Precision.BF16:
             kernel = "torch bf16" if fast_bf16_gemm() else "bf16 weights, products in fp32"
             if native:
                 return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, f"gearbox, {kernel}", few_rows=NativeBf16Linear)
             return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel)
+        case _:
+            assert_never(precision)
 
 
 def cuda_scheme_of(precision: Precision, device: torch.device) -> Scheme:
@@ -113,5 +116,7 @@ def cuda_scheme_of(precision: Precision, device: torch.device) -> Scheme:
             return Scheme(CudaNf4Linear, Bf16Linear, Bf16Linear, "bitsandbytes gemm_4bit")
         case Precision.LLM_INT8:
             return _LLM_INT8
-        case _:
+        case Precision.BF16:
             return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, "torch bf16")
+        case _:
+            assert_never(precision)

@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from engine.native.kernels import Kind, Matrix, library
+from engine.native.kernels import Kind, Matrix, address_of, library
 from engine.quantization.groups import GROUP_SIZE, GroupCodes, fits, quantize_groups
 from engine.quantization.int8 import quantize_rows
 from engine.quantization.linear import optional_bias
@@ -28,21 +28,38 @@ class NativeLinear:
     """Bytes of one group of 32 inputs of a panel of eight outputs."""
 
     def __init__(self, data: Tensor, scale: Tensor | None, bias: Tensor | None) -> None:
+        """
+        Args:
+            data: contiguous, in the kind's layout: uint8 ``[out / 8, in / 32, group_bytes]``, or bf16 ``[out, in]``.
+            scale: fp32 ``[out]`` where the kind has one.
+            bias: ``[out]``.
+
+        Raises:
+            ValueError: a tensor has another type, shape or place.
+        """
+        if data.dim() != (2 if self.kind is Kind.BF16 else 3):
+            raise ValueError(f"a matrix of {self.kind.name.lower()} is not kept in {data.dim()} dimensions")
         self.data = data
         self.scale = scale
-        self.bias = None if bias is None else bias.float()
+        self.bias = None if bias is None else bias.float().contiguous()
         self.out_features, self.in_features = self._shape()
+        if (scale is None) == (self.kind is Kind.INT8):
+            raise ValueError(f"a matrix of {self.kind.name.lower()} with or without a scale, against its layout")
+        outputs = (self.out_features,)
         self.matrix = Matrix(
             self.kind,
             self.out_features,
             self.in_features,
-            data.data_ptr(),
-            None if scale is None else scale.data_ptr(),
-            None if self.bias is None else self.bias.data_ptr(),
+            self._data_address(),
+            None if scale is None else address_of(scale, torch.float, outputs),
+            None if self.bias is None else address_of(self.bias, torch.float, outputs),
         )
 
     def _shape(self) -> tuple[int, int]:
         return PANEL * self.data.shape[0], GROUP_SIZE * self.data.shape[1]
+
+    def _data_address(self) -> int:
+        return address_of(self.data, torch.uint8, (*self.data.shape[:2], self.group_bytes))
 
     @classmethod
     def fits(cls, out_features: int, in_features: int) -> bool:
@@ -146,6 +163,9 @@ class NativeBf16Linear(NativeLinear):
 
     def _shape(self) -> tuple[int, int]:
         return self.data.shape[0], self.data.shape[1]
+
+    def _data_address(self) -> int:
+        return address_of(self.data, torch.bfloat16, self.data.shape)
 
     @classmethod
     def fits(cls, out_features: int, in_features: int) -> bool:

@@ -1,0 +1,91 @@
+"""What the kernels are handed, as ctypes sees it, and what they answer. The other half is ``model.h``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p, sizeof
+from enum import IntEnum
+
+
+class Kind(IntEnum):
+    """How a matrix is held; see ``panels.h`` for the layouts."""
+
+    INT4 = 0
+    NF4 = 1
+    INT8 = 2
+    BF16 = 3
+
+
+class Matrix(Structure):
+    """``Matrix`` of ``panels.h``."""
+
+    _fields_ = (
+        ("kind", c_int32),
+        ("outputs", c_int32),
+        ("inputs", c_int32),
+        ("data", c_void_p),
+        ("scales", c_void_p),
+        ("bias", c_void_p),
+    )
+
+
+class Layer(Structure):
+    """``Layer`` of ``model.h``."""
+
+    _fields_ = (
+        ("input_norm", c_void_p),
+        ("post_norm", c_void_p),
+        ("q_norm", c_void_p),
+        ("k_norm", c_void_p),
+        ("qkv", Matrix),
+        ("o", Matrix),
+        ("gate_up", Matrix),
+        ("down", Matrix),
+        ("window", c_int64),
+    )
+
+
+class Model(Structure):
+    """``Model`` of ``model.h``."""
+
+    _fields_ = (
+        ("n_layers", c_int32),
+        ("hidden", c_int32),
+        ("inner", c_int32),
+        ("n_heads", c_int32),
+        ("n_kv_heads", c_int32),
+        ("head_dim", c_int32),
+        ("norm_eps", c_float),
+        ("rope_scaling", c_float),
+        ("inv_freq", c_void_p),
+        ("final_norm", c_void_p),
+        ("layers", POINTER(Layer)),
+        ("embedding", Matrix),
+    )
+
+
+def layout() -> list[int]:
+    """What both halves must agree on: sizes, the place of each member, the kinds' numbers; ``kLayout`` in C++."""
+    return [*_places(Matrix), *_places(Layer), *_places(Model), *Kind]
+
+
+def _places(structure: type[Structure]) -> Iterator[int]:
+    yield sizeof(structure)
+    for name, *_ in structure._fields_:
+        yield getattr(structure, name).offset
+
+
+NO_MEMORY, FAILED = -1, -11
+
+REFUSALS = {
+    -2: "an address is missing",
+    -3: "a matrix is of an unknown kind, or of one that rows cannot be looked up in",
+    -4: "a matrix has another shape than its kind or its model wants, or the model's dimensions do not go together",
+    -5: "there are no rows, or too many",
+    -6: "the rows reach beyond the KV cache",
+    -7: "a token id lies outside the model's vocabulary",
+    -8: "the number of threads is out of range",
+    -9: "a number of the model is not finite or has the wrong sign",
+    -10: "an address does not lie where its type wants it",
+}
+"""What the kernels say no to, by the number they return: ``Status`` of ``model.h``."""
