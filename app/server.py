@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-from app.resources import get_engine
+from app.resources import get_engine, get_store
 
 
 @asynccontextmanager
@@ -21,7 +21,8 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     # run once, and answers a deep link that comes before that with "Page not found".
     PagesManager.uses_pages_directory = False
     yield
-    get_engine.clear()
+    get_engine.clear()  # what was running is stopped, and kept
+    get_store.clear()
 
 
 app = st.App(Path(__file__).parent.parent / "streamlit_app.py", lifespan=_lifespan)

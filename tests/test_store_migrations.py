@@ -19,7 +19,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0008"
+HEAD = "0009"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op

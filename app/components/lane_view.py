@@ -74,6 +74,12 @@ class LaneView:
         with self._answer.container():
             if lane.error:
                 st.error(lane.error, icon=":material/error:")
+            if lane.waits:
+                st.warning(
+                    f"{lane.waits} The run is kept meanwhile, and written as soon as that is possible.",
+                    title="This run waits to be written",
+                    icon=":material/hourglass_empty:",
+                )
             if lane.not_saved:
                 st.warning(lane.not_saved, title="This run could not be saved", icon=":material/save:")
             _show_alarm(lane)

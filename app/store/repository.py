@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Mapping
-from contextlib import suppress
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Self, TextIO
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from app.store import export, statistics
+from app.store import chat, drafts, export, lab_writers, router, statistics
 from app.store.chat import ChatStore
 from app.store.drafts import DraftStore
+from app.store.endings import (
+    ENDING,
+    LOSSLESSNESS,
+    as_ended,
+    beginning_of,
+    ending,
+    losslessness_of,
+    timeline_of,
+    whole_run,
+    write_ending,
+    write_losslessness,
+)
 from app.store.errors import RunNotFoundError, StoreError
 from app.store.identity import new_id, now
+from app.store.keeper import Keeper
 from app.store.lab import LabStore
 from app.store.migrate import migrate
-from app.store.owner import Owner
+from app.store.outbox import Outbox, Waiting
+from app.store.owner import Owner, Presence
 from app.store.queries import conditions, order, to_record, to_summary
 from app.store.records import (
     ALL_RUNS,
@@ -35,12 +47,14 @@ from app.store.records import (
     RunRecord,
     RunSort,
     RunStatus,
+    RunSummary,
     TimeBucket,
     Totals,
 )
 from app.store.router import RouterStore
-from app.store.schema import Run, RunContent, RunTag, RunTimeline
+from app.store.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
 from app.store.session import Database
+from app.store.spool import Spool, places
 from app.store.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
 
@@ -57,35 +71,92 @@ class RunStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folders: Sequence[Path] = ()) -> None:
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         self._database = database
-        self.lab = LabStore(database)
+        writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
+        writers |= {**chat.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
+        spool = Spool(places(str(database.url), database.file, folders))
+        self._outbox = Outbox(database, writers, spool)
+        database.before_write = self._outbox.deliver
+        self.lab = LabStore(database, self._outbox)
         """What the labs measured, in the same database."""
-        self.chat = ChatStore(database)
+        self.chat = ChatStore(database, self._outbox)
         """The conversations, in the same database."""
-        self.drafts = DraftStore(database)
+        self.drafts = DraftStore(database, self._outbox)
         """What drafters did in the Speculation lab, in the same database."""
-        self.router = RouterStore(database)
+        self.router = RouterStore(database, self._outbox)
         """What the Router lab recorded and made, in the same database."""
-        self._owner = Owner.this_process()
-        self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
-        self._unsaved_lock = threading.Lock()
+        self._presence = Presence(database.file)
+        self._owner = self._presence.owner
+        self._beginnings: dict[str, Mapping[str, Any]] = {}
+        """Of the runs that are under way here, as they were made."""
+        self._keeper = Keeper(self._outbox, self.look_around)
 
     @classmethod
-    def open(cls, database_url: str) -> Self:
+    def open(cls, database_url: str, folders: Sequence[Path] = ()) -> Self:
         """Open the database, making its folder and bringing its schema up to date.
 
-        Runs that a dead process left running are marked interrupted.
+        Results that a dead process wrote aside are taken in, and runs that it left running are marked interrupted.
+
+        Args:
+            database_url: a SQLAlchemy URL.
+            folders: where results may be written aside if the folder of the database takes none.
         """
         migrate(database_url)
-        store = cls(Database(database_url))
-        store._mark_interrupted()
+        store = cls(Database(database_url, watched=True), folders)
+        try:
+            store.look_around()
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def close(self) -> None:
-        """Close the connections."""
+        """Write what waits, if that is possible now, and close the connections.
+
+        What still waits lies in files, for the next start.
+        """
+        self._keeper.close()
+        self._outbox.let_go()
+        self._presence.close()
         self._database.close()
+
+    # --- what waits, and what became of the file --------------------------------------------------
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """The results that could not be written yet; ``None`` if there are none. Never waits for the database."""
+        return self._outbox.waiting
+
+    @property
+    def refused(self) -> tuple[int, Path] | None:
+        """How many results could never be stored since the start, and the file that has the last of them."""
+        return self._outbox.refused
+
+    @property
+    def file_lost(self) -> str | None:
+        """What became of a database file that was deleted or replaced while it was open, for the user."""
+        return self._database.file_lost
+
+    def open_what_is_there(self) -> None:
+        """Go on with the file that now is at the database's path, or a new one, and write what waits into it.
+
+        Raises:
+            StoreError: it is no run database, or one of a newer version. Nothing changes then.
+        """
+        self._database.leave_lost_file()
+        migrate(self._database.url.render_as_string(hide_password=False))
+        self._database.forget_file()
+        self._presence.renew()
+        self._outbox.deliver()
+
+    def look_around(self) -> None:
+        """Take in what dead processes wrote aside, and mark the runs that they left running as interrupted."""
+        self._presence.renew()
+        self._outbox.take_in()
+        self._mark_interrupted()
+        self._presence.tidy_up()
 
     # --- a run's life -----------------------------------------------------------------------------
 
@@ -98,35 +169,36 @@ class RunStore:
         group_id: str | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time."""
-        self._finish_unsaved()
         config = request.config
         created_at = now()
         run_id = new_id()
+        run = Run(
+            id=run_id,
+            created_at=created_at,
+            status=RunStatus.RUNNING,
+            group_id=group_id,
+            session_id=session_id,
+            model=config.model,
+            backend=config.backend,
+            precision=config.precision,
+            config_hash=config.hash,
+            seed=config.sampling.seed,
+            owner_host=self._owner.host,
+            owner_pid=self._owner.pid,
+            owner_started=self._owner.started,
+            owner_lock=self._owner.lock,
+            seen_at=created_at,
+            content=RunContent(
+                prompt=request.prompt,
+                messages=[message.to_dict() for message in request.messages],
+                config=config.to_dict(),
+                environment=dict(environment),
+            ),
+        )
+        beginning = beginning_of(run)
         with self._database.write() as session:
-            session.add(
-                Run(
-                    id=run_id,
-                    created_at=created_at,
-                    status=RunStatus.RUNNING,
-                    group_id=group_id,
-                    session_id=session_id,
-                    model=config.model,
-                    backend=config.backend,
-                    precision=config.precision,
-                    config_hash=config.hash,
-                    seed=config.sampling.seed,
-                    owner_host=self._owner.host,
-                    owner_pid=self._owner.pid,
-                    owner_started=self._owner.started,
-                    seen_at=created_at,
-                    content=RunContent(
-                        prompt=request.prompt,
-                        messages=[message.to_dict() for message in request.messages],
-                        config=config.to_dict(),
-                        environment=dict(environment),
-                    ),
-                )
-            )
+            session.add(run)
+        self._beginnings[run_id] = beginning
         return run_id
 
     def save_progress(self, run_id: str, text: str, timeline: Timeline | None = None) -> None:
@@ -150,23 +222,21 @@ class RunStore:
         Raises:
             RunNotFoundError: it was deleted meanwhile.
         """
-        with self._database.write() as session:
-            run = session.get(Run, run_id, options=[joinedload(Run.content)])
-            if run is None:
-                raise RunNotFoundError(run_id)
-            run.status = outcome.status
-            run.finish_reason = outcome.finish_reason
-            run.seen_at = now()
-            for name, value in (asdict(outcome.metrics) if outcome.metrics else {}).items():
-                setattr(run, name, value)
-            run.content.text = outcome.text
-            run.content.error = outcome.error
-            run.content.error_kind = outcome.error_kind
-            run.content.cache = asdict(outcome.cache) if outcome.cache else None
-            run.content.speculation = asdict(outcome.speculation) if outcome.speculation else None
-            run.content.cascade = asdict(outcome.cascade) if outcome.cascade else None
-            run.content.environment = {**run.content.environment, **(outcome.environment or {})}
-            _keep_timeline(session, run_id, timeline)
+        result = ending(run_id, outcome, timeline, self._beginnings.get(run_id))
+        with self._database.write_result() as session:
+            write_ending(session, result.fields, again=True)
+        self._beginnings.pop(run_id, None)
+
+    def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None, why: str) -> None:
+        """Let the end of a run wait that cannot be written now. Until it is, the run is shown as it ended.
+
+        Args:
+            run_id: the run.
+            outcome: how it ended.
+            timeline: its tokens.
+            why: what kept it from being written, for the user.
+        """
+        self._outbox.add(ending(run_id, outcome, timeline, self._beginnings.pop(run_id, None)), why)
 
     def keep_losslessness(self, run_id: str, losslessness: Losslessness) -> None:
         """Keep what reading a run's answer again showed; an earlier result gives way.
@@ -174,23 +244,7 @@ class RunStore:
         Raises:
             RunNotFoundError: there is no such run.
         """
-        with self._database.write() as session:
-            _existing(session, run_id)
-            session.execute(
-                update(RunContent).where(RunContent.run_id == run_id).values(losslessness=asdict(losslessness))
-            )
-
-    def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None = None) -> None:
-        """Remember how a run ended that cannot be written now; the next run made writes it first."""
-        with self._unsaved_lock:
-            self._unsaved.append((run_id, outcome, timeline))
-
-    def _finish_unsaved(self) -> None:
-        with self._unsaved_lock:
-            while self._unsaved:
-                with suppress(RunNotFoundError):
-                    self.finish_run(*self._unsaved[0])
-                self._unsaved.pop(0)
+        self._outbox.keep(losslessness_of(run_id, losslessness))
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -206,16 +260,30 @@ class RunStore:
         return found[0]
 
     def get_many(self, run_ids: Collection[str]) -> tuple[RunRecord, ...]:
-        """The runs with these ids, in the order asked for; ids that are not there are left out."""
-        with self._database.read() as session:
-            runs = session.scalars(
-                select(Run).where(Run.id.in_(run_ids)).options(joinedload(Run.content), selectinload(Run.tags))
-            )
-            found = {run.id: to_record(run) for run in runs}
+        """The runs with these ids, in the order asked for; ids that are not there are left out.
+
+        A run whose end waits to be written is given as it ended, even where the database cannot be read.
+        """
+        waiting = {run_id: result for run_id in run_ids if (result := self._outbox.find(ENDING, run_id))}
+        found: dict[str, RunRecord] = {}
+        try:
+            with self._database.read() as session:
+                runs = session.scalars(
+                    select(Run).where(Run.id.in_(run_ids)).options(joinedload(Run.content), selectinload(Run.tags))
+                )
+                found = {run.id: to_record(run) for run in runs}
+        except StoreError:
+            if not waiting or len(waiting) < len(run_ids):
+                raise
+        for run_id, result in waiting.items():
+            if shown := as_ended(found[run_id], result) if run_id in found else whole_run(result):
+                found[run_id] = shown
         return tuple(found[run_id] for run_id in run_ids if run_id in found)
 
     def timeline(self, run_id: str) -> Timeline | None:
         """The tokens of a run, one by one; ``None`` if none were kept."""
+        if waiting := self._outbox.find(ENDING, run_id):
+            return timeline_of(waiting)
         with self._database.read() as session:
             packed = session.scalar(select(RunTimeline.payload).where(RunTimeline.run_id == run_id))
         return None if packed is None else Timeline.unpack(packed)
@@ -223,7 +291,10 @@ class RunStore:
     def page(
         self, filter: RunFilter = ALL_RUNS, sort: RunSort = NEWEST_FIRST, *, limit: int = 50, offset: int = 0
     ) -> RunPage:
-        """One page of the runs that the filter lets through."""
+        """One page of the runs that the filter lets through.
+
+        A run whose end waits to be written is listed as it ended; filters, orders and counts go by what is written.
+        """
         wanted = conditions(filter)
         # The ids first: the long texts of the rows that are skipped are then never read.
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
@@ -236,7 +307,7 @@ class RunStore:
             .options(selectinload(Run.tags))
         )
         with self._database.read() as session:
-            found = tuple(to_summary(*row) for row in session.execute(rows))
+            found = tuple(self._as_it_stands(to_summary(*row)) for row in session.execute(rows))
             if len(found) < limit and (found or not offset):
                 return RunPage(found, total=offset + len(found))  # the last page: no need to count the others
             return RunPage(found, total=session.scalar(select(func.count()).select_from(Run).where(*wanted)) or 0)
@@ -290,11 +361,15 @@ class RunStore:
 
     def delete(self, run_ids: Collection[str]) -> int:
         """Delete runs with all that belongs to them, and return how many there were."""
-        with self._database.write() as session:
-            return sum(
-                len(session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id)).all())
+        with self._database.write(first=True) as session:
+            deleted = frozenset(
+                run_id
                 for some in _batches(run_ids)
+                for run_id in session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id))
             )
+            session.add_all(DeletedRun(id=run_id) for run_id in deleted)
+        self._outbox.discard(ENDING, deleted)
+        return len(deleted)
 
     # --- writing out ------------------------------------------------------------------------------
 
@@ -342,13 +417,31 @@ class RunStore:
 
     # ----------------------------------------------------------------------------------------------
 
+    def _as_it_stands(self, run: RunSummary) -> RunSummary:
+        waiting = self._outbox.find(ENDING, run.id)
+        return as_ended(run, waiting) if waiting else run
+
     def _mark_interrupted(self) -> None:
+        """Mark the runs of dead processes. Writes only where there are any."""
         moment = now()
-        with self._database.write() as session:
-            for run in session.scalars(select(Run).where(Run.status == RunStatus.RUNNING)):
-                owner = Owner(host=run.owner_host, pid=run.owner_pid, started=run.owner_started)
-                if owner.is_gone(seen_at=run.seen_at, now=moment):
-                    run.status = RunStatus.INTERRUPTED
+        folder = self._database.file and self._database.file.parent
+        row = Run
+        with self._database.read() as session:
+            running = session.execute(
+                select(row.id, row.owner_host, row.owner_pid, row.owner_started, row.owner_lock, row.seen_at).where(
+                    row.status == RunStatus.RUNNING
+                )
+            ).all()
+        gone = [
+            run_id
+            for run_id, host, pid, started, lock, seen_at in running
+            if Owner(host, pid, started, lock).is_gone(folder, seen_at=seen_at, now=moment)
+        ]
+        if gone:
+            with self._database.write() as session:
+                for some in _batches(gone):
+                    still = (Run.id.in_(some), Run.status == RunStatus.RUNNING)
+                    session.execute(update(Run).where(*still).values(status=RunStatus.INTERRUPTED))
 
 
 def _existing(session: Session, run_id: str) -> Run:

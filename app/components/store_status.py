@@ -1,0 +1,64 @@
+"""What the run database could not take yet, for the sidebar."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import streamlit as st
+
+from app import resources, units
+from app.components.errors import errors_shown
+from app.store import RunStore, StoreError, Waiting
+
+
+@st.fragment(run_every="5s")
+def show_store_status() -> None:
+    """Results that wait to be written, and a database file that was deleted or replaced; kept up to date. Nothing
+    where all is well."""
+    with suppress(StoreError):  # of a database that cannot be opened, the pages tell
+        store = resources.get_store()
+        if lost := store.file_lost:
+            st.error(lost, title="The run database is gone", icon=":material/database_off:")
+            st.button(
+                "Open what is there now",
+                key="open-what-is-there",
+                icon=":material/database:",
+                help="Use the file that is now in the database's place, or begin a new one if there is none. Results "
+                "that wait are written into it. What was stored in the old file stays there.",
+                on_click=_open_what_is_there,
+                args=(store,),
+            )
+        if waiting := store.waiting:
+            st.warning(
+                f"{waiting.why} {_where(waiting)}",
+                title=f"{units.counted(waiting.results, 'result')} {_verb(waiting.results)} to be written",
+                icon=":material/hourglass_empty:",
+            )
+        if refused := store.refused:
+            count, file = refused
+            st.warning(
+                f"{units.counted(count, 'result')} could not be stored: the run database has no place for "
+                f"{'it' if count == 1 else 'them'}. See {file}, which Gearbox does not read again.",
+                icon=":material/block:",
+            )
+
+
+def _verb(count: int) -> str:
+    return "waits" if count == 1 else "wait"
+
+
+def _where(waiting: Waiting) -> str:
+    """Where results are meanwhile, and what happens next."""
+    files = ", ".join(str(file) for file in waiting.aside)
+    if not waiting.in_memory_only:
+        return f"They are kept in {files}, and written as soon as that is possible, at the next start at the latest."
+    held = f", the others in {files}" if files else ""
+    return (
+        f"{units.counted(waiting.in_memory_only, 'result')} could be written nowhere and would be lost if the server "
+        f"ended now{held}. Free some space: the rest goes by itself."
+    )
+
+
+def _open_what_is_there(store: RunStore) -> None:
+    with errors_shown():
+        store.open_what_is_there()
