@@ -77,8 +77,7 @@ class LabStore:
             return unpack_corpus(kept.name, kept.payload) if kept else None
 
     def keep_answer(self, weights_sha256: str, corpus_sha256: str, place: int, windows: Sequence[Window]) -> None:
-        """Keep the 16-bit model's answer to the prompt at ``place`` of a corpus, as the windows it gives. The first
-        one stays."""
+        """Keep the 16-bit model's answer to the prompt at ``place`` of a corpus, as the windows it gives."""
         key = {"weights_sha256": weights_sha256, "corpus_sha256": corpus_sha256, "place": place}
         fields = {**key, "payload": to_text(pack_windows(windows))}
         self._outbox.keep(Result(ANSWER, f"{weights_sha256} {corpus_sha256} {place}", fields))
@@ -121,7 +120,7 @@ class LabStore:
             return result.id
 
     def keep_window(self, result_id: str, place: int, figures: WindowDivergence) -> None:
-        """Keep the figures of the window at ``place``. The first ones stay."""
+        """Keep the figures of the window at ``place``."""
         fields = {"result_id": result_id, "place": place, "payload": to_text(pack_divergence(figures))}
         self._outbox.keep(Result(WINDOW, f"{result_id} {place}", fields))
 
@@ -181,8 +180,8 @@ class LabStore:
             ttft_s: median TTFT.
             weights_bytes: memory of the weights.
             environment: what the figures hold for.
-            measurement: the corpus result that it was measured along with; of each, the first speed stays. ``None``
-                for one of its own.
+            measurement: at most 32 characters that stand for the measurement it belongs to; of each, the first speed
+                stays. ``None`` for one of its own.
         """
         speed_id = new_id()
         fields = {
@@ -234,7 +233,7 @@ class LabStore:
             return result.id
 
     def keep_task_answer(self, result_id: str, task_id: str, answer: TaskAnswer) -> None:
-        """Keep the answer to one task. The first one stays."""
+        """Keep the answer to one task."""
         fields = {"result_id": result_id, "task_id": task_id, **asdict(answer)}
         self._outbox.keep(Result(TASK_ANSWER, f"{result_id} {task_id}", fields))
 

@@ -85,7 +85,7 @@ class LabSpeed(Base):
     weights_bytes: Mapped[int]
     environment: Mapped[Any] = mapped_column(JsonText)
     measurement: Mapped[str | None] = mapped_column(CleanText(32))
-    """The corpus result that it was measured along with: several servers at one job keep one speed."""
+    """Which measurement it belongs to: of several servers at the same work, one speed is kept."""
 
     __table_args__ = (
         Index("ix_lab_speeds_identity", "weights_sha256", "precision"),

@@ -1,4 +1,4 @@
-"""How the labs' results are written: what is there already stays, so that a result which comes twice counts once."""
+"""How the labs' results are written, so that a result which comes twice counts once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ SPEED, TASK_ANSWER = "lab-speed", "lab-task-answer"
 
 
 def _write_answer(session: Session, fields: Mapping[str, Any]) -> None:
-    key = (fields["weights_sha256"], fields["corpus_sha256"], fields["place"])
-    if session.get(LabAnswer, key) is None:
-        session.add(LabAnswer(**_unpacked(fields)))
+    session.merge(LabAnswer(**_unpacked(fields)))
 
 
 def _write_window(session: Session, fields: Mapping[str, Any]) -> None:
-    if session.get(LabCorpusWindow, (fields["result_id"], fields["place"])) is None:
-        session.add(LabCorpusWindow(**_unpacked(fields)))
+    session.merge(LabCorpusWindow(**_unpacked(fields)))
 
 
 def _write_figures(session: Session, fields: Mapping[str, Any]) -> None:
@@ -47,8 +44,7 @@ def _write_speed(session: Session, fields: Mapping[str, Any]) -> None:
 
 
 def _write_task_answer(session: Session, fields: Mapping[str, Any]) -> None:
-    if session.get(LabTaskAnswer, (fields["result_id"], fields["task_id"])) is None:
-        session.add(LabTaskAnswer(**fields))
+    session.merge(LabTaskAnswer(**fields))
 
 
 def _unpacked(fields: Mapping[str, Any]) -> dict[str, Any]:
