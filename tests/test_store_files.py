@@ -229,6 +229,7 @@ def test_a_deleted_log_is_noticed_and_nothing_that_was_in_it_is_lost(
     later = create(store)
     finish(store, later)
     assert "was deleted or replaced while it was open" in caplog.text
+    assert "nothing is lost" in str(store.log_lost)
     assert store.waiting is None
     assert rows(file) == {earlier: "finished", later: "finished"}
     store.close()

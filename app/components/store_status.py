@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import resources, units
 from app.components.errors import errors_shown
-from app.store import RunStore, StoreError, Waiting
+from app.store import StoreError, Waiting
 
 
 @st.fragment(run_every="5s")
@@ -19,15 +19,18 @@ def show_store_status() -> None:
         store = resources.get_store()
         if lost := store.file_lost:
             st.error(lost, title="The run database is gone", icon=":material/database_off:")
-            st.button(
+            if st.button(
                 "Open what is there now",
                 key="open-what-is-there",
                 icon=":material/database:",
                 help="Use the file that is now in the database's place, or begin a new one if there is none. Results "
                 "that wait are written into it. What was stored in the old file stays there.",
-                on_click=_open_what_is_there,
-                args=(store,),
-            )
+            ):
+                with errors_shown():
+                    store.open_what_is_there()
+                    st.rerun()
+        if notice := store.log_lost:
+            st.warning(notice, icon=":material/history_off:")
         if waiting := store.waiting:
             st.warning(
                 f"{waiting.why} {_where(waiting)}",
@@ -51,14 +54,9 @@ def _where(waiting: Waiting) -> str:
     """Where results are meanwhile, and what happens next."""
     files = ", ".join(str(file) for file in waiting.aside)
     if not waiting.in_memory_only:
-        return f"They are kept in {files}, and written as soon as that is possible, at the next start at the latest."
+        return f"Kept in {files} meanwhile, and written as soon as that is possible, after a restart too."
     held = f", the others in {files}" if files else ""
     return (
         f"{units.counted(waiting.in_memory_only, 'result')} could be written nowhere and would be lost if the server "
         f"ended now{held}. Free some space: the rest goes by itself."
     )
-
-
-def _open_what_is_there(store: RunStore) -> None:
-    with errors_shown():
-        store.open_what_is_there()

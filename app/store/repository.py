@@ -139,6 +139,11 @@ class RunStore:
         """What became of a database file that was deleted or replaced while it was open, for the user."""
         return self._database.file_lost
 
+    @property
+    def log_lost(self) -> str | None:
+        """What became of a database's log that was deleted while it was open, for the user; ``None`` if none was."""
+        return self._database.log_lost
+
     def open_what_is_there(self) -> None:
         """Go on with the file that now is at the database's path, or a new one, and write what waits into it.
 

@@ -40,6 +40,9 @@ _SYNCHRONOUS = "gearbox_synchronous"
 _FILES = "gearbox_files"
 """In a connection's info: the files it has open."""
 
+_WHOLE = "What was in it is in the database: nothing is lost."
+_PERHAPS_NOT_WHOLE = "Another process had begun one before: look whether the latest runs are there."
+
 
 class _LogLostError(Exception):
     """A connection's log was deleted or replaced: another connection must be used."""
@@ -73,6 +76,8 @@ class Database:
         """Called before each write that may build on results which wait."""
         self._files: OpenFiles | None = None
         """What a watched database has open; ``None`` until then."""
+        self.log_lost: str | None = None
+        """What became of a watched file's log that was deleted, for the user."""
         if self.file:
             _configure_sqlite(self.engine, foreign_keys=foreign_keys)
             if watched:
@@ -231,13 +236,18 @@ class Database:
     def _leave_log(self, connection: Connection, opened: OpenFiles, there: OpenFiles) -> None:
         """Give up a connection whose log or index was deleted. What it holds goes into the file first, unless others
         have begun another log meanwhile."""
-        if there.log in (None, opened.log) and there.index in (None, opened.index):
+        whole = there.log in (None, opened.log) and there.index in (None, opened.index)
+        if whole:
             busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             if busy:
                 raise StoreError(
                     f"The log (-wal) of the run database {self} was deleted while it was in use. Try again."
                 )
-        _log.warning("The log (-wal, -shm) of %s was deleted or replaced while it was open. A new one is begun.", self)
+        self.log_lost = (
+            f"The log (-wal, -shm) of the run database {self} was deleted or replaced while it was open. A new one was "
+            "begun. " + (_WHOLE if whole else _PERHAPS_NOT_WHOLE)
+        )
+        _log.warning(self.log_lost)
         connection.invalidate()
         self.engine.dispose()
         raise _LogLostError
