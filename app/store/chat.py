@@ -3,26 +3,23 @@ anew and branching all add messages, and the branch on view is a choice among it
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, select
 
-from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker, TurnTiming
+from app.store.chat_records import Conversation, ConversationSummary, Speaker, TurnTiming
 from app.store.chat_schema import ConversationMessage, ConversationRow, ConversationTiming
-from app.store.errors import ConversationNotFoundError, GoneError, StoreError
+from app.store.chat_writing import ANSWER, TIMING, append, existing, existing_message, to_message, with_answer
+from app.store.errors import StoreError
 from app.store.identity import new_id, now
 from app.store.outbox import Outbox
-from app.store.results import Result, Writer
-from app.store.schema import Run, from_microseconds, to_microseconds
+from app.store.results import Result
+from app.store.schema import to_microseconds
 from app.store.session import Database
 
 TITLE_CHARACTERS = 80
-_ANSWER, _TIMING = "answer", "timing"
 
 
 class ChatStore:
@@ -74,7 +71,7 @@ class ChatStore:
         message = ConversationMessage
         of_it = select(message).where(message.conversation_id == conversation_id).order_by(message.position)
         with self._database.read() as session:
-            row = _existing(session, conversation_id)
+            row = existing(session, conversation_id)
             kept = Conversation(
                 id=row.id,
                 title=row.title,
@@ -83,10 +80,10 @@ class ChatStore:
                 config=row.config,
                 system=row.system,
                 leaf_id=row.leaf_id,
-                messages=tuple(_to_message(found) for found in session.scalars(of_it)),
+                messages=tuple(to_message(found) for found in session.scalars(of_it)),
             )
-        for waiting in self._outbox.of_kind(_ANSWER):
-            kept = _with_answer(kept, waiting.fields)
+        for waiting in self._outbox.of_kind(ANSWER):
+            kept = with_answer(kept, waiting.fields)
         return kept
 
     def append(
@@ -116,7 +113,7 @@ class ChatStore:
             StoreError: the parent is no message of it.
         """
         with self._database.write() as session:
-            return _append(session, new_id(), conversation_id, parent_id, role, content, token_ids, run_id)
+            return append(session, new_id(), conversation_id, parent_id, role, content, token_ids, run_id)
 
     def keep_answer(
         self, conversation_id: str, parent_id: str, content: str, *, token_ids: Sequence[int], run_id: str
@@ -136,7 +133,7 @@ class ChatStore:
             "run_id": run_id,
             "created_at": to_microseconds(now()),
         }
-        self._outbox.keep(Result(_ANSWER, run_id, fields))
+        self._outbox.keep(Result(ANSWER, run_id, fields))
 
     def set_leaf(self, conversation_id: str, message_id: str) -> None:
         """Put the branch that ends with a message on view.
@@ -146,8 +143,8 @@ class ChatStore:
             StoreError: the message is none of it.
         """
         with self._database.write() as session:
-            row = _existing(session, conversation_id)
-            row.leaf_id = _existing_message(session, conversation_id, message_id).id
+            row = existing(session, conversation_id)
+            row.leaf_id = existing_message(session, conversation_id, message_id).id
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Give a conversation another title.
@@ -160,7 +157,7 @@ class ChatStore:
         if not 0 < len(title) <= TITLE_CHARACTERS:
             raise StoreError(f"A title has 1 to {TITLE_CHARACTERS} characters.")
         with self._database.write() as session:
-            _existing(session, conversation_id).title = title
+            existing(session, conversation_id).title = title
 
     def configure(self, conversation_id: str, config: Mapping[str, Any], system: str) -> None:
         """Set what the next answers are asked for with; answers that are there stay as they are.
@@ -169,7 +166,7 @@ class ChatStore:
             ConversationNotFoundError: the conversation was deleted.
         """
         with self._database.write() as session:
-            row = _existing(session, conversation_id)
+            row = existing(session, conversation_id)
             row.config, row.system = dict(config), system
 
     def keep_timing(self, conversation_id: str, message_id: str, setting: str, timing: TurnTiming) -> None:
@@ -191,7 +188,7 @@ class ChatStore:
             "created_at": to_microseconds(now()),
             **asdict(timing),
         }
-        self._outbox.keep(Result(_TIMING, f"{message_id} {setting}", fields))
+        self._outbox.keep(Result(TIMING, f"{message_id} {setting}", fields))
 
     def timings(self, conversation_id: str) -> dict[tuple[str, str], TurnTiming]:
         """What the turns of a conversation were measured at, by the user's message and the setting."""
@@ -213,121 +210,3 @@ class ChatStore:
         """Delete a conversation with all its messages; the runs that wrote its answers stay."""
         with self._database.write() as session:
             session.execute(delete(ConversationRow).where(ConversationRow.id == conversation_id))
-
-
-def _append(
-    session: Session,
-    message_id: str,
-    conversation_id: str,
-    parent_id: str | None,
-    role: Speaker,
-    content: str,
-    token_ids: Sequence[int],
-    run_id: str | None,
-) -> str:
-    row = _existing(session, conversation_id)
-    if run_id and (there := session.scalar(_written_by(run_id, conversation_id))):
-        return there
-    if parent_id is not None:
-        _existing_message(session, conversation_id, parent_id)
-    last = select(func.max(ConversationMessage.position)).where(ConversationMessage.conversation_id == conversation_id)
-    message = ConversationMessage(
-        id=message_id,
-        conversation_id=conversation_id,
-        parent_id=parent_id,
-        position=(session.scalar(last) or 0) + 1,
-        role=role,
-        content=content,
-        token_ids=_pack(token_ids),
-        run_id=run_id if run_id and session.get(Run, run_id) else None,
-        created_at=now(),
-    )
-    session.add(message)
-    row.leaf_id, row.updated_at = message.id, message.created_at
-    return message.id
-
-
-def _write_answer(session: Session, fields: Mapping[str, Any]) -> None:
-    if session.get(ConversationMessage, fields["message_id"]):
-        return
-    _append(
-        session,
-        fields["message_id"],
-        fields["conversation_id"],
-        fields["parent_id"],
-        "assistant",
-        fields["content"],
-        fields["token_ids"],
-        fields["run_id"],
-    )
-
-
-def _with_answer(conversation: Conversation, fields: Mapping[str, Any]) -> Conversation:
-    """A conversation with an answer that waits to be written, as it will stand in it."""
-    known = {message.id for message in conversation.messages}
-    if fields["conversation_id"] != conversation.id or fields["parent_id"] not in known:
-        return conversation
-    if any(message.run_id == fields["run_id"] for message in conversation.messages):
-        return conversation
-    answer = ChatMessage(
-        id=fields["message_id"],
-        parent_id=fields["parent_id"],
-        role="assistant",
-        content=fields["content"],
-        token_ids=tuple(fields["token_ids"]),
-        run_id=fields["run_id"],
-        created_at=from_microseconds(fields["created_at"]),
-    )
-    return replace(conversation, messages=(*conversation.messages, answer), leaf_id=answer.id)
-
-
-def _write_timing(session: Session, fields: Mapping[str, Any]) -> None:
-    _existing_message(session, fields["conversation_id"], fields["message_id"])
-    columns = {name: value for name, value in fields.items() if name != "conversation_id"}
-    kept = ConversationTiming(**{**columns, "created_at": from_microseconds(fields["created_at"])})
-    there = session.get(ConversationTiming, (kept.message_id, kept.setting))
-    if there is None or there.created_at <= kept.created_at:
-        session.merge(kept)
-
-
-WRITERS: Mapping[str, Writer] = {_ANSWER: _write_answer, _TIMING: _write_timing}
-
-
-def _written_by(run_id: str, conversation_id: str) -> Select[str]:
-    message = ConversationMessage
-    return select(message.id).where(message.run_id == run_id, message.conversation_id == conversation_id)
-
-
-def _existing(session: Session, conversation_id: str) -> ConversationRow:
-    row = session.get(ConversationRow, conversation_id)
-    if row is None:
-        raise ConversationNotFoundError(conversation_id)
-    return row
-
-
-def _existing_message(session: Session, conversation_id: str, message_id: str) -> ConversationMessage:
-    message = session.get(ConversationMessage, message_id)
-    if message is None or message.conversation_id != conversation_id:
-        raise GoneError("This message is no longer part of the conversation. Open it again.")
-    return message
-
-
-def _to_message(row: ConversationMessage) -> ChatMessage:
-    return ChatMessage(
-        id=row.id,
-        parent_id=row.parent_id,
-        role="user" if row.role == "user" else "assistant",
-        content=row.content,
-        token_ids=_unpack(row.token_ids),
-        run_id=row.run_id,
-        created_at=row.created_at,
-    )
-
-
-def _pack(token_ids: Sequence[int]) -> bytes:
-    """Deflated JSON; nothing for no tokens."""
-    return zlib.compress(json.dumps(list(token_ids), separators=(",", ":")).encode()) if token_ids else b""
-
-
-def _unpack(packed: bytes) -> tuple[int, ...]:
-    return tuple(json.loads(zlib.decompress(packed))) if packed else ()
