@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.store import RunStore
+from app.store import RunStore, StoreError
 from app.store import keeper as keeper_module
 from app.store import session as session_module
+from app.store.session import Database
 from tests.test_store_files import create, finish
 from tests.ui import open_app, texts
 
@@ -95,6 +96,24 @@ def test_a_file_that_is_no_database_is_refused_in_words(
     app.button(key=BUTTON).click().run()
     assert "is not a run database" in sidebar(app)
     assert file.read_text().startswith("A text.")
+
+
+def test_what_an_earlier_server_left_and_a_full_disk_does_not_take_is_told_and_the_pages_open(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore, file: Path
+) -> None:
+    run_id = create(store)
+    with locked(file):
+        finish(store, run_id)
+        store.close()
+        again = RunStore(Database(f"sqlite:///{file}", watched=True))
+        with pytest.raises(StoreError):
+            again.look_around()
+        said = sidebar(open_app(monkeypatch, again, "pages/runs.py"))
+    assert "Results of an earlier server wait to be written" in said
+    assert f"{file}.waiting-" in said
+    again.look_around()
+    assert sidebar(open_app(monkeypatch, again, "pages/runs.py")) == ""
+    again.close()
 
 
 def test_results_that_could_never_be_stored_are_named_with_their_file(

@@ -521,6 +521,26 @@ def test_the_file_is_kept_until_its_rows_are_committed(file: Path) -> None:
     store.close()
 
 
+@pytest.mark.usefixtures("unhurried")
+def test_a_start_on_a_full_disk_reads_what_is_there_and_takes_the_rest_in_later(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = die_with_results_waiting(file)
+    with monkeypatch.context() as patch:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise StoreError("The disk is full.")
+
+        patch.setattr(session_module.Database, "write_result", refuse)
+        store = open_store(file)
+        assert store.left_behind == (spooled(file.parent)[0], "The disk is full.")
+        assert store.page().total == 3
+    store.look_around()
+    assert store.left_behind is None
+    assert [run.status for run in store.get_many(runs)] == [RunStatus.FINISHED] * 3
+    store.close()
+
+
 # --- where it is written aside --------------------------------------------------------------------
 
 

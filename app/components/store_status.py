@@ -37,6 +37,13 @@ def show_store_status() -> None:
                 title=f"{units.counted(waiting.results, 'result')} {_verb(waiting.results)} to be written",
                 icon=":material/hourglass_empty:",
             )
+        if left := store.left_behind:
+            file, why = left
+            st.warning(
+                f"{why} They lie in {file}, and are taken in as soon as that is possible.",
+                title="Results of an earlier server wait to be written",
+                icon=":material/hourglass_empty:",
+            )
         if refused := store.refused:
             count, file = refused
             st.warning(

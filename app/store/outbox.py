@@ -57,6 +57,8 @@ class Outbox:
         self._unspooled: set[tuple[str, str]] = set()
         self._why = ""
         self._refused: tuple[int, Path] | None = None
+        self.left_behind: tuple[Path, str] | None = None
+        """A dead process's file that could not be taken in yet, and why, for the user."""
         self._state = threading.Lock()
         self._delivering = threading.RLock()
         self.came = threading.Event()
@@ -129,12 +131,14 @@ class Outbox:
                     taken += self._take_in(held)
                 except OSError as error:
                     held.let_go()
-                    _log.warning("%s, written aside earlier, cannot be taken in: %s", held.path, error)
-                except BaseException:
+                    self.left_behind = held.path, f"{error}."
+                except StoreError as error:
                     held.let_go()
+                    self.left_behind = held.path, str(error)
                     raise
                 else:
                     held.remove()
+                    self.left_behind = None
         return taken
 
     def discard(self, kind: str, ids: frozenset[str]) -> None:

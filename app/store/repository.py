@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.store import chat_writing, drafts, lab_writers, router
@@ -40,6 +41,8 @@ from app.store.session import Database
 from app.store.spool import Spool, places
 from app.store.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
+
+_log = logging.getLogger(__name__)
 
 TAG_CHARACTERS = 60
 _IDS_AT_ONCE = 500
@@ -86,9 +89,8 @@ class RunStore(RunReader):
         store = cls(Database(database_url, watched=True), folders)
         try:
             store.look_around()
-        except BaseException:
-            store.close()
-            raise
+        except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
+            _log.warning("What earlier servers left behind could not be put in order: %s", error)
         return store
 
     def close(self) -> None:
@@ -112,6 +114,11 @@ class RunStore(RunReader):
     def refused(self) -> tuple[int, Path] | None:
         """How many results could never be stored since the start, and the file that has the last of them."""
         return self._outbox.refused
+
+    @property
+    def left_behind(self) -> tuple[Path, str] | None:
+        """A file of an earlier server's results that could not be taken in yet, and why, for the user."""
+        return self._outbox.left_behind
 
     @property
     def file_lost(self) -> str | None:
@@ -273,7 +280,8 @@ class RunStore(RunReader):
                 for some in _batches(run_ids)
                 for run_id in session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id))
             )
-            session.add_all(DeletedRun(id=run_id) for run_id in deleted)
+            if deleted:
+                session.execute(insert(DeletedRun), [{"id": run_id} for run_id in deleted])
         self._outbox.discard(ENDING, deleted)
         return len(deleted)
 
