@@ -8,6 +8,7 @@ from streamlit import config
 from app import resources, state
 from app.components.engine_status import show_engine_status
 from app.components.errors import errors_shown
+from app.components.store_status import show_store_status
 
 # A file of its own: a named icon would be fetched from the internet.
 ICON = Path(__file__).parent / "app" / "components" / "gearbox.svg"
@@ -103,6 +104,7 @@ page = st.navigation(
 
 with st.sidebar:
     show_engine_status()
+    show_store_status()
 resources.hold_kv_for(state.session_id())
 
 with errors_shown():

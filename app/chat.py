@@ -169,10 +169,10 @@ def keep_answer(store: RunStore, turn: Turn) -> str | None:
         try:
             if record.status is not RunStatus.RUNNING:
                 answer_id = _keep_written(store, turn.conversation_id, turn.asked_id, record)
-            elif lane.text:  # its end could not be saved: what was read here is more
+            elif lane.text:  # its end has not come to the store: what was read here is more
                 token_ids = tuple(token.token_id for token in lane.tokens)
-                answer_id = store.chat.append(
-                    turn.conversation_id, turn.asked_id, "assistant", lane.text, token_ids=token_ids, run_id=record.id
+                answer_id = store.chat.keep_answer(
+                    turn.conversation_id, turn.asked_id, lane.text, token_ids=token_ids, run_id=record.id
                 )
         except ConversationNotFoundError:
             turn.homeless = True
@@ -244,7 +244,7 @@ def _keep_written(store: RunStore, conversation_id: str, asked_id: str, run: Run
         return None
     timeline = store.timeline(run.id)
     token_ids = timeline.token_ids if timeline else ()
-    return store.chat.append(conversation_id, asked_id, "assistant", run.text, token_ids=token_ids, run_id=run.id)
+    return store.chat.keep_answer(conversation_id, asked_id, run.text, token_ids=token_ids, run_id=run.id)
 
 
 def _append(chats: ChatStore, conversation_id: str, parent_id: str | None, text: str) -> str:

@@ -146,8 +146,8 @@ def measure_corpus(
         raise LabError(refusal_words(refused))
     if not windows:
         raise LabError(f"The 16-bit model answered {corpus.name} with nothing, so there is nothing to score.")
-    for precision in precisions:
-        result_id = lab.begin_corpus_result(
+    results = {
+        precision: lab.begin_corpus_result(
             model=model,
             weights_sha256=weights,
             precision=precision,
@@ -155,9 +155,12 @@ def measure_corpus(
             windows=len(windows),
             again=again,
         )
+        for precision in precisions
+    }
+    for precision, result_id in results.items():
         _score(engine, lab, result_id, model, precision, windows, steps)
         if precision not in fast:
-            _measure_speed(engine, lab, model, weights, precision, steps)
+            _measure_speed(engine, lab, model, weights, precision, result_id, steps)
     if refused:
         raise LabError(refusal_words(refused))
     steps.at("Done", finished=True)
@@ -192,7 +195,13 @@ def _speeds_here(lab: LabStore, model: str, weights_sha256: str, device: str) ->
 
 
 def _measure_speed(
-    engine: LabEngine, lab: LabStore, model: str, weights_sha256: str, precision: Precision, steps: Steps
+    engine: LabEngine,
+    lab: LabStore,
+    model: str,
+    weights_sha256: str,
+    precision: Precision,
+    result_id: str,
+    steps: Steps,
 ) -> None:
     """Keep the medians of a few short greedy runs, loading and waiting left out."""
     request = greedy_request(model, precision, SPEED_PROMPT, max_tokens=SPEED_TOKENS)
@@ -214,7 +223,15 @@ def _measure_speed(
         ttft_s=median((run.ttft_s or 0.0) - run.queue_s for run in runs),
         weights_bytes=runs[-1].weights_bytes,
         environment=environment,
+        measurement=_measurement(result_id, environment),
     )
+
+
+def _measurement(result_id: str, environment: Mapping[str, object]) -> str:
+    """What a speed is the speed of: a measurement on a corpus, on one kind of machine. Servers that do the same work
+    at once come to the same 32 characters."""
+    machine = f"{environment.get('cpu')} {environment.get('device')}"
+    return hashlib.sha256(f"{result_id} {machine}".encode()).hexdigest()[:32]
 
 
 # --- on tasks -------------------------------------------------------------------------------------------

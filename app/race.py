@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent
+from app.run_service import RunCreated, RunNotSaved, RunSaved, RunWaits, UiEvent
 from app.store import RunRecord, RunStatus, Timeline
 from app.verdict import Outcome
 from engine.types import (
@@ -70,6 +70,8 @@ class LaneRun:
     cascade: CascadeReport | None = None
     error: str | None = None
     """Why it failed, for the user."""
+    waits: str | None = None
+    """Why the store could not write its end yet, for the user."""
     not_saved: str | None = None
     """Why the store could not keep it, for the user."""
 
@@ -104,6 +106,9 @@ class LaneRun:
                 self.fail(error)
             case RunSaved(status=status):
                 self._end(status)
+            case RunWaits(status=status, why=why):
+                self.waits = why
+                self._end(status)
             case RunNotSaved(error=error):
                 self.not_saved = error
 
@@ -128,10 +133,10 @@ class LaneRun:
     def adopt(self, record: RunRecord, timeline: Timeline) -> None:
         """Take over what the store kept of a run whose last events nobody read.
 
-        A record that still says "running" is one whose end could not be saved: what was read here is more.
+        A record that still says "running" is one whose end has not come to the store: what was read here is more.
         """
         if record.status is RunStatus.RUNNING:
-            self.not_saved = "Its end has not reached the run database yet; it is tried again with the next run."
+            self.not_saved = "Its end has not come to the run database yet."
             return
         self.text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
         self.speculation, self.cascade = record.speculation, record.cascade

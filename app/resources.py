@@ -34,7 +34,8 @@ def get_store() -> RunStore:
     Raises:
         StoreError: the database cannot be opened.
     """
-    return RunStore.open(get_settings().database_url)
+    settings = get_settings()
+    return RunStore.open(settings.database_url, [settings.data_dir])
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda engine: engine.close())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.environment import app_environment
-from app.store import RunNotFoundError, RunOutcome, RunStatus, RunStore, StoreError, Timeline
+from app.store import FileLostError, RunNotFoundError, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError
 from engine.types import Escalated, Event, GenerationRequest, RunFailed, RunFinished, TokenEvent
 
@@ -21,7 +21,7 @@ SAVE_EVERY_S = 1.0
 FAREWELL_S = 2.0
 """How long the engine is given to report on a run whose reader has gone."""
 RETRY_AFTER_S = (0.2, 1.0)
-"""Waits before the final save is tried again."""
+"""Waits before the final save is tried again; after the last, the store tries on in the background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,16 @@ class RunSaved:
 
     run_id: str
     status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class RunWaits:
+    """The last event instead of `RunSaved`: the run's end waits to be written. It is shown as it ended meanwhile."""
+
+    run_id: str
+    status: RunStatus
+    why: str
+    """What keeps it from being written, for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class RequestRefusedError(RunNotFinishedError):
 
 _REFUSALS = ("InvalidRequestError", "ContextLengthError")
 
-UiEvent = RunCreated | Event | RunSaved | RunNotSaved
+UiEvent = RunCreated | Event | RunSaved | RunWaits | RunNotSaved
 
 
 class Generation(Protocol):
@@ -94,7 +104,7 @@ def stream(
     written so far is stored as a stopped run. Nothing happens before the first `next`.
 
     Yields:
-        `RunCreated`, the engine's events, then `RunSaved` or `RunNotSaved`.
+        `RunCreated`, the engine's events, then `RunSaved`, `RunWaits` or `RunNotSaved`.
 
     Raises:
         StoreError: the run's row could not be made; the engine was not asked.
@@ -181,19 +191,22 @@ class _Recording:
             if self._end or time.monotonic() >= deadline:
                 return
 
-    def finish(self) -> RunSaved | RunNotSaved:
-        """Store the run as it ended, trying again where that may help."""
+    def finish(self) -> RunSaved | RunWaits | RunNotSaved:
+        """Store the run as it ended, trying again where that may help, and else leave it to the store."""
         outcome = self._outcome()
         waits_s = list(RETRY_AFTER_S)
         while True:
             try:
                 self._store.finish_run(self._run_id, outcome, self._timeline())
                 return RunSaved(self._run_id, outcome.status)
+            except RunNotFoundError as error:
+                _log.error("Run %s could not be saved: %s", self._run_id, error)
+                return RunNotSaved(self._run_id, str(error))
             except StoreError as error:
-                if not waits_s or isinstance(error, RunNotFoundError):
-                    _log.error("Run %s could not be saved: %s", self._run_id, error)
-                    self._store.finish_later(self._run_id, outcome, self._timeline())
-                    return RunNotSaved(self._run_id, str(error))
+                if not waits_s or isinstance(error, FileLostError):
+                    _log.error("Run %s could not be saved yet: %s", self._run_id, error)
+                    self._store.finish_later(self._run_id, outcome, self._timeline(), str(error))
+                    return RunWaits(self._run_id, outcome.status, str(error))
             time.sleep(waits_s.pop(0))
 
     def _save_progress(self) -> None:

@@ -19,7 +19,7 @@ from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVE
 
 from app.doors import Doors
 from app.hosts import AllowedHosts
-from app.resources import get_engine
+from app.resources import get_engine, get_store
 from app.settings import Settings, SettingsError
 
 
@@ -44,7 +44,8 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     sys.stdout.write(f"Gearbox is on {_url()}\n")
     sys.stdout.flush()
     yield
-    get_engine.clear()
+    get_engine.clear()  # what was running is stopped, and kept
+    get_store.clear()
 
 
 app = st.App(

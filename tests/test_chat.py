@@ -96,7 +96,7 @@ def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, mo
     for event in stream(FakeEngine(["So"]), store, turn.lane.request, session_id="s"):
         turn.lane.take(event)
     with monkeypatch.context() as patch:
-        patch.setattr(store.chat, "append", refuse)
+        patch.setattr(store.chat, "keep_answer", refuse)
         with pytest.raises(StoreError, match="Full"):
             chat.keep_answer(store, turn)
     assert not turn.kept

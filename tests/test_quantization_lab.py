@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -128,6 +131,68 @@ def test_cancelled_work_goes_on_where_it_stopped_even_after_a_restart(
     assert resumed.fractions[0] > 0
     assert all(result.stats for result in reopened.lab.corpus_results(MODEL))
     reopened.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_two_servers_at_the_same_job_store_its_speeds_once(tmp_path: Path, store: RunStore, again: bool) -> None:
+    if again:
+        measure_corpus(FakeLabEngine(n_windows=3), store.lab, MODEL, BOTH, TEXT, Reports())
+    other = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    begun = threading.Barrier(2)
+
+    class Together(Reports):
+        def __call__(self, stage: str, fraction: float) -> None:
+            if stage.endswith("window 1 of 3") and stage.startswith(BOTH[0]):
+                begun.wait(timeout=60)  # both have begun the same result
+            super().__call__(stage, fraction)
+
+    def measure(server: RunStore) -> None:
+        measure_corpus(FakeLabEngine(n_windows=3), server.lab, MODEL, BOTH, TEXT, Together(), again=again)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(measure, server) for server in (store, other)]:
+            done.result(timeout=120)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as beside:
+        kept = beside.execute("SELECT precision, count(*) FROM lab_speeds GROUP BY precision").fetchall()
+        measured = beside.execute("SELECT precision, count(*) FROM lab_corpus_results GROUP BY precision").fetchall()
+    times = 2 if again else 1
+    assert dict(kept) == dict(measured) == {"bf16": times, "int4": times}
+    assert len(store.lab.speeds(MODEL)) == len(store.lab.corpus_results(MODEL)) == 2
+    other.close()
+
+
+def test_a_server_that_comes_late_to_a_job_stores_no_second_speed(tmp_path: Path, store: RunStore) -> None:
+    other = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+
+    class Overtaken(Reports):
+        """While this server measures its first speed, another one does the whole job."""
+
+        def __call__(self, stage: str, fraction: float) -> None:
+            super().__call__(stage, fraction)
+            if stage.endswith(f"speed, run {SPEED_RUNS} of {SPEED_RUNS}") and len(other.lab.speeds(MODEL)) == 0:
+                measure_corpus(FakeLabEngine(n_windows=3), other.lab, MODEL, BOTH, TEXT, Reports())
+
+    measure_corpus(FakeLabEngine(n_windows=3), store.lab, MODEL, BOTH, TEXT, Overtaken())
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as beside:
+        kept = beside.execute("SELECT precision, count(*) FROM lab_speeds GROUP BY precision").fetchall()
+    assert dict(kept) == {"bf16": 1, "int4": 1}
+    other.close()
+
+
+def test_a_speed_measured_on_another_machine_stands_beside_the_first(lab: LabStore) -> None:
+    engine = FakeLabEngine(n_windows=3)
+    measure_corpus(engine, lab, MODEL, [Precision.INT4], TEXT, Reports())
+    there = lab.speeds(MODEL)[0]
+    for device in ("cuda", "cpu"):
+        lab.add_speed(
+            model=MODEL, weights_sha256=there.weights_sha256, precision="int4", tokens_per_second=1.0, ttft_s=1.0,
+            weights_bytes=1, environment={}, measurement=f"x {device}",
+        )  # fmt: skip
+    lab.add_speed(
+        model=MODEL, weights_sha256=there.weights_sha256, precision="int4", tokens_per_second=2.0, ttft_s=1.0,
+        weights_bytes=1, environment={}, measurement="x cpu",
+    )  # fmt: skip
+    assert lab.speeds(MODEL)[0].tokens_per_second == 1.0
 
 
 def test_a_failed_run_is_an_error_for_the_user_and_keeps_what_was_measured(lab: LabStore) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app import run_service
 from app.environment import app_environment, git_commit
-from app.run_service import RunCreated, RunNotSaved, RunSaved, UiEvent, stream
+from app.run_service import RunCreated, RunNotSaved, RunSaved, RunWaits, UiEvent, stream
 from app.store import RunFilter, RunRecord, RunStatus, RunStore, StoreError
 from app.store import session as session_module
 from engine.errors import EngineClosedError, InsufficientMemoryError
@@ -282,23 +282,27 @@ def test_a_run_goes_on_though_its_text_so_far_cannot_be_saved(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_run_whose_end_cannot_be_saved_is_reported_and_kept_with_the_next_one(file: Path, store: RunStore) -> None:
+def test_a_run_whose_end_cannot_be_saved_is_shown_as_it_ended_and_saved_later(file: Path, store: RunStore) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         events = start(FakeEngine(["Be", "cause"]), store)
         next(events)
-        other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN EXCLUSIVE")
         *_, finished, last = events
+        assert isinstance(finished, RunFinished)
+        assert finished.text == "Because"
+        assert isinstance(last, RunWaits)
+        assert "locked by another process" in last.why
+        shown = only_run(store)
+        assert (shown.status, shown.text) == (RunStatus.FINISHED, "Because")
+        assert store.waiting is not None
         other.execute("ROLLBACK")
-    assert isinstance(finished, RunFinished)
-    assert finished.text == "Because"
-    assert isinstance(last, RunNotSaved)
-    assert "locked by another process" in last.error
-    assert only_run(store).status is RunStatus.RUNNING
 
-    list(start(FakeEngine(["Next"]), store))
+    list(start(FakeEngine(["Next"]), store))  # what waits is written before a run that follows
+    assert store.waiting is None
     kept = {run.text: run for run in store.get_many([row.id for row in store.page().rows])}
     assert kept["Because"].status is RunStatus.FINISHED
     assert kept["Because"].metrics is not None
+    assert kept["Because"] == shown
 
 
 def test_a_short_lock_at_the_end_is_waited_out(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:

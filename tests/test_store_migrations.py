@@ -1,4 +1,7 @@
 import multiprocessing
+import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from filelock import FileLock
+from sqlalchemy import Engine, event
 
 from app.store import RunStore, StoreError
 from app.store import migrate as migrate_module
@@ -19,7 +23,7 @@ from app.store.session import Database
 from tests.fakes import make_request
 
 REPOSITORY = Path(__file__).parent.parent
-HEAD = "0008"
+HEAD = "0009"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -182,6 +186,115 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
     with pytest.raises(StoreError, match="runs already exists"):
         RunStore.open(url_of(file))
     assert tables(file) == {"runs"}
+
+
+# --- killed in the midst of it ----------------------------------------------------------------------
+
+EARLIER = [None, *(f"{number:04}" for number in range(1, int(HEAD)))]
+"""Where a database may stand before: none at all, or any version before this one."""
+RUN = (
+    "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, rating, note, "
+    "owner_host, owner_pid, owner_started, seen_at) VALUES ('kept', 1, 'finished', 's', 'm', 'local', 'bf16', 'h', 0, "
+    "1, 'good', 'host', 1, 1.0, 1)"
+)
+TEXTS = (
+    "INSERT INTO run_contents (run_id, prompt, text, messages, config, environment) "
+    "VALUES ('kept', 'Hi', 'Hello', '[]', '{}', '{}')"
+)
+SPEED = (
+    "INSERT INTO lab_speeds (id, model, weights_sha256, precision, created_at, tokens_per_second, ttft_s, "
+    "weights_bytes, environment) VALUES (?, 'm', 'w', 'int8', ?, 9.5, 0.5, 7, '{}')"
+)
+
+
+def database_of(version: str | None, file: Path, migrations: Path) -> None:
+    """A database as a version left it, with a run in it and, where there are labs, a speed that is there twice."""
+    if version is None:
+        return
+    for later in (migrations / "versions").glob("*.py"):
+        if later.name[:4] > version:
+            later.unlink()
+    migrate(url_of(file), migrations=migrations)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(RUN)
+        connection.execute(TEXTS)
+        if version >= "0002":
+            connection.executemany(SPEED, [("first", 1), ("second", 2)])
+
+
+def migrate_and_die(url: str, after: int) -> int:
+    """Migrate in a process of its own that is killed after so many statements; 0 if it came to its end before."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status)
+    try:
+        sent = 0
+
+        def count(*_: object) -> None:
+            nonlocal sent
+            sent += 1
+            if sent == after:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        event.listen(Engine, "after_cursor_execute", count)
+        migrate(url)
+    except BaseException:  # noqa: BLE001 - the child must never get back into the tests
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1_200)
+@pytest.mark.parametrize("version", EARLIER)
+def test_a_start_killed_after_any_statement_of_migrating_is_made_good_by_the_next_one(
+    tmp_path: Path, migrations: Path, version: str | None
+) -> None:
+    assert kill_at_each(tmp_path, migrations, version, step=1) > 10
+
+
+@pytest.mark.parametrize("version", [None, EARLIER[-1]])
+def test_a_start_killed_after_some_statement_of_migrating_is_made_good_by_the_next_one(
+    tmp_path: Path, migrations: Path, version: str | None
+) -> None:
+    assert kill_at_each(tmp_path, migrations, version, step=9 if version is None else 3) > 10
+
+
+def kill_at_each(tmp_path: Path, migrations: Path, version: str | None, *, step: int) -> int:
+    """Kill after every so many statements, and look what the next start makes of it; how many statements there are."""
+    file, before = tmp_path / "gearbox.db", tmp_path / "before.db"
+    database_of(version, before, migrations)
+    after = 1
+    while True:
+        for old in tmp_path.glob(f"{file.name}*"):
+            old.unlink()
+        if before.exists():
+            shutil.copy(before, file)
+        ended = migrate_and_die(url_of(file), after)
+        assert ended in (0, -signal.SIGKILL)
+        migrate(url_of(file))
+        assert revision(file) == HEAD
+        assert tables(file) == {*Base.metadata.tables, "alembic_version"}
+        check_what_was_kept(file, version)
+        if ended == 0:
+            return after
+        after += step
+
+
+def check_what_was_kept(file: Path, version: str | None) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        runs = connection.execute("SELECT id, note, rating FROM runs").fetchall()
+        texts = connection.execute("SELECT run_id, text FROM run_contents").fetchall()
+        speeds = connection.execute("SELECT id, measurement FROM lab_speeds ORDER BY id").fetchall()
+    if version is None:
+        assert (runs, texts, speeds) == ([], [], [])
+    else:
+        assert (runs, texts) == ([("kept", "good", 1)], [("kept", "Hello")])
+        assert speeds == ([("first", "first"), ("second", "second")] if version >= "0002" else [])
+
+
+# --- several starts at once -------------------------------------------------------------------------
 
 
 def _open_at_once(url: str, barrier: "multiprocessing.synchronize.Barrier", failures: "multiprocessing.Queue") -> None:

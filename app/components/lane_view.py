@@ -76,6 +76,12 @@ class LaneView:
         with self._answer.container():
             if lane.error:
                 show_error(lane.error)
+            if lane.waits:
+                st.warning(
+                    f"{literal(lane.waits)} The run is kept meanwhile, and written as soon as that is possible.",
+                    title="This run waits to be written",
+                    icon=":material/hourglass_empty:",
+                )
             if lane.not_saved:
                 st.warning(literal(lane.not_saved), title="This run could not be saved", icon=":material/save:")
             _show_alarm(lane)

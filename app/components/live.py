@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 
 from app import resources, state
 from app.race import LaneRun, Race
-from app.run_service import RunCreated, RunNotSaved, RunSaved, stream
+from app.run_service import RunCreated, RunNotSaved, RunSaved, RunWaits, stream
 from app.store import RunNotFoundError, RunStatus, Timeline
 from engine.errors import GearboxError
 from engine.types import Heartbeat, Queued, RunFailed, RunFinished
@@ -16,7 +16,7 @@ from engine.types import Heartbeat, Queued, RunFailed, RunFinished
 _DRAW_EVERY_S = 0.25
 """Each drawing takes about two tokens' time from the engine where the browser runs on the same processors."""
 _LETTING_GO_S = 5.0
-_DRAWN_AT_ONCE = (RunCreated, Queued, Heartbeat, RunFinished, RunFailed, RunSaved, RunNotSaved)
+_DRAWN_AT_ONCE = (RunCreated, Queued, Heartbeat, RunFinished, RunFailed, RunSaved, RunWaits, RunNotSaved)
 
 
 def run_race(race: Race, draw: Mapping[str, Callable[[LaneRun], None]]) -> None:

@@ -4,9 +4,10 @@ from app.store.chat import ChatStore
 from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, TurnTiming
 from app.store.draft_records import DraftFigures, DraftResult
 from app.store.drafts import DraftStore
-from app.store.errors import ConversationNotFoundError, RunNotFoundError, StoreError
+from app.store.errors import ConversationNotFoundError, FileLostError, GoneError, RunNotFoundError, StoreError
 from app.store.lab import LabStore
 from app.store.lab_records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
+from app.store.outbox import Waiting
 from app.store.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -49,6 +50,8 @@ __all__ = [
     "DraftResult",
     "DraftStore",
     "Facets",
+    "FileLostError",
+    "GoneError",
     "KeptCorpus",
     "KeptProfile",
     "KeptSet",
@@ -77,5 +80,6 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "Waiting",
     "ladder_key",
 ]

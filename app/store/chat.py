@@ -3,20 +3,21 @@ anew and branching all add messages, and the branch on view is a choice among it
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, func, or_, select
 
-from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, Speaker, TurnTiming
+from app.store.chat_records import Conversation, ConversationSummary, Speaker, TurnTiming
 from app.store.chat_schema import ConversationMessage, ConversationRow, ConversationTiming
-from app.store.errors import ConversationNotFoundError, StoreError
+from app.store.chat_writing import ANSWER, TIMING, append, existing, existing_message, to_message, with_answer
+from app.store.errors import StoreError
 from app.store.folding import fold, folded
 from app.store.identity import new_id, now
-from app.store.schema import Run
+from app.store.outbox import Outbox
+from app.store.results import Result
+from app.store.schema import to_microseconds
 from app.store.session import Database
 
 TITLE_CHARACTERS = 80
@@ -28,9 +29,10 @@ class ChatStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose schema is up to date."""
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
+        self._outbox = outbox
 
     def create(self, title: str, config: Mapping[str, Any], system: str = "") -> str:
         """Begin a conversation without messages, and return its id.
@@ -84,7 +86,7 @@ class ChatStore:
         return (found[0], found[1]) if found else None
 
     def get(self, conversation_id: str) -> Conversation:
-        """A conversation with every message of every branch.
+        """A conversation with every message of every branch, answers that wait to be written included.
 
         Raises:
             ConversationNotFoundError: there is none of that id.
@@ -92,8 +94,8 @@ class ChatStore:
         message = ConversationMessage
         of_it = select(message).where(message.conversation_id == conversation_id).order_by(message.position)
         with self._database.read() as session:
-            row = _existing(session, conversation_id)
-            return Conversation(
+            row = existing(session, conversation_id)
+            kept = Conversation(
                 id=row.id,
                 title=row.title,
                 created_at=row.created_at,
@@ -101,8 +103,11 @@ class ChatStore:
                 config=row.config,
                 system=row.system,
                 leaf_id=row.leaf_id,
-                messages=tuple(_to_message(found) for found in session.scalars(of_it)),
+                messages=tuple(to_message(found) for found in session.scalars(of_it)),
             )
+        for waiting in self._outbox.of_kind(ANSWER):
+            kept = with_answer(kept, waiting.fields)
+        return kept
 
     def append(
         self,
@@ -131,28 +136,30 @@ class ChatStore:
             StoreError: the parent is no message of it.
         """
         with self._database.write() as session:
-            row = _existing(session, conversation_id)
-            if run_id and (there := session.scalar(_written_by(run_id, conversation_id))):
-                return there
-            if parent_id is not None:
-                _existing_message(session, conversation_id, parent_id)
-            last = select(func.max(ConversationMessage.position)).where(
-                ConversationMessage.conversation_id == conversation_id
-            )
-            message = ConversationMessage(
-                id=new_id(),
-                conversation_id=conversation_id,
-                parent_id=parent_id,
-                position=(session.scalar(last) or 0) + 1,
-                role=role,
-                content=content,
-                token_ids=_pack(token_ids),
-                run_id=run_id if run_id and session.get(Run, run_id) else None,
-                created_at=now(),
-            )
-            session.add(message)
-            row.leaf_id, row.updated_at = message.id, message.created_at
-            return message.id
+            return append(session, new_id(), conversation_id, parent_id, role, content, token_ids, run_id)
+
+    def keep_answer(
+        self, conversation_id: str, parent_id: str, content: str, *, token_ids: Sequence[int], run_id: str
+    ) -> str:
+        """Add what a run has answered after a user's message, once, or let it wait until it can be added. Meanwhile
+        `get` shows it. Returns the message's id.
+
+        Raises:
+            GoneError: the conversation or the message was deleted.
+        """
+        message_id = new_id()
+        fields = {
+            "message_id": message_id,
+            "conversation_id": conversation_id,
+            "parent_id": parent_id,
+            "content": content,
+            "token_ids": list(token_ids),
+            "run_id": run_id,
+            "created_at": to_microseconds(now()),
+        }
+        self._outbox.keep(Result(ANSWER, run_id, fields))
+        kept = (message.id for message in self.get(conversation_id).messages if message.run_id == run_id)
+        return next(kept, message_id)
 
     def set_leaf(self, conversation_id: str, message_id: str) -> None:
         """Put the branch that ends with a message on view.
@@ -162,8 +169,8 @@ class ChatStore:
             StoreError: the message is none of it.
         """
         with self._database.write() as session:
-            row = _existing(session, conversation_id)
-            row.leaf_id = _existing_message(session, conversation_id, message_id).id
+            row = existing(session, conversation_id)
+            row.leaf_id = existing_message(session, conversation_id, message_id).id
 
     def rename(self, conversation_id: str, title: str) -> None:
         """Give a conversation another title.
@@ -176,7 +183,7 @@ class ChatStore:
         if not 0 < len(title) <= TITLE_CHARACTERS:
             raise StoreError(f"A title has 1 to {TITLE_CHARACTERS} characters.")
         with self._database.write() as session:
-            _existing(session, conversation_id).title = title
+            existing(session, conversation_id).title = title
 
     def configure(self, conversation_id: str, config: Mapping[str, Any], system: str) -> None:
         """Set what the next answers are asked for with; answers that are there stay as they are.
@@ -185,7 +192,7 @@ class ChatStore:
             ConversationNotFoundError: the conversation was deleted.
         """
         with self._database.write() as session:
-            row = _existing(session, conversation_id)
+            row = existing(session, conversation_id)
             row.config, row.system = dict(config), system
 
     def keep_timing(self, conversation_id: str, message_id: str, setting: str, timing: TurnTiming) -> None:
@@ -200,19 +207,14 @@ class ChatStore:
         Raises:
             StoreError: the message is gone.
         """
-        with self._database.write() as session:
-            _existing_message(session, conversation_id, message_id)
-            session.merge(
-                ConversationTiming(
-                    message_id=message_id,
-                    setting=setting,
-                    created_at=now(),
-                    ttft_s=timing.ttft_s,
-                    prompt_tokens=timing.prompt_tokens,
-                    cached_tokens=timing.cached_tokens,
-                    environment=dict(timing.environment),
-                )
-            )
+        fields = {
+            "conversation_id": conversation_id,
+            "message_id": message_id,
+            "setting": setting,
+            "created_at": to_microseconds(now()),
+            **asdict(timing),
+        }
+        self._outbox.keep(Result(TIMING, f"{message_id} {setting}", fields))
 
     def timings(self, conversation_id: str) -> dict[tuple[str, str], TurnTiming]:
         """What the turns of a conversation were measured at, by the user's message and the setting."""
@@ -245,43 +247,3 @@ def _mentions(text: str) -> list[ColumnElement[bool]]:
     holding = select(message.conversation_id).where(folded(message.content).contains(needle, autoescape=True))
     in_title = folded(ConversationRow.title).contains(needle, autoescape=True)
     return [or_(in_title, ConversationRow.id.in_(holding))]
-
-
-def _written_by(run_id: str, conversation_id: str) -> Select[str]:
-    message = ConversationMessage
-    return select(message.id).where(message.run_id == run_id, message.conversation_id == conversation_id)
-
-
-def _existing(session: Session, conversation_id: str) -> ConversationRow:
-    row = session.get(ConversationRow, conversation_id)
-    if row is None:
-        raise ConversationNotFoundError(conversation_id)
-    return row
-
-
-def _existing_message(session: Session, conversation_id: str, message_id: str) -> ConversationMessage:
-    message = session.get(ConversationMessage, message_id)
-    if message is None or message.conversation_id != conversation_id:
-        raise StoreError("This message is no longer part of the conversation. Open it again.")
-    return message
-
-
-def _to_message(row: ConversationMessage) -> ChatMessage:
-    return ChatMessage(
-        id=row.id,
-        parent_id=row.parent_id,
-        role="user" if row.role == "user" else "assistant",
-        content=row.content,
-        token_ids=_unpack(row.token_ids),
-        run_id=row.run_id,
-        created_at=row.created_at,
-    )
-
-
-def _pack(token_ids: Sequence[int]) -> bytes:
-    """Deflated JSON; nothing for no tokens."""
-    return zlib.compress(json.dumps(list(token_ids), separators=(",", ":")).encode()) if token_ids else b""
-
-
-def _unpack(packed: bytes) -> tuple[int, ...]:
-    return tuple(json.loads(zlib.decompress(packed))) if packed else ()

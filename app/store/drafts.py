@@ -5,15 +5,23 @@ Each prompt is kept as soon as it is measured, so that a job that was cancelled 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from app.store.draft_records import DraftFigures, DraftResult
 from app.store.lab_schema import LabDraft
+from app.store.outbox import Outbox
+from app.store.results import Result, Writer
+from app.store.schema import from_microseconds, to_microseconds
 from app.store.session import Database
 from engine.types import SpeculationConfig
+
+_DRAFT = "draft"
+_KEY = ("weights_sha256", "config_hash", "prompt_sha256")
 
 
 class DraftStore:
@@ -22,22 +30,21 @@ class DraftStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose schema is up to date."""
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
+        self._outbox = outbox
 
     def keep(self, result: DraftResult) -> None:
         """Keep a result; an earlier one of the same weights, configuration and prompt gives way."""
-        columns = {
-            **{name: getattr(result, name) for name in ("model", "weights_sha256", "precision", "config_hash")},
-            "prompt_sha256": result.prompt_sha256,
-            "created_at": result.created_at,
+        fields = {
+            **{name: str(getattr(result, name)) for name in ("model", "precision", *_KEY)},
+            "created_at": to_microseconds(result.created_at),
             "speculation": asdict(result.speculation),
             "figures": asdict(result.figures),
             "environment": dict(result.environment),
         }
-        with self._database.write() as session:
-            session.merge(LabDraft(**columns))
+        self._outbox.keep(Result(_DRAFT, " ".join(str(fields[name]) for name in _KEY), fields))
 
     def results(self, model: str, precision: str) -> tuple[DraftResult, ...]:
         """All that is known of a model at a precision, oldest first."""
@@ -69,3 +76,13 @@ class DraftStore:
                     LabDraft.prompt_sha256.in_(prompts_sha256),
                 )
             )
+
+
+def _write_draft(session: Session, fields: Mapping[str, Any]) -> None:
+    kept = LabDraft(**{**fields, "created_at": from_microseconds(fields["created_at"])})
+    there = session.get(LabDraft, tuple(fields[name] for name in _KEY))
+    if there is None or there.created_at <= kept.created_at:
+        session.merge(kept)
+
+
+WRITERS: Mapping[str, Writer] = {_DRAFT: _write_draft}

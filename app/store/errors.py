@@ -9,7 +9,19 @@ class StoreError(GearboxError):
     """The run database could not do what was asked; what it already held is unharmed."""
 
 
-class RunNotFoundError(StoreError):
+class FileLostError(StoreError):
+    """The database's file was deleted or replaced while it was open: nothing is read from it or written to it."""
+
+
+class ConflictError(StoreError):
+    """What was to be written does not fit what the database holds; trying again will not help."""
+
+
+class GoneError(StoreError):
+    """What was asked for, or what it belongs to, was deleted, or never was."""
+
+
+class RunNotFoundError(GoneError):
     """No run has that id: it was deleted, or never was."""
 
     def __init__(self, run_id: str) -> None:
@@ -17,7 +29,7 @@ class RunNotFoundError(StoreError):
         super().__init__(f"There is no run {run_id[:32]}: it may have been deleted.")
 
 
-class ConversationNotFoundError(StoreError):
+class ConversationNotFoundError(GoneError):
     """No conversation has that id: it was deleted, or never was."""
 
     def __init__(self, conversation_id: str) -> None:

@@ -33,6 +33,10 @@ from app.store.lab_schema import (
     LabTaskAnswer,
     LabTaskResult,
 )
+from app.store.lab_writers import ANSWER, FIGURES, SPEED, TASK_ANSWER, WINDOW
+from app.store.outbox import Outbox
+from app.store.results import Result, to_text
+from app.store.schema import to_microseconds
 from app.store.session import Database
 from engine.evaluation import Corpus, DivergenceStats, Window, WindowDivergence
 
@@ -45,9 +49,10 @@ class LabStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose schema is up to date."""
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
+        self._outbox = outbox
 
     # --- corpora ------------------------------------------------------------------------------------
 
@@ -74,8 +79,8 @@ class LabStore:
     def keep_answer(self, weights_sha256: str, corpus_sha256: str, place: int, windows: Sequence[Window]) -> None:
         """Keep the 16-bit model's answer to the prompt at ``place`` of a corpus, as the windows it gives."""
         key = {"weights_sha256": weights_sha256, "corpus_sha256": corpus_sha256, "place": place}
-        with self._database.write() as session:
-            session.merge(LabAnswer(**key, payload=pack_windows(windows)))
+        fields = {**key, "payload": to_text(pack_windows(windows))}
+        self._outbox.keep(Result(ANSWER, f"{weights_sha256} {corpus_sha256} {place}", fields))
 
     def answers(self, weights_sha256: str, corpus_sha256: str) -> dict[int, tuple[Window, ...]]:
         """The 16-bit model's answers to the prompts of a corpus, by place."""
@@ -116,8 +121,8 @@ class LabStore:
 
     def keep_window(self, result_id: str, place: int, figures: WindowDivergence) -> None:
         """Keep the figures of the window at ``place``."""
-        with self._database.write() as session:
-            session.merge(LabCorpusWindow(result_id=result_id, place=place, payload=pack_divergence(figures)))
+        fields = {"result_id": result_id, "place": place, "payload": to_text(pack_divergence(figures))}
+        self._outbox.keep(Result(WINDOW, f"{result_id} {place}", fields))
 
     def windows(self, result_id: str) -> dict[int, WindowDivergence]:
         """The figures of the windows scored so far, by place."""
@@ -126,10 +131,9 @@ class LabStore:
             return {place: unpack_divergence(payload) for place, payload in session.execute(rows)}
 
     def finish_corpus_result(self, result_id: str, stats: DivergenceStats) -> None:
-        """Keep the figures of a whole corpus."""
-        with self._database.write() as session:
-            result = session.get_one(LabCorpusResult, result_id)
-            result.figures, result.finished_at = stats.to_dict(), now()
+        """Keep the figures of a whole corpus. The first ones stay."""
+        fields = {"result_id": result_id, "figures": stats.to_dict(), "finished_at": to_microseconds(now())}
+        self._outbox.keep(Result(FIGURES, result_id, fields))
 
     def corpus_results(self, model: str | None = None) -> tuple[CorpusResult, ...]:
         """The result that counts of each weights, precision and corpus, newest first: the newest finished one,
@@ -164,22 +168,35 @@ class LabStore:
         ttft_s: float,
         weights_bytes: int,
         environment: Mapping[str, Any],
+        measurement: str | None = None,
     ) -> None:
-        """Keep a measurement of speed; the earlier ones stay."""
-        with self._database.write() as session:
-            session.add(
-                LabSpeed(
-                    id=new_id(),
-                    created_at=now(),
-                    model=model,
-                    weights_sha256=weights_sha256,
-                    precision=precision,
-                    tokens_per_second=tokens_per_second,
-                    ttft_s=ttft_s,
-                    weights_bytes=weights_bytes,
-                    environment=dict(environment),
-                )
-            )
+        """Keep a measurement of speed; the earlier ones stay.
+
+        Args:
+            model: by name.
+            weights_sha256: its weights.
+            precision: what was measured.
+            tokens_per_second: median decode rate.
+            ttft_s: median TTFT.
+            weights_bytes: memory of the weights.
+            environment: what the figures hold for.
+            measurement: at most 32 characters that stand for the measurement it belongs to; of each, the first speed
+                stays. ``None`` for one of its own.
+        """
+        speed_id = new_id()
+        fields = {
+            "id": speed_id,
+            "created_at": to_microseconds(now()),
+            "model": model,
+            "weights_sha256": weights_sha256,
+            "precision": str(precision),
+            "tokens_per_second": tokens_per_second,
+            "ttft_s": ttft_s,
+            "weights_bytes": weights_bytes,
+            "environment": dict(environment),
+            "measurement": measurement or speed_id,
+        }
+        self._outbox.keep(Result(SPEED, f"{weights_sha256} {precision} {fields['measurement']}", fields))
 
     def speeds(self, model: str | None = None) -> tuple[SpeedResult, ...]:
         """The newest measurement of each weights and precision, newest first."""
@@ -217,8 +234,8 @@ class LabStore:
 
     def keep_task_answer(self, result_id: str, task_id: str, answer: TaskAnswer) -> None:
         """Keep the answer to one task."""
-        with self._database.write() as session:
-            session.merge(LabTaskAnswer(result_id=result_id, task_id=task_id, **asdict(answer)))
+        fields = {"result_id": result_id, "task_id": task_id, **asdict(answer)}
+        self._outbox.keep(Result(TASK_ANSWER, f"{result_id} {task_id}", fields))
 
     def task_answers(self, result_id: str) -> dict[str, TaskAnswer]:
         """The answers so far, by the task's id."""

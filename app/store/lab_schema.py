@@ -84,8 +84,13 @@ class LabSpeed(Base):
     ttft_s: Mapped[float]
     weights_bytes: Mapped[int]
     environment: Mapped[Any] = mapped_column(JsonText)
+    measurement: Mapped[str | None] = mapped_column(CleanText(32))
+    """Which measurement it belongs to: of several servers at the same work, one speed is kept."""
 
-    __table_args__ = (Index("ix_lab_speeds_identity", "weights_sha256", "precision"),)
+    __table_args__ = (
+        Index("ix_lab_speeds_identity", "weights_sha256", "precision"),
+        Index("uq_lab_speeds_measurement", "weights_sha256", "precision", "measurement", unique=True),
+    )
 
 
 class LabTaskResult(Base):

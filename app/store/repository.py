@@ -2,90 +2,152 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Collection, Mapping
-from contextlib import suppress
-from dataclasses import asdict
-from datetime import timedelta
-from typing import Any, Self, TextIO
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
-from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session, joinedload, selectinload
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
 
-from app.store import export, statistics
+from app.store import chat_writing, drafts, lab_writers, router
 from app.store.chat import ChatStore
 from app.store.drafts import DraftStore
+from app.store.endings import (
+    ENDING,
+    LOSSLESSNESS,
+    beginning_of,
+    ending,
+    losslessness_of,
+    write_ending,
+    write_losslessness,
+)
 from app.store.errors import RunNotFoundError, StoreError
 from app.store.identity import new_id, now
+from app.store.keeper import Keeper
 from app.store.lab import LabStore
 from app.store.migrate import migrate
-from app.store.owner import Owner
-from app.store.queries import conditions, order, to_record, to_summary
+from app.store.outbox import Outbox, Waiting
+from app.store.owner import Owner, Presence
+from app.store.reading import RunReader
 from app.store.records import (
-    ALL_RUNS,
-    NEWEST_FIRST,
-    ConfigurationStats,
-    Facets,
-    Latency,
     Rating,
-    RecentSpeed,
-    RunFilter,
     RunOutcome,
-    RunPage,
-    RunRecord,
-    RunSort,
     RunStatus,
-    TimeBucket,
-    Totals,
 )
 from app.store.router import RouterStore
-from app.store.schema import Run, RunContent, RunTag, RunTimeline
+from app.store.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
 from app.store.session import Database
+from app.store.spool import Spool, places
 from app.store.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
 
-PROMPT_PREVIEW_CHARACTERS = 200
+_log = logging.getLogger(__name__)
+
 TAG_CHARACTERS = 60
-_MOST_CONFIGURATIONS = 200
 _IDS_AT_ONCE = 500
-_RECENT_RUNS = 500
 
 
-class RunStore:
+class RunStore(RunReader):
     """Keeps runs. Safe to share between threads: every operation has a session of its own.
 
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folders: Sequence[Path] = ()) -> None:
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
-        self._database = database
-        self.lab = LabStore(database)
+        writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
+        writers |= {**chat_writing.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
+        spool = Spool(places(str(database.url), database.file, folders))
+        super().__init__(database, Outbox(database, writers, spool))
+        database.before_write = self._outbox.deliver
+        self.lab = LabStore(database, self._outbox)
         """What the labs measured, in the same database."""
-        self.chat = ChatStore(database)
+        self.chat = ChatStore(database, self._outbox)
         """The conversations, in the same database."""
-        self.drafts = DraftStore(database)
+        self.drafts = DraftStore(database, self._outbox)
         """What drafters did in the Speculation lab, in the same database."""
-        self.router = RouterStore(database)
+        self.router = RouterStore(database, self._outbox)
         """What the Router lab recorded and made, in the same database."""
-        self._owner = Owner.this_process()
-        self._unsaved: list[tuple[str, RunOutcome, Timeline | None]] = []
-        self._unsaved_lock = threading.Lock()
+        self._presence = Presence(database.file)
+        self._owner = self._presence.owner
+        self._beginnings: dict[str, Mapping[str, Any]] = {}
+        """Of the runs that are under way here, as they were made."""
+        self._keeper = Keeper(self._outbox, self.look_around)
 
     @classmethod
-    def open(cls, database_url: str) -> Self:
+    def open(cls, database_url: str, folders: Sequence[Path] = ()) -> Self:
         """Open the database, making its folder and bringing its schema up to date.
 
-        Runs that a dead process left running are marked interrupted.
+        Results that a dead process wrote aside are taken in, and runs that it left running are marked interrupted.
+
+        Args:
+            database_url: a SQLAlchemy URL.
+            folders: where results may be written aside if the folder of the database takes none.
         """
         migrate(database_url)
-        store = cls(Database(database_url))
-        store._mark_interrupted()
+        store = cls(Database(database_url, watched=True), folders)
+        try:
+            store.look_around()
+        except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
+            _log.warning("What earlier servers left behind could not be put in order: %s", error)
         return store
 
     def close(self) -> None:
-        """Close the connections."""
+        """Write what waits, if that is possible now, and close the connections.
+
+        What still waits lies in files, for the next start.
+        """
+        self._keeper.close()
+        self._outbox.let_go()
+        self._presence.close()
         self._database.close()
+
+    # --- what waits, and what became of the file --------------------------------------------------
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """The results that could not be written yet; ``None`` if there are none. Never waits for the database."""
+        return self._outbox.waiting
+
+    @property
+    def refused(self) -> tuple[int, Path] | None:
+        """How many results could never be stored since the start, and the file that has the last of them."""
+        return self._outbox.refused
+
+    @property
+    def left_behind(self) -> tuple[Path, str] | None:
+        """A file of an earlier server's results that could not be taken in yet, and why, for the user."""
+        return self._outbox.left_behind
+
+    @property
+    def file_lost(self) -> str | None:
+        """What became of a database file that was deleted or replaced while it was open, for the user."""
+        return self._database.file_lost
+
+    @property
+    def log_lost(self) -> str | None:
+        """What became of a database's log that was deleted while it was open, for the user; ``None`` if none was."""
+        return self._database.log_lost
+
+    def open_what_is_there(self) -> None:
+        """Go on with the file that now is at the database's path, or a new one, and write what waits into it.
+
+        Raises:
+            StoreError: it is no run database, or one of a newer version. Nothing changes then.
+        """
+        self._database.leave_lost_file()
+        migrate(self._database.url.render_as_string(hide_password=False))
+        self._database.forget_file()
+        self._presence.renew()
+        self._outbox.deliver()
+
+    def look_around(self) -> None:
+        """Take in what dead processes wrote aside, and mark the runs that they left running as interrupted."""
+        self._presence.renew()
+        self._outbox.take_in()
+        self._mark_interrupted()
+        self._presence.tidy_up()
 
     # --- a run's life -----------------------------------------------------------------------------
 
@@ -98,35 +160,36 @@ class RunStore:
         group_id: str | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time."""
-        self._finish_unsaved()
         config = request.config
         created_at = now()
         run_id = new_id()
+        run = Run(
+            id=run_id,
+            created_at=created_at,
+            status=RunStatus.RUNNING,
+            group_id=group_id,
+            session_id=session_id,
+            model=config.model,
+            backend=config.backend,
+            precision=config.precision,
+            config_hash=config.hash,
+            seed=config.sampling.seed,
+            owner_host=self._owner.host,
+            owner_pid=self._owner.pid,
+            owner_started=self._owner.started,
+            owner_lock=self._owner.lock,
+            seen_at=created_at,
+            content=RunContent(
+                prompt=request.prompt,
+                messages=[message.to_dict() for message in request.messages],
+                config=config.to_dict(),
+                environment=dict(environment),
+            ),
+        )
+        beginning = beginning_of(run)
         with self._database.write() as session:
-            session.add(
-                Run(
-                    id=run_id,
-                    created_at=created_at,
-                    status=RunStatus.RUNNING,
-                    group_id=group_id,
-                    session_id=session_id,
-                    model=config.model,
-                    backend=config.backend,
-                    precision=config.precision,
-                    config_hash=config.hash,
-                    seed=config.sampling.seed,
-                    owner_host=self._owner.host,
-                    owner_pid=self._owner.pid,
-                    owner_started=self._owner.started,
-                    seen_at=created_at,
-                    content=RunContent(
-                        prompt=request.prompt,
-                        messages=[message.to_dict() for message in request.messages],
-                        config=config.to_dict(),
-                        environment=dict(environment),
-                    ),
-                )
-            )
+            session.add(run)
+        self._beginnings[run_id] = beginning
         return run_id
 
     def save_progress(self, run_id: str, text: str, timeline: Timeline | None = None) -> None:
@@ -150,23 +213,21 @@ class RunStore:
         Raises:
             RunNotFoundError: it was deleted meanwhile.
         """
-        with self._database.write() as session:
-            run = session.get(Run, run_id, options=[joinedload(Run.content)])
-            if run is None:
-                raise RunNotFoundError(run_id)
-            run.status = outcome.status
-            run.finish_reason = outcome.finish_reason
-            run.seen_at = now()
-            for name, value in (asdict(outcome.metrics) if outcome.metrics else {}).items():
-                setattr(run, name, value)
-            run.content.text = outcome.text
-            run.content.error = outcome.error
-            run.content.error_kind = outcome.error_kind
-            run.content.cache = asdict(outcome.cache) if outcome.cache else None
-            run.content.speculation = asdict(outcome.speculation) if outcome.speculation else None
-            run.content.cascade = asdict(outcome.cascade) if outcome.cascade else None
-            run.content.environment = {**run.content.environment, **(outcome.environment or {})}
-            _keep_timeline(session, run_id, timeline)
+        result = ending(run_id, outcome, timeline, self._beginnings.get(run_id))
+        with self._database.write_result() as session:
+            write_ending(session, result.fields, again=True)
+        self._beginnings.pop(run_id, None)
+
+    def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None, why: str) -> None:
+        """Let the end of a run wait that cannot be written now. Until it is, the run is shown as it ended.
+
+        Args:
+            run_id: the run.
+            outcome: how it ended.
+            timeline: its tokens.
+            why: what kept it from being written, for the user.
+        """
+        self._outbox.add(ending(run_id, outcome, timeline, self._beginnings.pop(run_id, None)), why)
 
     def keep_losslessness(self, run_id: str, losslessness: Losslessness) -> None:
         """Keep what reading a run's answer again showed; an earlier result gives way.
@@ -174,84 +235,7 @@ class RunStore:
         Raises:
             RunNotFoundError: there is no such run.
         """
-        with self._database.write() as session:
-            _existing(session, run_id)
-            session.execute(
-                update(RunContent).where(RunContent.run_id == run_id).values(losslessness=asdict(losslessness))
-            )
-
-    def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None = None) -> None:
-        """Remember how a run ended that cannot be written now; the next run made writes it first."""
-        with self._unsaved_lock:
-            self._unsaved.append((run_id, outcome, timeline))
-
-    def _finish_unsaved(self) -> None:
-        with self._unsaved_lock:
-            while self._unsaved:
-                with suppress(RunNotFoundError):
-                    self.finish_run(*self._unsaved[0])
-                self._unsaved.pop(0)
-
-    # --- reading ----------------------------------------------------------------------------------
-
-    def get(self, run_id: str) -> RunRecord:
-        """One run.
-
-        Raises:
-            RunNotFoundError: there is none of that id.
-        """
-        found = self.get_many([run_id])
-        if not found:
-            raise RunNotFoundError(run_id)
-        return found[0]
-
-    def get_many(self, run_ids: Collection[str]) -> tuple[RunRecord, ...]:
-        """The runs with these ids, in the order asked for; ids that are not there are left out."""
-        with self._database.read() as session:
-            runs = session.scalars(
-                select(Run).where(Run.id.in_(run_ids)).options(joinedload(Run.content), selectinload(Run.tags))
-            )
-            found = {run.id: to_record(run) for run in runs}
-        return tuple(found[run_id] for run_id in run_ids if run_id in found)
-
-    def timeline(self, run_id: str) -> Timeline | None:
-        """The tokens of a run, one by one; ``None`` if none were kept."""
-        with self._database.read() as session:
-            packed = session.scalar(select(RunTimeline.payload).where(RunTimeline.run_id == run_id))
-        return None if packed is None else Timeline.unpack(packed)
-
-    def page(
-        self, filter: RunFilter = ALL_RUNS, sort: RunSort = NEWEST_FIRST, *, limit: int = 50, offset: int = 0
-    ) -> RunPage:
-        """One page of the runs that the filter lets through."""
-        wanted = conditions(filter)
-        # The ids first: the long texts of the rows that are skipped are then never read.
-        ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
-        prompt = func.substr(RunContent.prompt, 1, PROMPT_PREVIEW_CHARACTERS)
-        rows = (
-            select(Run, prompt, RunContent.error, RunContent.config)
-            .join(ids, ids.c.id == Run.id)
-            .join(RunContent, RunContent.run_id == Run.id)
-            .order_by(*order(sort))
-            .options(selectinload(Run.tags))
-        )
-        with self._database.read() as session:
-            found = tuple(to_summary(*row) for row in session.execute(rows))
-            if len(found) < limit and (found or not offset):
-                return RunPage(found, total=offset + len(found))  # the last page: no need to count the others
-            return RunPage(found, total=session.scalar(select(func.count()).select_from(Run).where(*wanted)) or 0)
-
-    def facets(self) -> Facets:
-        """The distinct values that filters can offer."""
-        with self._database.read() as session:
-            kinds = session.execute(select(Run.model, Run.backend, Run.precision).distinct()).all()
-            return Facets(
-                models=tuple(sorted({kind.model for kind in kinds})),
-                backends=tuple(sorted({kind.backend for kind in kinds})),
-                precisions=tuple(sorted({kind.precision for kind in kinds})),
-                tags=tuple(session.scalars(select(RunTag.tag).distinct().order_by(RunTag.tag))),
-                configurations=statistics.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
-            )
+        self._outbox.keep(losslessness_of(run_id, losslessness))
 
     # --- what people say about runs ---------------------------------------------------------------
 
@@ -290,71 +274,40 @@ class RunStore:
 
     def delete(self, run_ids: Collection[str]) -> int:
         """Delete runs with all that belongs to them, and return how many there were."""
-        with self._database.write() as session:
-            return sum(
-                len(session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id)).all())
+        with self._database.write(first=True) as session:
+            deleted = frozenset(
+                run_id
                 for some in _batches(run_ids)
+                for run_id in session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id))
             )
-
-    # --- writing out ------------------------------------------------------------------------------
-
-    def export_csv(self, filter: RunFilter, stream: TextIO) -> int:
-        """Write runs as CSV, oldest first, one row a run without its timeline; returns how many.
-
-        Text that a spreadsheet would take for a formula gets an apostrophe in front.
-        """
-        with self._database.read() as session:
-            return export.write_csv(session, filter, stream)
-
-    def export_jsonl(self, filter: RunFilter, stream: TextIO) -> int:
-        """Write runs as JSON Lines, oldest first, all of each including its timeline; returns how many."""
-        with self._database.read() as session:
-            return export.write_jsonl(session, filter, stream)
-
-    # --- statistics -------------------------------------------------------------------------------
-
-    def totals(self, filter: RunFilter = ALL_RUNS) -> Totals:
-        """Counts over the runs that the filter lets through."""
-        with self._database.read() as session:
-            return statistics.totals(session, filter)
-
-    def latency(self, filter: RunFilter = ALL_RUNS) -> Latency:
-        """TTFT, TPOT and E2E percentiles over the finished runs among them."""
-        with self._database.read() as session:
-            return statistics.latency(session, filter)
-
-    def over_time(self, filter: RunFilter, bucket: timedelta) -> tuple[TimeBucket, ...]:
-        """Counts and percentiles per stretch of time, oldest first; stretches without runs are left out."""
-        with self._database.read() as session:
-            return statistics.over_time(session, filter, bucket)
-
-    def by_configuration(
-        self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS
-    ) -> tuple[ConfigurationStats, ...]:
-        """Counts and percentiles of the most used configurations, the most used first."""
-        with self._database.read() as session:
-            return statistics.by_configuration(session, filter, limit)
-
-    def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
-        """How many configurations the runs that the filter lets through have."""
-        counted = select(func.count(Run.config_hash.distinct())).where(*conditions(filter))
-        with self._database.read() as session:
-            return session.scalar(counted) or 0
-
-    def recent_speeds(self, model: str) -> dict[str, RecentSpeed]:
-        """By precision, what the latest finished runs of a model say that Gearbox's own backend answered."""
-        with self._database.read() as session:
-            return statistics.recent_speeds(session, model, _RECENT_RUNS)
+            if deleted:
+                session.execute(insert(DeletedRun), [{"id": run_id} for run_id in deleted])
+        self._outbox.discard(ENDING, deleted)
+        return len(deleted)
 
     # ----------------------------------------------------------------------------------------------
 
     def _mark_interrupted(self) -> None:
+        """Mark the runs of dead processes. Writes only where there are any."""
         moment = now()
-        with self._database.write() as session:
-            for run in session.scalars(select(Run).where(Run.status == RunStatus.RUNNING)):
-                owner = Owner(host=run.owner_host, pid=run.owner_pid, started=run.owner_started)
-                if owner.is_gone(seen_at=run.seen_at, now=moment):
-                    run.status = RunStatus.INTERRUPTED
+        folder = self._database.file and self._database.file.parent
+        row = Run
+        with self._database.read() as session:
+            running = session.execute(
+                select(row.id, row.owner_host, row.owner_pid, row.owner_started, row.owner_lock, row.seen_at).where(
+                    row.status == RunStatus.RUNNING
+                )
+            ).all()
+        gone = [
+            run_id
+            for run_id, host, pid, started, lock, seen_at in running
+            if Owner(host, pid, started, lock).is_gone(folder, seen_at=seen_at, now=moment)
+        ]
+        if gone:
+            with self._database.write() as session:
+                for some in _batches(gone):
+                    still = (Run.id.in_(some), Run.status == RunStatus.RUNNING)
+                    session.execute(update(Run).where(*still).values(status=RunStatus.INTERRUPTED))
 
 
 def _existing(session: Session, run_id: str) -> Run:

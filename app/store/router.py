@@ -13,12 +13,18 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.store.identity import new_id, now
+from app.store.outbox import Outbox
+from app.store.results import Result, Writer, to_bytes, to_text
 from app.store.router_records import KeptProfile, KeptSet, RecordedTier
 from app.store.router_schema import RouterAnswer, RouterProfileRow, RouterSet
+from app.store.schema import from_microseconds, to_microseconds
 from app.store.session import Database
 from engine.cascade import RouterProfile, TierAnswer, TierIdentity
 from engine.evaluation.tasks import Task
 from engine.types import Tier
+
+_ANSWER = "router-answer"
+_KEY = ("set_sha256", "tier", "weights_sha256", "prompt_id")
 
 
 def ladder_key(ladder: Sequence[TierIdentity]) -> str:
@@ -32,9 +38,10 @@ class RouterStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose schema is up to date."""
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
+        self._outbox = outbox
 
     # --- sets of prompts ----------------------------------------------------------------------------
 
@@ -70,18 +77,16 @@ class RouterStore:
         environment: Mapping[str, Any],
     ) -> None:
         """Keep what a tier answered to a prompt of a set; the set must have been kept."""
-        with self._database.write() as session:
-            session.merge(
-                RouterAnswer(
-                    set_sha256=set_sha256,
-                    tier=tier,
-                    weights_sha256=weights_sha256,
-                    prompt_id=prompt_id,
-                    created_at=now(),
-                    payload=_pack(answer.to_dict()),
-                    environment=dict(environment),
-                )
-            )
+        fields = {
+            "set_sha256": set_sha256,
+            "tier": tier,
+            "weights_sha256": weights_sha256,
+            "prompt_id": prompt_id,
+            "created_at": to_microseconds(now()),
+            "payload": to_text(_pack(answer.to_dict())),
+            "environment": dict(environment),
+        }
+        self._outbox.keep(Result(_ANSWER, json.dumps([fields[name] for name in _KEY]), fields))
 
     def recorded(self, set_sha256: str) -> tuple[RecordedTier, ...]:
         """How much is recorded of each tier and weights, the latest first."""
@@ -162,6 +167,17 @@ class RouterStore:
         with self._database.write() as session:
             if active := session.scalars(rows.order_by(row.activated_at.desc()).limit(1)).first():
                 active.activated_at = None
+
+
+def _write_answer(session: Session, fields: Mapping[str, Any]) -> None:
+    changed = {"created_at": from_microseconds(fields["created_at"]), "payload": to_bytes(fields["payload"])}
+    kept = RouterAnswer(**{**fields, **changed})
+    there = session.get(RouterAnswer, tuple(fields[name] for name in _KEY))
+    if there is None or there.created_at <= kept.created_at:
+        session.merge(kept)
+
+
+WRITERS: Mapping[str, Writer] = {_ANSWER: _write_answer}
 
 
 def _latest_environment(session: Session, set_sha256: str, tier: str, weights_sha256: str) -> Mapping[str, Any]:

@@ -137,8 +137,10 @@ class Run(Base):
     owner_pid: Mapped[int]
     owner_started: Mapped[float]
     """When the owning process started, in seconds since 1970: pids are reused."""
+    owner_lock: Mapped[str | None]
+    """Name of the file beside the database that the owning process holds while it lives; null where there is none."""
     seen_at: Mapped[datetime]
-    """When the owner last wrote; tells of owners on other hosts, whose processes cannot be looked up."""
+    """When the owner last wrote; tells of owners on other hosts without a lock, whose processes cannot be looked up."""
 
     content: Mapped[RunContent] = relationship(cascade="all, delete-orphan", passive_deletes=True, lazy="raise")
     timeline: Mapped[RunTimeline | None] = relationship(
@@ -196,3 +198,11 @@ class RunTag(Base):
     tag: Mapped[str] = mapped_column(primary_key=True)
 
     __table_args__ = (Index(None, "tag"),)
+
+
+class DeletedRun(Base):
+    """A run that somebody deleted: its end, if it comes late, is not to bring it back."""
+
+    __tablename__ = "deleted_runs"
+
+    id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
