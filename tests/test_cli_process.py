@@ -145,7 +145,7 @@ def test_a_full_disk_is_one_line(environment: dict[str, str]) -> None:
     [
         "engine.command_line",
         "numpy",
-        "jsonschema",
+        "engine.untrusted",
         "engine.evaluation",
         *(pytest.param(late, marks=pytest.mark.slow) for late in ("torch", "transformers", "engine.models.weights")),
     ],

@@ -7,8 +7,6 @@ import textwrap
 
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
 INDENT = "    "
-_LONGEST = 50_000
-"""Characters of an answer's code that are looked at."""
 
 
 def forms(text: str, entry: str, start: str = "") -> tuple[str, ...]:
@@ -24,7 +22,7 @@ def forms(text: str, entry: str, start: str = "") -> tuple[str, ...]:
             it or leave it out, and may indent the body or not.
     """
     fenced = _FENCED.search(text)
-    code = (fenced[1] if fenced else text).strip("\n")[:_LONGEST].rstrip()
+    code = (fenced[1] if fenced else text).strip("\n").rstrip()
     if _definition(entry).search(code) or not start:
         return (f"{helpers(entry, start)}\n\n{textwrap.dedent(code)}".lstrip("\n"),)
     first, _, others = code.partition("\n")

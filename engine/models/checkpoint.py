@@ -60,7 +60,7 @@ class Checkpoint:
         """The codes of the published file; ``None`` if there is none, or it is not the published one any more."""
         from engine.models.file_codes import FileCodes  # brings torch, which a page's first import must not
 
-        if self.source is None or not self.source.exists():
+        if self.source is None or not self.source.is_file():
             return None
         if _sha256(self.source) != self.source_sha256:
             log.warning("%s was altered; the weights are quantized from the converted ones", self.source)
