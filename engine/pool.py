@@ -15,13 +15,14 @@ import torch
 from engine.backends.base import LoadedModel
 from engine.backends.local import load_local
 from engine.backends.reference import load_reference
-from engine.errors import GearboxError, InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
+from engine.errors import InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
 from engine.memory import require_address_space, require_memory
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.decoder_config import DecoderConfig, read_decoder_config
 from engine.models.gate import check_largest_id
 from engine.models.progress import Progress
 from engine.models.tokenizer import ChatTokenizer
+from engine.models.tokenizer_calls import call
 from engine.models.weights import CPU, estimate_bytes
 from engine.types import CPU_PRECISIONS, Backend, Precision, RunConfig
 
@@ -195,9 +196,6 @@ def _open_tokenizer(model: str, folder: Path) -> ChatTokenizer:
         WeightsIntegrityError: its files cannot be used.
     """
     try:
-        return ChatTokenizer(folder)
-    except GearboxError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        raise WeightsIntegrityError(f"{model}: its tokenizer cannot be used: {reason:.300}.") from error
+        return call(ChatTokenizer, folder)
+    except InvalidRequestError as error:
+        raise WeightsIntegrityError(f"{model}: {error}") from error

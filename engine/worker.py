@@ -56,7 +56,7 @@ class Job(ABC):
         """End a job that was cancelled before it began."""
 
     @abstractmethod
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """End a job whose run raised."""
 
     def moved_up(self, position: int) -> None:  # noqa: B027 (few jobs need to know)
@@ -83,7 +83,7 @@ class GenerationJob(Job):
     def refuse(self) -> None:
         self.emit(RunFinished("", (), "abort", None, {}))
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         log.error("a run failed unexpectedly", exc_info=error)
         self.emit(RunFailed(f"Unexpected error in the engine: {error}", type(error).__name__))
 
@@ -127,7 +127,7 @@ class CallJob(Job, Generic[T]):
     def refuse(self) -> None:
         self.outcome.set_exception(EngineClosedError(CLOSED))
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         self.outcome.set_exception(error)
 
 
@@ -265,5 +265,5 @@ class Worker:
                 continue
             try:
                 job.run()
-            except Exception as error:  # noqa: BLE001 (one job's defect must not end all later ones)
+            except BaseException as error:  # noqa: BLE001 (one job's defect, a library's panic too, must not end all later ones)
                 job.fail(error)

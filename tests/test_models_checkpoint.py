@@ -113,7 +113,7 @@ def test_a_truncated_folder_is_noticed_at_once(models):
 
 def test_a_missing_shard_is_named(models):
     (models / "mine" / "model.safetensors").rename(models / "mine" / "model-1.safetensors")
-    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    index = {"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
     (models / "mine" / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(WeightsIntegrityError, match=r"incomplete: model-2\.safetensors of its 2"):
         resolve("mine", models)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 import pytest
 
+from engine import Engine
 from engine.__main__ import main
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError, WeightsIntegrityError
 from engine.matchmaking import drafter_choices
 from engine.models import list_models, resolve
 from engine.models.manifest import sha256_of
 from engine.pool import ModelPool
-from engine.types import OptimizationConfig, Precision, RunConfig
+from engine.types import (
+    GenerationRequest,
+    Message,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    RunFailed,
+    RunFinished,
+    SamplingParams,
+)
 from tests.altered import Alteration, apply, read_weights, write_weights
 from tests.oracle import Oracle
 from tests.tiny import Family, make_tiny_checkpoint, make_tiny_tokenizer
@@ -186,6 +198,17 @@ def test_an_interrupted_download_is_gone_on_with(tmp_path: Path, monkeypatch: py
         ([("generation", "pad_token_id", "x")], "pad_token_id must be a token id, and is 'x'"),
         ([("tokenizer setting", "model_max_length", "x")], "model_max_length is 'x'"),
         ([("tokenizer part", "added_tokens", [{"id": "x"}])], "'x' is no token id"),
+        ([("tokenizer part", "post_processor", {"special_tokens": {"x": {"ids": [999_999]}}})], "the id 999,999"),
+        ([("tokenizer part", "post_processor", {"processors": [{"cls": ["x", 384]}]})], "the id 384"),
+        ([("tokenizer part", "normalizer", [{"content": "a" * 20}, {"content": "b" * 20}])], "400 times as long"),
+        ([("tokenizer part", "model", {"vocab": {"a": 0}, "dropout": 0.5})], "drawn at random"),
+        ([("tokenizer setting", "fast_tokenizer_files", ["tokenizer.4.0.json"])], "tokenizer files of its own"),
+        ([("set", "is_causal", False)], "is_causal in config.json is False"),
+        ([("set", "text_config", {})], "text_config in config.json"),
+        ([("set", "pad_token_id", 384)], "beyond the vocabulary of 384"),
+        ([("set", "quantization_config", {})], "already quantized"),
+        ([("set", "attn_implementation", "flash_attention_2")], "is not supported"),
+        ([("set", "rope_scaling", {"type": "yarn", "factor": 2.0, "attention_factor": 1e39})], "attention_factor"),
     ],
 )  # fmt: skip
 def test_what_the_engine_would_not_follow_is_refused(tmp_path: Path, alterations: list[Alteration], said: str) -> None:
@@ -254,3 +277,62 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     (models / "mine" / "config.json").unlink()
     (models / "mine" / "config.json").mkdir()
     assert "config.json cannot be read" in {model.name: model for model in list_models(models)}["mine"].problem
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"])
+def test_what_is_no_regular_file_is_refused_without_being_read(tmp_path: Path, name: str) -> None:
+    models = altered(tmp_path)
+    (models / "mine" / name).unlink(missing_ok=True)
+    os.mkfifo(models / "mine" / name)
+    assert f"{name} is no regular file" in refusal(models)
+
+
+def test_a_small_file_that_is_huge_is_refused_without_being_read(tmp_path: Path) -> None:
+    models = altered(tmp_path)
+    with (models / "mine" / "special_tokens_map.json").open("wb") as file:
+        file.truncate(2**34)
+    assert "special_tokens_map.json has more than 268,435,456 bytes" in refusal(models)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ("pre_tokenizer", {"type": "FixedLength", "length": 0}),
+        ("normalizer", {"type": "Replace", "pattern": {"String": ""}, "content": "x"}),
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+        ("model", {"type": "WordLevel", "vocab": {"a": 3}, "unk_token": "[UNK]"}),
+    ],
+    ids=["panics", "index", "charsmap", "unknown"],
+)
+def test_a_tokenizer_that_panics_fails_its_own_run_and_no_other(tmp_path: Path, part: tuple[str, Any]) -> None:
+    models = altered(tmp_path, ("tokenizer part", *part))
+    make_tiny_checkpoint(models / "sound", "llama")
+    with closing(Engine(models)) as engine:
+
+        def ask(model: str) -> Any:
+            request = GenerationRequest(
+                messages=(Message("user", "Hello there"),),
+                config=RunConfig(model=model, sampling=SamplingParams(max_tokens=2)),
+            )
+            return list(engine.generate(request))[-1]
+
+        failed = ask("mine")
+        assert isinstance(failed, RunFailed)
+        assert "tokenizer" in failed.error
+        assert isinstance(ask("sound"), RunFinished)
+
+
+@pytest.mark.parametrize("shard", ["a" * 300 + ".safetensors", "/proc/self/mem"])
+def test_weights_that_cannot_be_read_do_not_hide_the_other_models(tmp_path: Path, shard: str) -> None:
+    models = altered(tmp_path)
+    make_tiny_checkpoint(models / "sound", "llama")
+    weights = models / "mine" / "model.safetensors"
+    weights.unlink()
+    if shard.startswith("/"):
+        weights.symlink_to(shard)
+    else:
+        index = {"metadata": {}, "weight_map": {"x": shard}}
+        (models / "mine" / "model.safetensors.index.json").write_text(json.dumps(index))
+    listed = {model.name: model for model in list_models(models)}
+    assert listed["sound"].installed
+    assert listed["mine"].problem

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from engine.backends.base import RunTrace
 from engine.cache import KVCache
+from engine.errors import UnsupportedModelError
 from engine.generation.confidence import confidence
 from engine.generation.recorder import TokenSink
 from engine.models.checkpoint import Checkpoint
-from engine.models.decoder_config import DecoderConfig
+from engine.models.decoder_config import REFUSALS, DecoderConfig
 from engine.models.progress import Progress
 from engine.speculation import Speculator
 from engine.types import KVDtype, SamplingParams
@@ -118,6 +119,7 @@ def load_reference(
 
     Raises:
         WeightsIntegrityError: a file was truncated or altered.
+        UnsupportedModelError: transformers does not load it.
     """
     from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
@@ -125,9 +127,17 @@ def load_reference(
     logging.disable_progress_bar()
     progress(f"Loading {checkpoint.name} in transformers", 0.0)
     checkpoint.verify()
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        checkpoint.folder, dtype=torch.bfloat16, local_files_only=True, use_safetensors=True, trust_remote_code=False
-    )
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            dtype=torch.bfloat16,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except REFUSALS as error:
+        reason = " ".join(str(error).split())
+        raise UnsupportedModelError(f"{checkpoint.name}: transformers does not load it: {reason:.300}.") from error
     model = loaded.to(device).eval()
     # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
     model.generation_config = GenerationConfig()

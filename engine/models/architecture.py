@@ -35,6 +35,32 @@ _MOST = {
 }
 
 
+_ROPE_RANGES = {
+    "factor": (1e-6, 1e9),
+    "low_freq_factor": (1e-6, 1e9),
+    "high_freq_factor": (1e-6, 1e9),
+    "beta_fast": (1e-6, 1e9),
+    "beta_slow": (1e-6, 1e9),
+    "attention_factor": (1e-3, 1e3),
+    "mscale": (1e-3, 1e3),
+    "mscale_all_dim": (1e-3, 1e3),
+}
+_ALLOWED: Mapping[str, tuple[Any, ...]] = {
+    "is_causal": (None, True),
+    "return_dict": (None, True),
+    "text_config": (None,),
+    "decoder": (None,),
+    "generator": (None,),
+    "configuration_files": (None,),
+    "cache_implementation": (None,),
+    "attn_implementation": (None, "eager", "sdpa"),
+    "_attn_implementation": (None, "eager", "sdpa"),
+    "experts_implementation": (None,),
+    "_experts_implementation": (None,),
+}
+"""Settings that make another model of it, or that transformers refuses, with the values that change nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """One matrix of the decoder and the tensors of a checkpoint it is joined from."""
@@ -163,7 +189,7 @@ class Architecture:
 
 def _check_features(name: str, config: Mapping[str, Any]) -> None:
     """Refuse what would change the model's arithmetic in a way that the decoder does not follow."""
-    if quantization := config.get("quantization_config"):
+    if (quantization := config.get("quantization_config")) is not None:
         named = isinstance(quantization, Mapping) and quantization.get("quant_method")
         method = named or "an unnamed method"
         raise UnsupportedModelError(
@@ -175,6 +201,15 @@ def _check_features(name: str, config: Mapping[str, Any]) -> None:
         raise UnsupportedModelError(
             f"{name}: config.json names a weights file of its own (transformers_weights), which is not supported. "
             "Call it model.safetensors and remove the setting."
+        )
+    for key, allowed in _ALLOWED.items():
+        value = config.get(key)
+        if not any(value is taken or (isinstance(value, str) and value == taken) for taken in allowed):
+            raise UnsupportedModelError(f"{name}: {key} in config.json is {value!r:.80}, which is not supported.")
+    padding = config.get("pad_token_id")
+    if type(padding) is int and type(config.get("vocab_size")) is int and padding >= config["vocab_size"]:
+        raise UnsupportedModelError(
+            f"{name}: pad_token_id in config.json is {padding:,}, beyond the vocabulary of {config['vocab_size']:,}."
         )
     _number(name, config, "rms_norm_eps", 0.0, 1.0, 1e-6)
     _number(name, config, "rope_theta", 1e-3, 1e15, 10_000.0)
@@ -196,8 +231,9 @@ def _check_rope(name: str, key: str, rope: Any) -> None:
     if rope.get("partial_rotary_factor", 1.0) != 1.0:
         raise UnsupportedModelError(f"{name}: this model rotates only part of each head, which is not supported.")
     _number(name, rope, "rope_theta", 1e-3, 1e15, 10_000.0)
-    for setting in sorted(set(rope) & {"factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow"}):
-        _number(name, rope, setting, 1e-6, 1e9, 1.0)
+    for setting, (least, most) in _ROPE_RANGES.items():
+        if rope.get(setting) is not None:
+            _number(name, rope, setting, least, most, 1.0)
 
 
 def _check_layer_types(name: str, config: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from tokenizers import AddedToken
 
 from engine.errors import InvalidRequestError
 from engine.models.rendered_chat import RenderedChat, Span
+from engine.models.tokenizer_calls import call
 
 _SEAM_TOKENS = 8
 """Tokens on either side of an answer that its own tokens are read with."""
@@ -137,11 +138,11 @@ class ChatEncoder:
         return sum(token_id in self._controls and token_id != self._unknown_id for token_id in ids)
 
     def _encode(self, text: str, **settings: Any) -> tuple[list[int], list[Span]]:
-        found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, **settings)
+        found = call(self._tokenizer, text, add_special_tokens=False, return_offsets_mapping=True, **settings)
         return found["input_ids"], found["offset_mapping"]
 
     def _spell(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text: str = call(self._tokenizer.decode, ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
     @staticmethod

@@ -246,5 +246,8 @@ def _state(path: Path) -> tuple[Path, int, int]:
 def _sha256(path: Path) -> str:
     key = _state(path)
     if key not in _hashes:
-        _hashes[key] = sha256_of(path)
+        try:
+            _hashes[key] = sha256_of(path)
+        except OSError as error:
+            raise WeightsIntegrityError(f"{path} cannot be read: {error.strerror}.") from error
     return _hashes[key]

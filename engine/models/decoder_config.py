@@ -15,7 +15,7 @@ from engine.errors import UnsupportedModelError
 from engine.models.architecture import Architecture
 from engine.types import KVDtype
 
-_REFUSALS = (
+REFUSALS = (
     StrictDataclassError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, OSError,
 )  # fmt: skip
 """What transformers raises at a configuration that it does not take: it says nowhere what else."""
@@ -72,7 +72,7 @@ def read_decoder_config(name: str, folder: Path, architecture: Architecture) -> 
     try:
         hf = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         config = replace(DecoderConfig.from_hf(hf), tied_head=architecture.tied_head)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         reason = " ".join(str(error).split())
         raise UnsupportedModelError(f"{name}: transformers does not take its config.json: {reason:.300}.") from error
     for field, wanted in asdict(architecture).items():

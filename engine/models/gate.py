@@ -22,6 +22,15 @@ _BUFFER = "rotary_emb.inv_freq"
 """Older checkpoints hold this buffer for each layer; it is computed from the configuration."""
 _LARGEST_SETTINGS = 4 * 2**20
 _LARGEST_TOKENIZER = 256 * 2**20
+_LARGEST_FILES = {
+    ".json": _LARGEST_TOKENIZER,
+    ".txt": _LARGEST_TOKENIZER,
+    ".model": _LARGEST_TOKENIZER,
+    ".jinja": 2**22,
+}
+"""Bytes of the small files that transformers may read, by their names' end."""
+_MOST_GROWTH = 64
+"""How many times longer a tokenizer's rules may make a text."""
 _COPY_AGAIN = "Copy or download the model again."
 
 _largest_ids: dict[tuple[Path, int, int], int] = {}
@@ -74,13 +83,21 @@ def check_folder(name: str, folder: Path) -> None:
 
     Raises:
         UnsupportedModelError: there is an adapter, which would change the model but is not read here.
-        WeightsIntegrityError: ``generation_config.json`` names as a token what is none.
+        WeightsIntegrityError: ``generation_config.json`` names as a token what is none, or a file that is read is no
+            regular one or far too large.
     """
+    for entry in [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]:
+        limit = _LARGEST_FILES.get(entry.suffix)
+        if limit is None:
+            continue
+        if not entry.is_file():
+            raise WeightsIntegrityError(f"{entry} is no regular file. {_COPY_AGAIN}")
+        if entry.stat().st_size > limit:
+            raise WeightsIntegrityError(f"{entry} has more than {limit:,} bytes. {_COPY_AGAIN}")
     if (folder / "adapter_config.json").exists():
         raise UnsupportedModelError(
             f"{name} holds an adapter (adapter_config.json), which is not applied here. Merge it into the weights."
         )
-
     path = folder / "generation_config.json"
     settings = _read_json(path, _LARGEST_SETTINGS) if path.is_file() else {}
     for key in ("eos_token_id", "bos_token_id", "pad_token_id"):
@@ -126,14 +143,40 @@ def _largest_id(path: Path) -> int:
         tree = _read_json(path, _LARGEST_TOKENIZER)
         try:
             ids = list(_token_ids(tree))
+            _check_rules(tree)
             if odd := [token_id for token_id in ids if type(token_id) is not int]:
                 raise TypeError(f"{odd[0]!r:.80} is no token id")
-            if not isinstance(longest := tree.get("model_max_length"), int | float | None):
-                raise TypeError(f"model_max_length is {longest!r:.80}")
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
             raise WeightsIntegrityError(f"{path} is damaged ({error}). {_COPY_AGAIN}") from error
         _largest_ids[key] = max(ids, default=-1)
     return _largest_ids[key]
+
+
+def _check_rules(tree: Any) -> None:
+    """Refuse settings under which a text's tokens would be random, endless, or none that can be told beforehand.
+
+    Raises:
+        TypeError, ValueError, AttributeError: they are such, or no settings.
+    """
+    if not isinstance(longest := tree.get("model_max_length"), int | float | None):
+        raise TypeError(f"model_max_length is {longest!r:.80}")
+    if tree.get("fast_tokenizer_files"):
+        raise ValueError("it names tokenizer files of its own (fast_tokenizer_files)")
+    if (model := tree.get("model")) and model.get("dropout"):
+        raise ValueError("its tokens are drawn at random (dropout)")
+    growth = 1
+    for rule in _rules([tree.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")]):
+        growth *= max(1, len(rule.get("content") or "")) * (1 + len(rule.get("prepend") or ""))
+    if growth > _MOST_GROWTH:
+        raise ValueError(f"its rules may make a text {growth:,} times as long")
+
+
+def _rules(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a part of a ``tokenizer.json``, however deep."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _rules(inner)
 
 
 def _token_ids(tree: Any) -> Iterator[int]:
@@ -149,6 +192,11 @@ def _token_ids(tree: Any) -> Iterator[int]:
         yield token["id"]
     for key in tree.get("added_tokens_decoder") or ():
         yield int(key)
+    for rule in _rules(tree.get("post_processor")):
+        yield from rule.get("ids") or ()
+        for end in ("cls", "sep"):
+            if rule.get(end):
+                yield rule[end][1]
 
 
 def _read_json(path: Path, most_bytes: int) -> Any:

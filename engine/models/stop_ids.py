@@ -29,7 +29,7 @@ def stated_stop_ids(tokenizer: Any, folder: Path, config: Any) -> frozenset[int]
     stated = [tokenizer.eos_token_id, *(vocabulary[token] for token in STOP_TOKENS if token in vocabulary)]
     stated += _ids(config.eos_token_id, "config.json")
     path = folder / "generation_config.json"
-    if path.exists():
+    if path.is_file():
         try:
             generation = parse_json(path.read_bytes())
         except ValueError as error:

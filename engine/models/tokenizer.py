@@ -15,6 +15,7 @@ from engine.models.chat_encoder import ChatEncoder
 from engine.models.chat_template import ChatTemplate
 from engine.models.rendered_chat import render_chat
 from engine.models.stop_ids import stated_stop_ids
+from engine.models.tokenizer_calls import call
 from engine.models.typed_controls import TypedControls
 from engine.types import Message
 from engine.untrusted import parse_json
@@ -46,12 +47,12 @@ class ChatTokenizer:
 
         _check_stated_template(folder)
         # AutoTokenizer, not the bare tokenizer.json: Qwen's class adds the NFC step
-        self._hf: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._hf: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         # how long a prompt may be is the engine's to say, and it says so in its own words
         self._hf.model_max_length = sys.maxsize
         self.vocab_size: int = max(self._hf.get_vocab().values(), default=-1) + 1
         """Ids from here up are padding of the matrix, and no token."""
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.stop_ids = stated_stop_ids(self._hf, folder, config)
         vocabulary = json.dumps(sorted(self._hf.get_vocab().items(), key=lambda entry: entry[1]))
         self.fingerprint: str = hashlib.sha256(vocabulary.encode()).hexdigest()
@@ -87,7 +88,10 @@ class ChatTokenizer:
         """
         if self._template is None:
             text = "\n\n".join(message.content for message in messages)
-            return ChatPrompt(self._hf(text, split_special_tokens=True)["input_ids"])
+            ids = call(self._hf, text, split_special_tokens=True)["input_ids"]
+            if not ids:
+                raise InvalidRequestError("This model's tokenizer makes no tokens of these messages.")
+            return ChatPrompt(ids)
         own = {place: ids for place, message in enumerate(messages) if (ids := self._own_tokens(message))}
         chat = render_chat(self._template, messages, self._typed.find, own.keys(), waiting)
         encoded = self._encoder.encode(chat)
@@ -109,12 +113,12 @@ class ChatTokenizer:
 
     def spell(self, ids: Sequence[int]) -> str:
         """The text of some ids, control tokens included."""
-        text: str = self._hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text: str = call(self._hf.decode, list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, control tokens left out."""
-        text: str = self._hf.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text: str = call(self._hf.decode, list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
     def _own_tokens(self, message: Message) -> Sequence[int]:
@@ -130,14 +134,14 @@ class ChatTokenizer:
     def _encode_text(self, text: str) -> list[int]:
         if not text:
             return []
-        ids: list[int] = self._hf(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        ids: list[int] = call(self._hf, text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
 
 def _check_stated_template(folder: Path) -> None:
     """Refuse what transformers would stumble over."""
     path = folder / "tokenizer_config.json"
-    if not path.exists():
+    if not path.is_file():
         return
     try:
         stated = parse_json(path.read_bytes())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.models.rendered_chat import Span
+from engine.models.tokenizer_calls import call
 
 
 class TypedControls:
@@ -30,13 +31,13 @@ class TypedControls:
     def find(self, text: str) -> list[Span]:
         """Where control tokens stand in a text, in order."""
         spans = [match.span() for match in self._pattern.finditer(text)]
-        if self._normalize and len(self._normalized_pattern.findall(self._normalize(text))) > len(spans):
+        if self._normalize and len(self._normalized_pattern.findall(call(self._normalize, text))) > len(spans):
             spans += [span for span in self._other_spellings(text) if not any(map(_overlap(span), spans))]
         return sorted(spans)
 
     def _other_spellings(self, text: str) -> list[Span]:
         """Where the tokenizer itself finds control tokens, white space around them left out."""
-        found = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        found = call(self._tokenizer, text, add_special_tokens=False, return_offsets_mapping=True)
         spans = []
         for token_id, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
             said = text[start:end]

@@ -77,6 +77,13 @@ def read_tensors(name: str, folder: Path) -> dict[str, StoredTensor]:
         UnsupportedModelError: there are no weights in safetensors, or not in full precision.
         WeightsIntegrityError: a file is missing, damaged, truncated, or contradicts another.
     """
+    try:
+        return _read_tensors(name, folder)
+    except OSError as error:
+        raise WeightsIntegrityError(f"{name}: its weights cannot be read: {error.strerror}. {_COPY_AGAIN}") from error
+
+
+def _read_tensors(name: str, folder: Path) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     files = weight_files(name, folder)
     for path in files:
@@ -112,6 +119,8 @@ def _read_index(index: Path) -> dict[str, str]:
             raise ValueError(f"it has more than {_LONGEST_INDEX:,} bytes")
         tree = parse_json(index.read_bytes())
         named = tree.get("weight_map") if isinstance(tree, dict) else None
+        if isinstance(tree, dict) and not isinstance(tree.get("metadata"), dict):
+            raise ValueError("it has no metadata")
         if not isinstance(named, dict) or not named:
             raise ValueError("it has no weight_map")
         for shard in named.values():

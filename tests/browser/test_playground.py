@@ -233,7 +233,12 @@ def test_killed_server_comes_back_with_the_run_interrupted(
     playground = Playground(new_page(), fragile.url)
     playground.ask(LONG, max_tokens=2_000)
     expect(playground.answers.first).to_have_text(re.compile(r"(\w+\W+){6}"))
-    time.sleep(1.5)  # the text is saved once a second
+    store = RunStore.open(fragile.database_url)
+    deadline = time.monotonic() + 20
+    while not any(store.get(row.id).text for row in store.page().rows):  # saved once a second
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    store.close()
     fragile.kill()
     playground.page.close()
 
