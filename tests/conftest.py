@@ -14,6 +14,7 @@ from app.store import RunStore
 from engine import Engine
 from engine.models import install
 from engine.models.progress import silent
+from tests.oracle import Oracle
 from tests.tiny import make_tiny_checkpoint
 
 # model work takes longer than hypothesis' 200 ms, and says nothing about correctness
@@ -47,6 +48,13 @@ def engine(models_dir: Path) -> Iterator[Engine]:
     engine = Engine(models_dir)
     yield engine
     engine.close()
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Iterator[Oracle]:
+    """Holds checkpoints against transformers, in children that may die."""
+    with Oracle() as running:
+        yield running
 
 
 @pytest.fixture

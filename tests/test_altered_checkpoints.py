@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,6 @@ VARIANTS: dict[Family, tuple[dict[str, Any], ...]] = {
     ),
     "qwen3": ({}, {"attention_bias": True, "tie_word_embeddings": True}, {"dtype": "float32"}),
 }
-
-
-@pytest.fixture(scope="module")
-def oracle() -> Iterator[Oracle]:
-    with Oracle() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

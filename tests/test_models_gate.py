@@ -104,11 +104,12 @@ def refusal_of_nothing(models: Path) -> bool:
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_head_beside_tied_embeddings_is_used_as_transformers_uses_it(tmp_path: Path, same: bool) -> None:
+def test_a_head_beside_tied_embeddings_is_used_as_transformers_uses_it(
+    tmp_path: Path, oracle: Oracle, same: bool
+) -> None:
     models = altered(tmp_path, ("add head", same), tie_word_embeddings=True)
     assert ModelPool(models).open("mine").config.tied_head is same
-    with Oracle() as oracle:
-        assert oracle.judge(models / "mine") == {"outcome": "equal", "why": ""}
+    assert oracle.judge(models / "mine") == {"outcome": "equal", "why": ""}
 
 
 def test_a_folder_without_a_tokenizer_is_not_listed_as_installed(tmp_path: Path) -> None:
@@ -216,15 +217,14 @@ def test_what_the_engine_would_not_follow_is_refused(tmp_path: Path, alterations
 
 
 @pytest.mark.parametrize("value", ["nan", "inf"])
-def test_a_weight_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
+def test_a_weight_that_is_no_number_is_refused(tmp_path: Path, oracle: Oracle, value: str) -> None:
     models = altered(tmp_path, ("poison", 3, value))
-    with Oracle() as oracle:
-        result = oracle.judge(models / "mine")
+    result = oracle.judge(models / "mine")
     assert result["outcome"] == "refused"
     assert "not a finite number" in result["why"]
 
 
-def test_code_in_a_folder_is_never_run(tmp_path: Path) -> None:
+def test_code_in_a_folder_is_never_run(tmp_path: Path, oracle: Oracle) -> None:
     models = altered(tmp_path, ("set", "auto_map", {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}))
     trace = tmp_path / "trace"
     (models / "mine" / "evil.py").write_text(f"open({str(trace)!r}, 'w')\nclass Config: ...\nclass Model: ...\n")
@@ -232,8 +232,7 @@ def test_code_in_a_folder_is_never_run(tmp_path: Path) -> None:
     settings.write_text(
         json.dumps({**json.loads(settings.read_text()), "auto_map": {"AutoTokenizer": ["evil.Config", None]}})
     )
-    with Oracle() as oracle:
-        result = oracle.judge(models / "mine")
+    result = oracle.judge(models / "mine")
     assert result["outcome"] in ("equal", "refused")
     assert not trace.exists()
 
