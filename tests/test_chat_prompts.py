@@ -95,6 +95,8 @@ def check_equal(rules: Rules, template: str, messages: list[Message]) -> None:
 def check_typed(rules: Rules, template: str, messages: list[Message]) -> None:
     if rules.space == "prepend" and rules.normalized:
         return  # the tokenizer then looks for control tokens behind a space, and misses the template's own
+    if rules.normalizer == "strip" and rules.normalized:
+        return  # a text cut by hand is stripped at every cut, one that such a tokenizer cuts itself as a whole
     chat, twin = tokenizer(rules, template), tokenizer(rules, template, twin=True)
     parts, ids = template == "parts", chat.encode_chat(messages)
     neutral = of_transformers(chat, [replace(message, content="the") for message in messages], parts=parts)
