@@ -53,7 +53,7 @@ class ReferenceModel:
         verify: bool = False,
         speculator: Speculator | None = None,
     ) -> RunTrace:
-        from transformers import GenerationConfig
+        from transformers.generation.configuration_utils import GenerationConfig
 
         if sink.cancelled():
             return RunTrace(0)
@@ -121,7 +121,8 @@ def load_reference(
         WeightsIntegrityError: a file was truncated or altered.
         UnsupportedModelError: transformers does not load it.
     """
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers.generation.configuration_utils import GenerationConfig
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()

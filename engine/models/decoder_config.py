@@ -67,7 +67,8 @@ def read_decoder_config(name: str, folder: Path, architecture: Architecture) -> 
     Raises:
         UnsupportedModelError: transformers does not take the configuration, or takes it for another model.
     """
-    from transformers import AutoConfig
+    # from its own module: two threads that import it from the package at once can find it half made
+    from transformers.models.auto.configuration_auto import AutoConfig
 
     try:
         hf = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -43,7 +43,8 @@ class ChatTokenizer:
         Raises:
             InvalidRequestError: the chat template is none, or the settings that say where answers end are none.
         """
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers.models.auto.configuration_auto import AutoConfig
+        from transformers.models.auto.tokenization_auto import AutoTokenizer
 
         _check_stated_template(folder)
         # AutoTokenizer, not the bare tokenizer.json: Qwen's class adds the NFC step

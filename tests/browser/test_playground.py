@@ -249,7 +249,7 @@ def test_killed_server_comes_back_with_the_run_interrupted(
     store = RunStore.open(fragile.database_url)
     runs = [store.get(row.id) for row in store.page().rows]
     store.close()
-    assert {run.status for run in runs} <= {RunStatus.INTERRUPTED, RunStatus.FINISHED}
+    assert {run.status for run in runs} <= {RunStatus.INTERRUPTED, RunStatus.FINISHED}, [run.error for run in runs]
     kept = next(run for run in runs if run.status is RunStatus.INTERRUPTED and run.text)
     page.goto(f"{fragile.url}/history?run={kept.id}")
     expect(page.get_by_text("Interrupted").first).to_be_visible()
