@@ -96,6 +96,7 @@ def _as_json(report: SpeculationReport) -> dict[str, object]:
     return tree
 
 
+@pytest.mark.timeout(1_200)
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", CPU_PRECISIONS)
 def test_a_hundred_answers_equal_plain_decodings(
