@@ -58,9 +58,15 @@ def oracle() -> Iterator[Oracle]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
+def file(tmp_path: Path) -> Path:
+    """Where a run database is, or will be."""
+    return tmp_path / "gearbox.db"
+
+
+@pytest.fixture
+def store(file: Path) -> Iterator[RunStore]:
     """An empty run store."""
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    store = RunStore.open(f"sqlite:///{file}")
     yield store
     store.close()
 

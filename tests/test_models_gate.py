@@ -275,7 +275,8 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     models = altered(tmp_path, ("overwrite", "tokenizer_config.json", "gone"))
     (models / "mine" / "config.json").unlink()
     (models / "mine" / "config.json").mkdir()
-    assert "config.json cannot be read" in {model.name: model for model in list_models(models)}["mine"].problem
+    listed = {model.name: model for model in list_models(models)}["mine"]
+    assert "config.json is damaged: it cannot be read" in str(listed.problem)
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"])

@@ -18,11 +18,6 @@ from tests.ui import open_app, texts
 BUTTON = "open-what-is-there"
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "runs.db"  # of the fixture `store`
-
-
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "FIRST_RETRY_S", 3_600.0)

@@ -121,7 +121,7 @@ def test_cancelled_work_goes_on_where_it_stopped_even_after_a_restart(
         measure_corpus(engine, lab, MODEL, BOTH, PROMPTS, reports)
     stopped_at = reports.fractions[-1]
     store.close()
-    reopened = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    reopened = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
     resumed = Reports()
     measure_corpus(engine, reopened.lab, MODEL, BOTH, PROMPTS, resumed)
     assert engine.answered == list(PROMPTS.prompts)
@@ -137,7 +137,7 @@ def test_cancelled_work_goes_on_where_it_stopped_even_after_a_restart(
 def test_two_servers_at_the_same_job_store_its_speeds_once(tmp_path: Path, store: RunStore, again: bool) -> None:
     if again:
         measure_corpus(FakeLabEngine(n_windows=3), store.lab, MODEL, BOTH, TEXT, Reports())
-    other = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    other = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
     begun = threading.Barrier(2)
 
     class Together(Reports):
@@ -152,7 +152,7 @@ def test_two_servers_at_the_same_job_store_its_speeds_once(tmp_path: Path, store
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(measure, server) for server in (store, other)]:
             done.result(timeout=120)
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as beside:
+    with closing(sqlite3.connect(tmp_path / "gearbox.db")) as beside:
         kept = beside.execute("SELECT precision, count(*) FROM lab_speeds GROUP BY precision").fetchall()
         measured = beside.execute("SELECT precision, count(*) FROM lab_corpus_results GROUP BY precision").fetchall()
     times = 2 if again else 1
@@ -162,7 +162,7 @@ def test_two_servers_at_the_same_job_store_its_speeds_once(tmp_path: Path, store
 
 
 def test_a_server_that_comes_late_to_a_job_stores_no_second_speed(tmp_path: Path, store: RunStore) -> None:
-    other = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    other = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
 
     class Overtaken(Reports):
         """While this server measures its first speed, another one does the whole job."""
@@ -173,7 +173,7 @@ def test_a_server_that_comes_late_to_a_job_stores_no_second_speed(tmp_path: Path
                 measure_corpus(FakeLabEngine(n_windows=3), other.lab, MODEL, BOTH, TEXT, Reports())
 
     measure_corpus(FakeLabEngine(n_windows=3), store.lab, MODEL, BOTH, TEXT, Overtaken())
-    with closing(sqlite3.connect(tmp_path / "runs.db")) as beside:
+    with closing(sqlite3.connect(tmp_path / "gearbox.db")) as beside:
         kept = beside.execute("SELECT precision, count(*) FROM lab_speeds GROUP BY precision").fetchall()
     assert dict(kept) == {"bf16": 1, "int4": 1}
     other.close()

@@ -34,18 +34,6 @@ from tests.fakes import FakeEngine, make_request
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "gearbox.db"
-
-
-@pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Save at every event."""
     monkeypatch.setattr(run_service, "SAVE_EVERY_S", 0.0)

@@ -2,7 +2,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,37 +16,10 @@ from app.store import RunOutcome, RunStatus, RunStore, StoreError
 from app.store import repository as repository_module
 from app.store import session as session_module
 from app.store.owner import Owner
-from tests.fakes import make_metrics, make_request
+from tests.fakes import make_metrics
+from tests.stores import create, id_from, server_with_a_run
 
-REPOSITORY = Path(__file__).parent.parent
 FINISHED = RunOutcome(RunStatus.FINISHED, "all", finish_reason="stop", metrics=make_metrics())
-RUN_AND_WAIT = """
-import sys
-import tempfile
-from app.store import RunStore
-from tests.fakes import make_request
-store = RunStore.open(sys.argv[1])
-run_id = store.create_run(make_request(), session_id="s", environment={})
-store.save_progress(run_id, "half of the ans")
-print(run_id, flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "gearbox.db"
-
-
-@pytest.fixture
-def store(file: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{file}")
-    yield store
-    store.close()
-
-
-def create(store: RunStore) -> str:
-    return store.create_run(make_request(), session_id="s", environment={})
 
 
 # --- runs whose process is gone -------------------------------------------------------------------
@@ -56,21 +28,8 @@ def create(store: RunStore) -> str:
 @pytest.fixture
 def other_app(file: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process with a run going on in the same database."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN_AND_WAIT, f"sqlite:///{file}"],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.communicate()
-
-
-def id_from(app: subprocess.Popen[str]) -> str:
-    assert app.stdout is not None
-    return app.stdout.readline().strip()
+    with server_with_a_run(file) as process:
+        yield process
 
 
 def test_a_run_of_a_killed_app_is_interrupted_and_keeps_its_text(file: Path, other_app: subprocess.Popen[str]) -> None:

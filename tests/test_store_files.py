@@ -16,6 +16,7 @@ from app.store import session as session_module
 from app.store import spool as spool_module
 from app.store.migrate import migrate
 from tests.fakes import make_metrics, make_request
+from tests.stores import create
 
 FINISHED = RunOutcome(RunStatus.FINISHED, "all of it", finish_reason="stop", metrics=make_metrics())
 
@@ -35,17 +36,6 @@ def quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def file(tmp_path: Path) -> Path:
     (tmp_path / "data").mkdir()
     return tmp_path / "data" / "gearbox.db"
-
-
-@pytest.fixture
-def store(file: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{file}")
-    yield store
-    store.close()
-
-
-def create(store: RunStore) -> str:
-    return store.create_run(make_request(), session_id="s", environment={})
 
 
 def finish(store: RunStore, run_id: str) -> None:

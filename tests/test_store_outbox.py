@@ -91,13 +91,6 @@ def open_store(file: Path) -> RunStore:
     return RunStore.open(f"sqlite:///{file}")
 
 
-@pytest.fixture
-def store(file: Path) -> Iterator[RunStore]:
-    store = open_store(file)
-    yield store
-    store.close()
-
-
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
     with closing(sqlite3.connect(file, isolation_level=None)) as other:

@@ -4,7 +4,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,38 +15,17 @@ import pytest
 from app.store import RunOutcome, RunStatus, RunStore
 from app.store import keeper as keeper_module
 from tests.fakes import make_metrics
-from tests.test_store_faults import RUN_AND_WAIT, create, id_from
+from tests.stores import create, id_from, server_with_a_run
 
-REPOSITORY = Path(__file__).parent.parent
 FINISHED = RunOutcome(RunStatus.FINISHED, "all", finish_reason="stop", metrics=make_metrics())
 SILENT = "UPDATE runs SET seen_at = 0, owner_host = 'another container', owner_pid = 1"
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "gearbox.db"
-
-
-@pytest.fixture
-def store(file: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{file}")
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def other_server(file: Path, store: RunStore) -> Iterator[subprocess.Popen[str]]:
     """A server with a run under way, begun after this one."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN_AND_WAIT, f"sqlite:///{file}"],
-        cwd=REPOSITORY,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield process
-    process.kill()
-    process.communicate()
+    with server_with_a_run(file) as process:
+        yield process
 
 
 def until(what: Callable[[], object]) -> None:

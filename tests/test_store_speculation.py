@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 
@@ -20,13 +18,6 @@ NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)
 PARTED = Losslessness(
     tokens=6, checked=2, near_ties=1, divergence=Divergence(index=2, written=" red", plain=" blue", gap=0.25)
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
-    yield store
-    store.close()
 
 
 def keep(

@@ -1,7 +1,5 @@
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,13 +11,6 @@ from engine.types import Precision
 from tests.fakes import make_metrics, make_request
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
-    yield store
-    store.close()
 
 
 @pytest.fixture

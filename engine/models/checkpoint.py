@@ -18,7 +18,7 @@ from engine.errors import ModelNotInstalledError, UnknownModelError, WeightsInte
 from engine.models.architecture import Architecture
 from engine.models.catalog import CATALOG, CatalogModel
 from engine.models.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
-from engine.models.manifest import FileRecord, Manifest, identity, sha256_of
+from engine.models.manifest import FileRecord, Manifest, file_state, identity, sha256_of
 from engine.models.weight_files import StoredTensor, read_tensors
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
     """Whether two tensors hold the same weights. Read once per process and state of the files."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False
-    key = (first, _state(first.file), second, _state(second.file))
+    key = (first, file_state(first.file), second, file_state(second.file))
     if key not in _compared:
         with first.file.open("rb") as one, second.file.open("rb") as other:
             one.seek(first.begin)
@@ -238,13 +238,8 @@ def _same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
     return _compared[key]
 
 
-def _state(path: Path) -> tuple[Path, int, int]:
-    state = path.stat()
-    return path.resolve(), state.st_mtime_ns, state.st_size
-
-
 def _sha256(path: Path) -> str:
-    key = _state(path)
+    key = file_state(path)
     if key not in _hashes:
         try:
             _hashes[key] = sha256_of(path)

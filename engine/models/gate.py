@@ -12,20 +12,23 @@ from typing import Any
 
 from engine.errors import UnsupportedModelError, WeightsIntegrityError
 from engine.models.architecture import Architecture
+from engine.models.manifest import file_state
 from engine.models.weight_files import StoredTensor
-from engine.untrusted import parse_json
+from engine.untrusted import read_json_file
 
 HEAD = "lm_head.weight"
 EMBEDDING = "model.embed_tokens.weight"
 
 _BUFFER = "rotary_emb.inv_freq"
 """Older checkpoints hold this buffer for each layer; it is computed from the configuration."""
-_LARGEST_SETTINGS = 4 * 2**20
-_LARGEST_TOKENIZER = 256 * 2**20
+LARGEST_SETTINGS = 4 * 2**20
+"""Bytes of a file of settings."""
+LARGEST_TOKENIZER = 256 * 2**20
+"""Bytes of a tokenizer's file."""
 _LARGEST_FILES = {
-    ".json": _LARGEST_TOKENIZER,
-    ".txt": _LARGEST_TOKENIZER,
-    ".model": _LARGEST_TOKENIZER,
+    ".json": LARGEST_TOKENIZER,
+    ".txt": LARGEST_TOKENIZER,
+    ".model": LARGEST_TOKENIZER,
     ".jinja": 2**22,
 }
 """Bytes of the small files that transformers may read, by their names' end."""
@@ -43,7 +46,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         WeightsIntegrityError: it is no JSON object.
     """
-    config = _read_json(folder / "config.json", _LARGEST_SETTINGS)
+    config = _read_json(folder / "config.json", LARGEST_SETTINGS)
     if not isinstance(config, dict):
         raise WeightsIntegrityError(f"{folder / 'config.json'} is damaged: it holds no settings.")
     return config
@@ -99,7 +102,7 @@ def check_folder(name: str, folder: Path) -> None:
             f"{name} holds an adapter (adapter_config.json), which is not applied here. Merge it into the weights."
         )
     path = folder / "generation_config.json"
-    settings = _read_json(path, _LARGEST_SETTINGS) if path.is_file() else {}
+    settings = _read_json(path, LARGEST_SETTINGS) if path.is_file() else {}
     for key in ("eos_token_id", "bos_token_id", "pad_token_id"):
         ids = settings.get(key) if isinstance(settings, dict) else None
         for token_id in ids if isinstance(ids, list) else [ids]:
@@ -137,10 +140,9 @@ def check_largest_id(name: str, largest: int, vocab_size: int) -> None:
 
 
 def _largest_id(path: Path) -> int:
-    state = path.stat()
-    key = (path.resolve(), state.st_mtime_ns, state.st_size)
+    key = file_state(path)
     if key not in _largest_ids:
-        tree = _read_json(path, _LARGEST_TOKENIZER)
+        tree = _read_json(path, LARGEST_TOKENIZER)
         try:
             ids = list(_token_ids(tree))
             _check_rules(tree)
@@ -201,13 +203,9 @@ def _token_ids(tree: Any) -> Iterator[int]:
 
 def _read_json(path: Path, most_bytes: int) -> Any:
     try:
-        if path.stat().st_size > most_bytes:
-            raise ValueError(f"it has more than {most_bytes:,} bytes")
-        return parse_json(path.read_bytes())
+        return read_json_file(path, most_bytes)
     except ValueError as error:
         raise WeightsIntegrityError(f"{path} is damaged: {error}. {_COPY_AGAIN}") from error
-    except OSError as error:
-        raise WeightsIntegrityError(f"{path} cannot be read: {error.strerror}.") from error
 
 
 def _more(names: list[str]) -> str:

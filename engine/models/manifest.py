@@ -99,3 +99,9 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
             if on_bytes:
                 on_bytes(len(chunk))
     return digest.hexdigest()
+
+
+def file_state(path: Path) -> tuple[Path, int, int]:
+    """What tells whether a file is still the one that was read: where it is, its last change, its size."""
+    state = path.stat()
+    return path.resolve(), state.st_mtime_ns, state.st_size

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import InvalidRequestError
-from engine.untrusted import parse_json
+from engine.models.gate import LARGEST_SETTINGS
+from engine.untrusted import read_json_file
 
 STOP_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>")
 """End marks, whichever of them a model's files name."""
@@ -31,7 +32,7 @@ def stated_stop_ids(tokenizer: Any, folder: Path, config: Any) -> frozenset[int]
     path = folder / "generation_config.json"
     if path.is_file():
         try:
-            generation = parse_json(path.read_bytes())
+            generation = read_json_file(path, LARGEST_SETTINGS)
         except ValueError as error:
             raise InvalidRequestError(f"{path.name} of this model cannot be read: {error}.") from error
         if not isinstance(generation, dict):

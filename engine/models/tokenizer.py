@@ -13,12 +13,13 @@ from typing import Any
 from engine.errors import InvalidRequestError
 from engine.models.chat_encoder import ChatEncoder
 from engine.models.chat_template import ChatTemplate
+from engine.models.gate import LARGEST_TOKENIZER
 from engine.models.rendered_chat import render_chat
 from engine.models.stop_ids import stated_stop_ids
 from engine.models.tokenizer_calls import call
 from engine.models.typed_controls import TypedControls
 from engine.types import Message
-from engine.untrusted import parse_json
+from engine.untrusted import read_json_file
 from engine.untrusted.confined import patient
 
 
@@ -145,7 +146,7 @@ def _check_stated_template(folder: Path) -> None:
     if not path.is_file():
         return
     try:
-        stated = parse_json(path.read_bytes())
+        stated = read_json_file(path, LARGEST_TOKENIZER)
     except ValueError as error:
         raise InvalidRequestError(f"{path.name} of this model cannot be read: {error}.") from error
     template = stated.get("chat_template") if isinstance(stated, dict) else None

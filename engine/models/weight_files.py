@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UnsupportedModelError, WeightsIntegrityError
-from engine.untrusted import parse_json
+from engine.untrusted import parse_json, read_json_file
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -115,9 +115,7 @@ def _check_index(index: Path, tensors: Mapping[str, StoredTensor]) -> None:
 def _read_index(index: Path) -> dict[str, str]:
     """The shard of each tensor."""
     try:
-        if index.stat().st_size > _LONGEST_INDEX:
-            raise ValueError(f"it has more than {_LONGEST_INDEX:,} bytes")
-        tree = parse_json(index.read_bytes())
+        tree = read_json_file(index, _LONGEST_INDEX)
         named = tree.get("weight_map") if isinstance(tree, dict) else None
         if isinstance(tree, dict) and not isinstance(tree.get("metadata"), dict):
             raise ValueError("it has no metadata")

@@ -4,7 +4,7 @@ Every text that a person types, pastes or uploads, and every file that somebody 
 through here before a tokenizer, a hash, the store or an export sees it.
 """
 
-from engine.untrusted.json_text import MAX_DEPTH, is_too_deep, parse_json
+from engine.untrusted.json_text import MAX_DEPTH, is_too_deep, parse_json, read_json_file
 from engine.untrusted.lines import Record, read_csv, read_jsonl, split_lines
 from engine.untrusted.text import decode_text, valid_text, valid_tree
 
@@ -15,6 +15,7 @@ __all__ = [
     "is_too_deep",
     "parse_json",
     "read_csv",
+    "read_json_file",
     "read_jsonl",
     "split_lines",
     "valid_text",

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from engine.untrusted.text import valid_tree
@@ -38,6 +39,22 @@ def parse_json(text: str | bytes) -> Any:
         if any(isinstance(entry, int | float) and not -_LARGEST <= entry <= _LARGEST for entry in level):
             raise ValueError(_TOO_LARGE)
     return valid_tree(value) if _MAYBE_INVALID.search(text) else value
+
+
+def read_json_file(path: Path, most_bytes: int) -> Any:
+    """Parse a file of JSON. No more than ``most_bytes`` are read, whatever size the file says it has.
+
+    Raises:
+        ValueError: as :func:`parse_json`, or the file is larger, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except OSError as error:
+        raise ValueError(f"it cannot be read: {error.strerror}") from error
+    if len(data) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes:,} bytes")
+    return parse_json(data)
 
 
 def is_too_deep(value: Any) -> bool:
