@@ -205,6 +205,24 @@ def test_nobody_who_looks_waits_for_a_delivery_that_hangs(
 
 
 @pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+def test_a_figure_that_is_no_number_loses_no_result_that_waits(file: Path, store: RunStore, figure: float) -> None:
+    run_id = create(store)
+    outcome = replace(FINISHED, metrics=replace(make_metrics(), tpot_s=figure))
+    with locked(file):
+        store.finish_later(run_id, outcome, TOKENS, "locked")
+        (aside,) = spooled(file.parent)
+        kept_aside = aside.read_bytes()
+    store._outbox.deliver()
+    assert (store.waiting, store.get(run_id).text) == (None, "all of it")
+    store.close()
+    (file.parent / "gearbox.db.waiting-late.jsonl").write_bytes(kept_aside)
+    again = open_store(file)
+    assert again.get(run_id).text == "all of it"
+    again.close()
+
+
+@pytest.mark.usefixtures("unhurried")
 def test_a_run_deleted_while_its_end_waits_does_not_come_back(file: Path, store: RunStore) -> None:
     run_id = create(store)
     with locked(file):

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from sqlalchemy.orm import Session
 
-from engine.untrusted import parse_json, valid_tree
+from engine.untrusted import valid_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,16 @@ class Result:
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
-        """The inverse of :meth:`to_line`.
+        """The inverse of :meth:`to_line`. A number that is none, such as a score's NaN, stays what it is.
 
         Raises:
             ValueError: the line is damaged.
         """
-        match parse_json(line):
+        try:
+            tree = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("it is nested too deep") from error
+        match tree:
             case {"kind": str(kind), "id": str(id), "fields": dict(fields)}:
                 return cls(kind, id, fields)
         raise ValueError("it is no result")
