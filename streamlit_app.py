@@ -5,13 +5,14 @@ from pathlib import Path
 import streamlit as st
 from streamlit import config
 
-from app import resources, state
-from app.components.engine_status import show_engine_status
-from app.components.errors import errors_shown
-from app.components.store_status import show_store_status
+from app import resources
+from app.session import state
+from app.views.shared.errors import errors_shown
+from app.views.sidebar.engine_status import show_engine_status
+from app.views.sidebar.store_status import show_store_status
 
 # A file of its own: a named icon would be fetched from the internet.
-ICON = Path(__file__).parent / "app" / "components" / "gearbox.svg"
+ICON = Path(__file__).parent / "app" / "views" / "gearbox.svg"
 
 st.set_page_config(page_title="Gearbox", page_icon=ICON, layout="wide")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.drafter_choices import DrafterChoices
-from app.estimates import WeightEstimates
+from app.cache.simulations import Simulations
 from app.jobs import Jobs
-from app.router_lab import RouterLab
+from app.quantization.estimates import WeightEstimates
+from app.router.lab import RouterLab
 from app.settings import Settings
-from app.simulations import Simulations
+from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStore
 from engine import Engine
 

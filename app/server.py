@@ -17,8 +17,8 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web.server.server_util import get_display_address, get_url
 from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVER_ADDRESS
 
-from app.doors import Doors
-from app.hosts import AllowedHosts
+from app.doors.hosts import AllowedHosts
+from app.doors.middleware import Doors
 from app.resources import get_engine, get_store
 from app.settings import Settings, SettingsError
 

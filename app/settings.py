@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from app.hosts import AllowedHosts
+from app.doors.hosts import AllowedHosts
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
 from engine.untrusted import decode_text, read_jsonl, valid_text

@@ -16,7 +16,7 @@ from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
 from engine.evaluation import DivergenceStats, WindowDivergence, default_corpus, read_corpus
 from engine.models import CATALOG, install, list_models, terminal_bar
-from engine.models.progress import part
+from engine.models.sources.progress import part
 from engine.native import build as build_kernels
 from engine.native import why_not
 from engine.types import (

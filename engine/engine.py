@@ -10,15 +10,16 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.device import choose_device, device_name
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
-from engine.memory import PeakRss, memory_errors_in_words, require_room_for_libraries
+from engine.machine.device import choose_device, device_name
+from engine.machine.memory import PeakRss, memory_errors_in_words, require_room_for_libraries
 from engine.models import list_models
-from engine.models.chat_template import TEMPLATES
-from engine.models.progress import Progress, silent
+from engine.models.sources.progress import Progress, silent
+from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
-from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
+from engine.serving.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
+from engine.serving.worker import CLOSED, Generation, GenerationJob, Worker
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     DeviceChoice,
@@ -30,13 +31,12 @@ from engine.types import (
     RunFailed,
     RunFinished,
 )
-from engine.worker import CLOSED, Generation, GenerationJob, Worker
 
 if TYPE_CHECKING:
     from engine.cache import PrefixCache
-    from engine.evaluator import Evaluator
-    from engine.pool import ModelPool
-    from engine.responder import Responder
+    from engine.serving.evaluator import Evaluator
+    from engine.serving.pool import ModelPool
+    from engine.serving.responder import Responder
 
 T = TypeVar("T")
 
@@ -216,7 +216,7 @@ class Engine:
 
         def body() -> tuple[DrafterChoice, ...]:
             require_room_for_libraries()
-            from engine.matchmaking import drafter_choices
+            from engine.serving.matchmaking import drafter_choices
 
             return drafter_choices(self._started_pool(), model, precision, models)
 
@@ -293,7 +293,7 @@ class Engine:
         def body() -> T:
             with memory_errors_in_words("a model was read or asked"):
                 require_room_for_libraries()
-                from engine.evaluator import Evaluator
+                from engine.serving.evaluator import Evaluator
 
                 return unit(Evaluator(self._started_pool()))
 
@@ -325,7 +325,7 @@ class Engine:
         """
         if self._pool is None:
             from engine.cache import PrefixCache
-            from engine.pool import ModelPool
+            from engine.serving.pool import ModelPool
 
             device = choose_device(self._device_choice)
             self._device_name = device_name(device)
@@ -338,7 +338,7 @@ class Engine:
         """What answers requests, in the engine's thread. Raises as :meth:`_started_pool` does."""
         pool = self._started_pool()
         if self._responder is None:
-            from engine.responder import Responder
+            from engine.serving.responder import Responder
 
             assert self._cache is not None  # made with the pool
             self._responder = Responder(pool, self._cache, self._verify_cache, self._shared_prompts)
@@ -357,7 +357,7 @@ class Engine:
     def _answer_job(self, job: GenerationJob, taken_up: float) -> None:
         import torch
 
-        from engine.responder import CancelledWhileLoadingError
+        from engine.serving.responder import CancelledWhileLoadingError
 
         try:
             responder = self._started_responder()

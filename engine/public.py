@@ -1,8 +1,6 @@
 """What :mod:`engine` offers its callers; importing this takes a moment, importing ``engine`` none."""
 
 from engine.engine import Engine
-from engine.environment import machine_environment
-from engine.estimate import estimate_weights
 from engine.evaluation import (
     MIXED_FILE,
     AnswerDivergence,
@@ -25,10 +23,12 @@ from engine.evaluation import (
     read_tasks,
     wilson_interval,
 )
+from engine.machine.environment import machine_environment
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
-from engine.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
-from engine.worker import Generation
+from engine.models.estimate import estimate_weights
+from engine.serving.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
+from engine.serving.worker import Generation
 
 __all__ = [
     "FAMILIES",

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app import resources, state
-from app.components.cache_misses import show_misses, show_reuse_over_time
-from app.components.cache_now import show_kept
-from app.components.cache_simulator import show_simulator
+from app import resources
+from app.session import state
+from app.views.cache.misses import show_misses, show_reuse_over_time
+from app.views.cache.now import show_kept
+from app.views.cache.simulator import show_simulator
 
 NOW, MISSES, SIMULATOR = "Kept now", "Reuse and misses", "Simulator"
 

@@ -5,19 +5,20 @@ from dataclasses import replace
 
 import streamlit as st
 
-from app import chat_state, resources
-from app.chat import ANSWER, is_being_answered, keep_answer, recover_answer
-from app.components import chat_actions
-from app.components.chat_chart import show_ttft
-from app.components.chat_list import show_conversations, show_menu
-from app.components.chat_settings import choose_settings, read_settings, settings_summary
-from app.components.chat_tabs import show_homeless, show_other_tabs
-from app.components.chat_thread import AnswerView, show_thread
-from app.components.errors import errors_shown, show_error
-from app.components.live import run_race, settle
-from app.components.missing_models import show_missing
+from app import resources
+from app.chat.conversations import ANSWER, is_being_answered, keep_answer, recover_answer
 from app.literal import literal
+from app.session import chat_state
 from app.store import ConversationNotFoundError, StoreError
+from app.views.chat import actions as chat_actions
+from app.views.chat.chart import show_ttft
+from app.views.chat.list import show_conversations, show_menu
+from app.views.chat.settings import choose_settings, read_settings, settings_summary
+from app.views.chat.tabs import show_homeless, show_other_tabs
+from app.views.chat.thread import AnswerView, show_thread
+from app.views.runs.live import run_race, settle
+from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.missing_models import show_missing
 from engine import list_models
 from engine.errors import InvalidRequestError
 

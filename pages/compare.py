@@ -3,8 +3,9 @@
 import streamlit as st
 
 from app import resources
-from app.components.alarm import Alarms, show_alarm
-from app.components.comparison import (
+from app.store import Timeline
+from app.views.reports.alarm import Alarms, show_alarm
+from app.views.runs.comparison import (
     LETTERS,
     Compared,
     show_answers,
@@ -13,9 +14,8 @@ from app.components.comparison import (
     show_timelines,
     show_verdicts,
 )
-from app.components.run_picker import QUERY_KEY, pick_runs, runs_in_url
-from app.components.runs import COMPARE_PATH, page_url, run_name
-from app.store import Timeline
+from app.views.runs.naming import COMPARE_PATH, page_url, run_name
+from app.views.runs.picker import QUERY_KEY, pick_runs, runs_in_url
 
 store = resources.get_store()
 

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from app import resources
-from app.components.model_card import job_key, show_model
 from app.literal import literal
+from app.views.models.card import job_key, show_model
 from engine import FAMILIES, list_models
 
 models_dir = resources.get_settings().models_dir

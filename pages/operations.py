@@ -3,18 +3,12 @@
 import streamlit as st
 
 from app import resources
-from app.components.cache_report import show_verification
-from app.components.clock import TimeRange, now
-from app.components.errors import errors_shown
-from app.components.operations import (
-    show_configurations,
-    show_over_time,
-    show_slowest,
-    show_totals,
-    whole_stretch,
-)
-from app.components.runs import configuration_names
 from app.store import RunFilter, RunSort
+from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch
+from app.views.reports.cache_report import show_verification
+from app.views.runs.naming import configuration_names
+from app.views.shared.clock import TimeRange, now
+from app.views.shared.errors import errors_shown
 
 REFRESH_EVERY = "10s"
 

@@ -2,19 +2,20 @@
 
 import streamlit as st
 
-from app import resources, state
-from app.components.errors import errors_shown, show_error
-from app.components.lane_settings import choose_settings, show_summary
-from app.components.lane_view import LaneView
-from app.components.live import run_race, settle
-from app.components.missing_models import show_missing
-from app.components.token_stream import show_tokens
+from app import resources
 from app.literal import literal
-from app.pricing import Prices, load_prices, prices_path
-from app.prompts import SamplePrompt, load_prompts
-from app.race import Race
+from app.runs.pricing import Prices, load_prices, prices_path
+from app.runs.prompts import SamplePrompt, load_prompts
+from app.runs.race import Race
+from app.runs.verdict import judge
+from app.session import state
 from app.store import Timeline
-from app.verdict import judge
+from app.views.gears.lane_settings import choose_settings, show_summary
+from app.views.reports.token_stream import show_tokens
+from app.views.runs.lane_view import LaneView
+from app.views.runs.live import run_race, settle
+from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.missing_models import show_missing
 from engine import list_models
 
 TONE_ICONS = {

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from app import resources
-from app.components.alarm import edit_limits
-from app.components.lab_corpus import show_corpus_lab
-from app.components.lab_prompt import show_prompt_lab
-from app.components.lab_tasks import show_task_lab
 from app.literal import literal
+from app.views.quantization.corpus import show_corpus_lab
+from app.views.quantization.prompt import show_prompt_lab
+from app.views.quantization.tasks import show_task_lab
+from app.views.reports.alarm import edit_limits
 from engine import list_models
 
 PROMPT, CORPUS, TASKS = "On my prompt", "On a corpus", "On tasks"

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
-from app import resources, router_state
-from app.components.router_calibration import show_calibration
-from app.components.router_choose import choose_data_set, choose_study
-from app.components.router_consistency import show_consistency
-from app.components.router_curve import show_curve
-from app.components.router_data import show_data
-from app.components.router_pick import show_picker
-from app.components.router_profiles import show_profiles
-from app.components.router_threshold import show_threshold
+from app import resources
+from app.session import router_state
+from app.views.router.calibration import show_calibration
+from app.views.router.choose import choose_data_set, choose_study
+from app.views.router.consistency import show_consistency
+from app.views.router.curve import show_curve
+from app.views.router.data import show_data
+from app.views.router.pick import show_picker
+from app.views.router.profiles import show_profiles
+from app.views.router.threshold import show_threshold
 
 DATA, THRESHOLD, CURVE, PICK = "Data", "Threshold", "Curve", "Pick for me"
 CALIBRATION, PROFILES, CONSISTENCY = "Calibration", "Profiles", "Tier consistency"

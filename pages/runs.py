@@ -3,12 +3,12 @@
 import streamlit as st
 
 from app import resources
-from app.components.run_details import show_run
-from app.components.run_filters import choose_filter, choose_order
-from app.components.run_table import confirm_delete, export_buttons, read_page, select_rows, turn_pages
-from app.components.runs import MAX_COMPARED
 from app.literal import literal
 from app.store import RunFilter, RunNotFoundError
+from app.views.runs.details import show_run
+from app.views.runs.filters import choose_filter, choose_order
+from app.views.runs.naming import MAX_COMPARED
+from app.views.runs.table import confirm_delete, export_buttons, read_page, select_rows, turn_pages
 
 store = resources.get_store()
 

@@ -3,11 +3,11 @@
 import streamlit as st
 
 from app import resources
-from app.components.precisions import offered_precisions, precision_help
-from app.components.speculation_categories import show_categories
-from app.components.speculation_gamma import show_gamma
-from app.components.speculation_matchmaker import show_matchmaker
-from app.components.speculation_prompt import show_prompt
+from app.views.gears.precisions import offered_precisions, precision_help
+from app.views.speculation.categories import show_categories
+from app.views.speculation.gamma import show_gamma
+from app.views.speculation.matchmaker import show_matchmaker
+from app.views.speculation.prompt import show_prompt
 from engine import list_models
 from engine.types import Precision
 

@@ -13,9 +13,9 @@ from app.jobs import Jobs
 from app.store import RunStore
 from engine import Engine
 from engine.models import install
-from engine.models.progress import silent
-from tests.oracle import Oracle
-from tests.tiny import make_tiny_checkpoint
+from engine.models.sources.progress import silent
+from tests.support.oracle import Oracle
+from tests.support.tiny import make_tiny_checkpoint
 
 # model work takes longer than hypothesis' 200 ms, and says nothing about correctness
 settings.register_profile("gearbox", deadline=None, max_examples=50, derandomize=True)

@@ -1,14 +1,17 @@
 """The runs, the conversations and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
 
-from app.store.chat import ChatStore
-from app.store.chat_records import ChatMessage, Conversation, ConversationSummary, TurnTiming
-from app.store.draft_records import DraftFigures, DraftResult
-from app.store.drafts import DraftStore
-from app.store.errors import ConversationNotFoundError, FileLostError, GoneError, RunNotFoundError, StoreError
-from app.store.lab import LabStore
-from app.store.lab_records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
-from app.store.outbox import Waiting
-from app.store.records import (
+from app.store.chat.records import ChatMessage, Conversation, ConversationSummary, TurnTiming
+from app.store.chat.repository import ChatStore
+from app.store.database.errors import ConversationNotFoundError, FileLostError, GoneError, RunNotFoundError, StoreError
+from app.store.labs.draft_records import DraftFigures, DraftResult
+from app.store.labs.drafts import DraftStore
+from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
+from app.store.labs.repository import LabStore
+from app.store.outbox.outbox import Waiting
+from app.store.repository import RunStore
+from app.store.router.records import KeptProfile, KeptSet, RecordedTier
+from app.store.router.repository import RouterStore, ladder_key
+from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
     Configuration,
@@ -29,10 +32,7 @@ from app.store.records import (
     TimeBucket,
     Totals,
 )
-from app.store.repository import RunStore
-from app.store.router import RouterStore, ladder_key
-from app.store.router_records import KeptProfile, KeptSet, RecordedTier
-from app.store.timeline import Timeline
+from app.store.runs.timeline import Timeline
 
 __all__ = [
     "ALL_RUNS",

@@ -10,10 +10,23 @@ from typing import Any, Self
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.store import chat_writing, drafts, lab_writers, router
-from app.store.chat import ChatStore
-from app.store.drafts import DraftStore
-from app.store.endings import (
+from app.store.chat import writing as chat_writing
+from app.store.chat.repository import ChatStore
+from app.store.database.errors import RunNotFoundError, StoreError
+from app.store.database.identity import new_id, now
+from app.store.database.migrate import migrate
+from app.store.database.owner import Owner, Presence
+from app.store.database.session import Database
+from app.store.labs import drafts
+from app.store.labs import writers as lab_writers
+from app.store.labs.drafts import DraftStore
+from app.store.labs.repository import LabStore
+from app.store.outbox.keeper import Keeper
+from app.store.outbox.outbox import Outbox, Waiting
+from app.store.outbox.spool import Spool, places
+from app.store.router import repository as router
+from app.store.router.repository import RouterStore
+from app.store.runs.endings import (
     ENDING,
     LOSSLESSNESS,
     beginning_of,
@@ -22,24 +35,10 @@ from app.store.endings import (
     write_ending,
     write_losslessness,
 )
-from app.store.errors import RunNotFoundError, StoreError
-from app.store.identity import new_id, now
-from app.store.keeper import Keeper
-from app.store.lab import LabStore
-from app.store.migrate import migrate
-from app.store.outbox import Outbox, Waiting
-from app.store.owner import Owner, Presence
-from app.store.reading import RunReader
-from app.store.records import (
-    Rating,
-    RunOutcome,
-    RunStatus,
-)
-from app.store.router import RouterStore
-from app.store.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
-from app.store.session import Database
-from app.store.spool import Spool, places
-from app.store.timeline import Timeline
+from app.store.runs.reading import RunReader
+from app.store.runs.records import Rating, RunOutcome, RunStatus
+from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
+from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
 
 _log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from engine.generation.recorder import TokenSink
 from engine.generation.sketch import sketch
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.checkpoint import Checkpoint
-from engine.models.decoder_config import DecoderConfig
-from engine.models.progress import Progress
-from engine.models.weights import LoadedDecoder, load_decoder
+from engine.models.decoders.weights import LoadedDecoder, load_decoder
+from engine.models.format.decoder_config import DecoderConfig
+from engine.models.sources.progress import Progress
 from engine.speculation import Speculator, StepTimes
 from engine.types import MAX_GAMMA, KVDtype, Precision, SamplingParams
 

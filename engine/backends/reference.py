@@ -19,8 +19,8 @@ from engine.errors import UnsupportedModelError
 from engine.generation.confidence import confidence
 from engine.generation.recorder import TokenSink
 from engine.models.checkpoint import Checkpoint
-from engine.models.decoder_config import REFUSALS, DecoderConfig
-from engine.models.progress import Progress
+from engine.models.format.decoder_config import REFUSALS, DecoderConfig
+from engine.models.sources.progress import Progress
 from engine.speculation import Speculator
 from engine.types import KVDtype, SamplingParams
 

@@ -11,7 +11,7 @@ from engine.cache import KVCache
 from engine.generation.confidence import confidence, is_near_tie
 from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
-from engine.models.decoder import Decoder
+from engine.models.decoders.decoder import Decoder
 from engine.speculation import NO_DRAFT, Draft, Speculator, decide
 from engine.types import SamplingParams, TokenSource
 

@@ -13,7 +13,7 @@ from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDiffer
 from engine.evaluation.corpus import Window
 from engine.evaluation.divergence import WindowDivergence, token_divergence
 from engine.generation.text import Detokenizer
-from engine.models.tokenizer import ChatTokenizer
+from engine.models.tokenization.tokenizer import ChatTokenizer
 
 CHUNK = 512
 """Tokens in one forward pass."""

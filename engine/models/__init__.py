@@ -1,11 +1,11 @@
 """Models: what can be had, how it gets here, and what is on this machine. Importing this loads no torch."""
 
-from engine.models.architecture import FAMILIES
-from engine.models.catalog import CATALOG, CatalogModel
 from engine.models.checkpoint import Checkpoint, resolve
+from engine.models.format.architecture import FAMILIES
 from engine.models.install import install
 from engine.models.library import ModelInfo, list_models
-from engine.models.progress import Progress, terminal_bar
+from engine.models.sources.catalog import CATALOG, CatalogModel
+from engine.models.sources.progress import Progress, terminal_bar
 
 __all__ = [
     "CATALOG",

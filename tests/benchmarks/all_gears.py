@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from app.prompts import load_prompts
-from app.router_scoring import Choice
-from app.router_study import Study
+from app.router.scoring import Choice
+from app.router.study import Study
+from app.runs.prompts import load_prompts
 from app.settings import REPOSITORY
 from engine import Engine
 from engine.cascade import KeepQuality, read_prompts, select, stratified_parts

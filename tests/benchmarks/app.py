@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.benchmarks.table import Row
-from tests.server import CHROMIUM_FLAGS, Server, find_chromium
+from tests.support.server import CHROMIUM_FLAGS, Server, find_chromium
 
 REPEATS = 7
 IDLE = "() => document.querySelector('[data-testid=\"stApp\"]').dataset.testScriptState === 'notRunning'"

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from engine.models import CATALOG
-from engine.models.conversion import convert
-from engine.models.manifest import sha256_of
+from engine.models.format.manifest import sha256_of
+from engine.models.sources.conversion import convert
 from tests.benchmarks.table import Row
 
 REPEATS = 3

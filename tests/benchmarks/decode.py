@@ -19,12 +19,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from app.prompts import load_prompts
+from app.runs.prompts import load_prompts
 from engine import Engine, list_models
 from engine.models import CATALOG
-from engine.models.gguf_file import GgufFile
-from engine.pool import ModelPool
+from engine.models.sources.gguf_file import GgufFile
 from engine.quantization import state_bytes
+from engine.serving.pool import ModelPool
 from engine.types import Backend, Message, Precision
 from tests.benchmarks.bandwidth import MemoryReader
 from tests.benchmarks.divergence import Answer, Reader, answer_prompts, divergence, open_decoder, reader

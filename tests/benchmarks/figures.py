@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from engine.evaluation import DivergenceStats
-from engine.models.gguf_file import GgufTensor
+from engine.models.sources.gguf_file import GgufTensor
 from engine.types import Backend
 from tests.benchmarks.peers.contract import Facts
 from tests.benchmarks.table import Row

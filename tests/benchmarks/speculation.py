@@ -7,7 +7,7 @@ from collections import defaultdict
 from contextlib import closing
 from pathlib import Path
 
-from app.prompts import load_prompts
+from app.runs.prompts import load_prompts
 from app.settings import REPOSITORY
 from engine import Engine
 from engine.types import Drafter, Message, OptimizationConfig, Precision, RunFinished, RunMetrics, SpeculationConfig

@@ -16,9 +16,9 @@ from typing import Any
 from sqlalchemy import insert
 
 from app.store import ALL_RUNS, RunFilter, RunSort, RunStatus, RunStore
-from app.store.schema import Run, RunContent, RunTag, RunTimeline, to_microseconds
-from app.store.session import Database
-from app.store.timeline import Timeline
+from app.store.database.session import Database
+from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline, to_microseconds
+from app.store.runs.timeline import Timeline
 
 ROWS = 100_000
 REPEATS = 5

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from app.store import RunStore
-from tests.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
+from tests.support.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
 
 _PAGE_MS = 60_000
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from app.store import Conversation, RunStatus, RunStore
 from engine.types import RunConfig
-from tests.server import Server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 

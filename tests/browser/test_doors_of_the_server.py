@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from app.settings import REPOSITORY
-from tests.server import CHROMIUM_FLAGS, Server
+from tests.support.server import CHROMIUM_FLAGS, Server
 
 pytestmark = pytest.mark.browser
 

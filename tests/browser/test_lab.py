@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.store import RunStatus, RunStore
-from tests.server import Server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from app.store import RunStatus, RunStore
-from tests.fakes import make_request
-from tests.server import Server
-from tests.test_literal import TRICKY
-from tests.ui import add_run
+from tests.app.test_literal import TRICKY
+from tests.support.fakes import make_request
+from tests.support.server import Server
+from tests.support.ui import add_run
 
 pytestmark = pytest.mark.browser
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from app.store import RunRecord, RunStatus, RunStore
-from tests.server import Server
+from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 

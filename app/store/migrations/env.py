@@ -1,4 +1,4 @@
-"""Runs the migrations: on the connection that `app.store.migrate` hands over, or, for the alembic
+"""Runs the migrations: on the connection that `app.store.database.migrate` hands over, or, for the alembic
 command line, on the database of the settings."""
 
 from typing import Literal
@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
 from app.settings import Settings
-from app.store.schema import Base
-from app.store.session import Database
+from app.store.database.session import Database
+from app.store.runs.schema import Base
 
 
 def render_item(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:

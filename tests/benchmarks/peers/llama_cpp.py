@@ -15,7 +15,7 @@ from typing import Any
 import llama_cpp
 import numpy as np
 
-from engine.models.gguf_file import GgufFile
+from engine.models.sources.gguf_file import GgufFile
 from tests.benchmarks.figures import gguf_bytes_per_token
 from tests.benchmarks.peers.contract import Facts, Logits, Timing
 

@@ -1,0 +1,1 @@
+"""The prefix cache: how kept sequences share their beginnings, and simulations of its budget."""

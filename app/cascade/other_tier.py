@@ -1,0 +1,45 @@
+"""What another tier of a cascade would have said, asked in the background."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+from app.jobs import Report
+from app.runs.service import InferenceEngine, answer_unkept
+from engine.types import CascadeReport, Event, GenerationRequest, Loading, RunConfig, Tier, TokenEvent
+
+
+def others(report: CascadeReport, config: RunConfig) -> tuple[Tier, ...]:
+    """The tiers that did not answer."""
+    return tuple(tier for tier in config.ladder if str(tier) != report.tier)
+
+
+def known_answer(report: CascadeReport, config: RunConfig, tier: Tier) -> str | None:
+    """What a tier wrote before it was thrown away; ``None`` where it wrote nothing, or was cut short."""
+    cascade = config.optimization.cascade
+    for attempt in report.attempts:
+        if attempt.tier == str(tier) and attempt.answer_score is not None and attempt.token_ids:
+            early = cascade.after_tokens if cascade else None
+            return attempt.text if early is None or len(attempt.token_ids) < early else None
+    return None
+
+
+def ask_plain(
+    engine: InferenceEngine, request: GenerationRequest, answers: MutableMapping[str, str], key: str, report: Report
+) -> None:
+    """Put a tier's answer among ``answers``; the run is not kept.
+
+    Raises:
+        RunNotFinishedError: it failed, or was cut short.
+        JobCancelled: from ``report``.
+    """
+    tier, most, written = request.config.ladder[-1], request.config.sampling.max_tokens, 0
+
+    def watch(event: Event) -> None:
+        nonlocal written
+        written += isinstance(event, TokenEvent)
+        report(event.stage if isinstance(event, Loading) else f"{tier} writes", min(written / most, 1.0))
+
+    report("Waits for the engine", 0.0)
+    answers[key] = answer_unkept(engine, request, watch).text
+    report("Done", 1.0)

@@ -1,0 +1,1 @@
+"""Conversations, and measuring their turns again in other settings."""

@@ -1,1 +1,0 @@
-"""Widgets and charts used by more than one page."""

@@ -1,0 +1,1 @@
+"""Routers: recorded answers, scores, thresholds and profiles."""

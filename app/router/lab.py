@@ -1,0 +1,293 @@
+"""The Router lab's data: what was recorded, and the studies made of it, each computed once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numpy as np
+
+from app.router.live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
+from app.router.scoring import Choice
+from app.router.study import Study
+from app.settings import REPOSITORY
+from app.store import KeptSet, RouterStore, RunStore
+from engine.cascade import (
+    BoundaryData,
+    Resampling,
+    RoutedPrompt,
+    RouterMetrics,
+    Selection,
+    ThresholdFigures,
+    data_hash,
+    read_prompts,
+    select,
+    signal_strengths,
+)
+from engine.cascade.calibration import SignalStrength
+from engine.cascade.selection import Target
+from engine.errors import RecordedPairsError
+from engine.untrusted import parse_json
+
+PAIRS = REPOSITORY / "data" / "pairs"
+"""Recorded answers that come with Gearbox: a JSONL file each, beside it a JSON file that says what it is."""
+RATED = "rated"
+_RATED_NAME = "Runs you rated"
+_KEPT = 24
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """Prompts, and what tiers answered to them."""
+
+    id: str
+    """Of a recorded set, its sha256; of one that comes with Gearbox, ``built-in:`` and its name; :data:`RATED`
+    of the runs with a thumb."""
+    name: str
+    prompts: tuple[RoutedPrompt, ...]
+    size: int
+    """Prompts of the set, answered or not."""
+    weights: Mapping[str, str]
+    """weights_sha256 by tier, as far as it is known."""
+    sha256: str
+    """:func:`~engine.cascade.records.data_hash` of what was recorded."""
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with Gearbox."""
+        return self.id.startswith("built-in:")
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """Those recorded, the quickest first: by the mean seconds of an answer."""
+        seconds = {tier: self.seconds(tier) for tier in {tier for prompt in self.prompts for tier in prompt.answers}}
+        return tuple(sorted(seconds, key=lambda tier: (seconds[tier], tier)))
+
+    def answered(self, tier: str) -> int:
+        """Prompts that a tier answered."""
+        return sum(tier in prompt.answers for prompt in self.prompts)
+
+    def scores(self, tier: str) -> list[float]:
+        """Of the tier's answers that could be checked."""
+        answers = (prompt.answers[tier] for prompt in self.prompts if tier in prompt.answers)
+        return [answer.score for answer in answers if answer.score is not None]
+
+    def seconds(self, tier: str) -> float:
+        """Mean E2E of a tier's answers."""
+        return float(np.mean([prompt.answers[tier].e2e_s for prompt in self.prompts if tier in prompt.answers]))
+
+
+def built_in_sets(folder: Path) -> tuple[Path, ...]:
+    """The files of recorded answers in a folder, by name; none where there is no such folder."""
+    return tuple(sorted(folder.glob("*.jsonl")))
+
+
+def read_built_in(path: Path) -> DataSet:
+    """A file of recorded answers; ``NAME.json`` beside it may give its ``title`` and the tiers' ``weights_sha256``.
+
+    Raises:
+        RecordedPairsError: a file cannot be read.
+    """
+    title, weights = _about(path)
+    prompts = read_prompts(path)
+    return DataSet(
+        id=f"built-in:{path.stem}",
+        name=_built_in_name(title),
+        prompts=prompts,
+        size=len(prompts),
+        weights=weights,
+        sha256=data_hash(prompts),
+    )
+
+
+def _about(path: Path) -> tuple[str, dict[str, str]]:
+    """Title and weights of a file of recorded answers."""
+    about_path = path.with_suffix(".json")
+    if not about_path.is_file():
+        return path.stem.capitalize(), {}
+    try:
+        about = parse_json(about_path.read_bytes())
+        return str(about["title"]), {str(tier): str(sha256) for tier, sha256 in about["weights_sha256"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordedPairsError(f"“{about_path.name}” does not say what was recorded: {error!r}.") from error
+
+
+def _built_in_name(title: str) -> str:
+    return f"{title} (comes with Gearbox)"
+
+
+def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
+    """A recorded set; of each tier, the answers under the weights that were recorded last.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    weights: dict[str, str] = {}
+    for recorded in store.recorded(kept.sha256):
+        weights.setdefault(recorded.tier, recorded.weights_sha256)
+    answers = {tier: store.answers(kept.sha256, tier, sha) for tier, sha in weights.items()}
+    tasks = store.tasks(kept.sha256)
+    prompts = tuple(
+        RoutedPrompt(
+            prompt_id=task.id,
+            category=task.category,
+            prompt=task.prompt,
+            answers={tier: found[task.id] for tier, found in answers.items() if task.id in found},
+        )
+        for task in tasks
+    )
+    answered = tuple(prompt for prompt in prompts if prompt.answers)
+    return DataSet(
+        id=kept.sha256,
+        name=kept.name,
+        prompts=answered,
+        size=len(tasks),
+        weights=weights,
+        sha256=data_hash(answered),
+    )
+
+
+class RouterLab:
+    """Data sets and what was worked out of them; the latest of both are kept. Safe to use from any thread."""
+
+    def __init__(self, store: RunStore, folder: Path = PAIRS) -> None:
+        """Use a store, and the recorded answers of a folder."""
+        self._runs = store
+        self._store = store.router
+        self._folder = folder
+        self._lock = threading.RLock()
+        self._kept: OrderedDict[Hashable, object] = OrderedDict()
+
+    def names(self) -> dict[str, str]:
+        """What there is, by id: what comes with Gearbox, the recorded sets with the newest first, the rated runs."""
+        names = {}
+        for path in built_in_sets(self._folder):
+            title = path.stem.capitalize()
+            with suppress(RecordedPairsError):  # told when it is opened
+                title, _ = _about(path)
+            names[f"built-in:{path.stem}"] = _built_in_name(title)
+        names |= {kept.sha256: kept.name for kept in self._store.sets()}
+        return names | ({RATED: _RATED_NAME} if any(rated_runs(self._runs)) else {})
+
+    def data_set(self, id: str) -> DataSet:
+        """A data set as it is now.
+
+        Raises:
+            RecordedPairsError: there is none of that id, or its file cannot be read.
+            StoreError: the run database cannot be read.
+        """
+        if id.startswith("built-in:"):
+            path = self._folder / f"{id.removeprefix('built-in:')}.jsonl"
+            if not path.is_file():
+                raise RecordedPairsError(f"There is no data set “{id}” any more.")
+            changed = path.stat().st_mtime_ns
+            return self._once(("built-in", path, changed), lambda: read_built_in(path))
+        if id == RATED:
+            return self._once(("rated", rated_runs(self._runs)), self._read_rated)
+        kept = next((kept for kept in self._store.sets() if kept.sha256 == id), None)
+        if kept is None:
+            raise RecordedPairsError("There is no such data set any more.")
+        state = tuple((r.tier, r.weights_sha256, r.answers, r.last_at) for r in self._store.recorded(id))
+        return self._once(("recorded", id, state), lambda: read_recorded(self._store, kept))
+
+    def _read_rated(self) -> DataSet:
+        prompts, weights = rated_prompts(self._runs)
+        return DataSet(
+            id=RATED, name=_RATED_NAME, prompts=prompts, size=len(prompts), weights=weights, sha256=data_hash(prompts)
+        )
+
+    def study(self, data: DataSet, weak: str, strong: str, choice: Choice) -> Study:
+        """A router between two tiers.
+
+        Raises:
+            RecordedPairsError: no prompt has a scored answer of both.
+        """
+        return self._once(
+            ("study", data.sha256, weak, strong, choice), lambda: Study.of(data.prompts, weak, strong, choice)
+        )
+
+    def figures(self, study: Study, threshold: float) -> ThresholdFigures:
+        """What a threshold gives."""
+        return ThresholdFigures.of(study.data, threshold, self.resampling(study.data))
+
+    def metrics(self, study: Study) -> RouterMetrics:
+        """How good the router is over all thresholds, with intervals."""
+        return self._once(
+            ("metrics", _identity(study.data)), lambda: RouterMetrics.of(study.data, self.resampling(study.data))
+        )
+
+    def strengths(self, study: Study) -> tuple[SignalStrength, ...]:
+        """What each signal tells alone, the best first."""
+        return self._once(
+            ("signals", study.weak, _identity(study.data)), lambda: signal_strengths(study.signals(), study.needed())
+        )
+
+    def selection(self, study: Study, target: Target) -> Selection:
+        """A threshold picked on one half and reported on the other.
+
+        Raises:
+            InvalidRequestError: there are fewer than two prompts.
+        """
+        return self._once(("selection", _identity(study.data), target), lambda: select(study.data, target))
+
+    def tier_runs(self, tier: str) -> tuple[RoutedPrompt, ...]:
+        """The latest finished runs of a tier, as prompts that it alone answered.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        return tier_runs(self._runs, tier)
+
+    def cascade_scores(self, study: Study) -> list[float]:
+        """What the study's router scored in the latest cascades between its tiers.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        return cascade_scores(self._runs, study)
+
+    def conversation_scores(self, study: Study) -> list[list[float]]:
+        """What the router would have scored the turns of kept conversations.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        return conversation_scores(self._runs, study)
+
+    def resampling(self, data: BoundaryData) -> Resampling:
+        """The draws for as many prompts; one for each number of prompts."""
+        return self._once(("draws", len(data)), lambda: Resampling.of(len(data)))
+
+    def _once(self, key: Hashable, make: Callable[[], _T]) -> _T:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            self._kept.move_to_end(key)
+            return cast("_T", self._kept[key])
+
+
+def _identity(data: BoundaryData) -> Hashable:
+    return hash((data.ids, data.router_score.tobytes(), data.weak_score.tobytes(), data.strong_cost.tobytes()))
+
+
+def moved(study: Study, before: float, now: float) -> Sequence[int]:
+    """Prompts that change sides between two thresholds, by falling score; a NaN score never does."""
+    up_before, up_now = study.data.up(before), study.data.up(now)
+    rows = np.flatnonzero(up_before != up_now)
+    return [int(row) for row in rows[np.argsort(-study.data.router_score[rows], kind="stable")]]
+
+
+def nearest(study: Study, threshold: float, count: int) -> Sequence[int]:
+    """Prompts whose scores are closest to a threshold, by falling score: the next to change sides."""
+    score = study.data.router_score
+    known = np.flatnonzero(~np.isnan(score))
+    rows = known[np.argsort(np.abs(score[known] - threshold), kind="stable")][:count]
+    return [int(row) for row in rows[np.argsort(-score[rows], kind="stable")]]

@@ -1,0 +1,133 @@
+"""Recording what tiers answer to a set of prompts, as a background job.
+
+Every answer is kept as soon as it is there: a job that was cancelled, or whose server was stopped, goes on where it
+was when it is started again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from app.jobs import Report
+from app.quantization.lab import LabError, refusal_words, tasks_sha256
+from app.runs.service import InferenceEngine, RequestRefusedError, RunNotFinishedError, answer_unkept
+from app.store import RouterStore
+from engine import Task, check
+from engine.cascade import tier_answer
+from engine.errors import NotJudgedError
+from engine.evaluation.sandbox import why_not
+from engine.types import Event, Loading, Tier
+
+log = logging.getLogger(__name__)
+
+
+class RecordingEngine(InferenceEngine, Protocol):
+    """What recording needs of an engine; see `engine.Engine`."""
+
+    def weights_sha256(self, model: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checkable:
+    """The prompts of a set that can be recorded on this machine."""
+
+    tasks: tuple[Task, ...]
+    left_out: int
+    """Prompts whose answers are code, where this machine cannot check it safely."""
+    reason: str
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], sandbox: Callable[[], str | None] = why_not) -> Checkable:
+        """Leave out what cannot be checked. The sandbox is tried only where a prompt needs it."""
+        reason = (sandbox() or "") if any(task.checker == "code" for task in tasks) else ""
+        fit = tuple(task for task in tasks if not reason or task.checker != "code")
+        return cls(fit, len(tasks) - len(fit), reason)
+
+
+def record(
+    engine: RecordingEngine,
+    store: RouterStore,
+    name: str,
+    tasks: Sequence[Task],
+    tiers: Sequence[Tier],
+    report: Report,
+    *,
+    sandbox: Callable[[], str | None] = why_not,
+) -> None:
+    """Let each tier answer each prompt once, greedily, and keep the answers. What is there under the same weights is
+    not asked again. A prompt that a tier cannot take keeps no other from being answered.
+
+    Raises:
+        LabError: a run failed; or, when all else is recorded, prompts could not be taken.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``.
+    """
+    report("Looking at the prompts", 0.0)
+    identity, checkable = tasks_sha256(tasks), Checkable.of(tasks, sandbox).tasks
+    store.keep_set(identity, name, tasks)
+    weights = {tier: engine.weights_sha256(tier.model) for tier in tiers}
+    missing = {}
+    for tier in tiers:
+        known = store.answers(identity, tier.key, weights[tier])
+        missing[tier] = [task for task in checkable if task.id not in known]
+    total = max(1, len(tiers) * len(checkable))
+    done = total - sum(map(len, missing.values()))
+    refused: list[str] = []
+    # the tiers take turns one after the other: each model is loaded once
+    for tier in tiers:
+        before = len(checkable) - len(missing[tier])
+        for place, task in enumerate(missing[tier], start=before + 1):
+            stage = f"{tier.key} · prompt {place:,} of {len(checkable):,}"
+            report(stage, done / total)
+            look = partial(report, stage, done / total)
+            try:
+                _record_one(engine, store, identity, weights[tier], tier, task, look)
+            except RequestRefusedError as error:
+                refused.append(f"“{task.id}” by {tier.key} ({error})")
+            done += 1
+    if refused:
+        raise LabError(refusal_words(refused))
+    report("Done", 1.0)
+
+
+def _record_one(
+    engine: RecordingEngine,
+    store: RouterStore,
+    identity: str,
+    weights_sha256: str,
+    tier: Tier,
+    task: Task,
+    look: Callable[[], object],
+) -> None:
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        look()
+        if not isinstance(event, Loading):
+            events.append(event)
+
+    try:
+        end = answer_unkept(engine, task.request(tier.model, tier.precision), watch)
+    except RequestRefusedError:
+        raise
+    except RunNotFinishedError as error:
+        raise LabError(f"{tier.key} could not answer “{task.id}”: {error}") from error
+    answer = tier_answer([*events, end], partial(_score, task))
+    if answer is None:
+        raise LabError(f"What {tier.key} took to answer “{task.id}” was not measured.")
+    store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, end.environment)
+
+
+def _score(task: Task, text: str) -> float | None:
+    """How right an answer is; ``None`` where that cannot be told, and the prompt is then left out of every count."""
+    if task.checker is None:
+        return None
+    try:
+        return float(check(task, text))
+    except NotJudgedError as error:
+        log.warning("an answer to %s is not judged: %s", task.id, error)
+        return None

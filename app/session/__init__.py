@@ -1,0 +1,1 @@
+"""What one browser session remembers: its keys, read and written in one place a screen."""

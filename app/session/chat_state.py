@@ -1,0 +1,146 @@
+"""What a session remembers of its chats: which is open, what it shows of it, which turn is being answered, what is
+edited. A session is one tab: what another one does with the same conversation changes nothing here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import streamlit as st
+
+from app.chat.conversations import Turn
+from app.store import ChatMessage, Conversation
+
+INPUT = "chat-input"
+
+_OPEN = "chat-open"
+_TURN = "chat-turn"
+_EDITED = "chat-edited"
+_REFUSAL = "chat-refusal"
+_VIEWS = "chat-views"
+
+Settings = tuple[Mapping[str, Any], str]
+"""What answers are asked for with: a configuration as JSON values, and the system prompt."""
+
+
+@dataclass(slots=True)
+class View:
+    """What this session shows of one conversation."""
+
+    leaf_id: str | None
+    """The last message of its branch."""
+    seen: set[str]
+    """Messages that were shown here, or were there when the conversation was opened."""
+    settings: Settings | None = None
+    """As the widgets stood when they were last drawn."""
+
+
+def open_id() -> str | None:
+    """The conversation that is open; ``None`` for a new one."""
+    return cast("str | None", st.session_state.get(_OPEN))
+
+
+def open_conversation(conversation_id: str | None) -> None:
+    """Turn to a conversation, or with ``None`` to a new one."""
+    st.session_state[_OPEN] = conversation_id
+    _views().pop(conversation_id or "", None)  # opened anew, it is shown as it was last shown anywhere
+    stop_editing()
+    clear_refusal()
+
+
+def as_shown(conversation: Conversation) -> Conversation:
+    """A conversation as the store has it, with the branch that this session shows."""
+    view = _view(conversation)
+    view.seen.update(message.id for message in conversation.path(view.leaf_id))
+    return replace(conversation, leaf_id=view.leaf_id)
+
+
+def show(conversation_id: str, leaf_id: str) -> None:
+    """Show the branch that ends with a message, which this session knows of from now on."""
+    if view := _views().get(conversation_id):
+        view.leaf_id = leaf_id
+        view.seen.add(leaf_id)
+
+
+def unseen(conversation: Conversation) -> tuple[ChatMessage, ...]:
+    """What other sessions have added since this one looked, oldest first."""
+    seen = _view(conversation).seen
+    return tuple(message for message in conversation.messages if message.id not in seen)
+
+
+def overlook(conversation: Conversation) -> None:
+    """Stay with the branch shown here, and say no more of what others have added so far."""
+    _view(conversation).seen.update(message.id for message in conversation.messages)
+
+
+def settings_changed(conversation: Conversation, settings: Settings) -> bool:
+    """Whether the widgets were set otherwise when they were last drawn in this session; remembers them as they are."""
+    view = _view(conversation)
+    before, view.settings = view.settings, settings
+    return before is not None and before != settings
+
+
+def keep_up(turn: Turn, answer_id: str | None) -> None:
+    """Show a turn's answer, if the session still shows the question."""
+    view = _views().get(turn.conversation_id)
+    if answer_id and view and view.leaf_id == turn.asked_id:
+        show(turn.conversation_id, answer_id)
+
+
+def turn() -> Turn | None:
+    """The turn last asked for, over or not."""
+    return cast("Turn | None", st.session_state.get(_TURN))
+
+
+def start_turn(turn: Turn) -> None:
+    """Line it up: the next script run streams it."""
+    st.session_state[_TURN] = turn
+    stop_editing()
+    clear_refusal()
+
+
+def running() -> bool:
+    """Whether a turn of the open conversation waits to be streamed by this script run."""
+    last = turn()
+    return last is not None and not last.race.claimed and last.conversation_id == open_id()
+
+
+def edited_id() -> str | None:
+    """The message whose wording is being changed."""
+    return cast("str | None", st.session_state.get(_EDITED))
+
+
+def start_editing(message_id: str) -> None:
+    """Open a message for another wording."""
+    st.session_state[_EDITED] = message_id
+
+
+def stop_editing() -> None:
+    """Leave it as it is."""
+    st.session_state.pop(_EDITED, None)
+
+
+def refusal() -> str | None:
+    """Why the last thing asked for could not be done, for the user."""
+    return cast("str | None", st.session_state.get(_REFUSAL))
+
+
+def refuse(why: str) -> None:
+    """Remember it until something else is asked for."""
+    st.session_state[_REFUSAL] = why
+
+
+def clear_refusal() -> None:
+    """It is settled."""
+    st.session_state.pop(_REFUSAL, None)
+
+
+def _views() -> dict[str, View]:
+    return cast("dict[str, View]", st.session_state.setdefault(_VIEWS, {}))
+
+
+def _view(conversation: Conversation) -> View:
+    """What is shown of it; at first the branch that was last put on view anywhere."""
+    first = View(conversation.leaf_id, {message.id for message in conversation.messages})
+    return _views().setdefault(conversation.id, first)

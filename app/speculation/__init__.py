@@ -1,0 +1,1 @@
+"""What drafting saves: the lab's measurements, the drafters, and whether answers stay the same."""

@@ -1,0 +1,53 @@
+"""A kept run's answer read again, as a background job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from app.cascade.cascades import alone_config
+from app.jobs import Report
+from app.store import RunStore
+from engine.errors import GearboxError
+from engine.types import DraftRound, GenerationRequest, Losslessness, RunConfig
+
+
+class CheckingEngine(Protocol):
+    """What is needed of an engine; see `engine.Engine`."""
+
+    def check_losslessness(
+        self,
+        request: GenerationRequest,
+        token_ids: Sequence[int],
+        rounds: Sequence[DraftRound] = ...,
+        progress: Callable[[str, float], None] = ...,
+    ) -> Losslessness: ...
+
+
+class NothingToCheckError(GearboxError):
+    """A run has no answer that could be read."""
+
+
+def check_run(engine: CheckingEngine, store: RunStore, run_id: str, report: Report) -> Losslessness:
+    """Compare a run's answer with plain decoding, and keep with the run what came out.
+
+    Raises:
+        NothingToCheckError: its tokens were not kept.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``.
+    """
+    report("Reading the answer again", 0.0)
+    run, timeline = store.get(run_id), store.timeline(run_id)
+    if not timeline:
+        raise NothingToCheckError("The tokens of this run were not kept, so they cannot be checked.")
+    config = RunConfig.from_dict(run.config)
+    request = GenerationRequest(
+        messages=run.messages, config=alone_config(config, run.cascade.tier) if run.cascade else config
+    )
+    rounds = run.speculation.rounds if run.speculation else ()
+    found = engine.check_losslessness(
+        request, timeline.token_ids, rounds, lambda stage, fraction: report(stage, 0.9 * fraction)
+    )
+    store.keep_losslessness(run_id, found)
+    report("Done", 1.0)
+    return found

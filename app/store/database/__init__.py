@@ -1,0 +1,1 @@
+"""The database file: sessions, migrations, owners, and noticing that it was replaced."""

@@ -1,0 +1,58 @@
+"""The tables of the Router lab: prompts, what each tier answered to them, and the routers made from that."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.store.runs.schema import Base, CleanText, JsonText
+
+_HASH = 64
+
+
+class RouterSet(Base):
+    """A set of prompts that tiers are recorded on, whole, so that a job can go on after a restart."""
+
+    __tablename__ = "router_sets"
+
+    sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class RouterAnswer(Base):
+    """What one tier, under one set of weights, answered to one prompt."""
+
+    __tablename__ = "router_answers"
+
+    set_sha256: Mapped[str] = mapped_column(CleanText(_HASH), ForeignKey(RouterSet.sha256), primary_key=True)
+    tier: Mapped[str] = mapped_column(primary_key=True)
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+    environment: Mapped[Any] = mapped_column(JsonText)
+
+
+class RouterProfileRow(Base):
+    """One version of a router profile. Of a ladder's profiles, the one activated last is the active one."""
+
+    __tablename__ = "router_profiles"
+
+    id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
+    name: Mapped[str]
+    version: Mapped[int]
+    ladder: Mapped[str]
+    created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    profile: Mapped[Any] = mapped_column(JsonText)
+    """`RouterProfile.to_dict`."""
+
+    __table_args__ = (
+        Index("uq_router_profiles_name_version", "name", "version", unique=True),
+        Index("ix_router_profiles_ladder", "ladder", "activated_at"),
+    )

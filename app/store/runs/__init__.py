@@ -1,0 +1,1 @@
+"""Stored runs: tables, records, reading, statistics, export."""

@@ -1,0 +1,96 @@
+"""Runs written out, complete, a few at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, TextIO
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from app.store.runs.queries import METRICS, conditions, to_record
+from app.store.runs.records import RunFilter, RunRecord
+from app.store.runs.schema import Run
+from app.store.runs.timeline import Timeline
+
+_CHUNK = 500
+_BEFORE_METRICS = (
+    "id",
+    "created_at",
+    "status",
+    "group_id",
+    "session_id",
+    "model",
+    "backend",
+    "precision",
+    "config_hash",
+    "seed",
+    "finish_reason",
+    "error",
+    "error_kind",
+)
+_AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "config", "environment")
+_REPORTS = ("cache", "speculation", "cascade", "losslessness")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(session: Session, filter: RunFilter, stream: TextIO) -> int:
+    """One row a run, oldest first, without its timeline; returns the number of runs.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    writer = csv.DictWriter(stream, fieldnames=(*_BEFORE_METRICS, *METRICS, *_AFTER_METRICS))
+    writer.writeheader()
+    count = 0
+    for run in _runs(session, filter, timelines=False):
+        writer.writerow({name: _cell(value) for name, value in _to_dict(to_record(run)).items()})
+        count += 1
+    return count
+
+
+def write_jsonl(session: Session, filter: RunFilter, stream: TextIO) -> int:
+    """One JSON object a run, oldest first, its timeline included; returns the number of runs."""
+    count = 0
+    for run in _runs(session, filter, timelines=True):
+        record = to_record(run)
+        reports = {name: getattr(record, name) for name in _REPORTS}
+        tree = _to_dict(record) | {name: report and asdict(report) for name, report in reports.items()}
+        tree["timeline"] = Timeline.unpack(run.timeline.payload).to_dict() if run.timeline else None
+        stream.write(json.dumps(tree, ensure_ascii=False, allow_nan=False) + "\n")
+        count += 1
+    return count
+
+
+def _runs(session: Session, filter: RunFilter, *, timelines: bool) -> Iterator[Run]:
+    loaded = [joinedload(Run.content), selectinload(Run.tags)]
+    if timelines:
+        loaded.append(selectinload(Run.timeline))
+    return iter(
+        session.scalars(
+            select(Run)
+            .where(*conditions(filter))
+            .order_by(Run.created_at, Run.id)
+            .options(*loaded)
+            .execution_options(yield_per=_CHUNK)
+        )
+    )
+
+
+def _to_dict(record: RunRecord) -> dict[str, Any]:
+    tree = {name: getattr(record, name) for name in _BEFORE_METRICS}
+    tree |= {name: getattr(record.metrics, name, None) for name in METRICS}
+    tree |= {name: getattr(record, name) for name in _AFTER_METRICS}
+    tree["created_at"] = record.created_at.isoformat()
+    tree["messages"] = [message.to_dict() for message in record.messages]
+    return tree
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return "'" + value
+    return value

@@ -1,0 +1,127 @@
+"""What filters and orders mean in SQL, and how rows become records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, UnaryExpression, or_, select
+
+from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
+from app.store.runs.schema import Run, RunContent, RunTag
+from engine.types import (
+    CacheReport,
+    CascadeReport,
+    FinishReason,
+    Losslessness,
+    Message,
+    OptimizationConfig,
+    RunMetrics,
+    SpeculationReport,
+)
+from engine.untrusted import valid_text
+
+METRICS = tuple(field.name for field in fields(RunMetrics))
+"""The columns of `Run` that hold metrics."""
+
+
+def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
+    """The filter as conditions on `Run`, all of which must hold."""
+    among: list[tuple[Any, Sequence[object]]] = [
+        (Run.model, filter.models),
+        (Run.backend, filter.backends),
+        (Run.precision, filter.precisions),
+        (Run.config_hash, filter.config_hashes),
+        (Run.status, filter.statuses),
+        (Run.rating, filter.ratings),
+    ]
+    parts = [column.in_(values) for column, values in among if values]
+    parts += [Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)) for tag in filter.tags]
+    if filter.group_id is not None:
+        parts.append(Run.group_id == filter.group_id)
+    if filter.session_id is not None:
+        parts.append(Run.session_id == filter.session_id)
+    if filter.since is not None:
+        parts.append(Run.created_at >= filter.since)
+    if filter.until is not None:
+        parts.append(Run.created_at < filter.until)
+    if needle := valid_text(filter.text.strip()):
+        parts.append(_mentions(needle))
+    return parts
+
+
+def _mentions(needle: str) -> ColumnElement[bool]:
+    texts = (RunContent.prompt, RunContent.text, RunContent.error)
+    return or_(
+        Run.note.icontains(needle, autoescape=True),
+        Run.id.in_(
+            select(RunContent.run_id).where(or_(*(column.icontains(needle, autoescape=True) for column in texts)))
+        ),
+    )
+
+
+def order(sort: RunSort) -> list[UnaryExpression[Any]]:
+    """The order of a list as terms on `Run`."""
+    column = getattr(Run, sort.column)
+    first = (column.desc() if sort.descending else column.asc()).nulls_last()
+    return [first, Run.created_at.desc(), Run.id.desc()]
+
+
+def to_summary(run: Run, prompt: str, error: str | None, config: Mapping[str, Any]) -> RunSummary:
+    """The record of a row whose tags are loaded."""
+    return RunSummary(**_summary_fields(run), prompt=prompt, error=error, gears=gears_of(config))
+
+
+def gears_of(config: Mapping[str, Any]) -> OptimizationConfig:
+    """The gears of a configuration as it is kept."""
+    return OptimizationConfig.from_dict(config.get("optimization", {}))
+
+
+def to_record(run: Run) -> RunRecord:
+    """The record of a row whose tags and content are loaded."""
+    content = run.content
+    return RunRecord(
+        **_summary_fields(run),
+        prompt=content.prompt,
+        error=content.error,
+        gears=gears_of(content.config),
+        messages=tuple(Message.from_dict(message) for message in content.messages),
+        config=content.config,
+        environment=content.environment,
+        error_kind=content.error_kind,
+        cache=CacheReport.from_dict(content.cache) if content.cache else None,
+        speculation=SpeculationReport.from_dict(content.speculation) if content.speculation else None,
+        cascade=CascadeReport.from_dict(content.cascade) if content.cascade else None,
+        losslessness=Losslessness.from_dict(content.losslessness) if content.losslessness else None,
+        text=content.text,
+    )
+
+
+def _summary_fields(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "created_at": run.created_at,
+        "status": RunStatus(run.status),
+        "group_id": run.group_id,
+        "session_id": run.session_id,
+        "model": run.model,
+        "backend": run.backend,
+        "precision": run.precision,
+        "config_hash": run.config_hash,
+        "seed": run.seed,
+        "finish_reason": cast("FinishReason | None", run.finish_reason),
+        # The engine reports all of its metrics or none, and E2E is never missing among them.
+        "metrics": None if run.e2e_s is None else _metrics(run),
+        "note": run.note,
+        "rating": cast("Rating", run.rating),
+        "tags": tuple(tag.tag for tag in run.tags),
+    }
+
+
+def _metrics(run: Run) -> RunMetrics:
+    figures = {name: getattr(run, name) for name in METRICS}
+    # runs kept before these were counted drafted and threw away nothing
+    return RunMetrics(
+        **{**figures, **{name: figures[name] or 0 for name in ("verification_steps", "discarded_tokens")}}
+    )

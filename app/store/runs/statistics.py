@@ -1,0 +1,239 @@
+"""Aggregates over runs, reckoned by the database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Row,
+    SQLColumnExpression,
+    Subquery,
+    Text,
+    case,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
+from sqlalchemy.orm import Session
+
+from app.store.runs.queries import conditions, gears_of
+from app.store.runs.records import (
+    Configuration,
+    ConfigurationStats,
+    Latency,
+    Percentiles,
+    RecentSpeed,
+    RunFilter,
+    RunStatus,
+    TimeBucket,
+    Totals,
+)
+from app.store.runs.schema import Run, RunContent, from_microseconds
+from engine.types import Backend, OptimizationConfig
+
+_ALL = literal(0, BigInteger)
+"""The key that puts every run into the same group."""
+_NO_RUNS = Totals(
+    runs=0,
+    finished=0,
+    stopped=0,
+    failed=0,
+    interrupted=0,
+    running=0,
+    prompt_tokens=0,
+    cached_tokens=0,
+    completion_tokens=0,
+    drafted_tokens=0,
+    accepted_tokens=0,
+    discarded_tokens=0,
+    weights_bytes=None,
+    kv_bytes=None,
+    peak_rss_bytes=None,
+)
+
+
+def totals(session: Session, filter: RunFilter) -> Totals:
+    """Counts over the runs that the filter lets through."""
+    return _totals(session, filter, _ALL).get(0, _NO_RUNS)
+
+
+def latency(session: Session, filter: RunFilter) -> Latency:
+    """Percentiles over the finished runs among them."""
+    return _latencies(session, filter, _ALL).get(0, Latency())
+
+
+def over_time(session: Session, filter: RunFilter, bucket: timedelta) -> tuple[TimeBucket, ...]:
+    """Counts and percentiles per stretch of time, counted from 1970 UTC; oldest first."""
+    width = bucket // timedelta(microseconds=1)
+    key = type_coerce(Run.created_at, BigInteger) // width
+    latencies = _latencies(session, filter, key)
+    return tuple(
+        TimeBucket(start=from_microseconds(number * width), totals=counts, latency=latencies.get(number, Latency()))
+        for number, counts in sorted(_totals(session, filter, key).items())
+    )
+
+
+def by_configuration(session: Session, filter: RunFilter, limit: int) -> tuple[ConfigurationStats, ...]:
+    """Counts and percentiles of the most used configurations, the most used first."""
+    used = configurations(session, filter, limit)
+    if len(used) == limit:
+        filter = replace(filter, config_hashes=tuple(configuration.config_hash for configuration in used))
+    counts = _totals(session, filter, Run.config_hash)
+    latencies = _latencies(session, filter, Run.config_hash)
+    return tuple(
+        ConfigurationStats(
+            configuration=configuration,
+            totals=counts[configuration.config_hash],
+            latency=latencies.get(configuration.config_hash, Latency()),
+        )
+        for configuration in used
+    )
+
+
+def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
+    """By precision, what the latest finished runs of a model say that Gearbox's own backend answered. A cascade's
+    figures are of several models, and left out.
+
+    Args:
+        session: to read with.
+        model: its name.
+        limit: how many runs are looked at, all precisions together.
+    """
+    rows = session.execute(
+        select(Run.precision, Run.tpot_s, Run.weights_bytes)
+        .join(RunContent, RunContent.run_id == Run.id)
+        .where(
+            # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
+            func.coalesce(type_coerce(RunContent.cascade, Text), "null") == "null",
+            Run.model == model,
+            Run.backend == Backend.LOCAL,
+            Run.status == RunStatus.FINISHED,
+        )
+        .order_by(Run.created_at.desc())
+        .limit(limit)
+    )
+    by_precision: dict[str, list[tuple[float, int]]] = {}
+    for precision, tpot_s, weights_bytes in rows:
+        if tpot_s is not None and weights_bytes is not None:
+            by_precision.setdefault(precision, []).append((tpot_s, weights_bytes))
+    return {
+        precision: RecentSpeed(runs=len(runs), tpot_s=median(tpot_s for tpot_s, _ in runs), weights_bytes=runs[0][1])
+        for precision, runs in by_precision.items()
+    }
+
+
+def configurations(session: Session, filter: RunFilter, limit: int) -> tuple[Configuration, ...]:
+    """The most used configurations, the most used first."""
+    identity = (Run.config_hash, Run.model, Run.backend, Run.precision)
+    used = session.execute(
+        select(*identity)
+        .where(*conditions(filter))
+        .group_by(*identity)
+        .order_by(func.count().desc(), Run.config_hash)
+        .limit(limit)
+    ).all()
+    return tuple(Configuration(**row._mapping, gears=_gears(session, row.config_hash)) for row in used)
+
+
+def _gears(session: Session, config_hash: str) -> OptimizationConfig:
+    """Of a configuration that some run has."""
+    of_one = select(RunContent.config).join(Run, Run.id == RunContent.run_id).where(Run.config_hash == config_hash)
+    return gears_of(session.scalars(of_one.limit(1)).one())
+
+
+def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) -> dict[Any, Totals]:
+    runs = _runs(filter, key)
+    by_status = [func.count().filter(runs.c.status == status).label(status.value) for status in RunStatus]
+    sums = [
+        func.coalesce(func.sum(runs.c[name]), 0).label(name)
+        for name in (
+            "prompt_tokens",
+            "cached_tokens",
+            "completion_tokens",
+            "drafted_tokens",
+            "accepted_tokens",
+            "discarded_tokens",
+        )
+    ]
+    peaks = [func.max(runs.c[name]).label(name) for name in ("weights_bytes", "kv_bytes", "peak_rss_bytes")]
+    rows = session.execute(
+        select(
+            runs.c.key,
+            func.count().label("runs"),
+            *by_status,
+            *sums,
+            *peaks,
+        ).group_by(runs.c.key)
+    )
+    return {row.key: _to_totals(row) for row in rows}
+
+
+def _to_totals(row: Row[Any]) -> Totals:
+    figures: dict[str, Any] = {
+        # PostgreSQL sums big integers into a Decimal.
+        name: value if value is None else int(value)
+        for name, value in row._mapping.items()
+        if name != "key"
+    }
+    return Totals(**figures)
+
+
+def _latencies(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) -> dict[Any, Latency]:
+    finished = _runs(filter, key, Run.status == RunStatus.FINISHED)
+    ttft, tpot, e2e = (_percentiles(session, finished, name) for name in ("ttft_s", "tpot_s", "e2e_s"))
+    none = Percentiles()
+    return {
+        group: Latency(ttft_s=ttft.get(group, none), tpot_s=tpot.get(group, none), e2e_s=e2e[group]) for group in e2e
+    }
+
+
+def _percentiles(session: Session, runs: Subquery, name: str) -> dict[Any, Percentiles]:
+    """Nearest rank: the least value that is not below its share of all values."""
+    value = runs.c[name]
+    ranked = (
+        select(
+            runs.c.key,
+            value.label("value"),
+            func.cume_dist().over(partition_by=runs.c.key, order_by=value).label("share"),
+        )
+        .where(value.is_not(None))
+        .subquery()
+    )
+    least = {
+        column: func.min(case((ranked.c.share >= share, ranked.c.value)))
+        for column, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+    }
+    rows = session.execute(
+        select(ranked.c.key, *(figure.label(column) for column, figure in least.items())).group_by(ranked.c.key)
+    )
+    return {row.key: Percentiles(p50=row.p50, p90=row.p90, p99=row.p99) for row in rows}
+
+
+def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement[bool]) -> Subquery:
+    """The runs to aggregate, each with the key of its group.
+
+    A subquery, because PostgreSQL takes one expression with parameters, written in SELECT and again in
+    GROUP BY, for two.
+    """
+    columns = (
+        Run.status,
+        Run.ttft_s,
+        Run.tpot_s,
+        Run.e2e_s,
+        Run.prompt_tokens,
+        Run.cached_tokens,
+        Run.completion_tokens,
+        Run.drafted_tokens,
+        Run.accepted_tokens,
+        Run.discarded_tokens,
+        Run.weights_bytes,
+        Run.kv_bytes,
+        Run.peak_rss_bytes,
+    )
+    return select(key.label("key"), *columns).where(*conditions(filter), *also).subquery()

@@ -1,0 +1,1 @@
+"""What is drawn: widgets and charts, in rooms by subject."""

@@ -1,0 +1,1 @@
+"""The cache lab's parts."""

@@ -1,0 +1,69 @@
+"""What the cache would make of a log, at other budgets, without running a model."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import units
+from app.cache.simulations import Simulations
+from app.jobs import Jobs
+from app.views.shared import charts
+from app.views.shared.errors import errors_shown
+from app.views.shared.job_progress import follow_job
+from engine.errors import InvalidRequestError
+from engine.untrusted import decode_text, valid_text
+
+_MIB = 2**20
+_KEY = "cache-simulation"
+_BYTES_PER_TOKEN = {"smollm2-135m": 23_040, "qwen2.5-coder-0.5b": 12_288, "qwen2.5-coder-1.5b": 28_672}
+"""16-bit keys and values: 2 · layers · KV heads · head size · 2 bytes."""
+
+
+def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
+    """A log in, a curve out."""
+    with st.form("cache-simulator", border=False):
+        file = st.file_uploader(
+            "Log (JSON Lines)",
+            type=("jsonl", "json", "txt"),
+            help="A conversation on each line, as `messages` or as `history` of `user` and `bot`; or a request of a "
+            "trace, with `hash_ids` and `timestamp`. `time` and `session` may say when and whose.",
+        )
+        text = st.text_area("Or paste one", height=110, key="cache-log")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            model = st.selectbox("Keys and values of", list(_BYTES_PER_TOKEN), key="cache-log-model")
+            largest_mib = st.number_input(
+                "Largest budget, MiB", min_value=1, max_value=1_048_576, value=2048, key="cache-log-budget"
+            )
+            at_once = st.number_input(
+                "Conversations at once",
+                min_value=1,
+                max_value=10_000,
+                value=8,
+                key="cache-log-at-once",
+                help="Of conversations without a time, so many are held at the same time.",
+            )
+            start = st.form_submit_button("Simulate", key="cache-simulate", icon=":material/play_arrow:")
+    if start:
+        with errors_shown():
+            log = decode_text(file.getvalue(), file.name) if file else valid_text(text)
+            if not log.strip():
+                raise InvalidRequestError("Choose a file or paste a log first.")
+            largest_bytes = int(largest_mib) * _MIB
+            st.session_state[_KEY] = simulations.start(log, largest_bytes, _BYTES_PER_TOKEN[model], int(at_once))
+    key = st.session_state.get(_KEY)
+    if key is None:
+        st.caption("Tokens are estimated from pieces of the text; no model is run.")
+        return
+    follow_job(jobs, key, when_cancelled="Cancelled. Press Simulate to begin again.")
+    if results := simulations.result(key):
+        line = charts.Line("hit rate", [r.budget_bytes for r in results], [100 * r.hit_rate for r in results])
+        names = [units.memory(r.budget_bytes) for r in results]
+        figure = charts.curve(
+            line, title="Prompt tokens reused, by budget (estimated)", x="budget", y="% of prompt tokens", names=names
+        )
+        charts.show(figure, key="cache-curve")
+        best = results[-1]
+        st.caption(
+            f"At {units.memory(best.budget_bytes)}: {units.percent(best.hit_rate, 1)} of prompt tokens reused, "
+            f"{units.counted(best.evictions, 'sequence')} left for want of room."
+        )

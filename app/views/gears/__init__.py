@@ -1,0 +1,1 @@
+"""The form in which a person chooses what a run is made with."""

@@ -1,0 +1,122 @@
+"""Who drafts, and how much: the widgets of the speculation gear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import streamlit as st
+
+from app import resources, units
+from app.literal import literal
+from app.session import state
+from app.speculation.drafter_choices import choice_of
+from app.speculation.drafters import AUTO, NGRAM, drafter_keys, drafter_label
+from engine.errors import GearboxError, InvalidRequestError
+from engine.types import MAX_GAMMA, DrafterChoice, Precision
+
+_REFRESH_EVERY = "1s"
+
+
+def choose_lane_drafter(lane: str, installed: Sequence[str], *, disabled: bool) -> None:
+    """The drafter and γ of a lane, and what is known of the drafter."""
+    model = st.session_state[state.lane_key(lane, "model")] or ""
+    key = choose_drafter(
+        model,
+        installed,
+        drafter=state.lane_key(lane, "drafter"),
+        gamma=state.lane_key(lane, "gamma"),
+        disabled=disabled,
+    )
+    # a lane that cannot run says why in its summary
+    with suppress(InvalidRequestError):
+        show_fitness(key, model, state.lane_config(lane).precision, follow=not disabled)
+
+
+def choose_drafter(model: str, installed: Sequence[str], *, drafter: str, gamma: str, disabled: bool) -> str:
+    """The widgets, whose keys have their first values; gives the drafter's key."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Drafter",
+            list(dict.fromkeys([*drafter_keys(model, installed), st.session_state[drafter]])),
+            key=drafter,
+            format_func=drafter_label,
+            disabled=disabled,
+            help="**Auto**: whichever of those in memory is expected to be the fastest, step by step.\n\n"
+            "**N-grams**: what followed the last few tokens when they stood in the text before. Free.\n\n"
+            "**A copy of itself** in 4 bits reads and writes the same KV.\n\n"
+            "**A smaller model** must have the same tokenizer.",
+            persist_state="session",
+        )
+        st.number_input(
+            "Drafted tokens (γ)",
+            min_value=0,
+            max_value=MAX_GAMMA,
+            step=1,
+            placeholder="Auto",
+            key=gamma,
+            disabled=disabled,
+            help="Tokens drafted before each verification. Empty: the controller chooses, and pauses where drafting "
+            "costs more than it saves.",
+            persist_state="session",
+        )
+    return chosen or AUTO
+
+
+def show_fitness(key: str, model: str, precision: Precision, *, follow: bool) -> None:
+    """Whether a model can draft, and what is to be expected; drawn again by itself until the engine has told.
+
+    Args:
+        key: the drafter's.
+        model: the one it drafts for.
+        precision: of that model.
+        follow: whether to look again.
+    """
+    if key in (AUTO, NGRAM) or not model:
+        return
+
+    def draw() -> None:
+        with suppress(GearboxError):
+            choices = resources.get_drafter_choices().of(model, precision)
+            if choices is None:
+                st.caption(":material/hourglass_empty: Asking the engine whether it can draft")
+            elif choice := choice_of(key, model, choices):
+                st.caption(fitness(choice))
+
+    with suppress(GearboxError):
+        waiting = resources.get_drafter_choices().of(model, precision) is None
+        st.fragment(draw, run_every=_REFRESH_EVERY if waiting and follow else None)()
+
+
+def fitness(choice: DrafterChoice) -> str:
+    """What is known of a drafter, in words."""
+    if choice.why_not:
+        return f":red[{literal(choice.why_not)}]"
+    if choice.relative_cost is None or choice.expected_speedup is None:
+        return ""
+    how = "measured" if choice.cost_is_measured else "estimated"
+    return (
+        f"A drafted token costs {units.percent(choice.relative_cost)} of the model's own ({how}). Expected, if "
+        f"{units.percent(choice.expected_acceptance)} are accepted: {units.ratio(choice.expected_speedup)} as fast."
+    )
+
+
+def offered_drafters(model: str, precision: Precision, installed: Sequence[str]) -> list[str]:
+    """The keys of all drafters that may suit a model: those that the engine has refused are left out.
+
+    While the engine has not told, the page is drawn again every second.
+    """
+    choices = resources.get_drafter_choices().of(model, precision)
+    if choices is None:
+        st.fragment(_redraw_when_known, run_every=_REFRESH_EVERY)(model, precision)
+        return [AUTO, NGRAM]
+    keys = drafter_keys(model, installed)
+    known = {key: choice_of(key, model, choices) for key in keys}
+    return [key for key, choice in known.items() if key in (AUTO, NGRAM) or (choice and not choice.why_not)]
+
+
+def _redraw_when_known(model: str, precision: Precision) -> None:
+    with suppress(GearboxError):
+        if resources.get_drafter_choices().of(model, precision) is not None:
+            st.rerun()
+    st.caption(":material/hourglass_empty: Asking the engine which models can draft")

@@ -1,0 +1,284 @@
+"""The lab on a corpus: quality, speed and memory of each precision, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from app import resources, units
+from app.environment import measured_here
+from app.jobs import Jobs
+from app.literal import literal
+from app.quantization.degradation import alarms
+from app.quantization.lab import measure_corpus
+from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
+from app.views.gears.precisions import offered_precisions, precision_help
+from app.views.reports.alarm import show_alarm
+from app.views.runs.naming import one_line
+from app.views.shared import charts
+from app.views.shared.errors import errors_shown
+from app.views.shared.job_progress import follow_job
+from engine import Corpus, corpus_from, default_corpus
+from engine.types import Precision
+from engine.untrusted import valid_text
+
+_MIB = 2**20
+_CORPUS, _ADDED, _PRECISIONS = "lab-corpus", "lab-corpus-added", "lab-corpus-precisions"
+_TYPES = ("txt", "md", "jsonl", "csv", "json", "py")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One precision in the table."""
+
+    precision: str
+    result: CorpusResult | None
+    speed: SpeedResult | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to measure."""
+        return self.result is not None and self.result.stats is not None and self.speed is not None
+
+
+def read_rows(lab: LabStore, model: str, corpus_sha256: str) -> list[Row]:
+    """What is known of each precision offered, under the weights that were measured last.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    results = lab.corpus_results(model)
+    if not results:
+        return [Row(str(precision), None, None) for precision in offered_precisions()]
+    weights = results[0].weights_sha256
+    on_corpus = {r.precision: r for r in results if (r.weights_sha256, r.corpus_sha256) == (weights, corpus_sha256)}
+    device = resources.get_engine().status().device
+    speeds = {
+        speed.precision: speed
+        for speed in lab.speeds(model)
+        if speed.weights_sha256 == weights and measured_here(speed.environment, device)
+    }
+    return [Row(str(p), on_corpus.get(p), speeds.get(p)) for p in offered_precisions()]
+
+
+def show_corpus_lab(model: str, lab: LabStore, jobs: Jobs, limits: AlarmLimits) -> None:
+    """What to measure, how far it is, and the figures."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        corpus_sha256, name = _choose_corpus(lab)
+        _add_corpus(lab)
+    key = f"quantization corpus {model} {corpus_sha256}"
+    running = (job := jobs.state(key)) is not None and job.running
+    rows = read_rows(lab, model, corpus_sha256)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.multiselect(
+            "Precisions",
+            offered_precisions(),
+            default=offered_precisions(),
+            key=_PRECISIONS,
+            format_func=str,
+            disabled=running,
+            help=precision_help(),
+            persist_state="session",
+        )
+        _start_button(model, lab, jobs, key, corpus_sha256, chosen, rows, running=running)
+
+    def finished() -> int:
+        return sum(row.finished for row in read_rows(lab, model, corpus_sha256))
+
+    follow_job(
+        jobs,
+        key,
+        when_cancelled="Cancelled. What was measured is kept, and measuring goes on from there.",
+        watch=finished,
+    )
+    measured = [row for row in rows if row.result]
+    if not any(row.result and row.result.stats for row in measured):
+        if not measured and not running:
+            st.info(
+                f"Nothing was measured for {literal(model)} on {literal(name)} yet. Measuring lets the 16-bit model "
+                "and each precision read the same texts, and says how far apart they are, how fast each is and what "
+                "memory it takes. It runs in the background: leave the page, cancel, come back and go on as you like."
+            )
+        return
+    _show_figures(model, measured, limits)
+
+
+def _choose_corpus(lab: LabStore) -> tuple[str, str]:
+    default = default_corpus()
+    names = {default.sha256: f"{default.name} (default)"}
+    names |= {kept.sha256: f"{kept.name} · {kept.sha256[:6]}" for kept in lab.corpora() if kept.sha256 not in names}
+    added = st.session_state.pop(_ADDED, None)
+    if added or st.session_state.get(_CORPUS) not in names:
+        st.session_state[_CORPUS] = added or default.sha256
+    sha256: str = st.selectbox(
+        "Corpus",
+        list(names),
+        key=_CORPUS,
+        format_func=names.__getitem__,
+        help="The default is the project's own prompts with the 16-bit model's answers. Running text is read in "
+        "windows of 512 tokens whose second halves are scored, as llama-perplexity does.",
+        persist_state="session",
+    )
+    return sha256, names[sha256]
+
+
+def _add_corpus(lab: LabStore) -> None:
+    with st.popover("Add a corpus", icon=":material/note_add:"), st.form("lab-corpus-form", border=False):
+        file = st.file_uploader(
+            "Text file", type=_TYPES, help="Running text in UTF-8, or JSON Lines with a `prompt` on each line."
+        )
+        text = st.text_area("Or paste a text", height=120, key="lab-corpus-text")
+        name = st.text_input(
+            "Name", placeholder="Pasted text", key="lab-corpus-name", help="Only for pasted text; a file has its own."
+        )
+        if not st.form_submit_button("Add", key="lab-corpus-add", icon=":material/add:"):
+            return
+        if file is None and not text.strip():
+            st.error("Choose a file or paste a text first.", icon=":material/error:")
+            return
+        with errors_shown():
+            corpus = (
+                replace(corpus_from(file.getvalue(), file.name), name=one_line(file.name))
+                if file
+                else corpus_from(valid_text(text).encode(), _name(name))
+            )
+            lab.keep_corpus(corpus)
+            st.session_state[_ADDED] = corpus.sha256
+            st.rerun()
+
+
+def _name(typed: str) -> str:
+    return one_line(typed) or "Pasted text"
+
+
+def _start_button(
+    model: str,
+    lab: LabStore,
+    jobs: Jobs,
+    key: str,
+    corpus_sha256: str,
+    chosen: Sequence[Precision],
+    rows: Sequence[Row],
+    *,
+    running: bool,
+) -> None:
+    wanted = [row for row in rows if row.precision in chosen]
+    again = bool(wanted) and all(row.finished for row in wanted)
+    begun = any(row.result and not row.finished for row in wanted)
+    if st.button(
+        "Measure again" if again else "Resume" if begun else "Measure",
+        key="lab-corpus-run",
+        type="secondary" if again else "primary",
+        icon=":material/refresh:" if again else ":material/play_arrow:",
+        disabled=running or not chosen,
+        help="All of these were measured already; the earlier figures stay in the database."
+        if again
+        else "What was measured before is not measured again.",
+    ):
+        corpus = _corpus(lab, corpus_sha256)
+        engine = resources.get_engine()
+        jobs.submit(key, lambda report: measure_corpus(engine, lab, model, chosen, corpus, report, again=again))
+        st.rerun()
+
+
+def _corpus(lab: LabStore, sha256: str) -> Corpus:
+    default = default_corpus()
+    return default if sha256 == default.sha256 else lab.corpus(sha256) or default
+
+
+def _show_figures(model: str, rows: Sequence[Row], limits: AlarmLimits) -> None:
+    raised = alarms([row.result for row in rows if row.result], limits)
+    alarm_of = {row.precision: raised.get((row.result.weights_sha256, row.precision)) for row in rows if row.result}
+    st.dataframe(
+        _columns(rows, alarm_of),
+        column_config=_column_config(),
+        hide_index=True,
+        placeholder=units.MISSING,
+        alt="Quality, speed and memory by precision",
+    )
+    for precision, alarm in alarm_of.items():
+        show_alarm(alarm, of=precision)
+    bubbles = [bubble for row in rows if (bubble := _bubble(row))]
+    if len(bubbles) > 1:
+        charts.show(
+            charts.trade_off(
+                bubbles,
+                title=f"{model}: quality against speed",
+                x="KLD mean from 16 bits, nats (less is better)",
+                y="Tokens per second (more is better)",
+            ),
+            key="lab-corpus-chart",
+        )
+        st.caption("The size of a mark is the memory of the weights. The dotted line joins what nothing beats in both.")
+
+
+def _bubble(row: Row) -> charts.Bubble | None:
+    stats, speed = row.result.stats if row.result else None, row.speed
+    if stats is None or speed is None:
+        return None
+    return charts.Bubble(
+        name=row.precision,
+        x=stats.kld_mean,
+        y=speed.tokens_per_second,
+        size=speed.weights_bytes,
+        details=(
+            f"KLD mean {units.divergence(stats.kld_mean)}",
+            f"Top-1 agreement {units.percent(stats.same_top, 1)}",
+            units.rate(speed.tokens_per_second),
+            f"Weights {units.memory(speed.weights_bytes)}",
+        ),
+    )
+
+
+def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object]) -> dict[str, list[Any]]:
+    stats = [row.result.stats if row.result else None for row in rows]
+    speeds = [row.speed for row in rows]
+    return {
+        "precision": [row.precision for row in rows],
+        "state": [_state(row, alarm_of.get(row.precision)) for row in rows],
+        "ratio": [s and f"{s.ppl_ratio:.4f} ± {s.ppl_ratio_se:.4f}" for s in stats],
+        "kld": [s and s.kld_mean for s in stats],
+        "top": [s and s.same_top * 100 for s in stats],
+        "weights": [s and s.weights_bytes / _MIB for s in speeds],
+        "rate": [s and s.tokens_per_second for s in speeds],
+        "ttft": [s and s.ttft_s * 1000 for s in speeds],
+        "median": [s and s.kld_median for s in stats],
+        "p99": [s and s.kld_p99 for s in stats],
+        "max": [s and s.kld_max for s in stats],
+        "rms": [s and s.delta_p_rms * 100 for s in stats],
+        "tokens": [s and s.tokens for s in stats],
+    }
+
+
+def _state(row: Row, alarm: object) -> str:
+    if row.result and row.result.stats is None:
+        return f"{row.result.scored} of {row.result.windows} windows"
+    return "Degraded" if alarm else "OK"
+
+
+def _column_config() -> dict[str, Any]:
+    column = st.column_config
+    nats = "%.4f"
+    divergence = "Kullback-Leibler divergence from the 16-bit model, in nats a token: "
+    return {
+        "precision": column.TextColumn("Precision", pinned=True),
+        "state": column.TextColumn("Alarm", help="By the limits of the degradation alarm."),
+        "ratio": column.TextColumn(
+            "PPL ratio ± SE", help="The precision's perplexity over that of 16 bits, and its standard error."
+        ),
+        "kld": column.NumberColumn("KLD (nats)", format=nats, help=f"{divergence}the mean."),
+        "top": column.NumberColumn(
+            "Top-1 (%)", format="%.1f", help="Top-1 agreement: tokens at which both hold the same one for likeliest."
+        ),
+        "weights": column.NumberColumn("Weights (MiB)", format="%.0f", help="Measured in memory."),
+        "rate": column.NumberColumn("Tok/s", format="%.1f", help="Median decode rate of three short greedy runs."),
+        "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Median of the same runs, waiting left out."),
+        "median": column.NumberColumn("KLD median", format=nats, help=f"{divergence}the median."),
+        "p99": column.NumberColumn("KLD p99", format=nats, help=f"{divergence}99 % of the tokens stay below."),
+        "max": column.NumberColumn("KLD max", format=nats, help=f"{divergence}the worst token."),
+        "rms": column.NumberColumn("RMS Δp (%)", format="%.2f", help="Root of the mean squared change of probability."),
+        "tokens": column.NumberColumn("Tokens", format="%d", help="How many were scored."),
+    }

@@ -1,0 +1,180 @@
+"""The lab on tasks: what cheaper weights get right and wrong, so that equal scores hide no changed answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from app import resources, units
+from app.jobs import Jobs
+from app.literal import literal
+from app.quantization.lab import measure_tasks, tasks_sha256
+from app.store import LabStore, TaskAnswer, TaskResult
+from app.views.gears.precisions import offered_precisions, precision_help
+from app.views.shared.job_progress import follow_job
+from engine import Task, compare_outcomes, load_tasks, wilson_interval
+from engine.types import Precision
+
+_PRECISIONS, _SHOWN = "lab-tasks-precisions", "lab-tasks-shown"
+
+
+def show_task_lab(model: str, lab: LabStore, jobs: Jobs) -> None:
+    """What to measure, how far it is, the scores, and the answers that flipped."""
+    tasks = load_tasks()
+    key = f"quantization tasks {model}"
+    running = (job := jobs.state(key)) is not None and job.running
+    results = read_results(lab, model, tasks)
+    others = [precision for precision in offered_precisions() if precision is not Precision.BF16]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.multiselect(
+            "Precisions",
+            others,
+            default=others,
+            key=_PRECISIONS,
+            format_func=str,
+            disabled=running,
+            help=f"Each is compared with 16 bits.\n\n{precision_help()}",
+            persist_state="session",
+        )
+        _start_button(model, lab, jobs, key, tasks, [Precision.BF16, *chosen], results, running=running)
+
+    def finished() -> int:
+        return sum(result.finished for result in read_results(lab, model, tasks).values())
+
+    follow_job(
+        jobs,
+        key,
+        when_cancelled="Cancelled. The answers so far are kept, and measuring goes on from there.",
+        watch=finished,
+    )
+    plain = results.get(Precision.BF16)
+    if not results and not running:
+        st.info(
+            f"Nothing was measured for {literal(model)} yet. {len(tasks)} short tasks are answered greedily in 16 bits "
+            "and in each precision, and checked. Two precisions can score alike and still get different tasks right: "
+            "the lab counts the answers that flipped, and lists them."
+        )
+    if plain is None or not plain.finished:
+        return
+    measured = [results[p] for p in [Precision.BF16, *others] if p in results and results[p].finished]
+    _show_scores(measured, plain, tasks)
+    _show_flips(measured, plain, tasks)
+
+
+def read_results(lab: LabStore, model: str, tasks: Sequence[Task]) -> Mapping[str, TaskResult]:
+    """What is known of each precision on these tasks, under the weights that were measured last.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    wanted = tasks_sha256(tasks)
+    results = [result for result in lab.task_results(model) if result.tasks_sha256 == wanted]
+    return {r.precision: r for r in results if r.weights_sha256 == results[0].weights_sha256}
+
+
+def _start_button(
+    model: str,
+    lab: LabStore,
+    jobs: Jobs,
+    key: str,
+    tasks: Sequence[Task],
+    precisions: Sequence[Precision],
+    results: Mapping[str, TaskResult],
+    *,
+    running: bool,
+) -> None:
+    known = [results.get(precision) for precision in precisions]
+    again = all(result and result.finished for result in known)
+    begun = any(known)
+    if st.button(
+        "Measure again" if again else "Resume" if begun else "Measure",
+        key="lab-tasks-run",
+        type="secondary" if again else "primary",
+        icon=":material/refresh:" if again else ":material/play_arrow:",
+        disabled=running or len(precisions) < 2,
+        help="All of these were measured already; the earlier answers stay in the database."
+        if again
+        else "What was answered before is not asked again.",
+    ):
+        engine = resources.get_engine()
+        jobs.submit(key, lambda report: measure_tasks(engine, lab, model, precisions, tasks, report, again=again))
+        st.rerun()
+
+
+def _outcomes(result: TaskResult, tasks: Sequence[Task]) -> list[bool]:
+    return [result.answers[task.id].right for task in tasks]
+
+
+def _show_scores(measured: Sequence[TaskResult], plain: TaskResult, tasks: Sequence[Task]) -> None:
+    before = _outcomes(plain, tasks)
+    columns: dict[str, list[object]] = {
+        name: []
+        for name in ("Precision", "Accuracy (95 % interval)", "Right", "Lost", "Gained", "Flips", "McNemar's p")
+    }
+    for result in measured:
+        after = _outcomes(result, tasks)
+        low, high = wilson_interval(sum(after), len(after))
+        paired = compare_outcomes(before, after)
+        is_plain = result is plain
+        row = (
+            result.precision,
+            f"{units.percent(sum(after) / len(after))} ({units.percent(low)} to {units.percent(high)})",
+            f"{sum(after)} of {len(after)}",
+            None if is_plain else paired.lost,
+            None if is_plain else paired.gained,
+            None if is_plain else paired.flips,
+            None if is_plain else paired.p_value,
+        )
+        for name, value in zip(columns, row, strict=True):
+            columns[name].append(value)
+    column = st.column_config
+    st.dataframe(
+        columns,
+        hide_index=True,
+        placeholder=units.MISSING,
+        column_config={
+            "Precision": column.TextColumn(pinned=True),
+            "Lost": column.NumberColumn(help="Right in 16 bits, wrong here."),
+            "Gained": column.NumberColumn(help="Wrong in 16 bits, right here."),
+            "Flips": column.NumberColumn(help="Answers whose correctness changed, in either direction."),
+            "McNemar's p": column.NumberColumn(
+                format="%.3f",
+                help="How often chance alone would split the flips as unevenly as this (exact test, two-sided). "
+                "A small value says that the precision really is better or worse at these tasks.",
+            ),
+        },
+        alt="Accuracy by precision",
+    )
+
+
+def _show_flips(measured: Sequence[TaskResult], plain: TaskResult, tasks: Sequence[Task]) -> None:
+    others = {result.precision: result for result in measured if result is not plain}
+    if not others:
+        return
+    st.subheader("Answers that flipped", anchor=False)
+    chosen = st.segmented_control(
+        "In", list(others), default=next(iter(others)), required=True, key=_SHOWN, label_visibility="collapsed"
+    )
+    other = others.get(chosen or "", next(iter(others.values())))
+    flipped = [task for task in tasks if plain.answers[task.id].right != other.answers[task.id].right]
+    if not flipped:
+        st.caption(f"None: {other.precision} gets the same tasks right and wrong as 16 bits.")
+    for task in flipped:
+        with st.container(border=True):
+            st.caption(literal(task.category))
+            st.text(task.prompt)
+            st.text(f"Expected ({task.checker}): {task.expected}")
+            left, right = st.columns(2)
+            with left:
+                _show_answer("16 bits", plain.answers[task.id])
+            with right:
+                _show_answer(other.precision, other.answers[task.id])
+
+
+def _show_answer(name: str, answer: TaskAnswer) -> None:
+    icon, colour, word = (
+        (":material/check:", "green", "right") if answer.right else (":material/close:", "red", "wrong")
+    )
+    st.badge(f"{name}: {word}", icon=icon, color=colour)  # type: ignore[arg-type]
+    st.text(answer.text or "(nothing)")

@@ -1,0 +1,1 @@
+"""One report of a run each: cascade, cache, drafts, losslessness, tokens, figures."""

@@ -1,0 +1,55 @@
+"""Whether drafts changed an answer, and why they may have helped little."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from app import resources
+from app.literal import literal
+from app.speculation.losslessness import check_run
+from app.speculation.notices import losslessness_details, losslessness_title, speculation_notice
+from app.store import RunRecord
+from app.views.shared.job_progress import follow_job
+from engine.types import Losslessness, RunConfig, RunMetrics, SamplingParams, SpeculationReport
+
+
+def show_losslessness(run: RunRecord) -> None:
+    """The badge of a run that drafted, or the button that checks it. Reads the answer again in the background."""
+    jobs = resources.get_jobs()
+    key = f"losslessness {run.id}"
+    if run.losslessness:
+        show_badge(run.losslessness, RunConfig.from_dict(run.config).sampling)
+        return
+    running = (job := jobs.state(key)) is not None and job.running
+    if not running and st.button(
+        "Check",
+        key=f"check-{run.id}",
+        icon=":material/verified:",
+        help="Is this the answer that plain decoding gives? It is read again, all tokens at once, which takes less "
+        "time than writing it.",
+    ):
+        jobs.submit(key, partial(check_run, resources.get_engine(), resources.get_store(), run.id))
+        st.rerun()
+    follow_job(jobs, key, when_cancelled="Cancelled. Press Check to begin again.")
+
+
+def show_badge(found: Losslessness, sampling: SamplingParams) -> None:
+    """What a check showed."""
+    if found.holds:
+        st.badge(
+            losslessness_title(found, sampling),
+            icon=":material/verified:",
+            color="green",
+            help=literal(losslessness_details(found)),
+        )
+    else:
+        st.badge(losslessness_title(found, sampling), icon=":material/call_split:", color="orange")
+        st.caption(literal(losslessness_details(found)))
+
+
+def show_speculation_notice(report: SpeculationReport, metrics: RunMetrics, config: RunConfig) -> None:
+    """Say so where the gear did little or nothing."""
+    if notice := speculation_notice(report, metrics, config):
+        st.info(literal(notice), icon=":material/pause_circle:")

@@ -1,0 +1,179 @@
+"""The measurements of a run: what each is called, what it means, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import units
+from app.runs.verdict import EVEN
+from engine.types import RunMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One measurement."""
+
+    label: str
+    help: str
+    read: Callable[[RunMetrics], float | None]
+    write: Callable[[float | None], str]
+    unit: str = ""
+    """The unit of a chart's axis; how many of what :attr:`read` gives make one is :attr:`per_unit`."""
+    per_unit: float = 1.0
+
+    def text(self, metrics: RunMetrics) -> str:
+        """The measured value with its unit."""
+        return self.write(self.read(metrics))
+
+    def gain(self, first: float | None, value: float | None) -> str:
+        """How a value compares with the first: "2.9× faster", "71 % less"; empty where it cannot be told."""
+        if not first or not value:
+            return ""
+        if self.per_unit == _MIB:
+            share = value / first - 1
+            return (
+                f"{units.percent(abs(share))} {'less' if share < 0 else 'more'}" if abs(share) >= 0.005 else "the same"
+            )
+        times = max(first / value, value / first)
+        return f"{units.ratio(times)} {'faster' if value < first else 'slower'}" if times > 1 + EVEN else "as fast"
+
+
+def _tokens(value: float | None) -> str:
+    return units.count(None if value is None else round(value))
+
+
+_MS, _MIB = 1e-3, 2.0**20
+
+TTFT = Metric(
+    label="TTFT",
+    help="Time to first token: from the request's arrival, queueing included.",
+    read=lambda m: m.ttft_s,
+    write=units.seconds,
+    unit="ms",
+    per_unit=_MS,
+)
+TPOT = Metric(
+    label="TPOT",
+    help="Time per output token after the first: (E2E − TTFT) / (tokens − 1).",
+    read=lambda m: m.tpot_s,
+    write=units.seconds,
+    unit="ms",
+    per_unit=_MS,
+)
+DECODE_RATE = Metric(label="Tokens per second", help="1 / TPOT.", read=lambda m: m.tokens_per_second, write=units.rate)
+E2E = Metric(
+    label="E2E",
+    help="From the request's arrival to its last token. Loading is left out.",
+    read=lambda m: m.e2e_s,
+    write=units.seconds,
+    unit="s",
+)
+PROMPT_TOKENS = Metric(
+    label="Prompt tokens", help="Tokens of the whole conversation sent.", read=lambda m: m.prompt_tokens, write=_tokens
+)
+CACHED_TOKENS = Metric(
+    label="Reused tokens",
+    help="Prompt tokens whose keys and values were kept from an earlier run.",
+    read=lambda m: m.cached_tokens,
+    write=_tokens,
+)
+REPETITION = Metric(
+    label="Repetition",
+    help="Share of the answer's 4-token sequences that had stood in it before.",
+    read=lambda m: m.repetition,
+    write=units.percent,
+)
+COMPLETION_TOKENS = Metric(
+    label="Answer tokens",
+    help="Tokens the model produced, its end mark included.",
+    read=lambda m: m.completion_tokens,
+    write=_tokens,
+)
+ACCEPTANCE_RATE = Metric(
+    label="Acceptance rate",
+    help="Drafted tokens that stand in the answer, over all that were drafted.",
+    read=lambda m: m.acceptance_rate,
+    write=units.percent,
+)
+ACCEPTANCE_LENGTH = Metric(
+    label="Acceptance length",
+    help="Mean tokens that a pass over a draft gave: 1 + accepted tokens / verification steps.",
+    read=lambda m: m.mean_acceptance_length,
+    write=units.tokens,
+)
+DISCARDED_TOKENS = Metric(
+    label="Thrown away",
+    help="Tokens that smaller models of a cascade wrote before a larger one was asked. TTFT and E2E include them.",
+    read=lambda m: m.discarded_tokens,
+    write=_tokens,
+)
+WEIGHTS = Metric(
+    label="Weights",
+    help="Memory that the model's weights take.",
+    read=lambda m: m.weights_bytes,
+    write=units.memory,
+    unit="MiB",
+    per_unit=_MIB,
+)
+KV = Metric(
+    label="KV cache",
+    help="Memory of keys and values in use at the end of the run.",
+    read=lambda m: m.kv_bytes,
+    write=units.memory,
+    unit="MiB",
+    per_unit=_MIB,
+)
+PEAK_MEMORY = Metric(
+    label="Peak memory",
+    help="Greatest memory of the whole process during the run, other models it held included.",
+    read=lambda m: m.peak_rss_bytes,
+    write=units.memory,
+    unit="MiB",
+    per_unit=_MIB,
+)
+QUEUE = Metric(
+    label="Queued",
+    help="Time spent waiting for other runs; part of TTFT.",
+    read=lambda m: m.queue_s,
+    write=units.seconds,
+)
+LOAD = Metric(
+    label="Loading",
+    help="Time to make the model ready; part of no other figure.",
+    read=lambda m: m.load_s,
+    write=units.seconds,
+)
+
+ALL = (
+    TTFT,
+    TPOT,
+    DECODE_RATE,
+    E2E,
+    PROMPT_TOKENS,
+    CACHED_TOKENS,
+    COMPLETION_TOKENS,
+    REPETITION,
+    WEIGHTS,
+    KV,
+    PEAK_MEMORY,
+    QUEUE,
+    LOAD,
+)
+DRAFTING = (ACCEPTANCE_RATE, ACCEPTANCE_LENGTH)
+"""Of runs in which something was drafted."""
+
+
+def gear_metrics(metrics: RunMetrics) -> tuple[Metric, ...]:
+    """The figures of gears that did something in a run."""
+    drafting = DRAFTING if metrics.drafted_tokens else ()
+    return (*drafting, DISCARDED_TOKENS) if metrics.discarded_tokens else drafting
+
+
+def show_metrics(metrics: RunMetrics, which: Sequence[Metric] = ALL) -> None:
+    """A wrapping row of figures, each with its meaning on hover; those of gears where they did something."""
+    with st.container(horizontal=True, gap="medium"):
+        for metric in (*which, *gear_metrics(metrics)):
+            st.metric(metric.label, metric.text(metrics), help=metric.help, width="content")

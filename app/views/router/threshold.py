@@ -1,0 +1,158 @@
+"""The Router lab's slider: what a threshold gives and costs, at once, and who changes sides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import resources, units
+from app.literal import literal
+from app.router.lab import RouterLab, moved, nearest
+from app.router.study import Study
+from app.runs.pricing import cost, load_prices, prices_path
+from app.session import router_state, state
+from app.views.router.words import INTERVAL, flipped, in_words, metric, scaled, signed_percent
+from app.views.runs.naming import one_line
+from app.views.shared.errors import errors_shown
+from engine.cascade import ThresholdFigures
+
+_NEAREST = 12
+_PER = 1000
+_RIGHT = 0.5
+
+
+def show_threshold(lab: RouterLab, study: Study) -> None:
+    """The slider and all that depends on it."""
+    router_state.prepare_threshold(study)
+    _show(lab, study)
+
+
+@st.fragment
+def _show(lab: RouterLab, study: Study) -> None:
+    with errors_shown():
+        threshold = st.slider(
+            "Threshold",
+            0.0,
+            router_state.HIGHEST,
+            step=0.001,
+            format="%.3f",
+            key=router_state.threshold_key(study),
+            help="A prompt whose score is this or more goes to the large model. Each router has its own scale.",
+            persist_state="session",
+        )
+        figures = lab.figures(study, threshold)
+        st.markdown(in_words(study, threshold, figures.share.value, figures.unknown))
+        _show_figures(figures, study)
+        before = router_state.threshold_before(study)
+        _show_moved(study, before, threshold)
+        router_state.threshold_seen(study)
+
+
+def _show_figures(figures: ThresholdFigures, study: Study) -> None:
+    prices = load_prices(prices_path(resources.get_settings().data_dir))
+    per_hour = st.session_state.get(state.PRICE_PER_HOUR, prices.machines[0].per_hour)
+    per_second = cost(per_hour, _PER)
+
+    def money(amount: float) -> str:
+        return units.money(amount, prices.currency)
+
+    large_alone = money(float(study.data.strong_cost.mean()) * per_second)
+    with st.container(horizontal=True):
+        metric(
+            "Sent to the large model",
+            figures.share,
+            units.percent,
+            help=f"Strong-call share. {INTERVAL}",
+        )
+        metric(
+            "Quality kept",
+            figures.quality_kept,
+            lambda value: f"{value:.2f}×",
+            help=f"Mean score of the answers kept ({units.percent(figures.quality.value, 1)}) / the large model's "
+            f"({units.percent(figures.strong.value, 1)}). The small model alone: "
+            f"{units.percent(figures.weak.value, 1)}.",
+            missing="the large model scores 0",
+        )
+        metric(
+            "Time saved",
+            flipped(figures.cost_share),
+            signed_percent,
+            help=f"Of the large model's own time: {units.seconds(figures.cost.value)} a prompt instead of "
+            f"{units.seconds(float(study.data.strong_cost.mean()))}. Below 0, the cascade is slower than the large "
+            "model alone. The small model's tries that were thrown away are counted.",
+            missing="the large model takes no time",
+        )
+        metric(
+            f"Cost of {_PER:,} prompts",
+            scaled(figures.cost, per_second),
+            money,
+            help=f"Derived: {literal(prices.currency)}{per_hour:g} per hour × E2E. The large model alone: "
+            f"{literal(large_alone)}. The "
+            "price is the Playground's.",
+        )
+        metric(
+            "Time to first token",
+            figures.ttft_s,
+            units.seconds,
+            help="Mean TTFT of the answer that is kept: after a try that was thrown away, the large model's comes "
+            "on top.",
+        )
+        metric(
+            "PGR",
+            figures.pgr,
+            units.percent,
+            help="Performance gap recovered: (quality − small) / (large − small). "
+            + (figures.pgr_reason or "0 % is the small model alone, 100 % the large one."),
+        )
+        metric(
+            "Missed",
+            figures.missed,
+            units.percent,
+            help="The risk: prompts that kept a small answer where the large one scores higher, of all prompts. "
+            "Exact binomial interval.",
+        )
+    if figures.pgr_reason:
+        st.caption(f":material/info: PGR is undefined. {literal(figures.pgr_reason)}")
+
+
+def _show_moved(study: Study, before: float, now: float) -> None:
+    if before != now:
+        rows, title = moved(study, before, now), f"Changed sides between {before:.3f} and {now:.3f}"
+    else:
+        rows, title = nearest(study, now, _NEAREST), "Next to change sides"
+    st.subheader(title, anchor=False)
+    if not rows:
+        st.caption("No prompt. Move the threshold further.")
+        return
+    _show_prompts(study, rows, now)
+
+
+def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:
+    up = study.data.up(threshold)
+    column = st.column_config
+    st.dataframe(
+        {
+            "Prompt": [one_line(study.prompts[row].prompt) for row in rows],
+            "Category": [study.prompts[row].category for row in rows],
+            "Score": [float(study.data.router_score[row]) for row in rows],
+            "Answered by": ["large" if up[row] else "small" for row in rows],
+            "Small": [right_or_wrong(float(study.data.weak_score[row])) for row in rows],
+            "Large": [right_or_wrong(float(study.data.strong_score[row])) for row in rows],
+        },
+        hide_index=True,
+        placeholder=units.MISSING,
+        column_config={
+            "Prompt": column.TextColumn(pinned=True, width="large"),
+            "Score": column.NumberColumn(format="%.3f", help="At or above the threshold, the large model answers."),
+            "Small": column.TextColumn(help=f"What {literal(study.weak)} got."),
+            "Large": column.TextColumn(help=f"What {literal(study.strong)} got."),
+        },
+        alt="Prompts by score",
+    )
+
+
+def right_or_wrong(score: float) -> str:
+    """A score as a word, with its figure where it is neither 0 nor 1."""
+    word = "✓ right" if score > _RIGHT else "✗ wrong"
+    return word if score in (0, 1) else f"{word} ({score:.2f})"

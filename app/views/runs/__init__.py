@@ -1,0 +1,1 @@
+"""Runs as tables, cards and live lanes."""

@@ -1,0 +1,118 @@
+"""The widgets that choose which runs are meant, and in which order."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import streamlit as st
+
+from app.store import Facets, Rating, RunFilter, RunSort, RunStatus, SortColumn
+from app.views.runs.naming import RATING_LABELS
+from app.views.shared.clock import TimeRange, now
+
+_SORT_LABELS: dict[SortColumn, str] = {
+    "created_at": "Started",
+    "ttft_s": "TTFT",
+    "tpot_s": "TPOT",
+    "e2e_s": "E2E",
+    "completion_tokens": "Answer tokens",
+    "prompt_tokens": "Prompt tokens",
+    "weights_bytes": "Weights",
+    "kv_bytes": "KV cache",
+    "peak_rss_bytes": "Peak memory",
+    "rating": "Rating",
+    "status": "Status",
+    "model": "Model",
+    "backend": "Backend",
+    "precision": "Precision",
+}
+_ORDER_LABELS = {True: ":material/arrow_downward: Descending", False: ":material/arrow_upward: Ascending"}
+_PAGE_SIZES = (25, 50, 100, 200)
+_KEPT: Literal["session"] = "session"
+_ANY = "Any"
+
+
+def choose_filter(facets: Facets) -> RunFilter:
+    """The filter as it is set; it lasts for the session, page switches included."""
+    search, time = st.columns([3, 1])
+    text = search.text_input(
+        "Search",
+        type="search",
+        live="300ms",
+        icon=":material/search:",
+        placeholder="Prompts, answers, notes, errors",
+        key="runs-text",
+        persist_state=_KEPT,
+    )
+    time_range = time.selectbox(
+        "Started",
+        list(TimeRange),
+        index=list(TimeRange).index(TimeRange.ALL),
+        format_func=lambda choice: TimeRange(choice).label,
+        key="runs-time",
+        persist_state=_KEPT,
+    )
+    with st.grid(min_column_width=150):
+        statuses = st.multiselect(
+            "Status",
+            list(RunStatus),
+            format_func=str.capitalize,
+            placeholder=_ANY,
+            key="runs-status",
+            persist_state=_KEPT,
+        )
+        models = st.multiselect("Model", facets.models, placeholder=_ANY, key="runs-model", persist_state=_KEPT)
+        backends = st.multiselect("Backend", facets.backends, placeholder=_ANY, key="runs-backend", persist_state=_KEPT)
+        precisions = st.multiselect(
+            "Precision", facets.precisions, placeholder=_ANY, key="runs-precision", persist_state=_KEPT
+        )
+        tags = st.multiselect(
+            "Tags",
+            facets.tags,
+            placeholder=_ANY,
+            help="Runs that carry all of these.",
+            key="runs-tags",
+            persist_state=_KEPT,
+        )
+        ratings = st.multiselect(
+            "Rating",
+            get_args(Rating),
+            format_func=lambda rating: RATING_LABELS[rating] or "Not rated",
+            placeholder=_ANY,
+            key="runs-rating",
+            persist_state=_KEPT,
+        )
+    return RunFilter(
+        text=text or "",
+        models=tuple(models),
+        backends=tuple(backends),
+        precisions=tuple(precisions),
+        statuses=tuple(RunStatus(status) for status in statuses),
+        ratings=tuple(ratings),
+        tags=tuple(tags),
+        since=TimeRange(time_range or TimeRange.ALL).since(now()),
+    )
+
+
+def choose_order() -> tuple[RunSort, int]:
+    """The order of the whole list, and how many rows a page has."""
+    column = st.selectbox(
+        "Sort by",
+        list(_SORT_LABELS),
+        format_func=lambda choice: _SORT_LABELS[choice],
+        help="Sorts all runs. A click on a column's heading sorts the rows in view only.",
+        width=180,
+        key="runs-sort",
+        persist_state=_KEPT,
+    )
+    descending = st.segmented_control(
+        "Order",
+        list(_ORDER_LABELS),
+        format_func=lambda choice: _ORDER_LABELS[choice],
+        default=True,
+        required=True,
+        key="runs-descending",
+        persist_state=_KEPT,
+    )
+    size = st.selectbox("Rows a page", _PAGE_SIZES, index=1, width=110, key="runs-size", persist_state=_KEPT)
+    return RunSort(column, descending is not False), int(size or _PAGE_SIZES[1])

@@ -1,0 +1,197 @@
+"""What a lane of the playground shows: its progress, its answer, its figures."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import resources, units
+from app.cascade.words import escalation
+from app.literal import literal
+from app.runs.pricing import cost
+from app.runs.race import LaneRun, Phase
+from app.runs.repetition import repetition_warning
+from app.store import RunStatus
+from app.views.reports import metrics
+from app.views.reports.alarm import Alarms, show_alarm
+from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
+from app.views.reports.losslessness import show_losslessness, show_speculation_notice
+from app.views.runs.naming import configuration_name, status_badge
+from app.views.shared.errors import show_error
+from engine.errors import GearboxError
+from engine.types import RunMetrics
+
+_FIGURES = (
+    metrics.TTFT,
+    metrics.DECODE_RATE,
+    metrics.TPOT,
+    metrics.E2E,
+    metrics.PROMPT_TOKENS,
+    metrics.CACHED_TOKENS,
+    metrics.COMPLETION_TOKENS,
+    metrics.WEIGHTS,
+    metrics.KV,
+)
+_WORTH_TELLING_S = 0.05
+"""Finding a model that is in memory takes less, and is no loading."""
+_ENDINGS = {
+    "stop": "ended by itself",
+    "length": "reached its max tokens or the end of the context",
+}
+
+
+class LaneView:
+    """The place on the page where one lane's answer grows, and where its figures stand in the end.
+
+    Its three slots are emptied by every script run, so that nothing of an earlier answer is left
+    standing beside the next one.
+    """
+
+    def __init__(self, *, price_per_hour: float, currency: str) -> None:
+        self._price_per_hour = price_per_hour
+        self._currency = currency
+        self._state = st.empty()
+        self._answer = st.empty()
+        self._figures = st.empty()
+
+    def draw(self, lane: LaneRun, *, settled: bool = False) -> None:
+        """Show how far the lane is, or how it ended. Always puts something on the page.
+
+        ``settled`` says that nothing is drawn after it: widgets can be drawn but once.
+        """
+        if lane.phase is Phase.OVER:
+            self._draw_ended(lane, settled=settled)
+        else:
+            draw_progress(self._state, lane)
+            draw_written(self._answer, lane)
+
+    def _draw_ended(self, lane: LaneRun, *, settled: bool) -> None:
+        with self._state.container(horizontal=True, vertical_alignment="center", gap="small"):
+            status_badge(lane.status)
+            if lane.cascade:
+                answered_by(lane.cascade)
+            st.caption(literal(_how_it_ended(lane)), width="content")
+        with self._answer.container():
+            if lane.error:
+                show_error(lane.error)
+            if lane.waits:
+                st.warning(
+                    f"{literal(lane.waits)} The run is kept meanwhile, and written as soon as that is possible.",
+                    title="This run waits to be written",
+                    icon=":material/hourglass_empty:",
+                )
+            if lane.not_saved:
+                st.warning(literal(lane.not_saved), title="This run could not be saved", icon=":material/save:")
+            _show_alarm(lane)
+            if warning := repetition_warning(lane.metrics, lane.request.config):
+                st.warning(warning, icon=":material/repeat:")
+            if lane.speculation and lane.metrics:
+                show_speculation_notice(lane.speculation, lane.metrics, lane.request.config)
+            if lane.cascade:
+                request = lane.request
+                show_cascade_notices(
+                    lane.cascade, lane.speculation, lane.metrics, None, request.config, request.messages
+                )
+            if lane.text:
+                st.text(lane.text)
+            elif lane.status is RunStatus.FINISHED:
+                st.caption("The model answered with nothing.")
+        with self._figures.container():
+            if lane.metrics:
+                self._draw_figures(lane.metrics)
+            if lane.run_id and not lane.not_saved:
+                if settled and (lane.speculation or lane.cascade):
+                    with suppress(GearboxError):
+                        self._draw_evidence(lane, lane.run_id)
+                st.page_link(
+                    "pages/runs.py",
+                    label="Open this run",
+                    icon=":material/history:",
+                    query_params={"run": lane.run_id},
+                )
+
+    @staticmethod
+    def _draw_evidence(lane: LaneRun, run_id: str) -> None:
+        """What can be looked into: how the answer came about, and whether gears changed it."""
+        store = resources.get_store()
+        run = store.get(run_id)
+        if lane.speculation:
+            show_losslessness(run)
+        if lane.cascade:
+            with st.expander("What the cascade did", icon=":material/stairs:"):
+                show_receipt(run, lane.cascade, store)
+
+    def _draw_figures(self, measured: RunMetrics) -> None:
+        with st.grid(3, min_column_width=128, gap="xsmall"):
+            for figure in (*_FIGURES, *metrics.gear_metrics(measured)):
+                st.metric(figure.label, figure.text(measured), help=figure.help)
+            st.metric(
+                "Cost",
+                units.money(cost(self._price_per_hour, measured.e2e_s - measured.queue_s), self._currency),
+                help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
+                "Change the price under 'Machine price'.",
+            )
+
+
+def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:
+    """How far a lane is, in one place that is written over."""
+    if lane.phase is Phase.LOADING and lane.loading:
+        place.progress(min(max(lane.loading.fraction, 0.0), 1.0), text=f"{literal(lane.loading.stage)} (not timed)")
+    else:
+        place.caption("  \n".join([_progress(lane), *_went_up(lane)]))
+
+
+def draw_written(place: DeltaGenerator, lane: LaneRun) -> None:
+    """The answer so far; what was thrown away goes."""
+    if lane.text:
+        place.text(lane.text)
+    elif lane.escalated:
+        place.empty()
+
+
+def _went_up(lane: LaneRun) -> list[str]:
+    cascade = lane.request.config.optimization.cascade
+    if lane.escalated is None or cascade is None:
+        return []
+    return [f":material/stairs: {literal(escalation(lane.escalated, cascade.router))}"]
+
+
+def _show_alarm(lane: LaneRun) -> None:
+    """What the lab says of the precision; a run database that cannot be read is told of elsewhere."""
+    config = lane.request.config
+    with suppress(GearboxError):
+        show_alarm(Alarms.read(resources.get_store().lab).of_model(config.model, config.backend, config.precision))
+
+
+def _how_it_ended(lane: LaneRun) -> str:
+    config = lane.request.config
+    parts = [configuration_name(config.model, config.backend, config.precision, config.optimization)]
+    if not lane.run_id:
+        parts.append("not started")
+    elif lane.finish_reason in _ENDINGS:
+        parts.append(_ENDINGS[lane.finish_reason])
+    if lane.metrics and lane.metrics.load_s >= _WORTH_TELLING_S:
+        parts.append(f"loaded in {units.seconds(lane.metrics.load_s)}, not timed")
+    return " · ".join(parts)
+
+
+def _progress(lane: LaneRun) -> str:
+    match lane.phase:
+        case Phase.WAITING:
+            return ":material/hourglass_empty: Waits its turn"
+        case Phase.QUEUED:
+            ahead = units.counted(lane.queue_position, "request")
+            return f":material/group: In the queue, {ahead} ahead · {lane.elapsed_s:.1f} s"
+        case Phase.WRITING:
+            written = units.counted(len(lane.tokens), "token")
+            left_s = lane.at_most_left_s
+            left = f" · at most {left_s:.1f} s left" if left_s else ""
+            return f":material/bolt: Writing · {written} · {lane.elapsed_s:.1f} s{left}"
+        case Phase.OVER:
+            return ":material/check: Done"
+        case Phase.LOADING:
+            return f":material/hourglass_top: Getting the engine ready (not timed) · {lane.elapsed_s:.1f} s"
+        case Phase.READING:
+            return f":material/menu_book: Reading the prompt · {lane.elapsed_s:.1f} s"

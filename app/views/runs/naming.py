@@ -1,0 +1,125 @@
+"""How runs are named, marked, linked and listed wherever they appear."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import streamlit as st
+
+from app import units
+from app.cascade.cascades import cascade_name
+from app.speculation.drafters import speculation_name
+from app.store import Configuration, Rating, RunStatus, RunSummary
+from app.views.shared.clock import reader_zone
+from engine.types import Backend, CacheMode, KVDtype, OptimizationConfig
+
+HISTORY_PATH = "history"
+"""The Runs page's place in the URL."""
+COMPARE_PATH = "comparison"
+"""The Compare page's place in the URL."""
+MAX_COMPARED = 4
+
+RATING_LABELS: dict[Rating, str] = {1: "Up", -1: "Down", 0: ""}
+_STATUS_BADGES = {
+    RunStatus.RUNNING: (":material/progress_activity:", "blue"),
+    RunStatus.FINISHED: (":material/check:", "green"),
+    RunStatus.STOPPED: (":material/stop_circle:", "orange"),
+    RunStatus.FAILED: (":material/error:", "red"),
+    RunStatus.INTERRUPTED: (":material/power_off:", "violet"),
+}
+
+
+_CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV cache"}
+
+
+def configuration_name(model: str, backend: str, precision: str, gears: OptimizationConfig | None = None) -> str:
+    """A configuration in a few words: the model, its precision or the reference backend, and, where the gears are
+    known, the tiers of a cascade, what the KV cache does beyond the usual and who drafts."""
+    name = f"{model} · {backend if backend == Backend.REFERENCE else precision}"
+    if gears is None:
+        return name
+    if gears.cascade:
+        name = cascade_name(gears.cascade, f"{model} {precision}")
+    in_int8 = " · KV int8" if gears.kv_dtype is KVDtype.INT8 else ""
+    window = f" · window {gears.window:,}" if gears.window else ""
+    drafts = f" · {speculation_name(gears.speculation)}" if gears.speculation else ""
+    return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}{window}{drafts}"
+
+
+def run_name(run: RunSummary) -> str:
+    """A run by its configuration: "smollm2-135m · int4"."""
+    return configuration_name(run.model, run.backend, run.precision, run.gears)
+
+
+def configuration_names(configurations: Collection[Configuration]) -> dict[str, str]:
+    """A name for each configuration by its hash; the hash is added where two would read the same."""
+    plain = {c.config_hash: configuration_name(c.model, c.backend, c.precision, c.gears) for c in configurations}
+    taken = list(plain.values())
+    return {key: name if taken.count(name) == 1 else f"{name} · {key[:6]}" for key, name in plain.items()}
+
+
+def one_line(text: str, length: int = 60) -> str:
+    """The start of a text on one line, with an ellipsis where it was cut."""
+    line = " ".join(text[: 4 * length].split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def status_badge(status: RunStatus) -> None:
+    """The status as a word with an icon and a colour."""
+    icon, colour = _STATUS_BADGES[status]
+    st.badge(str(status).capitalize(), icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def run_url(run_id: str) -> str:
+    """The permalink of a run."""
+    return page_url(HISTORY_PATH, run=run_id)
+
+
+def page_url(path: str, **query: str) -> str:
+    """The address of a page as the reader's browser would open it."""
+    here = urlsplit(st.context.url or "")
+    origin = f"{here.scheme}://{here.netloc}" if here.netloc else ""
+    return f"{origin}/{path}?{urlencode(query, safe=',')}"
+
+
+def run_columns(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
+    """The columns of a table of runs; :func:`column_config` says how they are written."""
+    metrics = [run.metrics for run in runs]
+    return {
+        "started": [run.created_at for run in runs],
+        "status": [str(run.status) for run in runs],
+        "prompt": [one_line(run.prompt, 120) for run in runs],
+        "configuration": [run_name(run) for run in runs],
+        "ttft": [m.ttft_s * 1000 if m and m.ttft_s is not None else None for m in metrics],
+        "tpot": [m.tpot_s * 1000 if m and m.tpot_s is not None else None for m in metrics],
+        "e2e": [m.e2e_s if m else None for m in metrics],
+        "tokens": [m.completion_tokens if m else None for m in metrics],
+        "rating": [RATING_LABELS[run.rating] for run in runs],
+        "tags": [list(run.tags) for run in runs],
+        "note": [one_line(run.note, 120) for run in runs],
+    }
+
+
+def column_config() -> dict[str, Any]:
+    """Headings, units and formats for the columns of :func:`run_columns`."""
+    column = st.column_config
+    return {
+        "started": column.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm:ss", timezone=str(reader_zone())),
+        "status": column.TextColumn("Status"),
+        "prompt": column.TextColumn("Prompt", width="medium"),
+        "configuration": column.TextColumn("Configuration"),
+        "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Time to first token."),
+        "tpot": column.NumberColumn("TPOT (ms)", format="%.1f", help="Time per output token after the first."),
+        "e2e": column.NumberColumn("E2E (s)", format="%.2f", help="From arrival to the last token."),
+        "tokens": column.NumberColumn("Tokens", format="%d", help="Tokens of the answer."),
+        "rating": column.TextColumn("Rating"),
+        "tags": column.ListColumn("Tags"),
+        "note": column.TextColumn("Note"),
+    }
+
+
+def describe(run: RunSummary) -> str:
+    """A run on one line, for pickers: when, what ran, and the start of the prompt."""
+    return f"{units.moment(run.created_at, reader_zone())} · {run_name(run)} · {one_line(run.prompt)}"

@@ -1,0 +1,123 @@
+"""The paged table of runs, and what can be done to the rows selected in it."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TextIO
+
+import streamlit as st
+
+from app.literal import literal
+from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary, StoreError
+from app.units import MISSING, counted
+from app.views.runs.naming import column_config, describe, run_columns
+from app.views.shared.errors import show_error
+
+_NOT_DELETED = "runs-not-deleted"
+_NAMED_WHEN_DELETING = 5
+_HEIGHT = 560  # px, about 15 rows
+
+
+def read_page(store: RunStore, filter: RunFilter, sort: RunSort, size: int) -> tuple[RunPage, str]:
+    """The page of the list that is turned to, and the key of the widget that turns the pages.
+
+    Another filter, order or page size begins at the first page; a page that is no longer there is
+    replaced by the last one.
+    """
+    scope = (replace(filter, since=None), filter.since is None, sort, size)
+    key = f"runs-page-{hash(scope)}"
+    number = int(st.session_state.get(key, 1))
+    page = store.page(filter, sort, limit=size, offset=(number - 1) * size)
+    if number > 1 and not page.rows:
+        last = page_count(page.total, size)
+        st.session_state[key] = last
+        page = store.page(filter, sort, limit=size, offset=(last - 1) * size)
+    return page, key
+
+
+def page_count(total: int, size: int) -> int:
+    """How many pages a list has; an empty list has one."""
+    return max(1, math.ceil(total / size))
+
+
+def select_rows(page: RunPage) -> tuple[RunSummary, ...]:
+    """Draw the table; the runs selected in it."""
+    # Keyed by its rows: a selection is kept by position, and must not slide to another run when the list moves.
+    event = st.dataframe(
+        run_columns(page.rows),
+        column_config=column_config(),
+        hide_index=True,
+        placeholder=MISSING,
+        height=_HEIGHT,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=f"runs-table-{hash(tuple(run.id for run in page.rows))}",
+        alt="Runs",
+    )
+    return tuple(page.rows[row] for row in event.selection.rows)
+
+
+def turn_pages(total: int, size: int, key: str) -> None:
+    """How many runs there are, and the widget that turns the pages."""
+    pages = page_count(total, size)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.caption(counted(total, "run"), width="content")
+        if pages > 1:
+            st.pagination(pages, key=key)
+
+
+def export_buttons(store: RunStore, filter: RunFilter) -> None:
+    """Downloads of all runs that the filter lets through, written when they are asked for."""
+    _download("CSV", "text/csv", store.export_csv, filter, "One row a run, without its tokens.")
+    _download("JSONL", "application/jsonl", store.export_jsonl, filter, "One object a run, its tokens included.")
+
+
+def _download(name: str, mime: str, write: Callable[[RunFilter, TextIO], int], filter: RunFilter, help: str) -> None:
+    def contents() -> str:
+        stream = io.StringIO(newline="")
+        write(filter, stream)
+        return stream.getvalue()
+
+    st.download_button(
+        name,
+        contents,
+        file_name=f"gearbox-runs.{name.lower()}",
+        mime=mime,
+        icon=":material/download:",
+        help=f"{help} All runs that the filters let through.",
+        on_click="ignore",
+        key=f"export-{name}",
+    )
+
+
+@st.dialog("Delete runs?", icon=":material/delete:")
+def confirm_delete(store: RunStore, runs: Sequence[RunSummary]) -> None:
+    """Ask before deleting; afterwards the page runs again, without the permalink of a run that is gone."""
+    st.write(f"{counted(len(runs), 'run')} will be deleted with all tokens, tags and notes. This cannot be undone.")
+    for run in runs[:_NAMED_WHEN_DELETING]:
+        st.caption(literal(describe(run)))
+    if len(runs) > _NAMED_WHEN_DELETING:
+        st.caption(f"… and {len(runs) - _NAMED_WHEN_DELETING:,} more")
+    ids = [run.id for run in runs]
+    if st.button(
+        f"Delete {counted(len(ids), 'run')}", type="primary", key="confirm-delete", on_click=_delete, args=(store, ids)
+    ):
+        if refusal := st.session_state.pop(_NOT_DELETED, None):
+            show_error(refusal)
+        else:
+            st.rerun()
+
+
+def _delete(store: RunStore, run_ids: Sequence[str]) -> None:
+    st.session_state.pop(_NOT_DELETED, None)
+    try:
+        store.delete(run_ids)
+    except StoreError as error:
+        # what a callback shows is gone once the dialog draws itself again, so the dialog says it
+        st.session_state[_NOT_DELETED] = str(error)
+        return
+    if st.query_params.get("run") in run_ids:
+        del st.query_params["run"]

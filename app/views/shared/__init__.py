@@ -1,0 +1,1 @@
+"""What every room draws with: charts, progress, errors, times, marked text."""

@@ -1,0 +1,1 @@
+"""The sidebar: what the engine and the database are doing."""

@@ -1,0 +1,1 @@
+"""The speculation lab's parts."""

@@ -1,0 +1,58 @@
+"""The Speculation lab against γ: measured beside what the formula predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from app import units
+from app.speculation.drafters import AUTO, drafter_label, drafter_of
+from app.speculation.lab import GAMMAS, lab_prompts
+from app.views.gears.drafter import offered_drafters
+from app.views.reports.speculation_charts import speedup_curves
+from app.views.shared import charts
+from app.views.speculation.measuring import figures_of, known_figures, measure
+from engine.types import Precision
+
+
+def show_gamma(model: str, precision: Precision, installed: Sequence[str]) -> None:
+    """One prompt, one drafter, and both curves."""
+    known = known_figures(model, precision)
+    offered = [key for key in offered_drafters(model, precision, installed) if key != AUTO]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        prompt = st.selectbox(
+            "Prompt",
+            lab_prompts(),
+            format_func=lambda prompt: f"{prompt.category}: {prompt.title}",
+            key="speculation-gamma-prompt",
+        )
+        drafter = st.selectbox(
+            "Drafter",
+            offered,
+            format_func=drafter_label,
+            key=f"speculation-gamma-drafter-{model}-{precision}-{len(offered)}",
+        )
+    speculations = [replace(drafter_of(drafter), gamma=gamma) for gamma in GAMMAS]
+    measure("gamma", model, precision, speculations, [prompt], known)
+    found = {
+        gamma: figures[0]
+        for gamma, each in zip(GAMMAS, speculations, strict=True)
+        if (figures := figures_of(known, model, precision, each, [prompt]))
+    }
+    if not found:
+        st.info(f"Nothing was measured for this prompt yet. γ is fixed at {', '.join(map(str, GAMMAS))} in turn.")
+        return
+    curves: dict[str, list[float | None]] = {
+        "measured": [figures.speedup for figures in found.values()],
+        "predicted": [figures.predicted for figures in found.values()],
+    }
+    charts.show(speedup_curves(list(found), curves), key="speculation-gamma-chart")
+    best = max(found, key=lambda gamma: found[gamma].speedup)
+    alpha = units.percent(found[best].alpha)
+    st.caption(
+        f"Fastest at γ {best}: {units.ratio(found[best].speedup)}, where α is {alpha}. Predicted: "
+        "(1 − α^(γ+1)) / (1 − α) / (γ·c + v), with α, c and v of the same runs. It takes for granted that γ tokens "
+        "are drafted at every step; n-grams often have fewer, or none."
+    )

@@ -1,0 +1,107 @@
+"""The Speculation lab's matchmaker: which drafter suits a model, and whether it is worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import resources, units
+from app.literal import literal
+from app.session import state
+from app.speculation.drafters import drafter_name
+from app.speculation.figures import Summary
+from app.speculation.lab import lab_prompts, one_of_each
+from app.views.gears.drafter import offered_drafters
+from app.views.speculation.measuring import Known, figures_of, known_figures, measure
+from engine.types import DrafterChoice, Precision
+
+
+def show_matchmaker(model: str, precision: Precision, installed: Sequence[str]) -> None:
+    """Every drafter with why or why not, what to expect of it, and what was measured."""
+    offered_drafters(model, precision, installed)  # asks the engine, and draws again once it has told
+    choices = resources.get_drafter_choices().of(model, precision)
+    if choices is None:
+        return
+    if not choices:
+        st.error("The engine could not say who can draft for this model.", icon=":material/error:")
+        return
+    known = known_figures(model, precision)
+    measured = {choice.name: _measured(choice, model, precision, known) for choice in choices}
+    _show_table(choices, measured)
+    possible = [choice.speculation for choice in choices if choice.speculation]
+    measure("matchmaker", model, precision, possible, one_of_each(lab_prompts()), known)
+    _offer_best(choices, measured, model, precision)
+
+
+def _measured(choice: DrafterChoice, model: str, precision: Precision, known: Known) -> Summary | None:
+    if choice.speculation is None:
+        return None
+    figures = figures_of(known, model, precision, choice.speculation, one_of_each(lab_prompts()))
+    return Summary.of(figures) if figures else None
+
+
+def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | None]) -> None:
+    column = st.column_config
+    found = [measured[choice.name] for choice in choices]
+    st.dataframe(
+        {
+            "Drafter": [_name(choice) for choice in choices],
+            "Measured speed-up": [units.ratio(each.speedup if each else None) for each in found],
+            "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
+            "Expected speed-up": [
+                f"{units.ratio(choice.expected_speedup)} at γ {choice.expected_gamma}"
+                if choice.expected_speedup
+                else units.MISSING
+                for choice in choices
+            ],
+            "Relative cost": [_cost(choice) for choice in choices],
+            "Suits": [choice.why_not or "yes" for choice in choices],
+        },
+        hide_index=True,
+        column_config={
+            "Relative cost": column.TextColumn(help="Of a drafted token, against one of the model's own: c."),
+            "Expected speed-up": column.TextColumn(
+                help="By the formula, from a first guess of the acceptance. N-grams depend on the text alone."
+            ),
+            "Measured speed-up": column.TextColumn(help="Median over one prompt of each category."),
+        },
+        alt="Drafters",
+    )
+
+
+def _cost(choice: DrafterChoice) -> str:
+    if choice.relative_cost is None:
+        return units.MISSING
+    if choice.relative_cost == 0:
+        return "next to nothing"
+    return f"{units.percent(choice.relative_cost)}, {'measured' if choice.cost_is_measured else 'estimated'}"
+
+
+def _name(choice: DrafterChoice) -> str:
+    return drafter_name(choice.speculation) if choice.speculation else choice.name
+
+
+def _offer_best(
+    choices: Sequence[DrafterChoice], measured: dict[str, Summary | None], model: str, precision: Precision
+) -> None:
+    speeds = {c.name: s.speedup for c in choices if (s := measured[c.name])}
+    if not speeds:
+        return
+    best = next(choice for choice in choices if choice.name == max(speeds, key=speeds.__getitem__))
+    if best.speculation is None:
+        return
+    if speeds[best.name] <= 1:
+        st.info(
+            f"None of them is faster than plain decoding on these prompts. The nearest is {literal(_name(best))}: "
+            f"{units.ratio(speeds[best.name])}.",
+            icon=":material/pause_circle:",
+        )
+    if st.button(f"Use {literal(_name(best))} in the Playground", icon=":material/play_circle:", key="speculation-use"):
+        state.use_drafter(model, precision, best.speculation)
+        # the section's place in the URL keeps this page from switching to another by itself
+        st.success(
+            f"Lane B is set to {literal(model)} in {precision}, drafts: {literal(_name(best))}.",
+            icon=":material/check:",
+        )
+        st.page_link("pages/playground.py", label="Open the Playground", icon=":material/play_circle:")

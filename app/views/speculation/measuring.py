@@ -1,0 +1,105 @@
+"""What the Speculation lab's sections share: the kept results of a model, and the button that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import streamlit as st
+
+from app import resources
+from app.environment import measured_here
+from app.jobs import Report
+from app.runs.prompts import SamplePrompt
+from app.speculation.lab import lab_request, measure_drafters, prompt_sha256
+from app.store import DraftFigures
+from app.views.shared.job_progress import follow_job
+from engine.errors import InvalidRequestError
+from engine.types import Precision, SpeculationConfig
+
+KEPT_SO_FAR = "Cancelled. What was measured so far is kept, and measuring goes on from there."
+
+Known = Mapping[tuple[str, str], DraftFigures]
+
+
+def known_figures(model: str, precision: Precision) -> Known:
+    """By configuration and prompt, what was measured on this machine under the weights that were measured last.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    device = resources.get_engine().status().device
+    found = resources.get_store().drafts.results(model, precision)
+    results = [result for result in found if measured_here(result.environment, device)]
+    return {
+        (result.config_hash, result.prompt_sha256): result.figures
+        for result in results
+        if result.weights_sha256 == results[-1].weights_sha256
+    }
+
+
+def figures_of(
+    known: Known,
+    model: str,
+    precision: Precision,
+    speculation: SpeculationConfig,
+    prompts: Sequence[SamplePrompt],
+) -> list[DraftFigures]:
+    """What is known of a drafter on some prompts, in their order; those not measured are left out."""
+    try:
+        config_hash = lab_request(prompts[0], model, precision, speculation).config.hash
+    except InvalidRequestError:  # a drafter that does not fit this precision was never measured
+        return []
+    return [known[key] for prompt in prompts if (key := (config_hash, prompt_sha256(prompt))) in known]
+
+
+def measure(
+    name: str,
+    model: str,
+    precision: Precision,
+    speculations: Sequence[SpeculationConfig],
+    prompts: Sequence[SamplePrompt],
+    known: Known,
+) -> None:
+    """The button and the progress of a measurement, which goes on in the background whoever looks.
+
+    Args:
+        name: of the section; begins the button's key.
+        model, precision: what is drafted for.
+        speculations: who drafts.
+        prompts: what is answered.
+        known: what is there already.
+    """
+    jobs = resources.get_jobs()
+    key = f"speculation {name} {model} {precision}"
+    running = (job := jobs.state(key)) is not None and job.running
+    done = sum(len(figures_of(known, model, precision, each, prompts)) for each in speculations)
+    again = done > 0 and done == len(speculations) * len(prompts)
+    if st.button(
+        "Measure again" if again else "Resume" if done else "Measure",
+        key=f"speculation-{name}-run",
+        type="secondary" if again else "primary",
+        icon=":material/refresh:" if again else ":material/play_arrow:",
+        disabled=running or not speculations,
+        help="Each prompt is answered plainly and with drafts by turns; medians count. What is known is not asked "
+        "again, unless all is.",
+    ):
+        work = partial(
+            measure_drafters,
+            resources.get_engine(),
+            resources.get_store().drafts,
+            model,
+            precision,
+            speculations,
+            prompts,
+            again=again,
+        )
+
+        def work_and_look_again(report: Report) -> None:
+            work(report)
+            choices.refresh(model, precision)
+
+        choices = resources.get_drafter_choices()
+        jobs.submit(key, work_and_look_again)
+        st.rerun()
+    follow_job(jobs, key, when_cancelled=KEPT_SO_FAR, watch=lambda: len(known_figures(model, precision)))

@@ -1,0 +1,1 @@
+"""The forward pass: loaded weights and the decoders that compute logits from them."""

@@ -1,0 +1,298 @@
+"""From a checkpoint's safetensors to a decoder at some precision, packed once and then read.
+
+Packing a precision takes seconds, so the packed tensors are kept on disk and the next load only
+reads them. The file's name carries all that decides its content; it is written aside and renamed,
+and its checksum is looked at before it is trusted. A packed file that does not hold is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.errors import WeightsIntegrityError
+from engine.models.decoders.decoder import Decoder, DecoderLayer, EagerDecoder
+from engine.models.decoders.graph_step import GraphDecoder
+from engine.models.decoders.hybrid_decoder import HybridDecoder
+from engine.models.decoders.native_decoder import HEAD_DIM_STEP, NativeDecoder
+from engine.models.format.architecture import Matrix
+from engine.models.format.decoder_config import DecoderConfig
+from engine.models.format.manifest import sha256_of
+from engine.models.sources.file_codes import FileCodes
+from engine.native.kernels import library
+from engine.quantization import (
+    EmbeddingLinear,
+    GroupCodes,
+    Linear,
+    Scheme,
+    cuda_scheme_of,
+    quantize_groups,
+    scheme_of,
+    state_bytes,
+)
+from engine.types import Precision
+
+log = logging.getLogger(__name__)
+
+PACKED_FORMAT = 2
+"""Raised when a packed file of the same name would hold something else."""
+
+CPU = torch.device("cpu")
+
+Progress = Callable[[float], None]
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedDecoder:
+    """A decoder, and what is to be told of its weights."""
+
+    decoder: Decoder
+    weights_bytes: int
+    """Measured: all tensors, norms and biases included."""
+    kernel: str
+    """What multiplies."""
+    fallbacks: tuple[str, ...]
+    """Matrices held in 16 bits because their shape suits no kernel of this precision."""
+
+
+def load_decoder(
+    config: DecoderConfig,
+    files: Sequence[Path],
+    precision: Precision,
+    packed_dir: Path,
+    progress: Progress,
+    verify: Callable[[], None],
+    open_codes: Callable[[], FileCodes | None] = lambda: None,
+    device: torch.device = CPU,
+) -> LoadedDecoder:
+    """Load a decoder. At no time are there two copies of the weights in its memory, only of one matrix.
+
+    Args:
+        config: the decoder's shape.
+        files: the checkpoint's safetensors.
+        precision: how to hold the weights.
+        packed_dir: where packed weights of this very checkpoint are kept.
+        progress: told the fraction done.
+        verify: checks ``files``, called before they are read.
+        open_codes: opens the published file, whose 4-bit codes int4 keeps; called only to pack.
+        device: whose memory they go to.
+
+    Raises:
+        WeightsIntegrityError: from ``verify``, a tensor is not as the configuration promises, or a weight is not a
+            finite number.
+    """
+    scheme = _scheme(config, precision, device)
+    matrices = list(config.matrices())
+    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision, scheme, device)}.safetensors")
+    kept = None if precision is Precision.BF16 else packed.read(config, scheme, device, progress)
+    if kept:
+        modules, norms = kept
+    else:
+        verify()
+        codes = open_codes() if precision is Precision.INT4 else None
+        try:
+            modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
+        except SafetensorError as error:
+            raise WeightsIntegrityError(
+                f"The weights cannot be read: {error}. Copy or download the model again."
+            ) from error
+        if precision is not Precision.BF16:
+            packed.write({name: module.state() for name, module in modules.items()}, norms)
+    everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
+    return LoadedDecoder(
+        _assemble(config, scheme, modules, norms),
+        state_bytes(everything | norms),
+        scheme.kernel,
+        tuple(m.name for m in matrices if _linear(m, scheme) is scheme.fallback is not scheme.body),
+    )
+
+
+def estimate_bytes(config: DecoderConfig, precision: Precision, device: torch.device = CPU) -> int:
+    """Bytes the weights will take at a precision, known without reading them (norms and biases left out)."""
+    scheme = _scheme(config, precision, device)
+    return sum(_linear(m, scheme).estimate_bytes(m.out_features, m.in_features) for m in config.matrices())
+
+
+def _scheme(config: DecoderConfig, precision: Precision, device: torch.device) -> Scheme:
+    if device.type != "cpu":
+        return cuda_scheme_of(precision, device)
+    return scheme_of(precision, native=config.head_dim % HEAD_DIM_STEP == 0 and library() is not None)
+
+
+def _linear(matrix: Matrix, scheme: Scheme) -> type[Linear]:
+    """The class that holds a matrix."""
+    return scheme.linear(matrix.out_features, matrix.in_features, is_head=matrix.is_head)
+
+
+def _pack(
+    config: DecoderConfig,
+    matrices: list[Matrix],
+    files: Sequence[Path],
+    scheme: Scheme,
+    codes: FileCodes | None,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[dict[str, Linear], State]:
+    """Read the checkpoint matrix by matrix; only one is held unpacked at a time."""
+    shapes = config.tensors()
+    with ExitStack() as stack:
+        readers = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
+        where = {name: reader for reader in readers for name in reader.keys()}  # noqa: SIM118 (not a dict)
+
+        def read(name: str) -> Tensor:
+            if name not in where:
+                raise WeightsIntegrityError(f"The checkpoint has no tensor {name}. Copy or download the model again.")
+            tensor: Tensor = where[name].get_tensor(name)
+            if tuple(tensor.shape) != shapes[name]:  # the file was replaced since its header was checked
+                raise WeightsIntegrityError(
+                    f"{name} has the shape {list(tensor.shape)}, and config.json promises {list(shapes[name])}."
+                )
+            tensor = tensor.to(torch.bfloat16)
+            if not bool(torch.isfinite(tensor).all()):
+                raise WeightsIntegrityError(
+                    f"{name} of this model holds a value that is not a finite number: the checkpoint is damaged."
+                )
+            return tensor
+
+        modules: dict[str, Linear] = {}
+        for done, matrix in enumerate(matrices):
+            linear = _linear(matrix, scheme)
+            parts = [read(f"{source}.weight") for source in matrix.sources]
+            biases = [read(f"{source}.bias") for source in matrix.sources] if matrix.biased else []
+            known = _joined_codes(codes, matrix, parts) if codes and linear is scheme.body else None
+            # cat copies, so what is kept never leans on the file
+            weight, bias = torch.cat(parts).to(device), torch.cat(biases).to(device) if biases else None
+            modules[matrix.name] = linear.pack(weight, bias, known and known.to(device))
+            progress((done + 1) / len(matrices))
+        norms = {ours: read(theirs).to(device, copy=True) for ours, theirs, _ in config.norms()}
+    return modules, norms
+
+
+def _joined_codes(codes: FileCodes, matrix: Matrix, parts: list[Tensor]) -> GroupCodes | None:
+    """The file's codes of a joined matrix, parts that the file holds otherwise quantized here; ``None`` if all are."""
+    found = [codes.find(f"{source}.weight") for source in matrix.sources]
+    if not any(found):
+        return None
+    return GroupCodes.joined([f or quantize_groups(part) for f, part in zip(found, parts, strict=True)])
+
+
+def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear], norms: State) -> Decoder:
+    kernels = library()
+    if scheme.native and kernels:
+        return NativeDecoder(config, kernels, modules, norms)
+    layers = [
+        DecoderLayer(
+            input_norm=norms[f"layers.{i}.input_norm"],
+            qkv=modules[f"layers.{i}.qkv"],
+            q_norm=norms.get(f"layers.{i}.q_norm"),
+            k_norm=norms.get(f"layers.{i}.k_norm"),
+            o=modules[f"layers.{i}.o"],
+            post_norm=norms[f"layers.{i}.post_norm"],
+            gate_up=modules[f"layers.{i}.gate_up"],
+            down=modules[f"layers.{i}.down"],
+        )
+        for i in range(config.n_layers)
+    ]
+    embedding: EmbeddingLinear = modules["embedding"]  # type: ignore[assignment]  # is_head chose its class
+    head: EmbeddingLinear = modules.get("head", embedding)  # type: ignore[assignment]
+    norm = norms["norm"]
+    if norm.device.type != "cpu" and scheme.static:
+        return GraphDecoder(config, embedding, layers, norm, head)
+    eager = EagerDecoder(config, embedding, layers, norm, head)
+    if scheme.few_rows and kernels:
+        states = ((name, module.state()) for name, module in modules.items())
+        shared: dict[str, Linear] = {n: scheme.few_rows(s["weight"], None, s.get("bias")) for n, s in states}
+        return HybridDecoder(eager, NativeDecoder(config, kernels, shared, norms))
+    return eager
+
+
+def _layout_key(precision: Precision, scheme: Scheme, device: torch.device) -> str:
+    """What decides a packed layout apart from the weights. Our kernels have one; torch's and bitsandbytes'
+    depend on the processor and their version."""
+    if scheme.native:
+        return f"gearbox-v{PACKED_FORMAT}"
+    package = "bitsandbytes" if precision is Precision.NF4 else "torch"
+    kernel = scheme.kernel.replace(" ", "-").replace(",", "")
+    capability = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
+    return f"{capability}-{kernel}-{version(package)}-v{PACKED_FORMAT}".lower()
+
+
+def _is_whole(config: DecoderConfig, scheme: Scheme, states: dict[str, State], norms: State) -> bool:
+    """Whether packed tensors are all that a decoder needs, each of the size its matrix takes."""
+    lengths = {ours: (length,) for ours, _, length in config.norms()}
+    if {name: tuple(norm.shape) for name, norm in norms.items()} != lengths:
+        return False
+    matrices = {m.name: m for m in config.matrices()}
+    if states.keys() != matrices.keys():
+        return False
+    for name, matrix in matrices.items():
+        state = states[name]
+        bias = state.get("bias")
+        weighs = sum(tensor.nbytes for part, tensor in state.items() if part not in ("bias", "shape"))
+        if weighs != _linear(matrix, scheme).estimate_bytes(matrix.out_features, matrix.in_features):
+            return False
+        if (bias is None) == matrix.biased or (bias is not None and tuple(bias.shape) != (matrix.out_features,)):
+            return False
+    return True
+
+
+class _Packed:
+    """A file of packed weights, with its checksum beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checksum = path.with_suffix(".sha256")
+
+    def read(
+        self, config: DecoderConfig, scheme: Scheme, device: torch.device, progress: Progress
+    ) -> tuple[dict[str, Linear], State] | None:
+        """Matrices and norms in a device's memory; ``None`` if the file is missing, or not what was written."""
+        if not (self.path.exists() and self.checksum.exists()):
+            return None
+        if sha256_of(self.path) == self.checksum.read_text().strip():
+            states = self._states(device, progress)
+            norms = states.pop("", {})
+            if _is_whole(config, scheme, states, norms):
+                return {m.name: _linear(m, scheme).from_state(states[m.name]) for m in config.matrices()}, norms
+        log.warning("%s was truncated or altered since it was written; packing again", self.path)
+        return None
+
+    def _states(self, device: torch.device, progress: Progress) -> dict[str, State]:
+        """States by matrix; the norms by the empty name."""
+        states: dict[str, State] = {}
+        with safe_open(self.path, framework="pt") as reader:
+            keys = list(reader.keys())
+            for done, key in enumerate(keys):
+                matrix, _, part = key.rpartition(".")
+                # copied, so that a file replaced later cannot reach into a running model
+                tensor = reader.get_tensor(key).to(device, copy=True)
+                if part.endswith("norm"):
+                    matrix, part = "", key
+                states.setdefault(matrix, {})[part] = tensor
+                progress((done + 1) / len(keys))
+        return states
+
+    def write(self, states: dict[str, State], norms: State) -> None:
+        """Keep the packed weights. A full disk is no reason to fail: they stay in memory."""
+        aside = self.path.with_suffix(f".{os.getpid()}.part")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({f"{n}.{k}": t for n, state in states.items() for k, t in state.items()} | norms, aside)
+            checksum = sha256_of(aside)
+            aside.replace(self.path)
+            self.checksum.write_text(checksum + "\n")
+        except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
+            log.warning("packed weights could not be kept in %s: %s", self.path, error)
+        finally:
+            aside.unlink(missing_ok=True)

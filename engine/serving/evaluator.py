@@ -1,0 +1,180 @@
+"""The units of an evaluation, each short enough for others to wait for; all in the engine's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from engine.backends.base import LoadedModel
+from engine.backends.local import LocalModel
+from engine.cache import KVCache
+from engine.errors import ContextLengthError, InsufficientMemoryError, InvalidRequestError
+from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
+from engine.evaluation.comparison import Reader, answer_divergence, window_divergence
+from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
+from engine.generation.sampling import next_token_probabilities
+from engine.models.decoders.decoder import Decoder
+from engine.models.sources.progress import Progress, part
+from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.speculation.losslessness import check_greedy, distribution_p_value, teacher_forced
+from engine.types import (
+    DraftRound,
+    GenerationRequest,
+    KVDtype,
+    Losslessness,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+)
+
+_READING = "Reading the prompt"
+
+
+class Evaluator:
+    """Measures models of a pool. Used by one thread."""
+
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
+
+    def weights_sha256(self, model: str) -> str:
+        """Identity of a model's weights."""
+        return self._pool.open(model).checkpoint.weights_sha256
+
+    def cut_text(self, model: str, corpus: Corpus) -> tuple[Window, ...]:
+        """Running text as windows of this model's tokens.
+
+        Raises:
+            CorpusError: it is shorter than a window.
+            InvalidRequestError: the model cannot read a window.
+        """
+        opened = self._pool.open(model)
+        if opened.config.context_length < WINDOW_TOKENS:
+            raise InvalidRequestError(
+                f"{model} reads at most {opened.config.context_length:,} tokens, and a window takes {WINDOW_TOKENS}."
+            )
+        return text_windows(opened.tokenizer.encode_document(corpus.text), opened.tokenizer.bos_id)
+
+    def encode_prompt(self, model: str, prompt: CorpusPrompt, waiting: Callable[[], object]) -> tuple[int, ...]:
+        """A prompt as this model's tokens. What ``waiting`` raises while the chat template is at work ends that.
+
+        Raises:
+            ContextLengthError: it leaves no room for an answer.
+            InvalidRequestError: the model's chat template refuses it.
+        """
+        opened = self._pool.open(model)
+        ids = opened.tokenizer.encode_chat(prompt.messages, waiting)
+        if len(ids) >= opened.config.context_length:
+            raise ContextLengthError(len(ids), opened.config.context_length)
+        return tuple(ids)
+
+    def compare_window(self, model: str, precision: Precision, window: Window, progress: Progress) -> WindowDivergence:
+        """See :meth:`engine.Engine.compare_window`."""
+        opened = self._pool.open(model)
+        _require_readable(opened, window.token_ids)
+        with torch.inference_mode():
+            reference, candidate = _both(self._pool, opened, model, precision, len(window.token_ids), progress)
+            return window_divergence(reference, candidate, _vocab_size(opened), window)
+
+    def compare_answer(
+        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress
+    ) -> AnswerDivergence:
+        """See :meth:`engine.Engine.compare_answer`."""
+        if not token_ids:
+            raise InvalidRequestError("There is no answer to compare: it has no tokens.")
+        config = request.config
+        opened = self._pool.open(config.model)
+        prompt_ids = opened.tokenizer.encode_chat(request.messages, lambda: progress(_READING, 0.0))
+        _require_readable(opened, [*prompt_ids, *token_ids])
+        n_tokens = len(prompt_ids) + len(token_ids)
+        with torch.inference_mode():
+            reference, candidate = _both(self._pool, opened, config.model, config.precision, n_tokens, progress)
+            return answer_divergence(
+                reference,
+                candidate,
+                _vocab_size(opened),
+                opened.tokenizer,
+                prompt_ids,
+                token_ids,
+                greedy=config.sampling.temperature == 0 and config.sampling.repetition_penalty == 1,
+            )
+
+    def check_losslessness(
+        self, request: GenerationRequest, token_ids: Sequence[int], rounds: Sequence[DraftRound], progress: Progress
+    ) -> Losslessness:
+        """See :meth:`engine.Engine.check_losslessness`."""
+        if not token_ids:
+            raise InvalidRequestError("There is no answer to check: it has no tokens.")
+        config, gears = request.config, request.config.optimization
+        opened = self._pool.open(config.model)
+        prompt_ids = opened.tokenizer.encode_chat(request.messages, lambda: progress(_READING, 0.0))
+        _require_known(opened, [*prompt_ids, *token_ids])
+        n_tokens = gears.window or len(prompt_ids) + len(token_ids)
+        with torch.inference_mode():
+            model = self._pool.acquire(opened, config, progress)
+            decoder = _reader(model)
+            self._pool.make_room(
+                model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens", keep=(model,)
+            )
+
+            def new_cache() -> KVCache:
+                return decoder.new_cache(n_tokens, gears.kv_dtype, gears.window)
+
+            vocab_size, sampling = _vocab_size(opened), config.sampling
+            if sampling.temperature == 0:
+                return check_greedy(
+                    decoder, new_cache, vocab_size, sampling, prompt_ids, token_ids, opened.tokenizer.token_text
+                )
+            drafted = {entry.at + place: token for entry in rounds for place, token in enumerate(entry.token_ids)}
+            cases = []
+            read = teacher_forced(decoder, new_cache(), torch.tensor(prompt_ids), token_ids)
+            for index, logits in enumerate(read):
+                if index in drafted:
+                    seen = torch.tensor([*prompt_ids, *token_ids[:index]])
+                    p = next_token_probabilities(logits[:vocab_size], sampling, seen)
+                    cases.append((p, None, drafted[index]))
+        p_value = distribution_p_value(cases, sampling.seed) if cases else None
+        return Losslessness(
+            tokens=len(token_ids), checked=len(token_ids), near_ties=0, divergence=None, p_value=p_value
+        )
+
+
+def _both(
+    pool: ModelPool, opened: OpenCheckpoint, model: str, precision: Precision, n_tokens: int, progress: Progress
+) -> tuple[Reader, Reader]:
+    """The 16-bit model and the candidate, both in memory, with room to read ``n_tokens``."""
+    reference = pool.acquire(opened, RunConfig(model=model), part(progress, 0.0, 0.5))
+    run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
+    try:
+        candidate = pool.acquire(opened, run, part(progress, 0.5, 1.0), keep=(reference,))
+        purpose = f"A KV cache of {n_tokens:,} tokens"
+        pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), purpose, keep=(reference, candidate))
+    except InsufficientMemoryError as error:
+        raise InsufficientMemoryError(
+            f"{model} in {precision} is compared with its 16-bit self, and both must be in memory at once. {error}"
+        ) from error
+    return _reader(reference), _reader(candidate)
+
+
+def _reader(model: LoadedModel) -> Decoder:
+    if not isinstance(model, LocalModel):
+        raise TypeError(f"{type(model).__name__} is no model of Gearbox's own decoder")
+    return model.decoder
+
+
+def _vocab_size(opened: OpenCheckpoint) -> int:
+    return min(opened.tokenizer.vocab_size, opened.config.vocab_size)
+
+
+def _require_readable(opened: OpenCheckpoint, token_ids: Sequence[int]) -> None:
+    """Refuse more tokens than a model reads, and tokens of another one."""
+    longest = opened.config.context_length
+    if len(token_ids) > longest:
+        raise InvalidRequestError(f"There are {len(token_ids):,} tokens, and the model reads at most {longest:,}.")
+    _require_known(opened, token_ids)
+
+
+def _require_known(opened: OpenCheckpoint, token_ids: Sequence[int]) -> None:
+    """Refuse tokens of another model."""
+    if not all(0 <= token_id < _vocab_size(opened) for token_id in token_ids):
+        raise InvalidRequestError("Some of these tokens are none of this model's: they come from another one.")

@@ -1,0 +1,260 @@
+"""The gear as widgets keep it, and what is said of a cascade: true, and told apart."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.cascade.cascades import JUDGING, cascade_name, cascade_of, profile_fits, values_of
+from app.cascade.words import cascade_notices, contradiction, escalation, habit, threshold_meaning
+from app.runs.race import LaneRun, Phase
+from app.runs.service import stream
+from app.runs.verdict import judge
+from app.store import RunStore
+from app.views.runs.naming import configuration_name
+from engine.cascade import BoundaryRouter, RouterProfile, SureBand, TierIdentity
+from engine.cascade.routers import default_answer_score
+from engine.cascade.signals import MEAN_LOGPROB, FeatureTable
+from engine.errors import InvalidRequestError
+from engine.types import (
+    CacheMode,
+    CacheReport,
+    CascadeConfig,
+    Escalated,
+    MissCause,
+    OptimizationConfig,
+    Precision,
+    RouterKind,
+    RunConfig,
+    SpeculationConfig,
+    Tier,
+)
+from tests.support.cascading import CASCADE, SMALL, CascadingEngine, make_cascade_report
+from tests.support.fakes import make_metrics, make_request
+
+LARGE = Tier(model="m", precision=Precision.BF16)
+
+
+tiers = st.builds(
+    Tier,
+    model=st.sampled_from(["smollm2-135m", "a folder/with spaces", "qwen"]),
+    precision=st.sampled_from([Precision.INT4, Precision.BF16]),
+)
+
+
+@st.composite
+def cascades(draw: st.DrawFn) -> CascadeConfig:
+    smaller = tuple(draw(st.lists(tiers, min_size=1, max_size=2, unique=True)))
+    router = draw(st.sampled_from([RouterKind.ESCALATE, RouterKind.ROUTE, RouterKind.RANDOM]))
+    early = draw(st.none() | st.integers(1, 64)) if router is RouterKind.ESCALATE else None
+    thresholds = tuple(draw(st.floats(0, 1)) for _ in smaller)
+    return CascadeConfig(
+        smaller=smaller, router=router, thresholds=thresholds, after_tokens=early, keep_tier=draw(st.booleans())
+    )
+
+
+def profile(kind: RouterKind = RouterKind.HYBRID) -> RouterProfile:
+    band = SureBand(keep_below=0.2, up_from=0.8) if kind is RouterKind.HYBRID else None
+    ladder = tuple(
+        TierIdentity(model=tier.model, precision=tier.precision, weights_sha256="ab" * 32) for tier in (SMALL, LARGE)
+    )
+    return RouterProfile(
+        name="Careful",
+        made_on=date(2026, 1, 1),
+        kind=kind,
+        ladder=ladder,
+        boundaries=(BoundaryRouter(threshold=0.42, band=band),),
+        data_sha256="",
+        prompts=0,
+        figures={},
+    )
+
+
+@given(cascades())
+@settings(deadline=None)
+def test_a_gear_survives_as_widgets_values(gear: CascadeConfig) -> None:
+    assert cascade_of(values_of(gear).__getitem__) == gear
+
+
+@pytest.mark.parametrize("router", [RouterKind.ALWAYS_SMALL, RouterKind.ALWAYS_LARGE])
+def test_a_router_that_judges_nothing_is_one_configuration_whatever_the_sliders_say(router: RouterKind) -> None:
+    values = {**values_of(CASCADE), "router": router}
+    one, other = (cascade_of({**values, "first-threshold": t}.__getitem__) for t in (0.1, 0.9))
+    assert one == other
+    assert cascade_of(values_of(one).__getitem__) == one
+
+
+def test_a_profile_brings_its_router_and_thresholds() -> None:
+    kept = json.dumps(profile().to_dict())
+    gear = cascade_of({**values_of(CASCADE), "profile": kept, "after-tokens": 8}.__getitem__)
+    assert (gear.router, gear.thresholds, gear.after_tokens) == (RouterKind.HYBRID, (0.42,), None)
+    assert cascade_of(values_of(gear).__getitem__) == gear
+    assert cascade_name(gear, "m bf16").endswith("hybrid by “Careful”")
+    assert profile_fits(profile(), gear, LARGE)
+    assert not profile_fits(profile(), gear, replace(LARGE, precision=Precision.INT8))
+
+
+def test_tiers_that_make_no_ladder_are_refused() -> None:
+    twice = {**values_of(CASCADE), "second-model": SMALL.model}
+    with pytest.raises(InvalidRequestError, match="are the same"):
+        cascade_of(twice.__getitem__)
+
+
+@given(cascades(), cascades())
+@settings(deadline=None)
+def test_cascades_are_told_apart_by_their_names(one: CascadeConfig, other: CascadeConfig) -> None:
+    rounded = [replace(gear, thresholds=tuple(round(t, 2) for t in gear.thresholds)) for gear in (one, other)]
+    names = {cascade_name(gear, "m int4") for gear in rounded}
+    assert len(names) == len(set(rounded))
+
+
+def test_a_name_tells_the_ladder_the_router_and_the_other_gears() -> None:
+    gears = OptimizationConfig.at(Precision.INT4, speculation=SpeculationConfig(), cascade=CASCADE)
+    name = configuration_name("qwen2.5-coder-0.5b", "local", "int4", gears)
+    assert name == "smollm2-135m int4 → qwen2.5-coder-0.5b int4, escalate at 0.30 · drafts: auto"
+
+
+@given(st.integers(0, 99), st.floats(0.001, 1))
+@settings(deadline=None)
+def test_the_probability_that_a_threshold_names_is_the_one_that_decides(percent: int, probability: float) -> None:
+    table = FeatureTable(names=(MEAN_LOGPROB,), values=np.array([[math.log(probability)]]))
+    score = float(default_answer_score(table)[0])
+    words = threshold_meaning(RouterKind.ESCALATE, percent / 100, None)
+    named = int(words.split("is ")[1].split()[0]) / 100
+    if abs(probability - named) > 1e-9:
+        assert (score >= percent / 100) == (probability < named)
+
+
+def test_thresholds_in_words() -> None:
+    assert "is 70 % or less" in threshold_meaning(RouterKind.ESCALATE, 0.3, None)
+    assert "first 8 tokens" in threshold_meaning(RouterKind.ESCALATE, 0.3, 8)
+    assert "0.69 nats or more" in threshold_meaning(RouterKind.ROUTE, 0.5, None)
+    assert threshold_meaning(RouterKind.ROUTE, 1.0, None) == "No prompt goes on."
+    assert "70 % of prompts" in threshold_meaning(RouterKind.RANDOM, 0.3, None)
+    assert all(threshold_meaning(kind, 0.0, None) for kind in JUDGING)
+
+
+@pytest.mark.parametrize(
+    ("router", "score", "lost", "says"),
+    [
+        (RouterKind.ESCALATE, 0.62, 24, "s was not sure (score 0.62 ≥ 0.30): 24 tokens thrown away, asking l."),
+        (RouterKind.ESCALATE, math.nan, 1, "s was not sure (no score could be told): 1 token thrown away, asking l."),
+        (RouterKind.ROUTE, 0.4, 1, "The prompt looks too hard for s (score 0.40 ≥ 0.30): 1 token thrown away,"),
+        (RouterKind.ALWAYS_LARGE, None, 0, "s is passed over: asking l."),
+    ],
+)
+def test_an_escalation_in_words(router: RouterKind, score: float | None, lost: int, says: str) -> None:
+    event = Escalated(from_tier="s", to_tier="l", score=score, threshold=0.3, discarded_tokens=lost)
+    assert says in escalation(event, router)
+
+
+def test_gears_that_cancel_each_other_are_told_of() -> None:
+    def notices(gear: CascadeConfig, speculation: SpeculationConfig | None = None, **report: object) -> str:
+        config = make_request(model="m", cascade=gear, speculation=speculation).config
+        made = make_cascade_report(**report)  # type: ignore[arg-type]
+        return " ".join(cascade_notices(made, None, None, None, config, later_turn=False))
+
+    assert notices(CASCADE) == ""
+    assert "always asks the largest" in notices(
+        replace(CASCADE, router=RouterKind.ALWAYS_LARGE), router=RouterKind.ALWAYS_LARGE
+    )
+    assert "threshold of 0 sends everything on" in notices(replace(CASCADE, thresholds=(0.0,)))
+    drafted = notices(CASCADE, SpeculationConfig.with_model("tiny"), went_up=False)
+    assert "Speculation did nothing: its drafter was chosen for m bf16, and smollm2-135m int4 answered." in drafted
+    assert "Could not take part: x: too long" in notices(CASCADE, unavailable=("x: too long",))
+
+
+@pytest.mark.parametrize(
+    ("later_turn", "cached_tokens", "cause", "told"),
+    [
+        (True, 0, MissCause.CONFIGURATION, True),
+        (True, 0, MissCause.NOTHING, True),
+        (True, 0, MissCause.TURN, False),
+        (True, 30, MissCause.CONFIGURATION, False),
+        (False, 0, MissCause.NOTHING, False),
+    ],
+)
+def test_a_change_of_tier_that_leaves_the_cache_behind_is_told_of(
+    later_turn: bool, cached_tokens: int, cause: MissCause, told: bool
+) -> None:
+    for gear in (CASCADE, replace(CASCADE, keep_tier=True)):
+        config = RunConfig(
+            model="m", optimization=OptimizationConfig.at(Precision.BF16, CacheMode.PREFIX, cascade=gear)
+        )
+        metrics = replace(make_metrics(prompt_tokens=40), cached_tokens=cached_tokens)
+        cache = CacheReport(
+            cause=cause, nearest_tokens=0, parted_at=None, kept_text="", came_text="", detail="", lost_tokens=0
+        )
+        notices = " ".join(cascade_notices(make_cascade_report(), None, metrics, cache, config, later_turn=later_turn))
+        assert ("read 40 of 40 tokens anew" in notices) is told
+        assert ("Keeping the tier avoids that" in notices) is (told and not gear.keep_tier)
+
+
+def test_only_a_habit_is_called_one() -> None:
+    assert habit(4, 4) is None
+    assert habit(5, 6) is None
+    assert "All of the last 6" in (habit(6, 6) or "")
+    assert "None of the last 6" in (habit(0, 6) or "")
+
+
+@pytest.mark.parametrize(
+    ("first", "other", "says"),
+    [
+        ("Yes, it is.", "No. It is not.", "one says yes, the other no"),
+        ("It takes 12 days.", "That makes 15.", "one ends on 12, the other on 15"),
+        ("It takes 1,200 days.", "1200", None),
+        ("1. Apples\n2. Pears", "1. Apples\n2. Pears\n3. Plums", None),
+        ("At 12:40.", "At 11:40.", "one ends on 12:40, the other on 11:40"),
+        ("Yes", "It depends.", None),
+        ("Nobody knows.", "Yes.", None),
+    ],
+)
+def test_contradictions_are_found_in_yes_and_no_and_in_last_numbers(first: str, other: str, says: str | None) -> None:
+    found = contradiction(first, other)
+    assert found is None if says is None else says in (found or "")
+
+
+def test_a_lane_begins_anew_when_a_larger_tier_is_asked(store: RunStore) -> None:
+    request = make_request(model="m", cascade=CASCADE)
+    lane, before = LaneRun(request), []
+    for event in stream(CascadingEngine(), store, request, session_id="s"):
+        lane.take(event)
+        if isinstance(event, Escalated):
+            before.append((lane.phase, lane.text))
+    assert before == [(Phase.READING, "")]
+    assert lane.text == "Yes, light."
+    assert lane.cascade is not None
+    assert lane.cascade.tier == "m bf16"
+    assert lane.escalated is not None
+
+
+def test_a_verdict_counts_what_was_thrown_away_and_compares_models_by_who_answered(store: RunStore) -> None:
+    lanes = []
+    for gear in (None, CASCADE):
+        lane = LaneRun(request := make_request(model="m", cascade=gear))
+        for event in stream(CascadingEngine(), store, request, session_id="s"):
+            lane.take(event)
+        lanes.append(lane)
+    verdict = judge(lanes[0].outcome("A"), lanes[1].outcome("B"))
+    words = " ".join(verdict.details)
+    assert "B is a cascade, and m bf16 answered." in words
+    assert "B threw away 3 tokens of a smaller model" in words
+    assert "The models differ" not in words
+    lanes[1].cascade = make_cascade_report(went_up=False)
+    assert "The models differ" in " ".join(judge(lanes[0].outcome("A"), lanes[1].outcome("B")).details)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("unit", ["\n", "\r\n", " ", "1", "1. ", "1.1", "-", "1:", "a1", ".", "1. \n"])
+def test_answers_of_a_megabyte_are_judged_in_bounded_time(unit: str) -> None:
+    text = unit * (10**6 // len(unit))
+    assert contradiction(text, text) is None
+    assert contradiction(f"yes {text}", f"no {text}") is not None

@@ -1,0 +1,423 @@
+"""The lab's work: what it keeps, where it goes on, what it reuses, and how it ends when something fails."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from app.jobs import JobCancelled, Jobs
+from app.quantization.lab import (
+    SPEED_RUNS,
+    LabError,
+    PromptCheck,
+    check_prompt,
+    greedy_request,
+    measure_corpus,
+    measure_tasks,
+)
+from app.store import LabStore, RunStatus, RunStore
+from engine import Corpus, CorpusPrompt, Task, Window
+from engine.errors import ContextLengthError, CorpusError, GearboxError
+from engine.models.sources.progress import Progress, silent
+from engine.types import GenerationRequest, Precision
+from tests.support.evaluation import needs_sandbox
+from tests.support.fakes import FakeGeneration, FakeLabEngine
+
+MODEL = "small"
+TEXT = Corpus(name="Sea", text="The sea, the sea.")
+PROMPTS = Corpus(name="Questions", prompts=tuple(CorpusPrompt(f"Question {n}?") for n in range(3)))
+TASKS = tuple(
+    Task(id=f"t{n}", category="c", prompt=f"Task {n}", checker="contains", expected=word, max_tokens=8)
+    for n, word in enumerate(("sky", "moon"))
+)
+BOTH = (Precision.BF16, Precision.INT4)
+
+
+@pytest.fixture
+def lab(store: RunStore) -> LabStore:
+    return store.lab
+
+
+class Reports:
+    """Notes what is reported; cancels at the n-th report of a stage, if told to."""
+
+    def __init__(self, cancel_at: str = "") -> None:
+        self.stages: list[str] = []
+        self.fractions: list[float] = []
+        self.cancel_at = cancel_at
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        self.stages.append(stage)
+        self.fractions.append(fraction)
+        if self.cancel_at and self.cancel_at in stage:
+            raise JobCancelled
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+# --- on a corpus ----------------------------------------------------------------------------------
+
+
+def test_a_corpus_is_measured_whole(lab: LabStore) -> None:
+    engine, reports = FakeLabEngine(n_windows=3, klds={"int4": 0.2}), Reports()
+    measure_corpus(engine, lab, MODEL, BOTH, TEXT, reports)
+    results = {result.precision: result for result in lab.corpus_results(MODEL)}
+    assert results["int4"].stats is not None
+    assert results["int4"].stats.tokens == 6
+    assert results["int4"].stats.kld_mean == pytest.approx(0.2)
+    assert results["bf16"].stats is not None
+    assert results["bf16"].stats.kld_max == 0
+    speeds = {speed.precision: speed for speed in lab.speeds(MODEL)}
+    assert speeds["int4"].tokens_per_second == pytest.approx(100)
+    assert speeds["int4"].environment["threads"] == 2
+    assert len(engine.requests) == 2 * SPEED_RUNS
+    assert reports.fractions == sorted(reports.fractions)
+    assert (reports.stages[-1], reports.fractions[-1]) == ("Done", 1.0)
+
+
+def test_prompts_are_answered_once_for_the_weights(lab: LabStore) -> None:
+    engine = FakeLabEngine()
+    measure_corpus(engine, lab, MODEL, [Precision.INT4], PROMPTS, Reports())
+    assert engine.answered == list(PROMPTS.prompts)
+    measure_corpus(engine, lab, MODEL, [Precision.NF4], PROMPTS, Reports())
+    assert engine.answered == list(PROMPTS.prompts)
+    assert {window for _, window in engine.compared} == {
+        window for windows in lab.answers(engine.WEIGHTS, PROMPTS.sha256).values() for window in windows
+    }
+
+
+def test_what_is_finished_is_reused_unless_asked_for_again(lab: LabStore) -> None:
+    engine = FakeLabEngine(n_windows=3)
+    measure_corpus(engine, lab, MODEL, BOTH, TEXT, Reports())
+    compared, asked = len(engine.compared), len(engine.requests)
+    measure_corpus(engine, lab, MODEL, BOTH, TEXT, Reports())
+    assert (len(engine.compared), len(engine.requests)) == (compared, asked)
+    measure_corpus(engine, lab, MODEL, BOTH, TEXT, Reports(), again=True)
+    assert (len(engine.compared), len(engine.requests)) == (2 * compared, 2 * asked)
+
+
+@pytest.mark.parametrize(
+    "cancel_at", ["Answering in 16 bits · prompt 2", "int4 · window 2", "bf16 · speed, run 3", "int4 · speed, run 2"]
+)
+def test_cancelled_work_goes_on_where_it_stopped_even_after_a_restart(
+    tmp_path: Path, store: RunStore, lab: LabStore, cancel_at: str
+) -> None:
+    engine, reports = FakeLabEngine(), Reports(cancel_at)
+    with pytest.raises(JobCancelled):
+        measure_corpus(engine, lab, MODEL, BOTH, PROMPTS, reports)
+    stopped_at = reports.fractions[-1]
+    store.close()
+    reopened = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
+    resumed = Reports()
+    measure_corpus(engine, reopened.lab, MODEL, BOTH, PROMPTS, resumed)
+    assert engine.answered == list(PROMPTS.prompts)
+    assert len(engine.compared) == len(set(engine.compared)) == 2 * len(PROMPTS.prompts)
+    # speed runs of a precision are kept together: a broken-off set is run again
+    assert resumed.fractions[0] == pytest.approx(stopped_at, abs=SPEED_RUNS / 15)
+    assert resumed.fractions[0] > 0
+    assert all(result.stats for result in reopened.lab.corpus_results(MODEL))
+    reopened.close()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_two_servers_at_the_same_job_store_its_speeds_once(tmp_path: Path, store: RunStore, again: bool) -> None:
+    if again:
+        measure_corpus(FakeLabEngine(n_windows=3), store.lab, MODEL, BOTH, TEXT, Reports())
+    other = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
+    begun = threading.Barrier(2)
+
+    class Together(Reports):
+        def __call__(self, stage: str, fraction: float) -> None:
+            if stage.endswith("window 1 of 3") and stage.startswith(BOTH[0]):
+                begun.wait(timeout=60)  # both have begun the same result
+            super().__call__(stage, fraction)
+
+    def measure(server: RunStore) -> None:
+        measure_corpus(FakeLabEngine(n_windows=3), server.lab, MODEL, BOTH, TEXT, Together(), again=again)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(measure, server) for server in (store, other)]:
+            done.result(timeout=120)
+    with closing(sqlite3.connect(tmp_path / "gearbox.db")) as beside:
+        kept = beside.execute("SELECT precision, count(*) FROM lab_speeds GROUP BY precision").fetchall()
+        measured = beside.execute("SELECT precision, count(*) FROM lab_corpus_results GROUP BY precision").fetchall()
+    times = 2 if again else 1
+    assert dict(kept) == dict(measured) == {"bf16": times, "int4": times}
+    assert len(store.lab.speeds(MODEL)) == len(store.lab.corpus_results(MODEL)) == 2
+    other.close()
+
+
+def test_a_server_that_comes_late_to_a_job_stores_no_second_speed(tmp_path: Path, store: RunStore) -> None:
+    other = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
+
+    class Overtaken(Reports):
+        """While this server measures its first speed, another one does the whole job."""
+
+        def __call__(self, stage: str, fraction: float) -> None:
+            super().__call__(stage, fraction)
+            if stage.endswith(f"speed, run {SPEED_RUNS} of {SPEED_RUNS}") and len(other.lab.speeds(MODEL)) == 0:
+                measure_corpus(FakeLabEngine(n_windows=3), other.lab, MODEL, BOTH, TEXT, Reports())
+
+    measure_corpus(FakeLabEngine(n_windows=3), store.lab, MODEL, BOTH, TEXT, Overtaken())
+    with closing(sqlite3.connect(tmp_path / "gearbox.db")) as beside:
+        kept = beside.execute("SELECT precision, count(*) FROM lab_speeds GROUP BY precision").fetchall()
+    assert dict(kept) == {"bf16": 1, "int4": 1}
+    other.close()
+
+
+def test_a_speed_measured_on_another_machine_stands_beside_the_first(lab: LabStore) -> None:
+    engine = FakeLabEngine(n_windows=3)
+    measure_corpus(engine, lab, MODEL, [Precision.INT4], TEXT, Reports())
+    there = lab.speeds(MODEL)[0]
+    for device in ("cuda", "cpu"):
+        lab.add_speed(
+            model=MODEL, weights_sha256=there.weights_sha256, precision="int4", tokens_per_second=1.0, ttft_s=1.0,
+            weights_bytes=1, environment={}, measurement=f"x {device}",
+        )  # fmt: skip
+    lab.add_speed(
+        model=MODEL, weights_sha256=there.weights_sha256, precision="int4", tokens_per_second=2.0, ttft_s=1.0,
+        weights_bytes=1, environment={}, measurement="x cpu",
+    )  # fmt: skip
+    assert lab.speeds(MODEL)[0].tokens_per_second == 1.0
+
+
+def test_a_failed_run_is_an_error_for_the_user_and_keeps_what_was_measured(lab: LabStore) -> None:
+    engine = FakeLabEngine(n_windows=3, failure=GearboxError("The memory is full."))
+    with pytest.raises(LabError, match="The memory is full"):
+        measure_corpus(engine, lab, MODEL, [Precision.INT4], TEXT, Reports())
+    assert lab.corpus_results(MODEL)[0].stats
+    assert lab.speeds(MODEL) == ()
+
+
+def test_a_corpus_that_cannot_be_cut_says_why(lab: LabStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeLabEngine()
+
+    def refuse(*_: object) -> None:
+        raise CorpusError("The corpus is shorter than a window.")
+
+    monkeypatch.setattr(engine, "windows", refuse)
+    with pytest.raises(CorpusError, match="shorter than a window"):
+        measure_corpus(engine, lab, MODEL, BOTH, TEXT, Reports())
+
+
+def test_a_model_that_answers_nothing_leaves_nothing_to_score(lab: LabStore) -> None:
+    engine = FakeLabEngine(n_windows=0)
+    with pytest.raises(LabError, match="nothing to score"):
+        measure_corpus(engine, lab, MODEL, BOTH, TEXT, Reports())
+
+
+def test_two_jobs_at_once_both_finish(lab: LabStore, jobs: Jobs) -> None:
+    meeting = threading.Barrier(2, timeout=20)
+    met: set[Precision] = set()
+
+    def meet(precision: Precision) -> None:
+        if precision not in met:
+            met.add(precision)
+            meeting.wait()
+
+    engine = FakeLabEngine(n_windows=4, before_window=meet)
+    for key, precision, corpus in (("one", Precision.INT4, TEXT), ("two", Precision.NF4, PROMPTS)):
+
+        def work(
+            report: Callable[[str, float], None], precision: Precision = precision, corpus: Corpus = corpus
+        ) -> None:
+            measure_corpus(engine, lab, MODEL, [precision], corpus, report)
+
+        assert jobs.submit(key, work)
+    wait_until(lambda: all((job := jobs.state(key)) is not None and not job.running for key in ("one", "two")))
+    assert [jobs.state(key).status for key in ("one", "two")] == ["done", "done"]  # type: ignore[union-attr]
+    assert {(r.precision, r.scored) for r in lab.corpus_results(MODEL)} == {("int4", 4), ("nf4", 3)}
+
+
+def test_a_cancelled_job_can_be_resumed_and_reckons_its_time_from_there(lab: LabStore, jobs: Jobs) -> None:
+    gate, reached = threading.Event(), threading.Event()
+    engine = FakeLabEngine(n_windows=4)
+
+    def hold(_: Precision) -> None:
+        if len(engine.compared) == 2 and not gate.is_set():
+            reached.set()
+            gate.wait(20)
+
+    engine.before_window = hold
+    assert jobs.submit("job", partial(measure_corpus, engine, lab, MODEL, [Precision.INT4], TEXT))
+    assert reached.wait(20)
+    jobs.cancel("job")
+    gate.set()
+    wait_until(lambda: not jobs.state("job").running)  # type: ignore[union-attr]
+    assert jobs.state("job").status == "cancelled"  # type: ignore[union-attr]
+    (result,) = lab.corpus_results(MODEL)
+    assert 2 <= result.scored < 4
+
+    assert jobs.submit("job", partial(measure_corpus, engine, lab, MODEL, [Precision.INT4], TEXT))
+    wait_until(lambda: not jobs.state("job").running)  # type: ignore[union-attr]
+    state = jobs.state("job")
+    assert state is not None
+    assert state.status == "done"
+    assert state.begun_at == pytest.approx(result.scored / (4 + SPEED_RUNS))
+    assert len(set(engine.compared)) == 4
+
+
+# --- on tasks -------------------------------------------------------------------------------------
+
+
+def test_tasks_are_answered_checked_and_kept(lab: LabStore) -> None:
+    engine = FakeLabEngine()
+    measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports())
+    results = {result.precision: result for result in lab.task_results(MODEL)}
+    assert results.keys() == {"bf16", "int4"}
+    for result in results.values():
+        assert {task: answer.right for task, answer in result.answers.items()} == {"t0": True, "t1": False}
+    assert [request.config.precision for request in engine.requests] == ["bf16"] * 2 + ["int4"] * 2
+    measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports())
+    assert len(engine.requests) == 4
+
+
+def test_cancelled_tasks_go_on_where_they_stopped(lab: LabStore) -> None:
+    engine = FakeLabEngine()
+    with pytest.raises(JobCancelled):
+        measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports("int4 · task 2"))
+    resumed = Reports()
+    measure_tasks(engine, lab, MODEL, BOTH, TASKS, resumed)
+    assert resumed.fractions[0] == pytest.approx(3 / 4)
+    assert all(result.finished for result in lab.task_results(MODEL))
+
+
+def test_an_answer_that_cannot_be_judged_counts_as_wrong_and_the_job_goes_on(lab: LabStore) -> None:
+    endless = Task(
+        id="slow", category="c", prompt="?", checker="regex", expected={"pattern": r"^(\w+\s?)+!$"}, max_tokens=64
+    )
+    engine, reports = FakeLabEngine(["word "] * 40 + ["."]), Reports()
+    measure_tasks(engine, lab, MODEL, [Precision.BF16], [endless, TASKS[0]], reports)
+    (result,) = lab.task_results(MODEL)
+    assert {task: answer.right for task, answer in result.answers.items()} == {"slow": False, "t0": False}
+    assert reports.stages[-1] == "Done. Counted as wrong: slow, where the pattern took longer than 2 s and was stopped"
+
+
+@needs_sandbox
+def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
+    right = "def f(x):\n    return 2 * x"
+    say = "import os\nfor n in range(64):\n    try:\n        os.write(n, {!r})\n    except OSError:\n        pass\n"
+    answers = {
+        "walls": say.format(b"walls it lacks everything\n") + "os._exit(0)",
+        "pass": say.format(b"passed") + "os._exit(0)",
+        "equal": "class Yes:\n    __eq__ = lambda *_: True\ndef f(x):\n    return Yes()",
+        "exit": "raise SystemExit",
+        "end": "import os\nos.kill(0, 9)",
+        "crash": "import ctypes\nctypes.string_at(0)",
+        "memory": "x = [0] * 10**12",
+        "bomb": "-" * 100_000 + "1",
+        "long": "#" * 2_000_000,
+        "NUL": f"{right}\0",
+        "right": right,
+    }
+    expected = {"tests": "assert f(2) == 4", "entry": "f"}
+    tasks = [
+        Task(id=name, category="c", prompt=name, checker="code", expected=expected, max_tokens=8) for name in answers
+    ]
+    engine = FakeLabEngine()
+
+    class Answering(Reports):
+        def __call__(self, stage: str, fraction: float) -> None:
+            super().__call__(stage, fraction)
+            if "task" in stage:
+                engine.tokens = (list(answers.values())[int(stage.split()[-3]) - 1],)
+
+    measure_tasks(engine, lab, MODEL, [Precision.INT4], tasks, Answering())
+    (result,) = lab.task_results(MODEL)
+    assert result.finished
+    assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
+    assert result.answers.keys() == answers.keys()
+
+
+# --- what a model cannot take -----------------------------------------------------------------------
+
+
+class ChoosyEngine(FakeLabEngine):
+    """Takes no prompt with an X, as a model takes none that is too long."""
+
+    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
+        if any("X" in prompt.prompt for prompt in corpus.prompts):
+            raise ContextLengthError(9000, 8192)
+        return super().windows(model, corpus, progress)
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        self.failure = ContextLengthError(9000, 8192) if "X" in request.prompt else None
+        return super().generate(request)
+
+
+def test_a_prompt_that_the_model_cannot_take_is_left_out_and_said_and_does_not_come_back(lab: LabStore) -> None:
+    corpus = Corpus(name="Odd", prompts=tuple(map(CorpusPrompt, ("One", "X", "half \ud83d"))))
+    assert corpus.prompts[2].prompt == "half \ufffd"
+    engine = ChoosyEngine()
+    with pytest.raises(LabError, match=r"One prompt was left out .*prompt 2 \(The prompt is"):
+        measure_corpus(engine, lab, MODEL, BOTH, corpus, Reports())
+    assert {result.scored for result in lab.corpus_results(MODEL)} == {2}
+    assert all(result.stats for result in lab.corpus_results(MODEL))
+    measure_corpus(engine, lab, MODEL, BOTH, corpus, Reports())
+    assert len(engine.compared) == 4
+
+
+def test_a_task_that_the_model_cannot_take_is_not_right(lab: LabStore) -> None:
+    tasks = (replace(TASKS[0], id="x", prompt="X"), *TASKS)
+    measure_tasks(ChoosyEngine(), lab, MODEL, BOTH, tasks, Reports())
+    for result in lab.task_results(MODEL):
+        assert result.finished
+        assert (result.answers["x"].text, result.answers["x"].right) == ("", False)
+        assert result.answers["t0"].right
+
+
+# --- on one prompt --------------------------------------------------------------------------------
+
+
+def checked(prompt: str = "Why?") -> PromptCheck:
+    return PromptCheck(greedy_request(MODEL, Precision.INT4, prompt, max_tokens=16), "session")
+
+
+def test_a_prompt_is_answered_kept_as_a_run_and_compared(store: RunStore) -> None:
+    check, reports = checked(), Reports()
+    check_prompt(FakeLabEngine(), store, check, reports)
+    assert check.divergence is not None
+    assert [token.flip for token in check.divergence.tokens] == [False, False, True, False, False, False]
+    run = store.get(check.run_id or "")
+    assert (run.status, run.text, run.precision, run.session_id) == (
+        RunStatus.FINISHED,
+        "The sky scatters blue light.",
+        "int4",
+        "session",
+    )
+    assert reports.fractions == sorted(reports.fractions)
+
+
+def test_a_cancelled_prompt_is_kept_as_a_stopped_run(store: RunStore) -> None:
+    check = checked()
+    with pytest.raises(JobCancelled):
+        check_prompt(FakeLabEngine(), store, check, Reports("token 3"))
+    run = store.get(check.run_id or "")
+    assert (run.status, run.text) == (RunStatus.STOPPED, "The sky scatters")
+    assert check.divergence is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        (FakeLabEngine(failure=GearboxError("The memory is full.")), "The memory is full"),
+        (FakeLabEngine(tokens=()), "nothing to compare"),
+    ],
+)
+def test_a_prompt_without_an_answer_says_why(store: RunStore, engine: FakeLabEngine, words: str) -> None:
+    with pytest.raises(LabError, match=words):
+        check_prompt(engine, store, checked(), Reports())

@@ -1,0 +1,63 @@
+"""Prices and what is derived from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.runs.pricing import PricesError, cost, load_prices, prices_path
+from app.settings import REPOSITORY
+
+
+def test_cost_is_price_times_measured_time() -> None:
+    assert cost(0.72, 10.0) == pytest.approx(0.002)
+    assert cost(0.72, 0.0) == 0
+
+
+def test_shipped_prices_can_be_used() -> None:
+    prices = load_prices(REPOSITORY / "data" / "prices.toml")
+    assert prices.currency
+    assert prices.machines[0].per_hour > 0
+
+
+def test_own_file_comes_before_the_shipped_one(tmp_path: Path) -> None:
+    assert prices_path(tmp_path) == REPOSITORY / "data" / "prices.toml"
+    own = tmp_path / "prices.toml"
+    own.write_text('currency = "€"\n[[machine]]\nname = "Mine"\nper_hour = 2\n', encoding="utf-8")
+    assert prices_path(tmp_path) == own
+    assert load_prices(own).machines[0].per_hour == 2.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "currency = ",
+        'currency = "$"',
+        'currency = "$"\nmachine = []',
+        '[[machine]]\nname = "Mine"\nper_hour = 1',
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = -1',
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = nan',
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = "much"',
+        'currency = "$"\nmachine = "Mine"',
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = ' + "9" * 400,
+        'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = ' + "9" * 5000,
+        "machine = " + "[" * 100_000,
+    ],
+)
+def test_unusable_file_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PricesError, match=r"prices\.toml"):
+        load_prices(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text('currency = "$"\r\n[[machine]]\r\nname = "Mine"\r\nper_hour = 1\r\n', encoding="utf-8-sig")
+    assert load_prices(path).machines[0].name == "Mine"
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PricesError, match=r"nowhere\.toml"):
+        load_prices(tmp_path / "nowhere.toml")

@@ -1,0 +1,122 @@
+"""Three tiers on recorded prompts: their figures, and profiles made of two."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.router.ladder import continues, join, ladder_figures
+from app.router.scoring import Choice
+from app.router.study import Study
+from engine.cascade import LadderFigures, RouterProfile, ThresholdFigures
+from engine.errors import RecordedPairsError, RouterProfileError
+from engine.types import NEVER
+from tests.support.cascade import STRONG, WEAK, answer, boundary, prompt, recorded, simulated
+
+LARGEST = "largest@int4"
+PROMPTS = tuple(
+    replace(
+        each,
+        answers={
+            WEAK: each.answers[WEAK],
+            STRONG: answer(each.answers[STRONG].score, (-0.05 - 0.01 * (n % 9),) * 12, e2e_s=4.0, ttft_s=0.75),
+            LARGEST: answer(1.0 if n % 20 else 0.0, (-0.05,) * 12, e2e_s=9.0),
+        },
+    )
+    for n, each in enumerate(recorded(240, strong=0.75))
+)
+WEIGHTS = {WEAK: "a" * 64, STRONG: "b" * 64, LARGEST: "c" * 64}
+TODAY = date(2026, 3, 14)
+
+
+def profile(weak: str, strong: str, threshold: float, choice: Choice = Choice.ESCALATE) -> RouterProfile:
+    return Study.of(PROMPTS, weak, strong, choice).profile(f"{weak} up", threshold, WEIGHTS, "d" * 64, TODAY)
+
+
+def test_a_ladder_of_two_is_a_boundary() -> None:
+    data = simulated(300)
+    ladder, figures = LadderFigures.of([data], [0.4]), ThresholdFigures.of(data, 0.4)
+    assert ladder.quality == figures.quality
+    assert ladder.cost.value == pytest.approx(figures.cost.value)
+    assert ladder.cost_share is not None
+    assert figures.cost_share is not None
+    assert ladder.cost_share.value == pytest.approx(figures.cost_share.value)
+    assert ladder.missed == figures.missed
+    assert ladder.shares[1].value == pytest.approx(figures.share.value)
+    assert ladder.ttft_s.value == pytest.approx(figures.ttft_s.value)
+    untried = replace(data, tried_cost=np.zeros(300))
+    assert LadderFigures.of([untried], [0.4]).ttft_s.value == pytest.approx(
+        ThresholdFigures.of(untried, 0.4).ttft_s.value
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * 3, st.floats(0, 1), st.floats(0, 1)), min_size=1),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0])),
+)
+def test_every_prompt_pays_for_its_way_up(
+    rows: list[tuple[float, ...]], thresholds: tuple[float, float], tried: tuple[float, float]
+) -> None:
+    small, middle, large, low, high = map(np.array, zip(*rows, strict=True))
+    boundaries = [boundary(small, middle, low, tried=tried[0]), boundary(middle, large, high, tried=tried[1])]
+    boundaries[1] = replace(boundaries[1], weak_cost=np.full(len(rows), 4.0), strong_cost=np.full(len(rows), 9.0))
+    found = LadderFigures.of(boundaries, thresholds)
+    costs, scores = [], []
+    for row in rows:
+        if row[3] < thresholds[0]:
+            costs.append(1.0)
+            scores.append(row[0])
+        elif row[4] < thresholds[1]:
+            costs.append(tried[0] + 4.0)
+            scores.append(row[1])
+        else:
+            costs.append(sum(tried) + 9.0)
+            scores.append(row[2])
+    assert found.cost.value == pytest.approx(np.mean(costs))
+    assert found.quality.value == pytest.approx(np.mean(scores))
+    assert sum(share.value for share in found.shares) == pytest.approx(1.0)
+
+
+def test_boundaries_of_other_prompts_make_no_ladder() -> None:
+    with pytest.raises(ValueError, match="same prompts"):
+        LadderFigures.of([simulated(10), replace(simulated(10), ids=tuple("abcdefghij"))], [0.5, 0.5])
+
+
+def test_two_profiles_become_one_of_three_tiers() -> None:
+    lower, upper = profile(WEAK, STRONG, 0.3), profile(STRONG, LARGEST, 0.6)
+    assert continues(lower, upper)
+    assert not continues(upper, lower)
+    joined = join("Three", lower, upper, PROMPTS, TODAY)
+    assert [tier.model for tier in joined.ladder] == ["small", "large", "largest"]
+    assert [router.threshold for router in joined.boundaries] == [0.3, 0.6]
+    assert RouterProfile.from_dict(joined.to_dict()) == joined
+    found = ladder_figures(joined, PROMPTS)
+    assert found.prompts == 120
+    assert joined.figures["quality"] == found.quality.value
+    # nothing goes above the middle tier: the ladder is the lower pair
+    closed = replace(joined, boundaries=(lower.boundaries[0], replace(upper.boundaries[0], threshold=NEVER)))
+    assert ladder_figures(closed, PROMPTS).quality.value == lower.figures["quality"]
+
+
+def test_what_taught_a_router_does_not_report() -> None:
+    choice = Choice.ESCALATE_LEARNED
+    joined = join("Learned", profile(WEAK, STRONG, 0.3, choice), profile(STRONG, LARGEST, 0.6, choice), PROMPTS, TODAY)
+    assert ladder_figures(joined, PROMPTS).prompts == 80
+
+
+def test_profiles_that_do_not_continue_each_other_are_refused() -> None:
+    lower, upper = profile(WEAK, STRONG, 0.3), profile(STRONG, LARGEST, 0.6)
+    for other in (lower, replace(upper, data_sha256="e" * 64), profile(STRONG, LARGEST, 0.6, Choice.ROUTE_LEARNED)):
+        with pytest.raises(RouterProfileError, match="make no ladder"):
+            join("No", lower, other, PROMPTS, TODAY)
+    with pytest.raises(RecordedPairsError, match="record the missing ones first"):
+        join("No", lower, upper, [prompt("a", answer(), answer()), *PROMPTS], TODAY)
+    with pytest.raises(RecordedPairsError, match="Too few prompts"):
+        join("No", lower, upper, PROMPTS[:1], TODAY)

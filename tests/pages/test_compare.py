@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from app.store import RunStatus, RunStore
+from engine.types import Precision
+from tests.support.fakes import make_metrics, make_request
+from tests.support.ui import add_run, open_app, texts
+
+PAGE = "pages/compare.py"
+
+
+def pair(store: RunStore) -> tuple[str, str]:
+    plain = add_run(store, metrics=make_metrics(tpot_s=0.06, completion_tokens=4), group_id="g")
+    packed = add_run(
+        store,
+        make_request(precision=Precision.INT4),
+        words=("The", " sky", " looks", " blue."),
+        metrics=make_metrics(tpot_s=0.02, completion_tokens=4),
+        group_id="g",
+    )
+    return plain, packed
+
+
+def test_without_a_choice_the_page_says_what_to_do(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    pair(store)
+    app = open_app(monkeypatch, store, PAGE)
+    assert "Choose two to four runs" in app.info[0].value
+    assert len(app.multiselect(key="compare-picker").options) == 2
+
+
+def test_a_permalink_shows_its_runs_with_verdict_and_differences(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    plain, packed = pair(store)
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{plain},{packed}"})
+    said = texts(app, "markdown")
+    assert "A · smollm2-135m · bf16" in said
+    assert "B · smollm2-135m · int4" in said
+    assert "3.0× faster" in said
+    table = app.dataframe[0].value
+    assert list(table["Configuration"]) == ["optimization.quantization.precision"]
+    assert list(table["B · smollm2-135m · int4"]) == ["int4"]
+    assert "E2E is not compared" not in texts(app, "caption")
+    assert f"comparison?compare={plain},{packed}" in texts(app, "code")
+
+
+def test_answers_of_different_length_are_not_timed_as_wholes(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    runs = [add_run(store, words=("a",) * n) for n in (3, 5)]
+    app = open_app(monkeypatch, store, PAGE, {"compare": ",".join(runs)})
+    assert "E2E is not compared: the answers differ in length (A 3, B 5 tokens)." in texts(app, "caption")
+
+
+def test_a_deleted_run_is_named_and_the_rest_still_shown(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    plain, packed = pair(store)
+    store.delete([packed])
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{plain},{packed}"})
+    assert "may have been deleted" in app.warning[0].value
+    assert "A · smollm2-135m · bf16" in texts(app, "markdown")
+    assert "at least one more" in app.info[0].value
+
+
+def test_the_choice_goes_into_the_url(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    plain, packed = pair(store)
+    app = open_app(monkeypatch, store, PAGE)
+    app.multiselect(key="compare-picker").set_value([packed, plain]).run()
+    assert app.query_params["compare"] == f"{packed},{plain}"
+    assert "A · smollm2-135m · int4" in texts(app, "markdown")
+    app.multiselect(key="compare-picker").set_value([]).run()
+    assert "compare" not in app.query_params
+
+
+def test_runs_started_together_are_one_click_away(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    plain, packed = pair(store)
+    app = open_app(monkeypatch, store, PAGE)
+    app.button(key="group-g").click().run()
+    assert app.query_params["compare"] == f"{plain},{packed}"
+
+
+def test_at_most_four_runs_are_shown(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    runs = [add_run(store) for _ in range(5)]
+    app = open_app(monkeypatch, store, PAGE, {"compare": ",".join(runs)})
+    said = texts(app, "markdown")
+    assert "D · " in said
+    assert "E · " not in said
+
+
+def test_a_run_that_failed_is_shown_with_its_error(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    good = add_run(store)
+    bad = add_run(store, words=(), status=RunStatus.FAILED, error="Not enough memory.")
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{good},{bad}"})
+    assert app.error[0].value == "Not enough memory."
+    assert "B failed" in texts(app, "markdown")
+
+
+def test_different_prompts_are_pointed_out(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    runs = [add_run(store, make_request(prompt)) for prompt in ("one", "two")]
+    app = open_app(monkeypatch, store, PAGE, {"compare": ",".join(runs)})
+    assert "different prompts" in app.warning[0].value
+
+
+def test_the_search_finds_older_runs_in_the_store(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, make_request("A needle in here"))
+    for _ in range(55):
+        add_run(store)
+    app = open_app(monkeypatch, store, PAGE)
+    assert not any("needle" in option for option in app.multiselect(key="compare-picker").options)
+    assert "The newest 50 of 56 runs are offered." in texts(app, "caption")
+    app.text_input(key="compare-search").set_value("needle").run()
+    (option,) = app.multiselect(key="compare-picker").options
+    assert "needle" in option
+    assert "are offered" not in texts(app, "caption")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.store import RunStatus, RunStore
+from engine.types import Precision
+from tests.support.fakes import make_metrics, make_request
+from tests.support.ui import add_run, open_app, texts
+
+PAGE = "pages/operations.py"
+
+
+def figures(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_without_runs_the_page_shows_the_way_to_the_playground(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    app = open_app(monkeypatch, store, PAGE)
+    assert "No runs yet" in app.info[0].value
+    assert not app.metric
+
+
+def test_the_figures_are_those_of_the_stored_runs(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    for ttft_s in (0.1, 0.2, 0.9):
+        add_run(store, metrics=make_metrics(ttft_s=ttft_s, completion_tokens=10))
+    add_run(store, words=(), status=RunStatus.FAILED, error="No.")
+    shown = figures(open_app(monkeypatch, store, PAGE))
+    assert shown["Runs"] == "4"
+    assert shown["Answer tokens"] == "30"
+    assert shown["Error rate"] == "25.0 %"
+    assert shown["TTFT p50"] == "200 ms"
+
+
+def test_the_model_and_configuration_filters_hold_for_everything(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    add_run(store, make_request("a", model="small"), metrics=make_metrics(tpot_s=0.01))
+    add_run(store, make_request("b", model="large"), metrics=make_metrics(tpot_s=0.05))
+    packed = make_request("c", model="large", precision=Precision.INT4)
+    add_run(store, packed, metrics=make_metrics(tpot_s=0.02))
+    app = open_app(monkeypatch, store, PAGE)
+    app.multiselect(key="model").select("large").run()
+    assert figures(app)["Runs"] == "2"
+    app.multiselect(key="configuration").set_value([packed.config.hash]).run()
+    assert figures(app)["TPOT p50"] == "20.0 ms"
+    by_configuration, slowest = (frame.value for frame in app.dataframe)
+    assert list(by_configuration["configuration"]) == ["large · int4"]
+    assert list(slowest["prompt"]) == ["c"]
+
+
+def test_the_slowest_runs_come_first_with_their_links(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    ids = [add_run(store, metrics=make_metrics(e2e_s=seconds)) for seconds in (1.0, 9.0, 4.0)]
+    slowest = open_app(monkeypatch, store, PAGE).dataframe[1].value
+    assert list(slowest["e2e"]) == [9.0, 4.0, 1.0]
+    assert slowest["run"][0].endswith(f"/history?run={ids[1]}")
+
+
+def test_what_is_cut_off_says_of_how_many_and_where_the_others_are(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    for precision in (Precision.BF16, Precision.INT4, Precision.INT8):
+        for _ in range(4):
+            add_run(store, make_request(model="large", precision=precision))
+    with monkeypatch.context() as few:
+        few.setattr(store, "by_configuration", partial(store.by_configuration, limit=2))
+        few.setattr(store, "facets", lambda: replace(RunStore.facets(store), configurations=()))
+        app = open_app(monkeypatch, store, PAGE)
+    captions = texts(app, "caption")
+    assert "The 2 most used of 3 configurations." in captions
+    assert "The slowest 10 of 12 runs." in captions
+    # one that no filter offers is called by its name all the same
+    assert all(name.startswith("large · ") for name in app.dataframe[0].value["configuration"])
+    assert "most used of" not in texts(open_app(monkeypatch, store, PAGE), "caption")
+
+
+def test_a_time_without_runs_says_so(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, make_request(model="small"))
+    add_run(store, make_request(model="large"))
+    app = open_app(monkeypatch, store, PAGE)
+    app.multiselect(key="model").select("small")
+    app.multiselect(key="configuration").set_value([make_request(model="large").config.hash]).run()
+    assert "No run was started" in app.info[0].value
+    assert not app.metric
+
+
+def test_the_filters_are_in_the_url(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, make_request(model="small"))
+    add_run(store, make_request(model="large"))
+    app = open_app(monkeypatch, store, PAGE, {"model": "small"})
+    assert figures(app)["Runs"] == "1"
+
+
+def test_refreshing_can_be_paused(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store)
+    app = open_app(monkeypatch, store, PAGE)
+    add_run(store)
+    app.toggle(key="ops-live").set_value(False).run()
+    assert figures(app)["Runs"] == "2"
+    assert not app.exception

@@ -1,0 +1,454 @@
+"""The playground, opened through the entry, on a scripted engine and a real store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import engine
+from app import resources
+from app.jobs import Jobs
+from app.session import state
+from app.settings import REPOSITORY, Settings
+from app.speculation.drafter_choices import DrafterChoices
+from app.store import RunStatus, RunStore, StoreError
+from engine.errors import ModelNotInstalledError
+from engine.types import (
+    Backend,
+    CacheMode,
+    Divergence,
+    GenerationRequest,
+    Losslessness,
+    Precision,
+    RouterKind,
+    SpeculationConfig,
+)
+from tests.support.cascading import SMALL, CascadingEngine
+from tests.support.drafting import SpeculatingEngine, make_report
+from tests.support.fakes import FakeEngine, FakeGeneration
+from tests.support.ui import ESTIMATES, settle
+
+ENTRY = str(REPOSITORY / "streamlit_app.py")
+RUN = "playground-run"
+STOP = "playground-stop"
+
+
+class Lanes(FakeEngine):
+    """Answers the reference backend with one script and everything else with another."""
+
+    def __init__(self, plain: FakeEngine, optimised: FakeEngine) -> None:
+        super().__init__()
+        self.plain, self.optimised = plain, optimised
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        lane = self.plain if request.config.backend is Backend.REFERENCE else self.optimised
+        self.requests.append(request)
+        return lane.generate(request)
+
+
+@pytest.fixture
+def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Open the page on an engine."""
+
+    def open_page(scripted: FakeEngine, installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b")) -> AppTest:
+        settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
+        catalogue = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+        models = [
+            SimpleNamespace(name=name, title=name.upper(), in_catalog=True, installed=name in installed, problem=None)
+            for name in catalogue
+        ]
+        monkeypatch.setattr(resources, "get_settings", lambda: settings)
+        monkeypatch.setattr(resources, "get_store", lambda: store)
+        monkeypatch.setattr(resources, "get_engine", lambda: scripted)
+        monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
+        monkeypatch.setattr(engine, "list_models", lambda _: models)
+        monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
+        choices = DrafterChoices(scripted, jobs, settings.models_dir)  # type: ignore[arg-type]
+        monkeypatch.setattr(resources, "get_drafter_choices", lambda: choices)
+        page = AppTest.from_file(ENTRY, default_timeout=30).run()
+        assert not page.exception
+        return page
+
+    return open_page
+
+
+def run(page: AppTest) -> AppTest:
+    page.button(key=RUN).click().run()
+    assert not page.exception
+    return page
+
+
+def words(page: AppTest) -> str:
+    """All that is written on the page apart from its widgets."""
+    alerts = [*page.success, *page.warning, *page.info, *page.error]
+    titles = [alert.proto.title for alert in alerts]
+    texts = [element.value for element in [*page.text, *page.caption, *page.markdown, *alerts]]
+    return "\n".join([*titles, *texts])
+
+
+def test_both_lanes_answer_and_are_stored(playground: Any, store: RunStore) -> None:
+    scripted = Lanes(FakeEngine(["Blue", " light"]), FakeEngine(["Blue", " sky"]))
+    page = run(playground(scripted))
+    assert [text.value for text in page.text] == ["Blue light", "Blue sky"]
+    rows = store.page().rows
+    assert [row.status for row in rows] == [RunStatus.FINISHED] * 2
+    assert len({row.group_id for row in rows}) == len({row.session_id for row in rows}) == 1
+    assert {(row.backend, row.precision) for row in rows} == {("reference", "bf16"), ("local", "int4")}
+
+
+def test_lanes_run_in_turn_with_the_same_prompt(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.text_area(key=state.PROMPT).set_value("What is rain?")
+    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    run(page)
+    assert [request.config.backend for request in scripted.requests] == [Backend.REFERENCE, Backend.LOCAL]
+    for request in scripted.requests:
+        assert [(m.role, m.content) for m in request.messages] == [("system", "Be brief."), ("user", "What is rain?")]
+
+
+def test_what_was_typed_stays_in_the_boxes(playground: Any) -> None:
+    page = playground(FakeEngine())
+    page.text_area(key=state.PROMPT).set_value("What is rain?")
+    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    run(page)
+    assert page.text_area(key=state.PROMPT).value == "What is rain?"
+    assert page.text_area(key=state.SYSTEM).value == "Be brief."
+
+
+def test_verdict_and_figures_appear(playground: Any) -> None:
+    scripted = Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))
+    page = run(playground(scripted))
+    assert "Lane B against Lane A: 3.0× faster, identical text." in words(page)
+    figures = [(metric.label, metric.value) for metric in page.metric]
+    assert ("TTFT", "30.0 ms") in figures
+    assert ("TTFT", "10.0 ms") in figures
+    # 0.1 an hour × 6 tokens × 30 ms, and × 10 ms
+    assert [value for label, value in figures if label == "Cost"] == ["$0.0000050", "$0.0000017"]
+
+
+def test_cost_follows_the_price(playground: Any) -> None:
+    page = run(playground(FakeEngine(delay_s=0.01)))
+    page.number_input(key=state.PRICE_PER_HOUR).set_value(3600.0).run()
+    assert [metric.value for metric in page.metric if metric.label == "Cost"] == ["$0.060", "$0.060"]
+
+
+def test_results_survive_reruns_and_page_switches(playground: Any) -> None:
+    scripted = FakeEngine(["Still", " here"])
+    page = run(playground(scripted))
+    page.switch_page("pages/runs.py").run()
+    page.switch_page("pages/playground.py").run()
+    assert not page.exception
+    assert [text.value for text in page.text] == ["Still here"] * 2
+    assert len(scripted.requests) == 2
+
+
+def test_links_lead_to_the_runs_and_their_comparison(playground: Any, store: RunStore) -> None:
+    page = run(playground(FakeEngine()))
+    queries = [link.proto.query_string for link in page.get("page_link")]
+    other, first = (row.id for row in store.page().rows)
+    assert queries == [f"compare={first}%2C{other}", f"run={first}", f"run={other}"]
+
+
+def test_lane_settings_reach_the_engine(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+
+    def key(setting: str) -> str:
+        return state.lane_key("b", setting)
+
+    page.selectbox(key=key("model")).select("qwen2.5-coder-0.5b")
+    page.segmented_control(key=key("precision")).set_value(Precision.NF4)
+    page.number_input(key=key("temperature")).set_value(0.7)
+    page.number_input(key=key("seed")).set_value(11)
+    page.number_input(key=key("max-tokens")).set_value(4)
+    run(page)
+    plain, changed = (request.config for request in scripted.requests)
+    assert (changed.model, changed.precision) == ("qwen2.5-coder-0.5b", Precision.NF4)
+    assert (changed.sampling.temperature, changed.sampling.seed, changed.sampling.max_tokens) == (0.7, 11, 4)
+    assert (plain.model, plain.precision, plain.sampling.temperature) == ("smollm2-135m", Precision.BF16, 0.0)
+
+
+def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.segmented_control(key=state.lane_key("b", "backend")).set_value(Backend.REFERENCE).run()
+    assert page.toggle(key=state.lane_key("b", "no-quantization")).disabled
+    run(page)
+    assert scripted.requests[1].config.optimization.quantization is None
+
+
+def test_the_kv_caching_gear_starts_cold_unless_asked_for_warm(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.toggle(key=state.lane_key("b", "kv-cache")).set_value(True).run()
+    run(page)
+    plain, kept = scripted.requests
+    assert plain.config.optimization.cache_mode is CacheMode.KV
+    assert (kept.config.optimization.cache_mode, kept.cold) == (CacheMode.PREFIX, True)
+    assert kept.cache_salt
+    page.toggle(key=state.lane_key("b", "warm")).set_value(True).run()
+    run(page)
+    assert not scripted.requests[3].cold
+    assert scripted.requests[3].cache_salt == kept.cache_salt
+    page.segmented_control(key=state.lane_key("b", "cache-mode")).set_value(CacheMode.OFF).run()
+    run(page)
+    assert scripted.requests[5].config.optimization.cache_mode is CacheMode.OFF
+
+
+def test_sample_fills_the_boxes(playground: Any) -> None:
+    page = playground(FakeEngine())
+    sample = next(sample for sample in page.selectbox(key=state.SAMPLE).options if sample.startswith("Extraction"))
+    page.selectbox(key=state.SAMPLE).select_index(page.selectbox(key=state.SAMPLE).options.index(sample)).run()
+    assert "Larkspur" in page.text_area(key=state.PROMPT).value
+    assert "JSON" in page.text_area(key=state.SYSTEM).value
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n "])
+def test_empty_prompt_is_refused_and_nothing_runs(playground: Any, store: RunStore, prompt: str) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.text_area(key=state.PROMPT).set_value(prompt)
+    run(page)
+    assert "The prompt is empty" in words(page)
+    assert (scripted.requests, store.page().total) == ([], 0)
+
+
+def test_blank_model_is_refused_and_the_page_stays_usable(playground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "DEFAULT_MODEL", "  ")
+    scripted = FakeEngine()
+    page = playground(scripted)
+    assert words(page).count("Choose a model.") == 2
+    run(page)
+    assert [error.value for error in page.error] == ["Choose a model."]
+    assert scripted.requests == []
+
+
+def test_failed_lane_does_not_hold_up_the_other(playground: Any, store: RunStore) -> None:
+    failing = FakeEngine(failure=ModelNotInstalledError("Install it first."))
+    page = run(playground(Lanes(failing, FakeEngine(["Fine"]))))
+    assert "Install it first." in words(page)
+    assert "No comparison: Lane A failed." in words(page)
+    assert [text.value for text in page.text] == ["Fine"]
+    assert [row.status for row in store.page().rows] == [RunStatus.FINISHED, RunStatus.FAILED]
+
+
+def test_store_that_cannot_be_written_is_told_in_each_lane(
+    playground: Any, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise StoreError("The run database is locked.")
+
+    page = playground(FakeEngine())
+    monkeypatch.setattr(store, "create_run", refuse)
+    run(page)
+    assert [error.value for error in page.error] == ["The run database is locked."] * 2
+
+
+def test_missing_model_is_explained_with_a_way_out(playground: Any) -> None:
+    page = playground(FakeEngine(), installed=())
+    assert "Not installed yet: SMOLLM2-135M" in words(page)
+    assert page.button(key=RUN).disabled
+    assert [link.proto.page for link in page.get("page_link")] == ["model-library"]
+
+
+def test_stop_is_offered_only_while_lanes_run(playground: Any) -> None:
+    page = playground(FakeEngine())
+    assert page.button(key=STOP).disabled
+    assert not page.button(key=RUN).disabled
+    run(page)
+    assert page.button(key=STOP).disabled
+    assert not page.button(key=RUN).disabled
+
+
+# --- the speculation gear -------------------------------------------------------------------------
+
+
+def speculate(page: AppTest, drafter: str = "auto", gamma: int | None = None) -> AppTest:
+    """Turn lane B's gear on."""
+    page.toggle(key=state.lane_key("b", "speculation")).set_value(True).run()
+    page.selectbox(key=state.lane_key("b", "drafter")).set_value(drafter)
+    page.number_input(key=state.lane_key("b", "gamma")).set_value(gamma)
+    page.run()
+    assert not page.exception
+    return page
+
+
+@pytest.mark.parametrize(
+    ("drafter", "gamma", "asked"),
+    [
+        ("auto", None, SpeculationConfig()),
+        ("ngram", 4, SpeculationConfig(drafter="ngram", gamma=4)),  # type: ignore[arg-type]
+        ("self nf4", None, SpeculationConfig.with_self(Precision.NF4)),
+        ("draft qwen2.5-coder-0.5b", 2, SpeculationConfig.with_model("qwen2.5-coder-0.5b", gamma=2)),
+    ],
+)
+def test_the_speculation_gear_reaches_the_engine(
+    playground: Any, jobs: Jobs, drafter: str, gamma: int | None, asked: SpeculationConfig
+) -> None:
+    scripted = SpeculatingEngine()
+    page = playground(scripted)
+    page.segmented_control(key=state.lane_key("b", "precision")).set_value(Precision.INT8).run()
+    run(settle(speculate(page, drafter, gamma), jobs))
+    plain, drafted = (request.config.optimization for request in scripted.requests)
+    assert (plain.speculation, drafted.speculation) == (None, asked)
+
+
+def test_a_model_that_cannot_draft_is_refused_with_the_engines_reason(playground: Any, jobs: Jobs) -> None:
+    page = speculate(playground(SpeculatingEngine()), "draft qwen2.5-coder-0.5b")
+    assert "qwen cannot draft: other tokenizer." in words(settle(page, jobs))
+    page.selectbox(key=state.lane_key("b", "drafter")).set_value("self int4").run()
+    assert "The model is in int4 already" in words(page)
+    page.segmented_control(key=state.lane_key("b", "precision")).set_value(Precision.INT8).run()
+    shown = words(settle(page, jobs))
+    assert "A drafted token costs 40 % of the model's own (estimated)" in shown
+    assert "cannot draft" not in shown
+
+
+def test_a_lane_shows_how_its_drafts_did(playground: Any) -> None:
+    page = run(speculate(playground(SpeculatingEngine()), "ngram"))
+    figures = {metric.label: metric.value for metric in page.metric}
+    assert (figures["Acceptance rate"], figures["Acceptance length"]) == ("50 %", "2.00 tokens")
+    assert "drafts: n-grams" in words(page)
+
+
+def test_a_lane_says_that_speculation_paused_itself(playground: Any) -> None:
+    scripted = SpeculatingEngine(report=make_report(plain_steps=40))
+    page = run(speculate(playground(scripted), "ngram"))
+    assert "Speculation paused itself: 40 of 42 steps were plain. At token 5 it expected 12 % of the drafts" in words(
+        page
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "badge"),
+    [
+        (Losslessness(tokens=6, checked=6, near_ties=0, divergence=None), "Identical to plain decoding: checked, 6/6"),
+        (
+            Losslessness(
+                tokens=6,
+                checked=2,
+                near_ties=0,
+                divergence=Divergence(index=2, written=" red", plain=" blue", gap=0.125),
+            ),
+            "At token 3 the run wrote ' red', plain decoding writes ' blue': 0.125 logits apart.",
+        ),
+    ],
+)
+def test_one_click_checks_the_answer_and_keeps_what_came_out(
+    playground: Any, jobs: Jobs, store: RunStore, found: Losslessness, badge: str
+) -> None:
+    scripted = SpeculatingEngine(lossless=found)
+    page = run(speculate(playground(scripted), "ngram"))
+    (drafted, plain) = store.page().rows
+    assert [button.key for button in page.button if button.label == "Check"] == [f"check-{drafted.id}"]
+    page.button(key=f"check-{drafted.id}").click().run()
+    assert badge in words(settle(page, jobs))
+    assert store.get(drafted.id).losslessness == found
+    assert store.get(plain.id).losslessness is None
+    assert scripted.checked == [(100, 101, 102, 103, 104, 105)]
+
+
+def set_cascade(page: AppTest) -> AppTest:
+    """Lane B asks smollm2-135m in front of qwen2.5-coder-0.5b."""
+    page.toggle(key=state.lane_key("b", "cascade")).set_value(True).run()
+    page.selectbox(key=state.lane_key("b", "model")).set_value("qwen2.5-coder-0.5b").run()
+    assert not page.exception
+    return page
+
+
+def test_the_cascading_gear_reaches_the_engine_as_it_is_set(playground: Any) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted))
+    page.slider(key=state.lane_key("b", "cascade-first-threshold")).set_value(0.45).run()
+    assert "mean probability of its tokens is 55 % or less" in words(page)
+    page.number_input(key=state.lane_key("b", "cascade-after-tokens")).set_value(8).run()
+    assert "its first 8 tokens" in words(page)
+    run(page)
+    config = scripted.requests[1].config
+    gear = config.optimization.cascade
+    assert gear is not None
+    assert (gear.smaller, gear.thresholds, gear.after_tokens) == ((SMALL,), (0.45,), 8)
+    assert gear.router is RouterKind.ESCALATE
+    assert config.model == "qwen2.5-coder-0.5b"
+    assert scripted.requests[0].config.optimization.cascade is None
+
+
+def test_two_smaller_tiers_have_a_threshold_each(playground: Any) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted, installed=("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")))
+    page.selectbox(key=state.lane_key("b", "cascade-second-model")).set_value("qwen2.5-coder-0.5b").run()
+    page.selectbox(key=state.lane_key("b", "model")).set_value("qwen2.5-coder-1.5b").run()
+    page.slider(key=state.lane_key("b", "cascade-second-threshold")).set_value(0.2).run()
+    page.segmented_control(key=state.lane_key("b", "cascade-router")).set_value(RouterKind.RANDOM).run()
+    run(page)
+    config = scripted.requests[1].config
+    assert [str(tier) for tier in config.ladder] == [
+        "smollm2-135m int4",
+        "qwen2.5-coder-0.5b int4",
+        "qwen2.5-coder-1.5b int4",
+    ]
+    assert config.optimization.cascade is not None
+    assert config.optimization.cascade.thresholds == (0.3, 0.2)
+
+
+def test_a_ladder_that_makes_no_sense_is_refused_in_words(playground: Any) -> None:
+    page = playground(FakeEngine())
+    page.toggle(key=state.lane_key("b", "cascade")).set_value(True).run()
+    assert "smollm2-135m int4 cannot be a smaller tier in front of itself." in words(page)
+    assert "smollm2-135m int4 is the model above: choose a larger one there." in words(page)
+    run(page)
+    assert page.error[0].value == "smollm2-135m int4 cannot be a smaller tier in front of itself."
+
+
+def test_a_lane_shows_who_answered_and_what_the_other_tier_said(playground: Any, store: RunStore, jobs: Jobs) -> None:
+    page = run(set_cascade(playground(CascadingEngine("No idea ."))))
+    assert [text.value for text in page.text] == ["Yes, light."] * 2
+    assert "Answered by qwen2.5-coder-0.5b int4" in words(page)
+    figures = {metric.label: metric.value for metric in page.metric}
+    assert figures["Thrown away"] == "3 tokens"
+    assert figures["Tried in vain"] == "250 ms"
+    (tiers,) = (table.value for table in page.dataframe if "Tier" in table.value)
+    assert list(tiers["Tier"]) == ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]
+    assert list(tiers["Answer"]) == ["3 tokens thrown away", "2 tokens kept"]
+    assert tiers["Score"].tolist() == ["0.62 ≥ 0.30", "–"]
+    # the small answer was written out, so nobody needs to be asked again
+    assert "one says yes, the other no" in words(page)
+    assert not [button for button in page.button if "Ask" in button.label]
+    kept = store.get(store.page(limit=1).rows[0].id)
+    assert kept.cascade is not None
+
+
+def test_a_tier_whose_answer_was_cut_short_is_asked_in_the_background(
+    playground: Any, store: RunStore, jobs: Jobs
+) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted))
+    page.number_input(key=state.lane_key("b", "cascade-after-tokens")).set_value(3).run()
+    run(page)
+    scripted.tokens = ("No", ", dust.")
+    (button,) = (button for button in page.button if button.label == "Ask smollm2-135m int4 too")
+    button.click().run()
+    page = settle(page, jobs)
+    asked = scripted.requests[-1]
+    assert (asked.config.model, asked.config.optimization.cascade) == ("smollm2-135m", None)
+    assert asked.prompt == scripted.requests[1].prompt
+    assert "one says yes, the other no" in words(page)
+    assert store.page().total == 2
+
+
+def test_a_run_page_keeps_the_receipt(playground: Any, store: RunStore) -> None:
+    page = run(set_cascade(playground(CascadingEngine())))
+    page.switch_page("pages/runs.py")
+    page.query_params["run"] = store.page(limit=1).rows[0].id
+    page.run()
+    assert not page.exception
+    (section,) = (control for control in page.segmented_control if control.label == "Show")
+    section.set_value("Cascade").run()
+    assert not page.exception
+    assert "Answered by qwen2.5-coder-0.5b int4" in words(page)
+    assert "Tried in vain" in {metric.label for metric in page.metric}

@@ -1,0 +1,408 @@
+"""The Router lab, opened through the entry: empty, full in each section, with data that can show nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import engine as engine_package
+from app import resources
+from app.jobs import Jobs
+from app.quantization.lab import tasks_sha256
+from app.router import profiles as router_profiles
+from app.router.lab import RouterLab
+from app.router.scoring import Choice
+from app.store import RunStore
+from app.views.router import data as router_data
+from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
+from engine.evaluation.tasks import Task
+from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded
+from tests.support.fakes import FakeLabEngine
+from tests.support.ui import open_app, texts
+
+PAGE = "pages/router.py"
+SECTIONS = ("Data", "Threshold", "Curve", "Pick for me", "Calibration", "Profiles", "Tier consistency")
+WEIGHTS = {WEAK: "a" * 64, STRONG: "b" * 64}
+TASKS = (
+    Task(id="sky", category="Facts", prompt="Why is it blue?", checker="contains", expected="sky", max_tokens=8),
+    Task(id="moon", category="Facts", prompt="What is it?", checker="contains", expected="moon", max_tokens=8),
+)
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def open_lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_path: Path) -> Open:
+    """Open the page on a section, with recorded answers and installed models."""
+
+    def open_page(
+        section: str,
+        prompts: Sequence[RoutedPrompt] = (),
+        *,
+        weights: dict[str, str] | None = WEIGHTS,
+        installed: dict[str, str] | None = None,
+        scripted: FakeLabEngine | None = None,
+    ) -> AppTest:
+        folder = tmp_path / "pairs"
+        folder.mkdir(exist_ok=True)
+        if prompts:
+            write_prompts(folder / "mixed.jsonl", prompts)
+            (folder / "mixed.json").write_text(json.dumps({"title": "Mixed", "weights_sha256": weights or {}}))
+        here = {"small": "a" * 64, "large": "b" * 64} if installed is None else installed
+        models = [SimpleNamespace(name=name, title=name, installed=True, in_catalog=False) for name in here]
+        lab = RouterLab(store, folder)
+        monkeypatch.setattr(engine_package, "list_models", lambda _: models)
+        monkeypatch.setattr(router_data, "list_models", lambda _: models)
+        monkeypatch.setattr(router_profiles, "installed_weights", lambda model, _: here.get(model))
+        monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
+        monkeypatch.setattr(resources, "get_router_lab", lambda: lab)
+        return open_app(monkeypatch, store, PAGE, {"router-section": section}, engine=scripted or FakeLabEngine())
+
+    return open_page
+
+
+def words(app: AppTest) -> str:
+    return texts(app, "info", "warning", "error", "success", "caption", "markdown", "text", "subheader", "title")
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+# --- without anything -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_empty_lab_offers_to_record(open_lab: Open, section: str) -> None:
+    app = open_lab(section)
+    assert "No answers are recorded yet" in words(app)
+    assert not app.button(key="router-record").disabled
+
+
+def test_without_a_model_the_lab_shows_the_way_to_one(open_lab: Open) -> None:
+    app = open_lab("Data", installed={})
+    assert "No model is installed yet" in words(app)
+    assert not app.button
+
+
+@pytest.mark.parametrize("section", SECTIONS[1:])
+def test_one_tier_alone_makes_no_router(open_lab: Open, section: str) -> None:
+    alone = [replace(p, answers={WEAK: p.answers[WEAK]}) for p in recorded(20)]
+    assert f"Only {WEAK} is recorded" in words(open_lab(section, alone))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_nothing_that_both_answered_with_a_score_says_so(open_lab: Open, section: str) -> None:
+    app = open_lab(section, [prompt("a", answer(None), answer(None, e2e_s=4.0))])
+    assert section == "Data" or "No prompt has an answer with a score of both" in words(app)
+
+
+# --- every section --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("choice", list(Choice))
+def test_every_section_shows_every_router(open_lab: Open, section: str, choice: Choice) -> None:
+    app = open_lab(section, recorded(150))
+    if section != "Data":
+        app.selectbox(key="router-choice").set_value(choice).run()
+    assert not app.exception
+    assert not app.error
+    assert not any("nan" in value.lower() for value in metrics(app).values())
+
+
+ODD = {
+    "ten prompts": recorded(10),
+    "one prompt": recorded(1),
+    "labels all the same": [prompt(f"p{n}", answer(1.0), answer(1.0, e2e_s=4.0)) for n in range(60)],
+    "never right": [prompt(f"p{n}", answer(0.0), answer(0.0, e2e_s=4.0)) for n in range(60)],
+    "the large one worse": recorded(60, weak=0.9, strong=0.3),
+    "no token": [prompt(f"p{n}", answer(0.0, (), text=""), answer(1.0, e2e_s=4.0)) for n in range(30)],
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("odd", list(ODD))
+def test_odd_data_breaks_no_section(open_lab: Open, section: str, odd: str) -> None:
+    app = open_lab(section, ODD[odd])
+    if section != "Data":
+        app.selectbox(key="router-choice").set_value(Choice.HYBRID_LEARNED).run()
+    assert not app.exception
+    assert not any("nan" in value.lower() for value in metrics(app).values())
+
+
+def test_equal_scores_leave_pgr_undefined_and_say_why(open_lab: Open) -> None:
+    app = open_lab("Threshold", ODD["labels all the same"])
+    assert metrics(app)["PGR"] == "–"
+    assert "Both models score the same on these prompts" in words(app)
+    curve = open_lab("Curve", ODD["labels all the same"])
+    rows = curve.dataframe[0].value.set_index("Figure")
+    assert rows.loc["APGR, area", "Value"] == "–"
+    assert "no gap to recover" in rows.loc["APGR, area", "Says"]
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def test_the_data_section_tells_what_is_recorded_of_each_tier(open_lab: Open) -> None:
+    lacking = [replace(p, answers={WEAK: p.answers[WEAK]}) for p in recorded(40)[:10]]
+    app = open_lab("Data", [*lacking, *recorded(40)[10:]])
+    rows = app.dataframe[0].value.set_index("Tier")
+    assert rows.loc[WEAK, "Answered"] == "40 of 40"
+    assert rows.loc[STRONG, "Answered"] == "30 of 40"
+    assert rows.loc[STRONG, "Time per prompt"] == "4.00 s"
+    assert "3 categories: Code, Facts, Sums" in words(app)
+
+
+def test_a_recording_runs_and_shows_its_data_set(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
+    store.router.keep_set(tasks_sha256(TASKS), "Own prompts", TASKS)
+    app = open_lab("Data")
+    app.selectbox(key="router-prompts").set_value(tasks_sha256(TASKS)).run()
+    app.multiselect(key="router-tiers").set_value(["small@int4", "large@int4"]).run()
+    app.button(key="router-record").click().run()
+    until = time.monotonic() + 30
+    while any(thread.name.startswith("job ") for thread in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    app.run()
+    assert not app.exception
+    assert app.selectbox(key="router-data-set").value == tasks_sha256(TASKS)
+    assert list(app.dataframe[0].value["Answered"]) == ["2 of 2", "2 of 2"]
+    assert "0 answers to record" in words(app)
+    assert app.button(key="router-record").label == "Resume"
+
+
+# --- threshold ------------------------------------------------------------------------------------
+
+
+def test_moving_the_slider_changes_the_figures_and_shows_who_moved(open_lab: Open) -> None:
+    app = open_lab("Threshold", recorded(150))
+    assert "Next to change sides" in words(app)
+    before = metrics(app)
+    slider = app.slider[0]
+    assert slider.value < 1
+    slider.set_value(1.0).run()
+    assert not app.exception
+    after = metrics(app)
+    assert before["Sent to the large model"] in ("40 %", "41 %")
+    assert after["Sent to the large model"] == "0 %"
+    assert "Changed sides between" in words(app)
+    assert set(app.dataframe[0].value["Answered by"]) == {"small"}
+    assert len(app.dataframe[0].value) in (60, 61)
+    app.slider[0].set_value(0.0).run()
+    assert metrics(app)["Quality kept"] == "1.00×"
+
+
+def test_all_prompts_that_changed_sides_are_shown(open_lab: Open) -> None:
+    app = open_lab("Threshold", recorded(600))
+    app.slider[0].set_value(1.0).run()
+    assert 230 < len(app.dataframe[0].value) < 250
+
+
+def test_a_threshold_is_told_in_words(open_lab: Open) -> None:
+    app = open_lab("Threshold", recorded(150))
+    said = app.markdown[0].value
+    assert said.startswith(f"**{app.slider[0].value:.3f}:**")
+    assert "% of prompts the small model is least sure of go to the large one" in said
+
+
+# --- pick for me ----------------------------------------------------------------------------------
+
+
+def test_a_picked_threshold_is_used_by_the_slider(open_lab: Open) -> None:
+    app = open_lab("Pick for me", recorded(300))
+    assert "Met on the half that chose" in words(app)
+    used = app.button(key="router-use")
+    threshold = float(used.label.rpartition("(")[2].rstrip(")"))
+    used.click().run()
+    app.segmented_control(key="router-section").set_value("Threshold").run()
+    assert app.slider[0].value == pytest.approx(threshold, abs=0.001)
+
+
+def test_too_few_prompts_cannot_certify_and_say_how_many_more_would(open_lab: Open) -> None:
+    app = open_lab("Pick for me", recorded(20))
+    app.segmented_control(key="router-target").set_value("Certify a risk").run()
+    app.number_input(key="router-target-risk").set_value(5).run()
+    assert not app.exception
+    assert "This cannot be certified" in words(app)
+    assert "more prompts with both tiers' answers would do" in words(app)
+
+
+# --- calibration ----------------------------------------------------------------------------------
+
+
+def test_another_set_with_other_scores_raises_the_drift_warning(open_lab: Open, store: RunStore) -> None:
+    tasks = tuple(replace(TASKS[0], id=f"t{n}") for n in range(60))
+    store.router.keep_set(tasks_sha256(tasks), "Strange prompts", tasks)
+    rng = np.random.default_rng(0)
+    for task in tasks:
+        strange = answer(1.0, tuple(-rng.uniform(5, 9, 8).round(3)))
+        store.router.keep_answer(tasks_sha256(tasks), task.id, WEAK, "a" * 64, strange, {})
+    app = open_lab("Calibration", recorded(150))
+    assert "Nothing to compare yet" in words(app)
+    app.selectbox(key="router-drift-data").set_value(tasks_sha256(tasks)).run()
+    assert "Record new pairs and recalibrate" in words(app)
+    assert metrics(app)["Scores compared"] == "60"
+
+
+# --- profiles -------------------------------------------------------------------------------------
+
+
+def save(app: AppTest, name: str) -> AppTest:
+    app.text_input(key="router-profile-name").set_value(name)
+    app.button(key="router-profile-save").click().run()
+    assert not app.exception
+    return app
+
+
+def test_a_router_is_saved_used_and_taken_back(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("Profiles", recorded(150))
+    assert "No profile is saved yet" in words(app)
+    save(save(app, "Careful"), "Careful")
+    assert list(app.dataframe[0].value["Profile"]) == ["Careful · version 2", "Careful · version 1"]
+    for version in (0, 1):
+        app.selectbox(key="router-profile").set_value(store.router.profiles()[version].id).run()
+        app.button(key="router-profile-use").click().run()
+    assert not app.error
+    assert [kept.active for kept in store.router.profiles()] == [False, True]
+    app.button(key="router-profile-revert").click().run()
+    assert [kept.active for kept in store.router.profiles()] == [True, False]
+    (profile,) = {kept.profile.ladder for kept in store.router.profiles()}
+    assert {tier.weights_sha256 for tier in profile} == set(WEIGHTS.values())
+
+
+@pytest.mark.parametrize(
+    ("installed", "says"),
+    [
+        ({"small": "c" * 64, "large": "b" * 64}, "was made for other weights of small"),
+        ({"small": "a" * 64}, "needs large, which is not installed"),
+    ],
+)
+def test_a_profile_for_other_weights_is_refused(
+    open_lab: Open, store: RunStore, installed: dict[str, str], says: str
+) -> None:
+    app = save(open_lab("Profiles", recorded(150), installed=installed), "Careful")
+    app.button(key="router-profile-use").click().run()
+    assert says in app.error[0].value
+    assert not store.router.profiles()[0].active
+
+
+def test_a_profile_needs_a_name(open_lab: Open, store: RunStore) -> None:
+    app = save(open_lab("Profiles", recorded(150)), "  ")
+    assert "Give it a name first" in app.error[0].value
+    assert store.router.profiles() == ()
+
+
+def test_the_oracle_cannot_be_saved(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("Profiles", recorded(150))
+    app.selectbox(key="router-choice").set_value(Choice.ORACLE).run()
+    save(app, "Cheat")
+    assert "cannot be deployed" in app.error[0].value
+    assert store.router.profiles() == ()
+
+
+def test_answers_of_unknown_weights_are_taken_as_those_installed(open_lab: Open, store: RunStore) -> None:
+    save(open_lab("Profiles", recorded(150), weights=None), "Careful")
+    assert [tier.weights_sha256 for tier in store.router.profiles()[0].profile.ladder] == ["a" * 64, "b" * 64]
+
+
+def profile_file(precision: str, lab: RouterLab) -> bytes:
+    study = lab.study(lab.data_set("built-in:mixed"), WEAK, STRONG, Choice.ESCALATE)
+    tree = study.profile("Theirs", 0.4, WEIGHTS, "", date(2026, 3, 14)).to_dict()
+    tree["ladder"][0]["precision"] = precision
+    RouterProfile.from_dict(tree)
+    return json.dumps(tree).encode()
+
+
+@pytest.mark.parametrize(
+    ("precision", "says"),
+    [("int8", ""), ("int4", "made for small in int4, not in int8"), ("?", "is no router profile")],
+)
+def test_a_profile_for_another_precision_is_not_imported(
+    open_lab: Open, store: RunStore, precision: str, says: str
+) -> None:
+    app = open_lab("Profiles", recorded(150))
+    lab = resources.get_router_lab()
+    data = b"{}}" if precision == "?" else profile_file(precision, lab)
+    app.file_uploader(key="router-profile-file").set_value([("theirs.json", data, "application/json")])
+    app.button(key="router-profile-import-run").click().run()
+    assert not app.exception
+    if says:
+        assert says in app.error[0].value
+        assert precision == "?" or "choose a threshold anew" in app.error[0].value
+        assert store.router.profiles() == ()
+    else:
+        assert [kept.profile.name for kept in store.router.profiles()] == ["Theirs"]
+
+
+def test_two_routers_that_continue_each_other_are_joined(open_lab: Open, store: RunStore) -> None:
+    largest = "largest@int4"
+    prompts = [
+        replace(each, answers={**each.answers, largest: answer(1.0, (-0.1,) * 12, e2e_s=9.0)}) for each in recorded(150)
+    ]
+    app = open_lab("Profiles", prompts, weights={**WEIGHTS, largest: "c" * 64})
+    for name, weak, strong in (("Lower", WEAK, STRONG), ("Upper", STRONG, largest)):
+        app.selectbox(key="router-weak").set_value(weak).run()
+        app.selectbox(key="router-strong").set_value(strong).run()
+        save(app, name)
+    app.text_input(key="router-profile-name-joined").set_value("Three")
+    app.button(key="router-profile-join-run").click().run()
+    assert not app.exception
+    assert not app.error
+    joined = next(kept for kept in store.router.profiles() if kept.profile.name == "Three")
+    assert joined.ladder == f"{WEAK} → {STRONG} → {largest}"
+    assert joined.profile.figures["quality_kept"] is not None
+    exported = json.dumps(joined.profile.to_dict()).encode()
+    app.file_uploader(key="router-profile-file").set_value([("three.json", exported, "application/json")])
+    app.button(key="router-profile-import-run").click().run()
+    assert not app.error
+    assert [kept.version for kept in store.router.profiles() if kept.profile.name == "Three"] == [2, 1]
+
+
+# --- drift ------------------------------------------------------------------------------------------
+
+
+def test_drift_looks_at_what_cascades_scored(open_lab: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = open_lab("Calibration", recorded(150))
+    app.selectbox(key="router-drift-data").set_value("cascades").run()
+    assert "Nothing to compare yet" in words(app)
+    monkeypatch.setattr(RouterLab, "cascade_scores", lambda self, study: [0.99] * 40)
+    app.run()
+    assert metrics(app)["Scores compared"] == "40"
+    assert app.warning
+
+
+# --- consistency ----------------------------------------------------------------------------------
+
+
+def test_contradictions_come_first_with_both_answers(open_lab: Open) -> None:
+    app = open_lab("Tier consistency", recorded(60))
+    assert "Five." in words(app)
+    assert f"{WEAK}: ✗ wrong" in words(app)
+    shown = len(app.text)
+    app.button(key="router-pairs-more").click().run()
+    assert len(app.text) > shown
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def test_a_broken_file_is_named_and_leaves_the_rest_usable(open_lab: Open, tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "a-broken.jsonl").write_text("{}\n")
+    app = open_lab("Threshold", recorded(60))
+    assert "“a-broken.jsonl”" in app.error[0].value
+    assert "No answers are recorded yet" not in words(app)
+    app.selectbox(key="router-data-set").set_value("built-in:mixed").run()
+    assert not app.error
+    assert metrics(app)["Quality kept"]

@@ -1,0 +1,92 @@
+"""Helpers of the page tests: the app from its entry, on a store of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import resources
+from app.jobs import Jobs
+from app.store import RunOutcome, RunStatus, RunStore, Timeline
+from engine.types import CascadeReport, GenerationRequest, RunMetrics, TokenEvent
+from tests.support.fakes import FakeEngine, make_metrics, make_request
+
+ESTIMATES = SimpleNamespace(of=lambda model: {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20})
+"""Of what any model takes in memory: nothing is read, and torch stays out of the page tests."""
+ENTRY = Path(__file__).parents[2] / "streamlit_app.py"
+
+
+def open_app(
+    monkeypatch: pytest.MonkeyPatch,
+    store: RunStore,
+    page: str,
+    query: dict[str, str] | None = None,
+    *,
+    engine: FakeEngine | None = None,
+) -> AppTest:
+    """The app on a page, its resources replaced by this store and a fake engine."""
+    engine = engine or FakeEngine()
+    monkeypatch.setattr(resources, "get_store", lambda: store)
+    monkeypatch.setattr(resources, "get_engine", lambda: engine)
+    monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
+    app = AppTest.from_file(str(ENTRY), default_timeout=20)
+    app.run()
+    app.switch_page(page)
+    for name, value in (query or {}).items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def add_run(
+    store: RunStore,
+    request: GenerationRequest | None = None,
+    *,
+    words: Sequence[str] = ("The", " sky", " is", " blue."),
+    status: RunStatus = RunStatus.FINISHED,
+    metrics: RunMetrics | None = None,
+    error: str | None = None,
+    group_id: str | None = None,
+    cascade: CascadeReport | None = None,
+) -> str:
+    """Store a run that is over, one token a word, and return its id."""
+    run_id = store.create_run(
+        request or make_request(), session_id="tests", group_id=group_id, environment={"device": "cpu"}
+    )
+    tokens = [TokenEvent(100 + n, word, 0.1 + 0.01 * n, -0.25, 1.0) for n, word in enumerate(words)]
+    store.finish_run(
+        run_id,
+        RunOutcome(
+            status,
+            "".join(words),
+            finish_reason="stop" if status is RunStatus.FINISHED else None,
+            error=error,
+            metrics=metrics or (None if error else make_metrics(completion_tokens=len(tokens))),
+            cascade=cascade,
+        ),
+        Timeline.from_events(tokens) if tokens else None,
+    )
+    return run_id
+
+
+def texts(app: AppTest, *kinds: str) -> str:
+    """All that elements of these kinds say, in one text to look into."""
+    return "\n".join(str(element.value) for kind in kinds for element in app.get(kind))
+
+
+def settle(app: AppTest, jobs: Jobs) -> AppTest:
+    """Wait until no job runs, and look again."""
+    until = time.monotonic() + 30
+    while any(thread.name.startswith("job ") for thread in threading.enumerate()):
+        assert time.monotonic() < until, jobs
+        time.sleep(0.02)
+    app.run()
+    assert not app.exception
+    return app
