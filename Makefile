@@ -12,10 +12,12 @@ stamp := .venv/requirements-installed
 setup: models
 
 run: setup
-	$(bin)/python -m streamlit run app/server.py --server.port $(PORT)
+	$(bin)/gearbox run --port $(PORT)
 
-test: setup lint
-	$(bin)/python -m pytest
+# `make test FILE=tests/engine/cache` runs a part, without the linters
+FILE ?=
+test: setup $(if $(FILE),,lint)
+	$(bin)/python -m pytest $(FILE)
 
 test-slow: setup
 	$(bin)/python -m pytest -m slow
@@ -39,15 +41,16 @@ bench: setup
 
 # the engines that `make bench` compares with, as far as they are installed
 bench-peers: $(stamp)
-	CMAKE_ARGS=-DGGML_NATIVE=ON $(bin)/python -m pip install -r requirements-bench.txt
+	CMAKE_ARGS=-DGGML_NATIVE=ON $(bin)/python -m pip install -c constraints.txt -r requirements-bench.txt
 
 models: $(stamp)
-	$(bin)/python -m engine kernels
-	$(bin)/python -m engine models install $(DEFAULT_MODELS)
+	$(bin)/gearbox kernels
+	$(bin)/gearbox models install $(DEFAULT_MODELS)
 
-$(stamp): requirements.txt requirements-dev.txt constraints.txt
+$(stamp): requirements.txt requirements-dev.txt constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Gearbox needs Python 3.11 or newer.")'
 	$(PYTHON) -m venv .venv
 	$(bin)/python -m pip install --quiet pip==26.3
-	$(bin)/python -m pip install --quiet -r requirements-dev.txt
+	$(bin)/python -m pip install --quiet -c constraints.txt -r requirements-dev.txt
+	$(bin)/python -m pip install --quiet --no-deps --editable .
 	touch $@

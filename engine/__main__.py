@@ -1,74 +1,17 @@
-"""The command line as a process: ``python -m engine COMMAND``. What it can do is in :mod:`engine.command_line`.
-
-Here is how it ends: an interrupt is one line at any moment, a reader that left (``| head -1``) none, and what a
-terminal cannot show does not stop the work. Nothing but the standard library is imported before that holds.
-"""
+"""``python -m engine COMMAND``: the commands of :mod:`engine.command_line`, without the app."""
 
 from __future__ import annotations
 
-import io
-import os
-import signal
-import sys
-from typing import NoReturn, TextIO
+from collections.abc import Callable
 
-FAILED = 1
-INTERRUPTED = 130
-READER_GONE = 141
-"""As a shell says of a program that SIGPIPE ended."""
+from engine.process import run_process
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 for a failure, 2 for bad input.
-
-    Raises:
-        KeyboardInterrupt: somebody pressed Ctrl-C.
-        BrokenPipeError: nobody reads the output any more.
-    """
+def _load() -> Callable[[], int]:
     from engine.command_line import run
 
-    return run(arguments)
-
-
-def _run_process() -> NoReturn:
-    """Run the command that this process was started with, and end the process."""
-    code: int | None = None
-    try:
-        sys.stdout, sys.stderr = _forgiving(sys.stdout, "replace"), _forgiving(sys.stderr, "backslashreplace")
-        from engine.command_line import run
-
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            code = run()
-        except SystemExit as exit_:  # argparse's
-            code = exit_.code if isinstance(exit_.code, int) else FAILED
-        sys.stdout.flush()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    except KeyboardInterrupt:
-        _leave()
-    except BrokenPipeError:
-        os._exit(READER_GONE)
-    except OSError as error:  # the disk that stdout goes to is full, say
-        os.write(2, f"error: {error}\n".encode())
-        os._exit(FAILED)
-    sys.exit(code)
-
-
-def _forgiving(stream: TextIO | None, errors: str) -> TextIO:
-    """A stream that replaces what its encoding does not have; in place of a closed one, one that keeps nothing."""
-    if stream is None:
-        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123 (for as long as the process lives)
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors=errors)
-    return stream
-
-
-def _leave(*_: object) -> NoReturn:
-    """End at once. Threads of libraries may be at work, and the interpreter's own end would wait for them."""
-    os.write(2, b"error: interrupted\n")
-    os._exit(INTERRUPTED)
+    return run
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, _leave)  # while libraries are imported there is nothing to clean up
-    _run_process()
+    run_process(_load)

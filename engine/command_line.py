@@ -1,4 +1,4 @@
-"""The commands: ``python -m engine models``, ``kernels``, ``generate`` and ``evaluate``."""
+"""The commands ``models``, ``kernels``, ``generate`` and ``evaluate``, of ``gearbox`` and of ``python -m engine``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
@@ -79,7 +79,11 @@ def run(arguments: list[str] | None = None) -> int:
     Raises:
         BrokenPipeError: nobody reads the output any more.
     """
-    options = _parser().parse_args(arguments)
+    return run_options(parser("python -m engine", "Gearbox's inference engine.")[0].parse_args(arguments))
+
+
+def run_options(options: argparse.Namespace) -> int:
+    """Run the command of parsed arguments; as :func:`run`."""
     try:
         return int(options.command(options))
     except GearboxError as error:
@@ -92,9 +96,14 @@ def run(arguments: list[str] | None = None) -> int:
         return _complain("there is not enough memory for this command", FAILED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m engine", description="Gearbox's inference engine.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Where a command is added to a parser."""
+
+
+def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Commands]:
+    """The parser of the engine's commands under a program's name, and where that may add its own."""
+    parser = _Parser(prog=program, description=description)
+    commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     models = commands.add_parser("models", help="list the models, or install one")
     models.set_defaults(command=_list)
@@ -136,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         help="text to read, or .jsonl of prompts that the 16-bit model answers; by default the sample prompts",
     )
     evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-    return parser
+    return parser, commands
 
 
 def _add_quantization(command: argparse.ArgumentParser, **how: Any) -> None:

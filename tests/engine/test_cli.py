@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.__main__ import main
+from engine.command_line import run as main
 from tests.conftest import REPOSITORY, SMALL
 
 METRICS = {

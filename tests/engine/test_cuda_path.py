@@ -21,8 +21,8 @@ from app import resources
 from app.environment import measured_here
 from app.views.gears.precisions import offered_precisions, precision_help
 from engine import Engine, machine_environment
-from engine.__main__ import main
 from engine.cache import KVCache
+from engine.command_line import run as main
 from engine.errors import DeviceUnavailableError, InsufficientMemoryError
 from engine.machine.device import choose_device
 from engine.machine.memory import RESERVE_BYTES, require_memory

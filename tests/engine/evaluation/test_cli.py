@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine import DivergenceStats, read_corpus
-from engine.__main__ import main
+from engine.command_line import run as main
 from engine.models.checkpoint import resolve
 from tests.conftest import REPOSITORY, SMALL
 

@@ -13,7 +13,7 @@ import huggingface_hub
 import pytest
 
 from engine import Engine
-from engine.__main__ import main
+from engine.command_line import run as main
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError, WeightsIntegrityError
 from engine.models import list_models, resolve
 from engine.models.format.manifest import sha256_of
