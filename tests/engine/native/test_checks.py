@@ -70,7 +70,7 @@ def status_of(decoder: NativeDecoder, **changed: Any) -> int:
         ({"model": None}, "address is missing"),
         ({"ids": None}, "address is missing"),
         ({"kv": None}, "address is missing"),
-        ({"kv": (ctypes.c_void_p * 2)()}, "address is missing"),
+        pytest.param({"kv": (ctypes.c_void_p * 2)()}, "address is missing", id="no layer has KV"),
         ({"hidden": None}, "address is missing"),
         ({"rows": 0}, "no rows"),
         ({"rows": -1}, "no rows"),
