@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from engine.models.format.manifest import FileRecord, Manifest, sha256_of
-from tests.benchmarks import all_gears, cascade, chat, convert, decode, divergence, load, speculation, store
+from tests.benchmarks import all_gears, app, cascade, chat, convert, decode, divergence, load, speculation, store
 from tests.benchmarks.lanes import MODELS
 from tests.benchmarks.table import Row, print_table
+from tests.support.server import find_chromium
 from tests.support.tiny import FAMILIES, make_tiny_checkpoint
 from tests.support.tiny_catalog import write_gguf
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.full]
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +90,12 @@ def test_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade, "SPLITS", 1)
     monkeypatch.setattr(cascade, "BOUNDARIES", cascade.BOUNDARIES[:1])
     assert_whole(cascade.run(()))
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")
+def test_app(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "REPEATS", 2)
+    assert_whole(app.run(models))
 
 
 def test_store(monkeypatch: pytest.MonkeyPatch) -> None:
