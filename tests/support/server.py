@@ -25,12 +25,13 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-APP = Path("app", "server.py")
+GEARBOX = "from app.cli import main; main()"
+"""What the ``gearbox`` command runs."""
 _START_S = 60.0
 
 
 class Server:
-    """One ``streamlit run``, as ``make run`` does it, on a data folder. It can be killed and started again."""
+    """One ``gearbox run``, as ``make run`` does it, on a data folder. It can be killed and started again."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
@@ -46,22 +47,25 @@ class Server:
         """What the server has said on its console."""
         return (self.data_dir / "server.log").read_text(encoding="utf-8")
 
-    def start(self, *options: str, script: Path = APP, **variables: str) -> None:
+    def start(self, *options: str, script: Path | None = None, **variables: str) -> None:
         """Serve on a free port, and return as soon as the server answers.
 
         Args:
             options: added to the command line.
-            script: what is served.
+            script: served by Streamlit alone, instead of the app.
             variables: added to the environment.
         """
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        command = ["-c", GEARBOX, "run", "--port", str(port)]
+        if script:
+            command = ["-m", "streamlit", "run", str(script), "--server.port", str(port)]
         environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
         with (self.data_dir / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port), *options],
+                [sys.executable, *command, *options],
                 cwd=REPOSITORY,
                 env=environment | {"GEARBOX_DATA_DIR": str(self.data_dir)} | variables,
                 stdout=log,
