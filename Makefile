@@ -14,10 +14,11 @@ setup: models
 run: setup
 	$(bin)/gearbox run --port $(PORT)
 
-# `make test FILE=tests/engine/cache` runs a part, without the linters
+# Two processes with a thread each, for two threads each would wait for one another. `make test FILE=tests/engine/cache`
+# runs a part in one, without the linters.
 FILE ?=
 test: setup $(if $(FILE),,lint)
-	$(bin)/python -m pytest $(FILE)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(or $(FILE),-n 2 --dist loadfile)
 
 test-slow: setup
 	$(bin)/python -m pytest -m slow
