@@ -18,7 +18,7 @@ from engine.models import list_models
 from engine.models.sources.progress import Progress, silent
 from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
-from engine.serving.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
+from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 from engine.serving.worker import CLOSED, Generation, GenerationJob, Worker
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
@@ -235,7 +235,7 @@ class Engine:
     def cache_status(self) -> CacheStatus:
         """What the prefix cache holds, safe to ask for from any thread."""
         kept = self._cache.index.kept() if self._cache else ()
-        departed = self._cache.index.departed() if self._cache else ()
+        evicted = self._cache.index.evicted() if self._cache else ()
         return CacheStatus(
             budget_bytes=self._kv_cache_bytes,
             verified=self._cache.verified if self._cache else 0,
@@ -257,15 +257,15 @@ class Engine:
                 )
                 for sequence in kept
             ),
-            departed=tuple(
-                DepartedSequence(
-                    salt=gone.identity.salt,
-                    tokens=len(gone.ids),
-                    reason=gone.reason,
-                    when=gone.when,
-                    messages=gone.messages,
+            evicted=tuple(
+                EvictedSequence(
+                    salt=left.identity.salt,
+                    tokens=len(left.ids),
+                    reason=left.reason,
+                    when=left.when,
+                    messages=left.messages,
                 )
-                for gone in departed
+                for left in evicted
             ),
         )
 

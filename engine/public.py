@@ -27,7 +27,7 @@ from engine.machine.environment import machine_environment
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_weights
-from engine.serving.status import CacheStatus, DepartedSequence, EngineStatus, KeptSequence, ResidentModel
+from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 from engine.serving.worker import Generation
 
 __all__ = [
@@ -38,10 +38,10 @@ __all__ = [
     "CacheStatus",
     "Corpus",
     "CorpusPrompt",
-    "DepartedSequence",
     "DivergenceStats",
     "Engine",
     "EngineStatus",
+    "EvictedSequence",
     "FirstDifference",
     "Generation",
     "KeptSequence",

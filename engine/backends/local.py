@@ -12,8 +12,8 @@ from torch import Tensor
 from engine.backends.base import RunTrace
 from engine.backends.writer import Writer
 from engine.cache import KVCache
+from engine.generation.random_projection import random_projection
 from engine.generation.recorder import TokenSink
-from engine.generation.sketch import sketch
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoders.weights import LoadedDecoder, load_decoder
@@ -66,7 +66,7 @@ class LocalModel:
             if verify and cached:
                 verified, hidden = self._verify(text.ids, cache, hidden)
             logits = self.decoder.logits(hidden)[0]
-            sink.prefilled(cached, len(prompt_ids) - cached, sketch(hidden[0]))
+            sink.prefilled(cached, len(prompt_ids) - cached, random_projection(hidden[0]))
             writer = Writer(self.decoder, self.vocab_size, text, cache, sampling, sink, keeps_kv=kv is not None)
             writer.write(logits, max_tokens, speculator)
         return RunTrace(0 if kv is None else cache.used_bytes, verified)
@@ -121,7 +121,7 @@ def load_local(
     progress(f"Warming up {checkpoint.name}", 0.95)
     cache = decoder.new_cache(32)
     if (hidden := decoder.read(torch.zeros(24, dtype=torch.long), cache, lambda: False)) is not None:
-        sketch(hidden[0])
+        random_projection(hidden[0])
     for _ in range(2):
         decoder.step(0, cache)
     progress(f"Warming up {checkpoint.name}", 1.0)

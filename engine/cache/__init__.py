@@ -1,17 +1,17 @@
 """Attention state: what a sequence has computed so far."""
 
 from engine.cache.explanation import explain
-from engine.cache.kv_cache import KVCache, keep, kept
+from engine.cache.kv_cache import KVCache, read_kv, write_kv
 from engine.cache.prefix_cache import Lease, PrefixCache
-from engine.cache.prefix_index import CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work, as_ids
+from engine.cache.prefix_index import CacheIdentity, Entry, EvictionReason, Ids, PrefixIndex, Work, as_ids
 from engine.cache.system_prompt import SystemPrompt
 
 __all__ = [
     "CacheIdentity",
-    "Departure",
+    "Entry",
+    "EvictionReason",
     "Ids",
     "KVCache",
-    "Kept",
     "Lease",
     "PrefixCache",
     "PrefixIndex",
@@ -19,6 +19,6 @@ __all__ = [
     "Work",
     "as_ids",
     "explain",
-    "keep",
-    "kept",
+    "read_kv",
+    "write_kv",
 ]

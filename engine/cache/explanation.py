@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from engine.cache.prefix_index import CacheIdentity, Departure, Gone, Ids, Kept, PrefixIndex, shared_prefix
+from engine.cache.prefix_index import CacheIdentity, Entry, Evicted, EvictionReason, Ids, PrefixIndex, shared_prefix
 from engine.cache.system_prompt import SystemPrompt, within_reach
 from engine.types import SHARED_SALT, CacheReport, Message, MissCause
 
@@ -16,7 +16,7 @@ SHOWN_TOKENS = 12
 WORTH_TELLING = 8
 """So many tokens more than what was reused must a sequence out of reach offer to be named as the cause."""
 
-Sequenced = Kept[Any] | Gone
+Sequenced = Entry[Any] | Evicted
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,10 @@ def _out_of_reach(
     index: PrefixIndex[Any], identity: CacheIdentity, reach: Collection[CacheIdentity], ids: Ids
 ) -> Iterable[_Candidate]:
     """Sequences that would have to be within the request's reach, or still to be there."""
-    for gone in index.departed():
-        if gone.identity in reach:
-            detail = _DEPARTED[gone.reason]
-            yield _Candidate(gone, shared_prefix(gone.ids, ids), MissCause.EVICTED, detail)
+    for left in index.evicted():
+        if left.identity in reach:
+            detail = _EVICTED[left.reason]
+            yield _Candidate(left, shared_prefix(left.ids, ids), MissCause.EVICTED, detail)
     for kept in index.kept():
         other = kept.identity
         if other in reach or other.weights_sha256 != identity.weights_sha256:
@@ -113,10 +113,10 @@ def _out_of_reach(
         yield _Candidate(kept, shared_prefix(kept.ids, ids), cause, detail)
 
 
-_DEPARTED = {
-    Departure.BUDGET: "It was kept, and left when the cache's budget ran out.",
-    Departure.MEMORY: "It was kept, and left when the machine's memory ran out.",
-    Departure.DISTRUSTED: "It was kept, and left because recomputing it gave other logits.",
+_EVICTED = {
+    EvictionReason.BUDGET: "It was kept, and left when the cache's budget ran out.",
+    EvictionReason.MEMORY: "It was kept, and left when the machine's memory ran out.",
+    EvictionReason.DISTRUSTED: "It was kept, and left because recomputing it gave other logits.",
 }
 
 

@@ -136,10 +136,10 @@ class KVCache:
         angles = count * self._rotation
         cos, sin = angles.cos(), angles.sin()
         for layer in self.layers:
-            rest = kept(layer, self.length)[SINK_TOKENS + count :].float()
+            rest = read_kv(layer, self.length)[SINK_TOKENS + count :].float()
             a, b = rest[:, 0].chunk(2, dim=-1)
             keys = torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
-            keep(layer, SINK_TOKENS, keys.to(torch.bfloat16), rest[:, 1].to(torch.bfloat16))
+            write_kv(layer, SINK_TOKENS, keys.to(torch.bfloat16), rest[:, 1].to(torch.bfloat16))
         self.length -= count
         self.dropped += count
 
@@ -173,7 +173,7 @@ def _kept_as(head_dim: int, dtype: KVDtype) -> tuple[int, torch.dtype]:
             assert_never(dtype)
 
 
-def keep(layer: Tensor, start: int, keys: Tensor, values: Tensor) -> None:
+def write_kv(layer: Tensor, start: int, keys: Tensor, values: Tensor) -> None:
     """Write rows of keys and values, ``[rows, kv_heads, head_dim]`` each, into a layer of a cache."""
     rows = layer[start : start + len(keys)]
     if layer.dtype is not torch.int8:
@@ -186,7 +186,7 @@ def keep(layer: Tensor, start: int, keys: Tensor, values: Tensor) -> None:
     rows[..., -SCALE_BYTES:] = scale.view(torch.int8)
 
 
-def kept(layer: Tensor, length: int) -> Tensor:
+def read_kv(layer: Tensor, length: int) -> Tensor:
     """The first positions of a layer of a cache, bf16 ``[length, 2, kv_heads, head_dim]``; of one in 8 bits a copy."""
     rows = layer[:length]
     if layer.dtype is not torch.int8:

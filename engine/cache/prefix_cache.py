@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from engine.cache.kv_cache import KVCache
-from engine.cache.prefix_index import NO_WORK, CacheIdentity, Departure, Ids, Kept, PrefixIndex, Work
+from engine.cache.prefix_index import NO_WORK, CacheIdentity, Entry, EvictionReason, Ids, PrefixIndex, Work
 from engine.cache.system_prompt import SystemPrompt, within_reach
 from engine.types import Message
 
@@ -24,7 +24,7 @@ class Lease:
     kv: KVCache
     """Holds the first ``cached_tokens`` of the prompt; the request appends to it."""
     cached_tokens: int
-    source: Kept[KVCache] | None
+    source: Entry[KVCache] | None
     """The kept sequence that they came from; it lends its own KV if the prompt goes on where it ended."""
     system: SystemPrompt | None = None
     """The prompt's beginning that is to be kept for itself."""
@@ -160,7 +160,7 @@ class PrefixCache:
         if not agrees:
             self.mismatches += 1
             if lease.source:
-                self.index.drop(lease.source, Departure.DISTRUSTED)
+                self.index.evict(lease.source, EvictionReason.DISTRUSTED)
 
     @property
     def spare_bytes(self) -> int:
@@ -169,7 +169,7 @@ class PrefixCache:
 
     def release_oldest(self) -> bool:
         """Give the longest unused sequence's memory back; ``False`` if there is none."""
-        return self.index.drop_oldest(Departure.MEMORY)
+        return self.index.evict_oldest(EvictionReason.MEMORY)
 
     def forget(self, salt: str) -> None:
         """Let go of all that belongs to a session, what a running request holds included."""
@@ -180,7 +180,7 @@ class PrefixCache:
 
 
 def _room_for(
-    kept: Kept[KVCache], tokens: int, capacity: int, new_cache: Callable[[int], KVCache], most_tokens: int
+    kept: Entry[KVCache], tokens: int, capacity: int, new_cache: Callable[[int], KVCache], most_tokens: int
 ) -> KVCache:
     """The kept sequence's own KV where the prompt goes on at its end and has room; else a copy of its beginning."""
     goes_on = tokens == len(kept.ids) and not kept.identity.is_system

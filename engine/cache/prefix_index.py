@@ -1,4 +1,4 @@
-"""Which token sequences are kept, whose they are, and who leaves first.
+"""Which token sequences are cached, whose they are, and which is evicted first.
 
 Nothing here knows what is kept of a sequence: the prefix cache holds its KV, and a test nothing at all. A few dozen
 sequences need a list, not a tree.
@@ -22,7 +22,7 @@ from engine.types import Message
 P = TypeVar("P")
 Ids = NDArray[np.int32]
 
-GONE_KEPT = 64
+EVICTED_REMEMBERED = 64
 """How many sequences that left are remembered by their ids, so that a miss can be explained."""
 
 
@@ -66,7 +66,7 @@ class Work(NamedTuple):
 NO_WORK = Work(0, 0.0)
 
 
-class Departure(StrEnum):
+class EvictionReason(StrEnum):
     """Why a sequence is no longer kept."""
 
     BUDGET = "budget"
@@ -81,8 +81,8 @@ class Departure(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Kept(Generic[P]):
-    """One sequence."""
+class Entry(Generic[P]):
+    """One cached sequence."""
 
     identity: CacheIdentity
     ids: Ids
@@ -105,20 +105,20 @@ class Kept(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Evicted:
     """A sequence that has left."""
 
     identity: CacheIdentity
     ids: Ids
     messages: tuple[Message, ...]
-    reason: Departure
+    reason: EvictionReason
     when: float
 
 
 class Match(NamedTuple, Generic[P]):
     """A kept sequence, and how many of the first tokens it shares with a prompt."""
 
-    kept: Kept[P]
+    kept: Entry[P]
     tokens: int
 
 
@@ -131,17 +131,17 @@ def shared_prefix(one: Ids, other: Ids) -> int:
 
 @dataclass(slots=True)
 class PrefixIndex(Generic[P]):
-    """Kept sequences under a byte budget. Safe to use from any thread."""
+    """Cached sequences under a byte budget. Safe to use from any thread."""
 
     budget_bytes: int
     clock: Callable[[], float] = time
-    departures: int = 0
+    evictions: int = 0
     """How many have left, ever; those that a longer one replaced are no loss."""
-    gone: deque[Gone] = field(default_factory=lambda: deque(maxlen=GONE_KEPT))
-    _kept: list[Kept[P]] = field(default_factory=list)
+    _evicted: deque[Evicted] = field(default_factory=lambda: deque(maxlen=EVICTED_REMEMBERED))
+    _kept: list[Entry[P]] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def kept(self) -> tuple[Kept[P], ...]:
+    def kept(self) -> tuple[Entry[P], ...]:
         """All of them, longest unused first."""
         with self._lock:
             return tuple(sorted(self._kept, key=lambda kept: kept.used))
@@ -171,7 +171,7 @@ class PrefixIndex(Generic[P]):
                 longer.used = self.clock()
             return longer is not None
 
-    def pin(self, kept: Kept[P], reused_tokens: int) -> None:
+    def pin(self, kept: Entry[P], reused_tokens: int) -> None:
         """A request begins to use a sequence, which stays until :meth:`unpin`."""
         with self._lock:
             kept.pinned = True
@@ -180,11 +180,11 @@ class PrefixIndex(Generic[P]):
             kept.saved_s += reused_tokens * kept.work.pace_s
             kept.used = self.clock()
 
-    def unpin(self, kept: Kept[P]) -> None:
+    def unpin(self, kept: Entry[P]) -> None:
         """The request has ended."""
         with self._lock:
             kept.pinned = False
-            self._keep_to_budget()
+            self._evict_to_budget()
 
     def add(
         self,
@@ -204,18 +204,18 @@ class PrefixIndex(Generic[P]):
                 return False
             now = self.clock()
             if nbytes > self.budget_bytes:  # it would only push all others out before it leaves itself
-                self.gone.append(Gone(identity, ids, messages, Departure.BUDGET, now))
+                self._evicted.append(Evicted(identity, ids, messages, EvictionReason.BUDGET, now))
                 return False
-            kept = Kept(identity, ids, messages, payload, nbytes, now, now, work=work)
+            kept = Entry(identity, ids, messages, payload, nbytes, now, now, work=work)
             for shorter in self._extended_by(identity, ids):
                 kept.hits += shorter.hits
                 kept.reused_tokens += shorter.reused_tokens
                 kept.saved_s += shorter.saved_s
                 kept.work = Work(kept.work.tokens + shorter.work.tokens, kept.work.seconds + shorter.work.seconds)
                 kept.created = min(kept.created, shorter.created)
-                self._leave(shorter, Departure.EXTENDED)
+                self._evict(shorter, EvictionReason.EXTENDED)
             self._kept.append(kept)
-            self._keep_to_budget()
+            self._evict_to_budget()
             return kept in self._kept
 
     def room_for(self, identity: CacheIdentity, ids: Ids) -> int:
@@ -230,52 +230,53 @@ class PrefixIndex(Generic[P]):
                 if kept.payload is payload:
                     kept.nbytes = nbytes
 
-    def drop(self, kept: Kept[P], reason: Departure) -> None:
+    def evict(self, kept: Entry[P], reason: EvictionReason) -> None:
         """Let one go, pinned or not."""
         with self._lock:
             if kept in self._kept:
-                self._leave(kept, reason)
+                self._evict(kept, reason)
 
-    def drop_oldest(self, reason: Departure) -> bool:
+    def evict_oldest(self, reason: EvictionReason) -> bool:
         """Let the longest unused go that no request uses; ``False`` if there is none."""
         with self._lock:
             oldest = next((kept for kept in self.kept() if not kept.pinned), None)
             if oldest:
-                self._leave(oldest, reason)
+                self._evict(oldest, reason)
             return oldest is not None
 
     def forget(self, salt: str) -> None:
         """Let all of a session's go, and what is remembered of those that had left."""
         with self._lock:
             self._kept = [kept for kept in self._kept if kept.identity.salt != salt]
-            self.gone = deque((gone for gone in self.gone if gone.identity.salt != salt), maxlen=GONE_KEPT)
+            others = (left for left in self._evicted if left.identity.salt != salt)
+            self._evicted = deque(others, maxlen=EVICTED_REMEMBERED)
 
     def resize(self, budget_bytes: int) -> None:
         """Set another budget; who has no room in it leaves."""
         with self._lock:
             self.budget_bytes = budget_bytes
-            self._keep_to_budget()
+            self._evict_to_budget()
 
-    def departed(self) -> tuple[Gone, ...]:
+    def evicted(self) -> tuple[Evicted, ...]:
         """Sequences that have left, the latest last."""
         with self._lock:
-            return tuple(self.gone)
+            return tuple(self._evicted)
 
-    def _extended_by(self, identity: CacheIdentity, ids: Ids) -> list[Kept[P]]:
+    def _extended_by(self, identity: CacheIdentity, ids: Ids) -> list[Entry[P]]:
         """The sequences whose place a longer one takes."""
         same = [old for old in self._kept if old.identity == identity and not old.pinned]
         return [old for old in same if shared_prefix(old.ids, ids) == len(old.ids)]
 
-    def _keep_to_budget(self) -> None:
+    def _evict_to_budget(self) -> None:
         while self.used_bytes > self.budget_bytes:
-            if not self.drop_oldest(Departure.BUDGET):
+            if not self.evict_oldest(EvictionReason.BUDGET):
                 return
 
-    def _leave(self, kept: Kept[P], reason: Departure) -> None:
+    def _evict(self, kept: Entry[P], reason: EvictionReason) -> None:
         self._kept.remove(kept)
-        if reason is not Departure.EXTENDED:
-            self.departures += 1
-            self.gone.append(Gone(kept.identity, kept.ids, kept.messages, reason, self.clock()))
+        if reason is not EvictionReason.EXTENDED:
+            self.evictions += 1
+            self._evicted.append(Evicted(kept.identity, kept.ids, kept.messages, reason, self.clock()))
 
 
 def as_ids(token_ids: Sequence[int]) -> Ids:

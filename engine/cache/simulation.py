@@ -117,7 +117,7 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
             reused += tokens * request.unit_tokens
         whole = np.concatenate([request.prompt, request.answer])
         index.add(identity, whole, (), None, len(whole) * request.unit_tokens * bytes_per_token)
-    return SimulatedBudget(budget_bytes, reused / asked, index.departures)
+    return SimulatedBudget(budget_bytes, reused / asked, index.evictions)
 
 
 def _moment(at: Any) -> float:

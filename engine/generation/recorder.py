@@ -40,8 +40,7 @@ class TokenSink(Protocol):
         Args:
             cached_tokens: reused.
             computed_tokens: of the prompt.
-            hidden: the model's state after it, as :func:`~engine.generation.sketch.sketch` gives it; empty where it
-                is not known.
+            hidden: the model's state after it, as a random projection; empty where it is not known.
         """
         ...
 

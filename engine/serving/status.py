@@ -46,7 +46,7 @@ class KeptSequence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DepartedSequence:
+class EvictedSequence:
     """One sequence whose KV has left."""
 
     salt: str
@@ -68,7 +68,7 @@ class CacheStatus:
     """Reused prefixes that were computed anew and compared since the engine started."""
     mismatches: int = 0
     """How many of them gave other logits."""
-    departed: tuple[DepartedSequence, ...]
+    evicted: tuple[EvictedSequence, ...]
     """The latest ones, the last one last; those that a longer one replaced are left out."""
 
     def would_stay(self, budget_bytes: int) -> int:

@@ -49,8 +49,8 @@ class PrefillDone:
     cached_tokens: int
     computed_tokens: int
     hidden: tuple[float, ...] = ()
-    """The last layer's state at the prompt's last token, projected to a few numbers (``engine.generation.sketch``);
-    empty where the backend does not tell it."""
+    """A random projection of the last layer's state at the prompt's last token
+    (``engine.generation.random_projection``); empty where the backend does not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

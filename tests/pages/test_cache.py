@@ -15,7 +15,7 @@ from app.cache.simulations import Simulations
 from app.jobs import Jobs
 from app.session import state
 from app.store import RunOutcome, RunStatus, RunStore
-from engine import DepartedSequence, KeptSequence
+from engine import EvictedSequence, KeptSequence
 from engine.types import CacheReport, Message, MissCause
 from tests.support.fakes import FakeEngine, make_metrics, make_request
 from tests.support.ui import add_run, open_app
@@ -65,14 +65,14 @@ def test_ones_own_sequences_are_shown_with_their_texts_and_those_of_others_only_
         kept(SYSTEM, ASKED, Message("assistant", "Blue."), salt=mine),
         kept(Message("user", "A secret."), salt="stranger"),
     )
-    engine.departed = (
-        DepartedSequence(salt=mine, tokens=7, reason="budget", when=3.0, messages=(ASKED,)),
-        DepartedSequence(salt="stranger", tokens=8, reason="budget", when=3.0, messages=(Message("user", "Hidden"),)),
+    engine.evicted = (
+        EvictedSequence(salt=mine, tokens=7, reason="budget", when=3.0, messages=(ASKED,)),
+        EvictedSequence(salt="stranger", tokens=8, reason="budget", when=3.0, messages=(Message("user", "Hidden"),)),
     )
     app.run()
-    sequences, departed = (frame.value for frame in app.dataframe)
+    sequences, evicted = (frame.value for frame in app.dataframe)
     assert list(sequences["sequence"]) == ["Name a colour. … Blue."]
-    assert list(departed["tokens"]) == [7]
+    assert list(evicted["tokens"]) == [7]
     assert "1 sequence of other sessions" in words(app)
     assert (figures(app)["Tokens reused"], figures(app)["Prefill saved"]) == ("60", "500 ms")
     assert "secret" not in str(app.main)

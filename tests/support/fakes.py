@@ -16,7 +16,7 @@ from engine import (
     CacheStatus,
     Corpus,
     CorpusPrompt,
-    DepartedSequence,
+    EvictedSequence,
     FirstDifference,
     KeptSequence,
     TokenChance,
@@ -118,7 +118,7 @@ class FakeEngine:
         self.kv_cache_bytes = DEFAULT_KV_CACHE_BYTES
         self.kept: tuple[KeptSequence, ...] = ()
         self.forgotten: list[str] = []
-        self.departed: tuple[DepartedSequence, ...] = ()
+        self.evicted: tuple[EvictedSequence, ...] = ()
         self.verified = self.mismatches = 0
         self.report: SpeculationReport | None = None
         self.speedup = 1.0
@@ -131,11 +131,11 @@ class FakeEngine:
         return generation
 
     def cache_status(self) -> CacheStatus:
-        """What ``kept`` and ``departed`` have been set to."""
+        """What ``kept`` and ``evicted`` have been set to."""
         return CacheStatus(
             budget_bytes=self.kv_cache_bytes,
             kept=self.kept,
-            departed=self.departed,
+            evicted=self.evicted,
             verified=self.verified,
             mismatches=self.mismatches,
         )

@@ -15,7 +15,7 @@ from app.views.reports.cache_report import show_verification
 from app.views.runs.naming import one_line
 from app.views.shared import charts
 from app.views.shared.clock import reader_zone
-from engine import CacheStatus, DepartedSequence, Engine, KeptSequence
+from engine import CacheStatus, Engine, EvictedSequence, KeptSequence
 
 _MIB = 2**20
 _BUDGET = "cache-budget"
@@ -46,8 +46,8 @@ def show_kept(engine: Engine, session_id: str) -> None:
             charts.show(_tree(prefix_tree(own)), key="cache-tree")
         if others := len(status.kept) - len(own) - len(shared):
             st.caption(f"{units.counted(others, 'sequence')} of other sessions, whose texts are theirs alone.")
-        if left := [gone for gone in status.departed if gone.salt == session_id]:
-            _show_departed(left)
+        if left := [gone for gone in status.evicted if gone.salt == session_id]:
+            _show_evicted(left)
 
     st.fragment(draw, run_every=_REFRESH_EVERY)()
 
@@ -135,7 +135,7 @@ def _show_sequences(sequences: Sequence[KeptSequence]) -> None:
     )
 
 
-def _show_departed(left: Sequence[DepartedSequence]) -> None:
+def _show_evicted(left: Sequence[EvictedSequence]) -> None:
     st.subheader("Left lately", anchor=False)
     column = st.column_config
     st.dataframe(
@@ -152,7 +152,7 @@ def _show_departed(left: Sequence[DepartedSequence]) -> None:
             "sequence": column.TextColumn("Ends with", width="large"),
         },
         hide_index=True,
-        key="cache-departed",
+        key="cache-evicted",
     )
 
 
@@ -162,7 +162,7 @@ def _kind(sequence: KeptSequence) -> str:
     return "System prompt" if sequence.is_system else "Conversation"
 
 
-def _preview(sequence: KeptSequence | DepartedSequence) -> str:
+def _preview(sequence: KeptSequence | EvictedSequence) -> str:
     return one_line(" … ".join(message.content for message in sequence.messages[-2:]), 100)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.cache import KVCache, keep, kept
+from engine.cache import KVCache, read_kv, write_kv
 from engine.models.format.decoder_config import DecoderConfig
 from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 from engine.types import KVDtype
@@ -117,8 +117,8 @@ class EagerDecoder(Decoder):
         start, end = cache.claim(rows)
 
         def attend(q: Tensor, keys: Tensor, values: Tensor, kv: Tensor, window: int | None) -> Tensor:
-            keep(kv, start, keys, values)
-            return _attend(q, kept(kv, end), window)
+            write_kv(kv, start, keys, values)
+            return _attend(q, read_kv(kv, end), window)
 
         positions = torch.arange(start, end, dtype=torch.float, device=self.device)
         hidden = self.compute(ids.to(self.device), positions, cache.layers, attend)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine.cache import KVCache, keep, kept
+from engine.cache import KVCache, read_kv, write_kv
 from engine.models.decoders.decoder import Decoder, EagerDecoder
 from engine.serving.pool import ModelPool
 from engine.types import SINK_TOKENS, KVDtype, OptimizationConfig, Precision, RunConfig
@@ -36,8 +36,8 @@ def test_eight_bits_keep_each_value_within_half_a_step_of_its_own_token_and_head
     keys, values = (size * torch.randn(3, 2, 16, generator=generator) for _ in range(2))
     values[1] = 0
     cache = KVCache(1, 8, 2, 16, dtype=KVDtype.INT8)
-    keep(cache.layers[0], 2, keys, values)
-    read = kept(cache.layers[0], 5)[2:].float()
+    write_kv(cache.layers[0], 2, keys, values)
+    read = read_kv(cache.layers[0], 5)[2:].float()
     for wanted, got in ((keys, read[:, 0]), (values, read[:, 1])):
         step = wanted.abs().amax(dim=-1, keepdim=True) / 127
         # reading gives bf16, which adds its own rounding
@@ -47,8 +47,8 @@ def test_eight_bits_keep_each_value_within_half_a_step_of_its_own_token_and_head
 def test_sixteen_bits_are_read_where_they_lie() -> None:
     cache = KVCache(1, 8, 2, 16)
     keys, values = torch.randn(2, 3, 2, 16).to(torch.bfloat16)
-    keep(cache.layers[0], 0, keys, values)
-    read = kept(cache.layers[0], 3)
+    write_kv(cache.layers[0], 0, keys, values)
+    read = read_kv(cache.layers[0], 3)
     assert read.data_ptr() == cache.layers[0].data_ptr()
     assert torch.equal(read[:, 0], keys)
     assert torch.equal(read[:, 1], values)

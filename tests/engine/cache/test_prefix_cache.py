@@ -219,13 +219,13 @@ def test_a_long_answer_that_was_allowed_and_not_written_takes_no_budget(
 
 def test_two_chats_that_fit_when_cut_to_size_are_both_reused(budgeted: Callable[[int], Engine]) -> None:
     engine, salt = budgeted(4), fresh_salt()
-    before = engine.cache_status().departed
+    before = engine.cache_status().evicted
     asked = [
         request((Message("user", f"{TURNS[0]} {word}"),), salt=salt, max_tokens=60, stop=tuple("aeiou "))
         for word in ("Ada", "Bob")
     ]
     firsts = [run(engine, one) for one in asked]
-    assert engine.cache_status().departed == before
+    assert engine.cache_status().evicted == before
     for one, first in zip(asked, firsts, strict=True):
         more = replace(one, messages=(*one.messages, said(first), Message("user", TURNS[1])))
         assert first.metrics
@@ -246,7 +246,7 @@ def test_what_a_budget_would_keep_is_what_it_does_keep(engine: Engine) -> None:
         assert (status.would_stay(budget), status.would_stay(0), status.would_stay(before)) == (2, 0, 3)
         engine.set_cache_budget(budget)
         assert [kept.messages[0].content for kept in engine.cache_status().kept] == ["green", "blue"]
-        assert engine.cache_status().departed[-1].messages[0].content == "red"
+        assert engine.cache_status().evicted[-1].messages[0].content == "red"
     finally:
         engine.set_cache_budget(before)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cache import CacheIdentity, Departure, PrefixIndex, Work, as_ids, explain
+from engine.cache import CacheIdentity, EvictionReason, PrefixIndex, Work, as_ids, explain
 from engine.cache.prefix_index import shared_prefix
 from engine.types import CacheReport, Message, MissCause
 
@@ -92,7 +92,7 @@ def test_the_longest_unused_leaves_first_and_being_used_counts() -> None:
     index.unpin(first.kept)
     keep(index, [3, 3, 3])
     assert [kept.ids.tolist() for kept in index.kept()] == [[1, 1, 1], [3, 3, 3]]
-    assert [gone.reason for gone in index.departed()] == [Departure.BUDGET]
+    assert [gone.reason for gone in index.evicted()] == [EvictionReason.BUDGET]
 
 
 def test_hits_save_prefill_at_the_pace_the_sequence_was_computed_with_also_when_it_grows() -> None:
@@ -106,7 +106,7 @@ def test_hits_save_prefill_at_the_pace_the_sequence_was_computed_with_also_when_
     (grown,) = index.kept()
     assert (grown.hits, grown.reused_tokens, grown.saved_s) == (1, 2, pytest.approx(0.4))
     assert grown.work == (3, pytest.approx(0.9))
-    assert index.departed() == ()
+    assert index.evicted() == ()
 
 
 def test_what_a_request_uses_stays_even_beyond_the_budget() -> None:
@@ -117,7 +117,7 @@ def test_what_a_request_uses_stays_even_beyond_the_budget() -> None:
     index.pin(used.kept, 3)
     index.resize(0)
     assert index.kept() == (used.kept,)
-    assert not index.drop_oldest(Departure.MEMORY)
+    assert not index.evict_oldest(EvictionReason.MEMORY)
     index.unpin(used.kept)
     assert index.kept() == ()
 
@@ -129,7 +129,7 @@ def test_a_sequence_larger_than_the_budget_is_not_kept(budget_bytes: int) -> Non
     before = index.kept()
     assert not keep(index, [1, 2, 3])
     assert index.kept() == before
-    assert index.departed()[-1].ids.tolist() == [1, 2, 3]
+    assert index.evicted()[-1].ids.tolist() == [1, 2, 3]
 
 
 def test_a_session_that_ends_takes_its_sequences_along_and_leaves_the_others() -> None:

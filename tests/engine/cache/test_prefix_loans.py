@@ -147,9 +147,9 @@ def test_a_little_room_stays_while_nobody_else_needs_it_and_is_given_back_before
     third = hold(cache, [8, 9], capacity=3)
     assert (old.capacity, new.capacity, third.capacity) == (3, 3, 2)
     assert cache.index.used_bytes == 8 * PER_TOKEN
-    assert cache.index.departed() == ()
+    assert cache.index.evicted() == ()
     hold(cache, [4], capacity=1)
-    assert [gone.ids.tolist() for gone in cache.index.departed()] == [[1, 2, 3]]
+    assert [gone.ids.tolist() for gone in cache.index.evicted()] == [[1, 2, 3]]
 
 
 def test_a_sequence_that_grew_where_it_was_is_charged_anew_when_it_is_cut_to_size() -> None:
@@ -235,9 +235,9 @@ def test_whatever_is_asked_each_kept_sequence_is_charged_what_it_holds_and_the_b
         if end == "failed":
             cache.discard(lease)
         else:
-            before = len(cache.index.departed())
+            before = len(cache.index.evicted())
             cache.settle(lease, as_ids([*whole, 99]), (), new_cache=make)
-            left = cache.index.departed()[before:]
+            left = cache.index.evicted()[before:]
             if end == "kept" and left:
                 # nothing leaves for room that nobody uses
                 stays = sum(kept.payload.used_bytes for kept in cache.index.kept())

@@ -13,7 +13,7 @@ SIZE = 32
 """Numbers that stand for a hidden state."""
 
 
-def sketch(hidden: Tensor) -> tuple[float, ...]:
+def random_projection(hidden: Tensor) -> tuple[float, ...]:
     """A fixed random projection of a hidden state ``[hidden]``, which is first brought to a root mean square of 1.
 
     Distances and what is linear in the state survive it nearly (Achlioptas, 2003), whatever the model and its width.
