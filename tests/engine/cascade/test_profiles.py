@@ -12,7 +12,7 @@ import pytest
 
 from engine.cascade.calibration import ScoreReference
 from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
-from engine.cascade.routers import SureBand, default_answer_score, learn
+from engine.cascade.scores import SureBand, default_answer_score, learn
 from engine.cascade.signals import FeatureTable, answer_table, prompt_table
 from engine.errors import RouterProfileError
 from engine.types import NEVER, Precision, RouterKind

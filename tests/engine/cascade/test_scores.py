@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cascade.routers import (
+from engine.cascade.scores import (
     MIN_PROMPTS,
     NEVER,
     REGULARISATION,
     LogisticWeights,
     SureBand,
-    climb,
+    answering_tier,
     default_answer_score,
     default_prompt_score,
-    goes_up,
+    escalates,
     hybrid_score,
     learn,
     needs_larger,
@@ -148,8 +148,8 @@ def test_weights_that_do_not_fit_are_refused() -> None:
 
 def test_nan_goes_up_at_every_threshold() -> None:
     scores = np.array([0.2, math.nan, 0.7])
-    assert goes_up(scores, 0.7).tolist() == [False, True, True]
-    assert goes_up(scores, NEVER).tolist() == [False, True, False]
+    assert escalates(scores, 0.7).tolist() == [False, True, True]
+    assert escalates(scores, NEVER).tolist() == [False, True, False]
 
 
 def test_chance_is_the_same_for_the_same_prompt_and_spread_evenly() -> None:
@@ -181,7 +181,7 @@ def test_a_hybrid_lets_the_prompt_decide_where_it_is_sure() -> None:
 
 def test_a_prompt_climbs_until_a_boundary_holds_it() -> None:
     scores = np.array([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.9, math.nan]])
-    assert climb(scores, [0.5, 0.5]).tolist() == [0, 1, 2, 0]
+    assert answering_tier(scores, [0.5, 0.5]).tolist() == [0, 1, 2, 0]
 
 
 def test_importing_and_scoring_need_no_library_that_only_fitting_needs() -> None:
