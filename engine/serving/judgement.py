@@ -30,6 +30,8 @@ class Judgement:
         """Scores from here up are escalated."""
         self.escalated = router.fixed
         """``None`` while it is not decided."""
+        self.score: float | None = None
+        """What is compared with the threshold; ``None`` while nothing was scored, NaN where it is unknown."""
         self.routing_s = 0.0
         """Seconds spent on judging."""
         self._router = router
@@ -96,7 +98,8 @@ class Judgement:
         )
         self._scored.append(self._router.score_at(self._looks[len(self._scored)], [self._prompt], [answer]))
         score = self._router.combine(self._scored)
-        if len(self._scored) == len(self._looks) or not math.isnan(score[0]):
+        self.score = float(score[0])
+        if len(self._scored) == len(self._looks) or not math.isnan(self.score):
             self.escalated = bool(escalates(score, self.threshold)[0])
         self._look_after = self._next_look()
         self.routing_s += perf_counter() - begun

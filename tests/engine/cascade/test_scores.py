@@ -28,7 +28,7 @@ from engine.cascade.scores import (
     oracle_score,
     random_score,
 )
-from engine.cascade.signals import FeatureTable, answer_table, prompt_table
+from engine.cascade.signals import FeatureTable, answer_table, prompt_table, reading_table
 from engine.errors import RouterProfileError
 from tests.support.cascade import answer
 
@@ -57,7 +57,8 @@ def test_the_default_is_a_score_whatever_the_answer(logprobs: list[tuple[float, 
 
 def test_a_prompt_alone_tells_nothing_without_data() -> None:
     assert default_prompt_score(prompt_table(["Hi", "Prove it."])).tolist() == [0.5, 0.5]
-    scores = default_prompt_score(prompt_table(["a", "b"], prefill_entropy=[0.0, 2.0]))
+    read = [answer(logprobs=(0.0,)), answer(logprobs=(-1.0,))]  # of an entropy of 0 and of 2 nats
+    scores = default_prompt_score(reading_table(["a", "b"], read))
     assert scores.tolist() == pytest.approx([0.0, 1 - math.exp(-2)])
 
 
@@ -97,6 +98,18 @@ def test_weights_survive_json_and_apply_to_other_columns_in_other_order() -> Non
     assert again == weights
     turned = FeatureTable(names=features.names[::-1], values=features.values[:, ::-1])
     assert again.score(turned).tolist() == weights.score(features).tolist()
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 70))
+def test_a_row_scores_the_same_to_the_last_bit_in_any_table(seed: int, rows: int, features: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = tuple(f"f{index}" for index in range(features))
+    mean, scale, coef = (tuple(rng.uniform(0.1, 2, features).tolist()) for _ in range(3))
+    weights = LogisticWeights(features=names, mean=mean, scale=scale, coef=coef, intercept=0.1)
+    whole = FeatureTable(names=names, values=rng.normal(size=(rows, features)))
+    alone = [weights.score(whole.rows(np.array([row])))[0] for row in range(rows)]
+    np.testing.assert_array_equal(weights.score(whole), alone)
 
 
 def test_an_unknown_feature_makes_the_score_unknown_and_leaves_the_prompt_out_of_learning() -> None:
@@ -146,7 +159,7 @@ def test_weights_that_do_not_fit_are_refused() -> None:
         LogisticWeights(features=("a",), mean=(0.0,), scale=(0.0,), coef=(1.0,), intercept=0.0)
 
 
-def test_nan_goes_up_at_every_threshold() -> None:
+def test_nan_is_escalated_at_every_threshold() -> None:
     scores = np.array([0.2, math.nan, 0.7])
     assert escalates(scores, 0.7).tolist() == [False, True, True]
     assert escalates(scores, NEVER).tolist() == [False, True, False]
@@ -169,17 +182,14 @@ def test_the_label_and_the_oracle_compare_both_models() -> None:
 
 def test_a_hybrid_lets_the_prompt_decide_where_it_is_sure() -> None:
     band = SureBand(keep_below=0.2, up_from=0.8)
-    score, small_first = hybrid_score(
-        np.array([0.1, 0.2, 0.79, 0.8, math.nan]), np.array([0.9, 0.3, math.nan, 0.1, 0.1]), band
-    )
+    score = hybrid_score(np.array([0.1, 0.2, 0.79, 0.8, math.nan]), np.array([0.9, 0.3, math.nan, 0.1, 0.1]), band)
     assert score[[0, 1, 3, 4]].tolist() == [0.0, 0.3, 1.0, 1.0]
     assert math.isnan(score[2])
-    assert small_first.tolist() == [True, True, True, False, False]
     with pytest.raises(RouterProfileError, match="none"):
         SureBand(keep_below=0.9, up_from=0.1)
 
 
-def test_a_prompt_climbs_until_a_boundary_holds_it() -> None:
+def test_the_first_tier_whose_boundary_does_not_escalate_answers() -> None:
     scores = np.array([[0.1, 0.9, 0.9, 0.1], [0.9, 0.1, 0.9, math.nan]])
     assert answering_tier(scores, [0.5, 0.5]).tolist() == [0, 1, 2, 0]
 
