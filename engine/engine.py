@@ -357,7 +357,7 @@ class Engine:
     def _answer_job(self, job: GenerationJob, taken_up: float) -> None:
         import torch
 
-        from engine.serving.responder import CancelledWhileLoadingError
+        from engine.serving.tiers import CancelledWhileLoadingError
 
         try:
             responder = self._started_responder()

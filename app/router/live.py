@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from app.router.study import Study
 from app.store import ConversationNotFoundError, Rating, RunFilter, RunRecord, RunStatus, RunStore, Timeline
 from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, RouterKind, RouterProfile, TierAnswer
@@ -34,21 +36,13 @@ def run_answer(run: RunRecord, timeline: Timeline | None) -> TierAnswer | None:
     metrics = run.metrics
     if run.cascade or metrics is None or timeline is None or run.finish_reason is None or run.finish_reason == "abort":
         return None
-    margins = tuple(_known(margin) for margin in timeline.margin if margin is not None)
-    return TierAnswer(
-        text=run.text,
-        token_ids=timeline.token_ids,
-        score={1: 1.0, -1: 0.0}.get(run.rating),
+    return TierAnswer.from_tokens(
+        run.text,
+        timeline.to_events(),
+        run.finish_reason,
         prompt_tokens=metrics.prompt_tokens,
-        completion_tokens=metrics.completion_tokens,
-        prefill_s=metrics.prefill_s,
-        ttft_s=None if metrics.ttft_s is None else metrics.ttft_s - metrics.queue_s,
-        e2e_s=metrics.e2e_s - metrics.queue_s,
-        finish_reason=run.finish_reason,
-        logprobs=tuple(map(_known, timeline.logprob)),
-        entropies=tuple(map(_known, timeline.entropy)),
-        margins=margins if len(margins) == len(timeline) else (),
-        repetition=metrics.repetition,
+        score={1: 1.0, -1: 0.0}.get(run.rating),
+        metrics=metrics,
     )
 
 
@@ -131,12 +125,13 @@ def cascade_scores(store: RunStore, study: Study) -> list[float]:
 
 def _score_of(attempt: TierAttempt, study: Study) -> float | None:
     """What decided about an attempt, as a study scores it; ``None`` where nothing was scored."""
-    if study.choice.kind is RouterKind.ESCALATE or attempt.answer_score is not None:
-        return attempt.answer_score
-    band = study.router.band
-    if band is None or attempt.prompt_score is None:
-        return attempt.prompt_score
-    return 1.0 if attempt.prompt_score >= band.up_from else 0.0
+    router, scored = study.scorer, []
+    for look in router.looks:
+        score = attempt.prompt_score if look.at == "prompt" else attempt.answer_score
+        if score is None:
+            break
+        scored.append(np.array([score]))
+    return float(router.combine(scored)[0]) if scored else None
 
 
 def _same_router(cascade: CascadeConfig, study: Study) -> bool:
@@ -171,8 +166,7 @@ def conversation_scores(store: RunStore, study: Study) -> list[list[float]]:
     """
     if study.choice.kind is RouterKind.ORACLE or study.sees_hidden:
         return []
-    reads = study.choice.kind is RouterKind.ROUTE and study.router.reads_first
-    on_answers = reads or study.choice.kind in (RouterKind.ESCALATE, RouterKind.HYBRID)
+    on_answers = any(look.tokens != 0 for look in study.scorer.looks)
     scores = []
     for summary in store.chat.conversations(limit=_MOST_CONVERSATIONS):
         try:
@@ -203,8 +197,3 @@ def _answers_of(store: RunStore, run_ids: Sequence[str | None], tier: str) -> li
     local = (run for run in runs if run.backend == Backend.LOCAL and tier_of(run) == tier)
     answers = (run_answer(run, store.timeline(run.id)) for run in local)
     return [answer for answer in answers if answer is not None]
-
-
-def _known(value: float) -> float:
-    """A stored figure that was not finite comes back as NaN, which a record cannot hold."""
-    return value if math.isfinite(value) else 0.0

@@ -18,15 +18,15 @@ from engine.cascade import (
     FeatureTable,
     Figure,
     RoutedPrompt,
-    RouterKind,
+    Router,
     RouterProfile,
     ScoreReference,
     ThresholdFigures,
     TierIdentity,
-    first_entropies,
     needs_larger,
     oracle_score,
-    prompt_table,
+    reading_table,
+    router_class,
     scored_by_both,
     stratified_parts,
 )
@@ -77,7 +77,9 @@ class Study:
             report = tuple(prompt for i, prompt in enumerate(scored) if not learned_from or i not in set(at.tolist()))
         began = perf_counter()
         score, tried_s = score_prompts(report, weak, strong, choice.kind, router, choice.after_tokens)
-        extra_s = (perf_counter() - began) / len(report) if choice.kind not in _YARDSTICKS else 0.0
+        kind = router_class(choice.kind)
+        # a yardstick's own time says nothing
+        extra_s = (perf_counter() - began) / len(report) if kind.reads_prompt or kind.reads_answer else 0.0
         return cls(
             choice=choice,
             weak=weak,
@@ -102,12 +104,17 @@ class Study:
     def signals(self) -> FeatureTable:
         """All that a router could look at, ``[prompts, signals]``."""
         answers = answers_judged(self.prompts, self.weak, self.choice.after_tokens)
-        entropies = first_entropies([prompt.answers[self.weak] for prompt in self.prompts])
-        prompts = prompt_table(texts(self.prompts), entropies)
+        read = [prompt.answers[self.weak] for prompt in self.prompts]
+        prompts = reading_table(texts(self.prompts), read, hidden=False)
         return FeatureTable(
             names=(*answers.names, *(f"prompt: {name}" for name in prompts.names)),
             values=np.hstack([answers.values, prompts.values]),
         )
+
+    @property
+    def scorer(self) -> Router:
+        """The router, as it scores prompts."""
+        return router_class(self.choice.kind)(boundary=self.router, after_tokens=self.choice.after_tokens)
 
     @property
     def sees_hidden(self) -> bool:
@@ -117,7 +124,7 @@ class Study:
 
     def scores_of(self, prompts: Sequence[RoutedPrompt]) -> Floats:
         """The router's scores of other prompts, ``[prompts]``; the smaller tier has answered them where it must."""
-        return score_prompts(prompts, self.weak, self.weak, self.choice.kind, self.router, self.choice.after_tokens)[0]
+        return self.scorer.judge(prompts, self.weak, self.weak).score
 
     def needed(self) -> npt.NDArray[np.bool_]:
         """Whether the large model was needed, ``[prompts]``."""
@@ -179,9 +186,6 @@ def tier_identity(tier: str, weights: Mapping[str, str]) -> TierIdentity:
             f"The data set does not say from which weights of {known.model} its answers are: record it here first."
         )
     return TierIdentity(model=known.model, precision=known.precision, weights_sha256=weights[tier])
-
-
-_YARDSTICKS = (RouterKind.RANDOM, RouterKind.ORACLE)
 
 
 def learning_rows(prompts: Sequence[RoutedPrompt]) -> npt.NDArray[np.intp]:

@@ -50,7 +50,7 @@ def threshold(study: Study) -> float:
 
 
 def set_threshold(study: Study, value: float) -> None:
-    """Set it; :data:`~engine.cascade.routers.NEVER` becomes the slider's end."""
+    """Set it; :data:`~engine.types.NEVER` becomes the slider's end."""
     st.session_state[threshold_key(study)] = min(value, HIGHEST)
 
 

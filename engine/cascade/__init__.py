@@ -12,24 +12,25 @@ from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
-from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
-from engine.cascade.recording import tier_answer
+from engine.cascade.profiles import RouterProfile, TierIdentity, routers_of
 from engine.cascade.records import (
     RoutedPrompt,
     TierAnswer,
     data_hash,
     read_prompts,
     scored_by_both,
+    tier_answer,
     write_prompts,
 )
-from engine.cascade.routers import (
+from engine.cascade.routers import AlwaysSmall, BoundaryRouter, Judged, Look, Router, router_class
+from engine.cascade.scores import (
     Learned,
     LogisticWeights,
     SureBand,
-    climb,
+    answering_tier,
     default_answer_score,
     default_prompt_score,
-    goes_up,
+    escalates,
     hybrid_score,
     learn,
     needs_larger,
@@ -37,25 +38,29 @@ from engine.cascade.routers import (
     random_score,
 )
 from engine.cascade.selection import KeepQuality, RiskAtMost, Selection, SpendAtMost, select, stratified_parts
-from engine.cascade.signals import FeatureTable, answer_table, first_entropies, prompt_table, reading_table
+from engine.cascade.signals import FeatureTable, answer_table, prompt_table, reading_table
 from engine.types import NEVER, RouterKind
 
 __all__ = [
     "NEVER",
+    "AlwaysSmall",
     "BoundaryData",
     "BoundaryRouter",
     "Curve",
     "Drift",
     "FeatureTable",
     "Figure",
+    "Judged",
     "KeepQuality",
     "LadderFigures",
     "Learned",
     "LogisticWeights",
+    "Look",
     "Reliability",
     "Resampling",
     "RiskAtMost",
     "RoutedPrompt",
+    "Router",
     "RouterKind",
     "RouterMetrics",
     "RouterProfile",
@@ -68,13 +73,12 @@ __all__ = [
     "TierAnswer",
     "TierIdentity",
     "answer_table",
+    "answering_tier",
     "changes_tier",
-    "climb",
     "data_hash",
     "default_answer_score",
     "default_prompt_score",
-    "first_entropies",
-    "goes_up",
+    "escalates",
     "hybrid_score",
     "learn",
     "needs_larger",
@@ -86,6 +90,8 @@ __all__ = [
     "random_score",
     "read_prompts",
     "reading_table",
+    "router_class",
+    "routers_of",
     "scored_by_both",
     "select",
     "signal_strengths",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.cascade.records import RoutedPrompt, TierAnswer
-from engine.cascade.routers import Bools, Floats, goes_up
+from engine.cascade.scores import Bools, Floats, escalates
 from engine.errors import RecordedPairsError
 from engine.types import NEVER
 
@@ -123,7 +123,7 @@ class BoundaryData:
 
     def up(self, threshold: float) -> Bools:
         """Who goes up at a threshold, ``[prompts]``."""
-        return goes_up(self.router_score, threshold)
+        return escalates(self.router_score, threshold)
 
     def cost(self, up: Bools) -> Floats:
         """What each prompt costs if these go up, ``[prompts]``."""
@@ -147,7 +147,7 @@ class BoundaryData:
 class Curve:
     """What every threshold would have given; arrays ``[points]``, from the highest threshold down.
 
-    The first point is :data:`~engine.cascade.routers.NEVER`: only NaN scores go up. Each further point is a
+    The first point is :data:`~engine.types.NEVER`: only NaN scores go up. Each further point is a
     score that occurs; prompts of one score move together.
     """
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from engine.cascade.routers import Bools, Floats
+from engine.cascade.scores import Bools, Floats
 from engine.cascade.signals import FeatureTable
 from engine.errors import RouterProfileError
 

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from engine.cascade.records import RoutedPrompt
-from engine.cascade.routers import goes_up
+from engine.cascade.scores import escalates
 
 _WORD = re.compile(r"(?:(?<!\w)[-−](?=\d))?\w+(?:[.,]\d+)*")  # a minus is part of its number
 RIGHT = 0.5
@@ -97,7 +97,7 @@ def changes_tier(turn_scores: Sequence[Sequence[float]], threshold: float) -> fl
     Returns:
         0 to 1, of the conversations with two turns or more; ``None`` where there is none.
     """
-    moves = [goes_up(np.array(scores, np.float64), threshold) for scores in turn_scores if len(scores) > 1]
+    moves = [escalates(np.array(scores, np.float64), threshold) for scores in turn_scores if len(scores) > 1]
     return sum(bool(up.any() and not up.all()) for up in moves) / len(moves) if moves else None
 
 

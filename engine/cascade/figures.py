@@ -10,7 +10,7 @@ import numpy as np
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.intervals import Interval, Resampling, clopper_pearson, percentile_interval
 from engine.cascade.metrics import undefined
-from engine.cascade.routers import Bools, Floats, needs_larger
+from engine.cascade.scores import Bools, Floats, needs_larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

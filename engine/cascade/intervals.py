@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from engine.cascade.routers import Floats
+from engine.cascade.scores import Floats
 
 DRAWS = 1000
 CONFIDENCE = 0.95

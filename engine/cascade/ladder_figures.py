@@ -11,7 +11,7 @@ import numpy as np
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.figures import Figure, count_of, figure_of, ratio_of
 from engine.cascade.intervals import Resampling
-from engine.cascade.routers import climb, needs_larger
+from engine.cascade.scores import answering_tier, needs_larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class LadderFigures:
         first, largest = boundaries[0], boundaries[-1]
         if any(boundary.ids != first.ids for boundary in boundaries):
             raise ValueError("the boundaries of a ladder are about the same prompts")
-        tiers = climb(np.array([boundary.router_score for boundary in boundaries]), thresholds)
+        tiers = answering_tier(np.array([boundary.router_score for boundary in boundaries]), thresholds)
         scores, costs, waits = (
             np.array(
                 [getattr(first, f"weak_{name}"), *(getattr(boundary, f"strong_{name}") for boundary in boundaries)]

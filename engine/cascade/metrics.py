@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.cascade.boundary import BoundaryData, Curve, descending
 from engine.cascade.intervals import Interval, Resampling, percentile_interval
-from engine.cascade.routers import Floats
+from engine.cascade.scores import Floats
 
 CALL_BUDGETS = tuple(step / 10 for step in range(1, 11))
 """Strong-call shares of the mean APGR: 10, 20, … 100 %."""

@@ -6,22 +6,14 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from engine.cascade.calibration import ScoreReference
-from engine.cascade.routers import (
-    Floats,
-    LogisticWeights,
-    SureBand,
-    default_answer_score,
-    default_prompt_score,
-)
-from engine.cascade.signals import FeatureTable, read_by_a_model
+from engine.cascade.routers import AlwaysSmall, BoundaryRouter, Router, router_class
 from engine.errors import RouterProfileError
-from engine.types import NEVER, Precision, RouterKind
+from engine.types import NEVER, CascadeConfig, Precision, RouterKind
 from engine.untrusted import parse_json
 
 FORMAT = 1
@@ -43,67 +35,6 @@ class TierIdentity:
     def __str__(self) -> str:
         """For the user."""
         return f"{self.model} in {self.precision}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundaryRouter:
-    """How it is decided between two neighbouring tiers."""
-
-    threshold: float
-    """Scores from here up go up, 0 to 1; :data:`~engine.cascade.routers.NEVER` for none."""
-    prompt_weights: LogisticWeights | None = None
-    """Of ``route`` and ``hybrid``; ``None`` is the score that needs no data."""
-    answer_weights: LogisticWeights | None = None
-    """Of ``escalate`` and ``hybrid``."""
-    band: SureBand | None = None
-    """Of ``hybrid``: where the prompt alone decides."""
-    reference: ScoreReference | None = None
-    """The scores the threshold was chosen on; ``None`` where it was set by hand."""
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.threshold <= NEVER, f"A threshold of {self.threshold} is not between 0 and 1.")
-
-    @property
-    def reads_first(self) -> bool:
-        """Whether the small model reads a prompt, up to its first token, before the prompt is judged."""
-        return self.prompt_weights is None or any(map(read_by_a_model, self.prompt_weights.features))
-
-    def prompt_score(self, table: FeatureTable) -> Floats:
-        """Scores of prompts, ``[prompts]``, before anything is generated."""
-        return self.prompt_weights.score(table) if self.prompt_weights else default_prompt_score(table)
-
-    def answer_score(self, table: FeatureTable) -> Floats:
-        """Scores of the smaller tier's answers, ``[answers]``."""
-        return self.answer_weights.score(table) if self.answer_weights else default_answer_score(table)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {
-            "threshold": self.threshold,
-            "prompt_weights": self.prompt_weights.to_dict() if self.prompt_weights else None,
-            "answer_weights": self.answer_weights.to_dict() if self.answer_weights else None,
-            "band": asdict(self.band) if self.band else None,
-            "reference": self.reference.to_dict() if self.reference else None,
-        }
-
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
-        """The inverse of :meth:`to_dict`.
-
-        Raises:
-            RouterProfileError: a value is out of range.
-            KeyError, TypeError, ValueError: a value is missing or of another type.
-        """
-        prompt, answer, band, reference = (
-            tree[name] for name in ("prompt_weights", "answer_weights", "band", "reference")
-        )
-        return cls(
-            threshold=float(tree["threshold"]),
-            prompt_weights=LogisticWeights.from_dict(prompt) if prompt else None,
-            answer_weights=LogisticWeights.from_dict(answer) if answer else None,
-            band=SureBand(keep_below=float(band["keep_below"]), up_from=float(band["up_from"])) if band else None,
-            reference=ScoreReference.from_dict(reference) if reference else None,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,16 +65,14 @@ class RouterProfile:
             len(self.boundaries) == len(self.ladder) - 1,
             f"{len(self.ladder)} tiers need {len(self.ladder) - 1} thresholds, not {len(self.boundaries)}.",
         )
+        router = router_class(self.kind)
+        _check(router.deployable, "The oracle knows the right answers beforehand: it cannot be deployed.")
         _check(
-            self.kind is not RouterKind.ORACLE, "The oracle knows the right answers beforehand: it cannot be deployed."
-        )
-        _check(
-            self.after_tokens is None or (self.after_tokens >= 1 and self.kind is RouterKind.ESCALATE),
+            self.after_tokens is None or (self.after_tokens >= 1 and router.judges_first_tokens),
             "Only a router that escalates can judge an answer by its first tokens, at least one of them.",
         )
-        hybrid = self.kind is RouterKind.HYBRID
         _check(
-            all((boundary.band is not None) == hybrid for boundary in self.boundaries),
+            all((boundary.band is not None) == router.has_band for boundary in self.boundaries),
             "A hybrid needs to know where a prompt alone decides, and nothing else does.",
         )
         _check(not self.data_sha256 or bool(_SHA256.fullmatch(self.data_sha256)), "The hash of the data is no sha256.")
@@ -244,6 +173,61 @@ class RouterProfile:
             raise RouterProfileError(f"The profile “{path.name}” cannot be read: {error}.") from error
         except ValueError as error:
             raise RouterProfileError(f"The profile “{path.name}” cannot be read: {error}") from error
+
+
+def routers_of(cascade: CascadeConfig, present: Mapping[int, TierIdentity]) -> tuple[Router, ...]:
+    """The router of each tier that takes part in a request, from the smallest up, at the gear's thresholds; the last
+    never escalates.
+
+    Args:
+        cascade: the gear.
+        present: the tiers that take part, by their place in the gear's ladder.
+
+    Raises:
+        RouterProfileError: the gear's profile is none, or was made for other tiers or another router.
+    """
+    *smaller, _ = sorted(present)
+    learned: Sequence[BoundaryRouter] = (BoundaryRouter(threshold=NEVER),) * len(cascade.thresholds)
+    if cascade.profile is not None and smaller:
+        learned = _profile_of(cascade.profile, cascade, present).boundaries
+    return (
+        *(
+            router_class(cascade.router)(
+                boundary=replace(learned[place], threshold=cascade.thresholds[place]),
+                after_tokens=cascade.after_tokens,
+                place=place,
+            )
+            for place in smaller
+        ),
+        AlwaysSmall(),
+    )
+
+
+def _profile_of(text: str, cascade: CascadeConfig, present: Mapping[int, TierIdentity]) -> RouterProfile:
+    try:
+        profile = RouterProfile.from_dict(parse_json(text))
+    except ValueError as error:
+        if isinstance(error, RouterProfileError):
+            raise
+        raise RouterProfileError(f"The router's profile cannot be read: {error}") from error
+    # of a tier that is missing nothing can be said
+    ladder = [present.get(place, tier) for place, tier in enumerate(profile.ladder)]
+    beyond = [present[place] for place in present if place >= len(ladder)]
+    profile.check_fits([*ladder, *beyond])
+    if profile.kind is not cascade.router:
+        raise RouterProfileError(
+            f"The profile “{profile.name}” is of a router that works by {profile.kind}, not {cascade.router}."
+        )
+    if profile.after_tokens != cascade.after_tokens:
+        raise RouterProfileError(
+            f"The profile “{profile.name}” judges {_judged(profile.after_tokens)}, not "
+            f"{_judged(cascade.after_tokens)}: its thresholds mean nothing there."
+        )
+    return profile
+
+
+def _judged(after_tokens: int | None) -> str:
+    return "whole answers" if after_tokens is None else f"answers by their first {after_tokens:,} tokens"
 
 
 def _check(holds: bool, message: str) -> None:

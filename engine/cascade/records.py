@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from engine.errors import InvalidRequestError, RecordedPairsError
 from engine.repetition import repeated_share
-from engine.types import FinishReason
+from engine.types import Event, FinishReason, PrefillDone, RunFinished, RunMetrics, TokenEvent
 from engine.untrusted import decode_text, read_jsonl
 
 _DECIMALS = 4
@@ -22,7 +22,12 @@ _TIME_DECIMALS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierAnswer:
-    """One tier's answer. The per-token figures are the model's own, before temperature and cuts."""
+    """One tier's answer. The per-token figures are the model's own, before temperature and cuts.
+
+    One rule holds for figures that were not measured or are not finite, whoever records the answer
+    (:meth:`from_tokens`): they are unknown. A token's is NaN then, ``null`` in JSON, and the hidden state is empty. A
+    signal that rests on an unknown figure is unknown too, and a prompt whose score is unknown is escalated.
+    """
 
     text: str
     token_ids: tuple[int, ...]
@@ -36,15 +41,15 @@ class TierAnswer:
     e2e_s: float
     finish_reason: FinishReason
     logprobs: tuple[float, ...]
-    """Natural log of each token's probability."""
+    """Natural log of each token's probability; NaN where it is unknown."""
     entropies: tuple[float, ...]
-    """Of each next-token distribution, in nats."""
+    """Of each next-token distribution, in nats; NaN where it is unknown."""
     margins: tuple[float, ...] = ()
-    """Likeliest logit − second likeliest, at each token; empty where it was not recorded."""
+    """Likeliest logit − second likeliest, at each token; NaN where it is unknown, empty where it is nowhere known."""
     repetition: float | None = None
     """As in :class:`~engine.types.RunMetrics`."""
     hidden: tuple[float, ...] = ()
-    """The model's state after the prompt (:class:`~engine.types.PrefillDone`); empty where it was not recorded."""
+    """The model's state after the prompt (:class:`~engine.types.PrefillDone`); empty where it is unknown."""
 
     def __post_init__(self) -> None:
         _check(isinstance(self.text, str), "its text is no text")
@@ -56,17 +61,63 @@ class TierAnswer:
         _check(len(self.margins) in (0, len(self.logprobs)), "log-probabilities and margins are not equally many")
         times = (self.prefill_s, self.e2e_s, self.ttft_s or 0.0)
         _check(all(math.isfinite(time) and time >= 0 for time in times), "a time is negative or not a number")
-        figures = (*self.logprobs, *self.entropies, *self.margins, *self.hidden, self.repetition or 0.0)
-        _check(all(map(math.isfinite, figures)), "a token's figure is not a finite number")
+        figures = (*self.logprobs, *self.entropies, *self.margins)
+        _check(not any(map(math.isinf, figures)), "a token's figure is not a finite number")
+        figures = (*self.hidden, self.repetition or 0.0)
+        _check(all(map(math.isfinite, figures)), "its hidden state or its repetition is not a finite number")
+
+    @classmethod
+    def from_tokens(
+        cls,
+        text: str,
+        tokens: Sequence[TokenEvent],
+        finish_reason: FinishReason,
+        *,
+        prompt_tokens: int,
+        hidden: Sequence[float] = (),
+        score: float | None = None,
+        metrics: RunMetrics | None = None,
+    ) -> Self:
+        """The answer that these tokens are. Every answer is made here, recorded or still being written.
+
+        Args:
+            text: what they say.
+            tokens: all there are so far.
+            finish_reason: why there are no more; ``length`` for an answer that is not at its end.
+            prompt_tokens: of the prompt.
+            hidden: the model's state after the prompt; empty where it was not recorded.
+            score: how right the text is, 0 to 1.
+            metrics: what the run measured, of which waiting in the queue is left out; ``None`` for an answer that is
+                not at its end, whose times are all 0.
+        """
+        margins = tuple(_known(token.margin) for token in tokens)
+        queue_s, ttft_s = (metrics.queue_s, metrics.ttft_s) if metrics else (0.0, None)
+        return cls(
+            text=text,
+            token_ids=tuple(token.token_id for token in tokens),
+            score=score,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(tokens),
+            prefill_s=metrics.prefill_s if metrics else 0.0,
+            ttft_s=None if ttft_s is None else ttft_s - queue_s,
+            e2e_s=metrics.e2e_s - queue_s if metrics else 0.0,
+            finish_reason=finish_reason,
+            logprobs=tuple(_known(token.logprob) for token in tokens),
+            entropies=tuple(_known(token.entropy) for token in tokens),
+            margins=() if all(map(math.isnan, margins)) else margins,
+            repetition=repeated_share([token.token_id for token in tokens]),
+            hidden=tuple(hidden) if all(map(math.isfinite, hidden)) else (),
+        )
 
     @property
     def first_token_s(self) -> float:
         """Seconds to the first token, or to the end of an answer without one."""
         return self.e2e_s if self.ttft_s is None else self.ttft_s
 
-    def after(self, tokens: int) -> Self:
-        """What was known of it, and what it had taken, once so many tokens were written; its text stays whole."""
-        if tokens >= self.completion_tokens:
+    def after(self, tokens: int | None) -> Self:
+        """What was known of it, and what it had taken, once so many tokens were written; its text stays whole. ``None``
+        is all of them."""
+        if tokens is None or tokens >= self.completion_tokens:
             return self
         writing_s = (self.e2e_s - self.first_token_s) / (self.completion_tokens - 1)
         return replace(
@@ -82,7 +133,8 @@ class TierAnswer:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, rounded: tokens' figures to 4 decimals, times to the microsecond."""
+        """As plain JSON values, rounded: tokens' figures to 4 decimals, times to the microsecond. A figure that is not
+        known is ``None``."""
         return {
             "text": self.text,
             "token_ids": list(self.token_ids),
@@ -93,9 +145,9 @@ class TierAnswer:
             "ttft_s": None if self.ttft_s is None else round(self.ttft_s, _TIME_DECIMALS),
             "e2e_s": round(self.e2e_s, _TIME_DECIMALS),
             "finish_reason": self.finish_reason,
-            "logprobs": [round(value, _DECIMALS) for value in self.logprobs],
-            "entropies": [round(value, _DECIMALS) for value in self.entropies],
-            "margins": [round(value, _DECIMALS) for value in self.margins],
+            "logprobs": _to_json(self.logprobs),
+            "entropies": _to_json(self.entropies),
+            "margins": _to_json(self.margins),
             "repetition": None if self.repetition is None else round(self.repetition, _DECIMALS),
             **({"hidden": [round(value, _DECIMALS) for value in self.hidden]} if self.hidden else {}),
         }
@@ -108,8 +160,41 @@ class TierAnswer:
             RecordedPairsError: a value is out of range.
             KeyError, TypeError: a value is missing, unknown, or of another type.
         """
-        tuples = {name: tuple(tree[name]) for name in ("token_ids", "logprobs", "entropies", "margins")}
-        return cls(**{**tree, **tuples, "hidden": tuple(tree.get("hidden", ()))})
+        figures = {
+            name: tuple(math.nan if value is None else value for value in tree[name])
+            for name in ("logprobs", "entropies", "margins")
+        }
+        tuples = {"token_ids": tuple(tree["token_ids"]), "hidden": tuple(tree.get("hidden", ()))}
+        return cls(**{**tree, **figures, **tuples})
+
+
+def tier_answer(events: Iterable[Event], score: Callable[[str], float | None]) -> TierAnswer | None:
+    """The record of a run; ``None`` if it was cancelled or failed.
+
+    Args:
+        events: all of a run's.
+        score: how right a text is, 0 to 1.
+    """
+    tokens, finished = [], None
+    hidden: tuple[float, ...] = ()
+    for event in events:
+        if isinstance(event, TokenEvent):
+            tokens.append(event)
+        elif isinstance(event, PrefillDone):
+            hidden = event.hidden
+        elif isinstance(event, RunFinished):
+            finished = event
+    if finished is None or finished.metrics is None or finished.finish_reason == "abort":
+        return None
+    return TierAnswer.from_tokens(
+        finished.text,
+        tokens,
+        finished.finish_reason,
+        prompt_tokens=finished.metrics.prompt_tokens,
+        hidden=hidden,
+        score=score(finished.text),
+        metrics=finished.metrics,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +281,15 @@ def scored_by_both(prompts: Iterable[RoutedPrompt], weak: str, strong: str) -> t
 
 def _line(prompt: RoutedPrompt) -> str:
     return json.dumps(prompt.to_dict(), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def _known(figure: float | None) -> float:
+    """A token's figure as it is recorded: NaN where it was not measured or is not finite."""
+    return figure if figure is not None and math.isfinite(figure) else math.nan
+
+
+def _to_json(figures: Iterable[float]) -> list[float | None]:
+    return [None if math.isnan(figure) else round(figure, _DECIMALS) for figure in figures]
 
 
 def _check(holds: bool, message: str) -> None:

@@ -1,108 +1,78 @@
-"""The score functions: a number in [0, 1] for "the larger model is needed here".
+"""What decides between two neighbouring tiers: one class for each :class:`~engine.types.RouterKind`.
 
-A score at or above the boundary's threshold goes up. A score that is not a number goes up too, whatever
-the threshold: what cannot be judged is given to the better model, and counted.
+A router looks at a prompt or at the smaller tier's answer to it, once or twice, and gives a score; one at or above the
+threshold is escalated. The engine lets it look at an answer while that is written, the Router lab at recorded ones:
+both by :meth:`Router.score_at` and :meth:`Router.combine`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal, Self, assert_never
 
 import numpy as np
-import numpy.typing as npt
 
-from engine.cascade.signals import MEAN_LOGPROB, PREFILL_ENTROPY, FeatureTable
+from engine.cascade.calibration import ScoreReference
+from engine.cascade.records import RoutedPrompt, TierAnswer
+from engine.cascade.scores import (
+    Floats,
+    LogisticWeights,
+    SureBand,
+    default_answer_score,
+    default_prompt_score,
+    hybrid_score,
+    oracle_score,
+    random_score,
+)
+from engine.cascade.signals import FeatureTable, answer_table, prompt_table, read_by_a_model, reading_table
 from engine.errors import RouterProfileError
-from engine.types import NEVER
+from engine.types import NEVER, RouterKind
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-
-MIN_PROMPTS = 40
-"""Below this many prompts nothing is learned."""
-MIN_OF_EACH = 8
-"""Nor with fewer prompts than this of either label."""
-REGULARISATION = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-"""scikit-learn's C, of which cross-validation takes the one with the smallest log loss. Dozens of related signals on a
-few hundred prompts ask for less than its default of 1."""
-_FOLDS = 5
-
-
-def goes_up(score: Floats, threshold: float) -> Bools:
-    """Who goes up, ``[prompts]``: a score at or above the threshold, and every NaN."""
-    return np.isnan(score) | (score >= threshold)
-
-
-def default_answer_score(table: FeatureTable) -> Floats:
-    """What needs no data: 1 − exp(mean log-probability), one minus the geometric mean of the answer's
-    token probabilities; ``[answers]``, NaN for an answer without tokens."""
-    return 1 - np.exp(np.minimum(table.column(MEAN_LOGPROB), 0.0))
-
-
-def default_prompt_score(table: FeatureTable) -> Floats:
-    """1 − exp(−prefill entropy) where that is known; else ½ for every prompt: without data, nothing in a
-    text alone tells which model it needs."""
-    entropy = table.column(PREFILL_ENTROPY)
-    return np.where(np.isnan(entropy), 0.5, 1 - np.exp(-np.maximum(entropy, 0.0)))
-
-
-def random_score(prompts: Sequence[str], seed: int = 0) -> Floats:
-    """Uniform in [0, 1), the same for the same prompt and seed."""
-    digests = (hashlib.sha256(f"{seed}:{prompt}".encode()).digest() for prompt in prompts)
-    return np.array([int.from_bytes(digest[:6], "big") / 2**48 for digest in digests], np.float64)
-
-
-def oracle_score(weak_score: Floats, strong_score: Floats) -> Floats:
-    """½ + half of what the large model gains: above ½ where it is better, below where it is worse."""
-    return 0.5 + (strong_score - weak_score) / 2
-
-
-def needs_larger(weak_score: Floats, strong_score: Floats) -> Bools:
-    """The label that is learned: the large model's answer scores higher, for 0/1 scores "small wrong and
-    large right".
-
-    Not "small wrong" alone: the best rule compares both models' chances of being right, and a prompt that
-    both fail is a large run for nothing (Jitkrittum et al., arXiv:2307.02764).
-    """
-    return strong_score > weak_score
+_UNSURE = SureBand(keep_below=0.0, up_from=NEVER)
+"""No prompt is decided by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogisticWeights:
-    """A logistic model of standardised features, as plain numbers: applying it needs no scikit-learn."""
+class BoundaryRouter:
+    """What a router has learned or been set to between two neighbouring tiers."""
 
-    features: tuple[str, ...]
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    coef: tuple[float, ...]
-    """Of each standardised feature, in log-odds per standard deviation."""
-    intercept: float
+    threshold: float
+    """Scores from here up are escalated, 0 to 1; :data:`~engine.types.NEVER` for none."""
+    prompt_weights: LogisticWeights | None = None
+    """Of ``route`` and ``hybrid``; ``None`` is the score that needs no data."""
+    answer_weights: LogisticWeights | None = None
+    """Of ``escalate`` and ``hybrid``."""
+    band: SureBand | None = None
+    """Of ``hybrid``: where the prompt alone decides."""
+    reference: ScoreReference | None = None
+    """The scores the threshold was chosen on; ``None`` where it was set by hand."""
 
     def __post_init__(self) -> None:
-        figures = (*self.mean, *self.scale, *self.coef, self.intercept)
-        if not len(self.features) == len(self.mean) == len(self.scale) == len(self.coef):
-            raise RouterProfileError("The router's weights and features are not equally many.")
-        if not np.isfinite(figures).all() or not all(scale > 0 for scale in self.scale):
-            raise RouterProfileError("The router's weights are not finite numbers.")
+        if not 0 <= self.threshold <= NEVER:
+            raise RouterProfileError(f"A threshold of {self.threshold} is not between 0 and 1.")
 
-    def score(self, table: FeatureTable) -> Floats:
-        """``[rows]``; NaN where a feature is unknown."""
-        logits = (table.select(self.features) - self.mean) / self.scale @ np.array(self.coef) + self.intercept
-        # far beyond what any answer gives, and short of where exp overflows
-        score: Floats = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
-        return score
+    @property
+    def reads_first(self) -> bool:
+        """Whether the small model reads a prompt, up to its first token, before the prompt is judged."""
+        return self.prompt_weights is None or any(map(read_by_a_model, self.prompt_weights.features))
+
+    def prompt_score(self, table: FeatureTable) -> Floats:
+        """Scores of prompts, ``[prompts]``, before anything is generated."""
+        return self.prompt_weights.score(table) if self.prompt_weights else default_prompt_score(table)
+
+    def answer_score(self, table: FeatureTable) -> Floats:
+        """Scores of the smaller tier's answers, ``[answers]``."""
+        return self.answer_weights.score(table) if self.answer_weights else default_answer_score(table)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
-            "features": list(self.features),
-            "mean": list(self.mean),
-            "scale": list(self.scale),
-            "coef": list(self.coef),
-            "intercept": self.intercept,
+            "threshold": self.threshold,
+            "prompt_weights": self.prompt_weights.to_dict() if self.prompt_weights else None,
+            "answer_weights": self.answer_weights.to_dict() if self.answer_weights else None,
+            "band": asdict(self.band) if self.band else None,
+            "reference": self.reference.to_dict() if self.reference else None,
         }
 
     @classmethod
@@ -110,122 +80,196 @@ class LogisticWeights:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            RouterProfileError: the weights do not fit together.
+            RouterProfileError: a value is out of range.
             KeyError, TypeError, ValueError: a value is missing or of another type.
         """
+        prompt, answer, band, reference = (
+            tree[name] for name in ("prompt_weights", "answer_weights", "band", "reference")
+        )
         return cls(
-            features=tuple(map(str, tree["features"])),
-            mean=tuple(map(float, tree["mean"])),
-            scale=tuple(map(float, tree["scale"])),
-            coef=tuple(map(float, tree["coef"])),
-            intercept=float(tree["intercept"]),
+            threshold=float(tree["threshold"]),
+            prompt_weights=LogisticWeights.from_dict(prompt) if prompt else None,
+            answer_weights=LogisticWeights.from_dict(answer) if answer else None,
+            band=SureBand(keep_below=float(band["keep_below"]), up_from=float(band["up_from"])) if band else None,
+            reference=ScoreReference.from_dict(reference) if reference else None,
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
-    """What came of learning a router."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A moment at which a router scores a prompt, or the smaller tier's answer to it."""
 
-    weights: LogisticWeights | None
-    """``None``: the score that needs no data is used."""
-    reason: str
-    """Why nothing was learned; empty where it was."""
-    prompts: int
-    """That it was learned from."""
-    left_out: int
-    """Prompts with an unknown feature."""
+    at: Literal["prompt", "answer"]
+    tokens: int | None
+    """Of that answer, written by then: 0 before it begins, ``None`` at its end."""
 
 
-def learn(table: FeatureTable, label: Bools) -> Learned:
-    """Fit a logistic model (L2, its strength by cross-validation) of standardised features.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a router makes of recorded prompts, ``[prompts]`` each."""
 
-    Features that are unknown everywhere, or the same everywhere, are dropped; rows with an unknown feature
-    are left out. Too few prompts, or hardly any of one label: nothing is learned, and ``reason`` says why.
-
-    Args:
-        table: the features, ``[prompts, features]``.
-        label: whether the larger model was needed, ``[prompts]``.
-    """
-    known = np.isfinite(table.values)
-    columns = known.any(axis=0)
-    rows = known[:, columns].all(axis=1)
-    values, needed = table.values[rows][:, columns], label[rows]
-    spread = np.ptp(values, axis=0) > 1e-12 if len(values) else np.zeros(values.shape[1], bool)
-    reason = _why_not(needed, int(spread.sum()))
-    if reason:
-        return Learned(weights=None, reason=reason, prompts=len(values), left_out=int((~rows).sum()))
-
-    from sklearn.linear_model import LogisticRegressionCV  # slow to import, and only needed here
-    from sklearn.model_selection import StratifiedKFold
-
-    values = values[:, spread]
-    mean, scale = values.mean(axis=0), values.std(axis=0)
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    model = LogisticRegressionCV(
-        Cs=REGULARISATION,
-        l1_ratios=(0,),
-        cv=folds,
-        scoring="neg_log_loss",
-        max_iter=1000,
-        use_legacy_attributes=False,
-    ).fit((values - mean) / scale, needed)
-    names = np.array(table.names)[columns][spread]
-    weights = LogisticWeights(
-        features=tuple(map(str, names)),
-        mean=tuple(mean.tolist()),
-        scale=tuple(scale.tolist()),
-        coef=tuple(model.coef_[0].tolist()),
-        intercept=float(model.intercept_[0]),
-    )
-    return Learned(weights=weights, reason="", prompts=len(values), left_out=int((~rows).sum()))
+    score: Floats
+    """NaN where it is unknown: such a prompt is escalated."""
+    tried_s: Floats
+    """What the small model took until it was decided to escalate, or its whole answer where that was not decided by the
+    prompt alone; in seconds."""
 
 
-def _why_not(needed: Bools, features: int) -> str:
-    positives, prompts = int(needed.sum()), len(needed)
-    if prompts < MIN_PROMPTS:
-        return f"Only {prompts:,} prompts: learning needs at least {MIN_PROMPTS}."
-    if positives == 0:
-        return "The larger model was needed for no prompt: there is nothing to tell apart."
-    if positives == prompts:
-        return "The larger model was needed for every prompt: there is nothing to tell apart."
-    if min(positives, prompts - positives) < MIN_OF_EACH:
-        which = "needed" if positives < MIN_OF_EACH else "not needed"
-        fewer = min(positives, prompts - positives)
-        return f"The larger model was {which} for only {fewer} of {prompts:,} prompts: learning needs {MIN_OF_EACH}."
-    return "" if features else "No signal differs between the prompts."
+@dataclass(frozen=True, kw_only=True)
+class Router:
+    """Gives the scores by which prompts are escalated from a tier to the next."""
+
+    kind: ClassVar[RouterKind]
+    reads_prompt: ClassVar[bool] = False
+    reads_answer: ClassVar[bool] = False
+    judges_first_tokens: ClassVar[bool] = False
+    """Whether it can judge an answer by its first tokens."""
+    has_band: ClassVar[bool] = False
+    """Whether a :class:`~engine.cascade.scores.SureBand` says where the prompt alone decides."""
+    fixed: ClassVar[bool | None] = None
+    """Whether it escalates, whatever it is asked; ``None`` for one that goes by scores and a threshold."""
+    deployable: ClassVar[bool] = True
+
+    boundary: BoundaryRouter = BoundaryRouter(threshold=NEVER)
+    """What it has learned."""
+    after_tokens: int | None = None
+    """By how many first tokens it judges an answer; ``None`` for all of them."""
+    place: int = 0
+    """Of the boundary in its ladder, from the smallest tier up."""
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        """When it scores what, in order."""
+        prompt = (Look("prompt", 1 if self.boundary.reads_first else 0),) if self.reads_prompt else ()
+        answer = (Look("answer", self.after_tokens),) if self.reads_answer else ()
+        return prompt + answer
+
+    def score_at(self, look: Look, prompts: Sequence[str], answers: Sequence[TierAnswer]) -> Floats:
+        """The scores at a look, ``[prompts]``; NaN where one is unknown.
+
+        Args:
+            look: one of :attr:`looks`.
+            prompts: the users' texts.
+            answers: the smaller tier's, as far as it has written; not needed by a look before it begins.
+        """
+        if look.at == "answer":
+            return self.boundary.answer_score(answer_table(answers))
+        return self.boundary.prompt_score(reading_table(prompts, answers) if look.tokens else prompt_table(prompts))
+
+    def combine(self, scored: Sequence[Floats]) -> Floats:
+        """The scores that are compared with the threshold, ``[prompts]``. Before the last look, NaN where that is
+        needed.
+
+        Args:
+            scored: the scores at each look so far, one or more of them.
+        """
+        return scored[-1]
+
+    def judge(self, prompts: Sequence[RoutedPrompt], weak: str, strong: str) -> Judged:
+        """Score recorded prompts.
+
+        Args:
+            prompts: what was recorded; the smaller tier has answered wherever the router looks at that.
+            weak: the smaller tier's key.
+            strong: the larger tier's.
+        """
+        texts = [prompt.prompt for prompt in prompts]
+        score = np.full(len(prompts), np.nan if self.fixed is None else float(self.fixed))
+        tried_s, scored = np.zeros(len(prompts)), list[Floats]()
+        for look in self.looks:
+            answers = [] if look.tokens == 0 else [prompt.answers[weak].after(look.tokens) for prompt in prompts]
+            if answers:  # whoever is escalated by an earlier look pays no more
+                tried_s = np.where(score > 0, tried_s, [answer.e2e_s for answer in answers])
+            scored.append(self.score_at(look, texts, answers))
+            score = self.combine(scored)
+        return Judged(score, tried_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SureBand:
-    """Where a hybrid lets the prompt decide."""
+class Route(Router):
+    """Judges the prompt, before the smaller tier answers or at its first token."""
 
-    keep_below: float
-    """A prompt that scores lower stays with the small model, unchecked."""
-    up_from: float
-    """A prompt that scores this or more goes up at once. In between, the small model tries."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.keep_below <= self.up_from <= NEVER:
-            raise RouterProfileError(f"A sure band from {self.keep_below} to {self.up_from} is none.")
+    kind = RouterKind.ROUTE
+    reads_prompt = True
 
 
-def hybrid_score(prompt_score: Floats, answer_score: Floats, band: SureBand) -> tuple[Floats, Bools]:
-    """A hybrid's score and who had the small model try first, both ``[prompts]``.
+class Escalate(Router):
+    """Judges the smaller tier's answer by its token probabilities."""
 
-    Prompts that go up at once score 1, prompts that stay unchecked score 0, all others score as their answer.
-    """
-    at_once = goes_up(prompt_score, band.up_from)
-    kept = ~at_once & (prompt_score < band.keep_below)
-    return np.where(at_once, 1.0, np.where(kept, 0.0, answer_score)), ~at_once
+    kind = RouterKind.ESCALATE
+    reads_answer = True
+    judges_first_tokens = True
 
 
-def climb(scores: Floats, thresholds: Sequence[float]) -> npt.NDArray[np.intp]:
-    """The tier that each prompt ends in: it goes up until a boundary holds it.
+class Hybrid(Router):
+    """Lets the prompt decide where that is sure; else the smaller tier tries, and its answer is judged."""
 
-    Args:
-        scores: ``[boundaries, prompts]``, from the smallest tier up.
-        thresholds: one for each boundary.
-    """
-    up = np.array([goes_up(score, threshold) for score, threshold in zip(scores, thresholds, strict=True)])
-    tiers: npt.NDArray[np.intp] = np.logical_and.accumulate(up, axis=0).sum(axis=0)
-    return tiers
+    kind = RouterKind.HYBRID
+    reads_prompt = True
+    reads_answer = True
+    has_band = True
+
+    def combine(self, scored: Sequence[Floats]) -> Floats:
+        of_prompt = scored[0]
+        of_answer = scored[1] if len(scored) > 1 else np.full(len(of_prompt), np.nan)
+        return hybrid_score(of_prompt, of_answer, self.boundary.band or _UNSURE)
+
+
+class Random(Router):
+    """Escalates by lot: what every router must beat."""
+
+    kind = RouterKind.RANDOM
+
+    @property
+    def looks(self) -> tuple[Look, ...]:
+        return (Look("prompt", 0),)
+
+    def score_at(self, look: Look, prompts: Sequence[str], answers: Sequence[TierAnswer]) -> Floats:
+        return random_score(prompts, seed=self.place)
+
+
+class AlwaysSmall(Router):
+    """Never escalates."""
+
+    kind = RouterKind.ALWAYS_SMALL
+    fixed = False
+
+
+class AlwaysLarge(Router):
+    """Always escalates, before the smaller tier writes anything."""
+
+    kind = RouterKind.ALWAYS_LARGE
+    fixed = True
+
+
+class Oracle(Router):
+    """Knows how right both tiers' recorded answers are."""
+
+    kind = RouterKind.ORACLE
+    deployable = False
+
+    def judge(self, prompts: Sequence[RoutedPrompt], weak: str, strong: str) -> Judged:
+        weak_score, strong_score = (
+            np.array([prompt.answers[tier].score for prompt in prompts], np.float64) for tier in (weak, strong)
+        )
+        return Judged(oracle_score(weak_score, strong_score), np.zeros(len(prompts)))
+
+
+def router_class(kind: RouterKind) -> type[Router]:
+    """What a kind of router is."""
+    match kind:
+        case RouterKind.ROUTE:
+            return Route
+        case RouterKind.ESCALATE:
+            return Escalate
+        case RouterKind.HYBRID:
+            return Hybrid
+        case RouterKind.RANDOM:
+            return Random
+        case RouterKind.ALWAYS_SMALL:
+            return AlwaysSmall
+        case RouterKind.ALWAYS_LARGE:
+            return AlwaysLarge
+        case RouterKind.ORACLE:
+            return Oracle
+        case _:
+            assert_never(kind)

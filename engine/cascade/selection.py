@@ -21,7 +21,7 @@ import numpy.typing as npt
 from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.figures import Figure, ThresholdFigures, missed_prompts
 from engine.cascade.intervals import binomial_p_value, prompts_to_certify
-from engine.cascade.routers import Bools, Floats
+from engine.cascade.scores import Bools, Floats
 from engine.errors import InvalidRequestError
 from engine.types import NEVER
 
@@ -83,7 +83,7 @@ class Selection:
 
     target: Target
     threshold: float
-    """:data:`~engine.cascade.routers.NEVER` where nothing may go up."""
+    """:data:`~engine.cascade.scores.NEVER` where nothing may go up."""
     met: bool
     """On the calibration half; for a risk, certified."""
     held: bool

@@ -1,6 +1,10 @@
 """What a router looks at: features of a prompt, and how sure the small model was of its answer.
 
-Whatever cannot be told (no token, no recorded margin) is NaN, and never a made-up number.
+A signal is one entry, its name and how it is worked out, in :func:`prompt_features` (of a prompt's text),
+``_READING_SIGNALS`` (of a prompt that the small model has read) or ``_ANSWER_SIGNALS`` (of its answer). Learning, the
+engine, the Router lab and its tables take them from there. One that is unknown (no token, a figure that was not
+measured or is not finite) is NaN, and never a made-up number. None may rest on an answer's times, which are unknown
+while it is written.
 """
 
 from __future__ import annotations
@@ -9,12 +13,17 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.cascade.records import TierAnswer
+
+Signal = Callable[[TierAnswer], float]
+TokenFigure = Literal["logprobs", "entropies", "margins"]
+Summary = Callable[[npt.NDArray[np.float64]], np.floating]
+"""Of one figure of several tokens."""
 
 FIRST_TOKENS = 16
 """Tokens from which the early signals are taken."""
@@ -100,90 +109,88 @@ def prompt_features(prompt: str) -> dict[str, float]:
 PROMPT_FEATURES = tuple(prompt_features(""))
 
 
-def prompt_table(
-    prompts: Sequence[str],
-    prefill_entropy: Sequence[float] | npt.NDArray[np.float64] | None = None,
-    hidden: npt.NDArray[np.floating] | None = None,
-) -> FeatureTable:
-    """Features of prompts, known before a token is generated.
-
-    Args:
-        prompts: the users' texts.
-        prefill_entropy: of the small model's first next-token distribution, in nats, ``[prompts]``.
-        hidden: the small model's hidden state after the prompt, ``[prompts, dims]``, or ``[prompts, 0]`` where it is
-            not known.
-
-    Raises:
-        ValueError: an array has another number of rows.
-    """
-    plain = FeatureTable.of([prompt_features(prompt) for prompt in prompts], PROMPT_FEATURES)
-    names, columns = [*plain.names], [plain.values]
-    if prefill_entropy is not None:
-        names.append(PREFILL_ENTROPY)
-        columns.append(np.asarray(prefill_entropy, np.float64).reshape(-1, 1))
-    if hidden is not None:
-        names += [f"{HIDDEN}{index}" for index in range(hidden.shape[1])]
-        columns.append(hidden.astype(np.float64))
-    return FeatureTable(names=tuple(names), values=np.hstack(columns))
+def _first_entropy(answer: TierAnswer) -> float:
+    return answer.entropies[0] if answer.entropies else math.nan
 
 
-def read_by_a_model(feature: str) -> bool:
-    """Whether a feature of a prompt is known only once the small model has read it."""
-    return feature == PREFILL_ENTROPY or feature.startswith(HIDDEN)
+_READING_SIGNALS: Mapping[str, Signal] = {PREFILL_ENTROPY: _first_entropy}
+"""Of a prompt that the small model has read, by what it answers up to its first token."""
 
 
-def first_entropies(answers: Sequence[TierAnswer]) -> list[float]:
-    """Of each answer's first token, in nats."""
-    return [answer.entropies[0] if answer.entropies else math.nan for answer in answers]
+def prompt_table(prompts: Sequence[str]) -> FeatureTable:
+    """Features of prompts' texts, known before any model reads them."""
+    return FeatureTable.of([prompt_features(prompt) for prompt in prompts], PROMPT_FEATURES)
 
 
-def reading_table(prompts: Sequence[str], answers: Sequence[TierAnswer]) -> FeatureTable:
+def reading_table(prompts: Sequence[str], answers: Sequence[TierAnswer], *, hidden: bool = True) -> FeatureTable:
     """Features of prompts, and what the small model makes of them before it writes on: the entropy of its first token,
     and its hidden state.
 
     Args:
         prompts: the users' texts.
         answers: the small model's to them, of which the first token counts.
+        hidden: whether the hidden state is among them.
     """
-    width = max((len(answer.hidden) for answer in answers), default=0)
-    hidden = [answer.hidden if len(answer.hidden) == width else (math.nan,) * width for answer in answers]
-    return prompt_table(prompts, first_entropies(answers), np.array(hidden, np.float64).reshape(len(answers), width))
+    text = prompt_table(prompts)
+    reading = np.array([[signal(answer) for signal in _READING_SIGNALS.values()] for answer in answers], np.float64)
+    width = max((len(answer.hidden) for answer in answers), default=0) if hidden else 0
+    states = [answer.hidden if len(answer.hidden) == width else (math.nan,) * width for answer in answers]
+    return FeatureTable(
+        names=(*text.names, *_READING_SIGNALS, *(f"{HIDDEN}{index}" for index in range(width))),
+        values=np.hstack(
+            [
+                text.values,
+                reading.reshape(len(answers), len(_READING_SIGNALS)),
+                np.array(states, np.float64).reshape(len(answers), width),
+            ]
+        ),
+    )
 
 
-_TOKEN_SIGNALS: Mapping[str, tuple[str, Callable[[npt.NDArray[np.float64]], np.floating]]] = {
+def read_by_a_model(feature: str) -> bool:
+    """Whether a feature of a prompt is known only once the small model has read it."""
+    return feature in _READING_SIGNALS or feature.startswith(HIDDEN)
+
+
+def _over_tokens(figure: TokenFigure, summary: Summary, most: int | None = None) -> Signal:
+    """A signal that sums up a figure of the first ``most`` tokens, or of all."""
+
+    def signal(answer: TierAnswer) -> float:
+        values = np.array(getattr(answer, figure)[:most], np.float64)
+        return float(summary(values)) if values.size else math.nan
+
+    return signal
+
+
+def _q10(values: npt.NDArray[np.float64]) -> np.floating:
+    return np.quantile(values, 0.1)
+
+
+# Means rather than sums: a sum of log-probabilities is biased by length; low quantiles see the one doubtful token that
+# a mean hides (arXiv:2404.10136).
+_TOKEN_SIGNALS: Mapping[str, tuple[TokenFigure, Summary]] = {
     MEAN_LOGPROB: ("logprobs", np.mean),
-    "q10_logprob": ("logprobs", lambda values: np.quantile(values, 0.1)),
+    "q10_logprob": ("logprobs", _q10),
     "min_logprob": ("logprobs", np.min),
     "mean_margin": ("margins", np.mean),
-    "q10_margin": ("margins", lambda values: np.quantile(values, 0.1)),
+    "q10_margin": ("margins", _q10),
     "mean_entropy": ("entropies", np.mean),
     "max_entropy": ("entropies", np.max),
 }
-ANSWER_SIGNALS = (
-    *_TOKEN_SIGNALS,
-    *(f"first_{name}" for name in _TOKEN_SIGNALS),
-    "repetition",
-    "reached_eos",
-    "log_tokens",
-)
+_ANSWER_SIGNALS: Mapping[str, Signal] = {
+    **{name: _over_tokens(*of) for name, of in _TOKEN_SIGNALS.items()},
+    **{f"first_{name}": _over_tokens(*of, FIRST_TOKENS) for name, of in _TOKEN_SIGNALS.items()},
+    "repetition": lambda answer: 0.0 if answer.repetition is None else answer.repetition,
+    "reached_eos": lambda answer: float(answer.finish_reason == "stop"),
+    "log_tokens": lambda answer: math.log1p(len(answer.logprobs)),
+}
+"""How sure a model was of its own answer, over all its tokens and over the first 16."""
+ANSWER_SIGNALS = tuple(_ANSWER_SIGNALS)
 
 
 def answer_signals(answer: TierAnswer) -> dict[str, float]:
-    """How sure a model was of its own answer, over all its tokens and over the first 16.
-
-    Means rather than sums: a sum of log-probabilities is biased by length; low quantiles see the one
-    doubtful token that a mean hides (arXiv:2404.10136).
-    """
-    signals = {
-        "repetition": 0.0 if answer.repetition is None else answer.repetition,
-        "reached_eos": float(answer.finish_reason == "stop"),
-        "log_tokens": math.log1p(len(answer.logprobs)),
-    }
-    for name, (figure, summary) in _TOKEN_SIGNALS.items():
-        values = np.array(getattr(answer, figure), np.float64)
-        signals[name] = float(summary(values)) if values.size else math.nan
-        signals[f"first_{name}"] = float(summary(values[:FIRST_TOKENS])) if values.size else math.nan
-    return signals
+    """How sure a model was of its own answer: every signal by name, NaN where it is unknown."""
+    return {name: signal(answer) for name, signal in _ANSWER_SIGNALS.items()}
 
 
 def answer_table(answers: Sequence[TierAnswer]) -> FeatureTable:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from engine.backends.base import LoadedModel, RunTrace
 from engine.cache import KVCache
@@ -11,7 +12,18 @@ from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
 from engine.serving.pool import OpenCheckpoint
 from engine.speculation import Speculator
-from engine.types import CacheReport, GenerationRequest, SpeculationReport
+from engine.types import CacheReport, GenerationRequest, SpeculationReport, Tier
+
+
+class Recording(TypedDict):
+    """What a :class:`~engine.generation.recorder.RunRecorder` must know of the model that answers."""
+
+    decode: Callable[[Sequence[int]], str]
+    stop_ids: frozenset[int]
+    control_tokens: Mapping[int, str]
+    max_tokens: int
+    prompt_tokens: int
+    tier: str | None
 
 
 @dataclass(slots=True)
@@ -23,9 +35,11 @@ class Attempt:
     drafters: Drafters | None
     request: GenerationRequest
     """As it is asked of this model."""
+    place: int
+    """Of this model in the request's ladder, from the smallest up."""
     prompt_ids: list[int]
     max_tokens: int
-    read_anew: Mapping[int, str] = field(default_factory=dict)
+    retokenized: Mapping[int, str] = field(default_factory=dict)
     """Earlier answers whose own tokens could not be given back; see
     :class:`~engine.models.tokenization.tokenizer.ChatPrompt`."""
     draft_answer: tuple[int, ...] = ()
@@ -35,12 +49,39 @@ class Attempt:
     _speculator: Speculator | None = None
 
     @property
+    def tier(self) -> Tier:
+        """The model and its precision."""
+        return Tier(model=self.request.config.model, precision=self.request.config.precision)
+
+    @property
     def models(self) -> tuple[LoadedModel, ...]:
         """What must stay in memory while it lasts."""
         return (self.model, *(self.drafters.models if self.drafters else ()))
 
-    def go(self, sink: TokenSink, kv: KVCache | None, *, verify: bool = False) -> RunTrace:
-        """Write the answer."""
+    def recording(self, tier: str | None) -> Recording:
+        """What the recorder must know of it.
+
+        Args:
+            tier: who its tokens are said to be from; ``None`` where nobody else could have answered.
+        """
+        tokenizer = self.opened.tokenizer
+        return Recording(
+            decode=tokenizer.decode,
+            stop_ids=tokenizer.stop_ids,
+            control_tokens=tokenizer.control_tokens,
+            max_tokens=self.max_tokens,
+            prompt_tokens=len(self.prompt_ids),
+            tier=tier,
+        )
+
+    def generate(self, sink: TokenSink, kv: KVCache | None, *, verify: bool = False) -> RunTrace:
+        """Write the answer.
+
+        Args:
+            sink: takes its tokens.
+            kv: begins with what is reused of the prompt; ``None`` for a backend that keeps its own, or none.
+            verify: whether to compute anew what is reused, and compare.
+        """
         if self.drafters:
             self._speculator = self.drafters.speculator(self.prompt_ids, self.max_tokens, kv, self.draft_answer)
         self.trace = self.model.run(
@@ -62,6 +103,6 @@ class Attempt:
         rounds = (replace(entry, texts=tuple(map(token_text, entry.token_ids))) for entry in report.rounds)
         return replace(report, rounds=tuple(rounds))
 
-    def salvaged_tokens(self) -> int:
-        """Tokens taken over from the smaller model's answer."""
+    def reused_draft_tokens(self) -> int:
+        """Tokens accepted from the smaller model's answer."""
         return self._speculator.salvaged_tokens if self._speculator else 0

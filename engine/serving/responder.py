@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 from engine.backends.base import LoadedModel
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
-from engine.errors import (
-    ContextLengthError,
-    InsufficientMemoryError,
-    InvalidRequestError,
-    ModelNotInstalledError,
-    UnknownModelError,
-)
+from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.machine.environment import kernel_environment, machine_environment
 from engine.machine.memory import PeakRss, require_memory
 from engine.serving.attempt import Attempt
+from engine.serving.cascade import Cascade
 from engine.serving.drafting import Drafting
-from engine.serving.ladder import Ladder
 from engine.serving.pool import ModelPool, OpenCheckpoint
 from engine.serving.system_prompts import SystemPrompts
+from engine.serving.tiers import prepare_tiers, unless_cancelled
 from engine.serving.worker import GenerationJob
-from engine.types import CacheMode, CascadeReport, GenerationRequest, Loading, Message
-
-
-class CancelledWhileLoadingError(Exception):
-    """Ends loading, or waiting for a chat template, from inside."""
+from engine.types import CacheMode, GenerationRequest, Message
 
 
 class Responder:
@@ -60,10 +53,10 @@ class Responder:
             GearboxError: whatever keeps it from being answered, in the user's words.
         """
         request = job.request
-        ladder = self._prepare(job)
-        load_s = perf_counter() - taken_up - ladder.tokenizing_s
+        tiers = prepare_tiers(job, self._pool, self.drafting)
+        cascade = Cascade(request, tiers)
+        load_s = perf_counter() - taken_up - tiers.tokenizing_s
         peak_rss.restart()
-        first = ladder.attempts[0]
         recorder = RunRecorder(
             emit=job.emit,
             is_cancelled=job.is_cancelled,
@@ -71,110 +64,56 @@ class Responder:
             arrived=job.arrived,
             queue_s=taken_up - job.arrived,
             load_s=load_s,
-            decode=first.opened.tokenizer.decode,
-            stop_ids=first.opened.tokenizer.stop_ids,
-            control_tokens=first.opened.tokenizer.control_tokens,
-            prompt_tokens=len(first.prompt_ids),
-            max_tokens=first.max_tokens,
-            tier=ladder.name(first),
+            **cascade.recording(tiers.attempts[0]),
         )
-        attempt, cascade = self._climb(ladder, recorder)
+
+        attempt, report = cascade.run(recorder, partial(self._write, recorder, tiers.models))
         self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
-            weights_bytes=sum(one.model.weights_bytes for one in ladder.attempts),
+            weights_bytes=sum(each.model.weights_bytes for each in tiers.attempts),
             kv_bytes=attempt.trace.kv_bytes if attempt.trace else 0,
             peak_rss_bytes=peak_rss.read(),
-            environment={
-                **machine_environment(),
-                **kernel_environment(self._pool.device),
-                **attempt.model.environment,
-                "weights_sha256": attempt.opened.checkpoint.weights_sha256,
-                "weights": attempt.opened.checkpoint.provenance,
-            },
+            environment=self._environment(attempt),
             cache=attempt.cache,
             speculation=attempt.speculation(),
-            cascade=cascade,
+            cascade=report,
         )
 
-    def _prepare(self, job: GenerationJob) -> Ladder:
-        """All tiers in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take part is left
-        out."""
+    def _environment(self, attempt: Attempt) -> dict[str, Any]:
+        """What an attempt's figures hold for."""
+        return {
+            **machine_environment(),
+            **kernel_environment(self._pool.device),
+            **attempt.model.environment,
+            "weights_sha256": attempt.opened.checkpoint.weights_sha256,
+            "weights": attempt.opened.checkpoint.provenance,
+        }
 
-        waiting = _unless(job.is_cancelled)
-
-        def loading(stage: str, fraction: float) -> None:
-            waiting()
-            job.notify(Loading(stage, fraction))
-
-        request = job.request
-        ladder = Ladder(request)
-        for tier in ladder.tiers():
-            try:
-                opened = self._pool.open(tier.config.model)
-                begun = perf_counter()
-                prompt = opened.tokenizer.read_chat(tier.messages, waiting)
-                prompt_ids = [*prompt.ids, *tier.begun]
-                max_tokens = _room(opened, tier, len(prompt_ids))
-                ladder.tokenizing_s += perf_counter() - begun
-                model = self._pool.acquire(opened, tier.config, loading, keep=ladder.models)
-            except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
-                if request.config.optimization.cascade is None:
-                    raise
-                ladder.unavailable.append(f"{tier.config.model} {tier.config.precision}: {error}")
-                continue
-            below = ladder.attempts[-1].opened.tokenizer.fingerprint if ladder.attempts else None
-            drafters = self.drafting.drafters(
-                opened, model, tier, loading, ladder.models, salvages=below == opened.tokenizer.fingerprint
-            )
-            attempt = Attempt(opened, model, drafters, tier, prompt_ids, max_tokens, read_anew=prompt.read_anew)
-            ladder.attempts.append(attempt)
-        if not ladder.attempts:
-            raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(ladder.unavailable))
-        ladder.check()
-        return ladder
-
-    def _climb(self, ladder: Ladder, recorder: RunRecorder) -> tuple[Attempt, CascadeReport | None]:
-        """Ask one tier after the other until one's answer is kept."""
-        for place, attempt in enumerate(ladder.attempts):
-            if place:
-                recorder.begin(
-                    decode=attempt.opened.tokenizer.decode,
-                    stop_ids=attempt.opened.tokenizer.stop_ids,
-                    control_tokens=attempt.opened.tokenizer.control_tokens,
-                    max_tokens=attempt.max_tokens,
-                    prompt_tokens=len(attempt.prompt_ids),
-                    tier=ladder.name(attempt),
-                )
-            begun = recorder.elapsed_s
-            judgement = ladder.first_look(place)
-            if judgement is None or not judgement.goes_up:
-                self._write(attempt, recorder, ladder.sink(place, judgement, recorder), ladder.models)
-            if judgement is None or not ladder.goes_up(place, judgement, recorder):
-                return attempt, ladder.report(attempt, judgement, recorder, begun)
-            ladder.leave(place, judgement, recorder, begun)
-        raise AssertionError("the last tier has nowhere to go up to")
-
-    def _write(self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
+    def _write(self, recorder: RunRecorder, keep: tuple[LoadedModel, ...], attempt: Attempt, sink: TokenSink) -> None:
         if attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
-            self._run_on_kept(attempt, recorder, sink, keep)
+            self._write_on_kept(attempt, recorder, sink, keep)
         else:
-            self._run_alone(attempt, sink, keep)
+            self._write_alone(attempt, sink, keep)
 
-    def _run_alone(self, run: Attempt, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
+    def _write_alone(self, attempt: Attempt, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
         """With KV of its own that is gone afterwards, or without any."""
-        capacity, gears = len(run.prompt_ids) + run.max_tokens, run.request.config.optimization
+        capacity, gears = len(attempt.prompt_ids) + attempt.max_tokens, attempt.request.config.optimization
         if gears.cache_mode is CacheMode.OFF:
-            self._make_room(run, capacity, keep)
-            run.go(sink, None)
+            self._make_room(attempt, capacity, keep)
+            attempt.generate(sink, None)
         else:
-            run.go(sink, self._new_cache(run, capacity, keep))
+            attempt.generate(sink, self._new_cache(attempt, capacity, keep))
 
-    def _run_on_kept(self, run: Attempt, recorder: RunRecorder, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
+    def _write_on_kept(
+        self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, keep: tuple[LoadedModel, ...]
+    ) -> None:
         """With KV that begins with what is kept of the prompt, and is kept afterwards."""
-        request = run.request
-        identity = _identity(run.opened, run.model, request)
-        ids, tokenizer = as_ids(run.prompt_ids), run.opened.tokenizer
-        system = self._system_prompts.of(request.messages, ids, identity, tokenizer, _unless(recorder.cancelled))
+        request = attempt.request
+        identity = _identity(attempt.opened, attempt.model, request)
+        ids, tokenizer = as_ids(attempt.prompt_ids), attempt.opened.tokenizer
+        system = self._system_prompts.of(
+            request.messages, ids, identity, tokenizer, unless_cancelled(recorder.cancelled)
+        )
         report = explain(
             self._cache.index,
             identity,
@@ -183,12 +122,12 @@ class Responder:
             tokenizer.spell,
             cold=request.cold,
             system=system,
-            read_anew=run.read_anew,
+            read_anew=attempt.retokenized,
         )
-        lease = self._lend(identity, ids, system, run, keep)
+        lease = self._lend(identity, ids, system, attempt, keep)
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
-            trace = run.go(sink, lease.kv, verify=self._is_due(lease))
+            trace = attempt.generate(sink, lease.kv, verify=self._is_due(lease))
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
@@ -196,23 +135,23 @@ class Responder:
         answer = Message("assistant", begun + recorder.text, (*request.begun, *recorder.token_ids))
         self._cache.settle(
             lease,
-            as_ids([*run.prompt_ids, *recorder.token_ids]),
+            as_ids([*attempt.prompt_ids, *recorder.token_ids]),
             (*request.messages, answer),
-            Work(len(run.prompt_ids) - lease.cached_tokens, recorder.prefill_s),
-            lambda capacity: self._spare_cache(run, capacity),
+            Work(len(attempt.prompt_ids) - lease.cached_tokens, recorder.prefill_s),
+            lambda capacity: self._spare_cache(attempt, capacity),
         )
-        run.cache = replace(report, verified=trace.verified)
+        attempt.cache = replace(report, verified=trace.verified)
 
     def _lend(
         self,
         identity: CacheIdentity,
         ids: Ids,
         system: SystemPrompt | None,
-        run: Attempt,
+        attempt: Attempt,
         keep: tuple[LoadedModel, ...],
     ) -> Lease:
         def new_cache(capacity: int) -> KVCache:
-            cache = self._new_cache(run, capacity, keep)
+            cache = self._new_cache(attempt, capacity, keep)
             if cache is None:
                 raise TypeError("this backend keeps its own KV")
             return cache
@@ -220,31 +159,33 @@ class Responder:
         return self._cache.lend(
             identity,
             ids,
-            len(ids) + run.max_tokens,
+            len(ids) + attempt.max_tokens,
             new_cache,
-            most_tokens=run.opened.config.context_length,
-            cold=run.request.cold,
+            most_tokens=attempt.opened.config.context_length,
+            cold=attempt.request.cold,
             system=system,
         )
 
-    def _new_cache(self, run: Attempt, capacity: int, keep: tuple[LoadedModel, ...]) -> KVCache | None:
-        gears = run.request.config.optimization
-        self._make_room(run, capacity, keep)
-        return run.model.new_cache(capacity, gears.kv_dtype, gears.window)
+    def _new_cache(self, attempt: Attempt, capacity: int, keep: tuple[LoadedModel, ...]) -> KVCache | None:
+        gears = attempt.request.config.optimization
+        self._make_room(attempt, capacity, keep)
+        return attempt.model.new_cache(capacity, gears.kv_dtype, gears.window)
 
-    def _spare_cache(self, run: Attempt, capacity: int) -> KVCache | None:
+    def _spare_cache(self, attempt: Attempt, capacity: int) -> KVCache | None:
         """A cache that nothing has to go for; ``None`` if memory is short."""
-        dtype = run.request.config.optimization.kv_dtype
+        dtype = attempt.request.config.optimization.kv_dtype
         try:
-            require_memory(run.model.kv_bytes(capacity, dtype), "A system prompt's KV", device=self._pool.device)
+            require_memory(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV", device=self._pool.device)
         except InsufficientMemoryError:
             return None
-        return run.model.new_cache(capacity, dtype, None)
+        return attempt.model.new_cache(capacity, dtype, None)
 
-    def _make_room(self, run: Attempt, tokens: int, keep: tuple[LoadedModel, ...]) -> None:
-        gears = run.request.config.optimization
+    def _make_room(self, attempt: Attempt, tokens: int, keep: tuple[LoadedModel, ...]) -> None:
+        gears = attempt.request.config.optimization
         tokens = gears.window or tokens
-        self._pool.make_room(run.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", keep=keep)
+        self._pool.make_room(
+            attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", keep=keep
+        )
 
     def _is_due(self, lease: Lease) -> bool:
         """Whether it is this reuse's turn to be looked at."""
@@ -252,16 +193,6 @@ class Responder:
             return False
         before, self._reuses = self._reuses, self._reuses + 1
         return int(self._reuses * self._verify_share) > int(before * self._verify_share)
-
-
-def _unless(is_cancelled: Callable[[], bool]) -> Callable[[], None]:
-    """Waiting that ends when the request is cancelled."""
-
-    def waiting() -> None:
-        if is_cancelled():
-            raise CancelledWhileLoadingError
-
-    return waiting
 
 
 def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationRequest) -> CacheIdentity:
@@ -273,22 +204,3 @@ def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationReq
         window=request.config.optimization.window,
         salt=request.cache_salt,
     )
-
-
-def _room(opened: OpenCheckpoint, request: GenerationRequest, prompt_tokens: int) -> int:
-    """Tokens that an answer may have.
-
-    Raises:
-        ContextLengthError, InvalidRequestError: the prompt, or the window, does not fit the context.
-    """
-    context_length, window = opened.config.context_length, request.config.optimization.window
-    max_tokens = request.config.sampling.max_tokens
-    if window is None:
-        if prompt_tokens >= context_length:
-            raise ContextLengthError(prompt_tokens, context_length)
-        return min(max_tokens, context_length - prompt_tokens)
-    if window > context_length:
-        raise InvalidRequestError(
-            f"A sliding window of {window:,} tokens is larger than this model's context of {context_length:,}."
-        )
-    return max_tokens

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.records import RoutedPrompt, TierAnswer
-from engine.cascade.routers import Floats
+from engine.cascade.scores import Floats
 
 WEAK, STRONG = "small@int8", "large@int4"
 

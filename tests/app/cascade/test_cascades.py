@@ -20,7 +20,7 @@ from app.runs.verdict import judge
 from app.store import RunStore
 from app.views.runs.naming import configuration_name
 from engine.cascade import BoundaryRouter, RouterProfile, SureBand, TierIdentity
-from engine.cascade.routers import default_answer_score
+from engine.cascade.scores import default_answer_score
 from engine.cascade.signals import MEAN_LOGPROB, FeatureTable
 from engine.errors import InvalidRequestError
 from engine.types import (

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.router.lab import RATED, RouterLab
@@ -104,6 +105,14 @@ def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
     assert [prompt.prompt for prompt in found] == ["Second?", "First?"]
     assert [prompt.answers[WEAK].logprobs[0] for prompt in found] == [-2.0, -0.5]
     assert found[0].answers[WEAK].score is None
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_was_not_finite_leaves_a_run_without_a_score(store: RunStore, logprob: float) -> None:
+    add_run(store, WEAK, logprob=logprob)
+    (prompt,) = found = tier_runs(store, WEAK)
+    assert all(map(math.isnan, prompt.answers[WEAK].logprobs))
+    assert np.isnan(study().scores_of(found)).all()
 
 
 # --- conversations --------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from engine.cascade.metrics import (
     quality_at_share,
     random_quality,
 )
-from engine.cascade.routers import random_score
+from engine.cascade.scores import random_score
 from tests.support.cascade import boundary, from_counts, simulated
 
 

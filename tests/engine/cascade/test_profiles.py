@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from engine.cascade.calibration import ScoreReference
-from engine.cascade.profiles import BoundaryRouter, RouterProfile, TierIdentity
-from engine.cascade.routers import SureBand, default_answer_score, learn
+from engine.cascade.profiles import RouterProfile, TierIdentity
+from engine.cascade.routers import BoundaryRouter
+from engine.cascade.scores import SureBand, default_answer_score, learn
 from engine.cascade.signals import FeatureTable, answer_table, prompt_table
 from engine.errors import RouterProfileError
 from engine.types import NEVER, Precision, RouterKind

@@ -7,12 +7,14 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cascade.records import RoutedPrompt, TierAnswer, data_hash, read_prompts, scored_by_both, write_prompts
 from engine.errors import RecordedPairsError
+from engine.types import TokenEvent
 from tests.support.cascade import STRONG, WEAK, answer, prompt
 
 FIGURES = st.lists(st.floats(-30, 0), max_size=6).map(tuple)
@@ -76,7 +78,7 @@ def test_a_repeated_prompt_and_a_missing_file_are_refused(tmp_path: Path) -> Non
     [
         {"score": 1.5},
         {"score": math.nan},
-        {"logprobs": (-0.1, -0.5, math.nan)},
+        {"logprobs": (-0.1, -0.5, -math.inf)},
         {"entropies": (1.0,)},
         {"margins": (1.0,)},
         {"e2e_s": -1.0},
@@ -86,6 +88,25 @@ def test_a_repeated_prompt_and_a_missing_file_are_refused(tmp_path: Path) -> Non
 def test_figures_that_cannot_be_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(RecordedPairsError, match="cannot be used"):
         replace(answer(), **change)
+
+
+@pytest.mark.parametrize("unknown", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_unknown_and_survives_json(unknown: float) -> None:
+    tokens = [
+        TokenEvent(1, "a", 0.1, unknown, 1.0, margin=2.0),
+        TokenEvent(2, "b", 0.2, -0.5, unknown),
+        TokenEvent(3, "c", 0.3, -0.5, 1.0, margin=unknown),
+    ]
+    made = TierAnswer.from_tokens("abc", tokens, "stop", prompt_tokens=4, hidden=(0.5, unknown))
+    assert (made.completion_tokens, made.hidden) == (3, ())
+    assert np.isnan(made.logprobs).tolist() == [True, False, False]
+    assert np.isnan(made.entropies).tolist() == [False, True, False]
+    assert np.isnan(made.margins).tolist() == [False, True, True]
+    written = made.to_dict()
+    assert written["margins"] == [2.0, None, None]
+    assert TierAnswer.from_dict(json.loads(json.dumps(written, allow_nan=False))).to_dict() == written
+    nowhere = [TokenEvent(1, "a", 0.1, -0.5, 1.0, margin=margin) for margin in (None, unknown)]
+    assert TierAnswer.from_tokens("aa", nowhere, "stop", prompt_tokens=4).margins == ()
 
 
 def test_the_hash_is_of_the_data_not_of_its_order() -> None:

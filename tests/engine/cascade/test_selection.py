@@ -12,7 +12,7 @@ import pytest
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.figures import ThresholdFigures
 from engine.cascade.intervals import Resampling, binomial_p_value
-from engine.cascade.routers import goes_up
+from engine.cascade.scores import escalates
 from engine.cascade.selection import (
     GRID,
     KeepQuality,
@@ -159,7 +159,7 @@ def test_what_is_certified_is_what_the_p_values_of_the_thresholds_say() -> None:
     target = RiskAtMost(0.1, 0.05)
     rejected = []
     for threshold in GRID:
-        losses = int((~goes_up(scores, threshold) & needed).sum())
+        losses = int((~escalates(scores, threshold) & needed).sum())
         if binomial_p_value(np.array(losses), 300, 0.1) > 0.05:
             break
         rejected.append(threshold)

@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from engine.cascade.records import TierAnswer
 from engine.cascade.signals import (
     ANSWER_SIGNALS,
+    FIRST_TOKENS,
     PROMPT_FEATURES,
     FeatureTable,
     answer_signals,
@@ -19,6 +21,7 @@ from engine.cascade.signals import (
     read_by_a_model,
     reading_table,
 )
+from engine.types import TokenEvent
 from tests.support.cascade import answer
 
 
@@ -73,13 +76,27 @@ def test_an_empty_prompt_has_features() -> None:
 
 
 def test_what_the_small_model_saw_is_added() -> None:
-    hidden = np.arange(6, dtype=np.float32).reshape(2, 3)
-    table = prompt_table(["a", "b"], prefill_entropy=[0.5, 1.5], hidden=hidden)
+    read = [replace(answer(logprobs=(-first, -0.1)), hidden=(0.0, 1.0, state)) for first, state in ((1, 2), (2, 5))]
+    table = reading_table(["a", "b"], read)
     assert table.names == (*PROMPT_FEATURES, "prefill_entropy", "hidden_0", "hidden_1", "hidden_2")
-    assert table.column("prefill_entropy").tolist() == [0.5, 1.5]
+    assert table.column("prefill_entropy").tolist() == [2.0, 4.0]
     assert table.column("hidden_2").tolist() == [2.0, 5.0]
+    assert reading_table(["a", "b"], read, hidden=False).names == (*PROMPT_FEATURES, "prefill_entropy")
+    assert prompt_table(["a", "b"]).names == PROMPT_FEATURES
     with pytest.raises(ValueError, match="dimension"):
-        prompt_table(["a"], hidden=hidden)
+        reading_table(["a"], read)
+
+
+@pytest.mark.parametrize("unknown", [math.nan, math.inf, -math.inf])
+def test_a_token_whose_figures_are_not_finite_makes_the_signals_that_rest_on_it_unknown(unknown: float) -> None:
+    tokens = [TokenEvent(7, "a", 0.1, -0.5, 1.0, margin=2.0)] * FIRST_TOKENS
+    broken = [*tokens, TokenEvent(8, "b", 0.2, unknown, unknown, margin=unknown)]
+    signals = answer_signals(TierAnswer.from_tokens("", broken, "stop", prompt_tokens=1))
+    assert {name for name, value in signals.items() if math.isnan(value)} == {
+        "mean_logprob", "q10_logprob", "min_logprob", "mean_margin", "q10_margin", "mean_entropy", "max_entropy",
+    }  # fmt: skip
+    assert signals["first_mean_logprob"] == -0.5
+    assert signals["log_tokens"] == math.log1p(FIRST_TOKENS + 1)
 
 
 def test_a_table_gives_what_is_asked_and_nan_for_what_it_has_not() -> None:

@@ -1,0 +1,141 @@
+"""Making the tiers of a request ready to answer: opened, the prompt in their tokens, in memory, with their drafters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+
+from engine.backends.base import LoadedModel
+from engine.errors import (
+    ContextLengthError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    ModelNotInstalledError,
+    UnknownModelError,
+)
+from engine.serving.attempt import Attempt
+from engine.serving.drafting import Drafting
+from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.serving.worker import GenerationJob
+from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
+
+
+class CancelledWhileLoadingError(Exception):
+    """Ends loading, or waiting for a chat template, from inside."""
+
+
+def unless_cancelled(is_cancelled: Callable[[], bool]) -> Callable[[], None]:
+    """What to call while waiting: it ends the wait with :class:`CancelledWhileLoadingError` once that is so."""
+
+    def waiting() -> None:
+        if is_cancelled():
+            raise CancelledWhileLoadingError
+
+    return waiting
+
+
+@dataclass(slots=True)
+class Tiers:
+    """The models that take part in a request."""
+
+    attempts: list[Attempt] = field(default_factory=list)
+    """From the smallest tier up; the model alone with the gear off."""
+    unavailable: list[str] = field(default_factory=list)
+    """Tiers that cannot take part, with the reason."""
+    tokenizing_s: float = 0.0
+    """Seconds spent on the prompt while they were loaded."""
+
+    @property
+    def models(self) -> tuple[LoadedModel, ...]:
+        """What must stay in memory while the request lasts."""
+        return tuple(model for attempt in self.attempts for model in attempt.models)
+
+
+def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Tiers:
+    """All tiers of a request in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take
+    part is left out.
+
+    Raises:
+        CancelledWhileLoadingError: the request was cancelled before they were there.
+        GearboxError: what keeps the model, or all tiers of a cascade, from answering.
+    """
+    waiting = unless_cancelled(job.is_cancelled)
+
+    def loading(stage: str, fraction: float) -> None:
+        waiting()
+        job.notify(Loading(stage, fraction))
+
+    tiers = Tiers()
+    for place, request in _requests(job.request):
+        try:
+            opened = pool.open(request.config.model)
+            begun = perf_counter()
+            prompt = opened.tokenizer.read_chat(request.messages, waiting)
+            prompt_ids = [*prompt.ids, *request.begun]
+            max_tokens = _room(opened, request, len(prompt_ids))
+            tiers.tokenizing_s += perf_counter() - begun
+            model = pool.acquire(opened, request.config, loading, keep=tiers.models)
+        except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
+            if job.request.config.optimization.cascade is None:
+                raise
+            tiers.unavailable.append(f"{request.config.model} {request.config.precision}: {error}")
+            continue
+        below = tiers.attempts[-1].opened.tokenizer.fingerprint if tiers.attempts else None
+        drafters = drafting.drafters(
+            opened, model, request, loading, tiers.models, salvages=below == opened.tokenizer.fingerprint
+        )
+        tiers.attempts.append(
+            Attempt(opened, model, drafters, request, place, prompt_ids, max_tokens, retokenized=prompt.read_anew)
+        )
+    if not tiers.attempts:
+        raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(tiers.unavailable))
+    return tiers
+
+
+def _requests(request: GenerationRequest) -> Iterator[tuple[int, GenerationRequest]]:
+    """The request as it is asked of each tier, with the tier's place in the ladder."""
+    cascade, ladder = request.config.optimization.cascade, request.config.ladder
+    if cascade is None:
+        yield 0, request
+        return
+    kept = request.last_tier if cascade.keep_tier else None
+    only = kept if kept in [str(tier) for tier in ladder] else None
+    gears = request.config.optimization
+    for place, tier in enumerate(ladder):
+        if only is None or only == str(tier):
+            speculation = _fitting(gears.speculation, tier, is_largest=tier == ladder[-1])
+            optimization = OptimizationConfig.at(
+                tier.precision, gears.cache_mode, gears.kv_dtype, gears.window, speculation
+            )
+            yield place, replace(request, config=replace(request.config, model=tier.model, optimization=optimization))
+
+
+def _fitting(speculation: SpeculationConfig | None, tier: Tier, *, is_largest: bool) -> SpeculationConfig | None:
+    """The speculation gear for a tier: a drafter that was chosen for the largest may not suit a smaller one."""
+    if speculation is None or speculation.drafter in (Drafter.AUTO, Drafter.NGRAM):
+        return speculation
+    if speculation.drafter is Drafter.DRAFT and not is_largest:
+        return None
+    return (
+        None if speculation.draft_precision is tier.precision and speculation.drafter is Drafter.SELF else speculation
+    )
+
+
+def _room(opened: OpenCheckpoint, request: GenerationRequest, prompt_tokens: int) -> int:
+    """Tokens that an answer may have.
+
+    Raises:
+        ContextLengthError, InvalidRequestError: the prompt, or the window, does not fit the context.
+    """
+    context_length, window = opened.config.context_length, request.config.optimization.window
+    max_tokens = request.config.sampling.max_tokens
+    if window is None:
+        if prompt_tokens >= context_length:
+            raise ContextLengthError(prompt_tokens, context_length)
+        return min(max_tokens, context_length - prompt_tokens)
+    if window > context_length:
+        raise InvalidRequestError(
+            f"A sliding window of {window:,} tokens is larger than this model's context of {context_length:,}."
+        )
+    return max_tokens
