@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from sqlalchemy import update
 from sqlalchemy.orm import Session, joinedload
 
+from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.errors import RunNotFoundError
 from app.store.database.identity import now
 from app.store.outbox.results import Result, to_bytes, to_text
 from app.store.runs.queries import to_record
 from app.store.runs.records import RunOutcome, RunRecord, RunStatus, RunSummary
-from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline, from_microseconds, to_microseconds
+from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
 from engine.types import CacheReport, CascadeReport, Losslessness, RunMetrics, SpeculationReport
 

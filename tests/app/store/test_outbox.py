@@ -435,7 +435,8 @@ def test_a_start_while_the_writer_lives_leaves_its_file_alone(file: Path, store:
 
 DIE = """
 import os, signal, sqlite3, sys
-from app.store import RunStore, session
+from app.store import RunStore
+from app.store.database import session
 from tests.support.fakes import make_request
 from tests.app.store.test_outbox import finish
 session.RESULT_BUSY_TIMEOUT_MS = 20
