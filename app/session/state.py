@@ -8,10 +8,10 @@ from typing import Any, cast
 import streamlit as st
 
 from app.cascade.cascades import FIRST_VALUES, cascade_of
-from app.quantization.lab import PromptCheck
+from app.quantization.prompt_check import PromptCheck
 from app.runs.race import LaneRun, Race
+from app.speculation.drafted_prompt import DraftedPrompt
 from app.speculation.drafters import AUTO, drafter_key, drafter_of
-from app.speculation.lab import DraftedPrompt
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
