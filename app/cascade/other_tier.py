@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-
 from app.jobs import Report
 from app.runs.answers import answer_unkept
 from app.runs.live_run import LiveRun
@@ -26,10 +24,8 @@ def known_answer(report: CascadeReport, config: RunConfig, tier: Tier) -> str | 
     return None
 
 
-def ask_plain(
-    engine: InferenceEngine, request: GenerationRequest, answers: MutableMapping[str, str], key: str, report: Report
-) -> None:
-    """Put a tier's answer among ``answers``; the run is not kept.
+def ask_plain(engine: InferenceEngine, request: GenerationRequest, report: Report) -> str:
+    """What a tier answers alone; the run is not kept.
 
     Raises:
         RunNotFinishedError: it failed, or was cut short.
@@ -41,5 +37,6 @@ def ask_plain(
         report(run.loading_stage or f"{tier} writes", min(len(run.tokens) / most, 1.0))
 
     report("Waits for the engine", 0.0)
-    answers[key] = answer_unkept(engine, request, watch).text
+    said = answer_unkept(engine, request, watch).text
     report("Done", 1.0)
+    return said
