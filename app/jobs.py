@@ -10,7 +10,6 @@ from time import monotonic
 from typing import Literal
 
 from engine.errors import GearboxError
-from engine.types import Event, Loading
 
 log = logging.getLogger(__name__)
 
@@ -149,12 +148,9 @@ class Steps:
         """Tell what the engine loads for this step."""
         self._report(stage, self._fraction)
 
-    def watch(self, event: Event) -> None:
-        """Tell what an event of this step's run means for it."""
-        if isinstance(event, Loading):
-            self.loading(event.stage, event.fraction)
-        else:
-            self.still()
+    def meanwhile(self, loading: str | None) -> None:
+        """Look whether to go on inside of a step; tell what is loaded for it, where something is."""
+        self._report(loading or self._stage, self._fraction)
 
     def still(self, *_progress: object) -> None:
         """Look whether to go on inside of a step."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
+from app.computed import Computed
 from app.jobs import Jobs, Report
 
 if TYPE_CHECKING:
@@ -20,29 +21,27 @@ class Simulations:
     """Results by their key. Safe to use from any thread."""
 
     def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
-        self._results: OrderedDict[str, tuple[SimulatedBudget, ...]] = OrderedDict()
+        self._computed: Computed[tuple[SimulatedBudget, ...]] = Computed(jobs, most=KEPT)
 
     def start(self, log: str, largest_bytes: int, bytes_per_token: int, at_once: int) -> str:
         """Simulate a log in the background, unless that very thing is known; its key."""
         contents = hashlib.sha256(log.encode()).hexdigest()
         key = f"cache simulation {contents} {largest_bytes} {bytes_per_token} {at_once}"
-        if key not in self._results:
-            self._jobs.submit(key, lambda report: self._work(key, log, largest_bytes, bytes_per_token, at_once, report))
+        if self.result(key) is None:
+            self._computed.start(key, partial(_simulate, log, largest_bytes, bytes_per_token, at_once))
         return key
 
     def result(self, key: str) -> tuple[SimulatedBudget, ...] | None:
         """What came out; ``None`` while it runs or if it failed."""
-        return self._results.get(key)
+        return self._computed.value(key)
 
-    def _work(self, key: str, log: str, largest_bytes: int, bytes_per_token: int, at_once: int, report: Report) -> None:
-        from engine.cache.simulation import read_log, simulate  # beside torch, which no page is to wait for
 
-        report("Reading the log", 0.0)
-        requests = read_log(log, at_once)
-        budgets = sorted(largest_bytes // 2**step for step in range(STEPS))
-        self._results[key] = simulate(
-            requests, budgets, bytes_per_token, lambda done: report("Simulating", 0.02 + 0.98 * done)
-        )
-        while len(self._results) > KEPT:
-            self._results.popitem(last=False)
+def _simulate(
+    log: str, largest_bytes: int, bytes_per_token: int, at_once: int, report: Report
+) -> tuple[SimulatedBudget, ...]:
+    from engine.cache.simulation import read_log, simulate  # beside torch, which no page is to wait for
+
+    report("Reading the log", 0.0)
+    requests = read_log(log, at_once)
+    budgets = sorted(largest_bytes // 2**step for step in range(STEPS))
+    return simulate(requests, budgets, bytes_per_token, lambda done: report("Simulating", 0.02 + 0.98 * done))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-
 from app.jobs import Report
-from app.runs.service import InferenceEngine, answer_unkept
-from engine.types import CascadeReport, Event, GenerationRequest, Loading, RunConfig, Tier, TokenEvent
+from app.runs.answers import answer_unkept
+from app.runs.live_run import LiveRun
+from app.runs.service import InferenceEngine
+from engine.types import CascadeReport, GenerationRequest, RunConfig, Tier
 
 
 def others(report: CascadeReport, config: RunConfig) -> tuple[Tier, ...]:
@@ -24,22 +24,19 @@ def known_answer(report: CascadeReport, config: RunConfig, tier: Tier) -> str | 
     return None
 
 
-def ask_plain(
-    engine: InferenceEngine, request: GenerationRequest, answers: MutableMapping[str, str], key: str, report: Report
-) -> None:
-    """Put a tier's answer among ``answers``; the run is not kept.
+def ask_plain(engine: InferenceEngine, request: GenerationRequest, report: Report) -> str:
+    """What a tier answers alone; the run is not kept.
 
     Raises:
         RunNotFinishedError: it failed, or was cut short.
         JobCancelled: from ``report``.
     """
-    tier, most, written = request.config.ladder[-1], request.config.sampling.max_tokens, 0
+    tier, most = request.config.ladder[-1], request.config.sampling.max_tokens
 
-    def watch(event: Event) -> None:
-        nonlocal written
-        written += isinstance(event, TokenEvent)
-        report(event.stage if isinstance(event, Loading) else f"{tier} writes", min(written / most, 1.0))
+    def watch(run: LiveRun) -> None:
+        report(run.loading_stage or f"{tier} writes", min(len(run.tokens) / most, 1.0))
 
     report("Waits for the engine", 0.0)
-    answers[key] = answer_unkept(engine, request, watch).text
+    said = answer_unkept(engine, request, watch).text
     report("Done", 1.0)
+    return said

@@ -170,9 +170,8 @@ def keep_answer(store: RunStore, turn: Turn) -> str | None:
             if record.status is not RunStatus.RUNNING:
                 answer_id = _keep_written(store, turn.conversation_id, turn.asked_id, record)
             elif lane.text:  # its end has not come to the store: what was read here is more
-                token_ids = tuple(token.token_id for token in lane.tokens)
                 answer_id = store.chat.keep_answer(
-                    turn.conversation_id, turn.asked_id, lane.text, token_ids=token_ids, run_id=record.id
+                    turn.conversation_id, turn.asked_id, lane.text, token_ids=lane.token_ids, run_id=record.id
                 )
         except ConversationNotFoundError:
             turn.homeless = True

@@ -13,15 +13,14 @@ from typing import Protocol
 from app.chat.conversations import history
 from app.environment import measured_here
 from app.jobs import Report
-from app.runs.service import InferenceEngine, answer_unkept
+from app.runs.answers import answer_unkept
+from app.runs.service import InferenceEngine
 from app.store import ChatMessage, ChatStore, Conversation, RunRecord, TurnTiming
 from engine import EngineStatus
 from engine.errors import GearboxError
 from engine.types import (
     CacheMode,
-    Event,
     GenerationRequest,
-    Loading,
     Message,
     OptimizationConfig,
     RunConfig,
@@ -125,18 +124,16 @@ def measure_turns(
     total, done = sum(_effort(mode, turns[place]) for mode, place in missing), 0
 
     def run(stage: str, request: GenerationRequest) -> TurnTiming:
-        def watch(event: Event) -> None:
-            report(event.stage if isinstance(event, Loading) else stage, done / total)
-
         report(stage, done / total)
-        end = answer_unkept(engine, request, watch)
-        if end.metrics is None or end.metrics.ttft_s is None:
+        answer = answer_unkept(engine, request, lambda answer: report(answer.loading_stage or stage, done / total))
+        measured = answer.metrics
+        if measured is None or measured.ttft_s is None:
             raise ReplayError("A run ended without a token, so its TTFT could not be measured.")
         return TurnTiming(
-            ttft_s=end.metrics.ttft_s - end.metrics.queue_s,
-            prompt_tokens=end.metrics.prompt_tokens,
-            cached_tokens=end.metrics.cached_tokens,
-            environment=end.environment,
+            ttft_s=measured.ttft_s - measured.queue_s,
+            prompt_tokens=measured.prompt_tokens,
+            cached_tokens=measured.cached_tokens,
+            environment=answer.environment,
         )
 
     try:

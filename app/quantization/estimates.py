@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
-from app.jobs import Jobs, Report
+from app.computed import Computed
+from app.jobs import Jobs, JobState, Report
 from engine import estimate_weights
 from engine.types import DeviceChoice
 
@@ -16,22 +16,18 @@ class WeightEstimates:
 
     def __init__(self, models_dir: Path, jobs: Jobs, device: DeviceChoice = DeviceChoice.AUTO) -> None:
         self._models_dir = models_dir
-        self._jobs = jobs
         self._device = device
-        self._known: dict[str, Mapping[str, int]] = {}
+        self._computed: Computed[Mapping[str, int]] = Computed(jobs)
 
     def of(self, model: str) -> Mapping[str, int] | None:
         """Bytes by precision; ``None`` while they are worked out. Empty where they cannot be."""
-        if model in self._known:
-            return self._known[model]
-        # a model that was not there may have been installed since
-        key = f"estimate {model}, {'here' if (self._models_dir / model).exists() else 'not here'}"
-        job = self._jobs.state(key)
-        if job is None:
-            self._jobs.submit(key, partial(self._work, model))
-        elif not job.running:
-            return self._known.get(model, {})
-        return None
 
-    def _work(self, model: str, _report: Report) -> None:
-        self._known[model] = dict(estimate_weights(model, self._models_dir, self._device).items())
+        def compute(_report: Report) -> Mapping[str, int]:
+            return dict(estimate_weights(model, self._models_dir, self._device).items())
+
+        # a model that was not there may have been installed since
+        here = (self._models_dir / model).exists()
+        found = self._computed.ask(f"estimate {model}, {'here' if here else 'not here'}", compute)
+        if isinstance(found, JobState):
+            return None if found.running else {}
+        return found

@@ -13,14 +13,16 @@ from functools import partial
 from typing import Protocol
 
 from app.jobs import Report
-from app.quantization.lab import LabError, refusal_words, tasks_sha256
-from app.runs.service import InferenceEngine, RequestRefusedError, RunNotFinishedError, answer_unkept
+from app.quantization.lab import LabError, refusal_words
+from app.quantization.tasks import tasks_sha256
+from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
+from app.runs.service import InferenceEngine
 from app.store import RouterStore
 from engine import Task, check
 from engine.cascade import tier_answer
 from engine.errors import NotJudgedError
 from engine.evaluation.sandbox import why_not
-from engine.types import Event, Loading, Tier
+from engine.types import Tier
 
 log = logging.getLogger(__name__)
 
@@ -103,23 +105,16 @@ def _record_one(
     task: Task,
     look: Callable[[], object],
 ) -> None:
-    events: list[Event] = []
-
-    def watch(event: Event) -> None:
-        look()
-        if not isinstance(event, Loading):
-            events.append(event)
-
     try:
-        end = answer_unkept(engine, task.request(tier.model, tier.precision), watch)
+        run = answer_unkept(engine, task.request(tier.model, tier.precision), lambda _: look())
     except RequestRefusedError:
         raise
     except RunNotFinishedError as error:
         raise LabError(f"{tier.key} could not answer “{task.id}”: {error}") from error
-    answer = tier_answer([*events, end], partial(_score, task))
+    answer = tier_answer([event for event in (run.prefill, *run.tokens, run.end) if event], partial(_score, task))
     if answer is None:
         raise LabError(f"What {tier.key} took to answer “{task.id}” was not measured.")
-    store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, end.environment)
+    store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, run.environment)
 
 
 def _score(task: Task, text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""One prompt on its way through the lanes: what each has shown so far.
+"""One prompt on its way through the lanes.
 
 A race lives in the session and survives reruns and page switches. Exactly one script run streams it; any
 other script run that comes meanwhile has interrupted that one, and waits for it to let go.
@@ -9,70 +9,23 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from app.runs.live_run import LiveRun, Phase
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, RunWaits, UiEvent
 from app.runs.verdict import Outcome
-from app.store import RunRecord, RunStatus, Timeline
-from engine.types import (
-    CascadeReport,
-    Escalated,
-    FinishReason,
-    GenerationRequest,
-    Heartbeat,
-    Loading,
-    PrefillDone,
-    Queued,
-    RunFailed,
-    RunFinished,
-    RunMetrics,
-    SpeculationReport,
-    Started,
-    TokenEvent,
-)
+from app.store import Reports, RunRecord, RunStatus, Timeline
+from engine.types import GenerationRequest
 
 
-class Phase(StrEnum):
-    """How far a lane has come."""
-
-    WAITING = "waiting"
-    """For the lane before it."""
-    QUEUED = "queued"
-    """For requests of others."""
-    LOADING = "loading"
-    """The engine or the model is being made ready; not timed."""
-    READING = "reading"
-    """The prompt."""
-    WRITING = "writing"
-    OVER = "over"
-
-
-@dataclass(slots=True)
-class LaneRun:
-    """One lane's run, filled in event by event."""
+@dataclass
+class LaneRun(LiveRun):
+    """One lane's run: what was asked, what its events have told, and what became of it in the store."""
 
     request: GenerationRequest
-    phase: Phase = Phase.WAITING
-    run_id: str | None = None
-    status: RunStatus = RunStatus.RUNNING
-    queue_position: int = 0
-    loading: Loading | None = None
-    load_s: float = 0.0
-    elapsed_s: float = 0.0
-    """Since the request arrived, loading left out once it is known."""
-    tokens: list[TokenEvent] = field(default_factory=list)
-    text: str = ""
-    escalated: Escalated | None = None
-    """The last time a larger tier was asked."""
-    finish_reason: FinishReason | None = None
-    metrics: RunMetrics | None = None
-    speculation: SpeculationReport | None = None
-    cascade: CascadeReport | None = None
-    error: str | None = None
-    """Why it failed, for the user."""
-    waits: str | None = None
+    run_id: str | None = field(default=None, kw_only=True)
+    waits: str | None = field(default=None, kw_only=True)
     """Why the store could not write its end yet, for the user."""
-    not_saved: str | None = None
+    not_saved: str | None = field(default=None, kw_only=True)
     """Why the store could not keep it, for the user."""
 
     def take(self, event: UiEvent) -> None:
@@ -80,30 +33,6 @@ class LaneRun:
         match event:
             case RunCreated(run_id=run_id):
                 self.phase, self.run_id = Phase.LOADING, run_id
-            case Queued(position=position):
-                self.phase, self.queue_position = Phase.QUEUED, position
-            case Loading():
-                self.phase, self.loading = Phase.LOADING, event
-            case Started(load_s=load_s):
-                self.phase, self.load_s = Phase.READING, load_s
-            case PrefillDone():
-                self.phase = Phase.WRITING
-            case TokenEvent():
-                self.phase = Phase.WRITING
-                self.tokens.append(event)
-                self.text += event.text
-                self.elapsed_s = event.t
-            case Escalated():
-                self.phase, self.text, self.escalated = Phase.READING, "", event
-                self.tokens.clear()
-            case Heartbeat(elapsed_s=elapsed_s):
-                self.elapsed_s = max(0.0, elapsed_s - self.load_s)
-            case RunFinished():
-                self.text, self.finish_reason, self.metrics = event.text, event.finish_reason, event.metrics
-                self.speculation, self.cascade = event.speculation, event.cascade
-                self._end(RunStatus.STOPPED if event.finish_reason == "abort" else RunStatus.FINISHED)
-            case RunFailed(error=error):
-                self.fail(error)
             case RunSaved(status=status):
                 self._end(status)
             case RunWaits(status=status, why=why):
@@ -111,6 +40,8 @@ class LaneRun:
                 self._end(status)
             case RunNotSaved(error=error):
                 self.not_saved = error
+            case _:
+                super().take(event)
 
     @property
     def at_most_left_s(self) -> float | None:
@@ -125,11 +56,6 @@ class LaneRun:
         self.error = error
         self._end(RunStatus.FAILED)
 
-    def stop(self) -> None:
-        """End the lane where it stands, unless it is over."""
-        if self.phase is not Phase.OVER:
-            self._end(RunStatus.STOPPED)
-
     def adopt(self, record: RunRecord, timeline: Timeline) -> None:
         """Take over what the store kept of a run whose last events nobody read.
 
@@ -139,8 +65,7 @@ class LaneRun:
             self.not_saved = "Its end has not come to the run database yet."
             return
         self.text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
-        self.speculation, self.cascade = record.speculation, record.cascade
-        self.tokens = timeline.to_events()
+        self.reports, self.tokens = Reports.of(record), timeline.to_events()
         self.error = record.error
         self._end(record.status)
 
@@ -151,14 +76,11 @@ class LaneRun:
             config=self.request.config,
             status=self.status,
             text=self.text,
-            token_ids=tuple(token.token_id for token in self.tokens),
+            token_ids=self.token_ids,
             finish_reason=self.finish_reason,
             metrics=self.metrics,
-            tier=self.cascade.tier if self.cascade else None,
+            tier=self.reports.cascade.tier if self.reports.cascade else None,
         )
-
-    def _end(self, status: RunStatus) -> None:
-        self.phase, self.status = Phase.OVER, status
 
 
 @dataclass(slots=True)

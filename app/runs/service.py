@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.environment import app_environment
-from app.store import FileLostError, RunNotFoundError, RunOutcome, RunStatus, RunStore, StoreError, Timeline
-from engine.errors import GearboxError
-from engine.types import Escalated, Event, GenerationRequest, RunFailed, RunFinished, TokenEvent
+from app.runs.live_run import LiveRun
+from app.store import FileLostError, RunNotFoundError, RunStatus, RunStore, StoreError
+from engine.types import Event, GenerationRequest, RunFailed
 
 _log = logging.getLogger(__name__)
 
@@ -57,16 +57,6 @@ class RunNotSaved:
     error: str
     """Written for the user."""
 
-
-class RunNotFinishedError(GearboxError):
-    """A run that a measurement needed did not come to its end."""
-
-
-class RequestRefusedError(RunNotFinishedError):
-    """The model cannot take this request, and never will: its prompt is too long, its template has no system prompt."""
-
-
-_REFUSALS = ("InvalidRequestError", "ContextLengthError")
 
 UiEvent = RunCreated | Event | RunSaved | RunWaits | RunNotSaved
 
@@ -129,56 +119,20 @@ def stream(
     yield saved
 
 
-def answer_unkept(engine: InferenceEngine, request: GenerationRequest, watch: Callable[[Event], object]) -> RunFinished:
-    """Run a request to its end without keeping it among the runs.
-
-    Args:
-        engine: who answers.
-        request: what is asked.
-        watch: told of every event but the last; what it raises ends the run.
-
-    Raises:
-        RequestRefusedError: the model cannot take it.
-        RunNotFinishedError: it failed, or was cut short.
-    """
-    with closing(engine.generate(request)) as generation:
-        for event in generation:
-            match event:
-                case RunFailed(error=error, kind=kind):
-                    raise RequestRefusedError(error) if kind in _REFUSALS else RunNotFinishedError(error)
-                case RunFinished(finish_reason="abort"):
-                    break
-                case RunFinished():
-                    return event
-                case _:
-                    watch(event)
-    raise RunNotFinishedError(
-        "A run was cut short because the engine was shut down. Start the measurement again to go on."
-    )
-
-
 class _Recording:
-    """What is known of one run, and how it gets into the store."""
+    """One run on its way into the store."""
 
     def __init__(self, store: RunStore, run_id: str) -> None:
         self._store = store
         self._run_id = run_id
-        self._tokens: list[TokenEvent] = []
-        self._end: RunFinished | RunFailed | None = None
+        self._run = LiveRun()
         self._save_due = time.monotonic() + SAVE_EVERY_S
         self._progress_is_saved = True
 
     def add(self, event: Event) -> None:
         """Take in an event, and save the text so far when it is time again."""
-        match event:
-            case TokenEvent():
-                self._tokens.append(event)
-            case Escalated():
-                self._tokens.clear()
-            case RunFinished() | RunFailed():
-                self._end = self._end or event
-                return
-        if time.monotonic() >= self._save_due:
+        self._run.take(event)
+        if self._run.end is None and time.monotonic() >= self._save_due:
             self._save_progress()
             self._save_due = time.monotonic() + SAVE_EVERY_S
 
@@ -188,16 +142,17 @@ class _Recording:
         deadline = time.monotonic() + FAREWELL_S
         for event in generation:
             self.add(event)
-            if self._end or time.monotonic() >= deadline:
+            if self._run.end or time.monotonic() >= deadline:
                 return
 
     def finish(self) -> RunSaved | RunWaits | RunNotSaved:
         """Store the run as it ended, trying again where that may help, and else leave it to the store."""
-        outcome = self._outcome()
+        self._run.stop()  # one that never told its end
+        outcome, timeline = self._run.to_outcome(), self._run.timeline
         waits_s = list(RETRY_AFTER_S)
         while True:
             try:
-                self._store.finish_run(self._run_id, outcome, self._timeline())
+                self._store.finish_run(self._run_id, outcome, timeline)
                 return RunSaved(self._run_id, outcome.status)
             except RunNotFoundError as error:
                 _log.error("Run %s could not be saved: %s", self._run_id, error)
@@ -205,39 +160,15 @@ class _Recording:
             except StoreError as error:
                 if not waits_s or isinstance(error, FileLostError):
                     _log.error("Run %s could not be saved yet: %s", self._run_id, error)
-                    self._store.finish_later(self._run_id, outcome, self._timeline(), str(error))
+                    self._store.finish_later(self._run_id, outcome, timeline, str(error))
                     return RunWaits(self._run_id, outcome.status, str(error))
             time.sleep(waits_s.pop(0))
 
     def _save_progress(self) -> None:
         try:
-            self._store.save_progress(self._run_id, self._text(), self._timeline())
+            self._store.save_progress(self._run_id, self._run.text, self._run.timeline)
             self._progress_is_saved = True
         except StoreError as error:
             if self._progress_is_saved:
                 _log.warning("Run %s goes on, but its text so far could not be saved: %s", self._run_id, error)
             self._progress_is_saved = False
-
-    def _outcome(self) -> RunOutcome:
-        match self._end:
-            case RunFinished() as end:
-                return RunOutcome(
-                    status=RunStatus.STOPPED if end.finish_reason == "abort" else RunStatus.FINISHED,
-                    text=end.text,
-                    finish_reason=end.finish_reason,
-                    metrics=end.metrics,
-                    environment=end.environment,
-                    cache=end.cache,
-                    speculation=end.speculation,
-                    cascade=end.cascade,
-                )
-            case RunFailed() as end:
-                return RunOutcome(status=RunStatus.FAILED, text=self._text(), error=end.error, error_kind=end.kind)
-            case None:
-                return RunOutcome(status=RunStatus.STOPPED, text=self._text(), finish_reason="abort")
-
-    def _text(self) -> str:
-        return "".join(token.text for token in self._tokens)
-
-    def _timeline(self) -> Timeline | None:
-        return Timeline.from_events(self._tokens) if self._tokens else None

@@ -8,10 +8,12 @@ from typing import Any, cast
 import streamlit as st
 
 from app.cascade.cascades import FIRST_VALUES, cascade_of
-from app.quantization.lab import PromptCheck
+from app.computed import Computed
+from app.jobs import Jobs
+from app.quantization.prompt_check import PromptCheck
 from app.runs.race import LaneRun, Race
+from app.speculation.drafted_prompt import DraftedPrompt
 from app.speculation.drafters import AUTO, drafter_key, drafter_of
-from app.speculation.lab import DraftedPrompt
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
@@ -225,6 +227,6 @@ def set_drafted_prompt(shown: DraftedPrompt) -> None:
     st.session_state[_DRAFTED_PROMPT] = shown
 
 
-def other_answers() -> dict[str, str]:
+def other_answers(jobs: Jobs) -> Computed[str]:
     """What other tiers of a cascade were heard to say in this session, by run and tier."""
-    return cast("dict[str, str]", st.session_state.setdefault(_OTHER_ANSWERS, {}))
+    return cast("Computed[str]", st.session_state.setdefault(_OTHER_ANSWERS, Computed(jobs)))

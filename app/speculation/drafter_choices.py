@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from app.jobs import Jobs, Report
+from app.computed import Computed
+from app.jobs import Jobs, JobState, Report
 from app.speculation.drafters import drafter_key
 from engine import list_models
 from engine.types import DrafterChoice, Precision
@@ -24,35 +25,26 @@ class DrafterChoices:
 
     def __init__(self, engine: DraftingEngine, jobs: Jobs, models_dir: Path) -> None:
         self._engine = engine
-        self._jobs = jobs
         self._models_dir = models_dir
-        self._known: dict[str, tuple[DrafterChoice, ...]] = {}
+        self._computed: Computed[tuple[DrafterChoice, ...]] = Computed(jobs)
 
     def of(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...] | None:
         """Every drafter there could be; ``None`` until the engine has got to it, empty where it cannot tell."""
-        key = self._key(model, precision)
-        if key in self._known:
-            return self._known[key]
-        job = self._jobs.state(key)
-        if job is None:
-            self._ask(key, model, precision)
-        elif not job.running:
-            return self._known.get(key, ())
-        return None
+        found = self._computed.ask(self._key(model, precision), partial(self._compute, model, precision))
+        if isinstance(found, JobState):
+            return None if found.running else ()
+        return found
 
     def refresh(self, model: str, precision: Precision) -> None:
         """Ask again: a model that is in memory since then has been timed. Until then the old answer stands."""
-        self._ask(self._key(model, precision), model, precision)
+        self._computed.start(self._key(model, precision), partial(self._compute, model, precision))
 
     def _key(self, model: str, precision: Precision) -> str:
         installed = sorted(info.name for info in list_models(self._models_dir) if info.installed)
         return f"drafters of {model} {precision} among {', '.join(installed)}"
 
-    def _ask(self, key: str, model: str, precision: Precision) -> None:
-        self._jobs.submit(key, partial(self._work, key, model, precision))
-
-    def _work(self, key: str, model: str, precision: Precision, _report: Report) -> None:
-        self._known[key] = self._engine.drafters(model, precision)
+    def _compute(self, model: str, precision: Precision, _report: Report) -> tuple[DrafterChoice, ...]:
+        return self._engine.drafters(model, precision)
 
 
 def choice_of(key: str, model: str, choices: Sequence[DrafterChoice]) -> DrafterChoice | None:

@@ -32,6 +32,7 @@ from app.store.runs.records import (
     TimeBucket,
     Totals,
 )
+from app.store.runs.reports import Reports
 from app.store.runs.timeline import Timeline
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Rating",
     "RecentSpeed",
     "RecordedTier",
+    "Reports",
     "RouterStore",
     "RunFilter",
     "RunNotFoundError",

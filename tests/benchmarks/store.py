@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import insert
 
 from app.store import ALL_RUNS, RunFilter, RunSort, RunStatus, RunStore
+from app.store.database.columns import to_microseconds
 from app.store.database.session import Database
-from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline, to_microseconds
+from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
 
 ROWS = 100_000

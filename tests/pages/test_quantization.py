@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 import engine as engine_package
 from app import resources
 from app.jobs import Jobs
-from app.quantization.lab import measure_corpus, measure_tasks
+from app.quantization.corpus import measure_corpus
+from app.quantization.tasks import measure_tasks
 from app.store import AlarmLimits, RunStore
 from app.views.quantization import tasks as lab_tasks
 from engine import Corpus, Task, default_corpus

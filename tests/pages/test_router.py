@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 import engine as engine_package
 from app import resources
 from app.jobs import Jobs
-from app.quantization.lab import tasks_sha256
+from app.quantization.tasks import tasks_sha256
 from app.router import profiles as router_profiles
 from app.router.lab import RouterLab
 from app.router.scoring import Choice

@@ -16,7 +16,8 @@ from app.jobs import Jobs
 from app.session import state
 from app.speculation import drafter_choices
 from app.speculation.drafter_choices import DrafterChoices
-from app.speculation.lab import GAMMAS, PAIRS, lab_prompts, measure_drafters, one_of_each
+from app.speculation.lab import GAMMAS, PAIRS, lab_prompts, one_of_each
+from app.speculation.measuring import measure_drafters
 from app.store import RunStore
 from engine.errors import GearboxError
 from engine.types import Drafter, Precision, SpeculationConfig

@@ -12,13 +12,13 @@ from sqlalchemy import ColumnElement, delete, func, or_, select
 from app.store.chat.records import Conversation, ConversationSummary, Speaker, TurnTiming
 from app.store.chat.schema import ConversationMessage, ConversationRow, ConversationTiming
 from app.store.chat.writing import ANSWER, TIMING, append, existing, existing_message, to_message, with_answer
+from app.store.database.columns import to_microseconds
 from app.store.database.errors import StoreError
 from app.store.database.folding import fold, folded
 from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result
-from app.store.runs.schema import to_microseconds
 
 TITLE_CHARACTERS = 80
 

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.store.runs.schema import Base, CleanText, JsonText, Run
+from app.store.database.columns import Base, CleanText, JsonText
+from app.store.runs.schema import Run
 
 
 class ConversationRow(Base):

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from app.store.chat.records import ChatMessage, Conversation, Speaker
 from app.store.chat.schema import ConversationMessage, ConversationRow, ConversationTiming
+from app.store.database.columns import from_microseconds
 from app.store.database.errors import ConversationNotFoundError, GoneError
 from app.store.database.identity import now
 from app.store.outbox.results import Writer
-from app.store.runs.schema import Run, from_microseconds
+from app.store.runs.schema import Run
 
 ANSWER, TIMING = "answer", "timing"
 

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.session import Database
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.schema import LabDraft
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer
-from app.store.runs.schema import from_microseconds, to_microseconds
 from engine.types import SpeculationConfig
 
 _DRAFT = "draft"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from app.store.database.columns import to_microseconds
 from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.labs.packing import (
@@ -37,7 +38,6 @@ from app.store.labs.schema import (
 from app.store.labs.writers import ANSWER, FIGURES, SPEED, TASK_ANSWER, WINDOW
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, to_text
-from app.store.runs.schema import to_microseconds
 from engine.evaluation import Corpus, DivergenceStats, Window, WindowDivergence
 
 _Result = TypeVar("_Result", LabCorpusResult, LabTaskResult)

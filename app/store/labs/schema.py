@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.store.runs.schema import Base, CleanText, JsonText
+from app.store.database.columns import Base, CleanText, JsonText
 
 _HASH = 64
 

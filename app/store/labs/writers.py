@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.store.database.columns import from_microseconds
 from app.store.database.errors import ConflictError
 from app.store.labs.schema import LabAnswer, LabCorpusResult, LabCorpusWindow, LabSpeed, LabTaskAnswer
 from app.store.outbox.results import Writer, to_bytes
-from app.store.runs.schema import from_microseconds
 
 ANSWER, WINDOW, FIGURES = "lab-answer", "lab-window", "lab-figures"
 SPEED, TASK_ANSWER = "lab-speed", "lab-task-answer"

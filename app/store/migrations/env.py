@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from sqlalchemy.types import TypeDecorator
 
 from app.settings import Settings
+from app.store.database.columns import Base
 from app.store.database.session import Database
-from app.store.runs.schema import Base
 
 
 def render_item(kind: str, item: object, _context: AutogenContext) -> str | Literal[False]:

@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer, to_bytes, to_text
 from app.store.router.records import KeptProfile, KeptSet, RecordedTier
 from app.store.router.schema import RouterAnswer, RouterProfileRow, RouterSet
-from app.store.runs.schema import from_microseconds, to_microseconds
 from engine.cascade import RouterProfile, TierAnswer, TierIdentity
 from engine.evaluation.tasks import Task
 from engine.types import Tier

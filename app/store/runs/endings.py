@@ -13,19 +13,20 @@ from typing import Any, TypeVar
 from sqlalchemy import update
 from sqlalchemy.orm import Session, joinedload
 
+from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.errors import RunNotFoundError
 from app.store.database.identity import now
 from app.store.outbox.results import Result, to_bytes, to_text
 from app.store.runs.queries import to_record
 from app.store.runs.records import RunOutcome, RunRecord, RunStatus, RunSummary
-from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline, from_microseconds, to_microseconds
+from app.store.runs.reports import REPORTS, Reports
+from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
-from engine.types import CacheReport, CascadeReport, Losslessness, RunMetrics, SpeculationReport
+from engine.types import Losslessness, RunMetrics
 
 ENDING = "run"
 LOSSLESSNESS = "losslessness"
 _OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
-_REPORTS = ("cache", "speculation", "cascade")
 _MOMENTS = ("created_at", "seen_at")
 _Shown = TypeVar("_Shown", RunSummary, RunRecord)
 
@@ -52,7 +53,7 @@ def ending(
         "error_kind": outcome.error_kind,
         "metrics": asdict(outcome.metrics) if outcome.metrics else None,
         "environment": dict(outcome.environment or {}),
-        **{name: asdict(report) if (report := getattr(outcome, name)) else None for name in _REPORTS},
+        **outcome.reports_json(),
         "timeline": to_text(timeline.pack()) if timeline is not None else None,
         "beginning": beginning,
     }
@@ -110,14 +111,11 @@ def as_ended(run: _Shown, result: Result) -> _Shown:
         "metrics": RunMetrics(**metrics) if metrics else None,
     }
     if isinstance(run, RunRecord):
-        cache, speculation, cascade = (fields[name] for name in _REPORTS)
         changes |= {
             "text": fields["text"],
             "error_kind": fields["error_kind"],
             "environment": {**run.environment, **fields["environment"]},
-            "cache": CacheReport.from_dict(cache) if cache else None,
-            "speculation": SpeculationReport.from_dict(speculation) if speculation else None,
-            "cascade": CascadeReport.from_dict(cascade) if cascade else None,
+            **Reports.from_json(fields).named(),
         }
     return replace(run, **changes)
 
@@ -155,6 +153,8 @@ def _end(run: Run, fields: Mapping[str, Any]) -> None:
     for name, value in (fields["metrics"] or {}).items():
         setattr(run, name, value)
     content = run.content
-    for name in ("text", "error", "error_kind", *_REPORTS):
+    for name in ("text", "error", "error_kind"):
         setattr(content, name, fields[name])
+    for name in REPORTS:  # one that an older server wrote aside may lack a report
+        setattr(content, name, fields.get(name))
     content.environment = {**content.environment, **fields["environment"]}

@@ -33,7 +33,6 @@ _BEFORE_METRICS = (
     "error_kind",
 )
 _AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "config", "environment")
-_REPORTS = ("cache", "speculation", "cascade", "losslessness")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -56,8 +55,8 @@ def write_jsonl(session: Session, filter: RunFilter, stream: TextIO) -> int:
     count = 0
     for run in _runs(session, filter, timelines=True):
         record = to_record(run)
-        reports = {name: getattr(record, name) for name in _REPORTS}
-        tree = _to_dict(record) | {name: report and asdict(report) for name, report in reports.items()}
+        tree = _to_dict(record) | record.reports_json()
+        tree["losslessness"] = record.losslessness and asdict(record.losslessness)
         tree["timeline"] = Timeline.unpack(run.timeline.payload).to_dict() if run.timeline else None
         stream.write(json.dumps(tree, ensure_ascii=False, allow_nan=False) + "\n")
         count += 1

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 
 from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
+from app.store.runs.reports import REPORTS, Reports
 from app.store.runs.schema import Run, RunContent, RunTag
-from engine.types import (
-    CacheReport,
-    CascadeReport,
-    FinishReason,
-    Losslessness,
-    Message,
-    OptimizationConfig,
-    RunMetrics,
-    SpeculationReport,
-)
+from engine.types import FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
 from engine.untrusted import valid_text
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
 """The columns of `Run` that hold metrics."""
+_UNKNOWN: dict[str, Any] = {
+    field.name: None if field.default is MISSING else field.default for field in fields(RunMetrics)
+}
+"""What a metric is of a run that was kept before it was measured, or has none."""
 
 
 def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
@@ -90,9 +86,7 @@ def to_record(run: Run) -> RunRecord:
         config=content.config,
         environment=content.environment,
         error_kind=content.error_kind,
-        cache=CacheReport.from_dict(content.cache) if content.cache else None,
-        speculation=SpeculationReport.from_dict(content.speculation) if content.speculation else None,
-        cascade=CascadeReport.from_dict(content.cascade) if content.cascade else None,
+        **Reports.from_json({name: getattr(content, name) for name in REPORTS}).named(),
         losslessness=Losslessness.from_dict(content.losslessness) if content.losslessness else None,
         text=content.text,
     )
@@ -120,8 +114,4 @@ def _summary_fields(run: Run) -> dict[str, Any]:
 
 
 def _metrics(run: Run) -> RunMetrics:
-    figures = {name: getattr(run, name) for name in METRICS}
-    # runs kept before these were counted drafted and threw away nothing
-    return RunMetrics(
-        **{**figures, **{name: figures[name] or 0 for name in ("verification_steps", "discarded_tokens")}}
-    )
+    return RunMetrics(**_UNKNOWN | {name: value for name in METRICS if (value := getattr(run, name)) is not None})

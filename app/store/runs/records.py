@@ -11,16 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from engine.types import (
-    CacheReport,
-    CascadeReport,
-    FinishReason,
-    Losslessness,
-    Message,
-    OptimizationConfig,
-    RunMetrics,
-    SpeculationReport,
-)
+from app.store.runs.reports import Reports
+from engine.types import FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
 
 Rating = Literal[-1, 0, 1]
 """Thumbs down, none, thumbs up."""
@@ -68,7 +60,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord(RunSummary):
+class RunRecord(RunSummary, Reports):
     """All of one run but its timeline, which `RunStore.timeline` reads."""
 
     messages: tuple[Message, ...]
@@ -78,19 +70,13 @@ class RunRecord(RunSummary):
     """What the figures hold for: device, threads, CPU, library versions, git commit."""
     error_kind: str | None
     """The class name of the error."""
-    cache: CacheReport | None
-    """How the prompt met the prefix cache; ``None`` for a run that did not ask it."""
-    speculation: SpeculationReport | None
-    """How speculative decoding went; ``None`` for a run with that gear off."""
-    cascade: CascadeReport | None
-    """The way of the prompt up the ladder; ``None`` for a run with that gear off."""
     losslessness: Losslessness | None
     """What reading the answer again showed; ``None`` until somebody asked."""
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class RunOutcome:
+class RunOutcome(Reports):
     """How a run ended, as it is written into its row."""
 
     status: RunStatus
@@ -101,9 +87,6 @@ class RunOutcome:
     metrics: RunMetrics | None = None
     environment: Mapping[str, Any] | None = None
     """Added to what was known when the run was created."""
-    cache: CacheReport | None = None
-    speculation: SpeculationReport | None = None
-    cascade: CascadeReport | None = None
 
 
 # --- what to list ---------------------------------------------------------------------------------

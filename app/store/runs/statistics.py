@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
+from app.store.database.columns import from_microseconds
 from app.store.runs.queries import conditions, gears_of
 from app.store.runs.records import (
     Configuration,
@@ -34,7 +35,7 @@ from app.store.runs.records import (
     TimeBucket,
     Totals,
 )
-from app.store.runs.schema import Run, RunContent, from_microseconds
+from app.store.runs.schema import Run, RunContent
 from engine.types import Backend, OptimizationConfig
 
 _ALL = literal(0, BigInteger)

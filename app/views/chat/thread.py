@@ -9,7 +9,8 @@ import streamlit as st
 from app import units
 from app.chat.conversations import Turn
 from app.literal import literal
-from app.runs.race import LaneRun, Phase
+from app.runs.live_run import Phase
+from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
 from app.session import chat_state
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus

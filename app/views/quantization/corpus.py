@@ -12,8 +12,8 @@ from app import resources, units
 from app.environment import measured_here
 from app.jobs import Jobs
 from app.literal import literal
+from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import alarms
-from app.quantization.lab import measure_corpus
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from app.views.gears.precisions import offered_precisions, precision_help
 from app.views.reports.alarm import show_alarm

@@ -10,7 +10,8 @@ from app import resources, units
 from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.degradation import judge_divergence
-from app.quantization.lab import PromptCheck, check_prompt, greedy_request
+from app.quantization.lab import greedy_request
+from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.session import state
 from app.store import AlarmLimits, RunStore
 from app.views.gears.precisions import offered_precisions, precision_help
@@ -84,7 +85,7 @@ def _start(model: str, store: RunStore, jobs: Jobs, key: str) -> None:
 
 def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
     divergence, config = checked.divergence, checked.request.config
-    if divergence is None or checked.end is None:
+    if divergence is None:
         return
     tokens, precision = divergence.tokens, config.precision
     flips = sum(token.flip for token in tokens)
@@ -94,7 +95,7 @@ def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
     show_alarm(judge_divergence(kld_mean, same_top, limits, measured_on="this answer"))
     with st.container(horizontal=True, gap="medium"):
         worst = max(token.kld for token in tokens)
-        rate = checked.end.metrics.tokens_per_second if checked.end.metrics else None
+        rate = checked.metrics.tokens_per_second if checked.metrics else None
         for label, value, help_text in (
             ("KLD mean", units.divergence(kld_mean), "From the 16-bit model, over the tokens of this answer."),
             ("KLD max", units.divergence(worst), "The token at which the two are farthest apart."),

@@ -9,7 +9,7 @@ import streamlit as st
 from app import resources, units
 from app.jobs import Jobs
 from app.literal import literal
-from app.quantization.lab import measure_tasks, tasks_sha256
+from app.quantization.tasks import measure_tasks, tasks_sha256
 from app.store import LabStore, TaskAnswer, TaskResult
 from app.views.gears.precisions import offered_precisions, precision_help
 from app.views.shared.job_progress import follow_job

@@ -160,10 +160,11 @@ def _show_costs(report: CascadeReport) -> None:
 
 def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: Tier) -> None:
     """What a tier that did not answer wrote or would write, beside the answer."""
-    jobs, answers = resources.get_jobs(), state.other_answers()
+    jobs = resources.get_jobs()
+    answers = state.other_answers(jobs)
     key = f"{tier} on run {run.id}"
     said = known_answer(report, config, tier)
-    said = answers.get(key) if said is None else said
+    said = answers.value(key) if said is None else said
     if said is not None:
         _show_both(run, report.tier, str(tier), said)
         return
@@ -175,7 +176,7 @@ def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: 
         help="What this tier would have answered, alone. It is asked in the background, and not kept among the runs.",
     ):
         request = GenerationRequest(messages=run.messages, config=alone_config(config, str(tier)))
-        jobs.submit(key, partial(ask_plain, resources.get_engine(), request, answers, key))
+        answers.start(key, partial(ask_plain, resources.get_engine(), request))
         st.rerun()
     follow_job(jobs, key, when_cancelled="Cancelled. Ask again to begin anew.")
 

@@ -9,7 +9,7 @@ import streamlit as st
 from app import resources, units
 from app.jobs import Jobs
 from app.literal import literal
-from app.quantization.lab import tasks_sha256
+from app.quantization.tasks import tasks_sha256
 from app.router.lab import DataSet
 from app.router.recording import Checkable, record
 from app.session import router_state

@@ -10,8 +10,9 @@ from streamlit.delta_generator import DeltaGenerator
 from app import resources, units
 from app.cascade.words import escalation
 from app.literal import literal
+from app.runs.live_run import Phase
 from app.runs.pricing import cost
-from app.runs.race import LaneRun, Phase
+from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
 from app.store import RunStatus
 from app.views.reports import metrics
@@ -70,8 +71,8 @@ class LaneView:
     def _draw_ended(self, lane: LaneRun, *, settled: bool) -> None:
         with self._state.container(horizontal=True, vertical_alignment="center", gap="small"):
             status_badge(lane.status)
-            if lane.cascade:
-                answered_by(lane.cascade)
+            if lane.reports.cascade:
+                answered_by(lane.reports.cascade)
             st.caption(literal(_how_it_ended(lane)), width="content")
         with self._answer.container():
             if lane.error:
@@ -87,12 +88,12 @@ class LaneView:
             _show_alarm(lane)
             if warning := repetition_warning(lane.metrics, lane.request.config):
                 st.warning(warning, icon=":material/repeat:")
-            if lane.speculation and lane.metrics:
-                show_speculation_notice(lane.speculation, lane.metrics, lane.request.config)
-            if lane.cascade:
+            if lane.reports.speculation and lane.metrics:
+                show_speculation_notice(lane.reports.speculation, lane.metrics, lane.request.config)
+            if lane.reports.cascade:
                 request = lane.request
                 show_cascade_notices(
-                    lane.cascade, lane.speculation, lane.metrics, None, request.config, request.messages
+                    lane.reports.cascade, lane.reports.speculation, lane.metrics, None, request.config, request.messages
                 )
             if lane.text:
                 st.text(lane.text)
@@ -102,7 +103,7 @@ class LaneView:
             if lane.metrics:
                 self._draw_figures(lane.metrics)
             if lane.run_id and not lane.not_saved:
-                if settled and (lane.speculation or lane.cascade):
+                if settled and (lane.reports.speculation or lane.reports.cascade):
                     with suppress(GearboxError):
                         self._draw_evidence(lane, lane.run_id)
                 st.page_link(
@@ -117,11 +118,11 @@ class LaneView:
         """What can be looked into: how the answer came about, and whether gears changed it."""
         store = resources.get_store()
         run = store.get(run_id)
-        if lane.speculation:
+        if lane.reports.speculation:
             show_losslessness(run)
-        if lane.cascade:
+        if lane.reports.cascade:
             with st.expander("What the cascade did", icon=":material/stairs:"):
-                show_receipt(run, lane.cascade, store)
+                show_receipt(run, lane.reports.cascade, store)
 
     def _draw_figures(self, measured: RunMetrics) -> None:
         with st.grid(3, min_column_width=128, gap="xsmall"):

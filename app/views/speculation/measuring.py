@@ -11,7 +11,8 @@ from app import resources
 from app.environment import measured_here
 from app.jobs import Report
 from app.runs.prompts import SamplePrompt
-from app.speculation.lab import lab_request, measure_drafters, prompt_sha256
+from app.speculation.lab import lab_request, prompt_sha256
+from app.speculation.measuring import measure_drafters
 from app.store import DraftFigures
 from app.views.shared.job_progress import follow_job
 from engine.errors import InvalidRequestError

@@ -11,9 +11,9 @@ from app import resources, units
 from app.literal import literal
 from app.runs.prompts import SamplePrompt
 from app.session import state
+from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
 from app.speculation.drafters import NGRAM, drafter_of
-from app.speculation.lab import PAIRS, DraftedPrompt, draft_prompt, lab_prompts, lab_request
-from app.store import Timeline
+from app.speculation.lab import PAIRS, lab_prompts, lab_request
 from app.views.gears.drafter import choose_drafter, show_fitness
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_badge, show_speculation_notice
@@ -95,8 +95,9 @@ def _start(model: str, precision: Precision, drafter: str, key: str) -> None:
 
 
 def _show_result(shown: DraftedPrompt) -> None:
-    end, config = shown.drafted_ends[-1], shown.drafted.config
-    if not shown.losslessness or not end.speculation or not end.metrics:
+    run, config = shown.drafted_runs[-1], shown.drafted.config
+    speculation, timeline = run.reports.speculation, run.timeline
+    if not shown.losslessness or not speculation or not run.metrics or not timeline:
         return
     name = configuration_name(config.model, config.backend, config.precision, config.optimization)
     st.subheader(literal(name), anchor=False)
@@ -112,9 +113,9 @@ def _show_result(shown: DraftedPrompt) -> None:
         st.metric("Plain", units.rate(1 / plain_s if plain_s else None), help=medians, width="content")
         st.metric("Drafted", units.rate(1 / drafted_s if drafted_s else None), help=medians, width="content")
         show_badge(shown.losslessness, config.sampling)
-    show_speculation_notice(end.speculation, end.metrics, config)
-    show_draft_report(Timeline.from_events(shown.tokens), end.speculation, end.metrics, key="speculation-prompt")
-    if shown.run_id:
+    show_speculation_notice(speculation, run.metrics, config)
+    show_draft_report(timeline, speculation, run.metrics, key="speculation-prompt")
+    if run.run_id:
         st.page_link(
-            "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": shown.run_id}
+            "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.run_id}
         )

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from app.cascade.cascades import JUDGING, cascade_name, cascade_of, profile_fits, values_of
 from app.cascade.words import cascade_notices, contradiction, escalation, habit, threshold_meaning
-from app.runs.race import LaneRun, Phase
+from app.runs.live_run import Phase
+from app.runs.race import LaneRun
 from app.runs.service import stream
 from app.runs.verdict import judge
-from app.store import RunStore
+from app.store import Reports, RunStore
 from app.views.runs.naming import configuration_name
 from engine.cascade import BoundaryRouter, RouterProfile, SureBand, TierIdentity
 from engine.cascade.scores import default_answer_score
@@ -230,8 +231,8 @@ def test_a_lane_begins_anew_when_a_larger_tier_is_asked(store: RunStore) -> None
             before.append((lane.phase, lane.text))
     assert before == [(Phase.READING, "")]
     assert lane.text == "Yes, light."
-    assert lane.cascade is not None
-    assert lane.cascade.tier == "m bf16"
+    assert lane.reports.cascade is not None
+    assert lane.reports.cascade.tier == "m bf16"
     assert lane.escalated is not None
 
 
@@ -247,7 +248,7 @@ def test_a_verdict_counts_what_was_thrown_away_and_compares_models_by_who_answer
     assert "B is a cascade, and m bf16 answered." in words
     assert "B threw away 3 tokens of a smaller model" in words
     assert "The models differ" not in words
-    lanes[1].cascade = make_cascade_report(went_up=False)
+    lanes[1].reports = Reports(cascade=make_cascade_report(went_up=False))
     assert "The models differ" in " ".join(judge(lanes[0].outcome("A"), lanes[1].outcome("B")).details)
 
 

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import judge_divergence
-from app.quantization.lab import measure_corpus
 from app.store import AlarmLimits, RunOutcome, RunStatus, RunStore
 from app.views.reports.alarm import Alarms
 from engine import Corpus

@@ -15,15 +15,10 @@ from pathlib import Path
 import pytest
 
 from app.jobs import JobCancelled, Jobs
-from app.quantization.lab import (
-    SPEED_RUNS,
-    LabError,
-    PromptCheck,
-    check_prompt,
-    greedy_request,
-    measure_corpus,
-    measure_tasks,
-)
+from app.quantization.corpus import SPEED_RUNS, measure_corpus
+from app.quantization.lab import LabError, greedy_request
+from app.quantization.prompt_check import PromptCheck, check_prompt
+from app.quantization.tasks import measure_tasks
 from app.store import LabStore, RunStatus, RunStore
 from engine import Corpus, CorpusPrompt, Task, Window
 from engine.errors import ContextLengthError, CorpusError, GearboxError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.quantization.lab import tasks_sha256
+from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab, moved, nearest
 from app.router.scoring import Choice
 from app.store import RunStore

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.jobs import JobCancelled
-from app.quantization.lab import LabError, tasks_sha256
+from app.quantization.lab import LabError
+from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
 from app.router.recording import Checkable, record
 from app.store import RouterStore, RunStore

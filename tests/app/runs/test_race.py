@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.runs.race import LaneRun, Phase, Race
+from app.runs.live_run import Phase
+from app.runs.race import LaneRun, Race
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, UiEvent
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import (

@@ -10,20 +10,11 @@ import pytest
 
 from app.jobs import JobCancelled
 from app.runs.service import RunSaved, stream
+from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
 from app.speculation.figures import Summary
-from app.speculation.lab import (
-    PAIRS,
-    DraftedPrompt,
-    SpeculationLabError,
-    common_start,
-    draft_prompt,
-    lab_prompts,
-    lab_request,
-    measure_drafters,
-    one_of_each,
-    prompt_sha256,
-)
+from app.speculation.lab import PAIRS, SpeculationLabError, lab_prompts, lab_request, one_of_each, prompt_sha256
 from app.speculation.losslessness import NothingToCheckError, check_run
+from app.speculation.measuring import common_start, measure_drafters
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
@@ -181,9 +172,15 @@ def test_a_prompt_is_answered_both_ways_kept_and_checked(store: RunStore) -> Non
     draft_prompt(engine, store, shown, ignore)
     assert store.page().total == 2 * PAIRS
     assert shown.tpots_s == (pytest.approx(0.01), pytest.approx(0.005))
-    assert [token.source for token in shown.tokens] == ["target", "draft", "draft", "bonus", "target", "target"]
-    assert shown.run_id is not None
-    kept = store.get(shown.run_id)
+    assert [token.source for token in shown.drafted_runs[-1].tokens] == [
+        "target",
+        "draft",
+        "draft",
+        "bonus",
+        "target",
+        "target",
+    ]
+    kept = store.get(shown.drafted_runs[-1].run_id or "")
     assert (kept.losslessness, kept.speculation) == (IDENTICAL, make_report())
     assert shown.losslessness == IDENTICAL
 
@@ -250,6 +247,6 @@ def test_a_real_model_drafts_for_the_lab_and_its_answer_holds(store: RunStore, t
         draft_prompt(engine, store, shown, ignore)
         assert shown.losslessness is not None
         assert shown.losslessness.holds
-        assert shown.drafted_ends[-1].token_ids == shown.plain_ends[-1].token_ids
+        assert shown.drafted_runs[-1].token_ids == shown.plain_runs[-1].token_ids
     finally:
         engine.close()

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from app.store import RunOutcome, RunStatus, RunStore, StoreError
-from app.store import repository as repository_module
 from app.store.database import session as session_module
 from app.store.database.owner import Owner
+from app.store.runs import writing
 from tests.support.fakes import make_metrics
 from tests.support.stores import create, id_from, server_with_a_run
 
@@ -82,7 +82,7 @@ def test_a_run_on_another_host_is_interrupted_when_it_falls_silent(
     run_id = create(store)
     now = datetime.now(UTC)
     store.save_progress(run_id, "so far")
-    monkeypatch.setattr(repository_module, "now", lambda: now + silent_for)
+    monkeypatch.setattr(writing, "now", lambda: now + silent_for)
     RunStore.open(f"sqlite:///{file}").close()
     assert (store.get(run_id).status, store.get(run_id).text) == (status, "so far")
 

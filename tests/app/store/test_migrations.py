@@ -17,9 +17,9 @@ from sqlalchemy import Engine, event
 
 from app.store import RunStore, StoreError
 from app.store.database import migrate as migrate_module
+from app.store.database.columns import Base
 from app.store.database.migrate import MIGRATIONS, migrate
 from app.store.database.session import Database
-from app.store.runs.schema import Base
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]

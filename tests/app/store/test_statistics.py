@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.store import ALL_RUNS, Latency, Percentiles, RunFilter, RunOutcome, RunStatus, RunStore
-from app.store import repository as repository_module
+from app.store.runs import writing
 from engine.types import Precision
 from tests.support.fakes import make_metrics, make_request
 
@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """The time at which runs are created, to be set by the test."""
     now = [NOON]
-    monkeypatch.setattr(repository_module, "now", lambda: now[0])
+    monkeypatch.setattr(writing, "now", lambda: now[0])
     return now
 
 

@@ -24,7 +24,7 @@ from app.store import (
     StoreError,
     Timeline,
 )
-from app.store import repository as repository_module
+from app.store.runs import writing
 from engine.types import GenerationRequest, Precision, RunConfig, SamplingParams
 from engine.untrusted import valid_text
 from tests.support.fakes import make_metrics, make_request
@@ -311,7 +311,7 @@ def test_deleting_takes_all_that_belongs_to_the_run_and_nothing_else(store: RunS
 def test_more_runs_than_a_statement_takes_parameters_can_be_deleted(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repository_module, "_IDS_AT_ONCE", 2)
+    monkeypatch.setattr(writing, "_IDS_AT_ONCE", 2)
     made = [finish(store) for _ in range(5)]
     assert store.delete(made) == 5
 

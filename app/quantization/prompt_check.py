@@ -1,0 +1,59 @@
+"""One prompt answered at a precision, and the answer read again by the 16-bit model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.jobs import Report
+from app.quantization.lab import LabEngine, LabError
+from app.runs.answers import RunNotFinishedError, answer_kept
+from app.runs.live_run import Phase
+from app.runs.race import LaneRun
+from app.store import RunStore
+from engine import AnswerDivergence
+
+_LOADED, _WRITTEN = 0.3, 0.7
+"""Shares of a prompt's check at which its model is loaded, and at which its answer is written."""
+
+
+@dataclass
+class PromptCheck(LaneRun):
+    """The prompt's run, filled in as it goes on, and what reading its answer again showed."""
+
+    session_id: str
+    divergence: AnswerDivergence | None = field(default=None, kw_only=True)
+
+
+def check_prompt(engine: LabEngine, store: RunStore, checked: PromptCheck, report: Report) -> None:
+    """Answer the prompt, keeping the run, and compare the answer with the 16-bit model token by token.
+
+    Raises:
+        LabError: the run failed, or wrote nothing.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``; the run is then kept as stopped.
+    """
+    stage, max_tokens = f"Answering in {checked.request.config.precision}", checked.request.config.sampling.max_tokens
+
+    def watch(run: LaneRun) -> None:
+        if run.tokens:
+            share = _LOADED + (_WRITTEN - _LOADED) * len(run.tokens) / max_tokens
+            report(f"{stage} · token {len(run.tokens)}", share)
+        elif run.loading and run.loading_stage:
+            report(run.loading_stage, _LOADED * run.loading.fraction)
+        else:
+            report(stage, _LOADED if run.phase in (Phase.READING, Phase.WRITING, Phase.OVER) else 0.0)
+
+    report(stage, 0.0)
+    try:
+        answer_kept(engine, store, checked, session_id=checked.session_id, watch=watch)
+    except RunNotFinishedError as error:
+        raise LabError(str(error)) from error
+    if not checked.tokens:
+        raise LabError("The model answered with nothing, so there is nothing to compare. Try another prompt.")
+    report("Reading the answer with the 16-bit model", _WRITTEN)
+    checked.divergence = engine.compare_answer(
+        checked.request,
+        checked.token_ids,
+        lambda stage, fraction: report(stage, _WRITTEN + (0.95 - _WRITTEN) * fraction),
+    )
+    report("Done", 1.0)

@@ -1,0 +1,78 @@
+"""What precisions get right of a set of tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from app.jobs import Report, Steps
+from app.quantization.lab import LabEngine, answer
+from app.runs.answers import RequestRefusedError
+from app.store import LabStore, TaskAnswer
+from engine import Task, check
+from engine.errors import NotJudgedError
+from engine.types import Precision
+
+log = logging.getLogger(__name__)
+
+
+def tasks_sha256(tasks: Sequence[Task]) -> str:
+    """Identity of a set of tasks: a result holds for the weights, the precision and this."""
+    return hashlib.sha256(json.dumps([asdict(task) for task in tasks], sort_keys=True).encode()).hexdigest()
+
+
+def measure_tasks(
+    engine: LabEngine,
+    lab: LabStore,
+    model: str,
+    precisions: Sequence[Precision],
+    tasks: Sequence[Task],
+    report: Report,
+    *,
+    again: bool = False,
+) -> None:
+    """Let precisions answer tasks, and keep what each answered and whether it was right. A task that the model cannot
+    take, its prompt being too long for one, is not right.
+
+    An answer that cannot be judged, since the task's pattern or schema takes too long on it, counts as wrong.
+
+    Raises:
+        LabError: a run failed.
+        GearboxError: whatever keeps the engine or the store from it.
+        JobCancelled: from ``report``.
+    """
+    weights = engine.weights_sha256(model)
+    results = {
+        precision: lab.begin_task_result(
+            model=model,
+            weights_sha256=weights,
+            precision=precision,
+            tasks_sha256=tasks_sha256(tasks),
+            tasks=len(tasks),
+            again=again,
+        )
+        for precision in precisions
+    }
+    answered = {precision: lab.task_answers(result_id) for precision, result_id in results.items()}
+    steps = Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
+    unjudged: dict[str, str] = {}
+    for precision, result_id in results.items():
+        for place, task in enumerate(tasks):
+            if task.id in answered[precision]:
+                continue
+            steps.at(f"{precision} · task {place + 1} of {len(tasks)}")
+            try:
+                text = answer(engine, task.request(model, precision), steps).text
+                right = check(task, text)
+            except RequestRefusedError:  # it cannot take the task
+                text, right = "", False
+            except NotJudgedError as error:
+                right, unjudged[task.id] = False, str(error)
+                log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
+            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, right))
+            steps.advance()
+    reasons = "; ".join(f"{task_id}, where {reason}" for task_id, reason in unjudged.items())
+    steps.at(f"Done. Counted as wrong: {reasons}" if unjudged else "Done", finished=True)

@@ -1,0 +1,84 @@
+"""Runs that a background job needs the end of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+
+from app.runs.live_run import LiveRun
+from app.runs.race import LaneRun
+from app.runs.service import InferenceEngine, stream
+from app.store import RunStatus, RunStore
+from engine.errors import GearboxError
+from engine.types import GenerationRequest
+
+_REFUSALS = ("InvalidRequestError", "ContextLengthError")
+
+
+class RunNotFinishedError(GearboxError):
+    """A run that a measurement needed did not come to its end."""
+
+
+class RequestRefusedError(RunNotFinishedError):
+    """The model cannot take this request, and never will: its prompt is too long, its template has no system prompt."""
+
+
+def answer_unkept(engine: InferenceEngine, request: GenerationRequest, watch: Callable[[LiveRun], object]) -> LiveRun:
+    """Run a request to its end without keeping it among the runs.
+
+    Args:
+        engine: who answers.
+        request: what is asked.
+        watch: told of the run at every event but the last; what it raises ends the run.
+
+    Raises:
+        RequestRefusedError: the model cannot take it.
+        RunNotFinishedError: it failed, or was cut short.
+    """
+    run = LiveRun()
+    with closing(engine.generate(request)) as generation:
+        for event in generation:
+            run.take(event)
+            if run.end is not None:
+                break
+            watch(run)
+    _must_be_finished(run)
+    return run
+
+
+def answer_kept(
+    engine: InferenceEngine,
+    store: RunStore,
+    run: LaneRun,
+    *,
+    session_id: str,
+    watch: Callable[[LaneRun], object],
+) -> None:
+    """Run a request to its end, and keep it among the runs.
+
+    Args:
+        engine: who answers.
+        store: what keeps it.
+        run: what is asked, and what becomes of it.
+        session_id: who asks.
+        watch: told of the run at every event; what it raises ends the run, which is then kept as stopped.
+
+    Raises:
+        RequestRefusedError: the model cannot take it.
+        RunNotFinishedError: it failed, or was cut short.
+        GearboxError: whatever keeps the engine or the store from it.
+    """
+    with closing(stream(engine, store, run.request, session_id=session_id)) as events:
+        for event in events:
+            run.take(event)
+            watch(run)
+    _must_be_finished(run)
+
+
+def _must_be_finished(run: LiveRun) -> None:
+    if run.error is not None:
+        raise RequestRefusedError(run.error) if run.error_kind in _REFUSALS else RunNotFinishedError(run.error)
+    if run.status is not RunStatus.FINISHED:
+        raise RunNotFinishedError(
+            "A run was cut short because the engine was shut down. Start the measurement again to go on."
+        )

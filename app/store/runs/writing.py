@@ -1,0 +1,212 @@
+"""What is written of the runs: their life, what people say about them, their deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.store.database.errors import RunNotFoundError, StoreError
+from app.store.database.identity import new_id, now
+from app.store.database.owner import Owner
+from app.store.database.session import Database
+from app.store.outbox.outbox import Outbox
+from app.store.runs.endings import ENDING, beginning_of, ending, losslessness_of, write_ending
+from app.store.runs.reading import RunReader
+from app.store.runs.records import Rating, RunOutcome, RunStatus
+from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
+from app.store.runs.timeline import Timeline
+from engine.types import GenerationRequest, Losslessness
+
+TAG_CHARACTERS = 60
+_IDS_AT_ONCE = 500
+
+
+class RunWriter(RunReader):
+    """The writing half of `RunStore`, on top of the reading one."""
+
+    def __init__(self, database: Database, outbox: Outbox, owner: Owner) -> None:
+        """Use a database whose schema is up to date, and the outbox before it; ``owner`` is this process."""
+        super().__init__(database, outbox)
+        self._owner = owner
+        self._beginnings: dict[str, Mapping[str, Any]] = {}
+        """Of the runs that are under way here, as they were made."""
+
+    # --- a run's life -----------------------------------------------------------------------------
+
+    def create_run(
+        self,
+        request: GenerationRequest,
+        *,
+        session_id: str,
+        environment: Mapping[str, Any],
+        group_id: str | None = None,
+    ) -> str:
+        """Insert a run as running, and return its id: 32 hex digits that sort by time."""
+        config = request.config
+        created_at = now()
+        run_id = new_id()
+        run = Run(
+            id=run_id,
+            created_at=created_at,
+            status=RunStatus.RUNNING,
+            group_id=group_id,
+            session_id=session_id,
+            model=config.model,
+            backend=config.backend,
+            precision=config.precision,
+            config_hash=config.hash,
+            seed=config.sampling.seed,
+            owner_host=self._owner.host,
+            owner_pid=self._owner.pid,
+            owner_started=self._owner.started,
+            owner_lock=self._owner.lock,
+            seen_at=created_at,
+            content=RunContent(
+                prompt=request.prompt,
+                messages=[message.to_dict() for message in request.messages],
+                config=config.to_dict(),
+                environment=dict(environment),
+            ),
+        )
+        beginning = beginning_of(run)
+        with self._database.write() as session:
+            session.add(run)
+        self._beginnings[run_id] = beginning
+        return run_id
+
+    def save_progress(self, run_id: str, text: str, timeline: Timeline | None = None) -> None:
+        """Keep what a running run has written so far, and show that its process is alive.
+
+        Gives up at once where another process is writing: the next save will do as well.
+
+        Raises:
+            RunNotFoundError: the run was deleted, or is no longer running.
+        """
+        with self._database.write(hasty=True) as session:
+            running = (Run.id == run_id, Run.status == RunStatus.RUNNING)
+            if session.scalar(update(Run).where(*running).values(seen_at=now()).returning(Run.id)) is None:
+                raise RunNotFoundError(run_id)
+            session.execute(update(RunContent).where(RunContent.run_id == run_id).values(text=text))
+            _keep_timeline(session, run_id, timeline)
+
+    def finish_run(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None = None) -> None:
+        """Write how a run ended.
+
+        Raises:
+            RunNotFoundError: it was deleted meanwhile.
+        """
+        result = ending(run_id, outcome, timeline, self._beginnings.get(run_id))
+        with self._database.write_result() as session:
+            write_ending(session, result.fields, again=True)
+        self._beginnings.pop(run_id, None)
+
+    def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None, why: str) -> None:
+        """Let the end of a run wait that cannot be written now. Until it is, the run is shown as it ended.
+
+        Args:
+            run_id: the run.
+            outcome: how it ended.
+            timeline: its tokens.
+            why: what kept it from being written, for the user.
+        """
+        self._outbox.add(ending(run_id, outcome, timeline, self._beginnings.pop(run_id, None)), why)
+
+    def keep_losslessness(self, run_id: str, losslessness: Losslessness) -> None:
+        """Keep what reading a run's answer again showed; an earlier result gives way.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        self._outbox.keep(losslessness_of(run_id, losslessness))
+
+    # --- what people say about runs ---------------------------------------------------------------
+
+    def set_tags(self, run_id: str, tags: Collection[str]) -> None:
+        """Replace a run's tags. Blank ones and repeats are dropped.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+            StoreError: a tag is longer than 60 characters.
+        """
+        names = {tag.strip() for tag in tags} - {""}
+        if any(len(name) > TAG_CHARACTERS for name in names):
+            raise StoreError(f"A tag has at most {TAG_CHARACTERS} characters.")
+        with self._database.write() as session:
+            run = _existing(session, run_id)
+            session.execute(delete(RunTag).where(RunTag.run_id == run.id))
+            session.add_all(RunTag(run_id=run.id, tag=name) for name in sorted(names))
+
+    def set_note(self, run_id: str, note: str) -> None:
+        """Replace a run's note.
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        with self._database.write() as session:
+            _existing(session, run_id).note = note
+
+    def rate(self, run_id: str, rating: Rating) -> None:
+        """Thumbs up (1), down (-1) or neither (0).
+
+        Raises:
+            RunNotFoundError: there is no such run.
+        """
+        with self._database.write() as session:
+            _existing(session, run_id).rating = rating
+
+    def delete(self, run_ids: Collection[str]) -> int:
+        """Delete runs with all that belongs to them, and return how many there were."""
+        with self._database.write(first=True) as session:
+            deleted = frozenset(
+                run_id
+                for some in _batches(run_ids)
+                for run_id in session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id))
+            )
+            if deleted:
+                session.execute(insert(DeletedRun), [{"id": run_id} for run_id in deleted])
+        self._outbox.discard(ENDING, deleted)
+        return len(deleted)
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _mark_interrupted(self) -> None:
+        """Mark the runs of dead processes. Writes only where there are any."""
+        moment = now()
+        folder = self._database.file and self._database.file.parent
+        row = Run
+        with self._database.read() as session:
+            running = session.execute(
+                select(row.id, row.owner_host, row.owner_pid, row.owner_started, row.owner_lock, row.seen_at).where(
+                    row.status == RunStatus.RUNNING
+                )
+            ).all()
+        gone = [
+            run_id
+            for run_id, host, pid, started, lock, seen_at in running
+            if Owner(host, pid, started, lock).is_gone(folder, seen_at=seen_at, now=moment)
+        ]
+        if gone:
+            with self._database.write() as session:
+                for some in _batches(gone):
+                    still = (Run.id.in_(some), Run.status == RunStatus.RUNNING)
+                    session.execute(update(Run).where(*still).values(status=RunStatus.INTERRUPTED))
+
+
+def _existing(session: Session, run_id: str) -> Run:
+    run = session.get(Run, run_id)
+    if run is None:
+        raise RunNotFoundError(run_id)
+    return run
+
+
+def _keep_timeline(session: Session, run_id: str, timeline: Timeline | None) -> None:
+    if timeline is not None:
+        session.merge(RunTimeline(run_id=run_id, payload=timeline.pack()))
+
+
+def _batches(run_ids: Collection[str]) -> list[list[str]]:
+    ids = list(run_ids)
+    return [ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE)]
