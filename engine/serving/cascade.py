@@ -13,8 +13,8 @@ from engine.types import CascadeReport, Escalated, GenerationRequest, TierAttemp
 
 
 class Cascade:
-    """Lets each tier answer in turn, from the smallest up, until an answer is kept. With the gear off it is one tier,
-    whose answer is."""
+    """The tiers of a request: each answers in turn, from the smallest up, until the router above it keeps the answer.
+    With the gear off it is one tier, and nothing is above it."""
 
     def __init__(self, request: GenerationRequest, tiers: Tiers) -> None:
         """
