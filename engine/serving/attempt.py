@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from engine.backends.base import LoadedModel, RunTrace
+from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
-from engine.serving.pool import OpenCheckpoint
 from engine.speculation import Speculator
 from engine.types import CacheReport, GenerationRequest, SpeculationReport
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from time import perf_counter
 
-from engine.backends.base import LoadedModel
+from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.errors import (
     ContextLengthError,
@@ -22,7 +22,7 @@ from engine.machine.memory import PeakRss, require_memory
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
 from engine.serving.ladder import Ladder
-from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.serving.pool import ModelPool
 from engine.serving.system_prompts import SystemPrompts
 from engine.serving.worker import GenerationJob
 from engine.types import CacheMode, CascadeReport, GenerationRequest, Loading, Message
