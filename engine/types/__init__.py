@@ -4,7 +4,7 @@ Every type here is a frozen dataclass. Times are seconds, sizes are bytes, and b
 their names. Nothing here imports torch: a page can use these types without paying for it.
 """
 
-from engine.types.backend import Backend, Gear, backends_with
+from engine.types.backend import Backend, GearKind, backends_with
 from engine.types.cascade import NEVER, CascadeConfig, CascadeReport, RouterKind, Tier, TierAttempt
 from engine.types.config import (
     SHARED_SALT,
@@ -83,7 +83,7 @@ __all__ = [
     "Escalated",
     "Event",
     "FinishReason",
-    "Gear",
+    "GearKind",
     "GenerationRequest",
     "Heartbeat",
     "KVCacheConfig",

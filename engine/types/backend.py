@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import assert_never
 
 
-class Gear(StrEnum):
+class GearKind(StrEnum):
     """A part of :class:`~engine.types.gears.OptimizationConfig`, by the name of its field."""
 
     QUANTIZATION = "quantization"
@@ -23,7 +23,7 @@ class BackendInfo:
     label: str
     help: str
     """For the reader, on one line."""
-    gears: frozenset[Gear] = frozenset()
+    gears: frozenset[GearKind] = frozenset()
     """Those that its runs may turn on."""
 
 
@@ -41,12 +41,12 @@ class Backend(StrEnum):
                 return BackendInfo(label="Reference", help="transformers' own `generate`, in 16 bits, as it comes.")
             case Backend.LOCAL:
                 return BackendInfo(
-                    label="Gearbox", help="this app's own decoder, with its gears.", gears=frozenset(Gear)
+                    label="Gearbox", help="this app's own decoder, with its gears.", gears=frozenset(GearKind)
                 )
             case _:
                 assert_never(self)
 
 
-def backends_with(gear: Gear) -> tuple[Backend, ...]:
+def backends_with(gear: GearKind) -> tuple[Backend, ...]:
     """The backends whose runs may turn a gear on."""
     return tuple(backend for backend in Backend if gear in backend.info.gears)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
 
-from engine.types.backend import Backend, Gear
+from engine.types.backend import Backend, GearKind
 from engine.types.cascade import Tier
 from engine.types.gears import OptimizationConfig
 from engine.types.precision import Precision
@@ -98,7 +98,7 @@ class RunConfig:
         require(bool(self.model.strip()), "Choose a model.")
         keep_valid_text(self, "model")
         require(
-            all(gear in self.backend.info.gears or getattr(self.optimization, gear) is None for gear in Gear),
+            all(gear in self.backend.info.gears or getattr(self.optimization, gear) is None for gear in GearKind),
             f"The {self.backend} backend runs the model as it is: turn its gears off.",
         )
 
