@@ -145,7 +145,7 @@ def test_a_shape_that_a_kernel_refuses_is_held_in_another_way(
     for is_head in (False, True):
         linear = scheme_of(precision, native=native).linear(*shape, is_head=is_head).pack(weight, None)
         assert relative_error(linear(x), x.float() @ weight.float().T) < 0.13
-        if native:
+        if native and f"native-{precision}" in NATIVE:
             assert isinstance(linear, NativeLinear)
 
 
