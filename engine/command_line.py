@@ -20,6 +20,7 @@ from engine.models.sources.progress import part
 from engine.native import build as build_kernels
 from engine.native import why_not
 from engine.types import (
+    DRAFT_PRECISION,
     MAX_GAMMA,
     Backend,
     DeviceChoice,
@@ -149,7 +150,8 @@ def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Com
 
 
 def _add_quantization(command: argparse.ArgumentParser, **how: Any) -> None:
-    command.add_argument("--quantization", choices=[p.value for p in Precision], help="llm.int8 needs CUDA", **how)
+    on_cuda = " and ".join(precision for precision in Precision if precision.info.needs_cuda)
+    command.add_argument("--quantization", choices=[p.value for p in Precision], help=f"{on_cuda} needs CUDA", **how)
     command.add_argument(
         "--device",
         type=_device,
@@ -232,7 +234,7 @@ def _speculation(options: argparse.Namespace) -> SpeculationConfig | None:
             raise InvalidRequestError("--draft-model and --gamma need --speculation.")
         return None
     drafter = Drafter(options.speculation)
-    held = Precision.INT4 if drafter in (Drafter.SELF, Drafter.DRAFT) else None
+    held = DRAFT_PRECISION if drafter.info.has_precision else None
     return SpeculationConfig(
         drafter=drafter, draft_model=options.draft_model, draft_precision=held, gamma=options.gamma
     )

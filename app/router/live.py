@@ -15,18 +15,19 @@ import numpy as np
 from app.router.study import Study
 from app.store import ConversationNotFoundError, Rating, RunFilter, RunRecord, RunStatus, RunStore, Timeline
 from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, RouterKind, RouterProfile, TierAnswer
-from engine.types import Backend, CascadeConfig, Precision, RunConfig, Tier, TierAttempt
+from engine.types import CascadeConfig, GearKind, Precision, RunConfig, Tier, TierAttempt, backends_with
 
 _MOST_RUNS = 2000
 _MOST_CONVERSATIONS = 50
 _MOST_LIVE = 300
 _THUMBS: tuple[Rating, Rating] = (-1, 1)
-_FINISHED = RunFilter(backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,))
+_BACKENDS = backends_with(GearKind.CASCADE)
+_FINISHED = RunFilter(backends=_BACKENDS, statuses=(RunStatus.FINISHED,))
 _RATED = replace(_FINISHED, ratings=_THUMBS)
 
 
 def tier_of(run: RunRecord) -> str:
-    """The tier that a run of the local backend was answered by."""
+    """The tier that a run was answered by, of a backend that has the cascade gear."""
     return Tier(model=run.model, precision=Precision(run.precision)).key
 
 
@@ -194,6 +195,6 @@ def _answers_of(store: RunStore, run_ids: Sequence[str | None], tier: str) -> li
     """The answers of runs by one tier, in their order; the others are missing."""
     by_id = {run.id: run for run in store.get_many([run_id for run_id in run_ids if run_id])}
     runs = [by_id[run_id] for run_id in run_ids if run_id in by_id]
-    local = (run for run in runs if run.backend == Backend.LOCAL and tier_of(run) == tier)
-    answers = (run_answer(run, store.timeline(run.id)) for run in local)
+    by_tier = (run for run in runs if run.backend in _BACKENDS and tier_of(run) == tier)
+    answers = (run_answer(run, store.timeline(run.id)) for run in by_tier)
     return [answer for answer in answers if answer is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app import units
-from engine.types import CacheMode, Precision, RunConfig, RunMetrics
+from engine.types import CacheMode, RunConfig, RunMetrics
 
 LIMIT = 0.5
 """Repeated share above which an answer goes in circles. Of some 4,000 sound answers (chat, code, worked
@@ -24,7 +24,7 @@ def repetition_warning(metrics: RunMetrics | None, config: RunConfig) -> str | N
 
 def _hint(config: RunConfig) -> str:
     looks = []
-    if config.precision is not Precision.BF16:
+    if config.precision.info.lossy:
         looks.append(f"run the prompt in 16 bits to see whether {config.precision} is the cause")
     if config.optimization.cache_mode is CacheMode.PREFIX:
         looks.append("start it cold to see whether reused KV is")

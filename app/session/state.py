@@ -18,6 +18,7 @@ from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
     CacheMode,
+    GearKind,
     GenerationRequest,
     KVDtype,
     Message,
@@ -86,6 +87,11 @@ def lane_key(lane: str, setting: str) -> str:
     return f"lane-{lane}-{setting}"
 
 
+def gear_key(gear: GearKind) -> str:
+    """The setting that turns a gear on, such as ``kv-cache``."""
+    return gear.replace("_", "-")
+
+
 def prepare_playground(prompt: str, price_per_hour: float) -> None:
     """Give the playground's widgets their first values; values already there stay.
 
@@ -117,19 +123,17 @@ def use_drafter(model: str, precision: Precision, speculation: SpeculationConfig
 
 
 def lane_config(lane: str) -> RunConfig:
-    """What a lane's widgets are set to. The reference backend has no gears, whatever their toggles say.
+    """What a lane's widgets are set to. A gear that the backend does not have is off, whatever its toggle says.
 
     Raises:
         InvalidRequestError: a value is missing or out of range.
     """
     backend = Backend(_lane_value(lane, "backend"))
-    local = backend is Backend.LOCAL
-    precision = _lane_value(lane, "precision") if local and _lane_value(lane, "quantization") else Precision.BF16
-    kept = local and _lane_value(lane, "kv-cache")
+    on = {gear for gear in backend.info.gears if _lane_value(lane, gear_key(gear))}
+    precision = _lane_value(lane, "precision") if GearKind.QUANTIZATION in on else Precision.BF16
+    kept = GearKind.KV_CACHE in on
     cache_mode = CacheMode(_lane_value(lane, "cache-mode")) if kept else CacheMode.KV
     window = _lane_value(lane, "kv-window") if kept and cache_mode is not CacheMode.OFF else None
-    speculates = local and _lane_value(lane, "speculation")
-    cascades = local and _lane_value(lane, "cascade")
     in_int8 = kept and cache_mode is not CacheMode.OFF and _lane_value(lane, "kv-int8")
     return RunConfig(
         model=(_lane_value(lane, "model") or "").strip(),
@@ -139,8 +143,10 @@ def lane_config(lane: str) -> RunConfig:
             cache_mode,
             KVDtype.INT8 if in_int8 else KVDtype.BF16,
             window,
-            drafter_of(_lane_value(lane, "drafter"), _lane_value(lane, "gamma")) if speculates else None,
-            cascade_of(lambda setting: _lane_value(lane, f"cascade-{setting}")) if cascades else None,
+            drafter_of(_lane_value(lane, "drafter"), _lane_value(lane, "gamma"))
+            if GearKind.SPECULATION in on
+            else None,
+            cascade_of(lambda setting: _lane_value(lane, f"cascade-{setting}")) if GearKind.CASCADE in on else None,
         ),
         sampling=lane_sampling(lane),
     )

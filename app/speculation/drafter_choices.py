@@ -9,7 +9,7 @@ from typing import Protocol
 
 from app.computed import Computed
 from app.jobs import Jobs, JobState, Report
-from app.speculation.drafters import drafter_key
+from app.speculation.drafters import drafter_key, drafter_of
 from engine import list_models
 from engine.types import DrafterChoice, Precision
 
@@ -49,8 +49,9 @@ class DrafterChoices:
 
 def choice_of(key: str, model: str, choices: Sequence[DrafterChoice]) -> DrafterChoice | None:
     """What is known of the drafter with a widget's key; ``None`` for ``auto`` and where nothing is."""
+    wanted = drafter_of(key)
     # one that cannot draft has no gear to compare with, only its name: a copy's "model precision", or the model
-    name = f"{model} {key.removeprefix('self ')}" if key.startswith("self ") else key.removeprefix("draft ")
+    name = wanted.draft_model or f"{model} {wanted.draft_precision}"
     for choice in choices:
         if choice.speculation is None and choice.name == name:
             return choice

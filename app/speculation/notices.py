@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app import units
+from app.speculation.drafters import reported_name
 from engine.types import (
     ControllerNote,
     Drafter,
@@ -37,8 +38,7 @@ def speculation_notice(report: SpeculationReport, metrics: RunMetrics, config: R
 
 
 def _pause(note: ControllerNote, plain: int, steps: int) -> str:
-    who = "n-grams" if note.drafter == Drafter.NGRAM else note.drafter
-    kind = "" if note.kind == "any" else f", {note.kind}"
+    who, kind = reported_name(note.drafter), "" if note.kind == "any" else f", {note.kind}"
     return (
         f"Speculation paused itself: {plain} of {steps} steps were plain. At token {note.at + 1} it expected "
         f"{units.percent(note.acceptance)} of the drafts ({who}{kind}) to be accepted, and drafting to be "

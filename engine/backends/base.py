@@ -4,12 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
 
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
-from engine.speculation import Speculator
-from engine.types import KVDtype, SamplingParams
+from engine.models.checkpoint import Checkpoint
+from engine.models.decoders.decoder import Decoder
+from engine.models.format.decoder_config import DecoderConfig
+from engine.models.sources.progress import Progress
+from engine.models.tokenization.tokenizer import ChatTokenizer
+from engine.speculation import Speculator, StepTimes
+from engine.types import KVDtype, Precision, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCheckpoint:
+    """A checkpoint whose small files have been read; its weights have not."""
+
+    checkpoint: Checkpoint
+    config: DecoderConfig
+    tokenizer: ChatTokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where models of this machine are kept and run."""
+
+    device: torch.device
+    packed_root: Path
+    """Folder for packed weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +55,26 @@ class LoadedModel(Protocol):
     """Measured size of the weights in memory."""
     environment: Mapping[str, Any]
     """What multiplies: belongs to the figures of every run."""
+
+    @classmethod
+    def load(cls, opened: OpenCheckpoint, precision: Precision, place: Place, progress: Progress) -> Self:
+        """Make it ready and run it once, so that the first answer pays for nothing.
+
+        Raises:
+            WeightsIntegrityError: a weights file was truncated or altered, or holds what is no number.
+            UnsupportedModelError: the backend does not run this model.
+        """
+        ...
+
+    @classmethod
+    def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
+        """Bytes that its weights will take in the place's memory, known beforehand."""
+        ...
+
+    @property
+    def stepwise(self) -> StepwiseModel | None:
+        """This very model, where its passes can be asked for one by one; ``None`` where it gives answers alone."""
+        ...
 
     def run(
         self,
@@ -61,4 +107,16 @@ class LoadedModel(Protocol):
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         """Bytes a KV cache for that many tokens takes, known beforehand."""
+        ...
+
+
+class StepwiseModel(LoadedModel, Protocol):
+    """A model whose passes can be asked for one by one: it drafts, verifies drafts, and its logits can be read."""
+
+    decoder: Decoder
+    vocab_size: int
+    """Ids that the tokenizer knows; the model's table may be padded beyond them."""
+
+    def step_times(self) -> StepTimes:
+        """How long a pass takes by its rows; measured when first asked for."""
         ...

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from engine.backends.base import RunTrace
+from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.random_projection import random_projection
 from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
-from engine.models.checkpoint import Checkpoint
-from engine.models.decoders.weights import LoadedDecoder, load_decoder
-from engine.models.format.decoder_config import DecoderConfig
+from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import Progress
 from engine.speculation import Speculator, StepTimes
 from engine.types import MAX_GAMMA, KVDtype, Precision, SamplingParams
@@ -33,11 +30,41 @@ class LocalModel:
     def __init__(self, loaded: LoadedDecoder, vocab_size: int) -> None:
         self.decoder = loaded.decoder
         self.vocab_size = vocab_size
-        """Ids that the tokenizer knows; the model's table may be padded beyond them."""
         self.weights_bytes = loaded.weights_bytes
         fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
         self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **fallbacks}
         self._step_times: StepTimes | None = None
+
+    @classmethod
+    def load(cls, opened: OpenCheckpoint, precision: Precision, place: Place, progress: Progress) -> Self:
+        checkpoint = opened.checkpoint
+        loaded = load_decoder(
+            opened.config,
+            checkpoint.weight_files,
+            precision,
+            place.packed_root / checkpoint.weights_sha256[:16],
+            lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
+            checkpoint.verify,
+            checkpoint.open_codes,
+            place.device,
+        )
+        decoder = loaded.decoder
+        progress(f"Warming up {checkpoint.name}", 0.95)
+        cache = decoder.new_cache(32)
+        if (hidden := decoder.read(torch.zeros(24, dtype=torch.long), cache, lambda: False)) is not None:
+            random_projection(hidden[0])
+        for _ in range(2):
+            decoder.step(0, cache)
+        progress(f"Warming up {checkpoint.name}", 1.0)
+        return cls(loaded, min(opened.tokenizer.vocab_size, opened.config.vocab_size))
+
+    @classmethod
+    def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
+        return estimate_bytes(opened.config, precision, place.device)
+
+    @property
+    def stepwise(self) -> Self:
+        return self
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self.decoder.config.kv_bytes(tokens, dtype)
@@ -72,7 +99,6 @@ class LocalModel:
         return RunTrace(0 if kv is None else cache.used_bytes, verified)
 
     def step_times(self) -> StepTimes:
-        """How long a pass takes by its rows; measured when first asked for."""
         if self._step_times is None:
             self._step_times = StepTimes.measure(self.decoder)
         return self._step_times
@@ -91,38 +117,3 @@ class LocalModel:
         if not agrees:
             cache.copy_prefix(fresh, fresh.length)
         return agrees, hidden if agrees else anew
-
-
-def load_local(
-    checkpoint: Checkpoint,
-    config: DecoderConfig,
-    precision: Precision,
-    vocab_size: int,
-    packed_root: Path,
-    progress: Progress,
-    device: torch.device,
-) -> LocalModel:
-    """Load a checkpoint at a precision and run it once, so that the first answer pays for nothing.
-
-    Raises:
-        WeightsIntegrityError, UnsupportedModelError: see :func:`load_decoder`.
-    """
-    loaded = load_decoder(
-        config,
-        checkpoint.weight_files,
-        precision,
-        packed_root / checkpoint.weights_sha256[:16],
-        lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
-        checkpoint.verify,
-        checkpoint.open_codes,
-        device,
-    )
-    decoder = loaded.decoder
-    progress(f"Warming up {checkpoint.name}", 0.95)
-    cache = decoder.new_cache(32)
-    if (hidden := decoder.read(torch.zeros(24, dtype=torch.long), cache, lambda: False)) is not None:
-        random_projection(hidden[0])
-    for _ in range(2):
-        decoder.step(0, cache)
-    progress(f"Warming up {checkpoint.name}", 1.0)
-    return LocalModel(loaded, min(vocab_size, config.vocab_size))

@@ -8,21 +8,21 @@ which costs what it costs the local backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from engine.backends.base import RunTrace
+from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
 from engine.generation.confidence import confidence
 from engine.generation.recorder import TokenSink
-from engine.models.checkpoint import Checkpoint
+from engine.models.decoders.weights import estimate_bytes
 from engine.models.format.decoder_config import REFUSALS, DecoderConfig
 from engine.models.sources.progress import Progress
 from engine.speculation import Speculator
-from engine.types import KVDtype, SamplingParams
+from engine.types import KVDtype, Precision, SamplingParams
 
 
 class ReferenceModel:
@@ -35,6 +35,46 @@ class ReferenceModel:
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()}
         self.weights_bytes = sum(storages.values())
         self.environment: Mapping[str, Any] = {"kernel": "transformers generate"}
+
+    @classmethod
+    def load(cls, opened: OpenCheckpoint, precision: Precision, place: Place, progress: Progress) -> Self:
+        """As transformers loads it by default, in bf16, which is the one precision of this backend."""
+        from transformers.generation.configuration_utils import GenerationConfig
+        from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+        from transformers.utils import logging
+
+        checkpoint = opened.checkpoint
+        logging.disable_progress_bar()
+        progress(f"Loading {checkpoint.name} in transformers", 0.0)
+        checkpoint.verify()
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                checkpoint.folder,
+                dtype=torch.bfloat16,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
+        except REFUSALS as error:
+            reason = " ".join(str(error).split())
+            raise UnsupportedModelError(f"{checkpoint.name}: transformers does not load it: {reason:.300}.") from error
+        model = loaded.to(place.device).eval()
+        # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
+        model.generation_config = GenerationConfig()
+        progress(f"Warming up {checkpoint.name}", 0.9)
+        ids = torch.zeros((1, 24), dtype=torch.long, device=place.device)
+        warm_up = GenerationConfig(max_new_tokens=3, do_sample=False)
+        model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=warm_up)
+        progress(f"Warming up {checkpoint.name}", 1.0)
+        return cls(model, opened.config, opened.tokenizer.stop_ids)
+
+    @classmethod
+    def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
+        return estimate_bytes(opened.config, precision, place.device)
+
+    @property
+    def stepwise(self) -> None:
+        """Its passes belong to ``generate``."""
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self._config.kv_bytes(tokens, dtype)
@@ -106,45 +146,3 @@ class _Observer:
         token_id = int(input_ids[0, -1])
         go_on = self._sink.token(token_id, confidence(self._logits.float().cpu(), token_id))
         return torch.tensor([not go_on], device=input_ids.device)
-
-
-def load_reference(
-    checkpoint: Checkpoint,
-    config: DecoderConfig,
-    stop_ids: frozenset[int],
-    progress: Progress,
-    device: torch.device,
-) -> ReferenceModel:
-    """Load a checkpoint as transformers does by default, in bf16, and run it once.
-
-    Raises:
-        WeightsIntegrityError: a file was truncated or altered.
-        UnsupportedModelError: transformers does not load it.
-    """
-    from transformers.generation.configuration_utils import GenerationConfig
-    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    progress(f"Loading {checkpoint.name} in transformers", 0.0)
-    checkpoint.verify()
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            checkpoint.folder,
-            dtype=torch.bfloat16,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-    except REFUSALS as error:
-        reason = " ".join(str(error).split())
-        raise UnsupportedModelError(f"{checkpoint.name}: transformers does not load it: {reason:.300}.") from error
-    model = loaded.to(device).eval()
-    # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
-    model.generation_config = GenerationConfig()
-    progress(f"Warming up {checkpoint.name}", 0.9)
-    ids = torch.zeros((1, 24), dtype=torch.long, device=device)
-    warm_up = GenerationConfig(max_new_tokens=3, do_sample=False)
-    model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=warm_up)
-    progress(f"Warming up {checkpoint.name}", 1.0)
-    return ReferenceModel(model, config, stop_ids)

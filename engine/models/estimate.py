@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.errors import UnknownModelError
 from engine.machine.device import choose_device
-from engine.types import CPU_PRECISIONS, DeviceChoice, Precision
+from engine.types import DeviceChoice, Precision, precisions_on
 
 
 def estimate_weights(
@@ -37,5 +37,4 @@ def estimate_weights(
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
     config = read_decoder_config(model, folder, Architecture.from_config(model, read_config(folder)))
     device = choose_device(device_choice)
-    precisions = CPU_PRECISIONS if device.type == "cpu" else tuple(Precision)
-    return {precision: estimate_bytes(config, precision, device) for precision in precisions}
+    return {precision: estimate_bytes(config, precision, device) for precision in precisions_on(device.type)}

@@ -9,8 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.native.kernels import Kind, address_of
 from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
+from engine.quantization.native import NativeLinear
+from engine.quantization.scheme import Scheme, Schemes
 
 _SLICE_ROWS = 8192
 
@@ -68,3 +71,52 @@ class Bf16Linear:
     @classmethod
     def estimate_bytes(cls, out_features: int, in_features: int) -> int:
         return 2 * out_features * in_features
+
+
+class NativeBf16Linear(NativeLinear):
+    """Takes the place of a quantized matrix whose shape has no whole groups or panels. Also an embedding."""
+
+    kind = Kind.BF16
+    group_bytes = 0
+
+    def _shape(self) -> tuple[int, int]:
+        return self.data.shape[0], self.data.shape[1]
+
+    def _data_address(self) -> int:
+        return address_of(self.data, torch.bfloat16, self.data.shape)
+
+    @classmethod
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return True
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        return cls(weight.to(torch.bfloat16), None, bias)
+
+    @classmethod
+    def over(cls, state: dict[str, Tensor]) -> Self:
+        """On the tensors of a :class:`Bf16Linear`'s state, which are not copied."""
+        return cls(state["weight"], None, state.get("bias"))
+
+    def rows(self, ids: Tensor) -> Tensor:
+        return self.data[ids]
+
+    @classmethod
+    def estimate_bytes(cls, out_features: int, in_features: int) -> int:
+        return 2 * out_features * in_features
+
+
+def _own() -> Scheme:
+    kernel = f"gearbox, {_torch_kernel()}"
+    return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel, few_rows=NativeBf16Linear.over, packs=False)
+
+
+def _torch_kernel() -> str:
+    return "torch bf16" if fast_bf16_gemm() else "bf16 weights, products in fp32"
+
+
+SCHEMES = Schemes(
+    own=_own,
+    cpu=lambda: Scheme(Bf16Linear, Bf16Linear, Bf16Linear, _torch_kernel(), packs=False),
+    cuda=lambda device: Scheme(Bf16Linear, Bf16Linear, Bf16Linear, "torch bf16", packs=False),
+)

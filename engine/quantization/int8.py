@@ -1,4 +1,4 @@
-"""8-bit weights, one scale a row. Embedding and head are held so at every quantized precision."""
+"""8-bit weights, one scale a row. On the CPU, embedding and head are held so at every quantized precision."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from engine.quantization.groups import GroupCodes
+from engine.native.kernels import Kind, library
+from engine.quantization.bf16 import Bf16Linear, NativeBf16Linear
+from engine.quantization.bnb import bitsandbytes
+from engine.quantization.groups import GROUP_SIZE, GroupCodes
 from engine.quantization.linear import optional_bias
+from engine.quantization.native import PANEL, NativeLinear
+from engine.quantization.scheme import Scheme, Schemes
 
 _SLICE_ROWS = 8192
 
@@ -64,3 +69,50 @@ class Int8Linear:
     @classmethod
     def estimate_bytes(cls, out_features: int, in_features: int) -> int:
         return out_features * in_features + 2 * out_features
+
+
+class NativeInt8Linear(NativeLinear):
+    """One scale a row. Also an embedding."""
+
+    kind = Kind.INT8
+    group_bytes = 256
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        quantized, scale = quantize_rows(weight)
+        panels = quantized.view(-1, PANEL, quantized.shape[1] // GROUP_SIZE, 8, 4).permute(0, 2, 3, 1, 4)
+        return cls(panels.reshape(panels.shape[0], panels.shape[1], -1).view(torch.uint8), scale.float(), bias)
+
+    def rows(self, ids: Tensor) -> Tensor:
+        lib = library()
+        if lib is None:
+            raise RuntimeError("a matrix in the kernels' own layout without the kernels")
+        return lib.lookup(self.matrix, ids).to(torch.bfloat16)
+
+    @classmethod
+    def estimate_bytes(cls, out_features: int, in_features: int) -> int:
+        return super().estimate_bytes(out_features, in_features) + 4 * out_features
+
+
+class CudaInt8Linear(Int8Linear):
+    """Symmetric int8 codes with a scale for each output, against int8 activations with a scale for each token."""
+
+    @classmethod
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return out_features % 4 == 0 and in_features % 4 == 0  # what cuBLASLt multiplies
+
+    def __call__(self, x: Tensor) -> Tensor:
+        # in fp32: bitsandbytes' own quantization takes fp16 alone, which some models' activations overflow
+        step = (x.float().abs().amax(dim=-1, keepdim=True) / 127).clamp_min(1e-12)
+        codes = (x.float() / step).round_().to(torch.int8)
+        bitsandbytes()
+        y: Tensor = torch.ops.bitsandbytes.int8_linear_matmul.default(codes, self.codes)
+        y = (y.float() * step * self.scale.float()).to(x.dtype)
+        return y if self.bias is None else y + self.bias
+
+
+SCHEMES = Schemes(
+    own=lambda: Scheme(NativeInt8Linear, NativeInt8Linear, NativeBf16Linear, "gearbox", native=True),
+    cpu=lambda: Scheme(Int8Linear, Int8Linear, Bf16Linear, "torch int8pack"),
+    cuda=lambda device: Scheme(CudaInt8Linear, Bf16Linear, Bf16Linear, "bitsandbytes int8"),
+)

@@ -1,15 +1,20 @@
-"""4-bit normal-float weights (QLoRA, arXiv:2305.14314) through bitsandbytes' own kernels."""
+"""4-bit normal-float weights (QLoRA, arXiv:2305.14314): bitsandbytes' codes, its kernels or our own."""
 
 from __future__ import annotations
 
-import logging
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from engine.quantization.groups import GroupCodes
+from engine.native.kernels import Kind, library
+from engine.quantization.bf16 import Bf16Linear, NativeBf16Linear
+from engine.quantization.bnb import bitsandbytes
+from engine.quantization.groups import GROUP_SIZE, GroupCodes
+from engine.quantization.int8 import Int8Linear, NativeInt8Linear
 from engine.quantization.linear import optional_bias
+from engine.quantization.native import NativeLinear, by_panel, nibbles
+from engine.quantization.scheme import Scheme, Schemes
 
 BLOCK_SIZE = 64
 """Weights that share one absolute maximum."""
@@ -110,10 +115,63 @@ def fused_kernel_available() -> bool:
     return bool(bitsandbytes().has_avx512bf16())
 
 
-def bitsandbytes() -> Any:
-    """``bitsandbytes.functional``, imported without its advice to install a package that it would
-    fetch a kernel with."""
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    from bitsandbytes import functional
+class NativeNf4Linear(NativeLinear):
+    """bitsandbytes' NF4 codes, their absolute maxima in fp16, once for each half of a block of 64."""
 
-    return functional
+    kind = Kind.NF4
+    group_bytes = 144
+
+    def __init__(self, data: Tensor, scale: Tensor | None, bias: Tensor | None) -> None:
+        super().__init__(data, scale, bias)
+        if lib := library():
+            steps = (nf4_levels() * 16256).round().to(torch.int32)
+            high = torch.div(steps, 128, rounding_mode="floor")
+            lib.set_nf4_table(high.to(torch.int8), (steps - 128 * high).to(torch.int8))
+
+    @classmethod
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return super().fits(out_features, in_features) and in_features % BLOCK_SIZE == 0
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        nf4, absmax = nf4_codes(weight)
+        per_group = absmax.repeat_interleave(BLOCK_SIZE // GROUP_SIZE, dim=1)
+        return cls(torch.cat([nibbles(nf4), by_panel(per_group)], dim=-1), None, bias)
+
+
+class CudaNf4Linear(Nf4Linear):
+    """bitsandbytes' plain layout: its 4-bit product for few rows, and for many what it prefers, dequantize and GEMM."""
+
+    @classmethod
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return in_features % BLOCK_SIZE == 0
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        packed, state = bitsandbytes().quantize_4bit(weight.contiguous(), blocksize=BLOCK_SIZE, quant_type="nf4")
+        shape = (weight.shape[0], weight.shape[1])
+        return cls(packed, state.absmax, shape, None if bias is None else bias.to(torch.bfloat16))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y: Tensor = torch.ops.bitsandbytes.gemm_4bit.default(
+            x.contiguous(), self.codes, self.shape, self.absmax, BLOCK_SIZE, "nf4", self.bias
+        )
+        return y
+
+    @classmethod
+    def estimate_bytes(cls, out_features: int, in_features: int) -> int:
+        return out_features * in_features // 2 + 4 * out_features * in_features // BLOCK_SIZE
+
+
+def _cpu() -> Scheme:
+    kernel = "bitsandbytes fused" if fused_kernel_available() else "bitsandbytes dequantize, torch bf16"
+    return Scheme(Nf4Linear, Int8Linear, Bf16Linear, kernel, packed_by="bitsandbytes")
+
+
+SCHEMES = Schemes(
+    own=lambda: Scheme(NativeNf4Linear, NativeInt8Linear, NativeBf16Linear, "gearbox", native=True),
+    cpu=_cpu,
+    cuda=lambda device: Scheme(
+        CudaNf4Linear, Bf16Linear, Bf16Linear, "bitsandbytes gemm_4bit", packed_by="bitsandbytes"
+    ),
+)

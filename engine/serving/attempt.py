@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
-from engine.backends.base import LoadedModel, RunTrace
+from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
-from engine.serving.pool import OpenCheckpoint
 from engine.speculation import Speculator
 from engine.types import CacheReport, GenerationRequest, SpeculationReport, Tier
 

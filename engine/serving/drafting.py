@@ -5,38 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from engine.backends.base import LoadedModel
-from engine.backends.local import LocalModel
+from engine.backends.base import LoadedModel, OpenCheckpoint, StepwiseModel
 from engine.cache import KVCache
 from engine.errors import InvalidRequestError
-from engine.models.sources.progress import Progress
-from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.models.sources.progress import Progress, silent
+from engine.serving.pool import ModelPool
 from engine.speculation import (
+    ANSWER,
     AnswerDrafter,
     Candidate,
     Controller,
-    ModelDrafter,
-    NgramDrafter,
-    SharedKVDrafter,
+    DraftedRun,
+    DraftingWeights,
     Speculator,
+    draft_source,
 )
 from engine.speculation.session_texts import SessionTexts
 from engine.types import (
     MAX_GAMMA,
-    Backend,
     CacheMode,
     Drafter,
     GenerationRequest,
     OptimizationConfig,
-    Precision,
     RunConfig,
     SpeculationConfig,
 )
-
-SELF_PRIOR, DRAFT_PRIOR = 0.8, 0.6
-"""First guesses of the acceptance."""
-COPIES = (Precision.INT4, Precision.NF4)
-"""Precisions that a model drafts for itself in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +37,9 @@ class DraftModel:
     """A model in memory that can draft."""
 
     name: str
-    model: LocalModel
-    shares_kv: bool
-    """Whether it is a copy of the model it drafts for."""
+    model: StepwiseModel
+    drafter: Drafter
+    """What it drafts as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ class Drafters:
     """Who can draft for a request; all of them are in memory."""
 
     request: GenerationRequest
-    model: LocalModel
+    model: StepwiseModel
     config: SpeculationConfig | None
     """``None`` with the gear off: then only a smaller tier's answer drafts."""
     earlier: tuple[tuple[int, ...], ...] = ()
@@ -79,26 +72,24 @@ class Drafters:
             cache: the KV that the answer is written with; ``None`` if none is kept.
             answer: what a smaller tier of a cascade has answered, in the same tokens.
         """
-        sampling = self.request.config.sampling
-        capacity = len(prompt_ids) + max_tokens + MAX_GAMMA
-        candidates = []
-        for draft in self.draft_models if cache is not None else ():
-            decoder, vocab_size = draft.model.decoder, min(draft.model.vocab_size, self.model.vocab_size)
-            source = (
-                SharedKVDrafter(decoder, vocab_size, sampling, cache)
-                if draft.shares_kv and cache is not None
-                else ModelDrafter(decoder, vocab_size, sampling, capacity)
-            )
-            prior = SELF_PRIOR if draft.shares_kv else DRAFT_PRIOR
-            candidates.append(Candidate(draft.name, source, prior, draft.model.step_times().seconds(1)))
-        uses_ngrams = self.config is not None and self.config.drafter in (Drafter.AUTO, Drafter.NGRAM)
-        return Speculator(
-            Controller(self.model.step_times(), self.config.gamma if self.config else None),
-            NgramDrafter(self.earlier, prompt_ids) if uses_ngrams else None,
-            candidates,
-            self.unavailable,
-            AnswerDrafter(answer) if answer else None,
+        run = DraftedRun(
+            prompt_ids=prompt_ids,
+            sampling=self.request.config.sampling,
+            capacity=len(prompt_ids) + max_tokens + MAX_GAMMA,
+            earlier=self.earlier,
+            cache=cache,
         )
+        candidates = [Candidate(ANSWER, AnswerDrafter(answer))] if answer else []
+        for drafter in self.config.drafter.text_drafters if self.config else ():
+            candidates.append(Candidate(str(drafter), draft_source(drafter, run), drafter.info.prior))
+        for draft in self.draft_models:
+            if cache is None and draft.drafter.info.needs_kv:
+                continue
+            weights = DraftingWeights(draft.model.decoder, min(draft.model.vocab_size, self.model.vocab_size))
+            source, step_s = draft_source(draft.drafter, run, weights), draft.model.step_times().seconds(1)
+            candidates.append(Candidate(draft.name, source, draft.drafter.info.prior, step_s))
+        controller = Controller(self.model.step_times(), self.config.gamma if self.config else None)
+        return Speculator(controller, candidates, self.unavailable)
 
 
 class Drafting:
@@ -133,29 +124,26 @@ class Drafting:
             GearboxError: it cannot be loaded.
         """
         gears = request.config.optimization
-        speculation = gears.speculation
-        if not isinstance(model, LocalModel) or (speculation is None and not salvages):
+        speculation, verifier = gears.speculation, model.stepwise
+        if verifier is None or (speculation is None and not salvages):
             return None
         progress(f"Timing {opened.checkpoint.name}", 0.0)
-        model.step_times()
+        verifier.step_times()
         if speculation is None:
-            return Drafters(request, model, None)
+            return Drafters(request, verifier, None)
         found: tuple[DraftModel, ...] = ()
         unavailable: tuple[str, ...] = ()
-        match speculation.drafter:
-            case Drafter.AUTO if gears.cache_mode is CacheMode.OFF:
-                unavailable = ("Without a KV cache no model can draft: only n-grams were tried.",)
-            case Drafter.AUTO:
-                found = tuple(self._resident(opened, model, request))
-            case Drafter.SELF | Drafter.DRAFT:
-                found = (self._asked_for(opened, model, request.config, speculation, progress, keep),)
-            case Drafter.NGRAM:
-                pass
+        if speculation.drafter.info.has_precision:
+            found = (self._asked_for(opened, verifier, request.config, speculation, progress, keep),)
+        elif speculation.drafter is Drafter.AUTO and gears.cache_mode is CacheMode.OFF:
+            unavailable = ("Without a KV cache no model can draft: only n-grams were tried.",)
+        elif speculation.drafter is Drafter.AUTO:
+            found = tuple(self._resident(opened, verifier, request.config))
         for draft in found:
             progress(f"Timing {draft.name}", 0.5)
             draft.model.step_times()
         earlier = () if request.cold else self._texts.of(request.cache_salt, opened.tokenizer.fingerprint)
-        return Drafters(request, model, speculation, earlier, found, unavailable)
+        return Drafters(request, verifier, speculation, earlier, found, unavailable)
 
     def remember(self, opened: OpenCheckpoint, request: GenerationRequest, ids: tuple[int, ...]) -> None:
         """A run with the gear on has ended: its text may help the session's next."""
@@ -169,7 +157,7 @@ class Drafting:
     def _asked_for(
         self,
         opened: OpenCheckpoint,
-        model: LocalModel,
+        model: StepwiseModel,
         run: RunConfig,
         speculation: SpeculationConfig,
         progress: Progress,
@@ -181,24 +169,27 @@ class Drafting:
         drafting = self._pool.open(name)
         if reason := why_not(opened, drafting):
             raise InvalidRequestError(reason)
-        config = RunConfig(model=name, optimization=OptimizationConfig.at(precision))
-        loaded = self._pool.acquire(drafting, config, progress, keep=(model, *keep))
-        assert isinstance(loaded, LocalModel)  # the backend of the configuration
-        return DraftModel(f"{drafting.checkpoint.name} {precision}", loaded, shares_kv=name == run.model)
+        config = RunConfig(model=name, backend=run.backend, optimization=OptimizationConfig.at(precision))
+        loaded = self._pool.acquire(drafting, config, progress, keep=(model, *keep)).stepwise
+        assert loaded is not None  # a backend with the gear has such models
+        drafter = Drafter.SELF if name == run.model else speculation.drafter
+        return DraftModel(f"{drafting.checkpoint.name} {precision}", loaded, drafter)
 
-    def _resident(self, opened: OpenCheckpoint, model: LocalModel, request: GenerationRequest) -> Iterator[DraftModel]:
-        """Models in memory that could draft: a 4-bit copy, and smaller models with the same tokenizer."""
-        run = request.config
-        for key in self._pool.resident():
-            is_copy = key.model == run.model and key.precision in COPIES and run.precision not in COPIES
-            if key.backend is not Backend.LOCAL or (key.model == run.model and not is_copy):
+    def _resident(self, opened: OpenCheckpoint, model: StepwiseModel, run: RunConfig) -> Iterator[DraftModel]:
+        """Models in memory that could draft: a coarser copy, and smaller models with the same tokenizer."""
+        for key in self._pool.stepwise():
+            is_copy = key.model == run.model and key.precision.info.copy_drafts and not run.precision.info.copy_drafts
+            if key.model == run.model and not is_copy:
                 continue
             drafting = self._pool.open(key.model)
-            config = replace(run, model=key.model, optimization=OptimizationConfig.at(key.precision))
-            loaded = self._pool.acquire(drafting, config, lambda stage, fraction: None)
-            smaller = isinstance(loaded, LocalModel) and loaded.weights_bytes < model.weights_bytes
-            if isinstance(loaded, LocalModel) and (is_copy or (smaller and why_not(opened, drafting) is None)):
-                yield DraftModel(f"{drafting.checkpoint.name} {key.precision}", loaded, shares_kv=is_copy)
+            config = replace(
+                run, model=key.model, backend=key.backend, optimization=OptimizationConfig.at(key.precision)
+            )
+            loaded = self._pool.acquire(drafting, config, silent).stepwise
+            smaller = loaded is not None and loaded.weights_bytes < model.weights_bytes
+            if loaded and (is_copy or (smaller and why_not(opened, drafting) is None)):
+                drafter = Drafter.SELF if is_copy else Drafter.DRAFT
+                yield DraftModel(f"{drafting.checkpoint.name} {key.precision}", loaded, drafter)
 
 
 def why_not(target: OpenCheckpoint, drafting: OpenCheckpoint) -> str | None:

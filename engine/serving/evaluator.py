@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from engine.backends.base import LoadedModel
-from engine.backends.local import LocalModel
+from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.cache import KVCache
 from engine.errors import ContextLengthError, InsufficientMemoryError, InvalidRequestError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
@@ -16,7 +15,7 @@ from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
 from engine.generation.sampling import next_token_probabilities
 from engine.models.decoders.decoder import Decoder
 from engine.models.sources.progress import Progress, part
-from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.serving.pool import ModelPool
 from engine.speculation.losslessness import check_greedy, distribution_p_value, teacher_forced
 from engine.types import (
     DraftRound,
@@ -157,9 +156,9 @@ def _both(
 
 
 def _reader(model: LoadedModel) -> Decoder:
-    if not isinstance(model, LocalModel):
-        raise TypeError(f"{type(model).__name__} is no model of Gearbox's own decoder")
-    return model.decoder
+    if model.stepwise is None:
+        raise InvalidRequestError("This backend gives answers alone: its models cannot be read token by token.")
+    return model.stepwise.decoder
 
 
 def _vocab_size(opened: OpenCheckpoint) -> int:

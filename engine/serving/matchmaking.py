@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.backends.local import LocalModel
+from engine.backends.base import OpenCheckpoint, StepwiseModel
 from engine.errors import GearboxError
 from engine.models.decoders.weights import estimate_bytes
-from engine.serving.drafting import COPIES, DRAFT_PRIOR, SELF_PRIOR, why_not
-from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.serving.drafting import why_not
+from engine.serving.pool import ModelPool
 from engine.speculation import StepTimes, predicted_speedup
-from engine.types import Drafter, DrafterChoice, Precision, SpeculationConfig
+from engine.types import COPY_PRECISIONS, DRAFT_PRECISION, TEXT_DRAFTERS, DrafterChoice, Precision, SpeculationConfig
 
 
 def drafter_choices(
@@ -28,31 +28,35 @@ def drafter_choices(
         UnknownModelError, ModelNotInstalledError, UnsupportedModelError: of ``model``.
     """
     target = pool.open(model)
-    own = pool.loaded(model, precision)
+    in_memory = {(key.model, key.precision): loaded for key, loaded in pool.stepwise().items()}
     own_bytes = estimate_bytes(target.config, precision, pool.device)
-    times = own.step_times() if isinstance(own, LocalModel) else None
+    times = _times(in_memory.get((model, precision)))
 
     def choice(name: str, drafting: OpenCheckpoint, held: Precision, speculation: SpeculationConfig) -> DrafterChoice:
-        loaded = pool.loaded(name, held)
-        timed = times if isinstance(loaded, LocalModel) else None
-        cost = estimate_bytes(drafting.config, held, pool.device) / own_bytes
-        if timed and isinstance(loaded, LocalModel):
-            cost = loaded.step_times().seconds(1) / timed.seconds(1)
-        prior = SELF_PRIOR if speculation.drafter is Drafter.SELF else DRAFT_PRIOR
+        drafts = _times(in_memory.get((name, held))) if times else None
+        if times and drafts:
+            cost = drafts.seconds(1) / times.seconds(1)
+        else:
+            cost = estimate_bytes(drafting.config, held, pool.device) / own_bytes
+        prior = speculation.drafter.info.prior
+        assert prior is not None  # all drafters that need weights have one
         speedup, gamma = _best(prior, cost, times)
         return DrafterChoice(
             name=f"{name} {held}",
             speculation=speculation,
             relative_cost=cost,
-            cost_is_measured=timed is not None,
+            cost_is_measured=drafts is not None,
             expected_acceptance=prior,
             expected_speedup=speedup,
             expected_gamma=gamma,
         )
 
-    choices = [DrafterChoice(name=Drafter.NGRAM, speculation=SpeculationConfig(drafter=Drafter.NGRAM), relative_cost=0)]
-    for held in COPIES:
-        if precision in COPIES:
+    choices = [
+        DrafterChoice(name=drafter, speculation=SpeculationConfig(drafter=drafter), relative_cost=0)
+        for drafter in TEXT_DRAFTERS
+    ]
+    for held in COPY_PRECISIONS:
+        if precision in COPY_PRECISIONS:
             reason = f"{model} is in {precision}: a 4-bit copy would draft no faster than it writes."
             choices.append(DrafterChoice(name=f"{model} {held}", speculation=None, why_not=reason))
         else:
@@ -64,13 +68,18 @@ def drafter_choices(
             choices.append(DrafterChoice(name=name, speculation=None, why_not=str(error)))
             continue
         unfit = why_not(target, drafting)
-        if unfit is None and estimate_bytes(drafting.config, Precision.INT4, pool.device) >= own_bytes:
+        if unfit is None and estimate_bytes(drafting.config, DRAFT_PRECISION, pool.device) >= own_bytes:
             unfit = f"{name} is not smaller than {model}: it would draft no faster than that writes."
         if unfit:
             choices.append(DrafterChoice(name=name, speculation=None, why_not=unfit))
         else:
-            choices.append(choice(name, drafting, Precision.INT4, SpeculationConfig.with_model(name)))
+            choices.append(choice(name, drafting, DRAFT_PRECISION, SpeculationConfig.with_model(name)))
     return tuple(choices)
+
+
+def _times(model: StepwiseModel | None) -> StepTimes | None:
+    """How long a model's passes take; ``None`` if it is not in memory."""
+    return model.step_times() if model else None
 
 
 def _best(acceptance: float, cost: float, times: StepTimes | None) -> tuple[float, int]:

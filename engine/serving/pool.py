@@ -6,25 +6,23 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 
-from engine.backends.base import LoadedModel
-from engine.backends.local import load_local
-from engine.backends.reference import load_reference
+from engine.backends import model_class
+from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
 from engine.errors import InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
 from engine.machine.memory import require_address_space, require_memory
-from engine.models.checkpoint import Checkpoint, resolve
-from engine.models.decoders.weights import CPU, estimate_bytes
-from engine.models.format.decoder_config import DecoderConfig, read_decoder_config
+from engine.models.checkpoint import resolve
+from engine.models.decoders.weights import CPU
+from engine.models.format.decoder_config import read_decoder_config
 from engine.models.format.gate import check_largest_id
 from engine.models.sources.progress import Progress
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.models.tokenization.tokenizer_calls import call
-from engine.types import CPU_PRECISIONS, Backend, Precision, RunConfig
+from engine.types import Backend, Precision, RunConfig, precisions_on
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +33,6 @@ class ModelKey(NamedTuple):
     model: str
     backend: Backend
     precision: Precision
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCheckpoint:
-    """A checkpoint whose small files have been read; its weights have not."""
-
-    checkpoint: Checkpoint
-    config: DecoderConfig
-    tokenizer: ChatTokenizer
 
 
 class Spare(Protocol):
@@ -80,6 +69,7 @@ class ModelPool:
         self._spare = spare
         self._budget_bytes = budget_bytes
         self.device = device
+        self._place = Place(device, models_dir / ".packed")
         self._open: dict[str, OpenCheckpoint] = {}
         self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
 
@@ -120,29 +110,25 @@ class ModelPool:
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
-        if self.device.type == "cpu" and run.precision not in CPU_PRECISIONS:
+        offered = precisions_on(self.device.type)
+        if run.precision not in offered:
             raise InvalidRequestError(
                 f"{run.precision} needs an NVIDIA GPU with CUDA, and this engine runs on the CPU. Choose one of "
-                f"{', '.join(CPU_PRECISIONS)}."
+                f"{', '.join(offered)}."
             )
-        checkpoint, config, tokenizer = opened.checkpoint, opened.config, opened.tokenizer
-        needed = estimate_bytes(config, run.precision, self.device)
+        loaded_as, checkpoint = model_class(run.backend), opened.checkpoint
+        needed = loaded_as.estimate_bytes(opened, run.precision, self._place)
         self._keep_to_budget(needed, keep)
         self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", keep)
         mapped = sum(file.stat().st_size for file in checkpoint.weight_files)
         require_address_space(needed + mapped, f"Loading {checkpoint.name} in {run.precision}")
-        if run.backend is Backend.REFERENCE:
-            model: LoadedModel = load_reference(checkpoint, config, tokenizer.stop_ids, progress, self.device)
-        else:
-            packed_root = self._models_dir / ".packed"
-            vocab_size = tokenizer.vocab_size
-            model = load_local(checkpoint, config, run.precision, vocab_size, packed_root, progress, self.device)
+        model = loaded_as.load(opened, run.precision, self._place, progress)
         self._loaded[key] = model
         return model
 
-    def loaded(self, model: str, precision: Precision) -> LoadedModel | None:
-        """A model of our own backend, if it is in memory."""
-        return self._loaded.get(ModelKey(model, Backend.LOCAL, precision))
+    def stepwise(self) -> dict[ModelKey, StepwiseModel]:
+        """The models in memory whose passes can be asked for one by one, longest unused first."""
+        return {key: stepwise for key, model in self._loaded.items() if (stepwise := model.stepwise)}
 
     def make_room(self, needed: int, purpose: str, keep: Collection[LoadedModel] = ()) -> None:
         """Let spare memory, then the longest unused models, go until ``needed`` bytes fit.

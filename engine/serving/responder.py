@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from engine.backends.base import LoadedModel
+from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
@@ -18,7 +18,7 @@ from engine.machine.memory import PeakRss, require_memory
 from engine.serving.attempt import Attempt
 from engine.serving.cascade import Cascade
 from engine.serving.drafting import Drafting
-from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.serving.pool import ModelPool
 from engine.serving.system_prompts import SystemPrompts
 from engine.serving.tiers import prepare_tiers, unless_cancelled
 from engine.serving.worker import GenerationJob

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from engine.backends.base import LoadedModel
+from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.errors import (
     ContextLengthError,
     InsufficientMemoryError,
@@ -16,7 +16,7 @@ from engine.errors import (
 )
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
-from engine.serving.pool import ModelPool, OpenCheckpoint
+from engine.serving.pool import ModelPool
 from engine.serving.worker import GenerationJob
 from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
 

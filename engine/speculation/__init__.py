@@ -2,26 +2,31 @@
 
 from engine.speculation.answer_drafter import AnswerDrafter
 from engine.speculation.controller import Controller, expected_tokens, predicted_speedup
+from engine.speculation.drafters import DraftedRun, DraftingWeights, draft_source
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
 from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
-from engine.speculation.speculator import Candidate, Speculator
+from engine.speculation.speculator import ANSWER, Candidate, Speculator
 from engine.speculation.step_times import StepTimes
 from engine.speculation.verification import decide
 
 __all__ = [
+    "ANSWER",
     "NO_DRAFT",
     "AnswerDrafter",
     "Candidate",
     "Controller",
     "Draft",
     "DraftSource",
+    "DraftedRun",
+    "DraftingWeights",
     "ModelDrafter",
     "NgramDrafter",
     "SharedKVDrafter",
     "Speculator",
     "StepTimes",
     "decide",
+    "draft_source",
     "expected_tokens",
     "predicted_speedup",
 ]

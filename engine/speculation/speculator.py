@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from engine.generation.token_buffer import TokenBuffer
-from engine.speculation.answer_drafter import AnswerDrafter
 from engine.speculation.controller import Controller, Offer
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
-from engine.speculation.ngram import NgramDrafter
 from engine.types import MAX_GAMMA, DraftRound, SpeculationReport
 
-NGRAM, ANSWER = "ngram", "smaller tier's answer"
+ANSWER = "smaller tier's answer"
+"""Names the drafter whose accepted tokens were salvaged."""
 _PRIORS = ((1, 0.1), (2, 0.25), (3, 0.4), (5, 0.6), (9, 0.8), (17, 0.9))
 """First guess of the acceptance by the length of the match, up to the next one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that can draft."""
+    """One that can draft."""
 
     name: str
-    """The model and its precision."""
+    """As it stands in reports: a model and its precision, or the drafter."""
     source: DraftSource
-    prior: float
-    """First guess of the acceptance."""
-    step_s: float
-    """Seconds for one drafted token, measured."""
+    prior: float | None = None
+    """First guess of the acceptance; ``None`` to take it from the length of a draft's match."""
+    step_s: float | None = None
+    """Seconds for one drafted token, measured; ``None`` for one that costs next to nothing and is asked before it is
+    decided."""
 
 
 class Speculator:
@@ -37,34 +37,24 @@ class Speculator:
     def __init__(
         self,
         controller: Controller,
-        ngram: NgramDrafter | None,
         candidates: Sequence[Candidate] = (),
         unavailable: Sequence[str] = (),
-        answer: AnswerDrafter | None = None,
     ) -> None:
         """
         Args:
             controller: decides.
-            ngram: drafts from the text.
-            candidates: models that draft.
+            candidates: who drafts.
             unavailable: drafters that cannot, with the reason, for the report.
-            answer: drafts from a smaller model's answer.
         """
         self._controller = controller
-        self._free: dict[str, DraftSource] = {}
-        """Drafters that cost next to nothing: they are asked before it is decided."""
-        if answer:
-            self._free[ANSWER] = answer
-        if ngram:
-            self._free[NGRAM] = ngram
         self._candidates = {candidate.name: candidate for candidate in candidates}
+        self._draft_s = {candidate.name: s for candidate in candidates if (s := candidate.step_s) is not None}
+        """What a drafted token takes now, where it takes anything."""
         self._unavailable = tuple(unavailable)
         self._rounds: list[DraftRound] = []
         self._taken: Offer | None = None
         self._drafting_s = self._verification_s = self._plain_s = self._choosing_s = 0.0
         self._plain_steps = 0
-        self._draft_s = {candidate.name: candidate.step_s for candidate in candidates}
-        self._begun = 0.0
 
     def propose(self, text: TokenBuffer, room: int, at: int) -> Draft:
         """A draft for the next tokens of the text; an empty one for a plain step.
@@ -112,8 +102,6 @@ class Speculator:
 
     def observe(self, token_ids: Sequence[int]) -> None:
         """Tokens have been added to the text, whoever chose them."""
-        for source in self._free.values():
-            source.observe(token_ids)
         for candidate in self._candidates.values():
             candidate.source.observe(token_ids)
 
@@ -137,7 +125,7 @@ class Speculator:
             choosing_s=self._choosing_s,
             plain_steps=self._plain_steps,
             step_s=self._controller.times.measured,
-            draft_step_s={name: candidate.step_s for name, candidate in self._candidates.items()},
+            draft_step_s={name: s for name, each in self._candidates.items() if (s := each.step_s) is not None},
             unavailable=self._unavailable,
         )
 
@@ -145,15 +133,14 @@ class Speculator:
         self._taken = None
         if room < 1:
             return NO_DRAFT
-        found = {name: source.propose(text, room) for name, source in self._free.items()}
-        offers = [
-            Offer(candidate.name, "any", candidate.prior, room, self._draft_s[candidate.name])
-            for candidate in self._candidates.values()
-        ]
-        for name, draft in found.items():
-            if draft.token_ids:
-                shortest, prior = _kind_of(draft.match_length or 1)
-                offers.append(Offer(name, f"match of {shortest} or more", prior, len(draft.token_ids), 0.0))
+        found = {
+            name: candidate.source.propose(text, room)
+            for name, candidate in self._candidates.items()
+            if name not in self._draft_s
+        }
+        offers = [_offer(self._candidates[name], room, seconds) for name, seconds in self._draft_s.items()]
+        offers += [_offer(self._candidates[name], len(draft.token_ids), 0.0, draft) for name, draft in found.items()]
+        offers = [offer for offer in offers if offer.most]
         if not offers:
             return NO_DRAFT
         plan = self._controller.choose(offers, at)
@@ -171,6 +158,14 @@ class Speculator:
     def _learn_draft_time(self, name: str, seconds: float) -> None:
         known = self._draft_s[name]
         self._draft_s[name] = known * min(seconds / known, 1.5) ** 0.2  # one disturbed step decides nothing
+
+
+def _offer(candidate: Candidate, most: int, seconds: float, draft: Draft = NO_DRAFT) -> Offer:
+    """What a candidate could do, with the draft of one that was asked already."""
+    if candidate.prior is not None:
+        return Offer(candidate.name, "any", candidate.prior, most, seconds)
+    shortest, prior = _kind_of(draft.match_length or 1)
+    return Offer(candidate.name, f"match of {shortest} or more", prior, most, seconds)
 
 
 def _kind_of(match_length: int) -> tuple[int, float]:

@@ -4,10 +4,10 @@ Every type here is a frozen dataclass. Times are seconds, sizes are bytes, and b
 their names. Nothing here imports torch: a page can use these types without paying for it.
 """
 
+from engine.types.backend import Backend, GearKind, backends_with
 from engine.types.cascade import NEVER, CascadeConfig, CascadeReport, RouterKind, Tier, TierAttempt
 from engine.types.config import (
     SHARED_SALT,
-    Backend,
     DeviceChoice,
     GenerationRequest,
     Message,
@@ -15,7 +15,6 @@ from engine.types.config import (
     RunConfig,
     SamplingParams,
 )
-from engine.types.drafters import DrafterChoice
 from engine.types.events import (
     CacheReport,
     ControllerNote,
@@ -39,28 +38,36 @@ from engine.types.events import (
 )
 from engine.types.gears import (
     DEFAULT_KV_CACHE_BYTES,
-    MAX_GAMMA,
     MIN_WINDOW,
     SINK_TOKENS,
     CacheMode,
-    Drafter,
     KVCacheConfig,
     KVDtype,
     OptimizationConfig,
     QuantizationConfig,
-    SpeculationConfig,
 )
 from engine.types.losslessness import Divergence, Losslessness
-from engine.types.precision import CPU_PRECISIONS, Precision
+from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, Precision, precisions_on
+from engine.types.speculation import (
+    DRAFT_PRECISION,
+    MAX_GAMMA,
+    TEXT_DRAFTERS,
+    Drafter,
+    DrafterChoice,
+    SpeculationConfig,
+)
 
 __all__ = [
+    "COPY_PRECISIONS",
     "CPU_PRECISIONS",
     "DEFAULT_KV_CACHE_BYTES",
+    "DRAFT_PRECISION",
     "MAX_GAMMA",
     "MIN_WINDOW",
     "NEVER",
     "SHARED_SALT",
     "SINK_TOKENS",
+    "TEXT_DRAFTERS",
     "Backend",
     "CacheMode",
     "CacheReport",
@@ -76,6 +83,7 @@ __all__ = [
     "Escalated",
     "Event",
     "FinishReason",
+    "GearKind",
     "GenerationRequest",
     "Heartbeat",
     "KVCacheConfig",
@@ -103,4 +111,6 @@ __all__ = [
     "TierAttempt",
     "TokenEvent",
     "TokenSource",
+    "backends_with",
+    "precisions_on",
 ]

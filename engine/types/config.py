@@ -10,20 +10,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
 
+from engine.types.backend import Backend, GearKind
 from engine.types.cascade import Tier
 from engine.types.gears import OptimizationConfig
 from engine.types.precision import Precision
 from engine.types.requirement import keep_valid_text, require
 from engine.untrusted import valid_text
-
-
-class Backend(StrEnum):
-    """Who runs the model."""
-
-    LOCAL = "local"
-    """Gearbox's own decoder."""
-    REFERENCE = "reference"
-    """transformers' own ``model.generate``, as it comes out of the box."""
 
 
 class DeviceChoice(StrEnum):
@@ -106,8 +98,8 @@ class RunConfig:
         require(bool(self.model.strip()), "Choose a model.")
         keep_valid_text(self, "model")
         require(
-            self.backend is not Backend.REFERENCE or self.optimization == OptimizationConfig(),
-            "The reference backend runs the model as it is: turn its gears off.",
+            all(gear in self.backend.info.gears or getattr(self.optimization, gear) is None for gear in GearKind),
+            f"The {self.backend} backend runs the model as it is: turn its gears off.",
         )
 
         cascade = self.optimization.cascade

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 from engine.types.cascade import CascadeConfig
 from engine.types.precision import Precision
-from engine.types.requirement import keep_valid_text, require
+from engine.types.requirement import require
+from engine.types.speculation import SpeculationConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,80 +76,6 @@ class KVCacheConfig:
         )
 
 
-class Drafter(StrEnum):
-    """Who proposes tokens for the model to verify."""
-
-    AUTO = "auto"
-    """Whichever of those in memory is expected to be the fastest, step by step."""
-    NGRAM = "ngram"
-    """What followed the last few tokens when they stood in the text before; costs next to nothing."""
-    SELF = "self"
-    """A 4-bit copy of the same model, reading and writing the same KV."""
-    DRAFT = "draft"
-    """A smaller model with the same tokenizer, with KV of its own."""
-
-
-MAX_GAMMA = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeculationConfig:
-    """The speculative decoding gear (arXiv:2211.17192). Its answers are the model's own."""
-
-    drafter: Drafter = Drafter.AUTO
-    draft_model: str | None = None
-    """The smaller model of :attr:`Drafter.DRAFT`."""
-    draft_precision: Precision | None = None
-    """What ``self`` and ``draft`` hold their weights in."""
-    gamma: int | None = None
-    """Tokens drafted before each verification; ``None`` lets the controller choose, and pause where drafting costs
-    more than it saves."""
-
-    def __post_init__(self) -> None:
-        keep_valid_text(self, "draft_model")
-        require(
-            self.gamma is None or 0 <= self.gamma <= MAX_GAMMA, f"Drafted tokens (γ) must be between 0 and {MAX_GAMMA}."
-        )
-        has_model = self.drafter in (Drafter.SELF, Drafter.DRAFT)
-        require(
-            has_model == (self.draft_precision is not None),
-            "A drafter that is a model needs a precision."
-            if has_model
-            else f"The drafter {self.drafter} has no precision to choose.",
-        )
-        require(
-            self.drafter is not Drafter.SELF or self.draft_precision in (Precision.INT4, Precision.NF4),
-            "A model drafts for itself in int4 or nf4.",
-        )
-        require(
-            (self.drafter is Drafter.DRAFT) == bool(self.draft_model and self.draft_model.strip()),
-            "Choose the smaller model that drafts."
-            if self.drafter is Drafter.DRAFT
-            else f"The drafter {self.drafter} has no model to choose.",
-        )
-
-    @classmethod
-    def with_self(cls, precision: Precision = Precision.INT4, gamma: int | None = None) -> Self:
-        """A 4-bit copy of the model drafts."""
-        return cls(drafter=Drafter.SELF, draft_precision=precision, gamma=gamma)
-
-    @classmethod
-    def with_model(cls, model: str, precision: Precision = Precision.INT4, gamma: int | None = None) -> Self:
-        """A smaller model drafts."""
-        return cls(drafter=Drafter.DRAFT, draft_model=model, draft_precision=precision, gamma=gamma)
-
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
-        """The inverse of ``asdict``."""
-        precision = tree["draft_precision"]
-        return cls(
-            drafter=Drafter(tree["drafter"]),
-            draft_model=tree["draft_model"],
-            draft_precision=None if precision is None else Precision(precision),
-            gamma=tree["gamma"],
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizationConfig:
     """Which gears are on. A part that is ``None`` is a gear that is off."""
@@ -161,11 +88,13 @@ class OptimizationConfig:
     def __post_init__(self) -> None:
         drafting = self.speculation
         require(
-            drafting is None or drafting.drafter is not Drafter.SELF or drafting.draft_precision is not self.precision,
+            drafting is None
+            or not drafting.drafter.info.copies_model
+            or drafting.draft_precision is not self.precision,
             f"The model is in {self.precision} already: a copy in the same precision would draft no faster.",
         )
         require(
-            drafting is None or drafting.draft_precision is None or self.cache_mode is not CacheMode.OFF,
+            drafting is None or not drafting.drafter.info.needs_kv or self.cache_mode is not CacheMode.OFF,
             "A model that drafts needs a KV cache: choose n-grams, or keep KV at least within the run.",
         )
 

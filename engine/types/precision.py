@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionInfo:
+    """What a precision is. Its matrices and kernels, and so its bytes, are in :mod:`engine.quantization`."""
+
+    help: str
+    """For the reader, on one line."""
+    lossy: bool = True
+    """Whether its answers may differ from the 16-bit model's."""
+    needs_cuda: bool = False
+    copy_drafts: bool = False
+    """Whether a copy of a model in it may draft for the model itself."""
 
 
 class Precision(StrEnum):
@@ -10,15 +25,51 @@ class Precision(StrEnum):
 
     BF16 = "bf16"
     INT8 = "int8"
-    """8-bit integers, one scale for each output; activations in 8 bits too, each token in groups of 32, on
-    CUDA with one scale."""
     INT4 = "int4"
-    """4-bit integers in groups of 32 with a scale and a minimum each; the head in 8 bits, on CUDA in 16."""
     NF4 = "nf4"
-    """4-bit normal-float (QLoRA, arXiv:2305.14314) as bitsandbytes quantizes it."""
     LLM_INT8 = "llm.int8"
-    """LLM.int8() (arXiv:2208.07339): 8-bit integers, input columns with outliers multiplied in 16 bits; CUDA only."""
+
+    @property
+    def info(self) -> PrecisionInfo:
+        """What it is."""
+        match self:
+            case Precision.BF16:
+                return PrecisionInfo(
+                    help="16 bits: no saving. For the catalogue's models, the published 5- to 6-bit file written out.",
+                    lossy=False,
+                )
+            case Precision.INT8:
+                return PrecisionInfo(
+                    help="8-bit integers with a scale for each output; activations in 8 bits too.",
+                )
+            case Precision.INT4:
+                return PrecisionInfo(
+                    help="4-bit integers in groups of 32, each with its scale and minimum; on the CPU the head in 8 "
+                    "bits.",
+                    copy_drafts=True,
+                )
+            case Precision.NF4:
+                return PrecisionInfo(
+                    help="4-bit normal-float, as bitsandbytes quantizes. Costs the smallest model more quality than "
+                    "int4.",
+                    copy_drafts=True,
+                )
+            case Precision.LLM_INT8:
+                return PrecisionInfo(
+                    help="LLM.int8() as bitsandbytes multiplies: 8-bit integers, columns with outliers in 16 bits. "
+                    "CUDA only.",
+                    needs_cuda=True,
+                )
+            case _:
+                assert_never(self)
 
 
-CPU_PRECISIONS = tuple(precision for precision in Precision if precision is not Precision.LLM_INT8)
+CPU_PRECISIONS = tuple(precision for precision in Precision if not precision.info.needs_cuda)
 """What a model can be held in on the CPU. On CUDA it is every precision."""
+COPY_PRECISIONS = tuple(precision for precision in Precision if precision.info.copy_drafts)
+"""What a model may be held in to draft for itself."""
+
+
+def precisions_on(device: str) -> tuple[Precision, ...]:
+    """What a model can be held in on a device: ``"cpu"``, or any name of a GPU."""
+    return CPU_PRECISIONS if device == "cpu" else tuple(Precision)

@@ -31,14 +31,10 @@ from engine.models.decoders.graph_step import GraphDecoder, bucket_of
 from engine.models.decoders.hybrid_decoder import HybridDecoder
 from engine.models.decoders.weights import load_decoder
 from engine.quantization import Linear, cuda_scheme_of
-from engine.quantization.cuda import (
-    CudaInt8Linear,
-    CudaNf4Linear,
-    LlmInt8Linear,
-    PlainInt4Linear,
-    TinyGemmInt4Linear,
-    tinygemm_works,
-)
+from engine.quantization.int4 import PlainInt4Linear, TinyGemmInt4Linear, tinygemm_works
+from engine.quantization.int8 import CudaInt8Linear
+from engine.quantization.llm_int8 import LlmInt8Linear
+from engine.quantization.nf4 import CudaNf4Linear
 from engine.serving.pool import ModelPool
 from engine.types import CPU_PRECISIONS, DeviceChoice, Message, Precision
 from tests.conftest import SMALL
@@ -392,7 +388,7 @@ def test_the_layouts_for_cuda_stay_within_bounds_of_sixteen_bits(
 @pytest.mark.parametrize("precision", [Precision.BF16, Precision.INT8, Precision.INT4, Precision.NF4])
 @torch.inference_mode()
 def test_nothing_strays_to_the_cpu(tmp_path: Path, precision: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.quantization.tinygemm_works", lambda device: False)
+    monkeypatch.setattr("engine.quantization.int4.tinygemm_works", lambda device: False)
     monkeypatch.setattr("engine.models.decoders.weights.save_file", lambda tensors, path: Path(path).touch())
     folder = make_tiny_checkpoint(tmp_path, "qwen3", hidden_size=128, intermediate_size=256)
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))

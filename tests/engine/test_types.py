@@ -18,6 +18,8 @@ from engine.types import (
     MIN_WINDOW,
     Backend,
     CacheMode,
+    CascadeConfig,
+    Drafter,
     GenerationRequest,
     KVCacheConfig,
     KVDtype,
@@ -73,6 +75,61 @@ def test_two_configurations_share_a_hash_only_if_they_differ_in_nothing_but_the_
 
     assert (one.hash == other.hash) == (without_seed(one) == without_seed(other))
     assert one.hash == without_seed(one).hash
+
+
+@pytest.mark.parametrize(
+    ("config", "known"),
+    [
+        (RunConfig(model="m"), "879ea52fae05ee56"),
+        (RunConfig(model="m", backend=Backend.REFERENCE), "a749429992922d73"),
+        (
+            RunConfig(
+                model="m",
+                optimization=OptimizationConfig.at(
+                    Precision.INT4, CacheMode.PREFIX, KVDtype.INT8, 128, SpeculationConfig()
+                ),
+            ),
+            "ab05982b3709887e",
+        ),
+        (
+            RunConfig(
+                model="m",
+                optimization=OptimizationConfig.at(
+                    Precision.INT8, speculation=SpeculationConfig.with_self(Precision.NF4, gamma=3)
+                ),
+            ),
+            "b2ce23a7f940c4d0",
+        ),
+        (
+            RunConfig(
+                model="m",
+                optimization=OptimizationConfig.at(Precision.LLM_INT8, speculation=SpeculationConfig.with_model("s")),
+            ),
+            "e5bbd04627be8cdc",
+        ),
+        (
+            RunConfig(
+                model="m",
+                optimization=OptimizationConfig.at(
+                    Precision.NF4,
+                    speculation=SpeculationConfig(drafter=Drafter.NGRAM),
+                    cascade=CascadeConfig(smaller=(Tier(model="s", precision=Precision.INT4),), thresholds=(0.5,)),
+                ),
+            ),
+            "68f32364bd3b17d5",
+        ),
+    ],
+    ids=["plain", "reference", "kv", "copy", "smaller model", "cascade"],
+)
+def test_hashes_are_those_of_the_runs_that_are_stored(config: RunConfig, known: str) -> None:
+    """A configuration that hashed to another value would lose its place in every comparison."""
+    assert config.hash == known
+
+
+def test_everything_that_can_be_chosen_says_what_it_is() -> None:
+    for choice in (*Precision, *Drafter, *Backend):
+        assert choice.info.help
+        assert "\n" not in choice.info.help
 
 
 def test_a_gear_that_is_off_is_not_in_the_hash() -> None:

@@ -21,6 +21,7 @@ from engine.types import (
     Backend,
     CacheMode,
     Divergence,
+    Drafter,
     GenerationRequest,
     Losslessness,
     Precision,
@@ -282,7 +283,7 @@ def speculate(page: AppTest, drafter: str = "auto", gamma: int | None = None) ->
     ("drafter", "gamma", "asked"),
     [
         ("auto", None, SpeculationConfig()),
-        ("ngram", 4, SpeculationConfig(drafter="ngram", gamma=4)),  # type: ignore[arg-type]
+        ("ngram", 4, SpeculationConfig(drafter=Drafter.NGRAM, gamma=4)),
         ("self nf4", None, SpeculationConfig.with_self(Precision.NF4)),
         ("draft qwen2.5-coder-0.5b", 2, SpeculationConfig.with_model("qwen2.5-coder-0.5b", gamma=2)),
     ],

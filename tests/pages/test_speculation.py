@@ -20,7 +20,7 @@ from app.speculation.lab import GAMMAS, PAIRS, lab_prompts, one_of_each
 from app.speculation.measuring import measure_drafters
 from app.store import RunStore
 from engine.errors import GearboxError
-from engine.types import Drafter, Precision, SpeculationConfig
+from engine.types import TEXT_DRAFTERS, Drafter, Precision, SpeculationConfig
 from tests.support.drafting import SpeculatingEngine, make_report
 from tests.support.ui import open_app, settle, texts
 
@@ -147,7 +147,9 @@ def test_a_measurement_that_was_cut_short_is_offered_to_resume(lab: Open, store:
 
 def test_refused_drafters_are_not_offered(lab: Open) -> None:
     app = lab(SpeculatingEngine(), CATEGORIES)
-    assert app.multiselect[0].options == ["Auto", "N-grams", "int4 copy of itself"]
+    free = [drafter.info.label for drafter in TEXT_DRAFTERS]
+    assert app.multiselect[0].options == ["Auto", *free, "int4 copy of itself"]
+    assert "N-grams" in free
 
 
 # --- against γ ------------------------------------------------------------------------------------

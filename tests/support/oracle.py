@@ -99,7 +99,7 @@ def serve() -> None:
     import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 
     import engine.serving.pool  # noqa: F401 (imported, so that children have it)
-    from engine.quantization.nf4 import bitsandbytes
+    from engine.quantization.bnb import bitsandbytes
 
     bitsandbytes()
     answers = os.fdopen(os.dup(1), "w")

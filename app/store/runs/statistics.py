@@ -36,7 +36,7 @@ from app.store.runs.records import (
     Totals,
 )
 from app.store.runs.schema import Run, RunContent
-from engine.types import Backend, OptimizationConfig
+from engine.types import GearKind, OptimizationConfig, backends_with
 
 _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
@@ -98,7 +98,7 @@ def by_configuration(session: Session, filter: RunFilter, limit: int) -> tuple[C
 
 
 def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
-    """By precision, what the latest finished runs of a model say that Gearbox's own backend answered. A cascade's
+    """By precision, what the latest finished runs of a model say, on backends that quantize. A cascade's
     figures are of several models, and left out.
 
     Args:
@@ -113,7 +113,7 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
             # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
             func.coalesce(type_coerce(RunContent.cascade, Text), "null") == "null",
             Run.model == model,
-            Run.backend == Backend.LOCAL,
+            Run.backend.in_(backends_with(GearKind.QUANTIZATION)),
             Run.status == RunStatus.FINISHED,
         )
         .order_by(Run.created_at.desc())

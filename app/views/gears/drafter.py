@@ -11,7 +11,7 @@ from app import resources, units
 from app.literal import literal
 from app.session import state
 from app.speculation.drafter_choices import choice_of
-from app.speculation.drafters import AUTO, NGRAM, drafter_keys, drafter_label
+from app.speculation.drafters import AUTO, WITHOUT_WEIGHTS, drafter_keys, drafter_label, drafters_help
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import MAX_GAMMA, DrafterChoice, Precision
 
@@ -42,10 +42,7 @@ def choose_drafter(model: str, installed: Sequence[str], *, drafter: str, gamma:
             key=drafter,
             format_func=drafter_label,
             disabled=disabled,
-            help="**Auto**: whichever of those in memory is expected to be the fastest, step by step.\n\n"
-            "**N-grams**: what followed the last few tokens when they stood in the text before. Free.\n\n"
-            "**A copy of itself** in 4 bits reads and writes the same KV.\n\n"
-            "**A smaller model** must have the same tokenizer.",
+            help=drafters_help(),
             persist_state="session",
         )
         st.number_input(
@@ -72,7 +69,7 @@ def show_fitness(key: str, model: str, precision: Precision, *, follow: bool) ->
         precision: of that model.
         follow: whether to look again.
     """
-    if key in (AUTO, NGRAM) or not model:
+    if key in WITHOUT_WEIGHTS or not model:
         return
 
     def draw() -> None:
@@ -109,10 +106,10 @@ def offered_drafters(model: str, precision: Precision, installed: Sequence[str])
     choices = resources.get_drafter_choices().of(model, precision)
     if choices is None:
         st.fragment(_redraw_when_known, run_every=_REFRESH_EVERY)(model, precision)
-        return [AUTO, NGRAM]
+        return list(WITHOUT_WEIGHTS)
     keys = drafter_keys(model, installed)
     known = {key: choice_of(key, model, choices) for key in keys}
-    return [key for key, choice in known.items() if key in (AUTO, NGRAM) or (choice and not choice.why_not)]
+    return [key for key, choice in known.items() if key in WITHOUT_WEIGHTS or (choice and not choice.why_not)]
 
 
 def _redraw_when_known(model: str, precision: Precision) -> None:

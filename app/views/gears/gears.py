@@ -16,32 +16,32 @@ from app.views.gears.drafter import choose_lane_drafter
 from app.views.gears.precisions import offered_precisions, precision_help
 from app.views.reports.alarm import Alarms, show_alarm
 from engine.errors import GearboxError
-from engine.types import MIN_WINDOW, SINK_TOKENS, Backend, CacheMode, KVDtype, Precision
+from engine.types import MIN_WINDOW, SINK_TOKENS, Backend, CacheMode, GearKind, KVDtype, Precision, backends_with
 
 
 @dataclass(frozen=True, slots=True)
 class Gear:
     """A way to make answers cheaper."""
 
-    key: str
+    kind: GearKind
     label: str
     """Its name and what it does, on one line."""
     help: str
 
 
 QUANTIZATION = Gear(
-    "quantization",
+    GearKind.QUANTIZATION,
     "**Quantization**: fewer bits a weight, less to read",
     "Every token reads all weights once; smaller weights are read faster. It may change the answer.",
 )
 KV_CACHE = Gear(
-    "kv-cache",
+    GearKind.KV_CACHE,
     "**KV caching**: read nothing twice",
     "The beginning that a prompt shares with an earlier one is not computed again. Off: keys and values are kept "
     "within a run, as in every engine.",
 )
 SPECULATION = Gear(
-    "speculation",
+    GearKind.SPECULATION,
     "**Speculation**: guess, check at once",
     "Several tokens are drafted cheaply and checked in one step of the model; the answer stays the same.",
 )
@@ -51,7 +51,7 @@ CACHE_MODES = {
     CacheMode.OFF: "none at all",
 }
 CASCADE = Gear(
-    "cascade",
+    GearKind.CASCADE,
     "**Cascade**: large model only if needed",
     "A smaller model answers first; the model above takes over where the small one is unsure.",
 )
@@ -60,7 +60,7 @@ _REFRESH_EVERY = "1s"
 
 
 def choose_gears(lane: str, installed: Sequence[str], *, disabled: bool) -> None:
-    """A lane's toggles. Installed models may draft, and try first. The reference backend has no gears: all are off."""
+    """A lane's toggles. Installed models may draft, and try first. Those that the backend does not have are off."""
     with st.container(gap="xxsmall"):
         _choose_quantization(lane, disabled=disabled)
         _choose_kv_cache(lane, disabled=disabled)
@@ -71,20 +71,22 @@ def choose_gears(lane: str, installed: Sequence[str], *, disabled: bool) -> None
 
 
 def _gear_toggle(gear: Gear, lane: str, *, disabled: bool) -> bool:
-    """A gear's toggle; off where the reference backend runs, which has no gears."""
-    if st.session_state[state.lane_key(lane, "backend")] == Backend.LOCAL:
+    """A gear's toggle; off where the lane's backend does not have it."""
+    backend, key = Backend(st.session_state[state.lane_key(lane, "backend")]), state.gear_key(gear.kind)
+    if gear.kind in backend.info.gears:
         return st.toggle(
             gear.label,
-            key=state.lane_key(lane, gear.key),
+            key=state.lane_key(lane, key),
             disabled=disabled,
             help=gear.help,
             persist_state="session",
         )
+    able = " or ".join(each.info.label for each in backends_with(gear.kind))
     return st.toggle(
         gear.label,
-        key=state.lane_key(lane, f"no-{gear.key}"),
+        key=state.lane_key(lane, f"no-{key}"),
         disabled=True,
-        help="The reference backend runs the model as it comes. Choose the Gearbox backend to use gears.",
+        help=f"The {backend} backend runs the model as it comes. Choose the {able} backend to use gears.",
     )
 
 
@@ -189,7 +191,7 @@ def _show_expectations(lane: str, *, disabled: bool) -> None:
     with suppress(GearboxError):
         chosen = st.session_state[state.lane_key(lane, "precision")]
         store, estimates = resources.get_store(), resources.get_estimates()
-        show_alarm(Alarms.read(store.lab).of_model(model, Backend.LOCAL, chosen))
+        show_alarm(Alarms.read(store.lab).of_model(model, st.session_state[state.lane_key(lane, "backend")], chosen))
 
         def draw() -> None:
             with suppress(GearboxError):

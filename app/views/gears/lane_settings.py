@@ -14,7 +14,6 @@ from app.views.runs.naming import configuration_name
 from engine.errors import InvalidRequestError
 from engine.types import Backend, SamplingParams
 
-_BACKENDS = {Backend.REFERENCE: "Reference", Backend.LOCAL: "Gearbox"}
 _STOPS = {"\n": "line break", "\n\n": "blank line"}
 
 
@@ -37,13 +36,12 @@ def choose_settings(lane: str, installed: Sequence[str], *, disabled: bool) -> N
         )
         st.segmented_control(
             "Backend",
-            list(_BACKENDS),
+            list(Backend),
             key=key("backend"),
             required=True,
-            format_func=_BACKENDS.__getitem__,
+            format_func=lambda backend: Backend(backend).info.label,
             disabled=disabled,
-            help="**Reference**: transformers' own `generate`, in 16 bits, as it comes.\n\n"
-            "**Gearbox**: this app's own decoder, with its gears.",
+            help="\n\n".join(f"**{backend.info.label}**: {backend.info.help}" for backend in Backend),
             persist_state="session",
         )
     choose_gears(lane, installed, disabled=disabled)

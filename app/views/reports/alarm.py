@@ -12,7 +12,7 @@ from app.literal import literal
 from app.quantization.degradation import Alarm, alarms
 from app.store import AlarmLimits, LabStore
 from app.views.shared.errors import errors_shown
-from engine.types import Backend, Precision
+from engine.types import Backend, GearKind, Precision
 
 ICON = ":material/warning:"
 _KLD, _SAME_TOP = "alarm-kld-mean", "alarm-same-top"
@@ -47,7 +47,8 @@ class Alarms:
         return self._of(environment.get("weights_sha256"), backend, precision)
 
     def _of(self, weights_sha256: str | None, backend: str, precision: str) -> Alarm | None:
-        if weights_sha256 is None or backend != Backend.LOCAL or precision == Precision.BF16:
+        quantizes = GearKind.QUANTIZATION in Backend(backend).info.gears
+        if weights_sha256 is None or not quantizes or not Precision(precision).info.lossy:
             return None
         return self.by_weights.get((weights_sha256, precision))
 

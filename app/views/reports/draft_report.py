@@ -5,12 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
+from app.speculation.drafters import reported_name
 from app.store import Timeline
 from app.views.reports.draft_stream import show_draft_stream
 from app.views.reports.metrics import ACCEPTANCE_LENGTH, ACCEPTANCE_RATE
 from app.views.reports.speculation_charts import acceptance_by_position, by_position, stacked_bar, time_split
 from app.views.shared import charts
-from engine.types import ControllerNote, Drafter, RunMetrics, SpeculationReport
+from engine.types import ControllerNote, RunMetrics, SpeculationReport
 
 
 def show_draft_report(timeline: Timeline, report: SpeculationReport, metrics: RunMetrics, *, key: str) -> None:
@@ -52,7 +53,7 @@ def _show_notes(notes: tuple[ControllerNote, ...]) -> None:
     st.dataframe(
         {
             "Token": [note.at + 1 for note in notes],
-            "Drafter": ["n-grams" if note.drafter == Drafter.NGRAM else note.drafter for note in notes],
+            "Drafter": [reported_name(note.drafter) for note in notes],
             "Drafts": [note.kind for note in notes],
             "Now": [note.state for note in notes],
             "Expected acceptance": [units.percent(note.acceptance) for note in notes],

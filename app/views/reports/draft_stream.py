@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from app import units
+from app.speculation.drafters import WITHOUT_WEIGHTS, reported_name
 from app.store import Timeline
 from app.views.shared.segments import Category, Hue, Line, Segment, show_segments
-from engine.types import Drafter, DraftRound, SpeculationReport
+from engine.types import DraftRound, SpeculationReport
 
 ALONE = Category("the model alone", Hue.GRAY, Line.NONE, 0.0)
 ACCEPTED = Category("drafted and accepted", Hue.GREEN, Line.UNDERLINE, 0.4)
@@ -36,9 +37,10 @@ def show_draft_stream(timeline: Timeline, report: SpeculationReport, *, key: str
 
 def drafter_words(drafted: DraftRound) -> str:
     """Who drafted, and on what grounds."""
-    if drafted.drafter != Drafter.NGRAM:
-        return drafted.drafter
-    return f"n-grams, {units.counted(drafted.match_length or 0, 'token')} matched"
+    name = reported_name(drafted.drafter)
+    if drafted.drafter in WITHOUT_WEIGHTS and drafted.match_length:
+        return f"{name}, {units.counted(drafted.match_length, 'token')} matched"
+    return name
 
 
 def _segment(timeline: Timeline, place: int, category: Category, drafted: DraftRound | None) -> Segment:

@@ -13,7 +13,7 @@ from app.cascade.cascades import cascade_name
 from app.speculation.drafters import speculation_name
 from app.store import Configuration, Rating, RunStatus, RunSummary
 from app.views.shared.clock import reader_zone
-from engine.types import Backend, CacheMode, KVDtype, OptimizationConfig
+from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig
 
 HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
@@ -35,9 +35,9 @@ _CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV 
 
 
 def configuration_name(model: str, backend: str, precision: str, gears: OptimizationConfig | None = None) -> str:
-    """A configuration in a few words: the model, its precision or the reference backend, and, where the gears are
-    known, the tiers of a cascade, what the KV cache does beyond the usual and who drafts."""
-    name = f"{model} · {backend if backend == Backend.REFERENCE else precision}"
+    """A configuration in a few words: the model, its precision (or the backend, if that has but one) and, where
+    the gears are known, the tiers of a cascade, what the KV cache does beyond the usual and who drafts."""
+    name = f"{model} · {precision if GearKind.QUANTIZATION in Backend(backend).info.gears else backend}"
     if gears is None:
         return name
     if gears.cascade:

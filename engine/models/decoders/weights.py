@@ -85,7 +85,7 @@ def load_decoder(
         packed_dir: where packed weights of this very checkpoint are kept.
         progress: told the fraction done.
         verify: checks ``files``, called before they are read.
-        open_codes: opens the published file, whose 4-bit codes int4 keeps; called only to pack.
+        open_codes: opens the published file, for a precision that keeps its 4-bit codes; called only to pack.
         device: whose memory they go to.
 
     Raises:
@@ -94,20 +94,20 @@ def load_decoder(
     """
     scheme = _scheme(config, precision, device)
     matrices = list(config.matrices())
-    packed = _Packed(packed_dir / f"{precision}-{_layout_key(precision, scheme, device)}.safetensors")
-    kept = None if precision is Precision.BF16 else packed.read(config, scheme, device, progress)
+    packed = _Packed(packed_dir / f"{precision}-{_layout_key(scheme, device)}.safetensors")
+    kept = packed.read(config, scheme, device, progress) if scheme.packs else None
     if kept:
         modules, norms = kept
     else:
         verify()
-        codes = open_codes() if precision is Precision.INT4 else None
+        codes = open_codes() if scheme.keeps_codes else None
         try:
             modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
         except SafetensorError as error:
             raise WeightsIntegrityError(
                 f"The weights cannot be read: {error}. Copy or download the model again."
             ) from error
-        if precision is not Precision.BF16:
+        if scheme.packs:
             packed.write({name: module.state() for name, module in modules.items()}, norms)
     everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
     return LoadedDecoder(
@@ -211,21 +211,19 @@ def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear],
         return GraphDecoder(config, embedding, layers, norm, head)
     eager = EagerDecoder(config, embedding, layers, norm, head)
     if scheme.few_rows and kernels:
-        states = ((name, module.state()) for name, module in modules.items())
-        shared: dict[str, Linear] = {n: scheme.few_rows(s["weight"], None, s.get("bias")) for n, s in states}
+        shared = {name: scheme.few_rows(module.state()) for name, module in modules.items()}
         return HybridDecoder(eager, NativeDecoder(config, kernels, shared, norms))
     return eager
 
 
-def _layout_key(precision: Precision, scheme: Scheme, device: torch.device) -> str:
+def _layout_key(scheme: Scheme, device: torch.device) -> str:
     """What decides a packed layout apart from the weights. Our kernels have one; torch's and bitsandbytes'
     depend on the processor and their version."""
     if scheme.native:
         return f"gearbox-v{PACKED_FORMAT}"
-    package = "bitsandbytes" if precision is Precision.NF4 else "torch"
     kernel = scheme.kernel.replace(" ", "-").replace(",", "")
     capability = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else device.type
-    return f"{capability}-{kernel}-{version(package)}-v{PACKED_FORMAT}".lower()
+    return f"{capability}-{kernel}-{version(scheme.packed_by)}-v{PACKED_FORMAT}".lower()
 
 
 def _is_whole(config: DecoderConfig, scheme: Scheme, states: dict[str, State], norms: State) -> bool:

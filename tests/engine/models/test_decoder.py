@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from engine.errors import UnsupportedModelError
 from engine.models.decoders.decoder import Decoder, DecoderConfig
 from engine.models.decoders.weights import load_decoder
+from engine.native.kernels import library
 from engine.types import Precision
 from tests.support.tiny import FAMILIES, LLAMA3_ROPE, make_tiny_checkpoint
 
@@ -131,3 +133,35 @@ def test_cache_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
         decoder.forward(torch.arange(5), cache)
     with pytest.raises(ValueError, match="truncate"):
         cache.truncate(1)
+
+
+PACKED_BY_TORCH = {
+    Precision.INT8: f"torch-int8pack-{version('torch')}",
+    Precision.INT4: f"torch-int4pack-{version('torch')}",
+    Precision.LLM_INT8: f"bitsandbytes-llm.int8-{version('torch')}",
+}
+"""NF4 is not among them: the name of its kernel depends on the processor."""
+
+
+@pytest.mark.parametrize("precision", [Precision.BF16, Precision.NF4, *PACKED_BY_TORCH])
+@pytest.mark.parametrize("own", [True, False], ids=["own kernels", "torch's kernels"])
+def test_packed_weights_are_found_under_the_name_they_always_had(
+    tmp_path: Path, precision: Precision, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another name would pack every model of every user again."""
+    if own and library() is None:
+        pytest.skip("the kernels of our own cannot be built here")
+    if not own:
+        monkeypatch.setattr("engine.models.decoders.weights.library", lambda: None)
+    load_tiny(make_tiny_checkpoint(tmp_path, "llama"), precision)
+    names = [file.stem for file in (tmp_path / "packed").glob("*.safetensors")]
+    capability = torch.backends.cpu.get_cpu_capability().lower()
+    if precision is Precision.BF16:
+        assert names == []
+    elif own and precision is not Precision.LLM_INT8:
+        assert names == [f"{precision}-gearbox-v2"]
+    elif precision in PACKED_BY_TORCH:
+        assert names == [f"{precision}-{capability}-{PACKED_BY_TORCH[precision]}-v2"]
+    else:
+        assert names[0].startswith(f"nf4-{capability}-bitsandbytes-")
+        assert names[0].endswith(f"-{version('bitsandbytes')}-v2")

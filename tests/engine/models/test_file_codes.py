@@ -14,7 +14,7 @@ from engine.models.checkpoint import resolve
 from engine.models.sources.file_codes import _DECODERS, FileCodes
 from engine.native.kernels import library
 from engine.quantization import GroupCodes
-from engine.quantization.native import NativeInt4Linear
+from engine.quantization.int4 import NativeInt4Linear
 from engine.serving.pool import ModelPool
 from engine.types import OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL

@@ -17,7 +17,10 @@ from engine.native.compilation import built_library
 from engine.native.kernels import Kind, Library, Matrix, Model, library
 from engine.native.structures import REFUSALS
 from engine.quantization import cuda_scheme_of, scheme_of
-from engine.quantization.native import NativeBf16Linear, NativeInt4Linear, NativeInt8Linear, NativeNf4Linear
+from engine.quantization.bf16 import NativeBf16Linear
+from engine.quantization.int4 import NativeInt4Linear
+from engine.quantization.int8 import NativeInt8Linear
+from engine.quantization.nf4 import NativeNf4Linear
 from engine.types import KVDtype, Precision
 from tests.engine.models.test_decoder import load_tiny
 from tests.engine.native.test_kernels import needs_kernels

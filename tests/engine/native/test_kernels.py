@@ -18,7 +18,7 @@ from engine.native import build, build_in_background
 from engine.native.compilation import why_not
 from engine.native.kernels import library
 from engine.quantization import Scheme
-from engine.quantization.native import NativeBf16Linear
+from engine.quantization.bf16 import NativeBf16Linear
 from engine.types import Precision
 from tests.engine.models.test_decoder import chunked_logits, load_tiny
 from tests.support.tiny import FAMILIES, LLAMA3_ROPE, make_tiny_checkpoint

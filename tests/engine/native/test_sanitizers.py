@@ -97,7 +97,7 @@ def sanitized(tmp_path: Path) -> Sanitized:
 BESIDE_A_TENSOR = """
 import torch
 from engine.native.kernels import library
-from engine.quantization.native import NativeInt8Linear
+from engine.quantization.int8 import NativeInt8Linear
 linear = NativeInt8Linear.pack(torch.ones(64, 64, dtype=torch.bfloat16), None)
 linear.matrix.outputs = {outputs}
 library().multiply(linear.matrix, torch.ones(1, 64))
@@ -106,7 +106,7 @@ print("went through")
 AT_AN_ODD_ADDRESS = """
 import ctypes, torch
 from engine.native.kernels import library
-from engine.quantization.native import NativeBf16Linear
+from engine.quantization.bf16 import NativeBf16Linear
 linear = NativeBf16Linear.pack(torch.ones(3, 5, dtype=torch.bfloat16), None)
 x, y = torch.ones(1, 5), torch.zeros(8)
 library()._lib.gearbox_multiply(linear.matrix, x.data_ptr(), 1, y.data_ptr() + {odd}, 1)

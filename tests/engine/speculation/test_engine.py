@@ -13,7 +13,9 @@ from engine import Engine
 from engine.errors import InvalidRequestError
 from engine.native.kernels import library
 from engine.types import (
+    COPY_PRECISIONS,
     CPU_PRECISIONS,
+    TEXT_DRAFTERS,
     CacheMode,
     Drafter,
     DraftRound,
@@ -280,7 +282,8 @@ def test_every_possible_drafter_is_listed_with_why_or_why_not(tmp_path: Path) ->
     make_tiny_checkpoint(tmp_path / "small", "qwen3")
     engine = Engine(tmp_path)
     choices = {choice.name: choice for choice in engine.drafters("large", Precision.INT8)}
-    assert set(choices) == {"ngram", "large int4", "large nf4", "small int4"}
+    copies = {f"large {precision}" for precision in COPY_PRECISIONS}
+    assert set(choices) == {*TEXT_DRAFTERS, *copies, "small int4"} >= {"ngram", "large int4", "large nf4"}
     assert all(choice.speculation for choice in choices.values())
     assert choices["ngram"].relative_cost == 0
     assert not choices["large int4"].cost_is_measured

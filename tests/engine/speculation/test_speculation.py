@@ -108,7 +108,7 @@ def plain(model: LocalModel, max_tokens: int = 40, sampling: SamplingParams | No
 
 def scripted(answer: Sequence[int], right: Callable[[int], bool], gamma: int | None) -> Speculator:
     candidate = Candidate("scripted", Scripted(answer, right), 0.8, 0.0001)
-    return Speculator(Controller(StepTimes(TIMES), gamma), None, [candidate])
+    return Speculator(Controller(StepTimes(TIMES), gamma), [candidate])
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -216,7 +216,7 @@ def test_a_sampled_answer_differs_by_seed_and_repeats_for_one(model: LocalModel)
     answers = []
     for seed in (1, 1, 2):
         sink = Sink(24)
-        speculator = Speculator(Controller(StepTimes(TIMES), 4), NgramDrafter([], PROMPT))
+        speculator = Speculator(Controller(StepTimes(TIMES), 4), [Candidate("ngram", NgramDrafter([], PROMPT))])
         write(model, sink, speculator, SamplingParams(temperature=1.0, seed=seed))
         answers.append(sink.tokens)
     assert answers[0] == answers[1] != answers[2]
@@ -238,7 +238,7 @@ def test_a_copy_drafts_in_the_models_own_kv_and_leaves_no_trace(
     cache = model.decoder.new_cache(len(PROMPT) + 30)
     sampling = SamplingParams(temperature=temperature)
     drafter = SharedKVDrafter(copy.decoder, copy.vocab_size, sampling, cache)
-    speculator = Speculator(Controller(StepTimes(TIMES), 3), None, [Candidate("copy", drafter, 0.8, 0.001)])
+    speculator = Speculator(Controller(StepTimes(TIMES), 3), [Candidate("copy", drafter, 0.8, 0.001)])
     sink = Sink(30)
     write(model, sink, speculator, sampling, cache)
     assert sum(entry.accepted for entry in speculator.report().rounds) > 5, "it agrees now and then"
