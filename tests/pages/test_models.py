@@ -97,7 +97,7 @@ def test_while_it_installs_the_page_shows_progress_and_offers_to_cancel(publishe
     assert reported.wait(10)
     app.run()
     assert "Installing" in texts(app)
-    app.button(f"cancel-{NAME}").click().run()
+    app.button(f"cancel-install {NAME}").click().run()
     go_on.set()
     finish(app)
     assert not app.exception

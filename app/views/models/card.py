@@ -10,8 +10,8 @@ import streamlit as st
 from app import units
 from app.jobs import Jobs
 from app.literal import literal
+from app.views.shared.background_job import show_progress
 from app.views.shared.errors import show_error
-from app.views.shared.job_progress import show_progress
 from engine import ModelInfo, install_model
 
 
@@ -33,7 +33,7 @@ def show_model(model: ModelInfo, models_dir: Path, jobs: Jobs) -> None:
         if model.problem:
             show_error(model.problem)
         if job and job.running:
-            show_progress(job, jobs, job_key(model.name), button_key=f"cancel-{model.name}")
+            show_progress(job, jobs, job_key(model.name))
         elif model.in_catalog:
             if job and job.error:
                 show_error(job.error)
