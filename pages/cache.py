@@ -27,7 +27,7 @@ if section == MISSES:
     show_reuse_over_time(store)
     show_misses(store)
 elif section == SIMULATOR:
-    show_simulator(resources.get_simulations(), resources.get_jobs())
+    show_simulator(resources.get_simulations())
 else:
     show_missing(list_models(resources.get_settings().models_dir))
     show_kept(resources.get_engine(), session_id())

@@ -91,7 +91,7 @@ if busy:
         view = AnswerView()
         st.button("Stop", key="chat-stop", icon=":material/stop:")
 if conversation:
-    show_ttft(conversation, runs, store.chat, resources.get_jobs(), busy=busy)
+    show_ttft(conversation, runs, store.chat, busy=busy)
 st.chat_input("Say something", key=chat_session.INPUT, disabled=busy or missing, on_submit=chat_actions.send)
 
 if turn and view:

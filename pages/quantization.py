@@ -16,7 +16,6 @@ from engine import list_models
 PROMPT, CORPUS, TASKS = "On my prompt", "On a corpus", "On tasks"
 
 store = resources.get_store()
-jobs = resources.get_jobs()
 models = list_models(resources.get_settings().models_dir)
 installed = {model.name: model for model in models if model.installed}
 form = lab_session.form(list(installed))
@@ -43,8 +42,8 @@ st.caption(
 )
 
 if section == CORPUS:
-    show_corpus_lab(name, store.lab, jobs, limits)
+    show_corpus_lab(name, store.lab, limits)
 elif section == TASKS:
-    show_task_lab(name, store.lab, jobs)
+    show_task_lab(name, store.lab)
 else:
-    show_prompt_lab(form, store, jobs, limits)
+    show_prompt_lab(form, store, limits)

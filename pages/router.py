@@ -33,7 +33,7 @@ with choices:
     names = lab.names()
     data = choose_data_set(lab, names)
 if section == DATA or data is None:
-    show_data(resources.get_store().router, resources.get_jobs(), data, any_set=bool(names))
+    show_data(resources.get_store().router, data, any_set=bool(names))
 elif study := choose_study(lab, data, choices):
     match section:
         case "Curve":

@@ -19,8 +19,18 @@ from app.session import chat as chat_session
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
-from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import (
+    CacheMode,
+    Drafter,
+    KVDtype,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    SamplingParams,
+    SpeculationConfig,
+)
 from tests.support.cascading import SMALL, CascadingEngine
+from tests.support.drafting import SpeculatingEngine, make_report
 from tests.support.fakes import FakeEngine, make_metrics
 from tests.support.ui import add_run, open_app, texts
 
@@ -194,6 +204,52 @@ def test_a_cascade_is_set_kept_and_told_of(chat: Open, store: RunStore) -> None:
     assert kept == replace(gear, thresholds=(0.7,))
 
 
+def test_speculation_is_set_kept_and_told_of(chat: Open, store: RunStore) -> None:
+    scripted = SpeculatingEngine(report=make_report(plain_steps=40))
+    page = chat(scripted)
+    page.toggle(key="chat-new-speculation").set_value(True).run()
+    page.selectbox(key="chat-new-drafter").set_value("ngram")
+    page.number_input(key="chat-new-gamma").set_value(3).run()
+    ask(page, "One")
+    gear = SpeculationConfig(drafter=Drafter.NGRAM, gamma=3)
+    assert scripted.requests[0].config.optimization == OptimizationConfig.at(
+        Precision.INT4, CacheMode.PREFIX, speculation=gear
+    )
+    assert RunConfig.from_dict(only(store).config) == scripted.requests[0].config
+    said = words(page)
+    assert "smollm2-135m · int4 · prefix cache · drafts: n-grams, γ 3" in said
+    assert "50 % of 4 drafted tokens accepted" in said
+    assert "Speculation paused itself: 40 of 42 steps were plain." in said
+    # another tab that opens the conversation has it too; turned off, it is asked for no more
+    other = chat(scripted)
+    click(other, f"chat-open-{only(store).id}")
+    assert other.selectbox(key=f"chat-{only(store).id}-drafter").value == "ngram"
+    assert other.number_input(key=f"chat-{only(store).id}-gamma").value == 3
+    other.toggle(key=f"chat-{only(store).id}-speculation").set_value(False).run()
+    ask(other, "Two")
+    assert scripted.requests[1].config.optimization == OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX)
+    assert words(other).count("drafted tokens accepted") == 1
+
+
+def test_a_drafter_that_does_not_fit_is_refused_and_the_way_out_stays(chat: Open, store: RunStore) -> None:
+    scripted = SpeculatingEngine()
+    page = chat(scripted)
+    page.toggle(key="chat-new-speculation").set_value(True).run()
+    page.selectbox(key="chat-new-drafter").set_value("self int4").run()
+    assert not page.exception
+    assert "The model is in int4 already" in words(page)
+    page.selectbox(key="chat-new-drafter").set_value("auto").run()
+    assert "drafts: auto" in words(page)
+    assert not page.error
+
+
+def test_only_what_makes_sense_in_a_chat_is_offered(chat: Open) -> None:
+    page = chat(FakeEngine())
+    offered = {element.key for element in [*page.toggle, *page.segmented_control, *page.number_input]}
+    assert {"chat-new-quantization", "chat-new-kv-cache", "chat-new-speculation", "chat-new-cascade"} <= offered
+    assert offered.isdisjoint({"chat-new-backend", "chat-new-warm", "chat-new-seed"})
+
+
 def test_what_has_no_widget_stays_in_the_configuration(chat: Open, store: RunStore) -> None:
     """Of a conversation that was begun with more than the page can set."""
     whole = RunConfig(
@@ -331,7 +387,7 @@ def test_a_measurement_shows_its_progress_and_can_be_cancelled(
     click(page, f"cancel-chat ttft {only(store).id}")
     jobs.close()
     page.run()
-    assert "Cancelled. What was measured is kept." in words(page)
+    assert "Cancelled. What was done so far is kept" in words(page)
     assert not page.button(key="chat-measure").disabled
 
 

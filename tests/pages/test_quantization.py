@@ -240,7 +240,7 @@ def test_while_a_corpus_is_measured_the_page_shows_how_far_it_is(lab: Open, jobs
     cancel.click().run()
     gate.set()
     finish(app, jobs)
-    assert "Cancelled. What was measured is kept" in words(app)
+    assert "Cancelled. What was done so far is kept" in words(app)
     assert app.button(key="lab-corpus-run").label == "Resume"
 
 

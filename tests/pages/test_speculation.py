@@ -75,6 +75,22 @@ def test_without_a_model_the_page_shows_the_way_to_one(lab: Open) -> None:
     assert not app.button
 
 
+def test_a_model_that_is_gone_is_told_of_and_another_can_be_chosen(lab: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = lab(SpeculatingEngine())
+    left = [
+        SimpleNamespace(name=name, title=name, in_catalog=True, installed=name != MODEL, problem=None)
+        for name in (MODEL, "qwen2.5-coder-0.5b")
+    ]
+    monkeypatch.setattr(engine_package, "list_models", lambda _: left)
+    app.run()
+    assert f"Not installed yet: {MODEL}" in [info.proto.title for info in app.info]
+    assert "or choose another model above" in words(app)
+    assert not app.button
+    app.selectbox(key="speculation-model").select("qwen2.5-coder-0.5b").run()
+    assert not app.info
+    assert not app.button(key="speculation-run").disabled
+
+
 @pytest.mark.parametrize(
     ("section", "button"),
     [

@@ -6,7 +6,6 @@ import streamlit as st
 
 from app import units
 from app.cache.simulations import Simulations
-from app.jobs import Jobs
 from app.session import cache as lab_session
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
@@ -19,10 +18,10 @@ _BYTES_PER_TOKEN = {"smollm2-135m": 23_040, "qwen2.5-coder-0.5b": 12_288, "qwen2
 """16-bit keys and values: 2 · layers · KV heads · head size · 2 bytes."""
 
 
-def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
+def show_simulator(simulations: Simulations) -> None:
     """A log in, a curve out."""
     key = lab_session.simulation()
-    job = BackgroundJob(jobs, key or "", "Cancelled. Press Simulate to begin again.")
+    job = BackgroundJob(key or "", "Press Simulate to begin again.")
     with st.form("cache-simulator", border=False):
         file = st.file_uploader(
             "Log (JSON Lines)",

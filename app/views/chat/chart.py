@@ -10,7 +10,6 @@ import streamlit as st
 
 from app import resources, units
 from app.chat.replay import answered_turns, config_in, measure_turns, own_mode, setting_of, timings_here
-from app.jobs import Jobs
 from app.store import ChatStore, Conversation, RunRecord
 from app.views.runs.naming import config_name
 from app.views.shared import charts
@@ -44,22 +43,19 @@ class _Point:
         )
 
 
-def show_ttft(
-    conversation: Conversation, runs: Mapping[str, RunRecord], chats: ChatStore, jobs: Jobs, *, busy: bool
-) -> None:
+def show_ttft(conversation: Conversation, runs: Mapping[str, RunRecord], chats: ChatStore, *, busy: bool) -> None:
     """The chart, once there are turns to compare, and the way to measure the other cache modes.
 
     Args:
         conversation: all of it.
         runs: the runs of its answers, by id, as far as they are still there.
         chats: where measurements are kept.
-        jobs: who measures.
         busy: a turn is about to be streamed; the chart stands still meanwhile.
     """
     turns = answered_turns(conversation)
     if len(turns) < _FEWEST_TURNS:
         return
-    job = BackgroundJob(jobs, f"chat ttft {conversation.id}", "Cancelled. What was measured is kept.")
+    job = BackgroundJob(f"chat ttft {conversation.id}")
     missing = _show_chart(conversation, runs, chats)
     if busy:
         return

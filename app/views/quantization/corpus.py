@@ -11,7 +11,6 @@ import streamlit as st
 
 from app import resources, units
 from app.environment import measured_here
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.degradation import alarms
 from app.quantization.lab import measure_corpus
@@ -65,13 +64,12 @@ def read_rows(lab: LabStore, model: str, corpus_sha256: str) -> list[Row]:
     return [Row(str(p), on_corpus.get(p), speeds.get(p)) for p in offered_precisions()]
 
 
-def show_corpus_lab(model: str, lab: LabStore, jobs: Jobs, limits: AlarmLimits) -> None:
+def show_corpus_lab(model: str, lab: LabStore, limits: AlarmLimits) -> None:
     """What to measure, how far it is, and the figures."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         corpus_sha256, name = _choose_corpus(lab)
         _add_corpus(lab)
-    when_cancelled = "Cancelled. What was measured is kept, and measuring goes on from there."
-    job = BackgroundJob(jobs, f"quantization corpus {model} {corpus_sha256}", when_cancelled)
+    job = BackgroundJob(f"quantization corpus {model} {corpus_sha256}")
     rows = read_rows(lab, model, corpus_sha256)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = choose_precisions("lab-corpus-precisions", offered_precisions(), disabled=job.running)

@@ -7,7 +7,6 @@ from functools import partial
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.degradation import judge_divergence
 from app.quantization.lab import PromptCheck, check_prompt, greedy_request
@@ -17,18 +16,17 @@ from app.session.identity import session_id
 from app.store import AlarmLimits, RunStore
 from app.views.gears.precisions import choose_precision, quantized_precisions
 from app.views.gears.sampling import choose_max_tokens
+from app.views.quantization.divergence import describe_parting, show_divergence
 from app.views.reports.alarm import show_alarm
-from app.views.reports.divergence_view import describe_parting, show_divergence
 from app.views.runs.naming import link_to_run
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine.errors import InvalidRequestError
 
 
-def show_prompt_lab(form: Form, store: RunStore, jobs: Jobs, limits: AlarmLimits) -> None:
+def show_prompt_lab(form: Form, store: RunStore, limits: AlarmLimits) -> None:
     """A prompt, a precision, and what came of them."""
-    when_cancelled = "Cancelled. What was written so far is kept among the runs."
-    job = BackgroundJob(jobs, f"quantization prompt {session_id()}", when_cancelled)
+    job = BackgroundJob(f"quantization prompt {session_id()}", "What was written so far is kept among the runs.")
     prompt = lab_session.prompt()
     with st.form("lab-prompt-form", border=False):
         # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables

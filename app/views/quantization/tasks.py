@@ -8,7 +8,6 @@ from functools import partial
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.lab import measure_tasks, tasks_sha256
 from app.store import LabStore, TaskAnswer, TaskResult
@@ -20,11 +19,10 @@ from engine.types import Precision
 _SHOWN = "lab-tasks-shown"
 
 
-def show_task_lab(model: str, lab: LabStore, jobs: Jobs) -> None:
+def show_task_lab(model: str, lab: LabStore) -> None:
     """What to measure, how far it is, the scores, and the answers that flipped."""
     tasks = load_tasks()
-    when_cancelled = "Cancelled. The answers so far are kept, and measuring goes on from there."
-    job = BackgroundJob(jobs, f"quantization tasks {model}", when_cancelled)
+    job = BackgroundJob(f"quantization tasks {model}")
     results = read_results(lab, model, tasks)
     others = quantized_precisions()
     with st.container(horizontal=True, vertical_alignment="bottom"):

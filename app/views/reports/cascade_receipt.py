@@ -167,7 +167,7 @@ def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: 
     if said is not None:
         _show_both(run, report.tier, str(tier), said)
         return
-    job = BackgroundJob(resources.get_jobs(), key, "Cancelled. Ask again to begin anew.")
+    job = BackgroundJob(key, "Ask again to begin anew.")
     if job.start_button(
         f"Ask {literal(str(tier))} too",
         key=f"ask-{key}",

@@ -8,7 +8,6 @@ from functools import partial
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.lab import tasks_sha256
 from app.router.lab import DataSet
@@ -28,7 +27,7 @@ _MIXED = "Gearbox's mixed prompts"
 _ESTIMATE = "Each prompt is answered once by each tier, greedily, and checked."
 
 
-def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None, *, any_set: bool) -> None:
+def show_data(store: RouterStore, data: DataSet | None, *, any_set: bool) -> None:
     """What there is, then the way to more."""
     if not any_set:
         st.info(
@@ -40,7 +39,7 @@ def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None, *, any_set: 
     elif data:
         st.info(f"Nothing is recorded of “{literal(data.name)}” yet: choose its prompts below and record.")
     st.subheader("Record", anchor=False)
-    _show_recording(store, jobs, data)
+    _show_recording(store, data)
 
 
 def _show_tiers(data: DataSet) -> None:
@@ -82,7 +81,7 @@ def _show_tiers(data: DataSet) -> None:
     )
 
 
-def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> None:
+def _show_recording(store: RouterStore, data: DataSet | None) -> None:
     models = list_models(resources.get_settings().models_dir)
     if show_missing(models):
         return
@@ -92,8 +91,7 @@ def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> Non
         _upload(store)
     name, tasks = sets[sha256], _tasks(store, sha256)
     sha256 = tasks_sha256(tasks)  # a set kept with invalid text is recorded, and kept again, as its valid text
-    when_cancelled = "Cancelled. The answers so far are kept, and recording goes on from there."
-    job = BackgroundJob(jobs, f"router recording {sha256}", when_cancelled)
+    job = BackgroundJob(f"router recording {sha256}")
     installed = [model.name for model in models if model.installed]
     options = [Tier(model=model, precision=precision).key for model in installed for precision in offered_precisions()]
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import units
-from app.jobs import Jobs, JobState, Work
+from app import resources, units
+from app.jobs import JobState, Work
 from app.literal import literal
 from app.views.shared.errors import errors_shown, show_error
 
@@ -19,16 +19,19 @@ _REFRESH_EVERY = "1s"
 class BackgroundJob:
     """The last job of a key, or the one that there may be."""
 
-    jobs: Jobs
     key: str
-    when_cancelled: str
+    when_cancelled: str = "What was done so far is kept, and the work goes on from there."
     """What to tell of it once it was cancelled."""
+
+    @property
+    def state(self) -> JobState | None:
+        """How it stands; ``None`` if there was none."""
+        return resources.get_jobs().state(self.key)
 
     @property
     def running(self) -> bool:
         """Whether it goes on."""
-        job = self.jobs.state(self.key)
-        return job is not None and job.running
+        return self.state is not None and self.state.running
 
     def start_button(
         self,
@@ -70,13 +73,13 @@ class BackgroundJob:
 
     def start(self, work: Work) -> None:
         """Start the work unless it runs already, and draw the page again."""
-        self.jobs.submit(self.key, work)
+        resources.get_jobs().submit(self.key, work)
         st.rerun()
 
     def follow(self, watch: Callable[[], object] = lambda: None) -> None:
         """How it stands, kept up to date while it runs: the page is drawn again when what ``watch`` gives changes,
         and when the job is over."""
-        job = self.jobs.state(self.key)
+        job = self.state
         if job is None:
             return
         if job.running:
@@ -84,20 +87,19 @@ class BackgroundJob:
         elif job.error:
             show_error(job.error)
         elif job.status == "cancelled":
-            st.info(self.when_cancelled, icon=":material/pause_circle:")
+            st.info(f"Cancelled. {self.when_cancelled}", icon=":material/pause_circle:")
 
     def _keep_up(self, watch: Callable[[], object], seen: object) -> None:
         with errors_shown():
-            job = self.jobs.state(self.key)
+            job = self.state
             if job is None or not job.running or watch() != seen:
                 st.rerun()
-            show_progress(job, self.jobs, self.key)
+            self.show_progress(job)
 
-
-def show_progress(job: JobState, jobs: Jobs, key: str) -> None:
-    """A running job's stage, its share done, the time left, and a button that cancels it."""
-    left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
-    st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{literal(job.stage)}, {units.percent(job.fraction)}{left}")
-    if st.button("Cancel", icon=":material/close:", key=f"cancel-{key}"):
-        jobs.cancel(key)
-        st.toast("Cancelling: it ends within a few seconds.")
+    def show_progress(self, job: JobState) -> None:
+        """What a running job does, its share done, the time left, and a button that cancels it."""
+        left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{literal(job.stage)}, {units.percent(job.fraction)}{left}")
+        if st.button("Cancel", icon=":material/close:", key=f"cancel-{self.key}"):
+            resources.get_jobs().cancel(self.key)
+            st.toast("Cancelling: it ends within a few seconds.")

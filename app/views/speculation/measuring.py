@@ -66,8 +66,7 @@ def measure(
         prompts: what is answered.
         known: what is there already.
     """
-    when_cancelled = "Cancelled. What was measured so far is kept, and measuring goes on from there."
-    job = BackgroundJob(resources.get_jobs(), f"speculation {name} {model} {precision}", when_cancelled)
+    job = BackgroundJob(f"speculation {name} {model} {precision}")
     done = sum(len(figures_of(known, model, precision, each, prompts)) for each in speculations)
     again = done > 0 and done == len(speculations) * len(prompts)
     if job.start_button(

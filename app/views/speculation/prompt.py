@@ -30,8 +30,7 @@ _SAMPLE = "speculation-sample"
 
 def show_prompt(form: Form, installed: Sequence[str]) -> None:
     """A prompt, a drafter, and what came of them."""
-    when_cancelled = "Cancelled. What was written so far is kept among the runs."
-    job = BackgroundJob(resources.get_jobs(), f"speculation prompt {session_id()}", when_cancelled)
+    job = BackgroundJob(f"speculation prompt {session_id()}", "What was written so far is kept among the runs.")
     prompts = lab_prompts()
     prompt = lab_session.prompt(prompts[0].prompt)
     choose_drafter(form, installed, disabled=job.running)
