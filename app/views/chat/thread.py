@@ -131,7 +131,7 @@ def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> N
         literal(describe_run(run, config_name(RunConfig.from_dict(conversation.config)))),
         width="content",
         help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
-        f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
+        "computed: tokens of the whole conversation up to here; only KV caching across runs reuses any.",
     )
 
 

@@ -46,18 +46,12 @@ def choose_drafter(form: Form, installed: Sequence[str], *, disabled: bool) -> N
             "costs more than it saves.",
             persist_state="session",
         )
-    _show_fitness(form.value("drafter"), form.model, form.precision, follow=not disabled)
+    _show_fitness(form, follow=not disabled)
 
 
-def _show_fitness(key: str, model: str, precision: Precision, *, follow: bool) -> None:
-    """Whether a model can draft, and what is to be expected; drawn again by itself until the engine has told.
-
-    Args:
-        key: the drafter's.
-        model: the one it drafts for.
-        precision: of that model.
-        follow: whether to look again.
-    """
+def _show_fitness(form: Form, *, follow: bool) -> None:
+    """Whether a model can draft, and what is to be expected; to ``follow``, drawn again until the engine has told."""
+    key, model, precision = form.value("drafter"), form.model, form.precision
     if key in (AUTO, NGRAM) or not model:
         return
 

@@ -19,15 +19,8 @@ def choose_model(
     width: int | Literal["stretch"] = "stretch",
     disabled: bool = False,
 ) -> str:
-    """An installed model, or the one that is set already; its name, blank where there is none.
-
-    Args:
-        form: the form.
-        installed: models to choose from.
-        typed: a folder or a hub id may be typed as well.
-        help, width: the widget's.
-        disabled: nothing can be changed now.
-    """
+    """An installed model, the one that is set already, or where it may be ``typed`` any folder or hub id; its name,
+    blank where there is none."""
     key = form.widget("model")
     chosen = form.value("model")
     st.selectbox(

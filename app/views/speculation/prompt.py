@@ -33,17 +33,19 @@ def show_prompt(form: Form, installed: Sequence[str]) -> None:
     job = BackgroundJob(f"speculation prompt {session_id()}", "What was written so far is kept among the runs.")
     prompts = lab_prompts()
     prompt = lab_session.prompt(prompts[0].prompt)
-    choose_drafter(form, installed, disabled=job.running)
-    st.selectbox(
-        "Sample prompts",
-        prompts,
-        index=None,
-        format_func=lambda prompt: f"{prompt.category}: {prompt.title}",
-        key=_SAMPLE,
-        on_change=_use_sample,
-        disabled=job.running,
-        placeholder="Choose one",
-    )
+    with st.container(horizontal=True):
+        with st.container(width=480):
+            choose_drafter(form, installed, disabled=job.running)
+        st.selectbox(
+            "Sample prompts",
+            prompts,
+            index=None,
+            format_func=lambda prompt: f"{prompt.category}: {prompt.title}",
+            key=_SAMPLE,
+            on_change=_use_sample,
+            disabled=job.running,
+            placeholder="Choose one",
+        )
     with st.form("speculation-form", border=False):
         # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables
         st.text_area("Prompt", key=lab_session.PROMPT, height=140, persist_state="session")
