@@ -3,10 +3,12 @@
 import streamlit as st
 
 from app import resources
-from app.session import state
+from app.session.identity import session_id
 from app.views.cache.misses import show_misses, show_reuse_over_time
 from app.views.cache.now import show_kept
 from app.views.cache.simulator import show_simulator
+from app.views.shared.missing_models import show_missing
+from engine import list_models
 
 NOW, MISSES, SIMULATOR = "Kept now", "Reuse and misses", "Simulator"
 
@@ -25,6 +27,7 @@ if section == MISSES:
     show_reuse_over_time(store)
     show_misses(store)
 elif section == SIMULATOR:
-    show_simulator(resources.get_simulations(), resources.get_jobs())
+    show_simulator(resources.get_simulations())
 else:
-    show_kept(resources.get_engine(), state.session_id())
+    show_missing(list_models(resources.get_settings().models_dir))
+    show_kept(resources.get_engine(), session_id())

@@ -1,22 +1,22 @@
 """A conversation over many turns: how long each waits for its first word, and what is reused."""
 
 from contextlib import suppress
-from dataclasses import replace
 
 import streamlit as st
 
 from app import resources
 from app.chat.conversations import ANSWER, is_being_answered, keep_answer, recover_answer
 from app.literal import literal
-from app.session import chat_state
+from app.session import chat as chat_session
 from app.store import ConversationNotFoundError, StoreError
 from app.views.chat import actions as chat_actions
 from app.views.chat.chart import show_ttft
 from app.views.chat.list import show_conversations, show_menu
-from app.views.chat.settings import choose_settings, read_settings, settings_summary
+from app.views.chat.settings import choose_settings
 from app.views.chat.tabs import show_homeless, show_other_tabs
 from app.views.chat.thread import AnswerView, show_thread
 from app.views.runs.live import run_race, settle
+from app.views.runs.naming import config_name
 from app.views.shared.errors import errors_shown, show_error
 from app.views.shared.missing_models import show_missing
 from engine import list_models
@@ -26,25 +26,25 @@ store = resources.get_store()
 models = list_models(resources.get_settings().models_dir)
 installed = [model.name for model in models if model.installed]
 
-turn = chat_state.turn()
+turn = chat_session.turn()
 if turn and turn.race.claimed and not turn.kept:
     with errors_shown():
         settle(turn.race)
-        chat_state.keep_up(turn, keep_answer(store, turn))
-busy = chat_state.running()
+        chat_session.keep_up(turn, keep_answer(store, turn))
+busy = chat_session.running()
 
 conversation = None
-if opened := chat_state.open_id():
+if opened := chat_session.open_id():
     try:
-        conversation = chat_state.as_shown(store.chat.get(opened))
+        conversation = chat_session.as_shown(store.chat.get(opened))
         if not busy and (recovered := recover_answer(store, conversation)):
             if conversation.path()[-1].role == "user":
-                chat_state.show(opened, recovered)
-            conversation = chat_state.as_shown(store.chat.get(opened))
+                chat_session.show(opened, recovered)
+            conversation = chat_session.as_shown(store.chat.get(opened))
     except ConversationNotFoundError as error:
         if not (turn and turn.homeless and turn.conversation_id == opened):
             st.warning(literal(str(error)), icon=":material/search_off:")
-        chat_state.open_conversation(None)
+        chat_session.open_conversation(None)
 
 with st.sidebar:
     show_conversations(store.chat)
@@ -55,19 +55,18 @@ with st.container(horizontal=True, vertical_alignment="center"):
     if conversation:
         show_menu(conversation, disabled=busy)
 try:
-    settings = read_settings(conversation)
+    settings = chat_session.settings(conversation)
 except InvalidRequestError as error:
     show_error(error)
     st.stop()
-st.caption(literal(settings_summary(settings.config)))
+st.caption(literal(config_name(settings.config)))
 if conversation:
-    chosen = (settings.to_dict(), settings.system)
-    if chat_state.settings_changed(conversation, chosen):
-        store.chat.configure(conversation.id, *chosen)
-    conversation = replace(conversation, config=settings.to_dict(), system=settings.system)
+    conversation = settings.applied_to(conversation)
+    if chat_session.settings_changed(conversation, settings):
+        store.chat.configure(conversation.id, conversation.config, conversation.system)
 
 missing = show_missing(models, [settings.config.model], change="under 'Settings'")
-if refusal := chat_state.refusal():
+if refusal := chat_session.refusal():
     show_error(refusal)
 if turn and turn.homeless and not conversation:
     show_homeless(turn)
@@ -83,7 +82,7 @@ if conversation:
 else:
     st.info(
         "Say something below. Each answer shows how long its first token took, and how much of the conversation was "
-        "reused instead of read again. Choose the model and the cache mode under 'Settings'."
+        "reused instead of read again. Choose the model and its gears under 'Settings'."
     )
 
 view = None
@@ -92,8 +91,8 @@ if busy:
         view = AnswerView()
         st.button("Stop", key="chat-stop", icon=":material/stop:")
 if conversation:
-    show_ttft(conversation, runs, store.chat, resources.get_jobs(), busy=busy)
-st.chat_input("Say something", key=chat_state.INPUT, disabled=busy or missing, on_submit=chat_actions.send)
+    show_ttft(conversation, runs, store.chat, busy=busy)
+st.chat_input("Say something", key=chat_session.INPUT, disabled=busy or missing, on_submit=chat_actions.send)
 
 if turn and view:
     try:
@@ -101,5 +100,5 @@ if turn and view:
     finally:
         # the next script run tries again, and tells of it
         with suppress(StoreError):
-            chat_state.keep_up(turn, keep_answer(store, turn))
+            chat_session.keep_up(turn, keep_answer(store, turn))
     st.rerun()

@@ -4,25 +4,24 @@ import streamlit as st
 
 from app import resources
 from app.literal import literal
-from app.views.models.card import job_key, show_model
+from app.views.models.card import install_job, show_model
 from engine import FAMILIES, list_models
 
 models_dir = resources.get_settings().models_dir
-jobs = resources.get_jobs()
 
 st.title("Models", anchor=False)
 
 models = list_models(models_dir)
-installing = [model.name for model in models if (job := jobs.state(job_key(model.name))) and job.running]
+installing = [model.name for model in models if install_job(model.name).running]
 
 
 @st.fragment(run_every="0.5s" if installing else None)
 def show_library() -> None:
     """The cards, kept up to date while a model is being installed; the page runs again when one is."""
-    if any((job := jobs.state(job_key(name))) and not job.running for name in installing):
+    if not all(install_job(name).running for name in installing):
         st.rerun()
     for model in models:
-        show_model(model, models_dir, jobs)
+        show_model(model, models_dir)
 
 
 show_library()

@@ -3,7 +3,6 @@
 import streamlit as st
 
 from app import resources
-from app.session import router_state
 from app.views.router.calibration import show_calibration
 from app.views.router.choose import choose_data_set, choose_study
 from app.views.router.consistency import show_consistency
@@ -25,7 +24,7 @@ section = st.segmented_control(
     (DATA, THRESHOLD, CURVE, PICK, CALIBRATION, PROFILES, CONSISTENCY),
     default=THRESHOLD,
     required=True,
-    key=router_state.SECTION,
+    key="router-section",
     bind="query-params",
     label_visibility="collapsed",
 )
@@ -34,7 +33,7 @@ with choices:
     names = lab.names()
     data = choose_data_set(lab, names)
 if section == DATA or data is None:
-    show_data(resources.get_store().router, resources.get_jobs(), data, any_set=bool(names))
+    show_data(resources.get_store().router, data, any_set=bool(names))
 elif study := choose_study(lab, data, choices):
     match section:
         case "Curve":

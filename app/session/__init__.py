@@ -1,1 +1,1 @@
-"""What one browser session remembers: its keys, read and written in one place a screen."""
+"""What a browser session remembers: a module a screen with its keys and typed ways to read and set them."""

@@ -13,7 +13,7 @@ from app import resources
 from app.cache.prefix_tree import prefix_tree
 from app.cache.simulations import Simulations
 from app.jobs import Jobs
-from app.session import state
+from app.session.identity import SESSION_ID
 from app.store import RunOutcome, RunStatus, RunStore
 from engine import EvictedSequence, KeptSequence
 from engine.types import CacheReport, Message, MissCause
@@ -60,7 +60,7 @@ def test_ones_own_sequences_are_shown_with_their_texts_and_those_of_others_only_
 ) -> None:
     engine = FakeEngine()
     app = open_app(monkeypatch, store, PAGE, engine=engine)
-    mine = app.session_state[state._SESSION_ID]
+    mine = app.session_state[SESSION_ID]
     engine.kept = (
         kept(SYSTEM, ASKED, Message("assistant", "Blue."), salt=mine),
         kept(Message("user", "A secret."), salt="stranger"),
@@ -83,7 +83,7 @@ def test_a_system_prompt_is_shown_as_what_it_is_and_a_shared_one_to_every_sessio
 ) -> None:
     engine = FakeEngine()
     app = open_app(monkeypatch, store, PAGE, engine=engine)
-    mine = app.session_state[state._SESSION_ID]
+    mine = app.session_state[SESSION_ID]
     engine.kept = (
         kept(Message("system", "Rules of the house."), salt="shared:house", is_system=True),
         kept(Message("system", "A secret."), salt="stranger", is_system=True),

@@ -15,12 +15,22 @@ from streamlit.testing.v1 import AppTest
 import engine
 from app import resources
 from app.jobs import Jobs
-from app.session import chat_state
+from app.session import chat as chat_session
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
-from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import (
+    CacheMode,
+    Drafter,
+    KVDtype,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    SamplingParams,
+    SpeculationConfig,
+)
 from tests.support.cascading import SMALL, CascadingEngine
+from tests.support.drafting import SpeculatingEngine, make_report
 from tests.support.fakes import FakeEngine, make_metrics
 from tests.support.ui import add_run, open_app, texts
 
@@ -48,7 +58,7 @@ def chat(tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> Op
 
 
 def ask(page: AppTest, text: str) -> AppTest:
-    page.chat_input(key=chat_state.INPUT).set_value(text).run()
+    page.chat_input(key=chat_session.INPUT).set_value(text).run()
     assert not page.exception
     return page
 
@@ -76,7 +86,7 @@ def only(store: RunStore) -> Conversation:
 def test_an_empty_page_says_what_it_does_and_keeps_nothing(chat: Open, store: RunStore) -> None:
     page = chat(FakeEngine())
     assert "Say something below" in words(page)
-    assert not page.chat_input(key=chat_state.INPUT).disabled
+    assert not page.chat_input(key=chat_session.INPUT).disabled
     assert store.chat.conversations() == ()
 
 
@@ -97,7 +107,7 @@ def test_turns_are_answered_with_the_history_and_its_tokens(chat: Open, store: R
     # figures, and a link to each run
     assert words(page).count("TTFT 10.0 ms · 0 tokens reused · ") == 2
     assert "10 tokens computed" in words(page)
-    assert words(page).count("smollm2-135m · int4 · cache mode prefix") == 1
+    assert words(page).count("smollm2-135m · int4 · prefix cache") == 1
     queries = [link.proto.query_string for link in page.get("page_link")]
     assert queries == [f"run={run.id}" for run in reversed(store.page().rows)]
 
@@ -150,13 +160,13 @@ def test_a_chat_branches_at_an_earlier_answer_and_comes_back(chat: Open, store: 
 def test_settings_belong_to_the_conversation(chat: Open, store: RunStore) -> None:
     scripted = FakeEngine(["So"])
     page = chat(scripted)
-    page.segmented_control(key="chat-cache-mode-new").set_value(CacheMode.OFF)
-    page.segmented_control(key="chat-precision-new").set_value(Precision.BF16)
-    page.text_area(key="chat-system-new").set_value("Be brief.").run()
+    page.segmented_control(key="chat-new-cache-mode").set_value(CacheMode.OFF)
+    page.toggle(key="chat-new-quantization").set_value(False)
+    page.text_area(key="chat-new-system").set_value("Be brief.").run()
     ask(page, "One")
     chat_id = only(store).id
-    page.segmented_control(key=f"chat-cache-mode-{chat_id}").set_value(CacheMode.KV)
-    page.selectbox(key=f"chat-model-{chat_id}").select("qwen2.5-coder-0.5b").run()
+    page.segmented_control(key=f"chat-{chat_id}-cache-mode").set_value(CacheMode.KV)
+    page.selectbox(key=f"chat-{chat_id}-model").select("qwen2.5-coder-0.5b").run()
     ask(page, "Two")
     first, second = scripted.requests
     assert (first.config.optimization.cache_mode, first.config.precision) == (CacheMode.OFF, Precision.BF16)
@@ -164,18 +174,18 @@ def test_settings_belong_to_the_conversation(chat: Open, store: RunStore) -> Non
     assert (second.config.optimization.cache_mode, second.config.model) == (CacheMode.KV, "qwen2.5-coder-0.5b")
     assert only(store).config["model"] == "qwen2.5-coder-0.5b"
     click(page, "chat-new")
-    assert page.segmented_control(key="chat-cache-mode-new").value is CacheMode.OFF
+    assert page.segmented_control(key="chat-new-cache-mode").value is CacheMode.OFF
     click(page, f"chat-open-{chat_id}")
-    assert page.selectbox(key=f"chat-model-{chat_id}").value == "qwen2.5-coder-0.5b"
+    assert page.selectbox(key=f"chat-{chat_id}-model").value == "qwen2.5-coder-0.5b"
 
 
 def test_a_cascade_is_set_kept_and_told_of(chat: Open, store: RunStore) -> None:
     scripted = CascadingEngine()
     page = chat(scripted)
-    page.selectbox(key="chat-model-new").select("qwen2.5-coder-0.5b").run()
-    page.toggle(key="chat-cascade-new").set_value(True).run()
-    page.slider(key="chat-cascade-first-threshold-new").set_value(0.6)
-    page.toggle(key="chat-cascade-keep-tier-new").set_value(True).run()
+    page.selectbox(key="chat-new-model").select("qwen2.5-coder-0.5b").run()
+    page.toggle(key="chat-new-cascade").set_value(True).run()
+    page.slider(key="chat-new-cascade-first-threshold").set_value(0.6)
+    page.toggle(key="chat-new-cascade-keep-tier").set_value(True).run()
     ask(ask(page, "One"), "Two")
     first, second = scripted.requests
     gear = second.config.optimization.cascade
@@ -189,9 +199,55 @@ def test_a_cascade_is_set_kept_and_told_of(chat: Open, store: RunStore) -> None:
     assert list(charted(page)) == ["this chat"]
     assert "chat-measure" not in {button.key for button in page.button}
     chat_id = only(store).id
-    page.slider(key=f"chat-cascade-first-threshold-{chat_id}").set_value(0.7).run()
+    page.slider(key=f"chat-{chat_id}-cascade-first-threshold").set_value(0.7).run()
     kept = RunConfig.from_dict(only(store).config).optimization.cascade
     assert kept == replace(gear, thresholds=(0.7,))
+
+
+def test_speculation_is_set_kept_and_told_of(chat: Open, store: RunStore) -> None:
+    scripted = SpeculatingEngine(report=make_report(plain_steps=40))
+    page = chat(scripted)
+    page.toggle(key="chat-new-speculation").set_value(True).run()
+    page.selectbox(key="chat-new-drafter").set_value("ngram")
+    page.number_input(key="chat-new-gamma").set_value(3).run()
+    ask(page, "One")
+    gear = SpeculationConfig(drafter=Drafter.NGRAM, gamma=3)
+    assert scripted.requests[0].config.optimization == OptimizationConfig.at(
+        Precision.INT4, CacheMode.PREFIX, speculation=gear
+    )
+    assert RunConfig.from_dict(only(store).config) == scripted.requests[0].config
+    said = words(page)
+    assert "smollm2-135m · int4 · prefix cache · drafts: n-grams, γ 3" in said
+    assert "50 % of 4 drafted tokens accepted" in said
+    assert "Speculation paused itself: 40 of 42 steps were plain." in said
+    # another tab that opens the conversation has it too; turned off, it is asked for no more
+    other = chat(scripted)
+    click(other, f"chat-open-{only(store).id}")
+    assert other.selectbox(key=f"chat-{only(store).id}-drafter").value == "ngram"
+    assert other.number_input(key=f"chat-{only(store).id}-gamma").value == 3
+    other.toggle(key=f"chat-{only(store).id}-speculation").set_value(False).run()
+    ask(other, "Two")
+    assert scripted.requests[1].config.optimization == OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX)
+    assert words(other).count("drafted tokens accepted") == 1
+
+
+def test_a_drafter_that_does_not_fit_is_refused_and_the_way_out_stays(chat: Open, store: RunStore) -> None:
+    scripted = SpeculatingEngine()
+    page = chat(scripted)
+    page.toggle(key="chat-new-speculation").set_value(True).run()
+    page.selectbox(key="chat-new-drafter").set_value("self int4").run()
+    assert not page.exception
+    assert "The model is in int4 already" in words(page)
+    page.selectbox(key="chat-new-drafter").set_value("auto").run()
+    assert "drafts: auto" in words(page)
+    assert not page.error
+
+
+def test_only_what_makes_sense_in_a_chat_is_offered(chat: Open) -> None:
+    page = chat(FakeEngine())
+    offered = {element.key for element in [*page.toggle, *page.segmented_control, *page.number_input]}
+    assert {"chat-new-quantization", "chat-new-kv-cache", "chat-new-speculation", "chat-new-cascade"} <= offered
+    assert offered.isdisjoint({"chat-new-backend", "chat-new-warm", "chat-new-seed"})
 
 
 def test_what_has_no_widget_stays_in_the_configuration(chat: Open, store: RunStore) -> None:
@@ -206,7 +262,7 @@ def test_what_has_no_widget_stays_in_the_configuration(chat: Open, store: RunSto
     page.session_state["chat-open"] = conversation_id
     page.run()
     assert RunConfig.from_dict(only(store).config) == whole
-    page.segmented_control(key=f"chat-cache-mode-{conversation_id}").set_value(CacheMode.OFF).run()
+    page.segmented_control(key=f"chat-{conversation_id}-cache-mode").set_value(CacheMode.OFF).run()
     assert not page.exception
     changed = RunConfig.from_dict(only(store).config)
     assert changed.optimization == OptimizationConfig.at(Precision.INT4, CacheMode.OFF)
@@ -228,15 +284,15 @@ def test_an_answer_in_circles_raises_the_alarm(chat: Open, store: RunStore) -> N
 def test_8_bit_kv_and_a_window_are_set_where_there_is_a_cache(chat: Open, store: RunStore) -> None:
     scripted = FakeEngine(["So"])
     page = chat(scripted)
-    page.toggle(key="chat-kv-int8-new").set_value(True)
-    page.number_input(key="chat-kv-window-new").set_value(128).run()
+    page.toggle(key="chat-new-kv-int8").set_value(True)
+    page.number_input(key="chat-new-kv-window").set_value(128).run()
     ask(page, "One")
     (request,) = scripted.requests
     assert request.config.optimization == OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX, KVDtype.INT8, 128)
-    assert "cache mode prefix · KV int8 · window 128 tokens" in words(page)
-    page.segmented_control(key=f"chat-cache-mode-{only(store).id}").set_value(CacheMode.OFF).run()
+    assert "prefix cache · KV int8 · window 128" in words(page)
+    page.segmented_control(key=f"chat-{only(store).id}-cache-mode").set_value(CacheMode.OFF).run()
     assert not page.exception
-    assert f"chat-kv-int8-{only(store).id}" not in {toggle.key for toggle in page.toggle}
+    assert f"chat-{only(store).id}-kv-int8" not in {toggle.key for toggle in page.toggle}
     assert words(page).count("KV int8") == 1  # under the answer, which was asked for otherwise than is set now
 
 
@@ -247,7 +303,7 @@ def test_an_answer_is_started_cold_with_its_own_seed(chat: Open, store: RunStore
     click(page, f"chat-cold-{only(store).leaf_id}")
     assert [(r.config.sampling.seed, r.cold) for r in scripted.requests] == [(0, False), (1, False), (1, True)]
     assert "3 of 3" in words(page)
-    page.segmented_control(key=f"chat-cache-mode-{only(store).id}").set_value(CacheMode.KV).run()
+    page.segmented_control(key=f"chat-{only(store).id}-cache-mode").set_value(CacheMode.KV).run()
     click(page, f"chat-again-{only(store).leaf_id}")
     assert f"chat-cold-{only(store).leaf_id}" not in {button.key for button in page.button}
 
@@ -327,12 +383,12 @@ def test_a_measurement_shows_its_progress_and_can_be_cancelled(
     page = ask(ask(chat(scripted), "One"), "Two")
     scripted.queued = range(10**9)  # waits for its turn, on and on
     click(page, "chat-measure")
-    assert "chat-measure-cancel" in {button.key for button in page.button}
-    click(page, "chat-measure-cancel")
+    assert page.button(key="chat-measure").disabled
+    click(page, f"cancel-chat ttft {only(store).id}")
     jobs.close()
     page.run()
-    assert "Cancelled. What was measured is kept." in words(page)
-    assert "chat-measure" in {button.key for button in page.button}
+    assert "Cancelled. What was done so far is kept" in words(page)
+    assert not page.button(key="chat-measure").disabled
 
 
 def test_conversations_are_listed_reopened_renamed_and_deleted(chat: Open, store: RunStore) -> None:
@@ -465,18 +521,18 @@ def test_an_answer_outlives_its_run(chat: Open, store: RunStore) -> None:
 def test_a_missing_model_is_explained_with_a_way_out(chat: Open) -> None:
     page = chat(FakeEngine(), installed=())
     assert "Not installed yet: SmolLM2 135M" in words(page)
-    assert page.chat_input(key=chat_state.INPUT).disabled
+    assert page.chat_input(key=chat_session.INPUT).disabled
     assert [link.proto.page for link in page.get("page_link")] == ["model-library"]
     page = chat(FakeEngine(), installed=("smollm2-135m",))
     assert "Not installed yet" not in words(page)
-    assert not page.chat_input(key=chat_state.INPUT).disabled
+    assert not page.chat_input(key=chat_session.INPUT).disabled
 
 
 def test_a_model_that_is_here_and_cannot_be_run_says_why(chat: Open) -> None:
     page = chat(FakeEngine(), installed=(), problem="It has no tokenizer.json.")
     assert "It has no tokenizer.json." in words(page)
     assert "Not installed yet" not in words(page)
-    assert page.chat_input(key=chat_state.INPUT).disabled
+    assert page.chat_input(key=chat_session.INPUT).disabled
 
 
 def test_an_answer_that_fails_a_second_time_hides_none_that_is_there(chat: Open, store: RunStore) -> None:

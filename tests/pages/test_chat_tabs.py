@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app import resources
 from app.chat import conversations as chat
 from app.runs.service import stream
-from app.session import chat_state
+from app.session import chat as chat_session
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
@@ -86,11 +86,11 @@ def test_each_tab_is_answered_with_its_own_settings(tab: Tab, store: RunStore, s
     one = ask(tab(), "One")
     two = tab()
     chat_id = only(store).id
-    one.segmented_control(key=f"chat-precision-{chat_id}").set_value(Precision.BF16)
-    one.text_area(key=f"chat-system-{chat_id}").set_value("Be brief.").run()
+    one.toggle(key=f"chat-{chat_id}-quantization").set_value(False)
+    one.text_area(key=f"chat-{chat_id}-system").set_value("Be brief.").run()
     assert RunConfig.from_dict(only(store).config).precision is Precision.BF16
     two.run()
-    assert "smollm2-135m · int4 · cache mode prefix" in words(two)
+    assert "smollm2-135m · int4 · prefix cache" in words(two)
     assert only(store).system == "Be brief.", "looking at a tab reverts nothing"
     click(two, f"chat-again-{only(store).leaf_id}")
     ask(one, "Two")
@@ -103,19 +103,19 @@ def test_each_tab_is_answered_with_its_own_settings(tab: Tab, store: RunStore, s
     ]
     # whoever opens it next finds it as it was last asked
     three = tab()
-    assert three.segmented_control(key=f"chat-precision-{chat_id}").value == Precision.INT4
+    assert three.segmented_control(key=f"chat-{chat_id}-precision").value == Precision.INT4
 
 
 def test_a_setting_changed_in_one_tab_changes_only_what_it_says(tab: Tab, store: RunStore) -> None:
     one = ask(tab(), "One")
     two = tab()
     chat_id = only(store).id
-    one.segmented_control(key=f"chat-cache-mode-{chat_id}").set_value(CacheMode.KV).run()
-    two.number_input(key=f"chat-max-tokens-{chat_id}").set_value(77).run()
+    one.segmented_control(key=f"chat-{chat_id}-cache-mode").set_value(CacheMode.KV).run()
+    two.number_input(key=f"chat-{chat_id}-max-tokens").set_value(77).run()
     one.run()
-    assert one.segmented_control(key=f"chat-cache-mode-{chat_id}").value == CacheMode.KV
-    assert one.number_input(key=f"chat-max-tokens-{chat_id}").value != 77
-    assert two.segmented_control(key=f"chat-cache-mode-{chat_id}").value == CacheMode.PREFIX
+    assert one.segmented_control(key=f"chat-{chat_id}-cache-mode").value == CacheMode.KV
+    assert one.number_input(key=f"chat-{chat_id}-max-tokens").value != 77
+    assert two.segmented_control(key=f"chat-{chat_id}-cache-mode").value == CacheMode.PREFIX
 
 
 def test_what_is_typed_and_clicked_at_once_is_asked_with_what_was_typed(
@@ -123,7 +123,7 @@ def test_what_is_typed_and_clicked_at_once_is_asked_with_what_was_typed(
 ) -> None:
     page = ask(tab(), "One")
     chat_id = only(store).id
-    page.text_area(key=f"chat-system-{chat_id}").set_value("Be brief.")
+    page.text_area(key=f"chat-{chat_id}-system").set_value("Be brief.")
     click(page, f"chat-again-{only(store).leaf_id}")
     assert scripted.requests[-1].messages[0].content == "Be brief."
     assert only(store).system == "Be brief."
@@ -135,7 +135,7 @@ def test_a_model_that_another_tab_chose_and_is_gone_leaves_this_tab_its_own(tab:
     store.chat.configure(there.id, RunConfig(model="gone").to_dict(), "")
     page.run()
     assert not page.exception
-    assert page.selectbox(key=f"chat-model-{there.id}").value == "smollm2-135m"
+    assert page.selectbox(key=f"chat-{there.id}-model").value == "smollm2-135m"
 
 
 # --- branches ----------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_each_tab_goes_on_from_the_branch_it_shows(tab: Tab, store: RunStore, sc
     one = ask(tab(), "One")
     two = tab()
     ask(one, "Two")
-    two.chat_input(key=chat_state.INPUT).set_value("Zwei").run()
+    two.chat_input(key=chat_session.INPUT).set_value("Zwei").run()
     assert [m.content for m in scripted.requests[-1].messages] == ["One", "So", "Zwei"]
     assert shown(two) == ["One", "So", "Zwei", "So"]
     assert "2 of 2" in words(two)
@@ -286,7 +286,7 @@ def test_whatever_is_clicked_in_a_conversation_that_is_gone_is_told_in_words(
         case "send":
             ask(page, "Precious words")
             # the box is given them back: sent again, they begin a new conversation
-            assert page.chat_input(key=chat_state.INPUT).proto.value == "Precious words"
+            assert page.chat_input(key=chat_session.INPUT).proto.value == "Precious words"
         case "again":
             click(page, f"chat-again-{there.leaf_id}")
         case "edit":
@@ -309,7 +309,7 @@ def test_what_cannot_be_sent_stays_in_the_box(tab: Tab, store: RunStore, monkeyp
         locked.setattr(store.chat, "append", refuse)
         ask(page, "Precious words")
     assert "The run database is locked." in words(page)
-    assert page.chat_input(key=chat_state.INPUT).proto.value == "Precious words"
+    assert page.chat_input(key=chat_session.INPUT).proto.value == "Precious words"
     assert contents(store) == ["One", "So"]
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.views.models.card import job_key
+from app.views.models.card import install_job
 from engine.models import CATALOG
 from engine.models.sources import wheels
 from tests.support.tiny import make_tiny_checkpoint
@@ -51,7 +51,7 @@ def texts(app: AppTest) -> str:
 def finish(app: AppTest) -> AppTest:
     """Wait for the installation, and look again."""
     until = time.monotonic() + 60
-    while (state := resources.get_jobs().state(job_key(NAME))) and state.running:
+    while (state := resources.get_jobs().state(install_job(NAME).key)) and state.running:
         assert time.monotonic() < until
         time.sleep(0.05)
     return app.run()
@@ -93,11 +93,11 @@ def test_while_it_installs_the_page_shows_progress_and_offers_to_cancel(publishe
         report("Converting", 0.8)
 
     app = open_page()
-    resources.get_jobs().submit(job_key(NAME), work)
+    resources.get_jobs().submit(install_job(NAME).key, work)
     assert reported.wait(10)
     app.run()
     assert "Installing" in texts(app)
-    app.button(f"cancel-{NAME}").click().run()
+    app.button(f"cancel-install {NAME}").click().run()
     go_on.set()
     finish(app)
     assert not app.exception

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 import engine
 from app import resources
 from app.jobs import Jobs
-from app.session import state
+from app.session import playground as session
 from app.settings import REPOSITORY, Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStatus, RunStore, StoreError
@@ -36,6 +37,8 @@ from tests.support.ui import ESTIMATES, settle
 ENTRY = str(REPOSITORY / "streamlit_app.py")
 RUN = "playground-run"
 STOP = "playground-stop"
+SAMPLE = "playground-sample"
+LANE_A, LANE_B = map(session.lane_form, session.LANES)
 
 
 class Lanes(FakeEngine):
@@ -55,7 +58,11 @@ class Lanes(FakeEngine):
 def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Open the page on an engine."""
 
-    def open_page(scripted: FakeEngine, installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b")) -> AppTest:
+    def open_page(
+        scripted: FakeEngine,
+        installed: tuple[str, ...] = ("smollm2-135m", "qwen2.5-coder-0.5b"),
+        state: Mapping[str, Any] = MappingProxyType({}),
+    ) -> AppTest:
         settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
         catalogue = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
         models = [
@@ -70,7 +77,10 @@ def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
         choices = DrafterChoices(scripted, jobs, settings.models_dir)  # type: ignore[arg-type]
         monkeypatch.setattr(resources, "get_drafter_choices", lambda: choices)
-        page = AppTest.from_file(ENTRY, default_timeout=30).run()
+        page = AppTest.from_file(ENTRY, default_timeout=30)
+        for key, value in state.items():
+            page.session_state[key] = value
+        page.run()
         assert not page.exception
         return page
 
@@ -104,8 +114,8 @@ def test_both_lanes_answer_and_are_stored(playground: Any, store: RunStore) -> N
 def test_lanes_run_in_turn_with_the_same_prompt(playground: Any) -> None:
     scripted = FakeEngine()
     page = playground(scripted)
-    page.text_area(key=state.PROMPT).set_value("What is rain?")
-    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    page.text_area(key=session.PROMPT).set_value("What is rain?")
+    page.text_area(key=session.SYSTEM).set_value("Be brief.")
     run(page)
     assert [request.config.backend for request in scripted.requests] == [Backend.REFERENCE, Backend.LOCAL]
     for request in scripted.requests:
@@ -114,11 +124,11 @@ def test_lanes_run_in_turn_with_the_same_prompt(playground: Any) -> None:
 
 def test_what_was_typed_stays_in_the_boxes(playground: Any) -> None:
     page = playground(FakeEngine())
-    page.text_area(key=state.PROMPT).set_value("What is rain?")
-    page.text_area(key=state.SYSTEM).set_value("Be brief.")
+    page.text_area(key=session.PROMPT).set_value("What is rain?")
+    page.text_area(key=session.SYSTEM).set_value("Be brief.")
     run(page)
-    assert page.text_area(key=state.PROMPT).value == "What is rain?"
-    assert page.text_area(key=state.SYSTEM).value == "Be brief."
+    assert page.text_area(key=session.PROMPT).value == "What is rain?"
+    assert page.text_area(key=session.SYSTEM).value == "Be brief."
 
 
 def test_verdict_and_figures_appear(playground: Any) -> None:
@@ -134,7 +144,7 @@ def test_verdict_and_figures_appear(playground: Any) -> None:
 
 def test_cost_follows_the_price(playground: Any) -> None:
     page = run(playground(FakeEngine(delay_s=0.01)))
-    page.number_input(key=state.PRICE_PER_HOUR).set_value(3600.0).run()
+    page.number_input(key=session.PRICE_PER_HOUR).set_value(3600.0).run()
     assert [metric.value for metric in page.metric if metric.label == "Cost"] == ["$0.060", "$0.060"]
 
 
@@ -159,9 +169,7 @@ def test_lane_settings_reach_the_engine(playground: Any) -> None:
     scripted = FakeEngine()
     page = playground(scripted)
 
-    def key(setting: str) -> str:
-        return state.lane_key("b", setting)
-
+    key = LANE_B.key
     page.selectbox(key=key("model")).select("qwen2.5-coder-0.5b")
     page.segmented_control(key=key("precision")).set_value(Precision.NF4)
     page.number_input(key=key("temperature")).set_value(0.7)
@@ -177,8 +185,8 @@ def test_lane_settings_reach_the_engine(playground: Any) -> None:
 def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
     scripted = FakeEngine()
     page = playground(scripted)
-    page.segmented_control(key=state.lane_key("b", "backend")).set_value(Backend.REFERENCE).run()
-    assert page.toggle(key=state.lane_key("b", "no-quantization")).disabled
+    page.segmented_control(key=LANE_B.key("backend")).set_value(Backend.REFERENCE).run()
+    assert page.toggle(key=LANE_B.key("no-quantization")).disabled
     run(page)
     assert scripted.requests[1].config.optimization.quantization is None
 
@@ -186,43 +194,42 @@ def test_reference_backend_switches_the_gears_off(playground: Any) -> None:
 def test_the_kv_caching_gear_starts_cold_unless_asked_for_warm(playground: Any) -> None:
     scripted = FakeEngine()
     page = playground(scripted)
-    page.toggle(key=state.lane_key("b", "kv-cache")).set_value(True).run()
+    page.toggle(key=LANE_B.key("kv-cache")).set_value(True).run()
     run(page)
     plain, kept = scripted.requests
     assert plain.config.optimization.cache_mode is CacheMode.KV
     assert (kept.config.optimization.cache_mode, kept.cold) == (CacheMode.PREFIX, True)
     assert kept.cache_salt
-    page.toggle(key=state.lane_key("b", "warm")).set_value(True).run()
+    page.toggle(key=LANE_B.key("warm")).set_value(True).run()
     run(page)
     assert not scripted.requests[3].cold
     assert scripted.requests[3].cache_salt == kept.cache_salt
-    page.segmented_control(key=state.lane_key("b", "cache-mode")).set_value(CacheMode.OFF).run()
+    page.segmented_control(key=LANE_B.key("cache-mode")).set_value(CacheMode.OFF).run()
     run(page)
     assert scripted.requests[5].config.optimization.cache_mode is CacheMode.OFF
 
 
 def test_sample_fills_the_boxes(playground: Any) -> None:
     page = playground(FakeEngine())
-    sample = next(sample for sample in page.selectbox(key=state.SAMPLE).options if sample.startswith("Extraction"))
-    page.selectbox(key=state.SAMPLE).select_index(page.selectbox(key=state.SAMPLE).options.index(sample)).run()
-    assert "Larkspur" in page.text_area(key=state.PROMPT).value
-    assert "JSON" in page.text_area(key=state.SYSTEM).value
+    sample = next(sample for sample in page.selectbox(key=SAMPLE).options if sample.startswith("Extraction"))
+    page.selectbox(key=SAMPLE).select_index(page.selectbox(key=SAMPLE).options.index(sample)).run()
+    assert "Larkspur" in page.text_area(key=session.PROMPT).value
+    assert "JSON" in page.text_area(key=session.SYSTEM).value
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n "])
 def test_empty_prompt_is_refused_and_nothing_runs(playground: Any, store: RunStore, prompt: str) -> None:
     scripted = FakeEngine()
     page = playground(scripted)
-    page.text_area(key=state.PROMPT).set_value(prompt)
+    page.text_area(key=session.PROMPT).set_value(prompt)
     run(page)
     assert "The prompt is empty" in words(page)
     assert (scripted.requests, store.page().total) == ([], 0)
 
 
-def test_blank_model_is_refused_and_the_page_stays_usable(playground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "DEFAULT_MODEL", "  ")
+def test_blank_model_is_refused_and_the_page_stays_usable(playground: Any) -> None:
     scripted = FakeEngine()
-    page = playground(scripted)
+    page = playground(scripted, state={LANE_A.key("model"): "  ", LANE_B.key("model"): None})
     assert words(page).count("Choose a model.") == 2
     run(page)
     assert [error.value for error in page.error] == ["Choose a model."]
@@ -271,9 +278,9 @@ def test_stop_is_offered_only_while_lanes_run(playground: Any) -> None:
 
 def speculate(page: AppTest, drafter: str = "auto", gamma: int | None = None) -> AppTest:
     """Turn lane B's gear on."""
-    page.toggle(key=state.lane_key("b", "speculation")).set_value(True).run()
-    page.selectbox(key=state.lane_key("b", "drafter")).set_value(drafter)
-    page.number_input(key=state.lane_key("b", "gamma")).set_value(gamma)
+    page.toggle(key=LANE_B.key("speculation")).set_value(True).run()
+    page.selectbox(key=LANE_B.key("drafter")).set_value(drafter)
+    page.number_input(key=LANE_B.key("gamma")).set_value(gamma)
     page.run()
     assert not page.exception
     return page
@@ -293,7 +300,7 @@ def test_the_speculation_gear_reaches_the_engine(
 ) -> None:
     scripted = SpeculatingEngine()
     page = playground(scripted)
-    page.segmented_control(key=state.lane_key("b", "precision")).set_value(Precision.INT8).run()
+    page.segmented_control(key=LANE_B.key("precision")).set_value(Precision.INT8).run()
     run(settle(speculate(page, drafter, gamma), jobs))
     plain, drafted = (request.config.optimization for request in scripted.requests)
     assert (plain.speculation, drafted.speculation) == (None, asked)
@@ -302,9 +309,9 @@ def test_the_speculation_gear_reaches_the_engine(
 def test_a_model_that_cannot_draft_is_refused_with_the_engines_reason(playground: Any, jobs: Jobs) -> None:
     page = speculate(playground(SpeculatingEngine()), "draft qwen2.5-coder-0.5b")
     assert "qwen cannot draft: other tokenizer." in words(settle(page, jobs))
-    page.selectbox(key=state.lane_key("b", "drafter")).set_value("self int4").run()
+    page.selectbox(key=LANE_B.key("drafter")).set_value("self int4").run()
     assert "The model is in int4 already" in words(page)
-    page.segmented_control(key=state.lane_key("b", "precision")).set_value(Precision.INT8).run()
+    page.segmented_control(key=LANE_B.key("precision")).set_value(Precision.INT8).run()
     shown = words(settle(page, jobs))
     assert "A drafted token costs 40 % of the model's own (estimated)" in shown
     assert "cannot draft" not in shown
@@ -356,8 +363,8 @@ def test_one_click_checks_the_answer_and_keeps_what_came_out(
 
 def set_cascade(page: AppTest) -> AppTest:
     """Lane B asks smollm2-135m in front of qwen2.5-coder-0.5b."""
-    page.toggle(key=state.lane_key("b", "cascade")).set_value(True).run()
-    page.selectbox(key=state.lane_key("b", "model")).set_value("qwen2.5-coder-0.5b").run()
+    page.toggle(key=LANE_B.key("cascade")).set_value(True).run()
+    page.selectbox(key=LANE_B.key("model")).set_value("qwen2.5-coder-0.5b").run()
     assert not page.exception
     return page
 
@@ -365,9 +372,9 @@ def set_cascade(page: AppTest) -> AppTest:
 def test_the_cascading_gear_reaches_the_engine_as_it_is_set(playground: Any) -> None:
     scripted = CascadingEngine()
     page = set_cascade(playground(scripted))
-    page.slider(key=state.lane_key("b", "cascade-first-threshold")).set_value(0.45).run()
+    page.slider(key=LANE_B.key("cascade-first-threshold")).set_value(0.45).run()
     assert "mean probability of its tokens is 55 % or less" in words(page)
-    page.number_input(key=state.lane_key("b", "cascade-after-tokens")).set_value(8).run()
+    page.number_input(key=LANE_B.key("cascade-after-tokens")).set_value(8).run()
     assert "its first 8 tokens" in words(page)
     run(page)
     config = scripted.requests[1].config
@@ -382,10 +389,10 @@ def test_the_cascading_gear_reaches_the_engine_as_it_is_set(playground: Any) -> 
 def test_two_smaller_tiers_have_a_threshold_each(playground: Any) -> None:
     scripted = CascadingEngine()
     page = set_cascade(playground(scripted, installed=("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")))
-    page.selectbox(key=state.lane_key("b", "cascade-second-model")).set_value("qwen2.5-coder-0.5b").run()
-    page.selectbox(key=state.lane_key("b", "model")).set_value("qwen2.5-coder-1.5b").run()
-    page.slider(key=state.lane_key("b", "cascade-second-threshold")).set_value(0.2).run()
-    page.segmented_control(key=state.lane_key("b", "cascade-router")).set_value(RouterKind.RANDOM).run()
+    page.selectbox(key=LANE_B.key("cascade-second-model")).set_value("qwen2.5-coder-0.5b").run()
+    page.selectbox(key=LANE_B.key("model")).set_value("qwen2.5-coder-1.5b").run()
+    page.slider(key=LANE_B.key("cascade-second-threshold")).set_value(0.2).run()
+    page.segmented_control(key=LANE_B.key("cascade-router")).set_value(RouterKind.RANDOM).run()
     run(page)
     config = scripted.requests[1].config
     assert [str(tier) for tier in config.ladder] == [
@@ -399,7 +406,7 @@ def test_two_smaller_tiers_have_a_threshold_each(playground: Any) -> None:
 
 def test_a_ladder_that_makes_no_sense_is_refused_in_words(playground: Any) -> None:
     page = playground(FakeEngine())
-    page.toggle(key=state.lane_key("b", "cascade")).set_value(True).run()
+    page.toggle(key=LANE_B.key("cascade")).set_value(True).run()
     assert "smollm2-135m int4 cannot be a smaller tier in front of itself." in words(page)
     assert "smollm2-135m int4 is the model above: choose a larger one there." in words(page)
     run(page)
@@ -429,7 +436,7 @@ def test_a_tier_whose_answer_was_cut_short_is_asked_in_the_background(
 ) -> None:
     scripted = CascadingEngine()
     page = set_cascade(playground(scripted))
-    page.number_input(key=state.lane_key("b", "cascade-after-tokens")).set_value(3).run()
+    page.number_input(key=LANE_B.key("cascade-after-tokens")).set_value(3).run()
     run(page)
     scripted.tokens = ("No", ", dust.")
     (button,) = (button for button in page.button if button.label == "Ask smollm2-135m int4 too")

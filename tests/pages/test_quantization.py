@@ -37,8 +37,14 @@ def lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs) -> Open:
 
     def open_lab(scripted: FakeLabEngine, section: str = "", *, installed: tuple[str, ...] = (MODEL,)) -> AppTest:
         models = [
-            SimpleNamespace(name=n, title=n, in_catalog=True, installed=True, provenance="dequantized from Q4_1")
-            for n in installed
+            SimpleNamespace(
+                name=MODEL,
+                title=MODEL,
+                in_catalog=True,
+                installed=MODEL in installed,
+                problem=None,
+                provenance="dequantized from Q4_1",
+            )
         ]
         monkeypatch.setattr(engine_package, "list_models", lambda _: models)
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
@@ -72,6 +78,7 @@ def ignore(stage: str, fraction: float) -> None:
 def test_without_a_model_the_page_shows_the_way_to_one(lab: Open) -> None:
     app = lab(FakeLabEngine(), installed=())
     assert "No model is installed yet" in app.info[0].value
+    assert [link.proto.page for link in app.get("page_link")] == ["model-library"]
     assert not app.button
 
 
@@ -120,11 +127,11 @@ def test_a_prompt_is_compared_token_by_token(lab: Open, store: RunStore, jobs: J
 
 def test_what_was_chosen_stays_chosen_while_it_runs_and_after(lab: Open, jobs: Jobs) -> None:
     app = lab(FakeLabEngine())
-    app.segmented_control(key="lab-prompt-precision").set_value(Precision.NF4)
+    app.segmented_control(key="lab-precision").set_value(Precision.NF4)
     app.text_area(key="lab-prompt").set_value("What is rain?")
     app.button(key="lab-prompt-run").click().run()
     finish(app, jobs)
-    assert app.segmented_control(key="lab-prompt-precision").value == Precision.NF4
+    assert app.segmented_control(key="lab-precision").value == Precision.NF4
     assert app.text_area(key="lab-prompt").value == "What is rain?"
     assert "smollm2-135m in nf4" in words(app)
 
@@ -234,7 +241,7 @@ def test_while_a_corpus_is_measured_the_page_shows_how_far_it_is(lab: Open, jobs
     cancel.click().run()
     gate.set()
     finish(app, jobs)
-    assert "Cancelled. What was measured is kept" in words(app)
+    assert "Cancelled. What was done so far is kept" in words(app)
     assert app.button(key="lab-corpus-run").label == "Resume"
 
 

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 import engine as engine_package
 from app import resources
 from app.jobs import Jobs
-from app.session import state
+from app.session import playground
 from app.speculation import drafter_choices
 from app.speculation.drafter_choices import DrafterChoices
 from app.speculation.lab import GAMMAS, PAIRS, lab_prompts, one_of_each
@@ -43,7 +43,10 @@ def lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_path: 
         precision: Precision = Precision.INT8,
         installed: tuple[str, ...] = (MODEL, "qwen2.5-coder-0.5b"),
     ) -> AppTest:
-        models = [SimpleNamespace(name=name, title=name, in_catalog=True, installed=True) for name in installed]
+        models = [
+            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed, problem=None)
+            for name in (MODEL, "qwen2.5-coder-0.5b")
+        ]
         choices = DrafterChoices(scripted, jobs, tmp_path)
         monkeypatch.setattr(engine_package, "list_models", lambda _: models)
         monkeypatch.setattr(drafter_choices, "list_models", lambda _: models)
@@ -69,7 +72,24 @@ def ignore(stage: str, fraction: float) -> None:
 def test_without_a_model_the_page_shows_the_way_to_one(lab: Open) -> None:
     app = lab(SpeculatingEngine(), installed=())
     assert "No model is installed yet" in app.info[0].value
+    assert [link.proto.page for link in app.get("page_link")] == ["model-library"]
     assert not app.button
+
+
+def test_a_model_that_is_gone_is_told_of_and_another_can_be_chosen(lab: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = lab(SpeculatingEngine())
+    left = [
+        SimpleNamespace(name=name, title=name, in_catalog=True, installed=name != MODEL, problem=None)
+        for name in (MODEL, "qwen2.5-coder-0.5b")
+    ]
+    monkeypatch.setattr(engine_package, "list_models", lambda _: left)
+    app.run()
+    assert f"Not installed yet: {MODEL}" in [info.proto.title for info in app.info]
+    assert "or choose another model above" in words(app)
+    assert not app.button
+    app.selectbox(key="speculation-model").select("qwen2.5-coder-0.5b").run()
+    assert not app.info
+    assert not app.button(key="speculation-run").disabled
 
 
 @pytest.mark.parametrize(
@@ -188,9 +208,9 @@ def test_the_best_drafter_is_set_in_the_playground(lab: Open, store: RunStore, j
     assert "Lane B is set to smollm2-135m in int8, drafts: n-grams." in texts(app, "success")
     app.switch_page("pages/playground.py").run()
     assert not app.exception
-    assert app.toggle(key=state.lane_key("b", "speculation")).value
-    assert app.selectbox(key=state.lane_key("b", "drafter")).value == "ngram"
-    assert app.segmented_control(key=state.lane_key("b", "precision")).value == Precision.INT8
+    assert app.toggle(key=playground.lane_form("b").key("speculation")).value
+    assert app.selectbox(key=playground.lane_form("b").key("drafter")).value == "ngram"
+    assert app.segmented_control(key=playground.lane_form("b").key("precision")).value == Precision.INT8
 
 
 def test_drafters_that_are_slower_than_plain_decoding_are_called_so(lab: Open, store: RunStore, jobs: Jobs) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from app.store import RunFilter, RunStore
 from app.units import counted
 from app.views.reports.cache_report import show_cache_report
-from app.views.runs.naming import describe
+from app.views.runs.naming import describe, link_to_run
 from app.views.shared import charts
 from app.views.shared.clock import now
 
@@ -53,7 +53,7 @@ def show_misses(store: RunStore) -> None:
     run = asked[chosen]
     if run.cache and run.metrics:
         show_cache_report(run.cache, run.metrics)
-    st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+    link_to_run(run.id)
     if newest.total > len(newest.rows):
         st.caption(
             f"Offered are those among the newest {_LATEST} of {counted(newest.total, 'run')}. An older run's own page, "

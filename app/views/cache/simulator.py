@@ -6,21 +6,22 @@ import streamlit as st
 
 from app import units
 from app.cache.simulations import Simulations
-from app.jobs import Jobs
+from app.session import cache as lab_session
 from app.views.shared import charts
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
-from app.views.shared.job_progress import follow_job
 from engine.errors import InvalidRequestError
 from engine.untrusted import decode_text, valid_text
 
 _MIB = 2**20
-_KEY = "cache-simulation"
 _BYTES_PER_TOKEN = {"smollm2-135m": 23_040, "qwen2.5-coder-0.5b": 12_288, "qwen2.5-coder-1.5b": 28_672}
 """16-bit keys and values: 2 · layers · KV heads · head size · 2 bytes."""
 
 
-def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
+def show_simulator(simulations: Simulations) -> None:
     """A log in, a curve out."""
+    key = lab_session.simulation()
+    job = BackgroundJob(key or "", "Press Simulate to begin again.")
     with st.form("cache-simulator", border=False):
         file = st.file_uploader(
             "Log (JSON Lines)",
@@ -42,19 +43,19 @@ def show_simulator(simulations: Simulations, jobs: Jobs) -> None:
                 key="cache-log-at-once",
                 help="Of conversations without a time, so many are held at the same time.",
             )
-            start = st.form_submit_button("Simulate", key="cache-simulate", icon=":material/play_arrow:")
+            start = job.start_button("Simulate", key="cache-simulate", in_form=True)
     if start:
         with errors_shown():
             log = decode_text(file.getvalue(), file.name) if file else valid_text(text)
             if not log.strip():
                 raise InvalidRequestError("Choose a file or paste a log first.")
             largest_bytes = int(largest_mib) * _MIB
-            st.session_state[_KEY] = simulations.start(log, largest_bytes, _BYTES_PER_TOKEN[model], int(at_once))
-    key = st.session_state.get(_KEY)
+            lab_session.set_simulation(simulations.start(log, largest_bytes, _BYTES_PER_TOKEN[model], int(at_once)))
+            st.rerun()
     if key is None:
         st.caption("Tokens are estimated from pieces of the text; no model is run.")
         return
-    follow_job(jobs, key, when_cancelled="Cancelled. Press Simulate to begin again.")
+    job.follow()
     if results := simulations.result(key):
         line = charts.Line("hit rate", [r.budget_bytes for r in results], [100 * r.hit_rate for r in results])
         names = [units.memory(r.budget_bytes) for r in results]

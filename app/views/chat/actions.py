@@ -5,46 +5,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import streamlit as st
 
 from app import resources
 from app.chat import conversations as chat
-from app.session import chat_state, state
+from app.session import chat as chat_session
+from app.session.identity import session_id
 from app.store import Conversation
-from app.views.chat.settings import read_settings
 from engine.errors import GearboxError, InvalidRequestError
 
 
 @contextmanager
 def _errors_remembered() -> Iterator[None]:
-    chat_state.clear_refusal()
+    chat_session.clear_refusal()
     try:
         yield
     except GearboxError as error:
-        chat_state.refuse(str(error))
+        chat_session.refuse(str(error))
 
 
 def send() -> None:
     """Ask what was typed in the open conversation, or in a new one. What cannot be sent stays in the box."""
-    text = st.session_state[chat_state.INPUT] or ""
+    text = st.session_state[chat_session.INPUT] or ""
     sent = False
     with _errors_remembered():
         chats = resources.get_store().chat
-        conversation_id = chat_state.open_id()
+        conversation_id = chat_session.open_id()
         if conversation_id is None:
             if not text.strip():
                 raise InvalidRequestError("The message is empty: type something to answer.")
-            settings = read_settings(None)
-            conversation_id = chats.create(chat.title_of(text), settings.to_dict(), settings.system)
-            chat_state.open_conversation(conversation_id)
+            settings = chat_session.settings(None)
+            conversation_id = chats.create(chat.title_of(text), settings.config.to_dict(), settings.system)
+            chat_session.open_conversation(conversation_id)
         conversation = _as_shown(conversation_id)
         asked_id = chat.say(chats, conversation, text)
         sent = True
         _answer(conversation, asked_id)
     if not sent and text.strip():
-        st.session_state[chat_state.INPUT] = text
+        st.session_state[chat_session.INPUT] = text
 
 
 def answer(conversation_id: str, asked_id: str) -> None:
@@ -71,8 +70,8 @@ def save_edit(conversation_id: str, message_id: str, key: str) -> None:
 def show_branch(conversation_id: str, leaf_id: str) -> None:
     """Put the branch that ends with a message on view."""
     with _errors_remembered():
-        chat_state.stop_editing()
-        chat_state.show(conversation_id, leaf_id)
+        chat_session.stop_editing()
+        chat_session.show(conversation_id, leaf_id)
         resources.get_store().chat.set_leaf(conversation_id, leaf_id)
 
 
@@ -86,18 +85,17 @@ def delete(conversation_id: str) -> None:
     """Delete the conversation and turn to a new one."""
     with _errors_remembered():
         resources.get_store().chat.delete(conversation_id)
-        chat_state.open_conversation(None)
+        chat_session.open_conversation(None)
 
 
 def _as_shown(conversation_id: str) -> Conversation:
     """A conversation with the branch and the settings of this tab."""
-    conversation = chat_state.as_shown(resources.get_store().chat.get(conversation_id))
-    settings = read_settings(conversation)
-    return replace(conversation, config=settings.to_dict(), system=settings.system)
+    conversation = chat_session.as_shown(resources.get_store().chat.get(conversation_id))
+    return chat_session.settings(conversation).applied_to(conversation)
 
 
 def _answer(conversation: Conversation, asked_id: str, *, cold_seed: int | None = None) -> None:
-    chat_state.show(conversation.id, asked_id)
+    chat_session.show(conversation.id, asked_id)
     store = resources.get_store()
-    turn = chat.begin_turn(store, conversation, asked_id, salt=state.session_id(), cold_seed=cold_seed)
-    chat_state.start_turn(turn)
+    turn = chat.begin_turn(store, conversation, asked_id, salt=session_id(), cold_seed=cold_seed)
+    chat_session.start_turn(turn)

@@ -10,11 +10,10 @@ import streamlit as st
 
 from app import resources, units
 from app.chat.replay import answered_turns, config_in, measure_turns, own_mode, setting_of, timings_here
-from app.jobs import Jobs
 from app.store import ChatStore, Conversation, RunRecord
-from app.views.chat.settings import settings_summary
+from app.views.runs.naming import config_name
 from app.views.shared import charts
-from app.views.shared.job_progress import REFRESH_EVERY, follow_job, show_progress
+from app.views.shared.background_job import BackgroundJob
 from engine.types import CacheMode, RunConfig
 
 _FEWEST_TURNS = 2  # one point is no line
@@ -44,40 +43,32 @@ class _Point:
         )
 
 
-def show_ttft(
-    conversation: Conversation, runs: Mapping[str, RunRecord], chats: ChatStore, jobs: Jobs, *, busy: bool
-) -> None:
+def show_ttft(conversation: Conversation, runs: Mapping[str, RunRecord], chats: ChatStore, *, busy: bool) -> None:
     """The chart, once there are turns to compare, and the way to measure the other cache modes.
 
     Args:
         conversation: all of it.
         runs: the runs of its answers, by id, as far as they are still there.
         chats: where measurements are kept.
-        jobs: who measures.
         busy: a turn is about to be streamed; the chart stands still meanwhile.
     """
     turns = answered_turns(conversation)
     if len(turns) < _FEWEST_TURNS:
         return
-    key = f"chat ttft {conversation.id}"
-    job = jobs.state(key)
-    if job and job.running and not busy:
-        st.fragment(_show_measuring, run_every=REFRESH_EVERY)(conversation, runs, chats, jobs, key)
-        return
+    job = BackgroundJob(f"chat ttft {conversation.id}")
     missing = _show_chart(conversation, runs, chats)
     if busy:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        if missing and st.button(
+        if missing and job.start_button(
             "Measure the other settings",
             icon=":material/speed:",
             key="chat-measure",
+            main=False,
             help=f"Replays these turns in cache mode {' and '.join(missing)}, one token each, and draws their TTFT "
             "beside this chat's own. Measured once and kept.",
         ):
-            work = partial(measure_turns, resources.get_engine(), chats, conversation, missing)
-            jobs.submit(key, work)
-            st.rerun()
+            job.start(partial(measure_turns, resources.get_engine(), chats, conversation, missing))
         st.caption(
             "One run a point.",
             width="content",
@@ -85,18 +76,7 @@ def show_ttft(
             "answer. A replayed turn reads the very messages of this branch; in cache mode prefix it finds kept what "
             "the turns before it had left.",
         )
-    follow_job(jobs, key, when_cancelled="Cancelled. What was measured is kept.")
-
-
-def _show_measuring(
-    conversation: Conversation, runs: Mapping[str, RunRecord], chats: ChatStore, jobs: Jobs, key: str
-) -> None:
-    """The chart and the job, drawn anew until it is over."""
-    job = jobs.state(key)
-    if job is None or not job.running:
-        st.rerun()
-    _show_chart(conversation, runs, chats)
-    show_progress(job, jobs, key, button_key="chat-measure-cancel")
+    job.follow(lambda: len(chats.timings(conversation.id)))
 
 
 def _show_chart(conversation: Conversation, runs: Mapping[str, RunRecord], chats: ChatStore) -> tuple[CacheMode, ...]:
@@ -114,7 +94,7 @@ def _show_chart(conversation: Conversation, runs: Mapping[str, RunRecord], chats
         if other is mode:
             continue
         its = config_in(other, config)
-        setting, summary = setting_of(its, conversation.system), settings_summary(its)
+        setting, summary = setting_of(its, conversation.system), config_name(its)
         timings = [known.get((turn.asked.id, setting)) for turn in turns]
         if not all(timings):
             missing.append(other)
@@ -130,7 +110,7 @@ def _own_point(run: RunRecord | None) -> _Point | None:
     measured = run.metrics if run else None
     if run is None or measured is None or measured.ttft_s is None:
         return None
-    its = settings_summary(RunConfig.from_dict(run.config))
+    its = config_name(RunConfig.from_dict(run.config))
     return _Point(measured.ttft_s - measured.queue_s, measured.cached_tokens, measured.prompt_tokens, its)
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app.chat import conversations as chat
 from app.literal import literal
-from app.session import chat_state
+from app.session import chat as chat_session
 from app.store import ChatStore, Conversation
 from app.units import counted
 from app.views.chat import actions as chat_actions
@@ -21,14 +21,14 @@ _SEARCH = "chat-search"
 def show_conversations(chats: ChatStore) -> None:
     """A button for a new conversation, a search, and a button for each conversation of the page turned to, the one
     changed last first."""
-    opened = chat_state.open_id()
+    opened = chat_session.open_id()
     st.button(
         "New chat",
         icon=":material/add:",
         key="chat-new",
         width="stretch",
         disabled=opened is None,
-        on_click=chat_state.open_conversation,
+        on_click=chat_session.open_conversation,
         args=(None,),
     )
     text = st.text_input(
@@ -58,7 +58,7 @@ def show_conversations(chats: ChatStore) -> None:
                 literal(conversation.title),
                 key=f"chat-open-{conversation.id}",
                 type="secondary" if conversation.id == opened else "tertiary",
-                on_click=chat_state.open_conversation,
+                on_click=chat_session.open_conversation,
                 args=(conversation.id,),
             )
 

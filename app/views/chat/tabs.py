@@ -7,10 +7,11 @@ import streamlit as st
 from app import resources
 from app.chat import conversations as chat
 from app.chat.conversations import Turn
-from app.session import chat_state
+from app.session import chat as chat_session
 from app.store import ChatMessage, Conversation
 from app.units import counted
 from app.views.chat import actions as chat_actions
+from app.views.runs.naming import link_to_run
 from app.views.shared.errors import errors_shown
 
 _LOOK_EVERY = "5s"
@@ -24,7 +25,7 @@ def show_other_tabs(conversation: Conversation, asked: ChatMessage | None, *, el
         asked: the question that its branch ends with, if it does.
         elsewhere: another tab is being answered that question.
     """
-    if added := chat_state.unseen(conversation):
+    if added := chat_session.unseen(conversation):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.info(
                 f"This conversation went on in another tab: {counted(len(added), 'message')} you have not seen here.",
@@ -42,7 +43,7 @@ def show_other_tabs(conversation: Conversation, asked: ChatMessage | None, *, el
                 key="chat-stay",
                 type="tertiary",
                 help="Go on with the branch that is shown. The other one stays too.",
-                on_click=chat_state.overlook,
+                on_click=chat_session.overlook,
                 args=(conversation,),
             )
     st.fragment(_watch, run_every=_LOOK_EVERY)(conversation, asked, elsewhere)
@@ -64,6 +65,4 @@ def show_homeless(turn: Turn) -> None:
         "kept among the runs.",
         icon=":material/delete:",
     )
-    st.page_link(
-        "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": turn.lane.run_id or ""}
-    )
+    link_to_run(turn.lane.run_id or "")

@@ -12,12 +12,13 @@ from app.literal import literal
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
-from app.session import chat_state
+from app.session import chat as chat_session
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
 from app.views.chat import actions as chat_actions
-from app.views.chat.settings import settings_summary
 from app.views.reports.cascade_receipt import show_cascade_notices
+from app.views.reports.losslessness import show_speculation_notice
 from app.views.runs.lane_view import draw_progress, draw_written
+from app.views.runs.naming import config_name, link_to_run
 from app.views.shared.errors import show_error
 from engine.types import CacheMode, MissCause, RunConfig
 
@@ -52,7 +53,7 @@ def show_thread(
     path = conversation.path()
     for message in path:
         with st.chat_message(message.role), st.container(gap="xsmall"):
-            if message.id == chat_state.edited_id() and not busy:
+            if message.id == chat_session.edited_id() and not busy:
                 _show_editor(conversation, message)
                 continue
             run = runs.get(message.run_id or "")
@@ -89,6 +90,8 @@ def _show_warnings(run: RunRecord) -> None:
     config = RunConfig.from_dict(run.config)
     if warning := repetition_warning(run.metrics, config):
         st.warning(warning, icon=":material/repeat:")
+    if run.speculation and run.metrics:
+        show_speculation_notice(run.speculation, run.metrics, config)
     if run.cascade:
         show_cascade_notices(run.cascade, run.speculation, run.metrics, run.cache, config, run.messages)
 
@@ -98,7 +101,7 @@ def describe_run(run: RunRecord, settings: str) -> str:
 
     What it was asked for with is told where it is not what ``settings`` says.
     """
-    measured, its = run.metrics, settings_summary(RunConfig.from_dict(run.config))
+    measured, its = run.metrics, config_name(RunConfig.from_dict(run.config))
     parts = [_ENDINGS[run.status]] if run.status in _ENDINGS else []
     parts += ["Ended at its max tokens"] if run.finish_reason == "length" else []
     if measured:
@@ -111,6 +114,9 @@ def describe_run(run: RunRecord, settings: str) -> str:
         parts.append("no figures")
     if run.cascade:
         parts.append(f"answered by {run.cascade.tier}")
+    if measured and measured.drafted_tokens:
+        drafted = units.counted(measured.drafted_tokens, "drafted token")
+        parts.append(f"{units.percent(measured.acceptance_rate)} of {drafted} accepted")
     if measured and measured.discarded_tokens:
         parts.append(f"{units.counted(measured.discarded_tokens, 'token')} thrown away")
     parts += ["computed afresh"] if run.cache and run.cache.cause is MissCause.COLD else []
@@ -123,10 +129,10 @@ def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> N
         st.caption("No figures: the run that wrote this was deleted.", width="content")
         return
     st.caption(
-        literal(describe_run(run, settings_summary(RunConfig.from_dict(conversation.config)))),
+        literal(describe_run(run, config_name(RunConfig.from_dict(conversation.config)))),
         width="content",
         help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
-        f"computed: tokens of the whole conversation up to here; only cache mode {CacheMode.PREFIX} reuses any.",
+        "computed: tokens of the whole conversation up to here; only KV caching across runs reuses any.",
     )
 
 
@@ -142,7 +148,7 @@ def _show_actions(
             type="tertiary",
             disabled=busy,
             help="Ask this turn in other words. What followed stays, on its own branch.",
-            on_click=chat_state.start_editing,
+            on_click=chat_session.start_editing,
             args=(message.id,),
         )
     elif last and message.parent_id:
@@ -180,7 +186,7 @@ def _show_actions(
             args=(conversation.id, message.id),
         )
     if run:
-        st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.id})
+        link_to_run(run.id)
     if len(siblings) > 1:
         _show_switch(conversation, message, siblings, busy=busy)
 
@@ -218,7 +224,7 @@ def _show_editor(conversation: Conversation, message: ChatMessage) -> None:
                 on_click=chat_actions.save_edit,
                 args=(conversation.id, message.id, key),
             )
-            st.form_submit_button("Cancel", key="chat-cancel-edit", on_click=chat_state.stop_editing)
+            st.form_submit_button("Cancel", key="chat-cancel-edit", on_click=chat_session.stop_editing)
 
 
 def _show_no_answer(conversation: Conversation, asked: ChatMessage, turn: Turn | None, *, elsewhere: bool) -> None:

@@ -9,37 +9,23 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.session import state
+from app.session.configuration import Form
 from app.speculation.drafter_choices import choice_of
-from app.speculation.drafters import AUTO, WITHOUT_WEIGHTS, drafter_keys, drafter_label, drafters_help
-from engine.errors import GearboxError, InvalidRequestError
+from app.speculation.drafters import WITHOUT_WEIGHTS, drafter_keys, drafter_label, drafters_help
+from engine.errors import GearboxError
 from engine.types import MAX_GAMMA, DrafterChoice, Precision
 
 _REFRESH_EVERY = "1s"
 
 
-def choose_lane_drafter(lane: str, installed: Sequence[str], *, disabled: bool) -> None:
-    """The drafter and γ of a lane, and what is known of the drafter."""
-    model = st.session_state[state.lane_key(lane, "model")] or ""
-    key = choose_drafter(
-        model,
-        installed,
-        drafter=state.lane_key(lane, "drafter"),
-        gamma=state.lane_key(lane, "gamma"),
-        disabled=disabled,
-    )
-    # a lane that cannot run says why in its summary
-    with suppress(InvalidRequestError):
-        show_fitness(key, model, state.lane_config(lane).precision, follow=not disabled)
-
-
-def choose_drafter(model: str, installed: Sequence[str], *, drafter: str, gamma: str, disabled: bool) -> str:
-    """The widgets, whose keys have their first values; gives the drafter's key."""
+def choose_drafter(form: Form, installed: Sequence[str], *, disabled: bool) -> None:
+    """The drafter and γ, and what is known of the drafter."""
+    key = form.widget("drafter")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.selectbox(
+        st.selectbox(
             "Drafter",
-            list(dict.fromkeys([*drafter_keys(model, installed), st.session_state[drafter]])),
-            key=drafter,
+            list(dict.fromkeys([*drafter_keys(form.model, installed), form.value("drafter")])),
+            key=key,
             format_func=drafter_label,
             disabled=disabled,
             help=drafters_help(),
@@ -51,24 +37,18 @@ def choose_drafter(model: str, installed: Sequence[str], *, drafter: str, gamma:
             max_value=MAX_GAMMA,
             step=1,
             placeholder="Auto",
-            key=gamma,
+            key=form.widget("gamma"),
             disabled=disabled,
             help="Tokens drafted before each verification. Empty: the controller chooses, and pauses where drafting "
             "costs more than it saves.",
             persist_state="session",
         )
-    return chosen or AUTO
+    _show_fitness(form, follow=not disabled)
 
 
-def show_fitness(key: str, model: str, precision: Precision, *, follow: bool) -> None:
-    """Whether a model can draft, and what is to be expected; drawn again by itself until the engine has told.
-
-    Args:
-        key: the drafter's.
-        model: the one it drafts for.
-        precision: of that model.
-        follow: whether to look again.
-    """
+def _show_fitness(form: Form, *, follow: bool) -> None:
+    """Whether a model can draft, and what is to be expected; to ``follow``, drawn again until the engine has told."""
+    key, model, precision = form.value("drafter"), form.model, form.precision
     if key in WITHOUT_WEIGHTS or not model:
         return
 
@@ -78,14 +58,14 @@ def show_fitness(key: str, model: str, precision: Precision, *, follow: bool) ->
             if choices is None:
                 st.caption(":material/hourglass_empty: Asking the engine whether it can draft")
             elif choice := choice_of(key, model, choices):
-                st.caption(fitness(choice))
+                st.caption(_fitness(choice))
 
     with suppress(GearboxError):
         waiting = resources.get_drafter_choices().of(model, precision) is None
         st.fragment(draw, run_every=_REFRESH_EVERY if waiting and follow else None)()
 
 
-def fitness(choice: DrafterChoice) -> str:
+def _fitness(choice: DrafterChoice) -> str:
     """What is known of a drafter, in words."""
     if choice.why_not:
         return f":red[{literal(choice.why_not)}]"

@@ -8,36 +8,35 @@ from pathlib import Path
 import streamlit as st
 
 from app import units
-from app.jobs import Jobs
 from app.literal import literal
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
-from app.views.shared.job_progress import show_progress
 from engine import ModelInfo, install_model
 
 
-def job_key(name: str) -> str:
+def install_job(name: str) -> BackgroundJob:
     """The background job that installs a model."""
-    return f"install {name}"
+    return BackgroundJob(f"install {name}")
 
 
-def show_model(model: ModelInfo, models_dir: Path, jobs: Jobs) -> None:
+def show_model(model: ModelInfo, models_dir: Path) -> None:
     """Draw one model. A button that starts or ends work runs the page again."""
-    job = jobs.state(job_key(model.name))
-    installing = job is not None and job.running
+    job = install_job(model.name)
+    state = job.state
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.subheader(literal(model.title), anchor=False, width="content")
-            _status_badge(model, installing)
+            _status_badge(model, job.running)
         st.caption(literal(model.purpose if model.title == model.name else f"{model.name} · {model.purpose}"))
         _facts(model)
         if model.problem:
             show_error(model.problem)
-        if job and job.running:
-            show_progress(job, jobs, job_key(model.name), button_key=f"cancel-{model.name}")
+        if state and state.running:
+            job.show_progress(state)
         elif model.in_catalog:
-            if job and job.error:
-                show_error(job.error)
-            _install_button(model, models_dir, jobs)
+            if state and state.error:
+                show_error(state.error)
+            _install_button(model, models_dir, job)
 
 
 def _status_badge(model: ModelInfo, installing: bool) -> None:
@@ -71,14 +70,13 @@ def _facts(model: ModelInfo) -> None:
     )
 
 
-def _install_button(model: ModelInfo, models_dir: Path, jobs: Jobs) -> None:
+def _install_button(model: ModelInfo, models_dir: Path, job: BackgroundJob) -> None:
     here = model.installed or model.problem is not None
-    if st.button(
+    if job.start_button(
         "Reinstall" if here else "Install",
         icon=":material/refresh:" if here else ":material/download:",
-        type="secondary" if here else "primary",
+        main=not here,
         key=f"install-{model.name}",
         help="Checks the published file, fetches it again if it was altered, and converts it again." if here else None,
     ):
-        jobs.submit(job_key(model.name), partial(install_model, model.name, models_dir, reinstall=here))
-        st.rerun()
+        job.start(partial(install_model, model.name, models_dir, reinstall=here))

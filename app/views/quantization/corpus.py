@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from app import resources, units
 from app.environment import measured_here
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import alarms
+from app.session.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
-from app.views.gears.precisions import offered_precisions, precision_help
+from app.views.gears.precisions import choose_precisions, offered_precisions
 from app.views.reports.alarm import show_alarm
 from app.views.runs.naming import one_line
 from app.views.shared import charts
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
-from app.views.shared.job_progress import follow_job
 from engine import Corpus, corpus_from, default_corpus
 from engine.types import Precision
 from engine.untrusted import valid_text
 
 _MIB = 2**20
-_CORPUS, _ADDED, _PRECISIONS = "lab-corpus", "lab-corpus-added", "lab-corpus-precisions"
 _TYPES = ("txt", "md", "jsonl", "csv", "json", "py")
 
 
@@ -64,39 +64,24 @@ def read_rows(lab: LabStore, model: str, corpus_sha256: str) -> list[Row]:
     return [Row(str(p), on_corpus.get(p), speeds.get(p)) for p in offered_precisions()]
 
 
-def show_corpus_lab(model: str, lab: LabStore, jobs: Jobs, limits: AlarmLimits) -> None:
+def show_corpus_lab(model: str, lab: LabStore, limits: AlarmLimits) -> None:
     """What to measure, how far it is, and the figures."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         corpus_sha256, name = _choose_corpus(lab)
         _add_corpus(lab)
-    key = f"quantization corpus {model} {corpus_sha256}"
-    running = (job := jobs.state(key)) is not None and job.running
+    job = BackgroundJob(f"quantization corpus {model} {corpus_sha256}")
     rows = read_rows(lab, model, corpus_sha256)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect(
-            "Precisions",
-            offered_precisions(),
-            default=offered_precisions(),
-            key=_PRECISIONS,
-            format_func=str,
-            disabled=running,
-            help=precision_help(),
-            persist_state="session",
-        )
-        _start_button(model, lab, jobs, key, corpus_sha256, chosen, rows, running=running)
+        chosen = choose_precisions("lab-corpus-precisions", offered_precisions(), disabled=job.running)
+        _measure(model, lab, job, corpus_sha256, chosen, rows)
 
     def finished() -> int:
         return sum(row.finished for row in read_rows(lab, model, corpus_sha256))
 
-    follow_job(
-        jobs,
-        key,
-        when_cancelled="Cancelled. What was measured is kept, and measuring goes on from there.",
-        watch=finished,
-    )
+    job.follow(finished)
     measured = [row for row in rows if row.result]
     if not any(row.result and row.result.stats for row in measured):
-        if not measured and not running:
+        if not measured and not job.running:
             st.info(
                 f"Nothing was measured for {literal(model)} on {literal(name)} yet. Measuring lets the 16-bit model "
                 "and each precision read the same texts, and says how far apart they are, how fast each is and what "
@@ -110,13 +95,11 @@ def _choose_corpus(lab: LabStore) -> tuple[str, str]:
     default = default_corpus()
     names = {default.sha256: f"{default.name} (default)"}
     names |= {kept.sha256: f"{kept.name} · {kept.sha256[:6]}" for kept in lab.corpora() if kept.sha256 not in names}
-    added = st.session_state.pop(_ADDED, None)
-    if added or st.session_state.get(_CORPUS) not in names:
-        st.session_state[_CORPUS] = added or default.sha256
+    CORPUS.prepare(names)
     sha256: str = st.selectbox(
         "Corpus",
         list(names),
-        key=_CORPUS,
+        key=CORPUS.key,
         format_func=names.__getitem__,
         help="The default is the project's own prompts with the 16-bit model's answers. Running text is read in "
         "windows of 512 tokens whose second halves are scored, as llama-perplexity does.",
@@ -146,7 +129,7 @@ def _add_corpus(lab: LabStore) -> None:
                 else corpus_from(valid_text(text).encode(), _name(name))
             )
             lab.keep_corpus(corpus)
-            st.session_state[_ADDED] = corpus.sha256
+            CORPUS.turn_to(corpus.sha256)
             st.rerun()
 
 
@@ -154,34 +137,24 @@ def _name(typed: str) -> str:
     return one_line(typed) or "Pasted text"
 
 
-def _start_button(
-    model: str,
-    lab: LabStore,
-    jobs: Jobs,
-    key: str,
-    corpus_sha256: str,
-    chosen: Sequence[Precision],
-    rows: Sequence[Row],
-    *,
-    running: bool,
+def _measure(
+    model: str, lab: LabStore, job: BackgroundJob, corpus_sha256: str, chosen: Sequence[Precision], rows: Sequence[Row]
 ) -> None:
     wanted = [row for row in rows if row.precision in chosen]
     again = bool(wanted) and all(row.finished for row in wanted)
     begun = any(row.result and not row.finished for row in wanted)
-    if st.button(
-        "Measure again" if again else "Resume" if begun else "Measure",
+    if job.start_button(
+        "Measure",
         key="lab-corpus-run",
-        type="secondary" if again else "primary",
-        icon=":material/refresh:" if again else ":material/play_arrow:",
-        disabled=running or not chosen,
+        begun=begun,
+        again=again,
+        why_not="" if chosen else "Choose a precision to measure.",
         help="All of these were measured already; the earlier figures stay in the database."
         if again
         else "What was measured before is not measured again.",
     ):
         corpus = _corpus(lab, corpus_sha256)
-        engine = resources.get_engine()
-        jobs.submit(key, lambda report: measure_corpus(engine, lab, model, chosen, corpus, report, again=again))
-        st.rerun()
+        job.start(partial(measure_corpus, resources.get_engine(), lab, model, chosen, corpus, again=again))
 
 
 def _corpus(lab: LabStore, sha256: str) -> Corpus:

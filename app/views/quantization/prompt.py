@@ -7,58 +7,39 @@ from functools import partial
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.degradation import judge_divergence
 from app.quantization.lab import greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
-from app.session import state
+from app.session import quantization as lab_session
+from app.session.configuration import Form
+from app.session.identity import session_id
 from app.store import AlarmLimits, RunStore
-from app.views.gears.precisions import offered_precisions, precision_help
+from app.views.gears.precisions import choose_precision, quantized_precisions
+from app.views.gears.sampling import choose_max_tokens
+from app.views.quantization.divergence import describe_parting, show_divergence
 from app.views.reports.alarm import show_alarm
-from app.views.reports.divergence_view import describe_parting, show_divergence
-from app.views.shared.answer_length import choose_max_tokens
+from app.views.runs.naming import link_to_run
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
-from app.views.shared.job_progress import follow_job
 from engine.errors import InvalidRequestError
-from engine.types import Precision
-
-_PROMPT, _PRECISION, _MAX_TOKENS = "lab-prompt", "lab-prompt-precision", "lab-prompt-max-tokens"
-_FIRST_PROMPT = "Why is the sky blue? Answer in three sentences."
 
 
-def show_prompt_lab(model: str, store: RunStore, jobs: Jobs, limits: AlarmLimits) -> None:
+def show_prompt_lab(form: Form, store: RunStore, limits: AlarmLimits) -> None:
     """A prompt, a precision, and what came of them."""
-    key = f"quantization prompt {state.session_id()}"
-    running = (job := jobs.state(key)) is not None and job.running
-    st.session_state.setdefault(_PROMPT, _FIRST_PROMPT)
-    st.session_state.setdefault(_PRECISION, Precision.INT4)
-    st.session_state.setdefault(_MAX_TOKENS, state.DEFAULT_MAX_TOKENS)
+    job = BackgroundJob(f"quantization prompt {session_id()}", "What was written so far is kept among the runs.")
+    prompt = lab_session.prompt()
     with st.form("lab-prompt-form", border=False):
         # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables
-        st.text_area("Prompt", key=_PROMPT, height=90, persist_state="session")
+        st.text_area("Prompt", key=lab_session.PROMPT, height=90, persist_state="session")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.segmented_control(
-                "Precision",
-                [precision for precision in offered_precisions() if precision is not Precision.BF16],
-                key=_PRECISION,
-                required=True,
-                format_func=str,
-                help=precision_help(),
-                persist_state="session",
-            )
-            choose_max_tokens(_MAX_TOKENS)
-            asked = st.form_submit_button(
-                "Run and compare",
-                key="lab-prompt-run",
-                type="primary",
-                icon=":material/play_arrow:",
-                disabled=running,
-            )
+            choose_precision(form, quantized_precisions())
+            choose_max_tokens(form)
+            asked = job.start_button("Run and compare", key="lab-prompt-run", in_form=True)
     if asked:
-        _start(model, store, jobs, key)
-    follow_job(jobs, key, when_cancelled="Cancelled. What was written so far is kept among the runs.")
-    checked = state.prompt_check()
+        _start(form, prompt, store, job)
+    job.follow()
+    checked = lab_session.prompt_check()
     if checked and checked.divergence:
         _show_result(checked, limits)
     elif checked is None:
@@ -68,19 +49,15 @@ def show_prompt_lab(model: str, store: RunStore, jobs: Jobs, limits: AlarmLimits
         )
 
 
-def _start(model: str, store: RunStore, jobs: Jobs, key: str) -> None:
-    precision = Precision(st.session_state[_PRECISION])
+def _start(form: Form, prompt: str, store: RunStore, job: BackgroundJob) -> None:
     try:
-        request = greedy_request(
-            model, precision, st.session_state[_PROMPT] or "", max_tokens=st.session_state[_MAX_TOKENS]
-        )
+        request = greedy_request(form.model, form.precision, prompt, max_tokens=form.value("max-tokens"))
     except InvalidRequestError as error:
         show_error(error)
         return
-    checked = PromptCheck(request, state.session_id())
-    if jobs.submit(key, partial(check_prompt, resources.get_engine(), store, checked)):
-        state.set_prompt_check(checked)
-        st.rerun()
+    checked = PromptCheck(request, session_id())
+    lab_session.set_prompt_check(checked)
+    job.start(partial(check_prompt, resources.get_engine(), store, checked))
 
 
 def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
@@ -107,6 +84,4 @@ def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
     st.text(describe_parting(divergence, precision))
     show_divergence(divergence, precision, key="lab-prompt")
     if checked.run_id:
-        st.page_link(
-            "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": checked.run_id}
-        )
+        link_to_run(checked.run_id)

@@ -3,53 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.tasks import measure_tasks, tasks_sha256
 from app.store import LabStore, TaskAnswer, TaskResult
-from app.views.gears.precisions import offered_precisions, precision_help
-from app.views.shared.job_progress import follow_job
+from app.views.gears.precisions import choose_precisions, quantized_precisions
+from app.views.shared.background_job import BackgroundJob
 from engine import Task, compare_outcomes, load_tasks, wilson_interval
 from engine.types import Precision
 
-_PRECISIONS, _SHOWN = "lab-tasks-precisions", "lab-tasks-shown"
+_SHOWN = "lab-tasks-shown"
 
 
-def show_task_lab(model: str, lab: LabStore, jobs: Jobs) -> None:
+def show_task_lab(model: str, lab: LabStore) -> None:
     """What to measure, how far it is, the scores, and the answers that flipped."""
     tasks = load_tasks()
-    key = f"quantization tasks {model}"
-    running = (job := jobs.state(key)) is not None and job.running
+    job = BackgroundJob(f"quantization tasks {model}")
     results = read_results(lab, model, tasks)
-    others = [precision for precision in offered_precisions() if precision is not Precision.BF16]
+    others = quantized_precisions()
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect(
-            "Precisions",
-            others,
-            default=others,
-            key=_PRECISIONS,
-            format_func=str,
-            disabled=running,
-            help=f"Each is compared with 16 bits.\n\n{precision_help()}",
-            persist_state="session",
-        )
-        _start_button(model, lab, jobs, key, tasks, [Precision.BF16, *chosen], results, running=running)
+        help_text = "Each is compared with 16 bits."
+        chosen = choose_precisions("lab-tasks-precisions", others, help_text, disabled=job.running)
+        _measure(model, lab, job, tasks, [Precision.BF16, *chosen], results)
 
     def finished() -> int:
         return sum(result.finished for result in read_results(lab, model, tasks).values())
 
-    follow_job(
-        jobs,
-        key,
-        when_cancelled="Cancelled. The answers so far are kept, and measuring goes on from there.",
-        watch=finished,
-    )
+    job.follow(finished)
     plain = results.get(Precision.BF16)
-    if not results and not running:
+    if not results and not job.running:
         st.info(
             f"Nothing was measured for {literal(model)} yet. {len(tasks)} short tasks are answered greedily in 16 bits "
             "and in each precision, and checked. Two precisions can score alike and still get different tasks right: "
@@ -57,7 +43,7 @@ def show_task_lab(model: str, lab: LabStore, jobs: Jobs) -> None:
         )
     if plain is None or not plain.finished:
         return
-    measured = [results[p] for p in [Precision.BF16, *others] if p in results and results[p].finished]
+    measured = [results[p] for p in (Precision.BF16, *others) if p in results and results[p].finished]
     _show_scores(measured, plain, tasks)
     _show_flips(measured, plain, tasks)
 
@@ -73,33 +59,27 @@ def read_results(lab: LabStore, model: str, tasks: Sequence[Task]) -> Mapping[st
     return {r.precision: r for r in results if r.weights_sha256 == results[0].weights_sha256}
 
 
-def _start_button(
+def _measure(
     model: str,
     lab: LabStore,
-    jobs: Jobs,
-    key: str,
+    job: BackgroundJob,
     tasks: Sequence[Task],
     precisions: Sequence[Precision],
     results: Mapping[str, TaskResult],
-    *,
-    running: bool,
 ) -> None:
     known = [results.get(precision) for precision in precisions]
     again = all(result and result.finished for result in known)
-    begun = any(known)
-    if st.button(
-        "Measure again" if again else "Resume" if begun else "Measure",
+    if job.start_button(
+        "Measure",
         key="lab-tasks-run",
-        type="secondary" if again else "primary",
-        icon=":material/refresh:" if again else ":material/play_arrow:",
-        disabled=running or len(precisions) < 2,
+        begun=any(known),
+        again=again,
+        why_not="" if len(precisions) > 1 else "Choose a precision to compare with 16 bits.",
         help="All of these were measured already; the earlier answers stay in the database."
         if again
         else "What was answered before is not asked again.",
     ):
-        engine = resources.get_engine()
-        jobs.submit(key, lambda report: measure_tasks(engine, lab, model, precisions, tasks, report, again=again))
-        st.rerun()
+        job.start(partial(measure_tasks, resources.get_engine(), lab, model, precisions, tasks, again=again))
 
 
 def _outcomes(result: TaskResult, tasks: Sequence[Task]) -> list[bool]:

@@ -13,9 +13,9 @@ from app.cascade.cascades import alone_config, threshold_text
 from app.cascade.other_tier import ask_plain, known_answer, others
 from app.cascade.words import cascade_notices, contradiction, habit
 from app.literal import literal
-from app.session import state
+from app.session.runs import other_answers
 from app.store import RunFilter, RunRecord, RunStatus, RunStore
-from app.views.shared.job_progress import follow_job
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.segments import Category, Hue, Line, Scale, Segment, show_segments
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
 from engine.types import (
@@ -160,25 +160,25 @@ def _show_costs(report: CascadeReport) -> None:
 
 def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: Tier) -> None:
     """What a tier that did not answer wrote or would write, beside the answer."""
-    jobs = resources.get_jobs()
-    answers = state.other_answers(jobs)
+    answers = other_answers(resources.get_jobs())
     key = f"{tier} on run {run.id}"
     said = known_answer(report, config, tier)
     said = answers.value(key) if said is None else said
     if said is not None:
         _show_both(run, report.tier, str(tier), said)
         return
-    running = (job := jobs.state(key)) is not None and job.running
-    if not running and st.button(
+    job = BackgroundJob(key, "Ask again to begin anew.")
+    if job.start_button(
         f"Ask {literal(str(tier))} too",
         key=f"ask-{key}",
         icon=":material/compare:",
+        main=False,
         help="What this tier would have answered, alone. It is asked in the background, and not kept among the runs.",
     ):
         request = GenerationRequest(messages=run.messages, config=alone_config(config, str(tier)))
         answers.start(key, partial(ask_plain, resources.get_engine(), request))
         st.rerun()
-    follow_job(jobs, key, when_cancelled="Cancelled. Ask again to begin anew.")
+    job.follow()
 
 
 def _show_both(run: RunRecord, answered: str, other: str, said: str) -> None:

@@ -11,28 +11,26 @@ from app.literal import literal
 from app.speculation.losslessness import check_run
 from app.speculation.notices import losslessness_details, losslessness_title, speculation_notice
 from app.store import RunRecord
-from app.views.shared.job_progress import follow_job
+from app.views.shared.background_job import BackgroundJob
 from engine.types import Losslessness, RunConfig, RunMetrics, SamplingParams, SpeculationReport
 
 
 def show_losslessness(run: RunRecord) -> None:
     """The badge of a run that drafted, or the button that checks it. Reads the answer again in the background."""
-    jobs = resources.get_jobs()
-    key = f"losslessness {run.id}"
     if run.losslessness:
         show_badge(run.losslessness, RunConfig.from_dict(run.config).sampling)
         return
-    running = (job := jobs.state(key)) is not None and job.running
-    if not running and st.button(
+    job = BackgroundJob(f"losslessness {run.id}", "Press Check to begin again.")
+    if job.start_button(
         "Check",
         key=f"check-{run.id}",
         icon=":material/verified:",
+        main=False,
         help="Is this the answer that plain decoding gives? It is read again, all tokens at once, which takes less "
         "time than writing it.",
     ):
-        jobs.submit(key, partial(check_run, resources.get_engine(), resources.get_store(), run.id))
-        st.rerun()
-    follow_job(jobs, key, when_cancelled="Cancelled. Press Check to begin again.")
+        job.start(partial(check_run, resources.get_engine(), resources.get_store(), run.id))
+    job.follow()
 
 
 def show_badge(found: Losslessness, sampling: SamplingParams) -> None:

@@ -11,12 +11,12 @@ from app.literal import literal
 from app.router.lab import RouterLab
 from app.router.scoring import Choice
 from app.router.study import Study
+from app.session.router import COMPARED
 from app.views.router.charts import reliability
 from app.views.shared import charts
 from app.views.shared.errors import errors_shown
 from engine.cascade import Drift, Reliability, ScoreReference
 
-_OTHER = "router-drift-data"
 _LIVE, _CASCADES = "live", "cascades"
 
 
@@ -82,12 +82,11 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
         return
     names = {_LIVE: f"Your latest runs of {study.weak}", _CASCADES: "Your latest cascades with this router"}
     names |= {id: name for id, name in lab.names().items() if id != data_set_id}
-    if st.session_state.get(_OTHER) not in names:
-        st.session_state[_OTHER] = _LIVE
+    COMPARED.prepare(names)
     chosen = st.selectbox(
         "Compare with",
         list(names),
-        key=_OTHER,
+        key=COMPARED.key,
         format_func=lambda id: names.get(id, id),
         width=420,
         help="A threshold holds for scores like those it was chosen on. Live are the small tier's latest finished "

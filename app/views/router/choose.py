@@ -11,7 +11,8 @@ from app.literal import literal
 from app.router.lab import DataSet, RouterLab
 from app.router.scoring import Choice
 from app.router.study import Study
-from app.session import router_state
+from app.session.options import ChosenOption
+from app.session.router import DATA_SET, STRONG, WEAK
 from app.views.shared.errors import show_error
 from engine.cascade.signals import FIRST_TOKENS
 from engine.errors import GearboxError
@@ -34,11 +35,11 @@ def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
     """The data set to look at, of those named; ``None`` where there is none, or it cannot be read."""
     if not names:
         return None
-    router_state.prepare_data_set(names)
+    DATA_SET.prepare(names)
     chosen = st.selectbox(
         "Data set",
         list(names),
-        key=router_state.DATA_SET,
+        key=DATA_SET.key,
         format_func=lambda id: names.get(id, id),
         help="Prompts, and what each tier answered to them.",
         persist_state="session",
@@ -61,13 +62,13 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
         )
         return None
     with place:
-        weak = _choose_tier(router_state.WEAK, "Small", tiers[:-1], tiers[-2])
+        weak = _choose_tier(WEAK, "Small", tiers[:-1], tiers[-2])
         larger = tiers[tiers.index(weak) + 1 :]
-        strong = _choose_tier(router_state.STRONG, "Large", larger, larger[-1])
+        strong = _choose_tier(STRONG, "Large", larger, larger[-1])
         choice = st.selectbox(
             "Router",
             list(Choice),
-            key=router_state.CHOICE,
+            key="router-choice",
             help="\n".join(f"- **{name}**: {text}" for name, text in _HELP.items()),
             persist_state="session",
         )
@@ -80,15 +81,14 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
     return study
 
 
-def _choose_tier(key: str, label: str, tiers: tuple[str, ...], default: str) -> str:
-    if st.session_state.get(key) not in tiers:
-        st.session_state[key] = default
+def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], default: str) -> str:
+    place.prepare(tiers, default)
     words = "quicker" if label == "Small" else "slower"
     return str(
         st.selectbox(
             label,
             tiers,
-            key=key,
+            key=place.key,
             help=f"The {words} tier. Tiers are in the order of their mean time for an answer.",
             persist_state="session",
         )

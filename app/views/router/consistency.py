@@ -8,12 +8,9 @@ from app import units
 from app.literal import literal
 from app.router.lab import DataSet, RouterLab
 from app.router.study import Study
-from app.session import router_state
+from app.session import router as lab_session
 from app.views.router.threshold import right_or_wrong
 from engine.cascade import TierAgreement, changes_tier
-
-_COUNT = "router-pairs-shown"
-_AT_ONCE = 8
 
 
 def show_consistency(lab: RouterLab, data: DataSet, study: Study) -> None:
@@ -47,7 +44,7 @@ def show_consistency(lab: RouterLab, data: DataSet, study: Study) -> None:
 
 def _show_conversations(lab: RouterLab, study: Study) -> None:
     turns = lab.conversation_scores(study)
-    share = changes_tier(turns, router_state.threshold(study))
+    share = changes_tier(turns, lab_session.threshold(study))
     several = sum(len(scores) > 1 for scores in turns)
     st.metric(
         "Conversations that change tier",
@@ -60,7 +57,7 @@ def _show_conversations(lab: RouterLab, study: Study) -> None:
 
 def _show_pairs(agreement: TierAgreement, data: DataSet, study: Study) -> None:
     prompts = {prompt.prompt_id: prompt for prompt in data.prompts}
-    shown = int(st.session_state.setdefault(_COUNT, _AT_ONCE))
+    shown = lab_session.pairs_shown()
     for pair in agreement.pairs[:shown]:
         prompt = prompts[pair.prompt_id]
         with st.container(border=True):
@@ -73,7 +70,7 @@ def _show_pairs(agreement: TierAgreement, data: DataSet, study: Study) -> None:
     if shown < len(agreement.pairs) and st.button(
         "Show more", key="router-pairs-more", icon=":material/expand_more:", help=f"{len(agreement.pairs):,} in all."
     ):
-        st.session_state[_COUNT] = shown + _AT_ONCE
+        lab_session.show_more_pairs()
         st.rerun()
 
 

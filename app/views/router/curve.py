@@ -11,7 +11,7 @@ import streamlit as st
 from app import units
 from app.router.lab import RouterLab
 from app.router.study import Study
-from app.session import router_state
+from app.session import router as lab_session
 from app.views.router.charts import Mark, Path, quality_against_cost
 from app.views.router.words import between
 from app.views.shared import charts
@@ -22,7 +22,7 @@ _UNSURE = "no interval: in too many draws the models' gap is none"
 
 def show_curve(lab: RouterLab, study: Study) -> None:
     """The chart and the figures."""
-    figures = lab.figures(study, router_state.threshold(study))
+    figures = lab.figures(study, lab_session.threshold(study))
     metrics = lab.metrics(study)
     charts.show(
         quality_against_cost(

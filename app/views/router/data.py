@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Jobs
 from app.literal import literal
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import DataSet
 from app.router.recording import Checkable, record
-from app.session import router_state
+from app.session.router import DATA_SET, PROMPTS
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
 from app.views.runs.naming import one_line
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
-from app.views.shared.job_progress import follow_job
+from app.views.shared.missing_models import show_missing
 from engine import MIXED_FILE, Task, list_models, load_tasks, read_tasks, wilson_interval
 from engine.types import Tier
 
-_PROMPTS, _ADDED, _TIERS = "router-prompts", "router-prompts-added", "router-tiers"
+_TIERS = "router-tiers"
 _MIXED = "Gearbox's mixed prompts"
 _ESTIMATE = "Each prompt is answered once by each tier, greedily, and checked."
 
 
-def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None, *, any_set: bool) -> None:
+def show_data(store: RouterStore, data: DataSet | None, *, any_set: bool) -> None:
     """What there is, then the way to more."""
     if not any_set:
         st.info(
@@ -38,7 +39,7 @@ def show_data(store: RouterStore, jobs: Jobs, data: DataSet | None, *, any_set: 
     elif data:
         st.info(f"Nothing is recorded of “{literal(data.name)}” yet: choose its prompts below and record.")
     st.subheader("Record", anchor=False)
-    _show_recording(store, jobs, data)
+    _show_recording(store, data)
 
 
 def _show_tiers(data: DataSet) -> None:
@@ -80,11 +81,9 @@ def _show_tiers(data: DataSet) -> None:
     )
 
 
-def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> None:
-    models = [model.name for model in list_models(resources.get_settings().models_dir) if model.installed]
-    if not models:
-        st.info("No model is installed yet. Install two of different size, and record what each answers.")
-        st.page_link("pages/models.py", label="Open Models", icon=":material/deployed_code:")
+def _show_recording(store: RouterStore, data: DataSet | None) -> None:
+    models = list_models(resources.get_settings().models_dir)
+    if show_missing(models):
         return
     sets = _sets(store)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -92,31 +91,26 @@ def _show_recording(store: RouterStore, jobs: Jobs, data: DataSet | None) -> Non
         _upload(store)
     name, tasks = sets[sha256], _tasks(store, sha256)
     sha256 = tasks_sha256(tasks)  # a set kept with invalid text is recorded, and kept again, as its valid text
-    key = f"router recording {sha256}"
-    running = (job := jobs.state(key)) is not None and job.running
-    options = [Tier(model=model, precision=precision).key for model in models for precision in offered_precisions()]
+    job = BackgroundJob(f"router recording {sha256}")
+    installed = [model.name for model in models if model.installed]
+    options = [Tier(model=model, precision=precision).key for model in installed for precision in offered_precisions()]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         tiers = st.multiselect(
             "Tiers",
             options,
             key=_TIERS,
             default=[tier for tier in options if tier.endswith("@int4")][:3],
-            disabled=running,
+            disabled=job.running,
             help=f"{_ESTIMATE} Two tiers that differ in size make a ladder; three make two.",
             persist_state="session",
         )
-        _record_button(store, jobs, key, name, tasks, tiers, running=running)
+        _record(store, job, name, sha256, tasks, tiers)
     _say_how_much(store, sha256, tasks, tiers, data)
 
     def recorded() -> int:
         return sum(tier.answers for tier in store.recorded(sha256)) // 10
 
-    follow_job(
-        jobs,
-        key,
-        when_cancelled="Cancelled. The answers so far are kept, and recording goes on from there.",
-        watch=recorded,
-    )
+    job.follow(recorded)
 
 
 def _say_how_much(
@@ -149,14 +143,12 @@ def _tasks(store: RouterStore, sha256: str) -> tuple[Task, ...]:
 
 
 def _choose_prompts(sets: dict[str, str]) -> str:
-    added = st.session_state.pop(_ADDED, None)
-    if added or st.session_state.get(_PROMPTS) not in sets:
-        st.session_state[_PROMPTS] = added or next(iter(sets))
+    PROMPTS.prepare(sets)
     return str(
         st.selectbox(
             "Prompts",
             list(sets),
-            key=_PROMPTS,
+            key=PROMPTS.key,
             format_func=lambda id: sets.get(id, id),
             width=360,
             help="Facts, sums, code and more, from easy to hard; or your own.",
@@ -182,7 +174,7 @@ def _upload(store: RouterStore) -> None:
         tasks = read_tasks(file.name, file.getvalue())
         sha256 = tasks_sha256(tasks)
         store.keep_set(sha256, one_line(file.name), tasks)
-        st.session_state[_ADDED] = sha256
+        PROMPTS.turn_to(sha256)
         st.rerun()
 
 
@@ -191,31 +183,19 @@ def _checkable(sha256: str, _tasks: Sequence[Task]) -> Checkable:
     return Checkable.of(_tasks)
 
 
-def _record_button(
-    store: RouterStore,
-    jobs: Jobs,
-    key: str,
-    name: str,
-    tasks: Sequence[Task],
-    tiers: Sequence[str],
-    *,
-    running: bool,
+def _record(
+    store: RouterStore, job: BackgroundJob, name: str, sha256: str, tasks: Sequence[Task], tiers: Sequence[str]
 ) -> None:
-    known = {recorded.tier: recorded.answers for recorded in store.recorded(key.rpartition(" ")[2])}
-    begun = any(tier in known for tier in tiers)
-    if st.button(
-        "Resume" if begun else "Record",
+    known = {recorded.tier for recorded in store.recorded(sha256)}
+    if job.start_button(
+        "Record",
         key="router-record",
-        type="primary",
-        icon=":material/play_arrow:",
-        disabled=running or not tiers,
+        begun=not known.isdisjoint(tiers),
+        why_not="" if tiers else "Choose a tier to record.",
         help=f"{_ESTIMATE} It runs in the background: leave the page, cancel, come back and go on as you like. What "
         "was answered before under the same weights is not asked again.",
     ):
-        engine = resources.get_engine()
-        chosen = [Tier.from_key(tier) for tier in tiers]
-        sha256 = key.rpartition(" ")[2]
         store.keep_set(sha256, name, tasks)
-        router_state.look_at(sha256)
-        jobs.submit(key, lambda report: record(engine, store, name, tasks, chosen, report))
-        st.rerun()
+        DATA_SET.turn_to(sha256)
+        chosen = [Tier.from_key(tier) for tier in tiers]
+        job.start(partial(record, resources.get_engine(), store, name, tasks, chosen))

@@ -8,7 +8,7 @@ from app import units
 from app.literal import literal
 from app.router.lab import RouterLab
 from app.router.study import Study
-from app.session import router_state
+from app.session import router as lab_session
 from app.views.router.words import between, flipped, signed_percent
 from engine.cascade import NEVER, Figure, KeepQuality, RiskAtMost, Selection, SpendAtMost, ThresholdFigures
 
@@ -47,7 +47,7 @@ def show_picker(lab: RouterLab, study: Study) -> None:
         key="router-use",
         icon=":material/check:",
         type="primary" if selection.met else "secondary",
-        on_click=router_state.set_threshold,
+        on_click=lab_session.set_threshold,
         args=(study, selection.threshold),
         help="Sets the slider under Threshold. Save it under Profiles.",
     )
@@ -67,8 +67,7 @@ def _target(kind: str) -> KeepQuality | SpendAtMost | RiskAtMost:
 
 
 def _percent(key: str, label: str, first: int, least: int, most: int) -> float:
-    st.session_state.setdefault(key, first)
-    return int(st.number_input(label, least, most, key=key, step=1, width=220, persist_state="session")) / 100
+    return int(st.number_input(label, least, most, first, key=key, step=1, width=220, persist_state="session")) / 100
 
 
 def _say(selection: Selection) -> None:

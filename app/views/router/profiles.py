@@ -13,14 +13,15 @@ from app.router.lab import DataSet
 from app.router.ladder import continues, join
 from app.router.profiles import check_installed, current_ladder, read_profile
 from app.router.study import Study
-from app.session import router_state
+from app.session import router as lab_session
+from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
 from engine.cascade import NEVER, RouterKind, RouterProfile
 from engine.types import Tier
 
-_NAME, _CHOSEN = "router-profile-name", "router-profile"
+_NAME = "router-profile-name"
 
 
 def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
@@ -41,7 +42,7 @@ def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
 
 
 def _save(store: RouterStore, data: DataSet, study: Study) -> None:
-    threshold = router_state.threshold(study)
+    threshold = lab_session.threshold(study)
     title = f"Save {study.choice} at {threshold:.3f}"
     with st.popover(title, icon=":material/save:"), st.form("router-profile-new", border=False), errors_shown():
         name = st.text_input(
@@ -54,12 +55,12 @@ def _save(store: RouterStore, data: DataSet, study: Study) -> None:
             return
         profile = study.profile(
             one_line(name or ""),
-            NEVER if threshold >= router_state.HIGHEST else threshold,
+            NEVER if threshold >= lab_session.HIGHEST else threshold,
             _weights(data, study),
             data.sha256,
             datetime.now(UTC).date(),
         )
-        st.session_state[_CHOSEN] = store.keep_profile(profile)
+        PROFILE.turn_to(store.keep_profile(profile))
         st.rerun()
 
 
@@ -83,7 +84,7 @@ def _import(store: RouterStore, data: DataSet, study: Study) -> None:
         if len(profile.ladder) > len(tiers):
             tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
         profile.check_fits(current_ladder(tiers, data.weights, resources.get_settings().models_dir))
-        st.session_state[_CHOSEN] = store.keep_profile(profile)
+        PROFILE.turn_to(store.keep_profile(profile))
         st.rerun()
 
 
@@ -113,7 +114,7 @@ def _join(store: RouterStore, data: DataSet, kept: Sequence[KeptProfile]) -> Non
             return
         lower, upper = by_ids[ids]
         profile = join(name, lower.profile, upper.profile, data.prompts, datetime.now(UTC).date())
-        st.session_state[_CHOSEN] = store.keep_profile(profile)
+        PROFILE.turn_to(store.keep_profile(profile))
         st.rerun()
 
 
@@ -184,14 +185,13 @@ def _thresholds(kept: KeptProfile) -> str:
 
 def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
     by_id = {each.id: each for each in kept}
-    if st.session_state.get(_CHOSEN) not in by_id:
-        st.session_state[_CHOSEN] = kept[0].id
+    PROFILE.prepare(by_id)
     with st.container(horizontal=True, vertical_alignment="bottom"), errors_shown():
         chosen = by_id[
             st.selectbox(
                 "Version",
                 list(by_id),
-                key=_CHOSEN,
+                key=PROFILE.key,
                 format_func=lambda id: _title(by_id[id]),
                 width=320,
                 persist_state="session",

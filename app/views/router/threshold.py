@@ -11,7 +11,8 @@ from app.literal import literal
 from app.router.lab import RouterLab, moved, nearest
 from app.router.study import Study
 from app.runs.pricing import cost, load_prices, prices_path
-from app.session import router_state, state
+from app.session import playground
+from app.session import router as lab_session
 from app.views.router.words import INTERVAL, flipped, in_words, metric, scaled, signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
@@ -24,7 +25,7 @@ _RIGHT = 0.5
 
 def show_threshold(lab: RouterLab, study: Study) -> None:
     """The slider and all that depends on it."""
-    router_state.prepare_threshold(study)
+    lab_session.prepare_threshold(study)
     _show(lab, study)
 
 
@@ -34,24 +35,24 @@ def _show(lab: RouterLab, study: Study) -> None:
         threshold = st.slider(
             "Threshold",
             0.0,
-            router_state.HIGHEST,
+            lab_session.HIGHEST,
             step=0.001,
             format="%.3f",
-            key=router_state.threshold_key(study),
+            key=lab_session.threshold_key(study),
             help="A prompt whose score is this or more goes to the large model. Each router has its own scale.",
             persist_state="session",
         )
         figures = lab.figures(study, threshold)
         st.markdown(in_words(study, threshold, figures.share.value, figures.unknown))
         _show_figures(figures, study)
-        before = router_state.threshold_before(study)
+        before = lab_session.threshold_before(study)
         _show_moved(study, before, threshold)
-        router_state.threshold_seen(study)
+        lab_session.threshold_seen(study)
 
 
 def _show_figures(figures: ThresholdFigures, study: Study) -> None:
     prices = load_prices(prices_path(resources.get_settings().data_dir))
-    per_hour = st.session_state.get(state.PRICE_PER_HOUR, prices.machines[0].per_hour)
+    per_hour = playground.price_per_hour(prices.machines[0].per_hour)
     per_second = cost(per_hour, _PER)
 
     def money(amount: float) -> str:

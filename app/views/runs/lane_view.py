@@ -19,7 +19,7 @@ from app.views.reports import metrics
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
-from app.views.runs.naming import configuration_name, status_badge
+from app.views.runs.naming import config_name, link_to_run, status_badge
 from app.views.shared.errors import show_error
 from engine.errors import GearboxError
 from engine.types import RunMetrics
@@ -106,12 +106,7 @@ class LaneView:
                 if settled and (lane.reports.speculation or lane.reports.cascade):
                     with suppress(GearboxError):
                         self._draw_evidence(lane, lane.run_id)
-                st.page_link(
-                    "pages/runs.py",
-                    label="Open this run",
-                    icon=":material/history:",
-                    query_params={"run": lane.run_id},
-                )
+                link_to_run(lane.run_id)
 
     @staticmethod
     def _draw_evidence(lane: LaneRun, run_id: str) -> None:
@@ -168,7 +163,7 @@ def _show_alarm(lane: LaneRun) -> None:
 
 def _how_it_ended(lane: LaneRun) -> str:
     config = lane.request.config
-    parts = [configuration_name(config.model, config.backend, config.precision, config.optimization)]
+    parts = [config_name(config)]
     if not lane.run_id:
         parts.append("not started")
     elif lane.finish_reason in _ENDINGS:

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from app import resources
 from app.runs.race import LaneRun, Race
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, RunWaits, stream
-from app.session import state
+from app.session.identity import session_id
 from app.store import RunNotFoundError, RunStatus, Timeline
 from engine.errors import GearboxError
 from engine.types import Heartbeat, Queued, RunFailed, RunFinished
@@ -57,7 +57,7 @@ def follow(lane: LaneRun, draw: Callable[[LaneRun], None], *, group_id: str | No
                 resources.get_engine(),
                 resources.get_store(),
                 lane.request,
-                session_id=state.session_id(),
+                session_id=session_id(),
                 group_id=group_id,
             )
         ) as events:

@@ -13,7 +13,7 @@ from app.cascade.cascades import cascade_name
 from app.speculation.drafters import speculation_name
 from app.store import Configuration, Rating, RunStatus, RunSummary
 from app.views.shared.clock import reader_zone
-from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig
+from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig, RunConfig
 
 HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
@@ -48,6 +48,11 @@ def configuration_name(model: str, backend: str, precision: str, gears: Optimiza
     return f"{name}{_CACHE_MODES.get(gears.cache_mode, '')}{in_int8}{window}{drafts}"
 
 
+def config_name(config: RunConfig) -> str:
+    """What a run is asked for with: "smollm2-135m · int4 · prefix cache · drafts: n-grams"."""
+    return configuration_name(config.model, config.backend, config.precision, config.optimization)
+
+
 def run_name(run: RunSummary) -> str:
     """A run by its configuration: "smollm2-135m · int4"."""
     return configuration_name(run.model, run.backend, run.precision, run.gears)
@@ -70,6 +75,11 @@ def status_badge(status: RunStatus) -> None:
     """The status as a word with an icon and a colour."""
     icon, colour = _STATUS_BADGES[status]
     st.badge(str(status).capitalize(), icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def link_to_run(run_id: str) -> None:
+    """The way to a run's own page."""
+    st.page_link("pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run_id})
 
 
 def run_url(run_id: str) -> str:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.session import chat_state, state
+from app.session import chat, playground
 from app.views.runs.naming import configuration_name
 from app.views.shared.errors import errors_shown
 
@@ -16,9 +16,9 @@ def show_engine_status() -> None:
     """Whether the engine is busy, who waits, and which weights are in memory; kept up to date."""
     with errors_shown():
         status = resources.get_engine().status()
-        race = state.race()
+        race = playground.race()
         # this session's own run is about to start, and the next look comes only after it
-        if status.running or (race and not race.claimed) or chat_state.running():
+        if status.running or (race and not race.claimed) or chat.running():
             waiting = f", {status.queued} waiting" if status.queued else ""
             st.caption(f":material/bolt: Engine busy{waiting}")
         else:

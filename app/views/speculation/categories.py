@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.session.configuration import Form
 from app.speculation.drafters import NGRAM, drafter_label, drafter_of
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts
@@ -15,11 +16,11 @@ from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import grouped_bars
 from app.views.shared import charts
 from app.views.speculation.measuring import figures_of, known_figures, measure
-from engine.types import Precision
 
 
-def show_categories(model: str, precision: Precision, installed: Sequence[str]) -> None:
+def show_categories(form: Form, installed: Sequence[str]) -> None:
     """What to measure, how far it is, and what came out."""
+    model, precision = form.model, form.precision
     prompts = lab_prompts()
     known = known_figures(model, precision)
     offered = offered_drafters(model, precision, installed)

@@ -8,17 +8,18 @@ from dataclasses import replace
 import streamlit as st
 
 from app import units
+from app.session.configuration import Form
 from app.speculation.drafters import AUTO, drafter_label, drafter_of
 from app.speculation.lab import GAMMAS, lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import speedup_curves
 from app.views.shared import charts
 from app.views.speculation.measuring import figures_of, known_figures, measure
-from engine.types import Precision
 
 
-def show_gamma(model: str, precision: Precision, installed: Sequence[str]) -> None:
+def show_gamma(form: Form, installed: Sequence[str]) -> None:
     """One prompt, one drafter, and both curves."""
+    model, precision = form.model, form.precision
     known = known_figures(model, precision)
     offered = [key for key in offered_drafters(model, precision, installed) if key != AUTO]
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -8,7 +8,8 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.session import state
+from app.session import playground
+from app.session.configuration import Form
 from app.speculation.drafters import drafter_name
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts, one_of_each
@@ -17,8 +18,9 @@ from app.views.speculation.measuring import Known, figures_of, known_figures, me
 from engine.types import DrafterChoice, Precision
 
 
-def show_matchmaker(model: str, precision: Precision, installed: Sequence[str]) -> None:
+def show_matchmaker(form: Form, installed: Sequence[str]) -> None:
     """Every drafter with why or why not, what to expect of it, and what was measured."""
+    model, precision = form.model, form.precision
     offered_drafters(model, precision, installed)  # asks the engine, and draws again once it has told
     choices = resources.get_drafter_choices().of(model, precision)
     if choices is None:
@@ -98,7 +100,7 @@ def _offer_best(
             icon=":material/pause_circle:",
         )
     if st.button(f"Use {literal(_name(best))} in the Playground", icon=":material/play_circle:", key="speculation-use"):
-        state.use_drafter(model, precision, best.speculation)
+        playground.use_drafter(model, precision, best.speculation)
         # the section's place in the URL keeps this page from switching to another by itself
         st.success(
             f"Lane B is set to {literal(model)} in {precision}, drafts: {literal(_name(best))}.",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import streamlit as st
-
 from app import resources
 from app.environment import measured_here
 from app.jobs import Report
@@ -14,11 +12,9 @@ from app.runs.prompts import SamplePrompt
 from app.speculation.lab import lab_request, prompt_sha256
 from app.speculation.measuring import measure_drafters
 from app.store import DraftFigures
-from app.views.shared.job_progress import follow_job
+from app.views.shared.background_job import BackgroundJob
 from engine.errors import InvalidRequestError
 from engine.types import Precision, SpeculationConfig
-
-KEPT_SO_FAR = "Cancelled. What was measured so far is kept, and measuring goes on from there."
 
 Known = Mapping[tuple[str, str], DraftFigures]
 
@@ -71,17 +67,15 @@ def measure(
         prompts: what is answered.
         known: what is there already.
     """
-    jobs = resources.get_jobs()
-    key = f"speculation {name} {model} {precision}"
-    running = (job := jobs.state(key)) is not None and job.running
+    job = BackgroundJob(f"speculation {name} {model} {precision}")
     done = sum(len(figures_of(known, model, precision, each, prompts)) for each in speculations)
     again = done > 0 and done == len(speculations) * len(prompts)
-    if st.button(
-        "Measure again" if again else "Resume" if done else "Measure",
+    if job.start_button(
+        "Measure",
         key=f"speculation-{name}-run",
-        type="secondary" if again else "primary",
-        icon=":material/refresh:" if again else ":material/play_arrow:",
-        disabled=running or not speculations,
+        begun=done > 0,
+        again=again,
+        why_not="" if speculations else "Choose a drafter to measure.",
         help="Each prompt is answered plainly and with drafts by turns; medians count. What is known is not asked "
         "again, unless all is.",
     ):
@@ -101,6 +95,5 @@ def measure(
             choices.refresh(model, precision)
 
         choices = resources.get_drafter_choices()
-        jobs.submit(key, work_and_look_again)
-        st.rerun()
-    follow_job(jobs, key, when_cancelled=KEPT_SO_FAR, watch=lambda: len(known_figures(model, precision)))
+        job.start(work_and_look_again)
+    job.follow(lambda: len(known_figures(model, precision)))

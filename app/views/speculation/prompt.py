@@ -10,34 +10,32 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.runs.prompts import SamplePrompt
-from app.session import state
+from app.session import speculation as lab_session
+from app.session.configuration import Form
+from app.session.identity import session_id
 from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
-from app.speculation.drafters import NGRAM, drafter_of
+from app.speculation.drafters import drafter_of
 from app.speculation.lab import PAIRS, lab_prompts, lab_request
-from app.views.gears.drafter import choose_drafter, show_fitness
+from app.views.gears.drafter import choose_drafter
+from app.views.gears.sampling import choose_max_tokens
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_badge, show_speculation_notice
-from app.views.runs.naming import configuration_name
-from app.views.shared.answer_length import choose_max_tokens
+from app.views.runs.naming import config_name, link_to_run
+from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
-from app.views.shared.job_progress import follow_job
 from engine.errors import InvalidRequestError
-from engine.types import Precision
 
-_PROMPT, _SAMPLE, _MAX_TOKENS = "speculation-prompt", "speculation-sample", "speculation-max-tokens"
-_DRAFTER, _GAMMA = "speculation-drafter", "speculation-gamma"
+_SAMPLE = "speculation-sample"
 
 
-def show_prompt(model: str, precision: Precision, installed: Sequence[str]) -> None:
+def show_prompt(form: Form, installed: Sequence[str]) -> None:
     """A prompt, a drafter, and what came of them."""
-    jobs = resources.get_jobs()
-    key = f"speculation prompt {state.session_id()}"
-    running = (job := jobs.state(key)) is not None and job.running
+    job = BackgroundJob(f"speculation prompt {session_id()}", "What was written so far is kept among the runs.")
     prompts = lab_prompts()
-    for name, value in ((_PROMPT, prompts[0].prompt), (_DRAFTER, NGRAM), (_GAMMA, None), (_MAX_TOKENS, 128)):
-        st.session_state.setdefault(name, value)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        drafter = choose_drafter(model, installed, drafter=_DRAFTER, gamma=_GAMMA, disabled=running)
+    prompt = lab_session.prompt(prompts[0].prompt)
+    with st.container(horizontal=True):
+        with st.container(width=480):
+            choose_drafter(form, installed, disabled=job.running)
         st.selectbox(
             "Sample prompts",
             prompts,
@@ -45,27 +43,24 @@ def show_prompt(model: str, precision: Precision, installed: Sequence[str]) -> N
             format_func=lambda prompt: f"{prompt.category}: {prompt.title}",
             key=_SAMPLE,
             on_change=_use_sample,
-            disabled=running,
+            disabled=job.running,
             placeholder="Choose one",
         )
-    show_fitness(drafter, model, precision, follow=not running)
     with st.form("speculation-form", border=False):
         # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables
-        st.text_area("Prompt", key=_PROMPT, height=140, persist_state="session")
+        st.text_area("Prompt", key=lab_session.PROMPT, height=140, persist_state="session")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            choose_max_tokens(_MAX_TOKENS, least=2)
-            asked = st.form_submit_button(
+            choose_max_tokens(form, least=2)
+            asked = job.start_button(
                 "Run both ways",
                 key="speculation-run",
-                type="primary",
-                icon=":material/play_arrow:",
-                disabled=running,
                 help=f"Plain and drafted by turns, {PAIRS} times each, from a cold start.",
+                in_form=True,
             )
     if asked:
-        _start(model, precision, drafter, key)
-    follow_job(jobs, key, when_cancelled="Cancelled. What was written so far is kept among the runs.")
-    shown = state.drafted_prompt()
+        _start(form, prompt, job)
+    job.follow()
+    shown = lab_session.drafted_prompt()
     if shown and shown.losslessness:
         _show_result(shown)
 
@@ -73,25 +68,23 @@ def show_prompt(model: str, precision: Precision, installed: Sequence[str]) -> N
 def _use_sample() -> None:
     sample: SamplePrompt | None = st.session_state[_SAMPLE]
     if sample:
-        st.session_state[_PROMPT] = sample.prompt
+        lab_session.use_prompt(sample.prompt)
 
 
-def _start(model: str, precision: Precision, drafter: str, key: str) -> None:
-    prompt = SamplePrompt(id="own", category="", title="", prompt=st.session_state[_PROMPT] or "")
-    max_tokens = st.session_state[_MAX_TOKENS]
+def _start(form: Form, text: str, job: BackgroundJob) -> None:
+    prompt = SamplePrompt(id="own", category="", title="", prompt=text)
+    max_tokens = form.value("max-tokens")
     try:
-        speculation = drafter_of(drafter, st.session_state[_GAMMA])
+        speculation = drafter_of(form.value("drafter"), form.value("gamma"))
         plain, drafted = (
-            lab_request(prompt, model, precision, gear, max_tokens=max_tokens) for gear in (None, speculation)
+            lab_request(prompt, form.model, form.precision, gear, max_tokens=max_tokens) for gear in (None, speculation)
         )
     except InvalidRequestError as error:
         show_error(error)
         return
-    shown = DraftedPrompt(plain, drafted, state.session_id())
-    work = partial(draft_prompt, resources.get_engine(), resources.get_store(), shown)
-    if resources.get_jobs().submit(key, work):
-        state.set_drafted_prompt(shown)
-        st.rerun()
+    shown = DraftedPrompt(plain, drafted, session_id())
+    lab_session.set_drafted_prompt(shown)
+    job.start(partial(draft_prompt, resources.get_engine(), resources.get_store(), shown))
 
 
 def _show_result(shown: DraftedPrompt) -> None:
@@ -99,8 +92,7 @@ def _show_result(shown: DraftedPrompt) -> None:
     speculation, timeline = run.reports.speculation, run.timeline
     if not shown.losslessness or not speculation or not run.metrics or not timeline:
         return
-    name = configuration_name(config.model, config.backend, config.precision, config.optimization)
-    st.subheader(literal(name), anchor=False)
+    st.subheader(literal(config_name(config)), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         plain_s, drafted_s = shown.tpots_s or (None, None)
         medians = f"1 / median TPOT of {PAIRS} runs."
@@ -116,6 +108,4 @@ def _show_result(shown: DraftedPrompt) -> None:
     show_speculation_notice(speculation, run.metrics, config)
     show_draft_report(timeline, speculation, run.metrics, key="speculation-prompt")
     if run.run_id:
-        st.page_link(
-            "pages/runs.py", label="Open this run", icon=":material/history:", query_params={"run": run.run_id}
-        )
+        link_to_run(run.run_id)

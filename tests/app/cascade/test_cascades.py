@@ -1,4 +1,4 @@
-"""The gear as widgets keep it, and what is said of a cascade: true, and told apart."""
+"""What is said of a cascade: true, and told apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cascade.cascades import JUDGING, cascade_name, cascade_of, profile_fits, values_of
+from app.cascade.cascades import JUDGING, cascade_name, profile_fits
 from app.cascade.words import cascade_notices, contradiction, escalation, habit, threshold_meaning
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
@@ -23,7 +23,6 @@ from app.views.runs.naming import configuration_name
 from engine.cascade import BoundaryRouter, RouterProfile, SureBand, TierIdentity
 from engine.cascade.scores import default_answer_score
 from engine.cascade.signals import MEAN_LOGPROB, FeatureTable
-from engine.errors import InvalidRequestError
 from engine.types import (
     CacheMode,
     CacheReport,
@@ -78,34 +77,11 @@ def profile(kind: RouterKind = RouterKind.HYBRID) -> RouterProfile:
     )
 
 
-@given(cascades())
-@settings(deadline=None)
-def test_a_gear_survives_as_widgets_values(gear: CascadeConfig) -> None:
-    assert cascade_of(values_of(gear).__getitem__) == gear
-
-
-@pytest.mark.parametrize("router", [RouterKind.ALWAYS_SMALL, RouterKind.ALWAYS_LARGE])
-def test_a_router_that_judges_nothing_is_one_configuration_whatever_the_sliders_say(router: RouterKind) -> None:
-    values = {**values_of(CASCADE), "router": router}
-    one, other = (cascade_of({**values, "first-threshold": t}.__getitem__) for t in (0.1, 0.9))
-    assert one == other
-    assert cascade_of(values_of(one).__getitem__) == one
-
-
-def test_a_profile_brings_its_router_and_thresholds() -> None:
-    kept = json.dumps(profile().to_dict())
-    gear = cascade_of({**values_of(CASCADE), "profile": kept, "after-tokens": 8}.__getitem__)
-    assert (gear.router, gear.thresholds, gear.after_tokens) == (RouterKind.HYBRID, (0.42,), None)
-    assert cascade_of(values_of(gear).__getitem__) == gear
+def test_a_profile_is_told_by_its_name_and_fits_its_own_ladder() -> None:
+    gear = replace(CASCADE, router=RouterKind.HYBRID, thresholds=(0.42,), profile=json.dumps(profile().to_dict()))
     assert cascade_name(gear, "m bf16").endswith("hybrid by “Careful”")
     assert profile_fits(profile(), gear, LARGE)
     assert not profile_fits(profile(), gear, replace(LARGE, precision=Precision.INT8))
-
-
-def test_tiers_that_make_no_ladder_are_refused() -> None:
-    twice = {**values_of(CASCADE), "second-model": SMALL.model}
-    with pytest.raises(InvalidRequestError, match="are the same"):
-        cascade_of(twice.__getitem__)
 
 
 @given(cascades(), cascades())

@@ -11,7 +11,7 @@ from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.quantization.expectations import expectations
 from app.store import RunStore
-from app.views.gears.gears import expectations_table
+from app.views.gears.quantization import expectations_table
 from engine import Engine, estimate_weights, machine_environment
 from engine.errors import UnknownModelError
 from engine.types import CPU_PRECISIONS, Precision

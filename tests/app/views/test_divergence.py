@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.views.reports.divergence_view import FLIP, PARTING, ColourBy, describe_parting, divergence_view
+from app.views.quantization.divergence import FLIP, PARTING, ColourBy, describe_parting, divergence_view
 from engine import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
 
 

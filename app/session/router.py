@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import streamlit as st
 
 from app.router.study import Study
+from app.session.options import ChosenOption
 from engine.cascade import Curve
 
-SECTION = "router-section"
-DATA_SET, WEAK, STRONG, CHOICE = "router-data-set", "router-weak", "router-strong", "router-choice"
-_NEXT = "router-data-set-next"
-_SEEN = "router-threshold-seen"
-_FIRST_SHARE = 0.4
+DATA_SET = ChosenOption("router-data-set")
+WEAK, STRONG = ChosenOption("router-weak"), ChosenOption("router-strong")
+PROMPTS = ChosenOption("router-prompts")
+"""What is recorded next."""
+PROFILE = ChosenOption("router-profile")
+COMPARED = ChosenOption("router-drift-data")
+"""Whose scores are looked at for drift."""
 HIGHEST = 1.0
-"""The slider's end: past every score but those that go up whatever the threshold."""
+"""The threshold slider's end: past every score but those that go up whatever the threshold."""
 
-
-def look_at(data_set_id: str) -> None:
-    """Turn to a data set at the next script run."""
-    st.session_state[_NEXT] = data_set_id
-
-
-def prepare_data_set(ids: Collection[str]) -> None:
-    """Turn to the data set asked for; to the first one where the one on view is gone."""
-    wanted = st.session_state.pop(_NEXT, st.session_state.get(DATA_SET))
-    st.session_state[DATA_SET] = wanted if wanted in ids else next(iter(ids))
+_SEEN = "router-threshold-seen"
+_PAIRS_SHOWN = "router-pairs-shown"
+_PAIRS_AT_ONCE = 8
+_FIRST_SHARE = 0.4
 
 
 def threshold_key(study: Study) -> str:
@@ -63,3 +58,13 @@ def threshold_before(study: Study) -> float:
 def threshold_seen(study: Study) -> None:
     """Remember the threshold as shown."""
     st.session_state.setdefault(_SEEN, {})[threshold_key(study)] = threshold(study)
+
+
+def pairs_shown() -> int:
+    """How many pairs of answers are on view."""
+    return int(st.session_state.get(_PAIRS_SHOWN, _PAIRS_AT_ONCE))
+
+
+def show_more_pairs() -> None:
+    """Put some more of them on view."""
+    st.session_state[_PAIRS_SHOWN] = pairs_shown() + _PAIRS_AT_ONCE

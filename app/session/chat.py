@@ -3,14 +3,16 @@ edited. A session is one tab: what another one does with the same conversation c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import streamlit as st
 
 from app.chat.conversations import Turn
+from app.session.configuration import DEFAULT_CONFIG, Form
 from app.store import ChatMessage, Conversation
+from engine.types import CacheMode, OptimizationConfig, RunConfig
 
 INPUT = "chat-input"
 
@@ -20,8 +22,19 @@ _EDITED = "chat-edited"
 _REFUSAL = "chat-refusal"
 _VIEWS = "chat-views"
 
-Settings = tuple[Mapping[str, Any], str]
-"""What answers are asked for with: a configuration as JSON values, and the system prompt."""
+_FIRST = replace(DEFAULT_CONFIG, optimization=OptimizationConfig.at(DEFAULT_CONFIG.precision, CacheMode.PREFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What answers are asked for with."""
+
+    config: RunConfig
+    system: str
+
+    def applied_to(self, conversation: Conversation) -> Conversation:
+        """A conversation with these settings, its configuration as JSON values, as the store gives it back."""
+        return replace(conversation, config=json.loads(json.dumps(self.config.to_dict())), system=self.system)
 
 
 @dataclass(slots=True)
@@ -34,6 +47,28 @@ class View:
     """Messages that were shown here, or were there when the conversation was opened."""
     settings: Settings | None = None
     """As the widgets stood when they were last drawn."""
+
+
+def form(conversation: Conversation | None) -> Form:
+    """The configuration of a conversation as this tab's widgets are set; each conversation has widgets of its own."""
+    first = RunConfig.from_dict(conversation.config) if conversation else _FIRST
+    return Form(f"chat-{conversation.id if conversation else 'new'}", first)
+
+
+def system_key(conversation: Conversation | None) -> str:
+    """The key of the system prompt's box, which has its first value from now on."""
+    key = form(conversation).key("system")
+    st.session_state.setdefault(key, conversation.system if conversation else "")
+    return key
+
+
+def settings(conversation: Conversation | None) -> Settings:
+    """What this tab's widgets are set to. What was not drawn yet is as the conversation has it.
+
+    Raises:
+        InvalidRequestError: a value is missing or out of range.
+    """
+    return Settings(form(conversation).config(), st.session_state[system_key(conversation)] or "")
 
 
 def open_id() -> str | None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 
 import streamlit as st
 
 from app import resources
-from app.cascade.cascades import JUDGING, PLACES, ROUTERS, cascade_of, profile_fits, profile_name
+from app.cascade.cascades import JUDGING, profile_fits, profile_name
 from app.cascade.words import threshold_meaning
 from app.literal import literal
-from app.session import state
+from app.session.configuration import PLACES, Form, cascade_of
 from app.views.gears.precisions import offered_precisions, precision_help
 from engine.errors import GearboxError
-from engine.types import Precision, RouterKind, Tier
+from engine.types import RouterKind, Tier
 
 _ROUTERS = {
     RouterKind.ESCALATE: (
@@ -32,26 +32,36 @@ _FIRST_HELP = "Asked first. The model above is asked where this one's answer is 
 _SECOND_HELP = "Asked where the first one's answer is not kept, before the model above."
 
 
-def choose_lane_cascade(lane: str, installed: Sequence[str], *, disabled: bool) -> None:
-    """The cascade of a lane. It has one turn to answer, so there is no tier to keep."""
+def choose_cascade(form: Form, installed: Sequence[str], *, in_conversation: bool, disabled: bool) -> None:
+    """The smaller tiers and the router.
 
-    def key(setting: str) -> str:
-        return state.lane_key(lane, f"cascade-{setting}")
+    Args:
+        form: the form, whose model is the largest tier.
+        installed: models to choose from.
+        in_conversation: turns follow each other, so that a tier can be kept.
+        disabled: nothing can be changed now.
+    """
+    for place, label, help_text in zip(PLACES, ("First", "Second"), (_FIRST_HELP, _SECOND_HELP), strict=True):
+        _choose_tier(form, place, label, help_text, installed, disabled=disabled)
+    if not _choose_profile(form, disabled=disabled):
+        _choose_router(form, disabled=disabled)
+    if in_conversation:
+        st.toggle(
+            "Keep the tier",
+            key=form.widget("cascade-keep-tier"),
+            disabled=disabled,
+            help="Later turns go straight to the tier that answered the last one: its cache holds the conversation. "
+            "Off: each turn is judged anew, and a change of tier reads all of it again.",
+            persist_state="session",
+        )
+    _show_order(form)
 
-    settings = (state.lane_key(lane, setting) for setting in ("model", "precision", "quantization"))
-    model, precision, quantized = (st.session_state[name] for name in settings)
-    precision = Precision(precision) if quantized else Precision.BF16
-    choose_cascade(key, (model or "").strip(), precision, installed, disabled=disabled)
-    show_order(key, (model or "").strip(), precision)
 
-
-def show_order(key: Callable[[str], str], model: str, precision: Precision) -> None:
+def _show_order(form: Form) -> None:
     """A word on tiers in a wrong order, as soon as their sizes are known. What cannot run is told of elsewhere."""
-    if not model:
-        return
     with suppress(GearboxError):
-        largest = Tier(model=model, precision=precision)
-        ladder = (*cascade_of(lambda setting: st.session_state[key(setting)]).smaller, largest)
+        largest = Tier(model=form.model, precision=form.precision)
+        ladder = (*cascade_of(form.values()).smaller, largest)
         if largest in ladder[:-1]:
             st.caption(f":red[{literal(str(largest))} is the model above: choose a larger one there.]")
             return
@@ -65,62 +75,27 @@ def show_order(key: Callable[[str], str], model: str, precision: Precision) -> N
                 )
 
 
-def choose_cascade(
-    key: Callable[[str], str],
-    model: str,
-    precision: Precision,
-    installed: Sequence[str],
-    *,
-    disabled: bool,
-    in_conversation: bool = False,
-) -> None:
-    """The widgets; `cascade_of` reads them.
-
-    Args:
-        key: the widget's key of a setting of `cascades.FIRST_VALUES`. All keys have their first values.
-        model: the largest tier's.
-        precision: of it.
-        installed: models to choose from.
-        disabled: nothing can be changed now.
-        in_conversation: turns follow each other, so that a tier can be kept.
-    """
-    for place, label, help_text in zip(PLACES, ("First", "Second"), (_FIRST_HELP, _SECOND_HELP), strict=True):
-        _choose_tier(key, place, label, help_text, installed, disabled=disabled)
-    profile = _choose_profile(key, model, precision, disabled=disabled)
-    if profile is None:
-        _choose_router(key, disabled=disabled)
-    if in_conversation:
-        st.toggle(
-            "Keep the tier",
-            key=key("keep-tier"),
-            disabled=disabled,
-            help="Later turns go straight to the tier that answered the last one: its cache holds the conversation. "
-            "Off: each turn is judged anew, and a change of tier reads all of it again.",
-            persist_state="session",
-        )
-
-
 def _choose_tier(
-    key: Callable[[str], str], place: str, label: str, help_text: str, installed: Sequence[str], *, disabled: bool
+    form: Form, place: str, label: str, help_text: str, installed: Sequence[str], *, disabled: bool
 ) -> None:
-    chosen = st.session_state[key(f"{place}-model")]
-    first = place == PLACES[0]
+    model_key, precision_key = form.widget(f"cascade-{place}-model"), form.widget(f"cascade-{place}-precision")
+    model, precision = form.value(f"cascade-{place}-model"), form.value(f"cascade-{place}-precision")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        model = st.selectbox(
+        chosen = st.selectbox(
             label,
-            list(dict.fromkeys([*installed, *([chosen] if chosen else [])])),
-            index=0 if first else None,
-            key=key(f"{place}-model"),
+            list(dict.fromkeys([*installed, *([model] if model else [])])),
+            index=0 if place == PLACES[0] else None,
+            key=model_key,
             placeholder="None",
             disabled=disabled,
             help=help_text,
             persist_state="session",
         )
-        if model:
+        if chosen:
             st.selectbox(
                 "Precision",
-                list(dict.fromkeys([*offered_precisions(), st.session_state[key(f"{place}-precision")]])),
-                key=key(f"{place}-precision"),
+                list(dict.fromkeys([*offered_precisions(), precision])),
+                key=precision_key,
                 format_func=str,
                 width=110,
                 disabled=disabled,
@@ -129,19 +104,18 @@ def _choose_tier(
             )
 
 
-def _choose_profile(key: Callable[[str], str], model: str, precision: Precision, *, disabled: bool) -> str | None:
+def _choose_profile(form: Form, *, disabled: bool) -> str | None:
     """A calibrated router, where the Router lab has one in use for these very tiers; the one chosen, as JSON."""
-    name = key("profile")
-    fitting = _profiles_in_use(key, model, precision)
-    if st.session_state[name] not in fitting:
-        st.session_state[name] = None
+    fitting = _profiles_in_use(form)
+    if form.value("cascade-profile") not in fitting:
+        form.set({"cascade-profile": None})
     if not fitting:
         return None
     chosen: str | None = st.selectbox(
         "Profile",
         fitting,
         index=None,
-        key=name,
+        key=form.widget("cascade-profile"),
         format_func=profile_name,
         placeholder="None: set by hand",
         disabled=disabled,
@@ -151,26 +125,24 @@ def _choose_profile(key: Callable[[str], str], model: str, precision: Precision,
     return chosen
 
 
-def _profiles_in_use(key: Callable[[str], str], model: str, precision: Precision) -> list[str]:
+def _profiles_in_use(form: Form) -> list[str]:
     try:
-        ladder = cascade_of(lambda setting: None if setting == "profile" else st.session_state[key(setting)])
+        ladder = cascade_of({**form.values(), "cascade-profile": None})
+        largest = Tier(model=form.model, precision=form.precision)
         kept = resources.get_store().router.profiles()
-    except GearboxError:  # a lane that cannot run says why in its summary
+    except GearboxError:  # a cascade that cannot run says why in its summary
         return []
-    if not model:
-        return []
-    largest = Tier(model=model, precision=precision)
     profiles = (each.profile for each in kept if each.active)
     return [
         json.dumps(profile.to_dict(), sort_keys=True) for profile in profiles if profile_fits(profile, ladder, largest)
     ]
 
 
-def _choose_router(key: Callable[[str], str], *, disabled: bool) -> None:
+def _choose_router(form: Form, *, disabled: bool) -> None:
     router = st.segmented_control(
         "Router",
-        list(ROUTERS),
-        key=key("router"),
+        list(_ROUTERS),
+        key=form.widget("cascade-router"),
         required=True,
         format_func=lambda kind: _ROUTERS[kind][0],
         disabled=disabled,
@@ -186,16 +158,16 @@ def _choose_router(key: Callable[[str], str], *, disabled: bool) -> None:
             step=8,
             value=None,
             placeholder="All of the answer",
-            key=key("after-tokens"),
+            key=form.widget("cascade-after-tokens"),
             disabled=disabled,
             help="Less is written in vain, and less is known. Empty: the whole answer is judged.",
             persist_state="session",
         )
     if router not in JUDGING:
         return
-    after_tokens = st.session_state[key("after-tokens")]
+    after_tokens = form.value("cascade-after-tokens")
     for place in PLACES:
-        model = st.session_state[key(f"{place}-model")]
+        model = form.value(f"cascade-{place}-model")
         if not model:
             continue
         threshold = st.slider(
@@ -203,7 +175,7 @@ def _choose_router(key: Callable[[str], str], *, disabled: bool) -> None:
             0.0,
             1.0,
             step=0.01,
-            key=key(f"{place}-threshold"),
+            key=form.widget(f"cascade-{place}-threshold"),
             disabled=disabled,
             help="The score says how much the larger model is needed, 0 to 1. From the threshold up it is asked: a low "
             "threshold asks it often. Of an answer, the score is 1 − the geometric mean of its tokens' "

@@ -1,0 +1,120 @@
+"""What a session remembers of the Playground: the prompt, the lanes' settings, the machine's price, the last race."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import streamlit as st
+
+from app.runs.race import LaneRun, Race
+from app.session.configuration import DEFAULT_CONFIG, Form, values_of
+from app.session.identity import session_id
+from engine.errors import InvalidRequestError
+from engine.types import (
+    Backend,
+    GenerationRequest,
+    Message,
+    OptimizationConfig,
+    Precision,
+    RunConfig,
+    SpeculationConfig,
+)
+
+LANES = ("a", "b")
+"""In the order they run: the plain one, the optimised one."""
+
+PROMPT = "playground-prompt"
+SYSTEM = "playground-system"
+PRICE_PER_HOUR = "playground-price-per-hour"
+
+_RACE = "playground-race"
+_REFUSAL = "playground-refusal"
+_FIRST = {
+    "a": replace(DEFAULT_CONFIG, backend=Backend.REFERENCE, optimization=OptimizationConfig()),
+    "b": DEFAULT_CONFIG,
+}
+_DRAFTED = ("backend", "model", "quantization", "precision", "speculation", "drafter", "gamma")
+
+
+def lane_title(lane: str) -> str:
+    """What a lane is called on the page: "Lane A"."""
+    return f"Lane {lane.upper()}"
+
+
+def lane_form(lane: str) -> Form:
+    """The configuration of a lane, as its widgets are set."""
+    return Form(f"lane-{lane}", _FIRST[lane])
+
+
+def warm_key(lane: str) -> str:
+    """The key of the toggle that lets a lane reuse what earlier runs kept."""
+    return lane_form(lane).key("warm")
+
+
+def prepare(prompt: str, price_per_hour: float) -> None:
+    """Give the prompt and the price their first values; values already there stay."""
+    st.session_state.setdefault(PROMPT, prompt)
+    st.session_state.setdefault(SYSTEM, "")
+    st.session_state.setdefault(PRICE_PER_HOUR, price_per_hour)
+
+
+def use_prompt(prompt: str, system: str) -> None:
+    """Put a prompt and its system prompt into the boxes."""
+    st.session_state[PROMPT], st.session_state[SYSTEM] = prompt, system
+
+
+def price_per_hour(first: float) -> float:
+    """What the machine costs in this session; ``first`` unless the session says otherwise."""
+    return float(st.session_state.get(PRICE_PER_HOUR, first))
+
+
+def set_price_per_hour(price: float) -> None:
+    """Let the machine cost so much."""
+    st.session_state[PRICE_PER_HOUR] = price
+
+
+def use_drafter(model: str, precision: Precision, speculation: SpeculationConfig) -> None:
+    """Set the optimised lane to a model that another one drafts for; its other gears and its sampling stay."""
+    values = values_of(RunConfig(model=model, optimization=OptimizationConfig.at(precision, speculation=speculation)))
+    lane_form(LANES[1]).set({setting: values[setting] for setting in _DRAFTED})
+
+
+def lane_request(lane: str) -> GenerationRequest:
+    """The prompt, to be answered as a lane is set.
+
+    Raises:
+        InvalidRequestError: the prompt is empty, or a setting is missing or out of range.
+    """
+    system = (st.session_state[SYSTEM] or "").strip()
+    user = Message("user", st.session_state[PROMPT] or "")
+    return GenerationRequest(
+        messages=(Message("system", system), user) if system else (user,),
+        config=lane_form(lane).config(),
+        cache_salt=session_id(),
+        cold=not st.session_state.get(warm_key(lane), False),
+    )
+
+
+def race() -> Race | None:
+    """The last race, over or not."""
+    return cast("Race | None", st.session_state.get(_RACE))
+
+
+def start_race() -> None:
+    """Line up the lanes as they are set. The next script run streams them.
+
+    A refusal is remembered instead where the request cannot be made; the last race stays then.
+    """
+    st.session_state.pop(_REFUSAL, None)
+    try:
+        lanes = {lane: LaneRun(lane_request(lane)) for lane in LANES}
+    except InvalidRequestError as error:
+        st.session_state[_REFUSAL] = str(error)
+        return
+    st.session_state[_RACE] = Race(lanes)
+
+
+def refusal() -> str | None:
+    """Why the last race asked for could not start, for the user."""
+    return cast("str | None", st.session_state.get(_REFUSAL))

@@ -1,0 +1,37 @@
+"""The widget that chooses a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import streamlit as st
+
+from app.session.configuration import Form
+
+
+def choose_model(
+    form: Form,
+    installed: Sequence[str],
+    *,
+    typed: bool = False,
+    help: str | None = None,
+    width: int | Literal["stretch"] = "stretch",
+    disabled: bool = False,
+) -> str:
+    """An installed model, the one that is set already, or where it may be ``typed`` any folder or hub id; its name,
+    blank where there is none."""
+    key = form.widget("model")
+    chosen = form.value("model")
+    st.selectbox(
+        "Model",
+        list(dict.fromkeys([*installed, *([chosen] if chosen else [])])),
+        key=key,
+        accept_new_options=typed,
+        disabled=disabled,
+        placeholder="Choose a model, or type a folder or hub id" if typed else "Choose a model",
+        help=help,
+        width=width,
+        persist_state="session",
+    )
+    return form.model

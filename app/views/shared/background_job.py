@@ -1,0 +1,105 @@
+"""A background job as pages show it: the button that starts it, how far it is, the way to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import streamlit as st
+
+from app import resources, units
+from app.jobs import JobState, Work
+from app.literal import literal
+from app.views.shared.errors import errors_shown, show_error
+
+_REFRESH_EVERY = "1s"
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundJob:
+    """The last job of a key, or the one that there may be."""
+
+    key: str
+    when_cancelled: str = "What was done so far is kept, and the work goes on from there."
+    """What to tell of it once it was cancelled."""
+
+    @property
+    def state(self) -> JobState | None:
+        """How it stands; ``None`` if there was none."""
+        return resources.get_jobs().state(self.key)
+
+    @property
+    def running(self) -> bool:
+        """Whether it goes on."""
+        return self.state is not None and self.state.running
+
+    def start_button(
+        self,
+        label: str,
+        *,
+        key: str,
+        begun: bool = False,
+        again: bool = False,
+        why_not: str = "",
+        help: str | None = None,
+        icon: str = ":material/play_arrow:",
+        main: bool = True,
+        in_form: bool = False,
+    ) -> bool:
+        """The button; says whether it was pressed and the work can be started.
+
+        Args:
+            label: what it does, where nothing was done yet.
+            key: the widget's.
+            begun: a part was done before, from which the work goes on.
+            again: all was done before.
+            why_not: why the work cannot be started now, for the user. A job that runs is a reason of its own.
+            help: what it does, more fully.
+            icon: before the label.
+            main: whether it is what one would do next here, unless all was done before.
+            in_form: it submits the form that it stands in.
+        """
+        reason = "It runs already; how far it is stands below." if self.running else why_not
+        draw = st.form_submit_button if in_form else st.button
+        pressed = draw(
+            f"{label} again" if again else "Resume" if begun else label,
+            key=key,
+            type="primary" if main and not again else "secondary",
+            icon=":material/refresh:" if again else icon,
+            disabled=bool(reason),
+            help=reason or help,
+        )
+        return pressed and not reason
+
+    def start(self, work: Work) -> None:
+        """Start the work unless it runs already, and draw the page again."""
+        resources.get_jobs().submit(self.key, work)
+        st.rerun()
+
+    def follow(self, watch: Callable[[], object] = lambda: None) -> None:
+        """How it stands, kept up to date while it runs: the page is drawn again when what ``watch`` gives changes,
+        and when the job is over."""
+        job = self.state
+        if job is None:
+            return
+        if job.running:
+            st.fragment(self._keep_up, run_every=_REFRESH_EVERY)(watch, watch())
+        elif job.error:
+            show_error(job.error)
+        elif job.status == "cancelled":
+            st.info(f"Cancelled. {self.when_cancelled}", icon=":material/pause_circle:")
+
+    def _keep_up(self, watch: Callable[[], object], seen: object) -> None:
+        with errors_shown():
+            job = self.state
+            if job is None or not job.running or watch() != seen:
+                st.rerun()
+            self.show_progress(job)
+
+    def show_progress(self, job: JobState) -> None:
+        """What a running job does, its share done, the time left, and a button that cancels it."""
+        left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
+        st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{literal(job.stage)}, {units.percent(job.fraction)}{left}")
+        if st.button("Cancel", icon=":material/close:", key=f"cancel-{self.key}"):
+            resources.get_jobs().cancel(self.key)
+            st.toast("Cancelling: it ends within a few seconds.")
