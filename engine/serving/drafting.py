@@ -136,7 +136,8 @@ class Drafting:
         if speculation.drafter.info.has_precision:
             found = (self._asked_for(opened, verifier, request.config, speculation, progress, keep),)
         elif speculation.drafter is Drafter.AUTO and gears.cache_mode is CacheMode.OFF:
-            unavailable = ("Without a KV cache no model can draft: only n-grams were tried.",)
+            tried = " and ".join(drafter.info.name for drafter in speculation.drafter.text_drafters)
+            unavailable = (f"Without a KV cache no model can draft: only {tried} were tried.",)
         elif speculation.drafter is Drafter.AUTO:
             found = tuple(self._resident(opened, verifier, request.config))
         for draft in found:

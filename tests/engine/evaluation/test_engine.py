@@ -133,7 +133,7 @@ def test_comparing_lets_others_go_before_its_own_two(tiny_models_dir: Path, monk
     # used last, so the 16-bit model is the longest unused; there is room once something has left
     free = iter([0, 0])
     monkeypatch.setattr("engine.machine.memory.available_bytes", lambda: next(free, 10**10))
-    monkeypatch.setattr("engine.serving.pool.estimate_bytes", lambda config, precision, device: 1)
+    monkeypatch.setattr("engine.backends.local.estimate_bytes", lambda config, precision, device: 1)
     engine.compare_window("tiny", Precision.INT4, window)
     assert {model.precision for model in engine.status().resident} == {Precision.BF16, Precision.INT4}
     engine.close()
