@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from engine.cascade import RouterProfile
+from engine.cascade import RouterProfile, router_class
 from engine.types import NEVER, CacheMode, CascadeConfig, OptimizationConfig, RouterKind, RunConfig, Tier
 
-JUDGING = (RouterKind.ESCALATE, RouterKind.ROUTE, RouterKind.RANDOM)
-"""Routers that need no data and go by a threshold."""
+OFFERED = tuple(kind for kind in RouterKind if router_class(kind).deployable and not router_class(kind).has_band)
+"""Routers that need no data. A hybrid's band must be calibrated: it comes with a profile."""
+JUDGING = tuple(kind for kind in OFFERED if router_class(kind).fixed is None)
+"""Of these, the ones that go by a threshold."""
 
 
 def alone_config(config: RunConfig, tier: str) -> RunConfig:

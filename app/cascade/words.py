@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import assert_never
 
 from app import units
 from app.cascade.cascades import threshold_text
@@ -22,6 +23,27 @@ FEWEST_RUNS = 5
 """Of one configuration, before a habit is told of."""
 _NUMBER = re.compile(r"(?<![\w.])[-−]?\d+(?:[.,:]\d+)*")
 _LIST_MARK = re.compile(r"^[^\S\n]*\d+[.)]\s", re.MULTILINE)
+
+
+def router_words(router: RouterKind) -> tuple[str, str]:
+    """A router's name, and what it does."""
+    match router:
+        case RouterKind.ESCALATE:
+            return "Escalate", "The smaller model answers, which is judged by its token probabilities."
+        case RouterKind.ROUTE:
+            return "Route", "The prompt is judged before anything is written, by the first token's entropy."
+        case RouterKind.HYBRID:
+            return "Hybrid", "The prompt is judged where that is sure, else the answer."
+        case RouterKind.RANDOM:
+            return "Random", "By lot: what every router must beat."
+        case RouterKind.ALWAYS_SMALL:
+            return "Always small", "The smallest model answers everything."
+        case RouterKind.ALWAYS_LARGE:
+            return "Always large", "The model above answers everything."
+        case RouterKind.ORACLE:
+            return "Oracle", "Knows which answers are right: what no router can beat."
+        case _:
+            assert_never(router)
 
 
 def threshold_meaning(router: RouterKind, threshold: float, after_tokens: int | None) -> str:
@@ -43,8 +65,12 @@ def threshold_meaning(router: RouterKind, threshold: float, after_tokens: int | 
             return f"{units.percent(1 - threshold)} of prompts go on, drawn by lot."
         case RouterKind.ALWAYS_SMALL:
             return "Answers everything."
-        case _:
+        case RouterKind.ALWAYS_LARGE:
             return "Is passed over."
+        case RouterKind.HYBRID | RouterKind.ORACLE:
+            return "Goes by recorded answers."
+        case _:
+            assert_never(router)
 
 
 def escalation(event: Escalated, router: RouterKind) -> str:
@@ -61,8 +87,10 @@ def escalation(event: Escalated, router: RouterKind) -> str:
             why = f"The prompt looks too hard for {event.from_tier}{score}"
         case RouterKind.RANDOM:
             why = f"The lot passes over {event.from_tier}{score}"
-        case _:
+        case RouterKind.ALWAYS_SMALL | RouterKind.ALWAYS_LARGE | RouterKind.ORACLE:
             why = f"{event.from_tier} is passed over"
+        case _:
+            assert_never(router)
     lost = f"{units.counted(event.discarded_tokens, 'token')} thrown away, " if event.discarded_tokens else ""
     return f"{why}: {lost}asking {event.to_tier}."
 

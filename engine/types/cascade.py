@@ -17,10 +17,10 @@ NEVER = 2.0
 class RouterKind(StrEnum):
     """When, and on what, it is decided to go up."""
 
-    ROUTE = "route"
-    """Before generating, on the prompt."""
     ESCALATE = "escalate"
     """After the small model's answer, on its token probabilities."""
+    ROUTE = "route"
+    """Before generating, on the prompt."""
     HYBRID = "hybrid"
     """On the prompt where that is sure; else the small model tries, and its answer is judged."""
     RANDOM = "random"

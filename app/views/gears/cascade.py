@@ -10,24 +10,14 @@ from itertools import pairwise
 import streamlit as st
 
 from app import resources
-from app.cascade.cascades import JUDGING, profile_fits, profile_name
-from app.cascade.words import threshold_meaning
+from app.cascade.cascades import JUDGING, OFFERED, profile_fits, profile_name
+from app.cascade.words import router_words, threshold_meaning
 from app.literal import literal
 from app.session.configuration import PLACES, Form, cascade_of
 from app.views.gears.precisions import offered_precisions, precision_help
 from engine.errors import GearboxError
 from engine.types import RouterKind, Tier
 
-_ROUTERS = {
-    RouterKind.ESCALATE: (
-        "Escalate",
-        "The smaller model answers, which is judged by its token probabilities.",
-    ),
-    RouterKind.ROUTE: ("Route", "The prompt is judged before anything is written, by the first token's entropy."),
-    RouterKind.RANDOM: ("Random", "By lot: what every router must beat."),
-    RouterKind.ALWAYS_SMALL: ("Always small", "The smallest model answers everything."),
-    RouterKind.ALWAYS_LARGE: ("Always large", "The model above answers everything."),
-}
 _FIRST_HELP = "Asked first. The model above is asked where this one's answer is not kept."
 _SECOND_HELP = "Asked where the first one's answer is not kept, before the model above."
 
@@ -141,12 +131,12 @@ def _profiles_in_use(form: Form) -> list[str]:
 def _choose_router(form: Form, *, disabled: bool) -> None:
     router = st.segmented_control(
         "Router",
-        list(_ROUTERS),
+        list(OFFERED),
         key=form.widget("cascade-router"),
         required=True,
-        format_func=lambda kind: _ROUTERS[kind][0],
+        format_func=lambda kind: router_words(RouterKind(kind))[0],
         disabled=disabled,
-        help="\n".join(f"- **{label}**: {text}" for label, text in _ROUTERS.values())
+        help="\n".join("- **{}**: {}".format(*router_words(kind)) for kind in OFFERED)
         + "\n\nA hybrid of the first two needs a profile of the Router lab.",
         persist_state="session",
     )
