@@ -17,7 +17,7 @@ ICON = Path(__file__).parent / "app" / "views" / "gearbox.svg"
 st.set_page_config(page_title="Gearbox", page_icon=ICON, layout="wide")
 
 if config._server_mode == "starlette-managed":  # this script was served by itself, with no doors before it
-    st.error("Start Gearbox with `make run`, or with `streamlit run app/server.py`: here it would answer to anybody.")
+    st.error("Start Gearbox with `make run` or `gearbox run`: here it would answer to anybody.")
     st.stop()
 
 page = st.navigation(

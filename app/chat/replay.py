@@ -155,7 +155,7 @@ def _as_kept(request: GenerationRequest, turn: AnsweredTurn) -> GenerationReques
     never read."""
     if not turn.answer.token_ids:
         raise ReplayError("The tokens of an earlier answer are not known, so cache mode prefix cannot be replayed.")
-    return replace(request, messages=turn.before, begun=turn.answer.token_ids[:-1])
+    return replace(request, messages=turn.before, prefix_ids=turn.answer.token_ids[:-1])
 
 
 def _effort(mode: CacheMode, turn: AnsweredTurn) -> int:

@@ -12,7 +12,7 @@ from engine.generation.confidence import confidence, is_near_tie
 from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
-from engine.speculation import NO_DRAFT, Draft, Speculator, decide
+from engine.speculation import NO_DRAFT, Draft, Speculator, accept_or_resample
 from engine.types import SamplingParams, TokenSource
 
 
@@ -108,12 +108,12 @@ class Writer:
             if alone:
                 cache.truncate(first + i - 1 - cache.dropped)
                 logits = self._decoder.step(int(text.ids[-1]), cache)[: self._vocab_size]
-            token, stands = decide(logits, self._sampling, text.ids, self._generator, proposal, q)
-            source: TokenSource = "draft" if stands else "bonus" if drafted and proposal is None else "target"
+            token, is_accepted = accept_or_resample(logits, self._sampling, text.ids, self._generator, proposal, q)
+            source: TokenSource = "draft" if is_accepted else "bonus" if drafted and proposal is None else "target"
             text.append(token)
-            accepted += stands
+            accepted += is_accepted
             goes_on = self._sink.token(token, confidence(logits, token), source)
-            if not goes_on or not stands or alone:
+            if not goes_on or not is_accepted or alone:
                 break
         cache.truncate(len(text) - 1 - cache.dropped)  # the last token chosen has no KV yet
         return goes_on, accepted

@@ -38,7 +38,7 @@ def explain(
     *,
     cold: bool,
     system: SystemPrompt | None = None,
-    read_anew: Mapping[int, str] = MappingProxyType({}),
+    retokenized: Mapping[int, str] = MappingProxyType({}),
 ) -> CacheReport:
     """What the cache has for a prompt, and why not more. To be asked before the prompt is lent anything.
 
@@ -50,8 +50,8 @@ def explain(
         spell: token ids as text, control tokens included.
         cold: the request wants nothing reused.
         system: what the prompt begins with, and whose that is.
-        read_anew: answers, by the place of their message, that could not be given back in their own tokens, and why: a
-            clause.
+        retokenized: answers, by the place of their message, that could not be given back in their own tokens, and
+            why: a clause.
     """
     most = len(ids) - 1
     reach = within_reach(identity, system)
@@ -79,7 +79,7 @@ def explain(
     at = _first_difference(kept.messages, messages)
     if at == len(messages) - 1:
         return _report(None, tokens, lost=0, detail="All that stands before the new question was reused.")
-    cause, detail = _difference(kept.messages, messages, at, read_anew)
+    cause, detail = _difference(kept.messages, messages, at, retokenized)
     lost = min(len(kept.ids), most) - tokens
     return _report(cause, tokens, lost=lost, detail=detail, parting=_parting(kept.ids, ids, spell))
 
@@ -137,12 +137,12 @@ def _first_difference(kept: Sequence[Message], came: Sequence[Message]) -> int |
 
 
 def _difference(
-    kept: Sequence[Message], came: Sequence[Message], at: int | None, read_anew: Mapping[int, str]
+    kept: Sequence[Message], came: Sequence[Message], at: int | None, retokenized: Mapping[int, str]
 ) -> tuple[MissCause, str]:
     """What a difference in message ``at`` says."""
-    if at is None and (place := min((place for place in read_anew if place < len(kept)), default=None)) is not None:
+    if at is None and (place := min((place for place in retokenized if place < len(kept)), default=None)) is not None:
         turn = sum(message.role == "user" for message in came[:place])
-        detail = f"The answer of turn {turn} was read anew and not in its own tokens: {read_anew[place]}."
+        detail = f"The answer of turn {turn} was read anew and not in its own tokens: {retokenized[place]}."
         return MissCause.TEMPLATE, detail
     if at is None:
         return MissCause.TEMPLATE, "The same messages became other tokens: the chat template writes the history anew."

@@ -104,4 +104,4 @@ class Attempt:
 
     def reused_draft_tokens(self) -> int:
         """Tokens accepted from the smaller model's answer."""
-        return self._speculator.salvaged_tokens if self._speculator else 0
+        return self._speculator.reused_draft_tokens if self._speculator else 0

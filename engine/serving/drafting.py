@@ -105,9 +105,9 @@ class Drafting:
         model: LoadedModel,
         request: GenerationRequest,
         progress: Progress,
-        keep: Collection[LoadedModel],
+        pinned: Collection[LoadedModel],
         *,
-        salvages: bool = False,
+        answer_drafts: bool = False,
     ) -> Drafters | None:
         """Who drafts for a request, in memory and timed; ``None`` with the gear off.
 
@@ -116,8 +116,8 @@ class Drafting:
             model: the same, in memory.
             request: says who is asked to draft.
             progress: told how far loading is.
-            keep: what else must stay in memory.
-            salvages: whether a smaller tier's answer may draft, even with the gear off.
+            pinned: what else must stay in memory.
+            answer_drafts: whether a smaller tier's answer may draft, even with the gear off.
 
         Raises:
             InvalidRequestError: the model asked to draft has another tokenizer.
@@ -125,7 +125,7 @@ class Drafting:
         """
         gears = request.config.optimization
         speculation, verifier = gears.speculation, model.stepwise
-        if verifier is None or (speculation is None and not salvages):
+        if verifier is None or (speculation is None and not answer_drafts):
             return None
         progress(f"Timing {opened.checkpoint.name}", 0.0)
         verifier.step_times()
@@ -134,7 +134,7 @@ class Drafting:
         found: tuple[DraftModel, ...] = ()
         unavailable: tuple[str, ...] = ()
         if speculation.drafter.info.has_precision:
-            found = (self._asked_for(opened, verifier, request.config, speculation, progress, keep),)
+            found = (self._asked_for(opened, verifier, request.config, speculation, progress, pinned),)
         elif speculation.drafter is Drafter.AUTO and gears.cache_mode is CacheMode.OFF:
             tried = " and ".join(drafter.info.name for drafter in speculation.drafter.text_drafters)
             unavailable = (f"Without a KV cache no model can draft: only {tried} were tried.",)
@@ -162,7 +162,7 @@ class Drafting:
         run: RunConfig,
         speculation: SpeculationConfig,
         progress: Progress,
-        keep: Collection[LoadedModel],
+        pinned: Collection[LoadedModel],
     ) -> DraftModel:
         precision = speculation.draft_precision
         assert precision is not None  # SpeculationConfig has seen to it
@@ -171,7 +171,7 @@ class Drafting:
         if reason := why_not(opened, drafting):
             raise InvalidRequestError(reason)
         config = RunConfig(model=name, backend=run.backend, optimization=OptimizationConfig.at(precision))
-        loaded = self._pool.acquire(drafting, config, progress, keep=(model, *keep)).stepwise
+        loaded = self._pool.acquire(drafting, config, progress, pinned=(model, *pinned)).stepwise
         assert loaded is not None  # a backend with the gear has such models
         drafter = Drafter.SELF if name == run.model else speculation.drafter
         return DraftModel(f"{drafting.checkpoint.name} {precision}", loaded, drafter)

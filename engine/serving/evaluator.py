@@ -113,7 +113,7 @@ class Evaluator:
             model = self._pool.acquire(opened, config, progress)
             decoder = _reader(model)
             self._pool.make_room(
-                model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens", keep=(model,)
+                model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens", pinned=(model,)
             )
 
             def new_cache() -> KVCache:
@@ -145,9 +145,9 @@ def _both(
     reference = pool.acquire(opened, RunConfig(model=model), part(progress, 0.0, 0.5))
     run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
     try:
-        candidate = pool.acquire(opened, run, part(progress, 0.5, 1.0), keep=(reference,))
+        candidate = pool.acquire(opened, run, part(progress, 0.5, 1.0), pinned=(reference,))
         purpose = f"A KV cache of {n_tokens:,} tokens"
-        pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), purpose, keep=(reference, candidate))
+        pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), purpose, pinned=(reference, candidate))
     except InsufficientMemoryError as error:
         raise InsufficientMemoryError(
             f"{model} in {precision} is compared with its 16-bit self, and both must be in memory at once. {error}"

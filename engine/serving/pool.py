@@ -91,7 +91,7 @@ class ModelPool:
         return known
 
     def acquire(
-        self, opened: OpenCheckpoint, run: RunConfig, progress: Progress, keep: Collection[LoadedModel] = ()
+        self, opened: OpenCheckpoint, run: RunConfig, progress: Progress, pinned: Collection[LoadedModel] = ()
     ) -> LoadedModel:
         """The model as a configuration wants it, loaded if it is not there yet.
 
@@ -99,7 +99,7 @@ class ModelPool:
             opened: from :meth:`open`.
             run: says the backend and the precision.
             progress: told how far loading is.
-            keep: models that must stay in memory beside it.
+            pinned: models that must stay in memory beside it.
 
         Raises:
             InvalidRequestError: the device has no kernels for the precision.
@@ -118,8 +118,8 @@ class ModelPool:
             )
         loaded_as, checkpoint = model_class(run.backend), opened.checkpoint
         needed = loaded_as.estimate_bytes(opened, run.precision, self._place)
-        self._keep_to_budget(needed, keep)
-        self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", keep)
+        self._evict_to_budget(needed, pinned)
+        self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", pinned)
         mapped = sum(file.stat().st_size for file in checkpoint.weight_files)
         require_address_space(needed + mapped, f"Loading {checkpoint.name} in {run.precision}")
         model = loaded_as.load(opened, run.precision, self._place, progress)
@@ -130,14 +130,14 @@ class ModelPool:
         """The models in memory whose passes can be asked for one by one, longest unused first."""
         return {key: stepwise for key, model in self._loaded.items() if (stepwise := model.stepwise)}
 
-    def make_room(self, needed: int, purpose: str, keep: Collection[LoadedModel] = ()) -> None:
+    def make_room(self, needed: int, purpose: str, pinned: Collection[LoadedModel] = ()) -> None:
         """Let spare memory, then the longest unused models, go until ``needed`` bytes fit.
 
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
         reclaimable = self._spare.spare_bytes if self._spare else 0
-        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in keep)
+        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in pinned)
         require_memory(needed, purpose, reclaimable, self.device)  # what is hopeless costs nobody a model
         while True:
             try:
@@ -146,19 +146,19 @@ class ModelPool:
             except InsufficientMemoryError:
                 if self._spare and self._spare.release_oldest():
                     continue
-                if not self._release_oldest(keep):
+                if not self._release_oldest(pinned):
                     raise
 
-    def _keep_to_budget(self, needed: int, keep: Collection[LoadedModel]) -> None:
+    def _evict_to_budget(self, needed: int, pinned: Collection[LoadedModel]) -> None:
         """Let the longest unused models go until the budget holds a new one, or none is left to go."""
         if self._budget_bytes is None:
             return
         while needed + sum(model.weights_bytes for model in self._loaded.values()) > self._budget_bytes:
-            if not self._release_oldest(keep):
+            if not self._release_oldest(pinned):
                 return
 
-    def _release_oldest(self, keep: Collection[LoadedModel]) -> bool:
-        oldest = next((key for key, model in self._loaded.items() if model not in keep), None)
+    def _release_oldest(self, pinned: Collection[LoadedModel]) -> bool:
+        oldest = next((key for key, model in self._loaded.items() if model not in pinned), None)
         if oldest is None:
             return False
         log.info("releasing %s to make room", oldest)

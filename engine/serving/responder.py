@@ -89,23 +89,23 @@ class Responder:
             "weights": attempt.opened.checkpoint.provenance,
         }
 
-    def _write(self, recorder: RunRecorder, keep: tuple[LoadedModel, ...], attempt: Attempt, sink: TokenSink) -> None:
+    def _write(self, recorder: RunRecorder, pinned: tuple[LoadedModel, ...], attempt: Attempt, sink: TokenSink) -> None:
         if attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
-            self._write_on_kept(attempt, recorder, sink, keep)
+            self._write_on_kept(attempt, recorder, sink, pinned)
         else:
-            self._write_alone(attempt, sink, keep)
+            self._write_alone(attempt, sink, pinned)
 
-    def _write_alone(self, attempt: Attempt, sink: TokenSink, keep: tuple[LoadedModel, ...]) -> None:
+    def _write_alone(self, attempt: Attempt, sink: TokenSink, pinned: tuple[LoadedModel, ...]) -> None:
         """With KV of its own that is gone afterwards, or without any."""
         capacity, gears = len(attempt.prompt_ids) + attempt.max_tokens, attempt.request.config.optimization
         if gears.cache_mode is CacheMode.OFF:
-            self._make_room(attempt, capacity, keep)
+            self._make_room(attempt, capacity, pinned)
             attempt.generate(sink, None)
         else:
-            attempt.generate(sink, self._new_cache(attempt, capacity, keep))
+            attempt.generate(sink, self._new_cache(attempt, capacity, pinned))
 
     def _write_on_kept(
-        self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, keep: tuple[LoadedModel, ...]
+        self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, pinned: tuple[LoadedModel, ...]
     ) -> None:
         """With KV that begins with what is kept of the prompt, and is kept afterwards."""
         request = attempt.request
@@ -122,17 +122,17 @@ class Responder:
             tokenizer.spell,
             cold=request.cold,
             system=system,
-            read_anew=attempt.retokenized,
+            retokenized=attempt.retokenized,
         )
-        lease = self._lend(identity, ids, system, attempt, keep)
+        lease = self._lend(identity, ids, system, attempt, pinned)
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
             trace = attempt.generate(sink, lease.kv, verify=self._is_due(lease))
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)
-        begun = tokenizer.decode(request.begun) if request.begun else ""
-        answer = Message("assistant", begun + recorder.text, (*request.begun, *recorder.token_ids))
+        prefix = tokenizer.decode(request.prefix_ids) if request.prefix_ids else ""
+        answer = Message("assistant", prefix + recorder.text, (*request.prefix_ids, *recorder.token_ids))
         self._cache.settle(
             lease,
             as_ids([*attempt.prompt_ids, *recorder.token_ids]),
@@ -148,10 +148,10 @@ class Responder:
         ids: Ids,
         system: SystemPrompt | None,
         attempt: Attempt,
-        keep: tuple[LoadedModel, ...],
+        pinned: tuple[LoadedModel, ...],
     ) -> Lease:
         def new_cache(capacity: int) -> KVCache:
-            cache = self._new_cache(attempt, capacity, keep)
+            cache = self._new_cache(attempt, capacity, pinned)
             if cache is None:
                 raise TypeError("this backend keeps its own KV")
             return cache
@@ -166,9 +166,9 @@ class Responder:
             system=system,
         )
 
-    def _new_cache(self, attempt: Attempt, capacity: int, keep: tuple[LoadedModel, ...]) -> KVCache | None:
+    def _new_cache(self, attempt: Attempt, capacity: int, pinned: tuple[LoadedModel, ...]) -> KVCache | None:
         gears = attempt.request.config.optimization
-        self._make_room(attempt, capacity, keep)
+        self._make_room(attempt, capacity, pinned)
         return attempt.model.new_cache(capacity, gears.kv_dtype, gears.window)
 
     def _spare_cache(self, attempt: Attempt, capacity: int) -> KVCache | None:
@@ -180,11 +180,11 @@ class Responder:
             return None
         return attempt.model.new_cache(capacity, dtype, None)
 
-    def _make_room(self, attempt: Attempt, tokens: int, keep: tuple[LoadedModel, ...]) -> None:
+    def _make_room(self, attempt: Attempt, tokens: int, pinned: tuple[LoadedModel, ...]) -> None:
         gears = attempt.request.config.optimization
         tokens = gears.window or tokens
         self._pool.make_room(
-            attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", keep=keep
+            attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", pinned=pinned
         )
 
     def _is_due(self, lease: Lease) -> bool:

@@ -72,10 +72,10 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
             opened = pool.open(request.config.model)
             begun = perf_counter()
             prompt = opened.tokenizer.read_chat(request.messages, waiting)
-            prompt_ids = [*prompt.ids, *request.begun]
+            prompt_ids = [*prompt.ids, *request.prefix_ids]
             max_tokens = _room(opened, request, len(prompt_ids))
             tiers.tokenizing_s += perf_counter() - begun
-            model = pool.acquire(opened, request.config, loading, keep=tiers.models)
+            model = pool.acquire(opened, request.config, loading, pinned=tiers.models)
         except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
             if job.request.config.optimization.cascade is None:
                 raise
@@ -83,10 +83,10 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
             continue
         below = tiers.attempts[-1].opened.tokenizer.fingerprint if tiers.attempts else None
         drafters = drafting.drafters(
-            opened, model, request, loading, tiers.models, salvages=below == opened.tokenizer.fingerprint
+            opened, model, request, loading, tiers.models, answer_drafts=below == opened.tokenizer.fingerprint
         )
         tiers.attempts.append(
-            Attempt(opened, model, drafters, request, place, prompt_ids, max_tokens, retokenized=prompt.read_anew)
+            Attempt(opened, model, drafters, request, place, prompt_ids, max_tokens, retokenized=prompt.retokenized)
         )
     if not tiers.attempts:
         raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(tiers.unavailable))

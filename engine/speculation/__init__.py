@@ -8,7 +8,7 @@ from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
 from engine.speculation.speculator import ANSWER, Candidate, Speculator
 from engine.speculation.step_times import StepTimes
-from engine.speculation.verification import decide
+from engine.speculation.verification import accept_or_resample
 
 __all__ = [
     "ANSWER",
@@ -25,7 +25,7 @@ __all__ = [
     "SharedKVDrafter",
     "Speculator",
     "StepTimes",
-    "decide",
+    "accept_or_resample",
     "draft_source",
     "expected_tokens",
     "predicted_speedup",

@@ -11,7 +11,7 @@ from engine.cache import KVCache
 from engine.generation.sampling import greedy_token
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
-from engine.speculation.verification import decide
+from engine.speculation.verification import accept_or_resample
 from engine.types import Divergence, Losslessness, SamplingParams
 
 _READ_ROWS = 128
@@ -108,7 +108,9 @@ def distribution_p_value(cases: Sequence[tuple[Tensor, Tensor | None, int]], see
         logits, counts = kept_p.log().float(), torch.zeros(len(cells), dtype=torch.double)
         params, seen = SamplingParams(temperature=1.0), torch.empty(0, dtype=torch.long)
         for drawn in torch.multinomial(kept_q, _DRAWS, replacement=True, generator=generator).tolist():
-            counts[decide(logits, params, seen, generator, drawn, kept_q if q is not None else None)[0]] += 1
+            counts[
+                accept_or_resample(logits, params, seen, generator, drawn, kept_q if q is not None else None)[0]
+            ] += 1
         expected = kept_p * _DRAWS
         rare = expected < 5  # too few to count one by one: one cell together
         pairs = [(float(o), float(e)) for o, e in zip(counts[~rare], expected[~rare], strict=True)]

@@ -12,7 +12,7 @@ from engine.generation.sampling import next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
 from engine.speculation.drafts import NO_DRAFT, Draft
-from engine.speculation.verification import decide
+from engine.speculation.verification import accept_or_resample
 from engine.types import SamplingParams
 
 
@@ -34,7 +34,7 @@ class _Drafting:
             logits = logits[: self._vocab_size]
             seen = text.ids_with(drafted)
             if self._sampling.temperature == 0:
-                token, _ = decide(logits, self._sampling, seen, self._generator)
+                token, _ = accept_or_resample(logits, self._sampling, seen, self._generator)
             else:
                 q = next_token_probabilities(logits, self._sampling, seen)
                 token = int(torch.multinomial(q, 1, generator=self._generator))

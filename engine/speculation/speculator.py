@@ -106,7 +106,7 @@ class Speculator:
             candidate.source.observe(token_ids)
 
     @property
-    def salvaged_tokens(self) -> int:
+    def reused_draft_tokens(self) -> int:
         """Tokens accepted from a smaller model's answer."""
         return sum(entry.accepted for entry in self._rounds if entry.drafter == ANSWER)
 

@@ -9,7 +9,7 @@ from engine.generation.sampling import greedy_token, next_token_probabilities
 from engine.types import SamplingParams
 
 
-def decide(
+def accept_or_resample(
     logits: Tensor,
     params: SamplingParams,
     seen: Tensor,

@@ -170,7 +170,7 @@ class GenerationRequest:
     """Whose request it is: a kept prefix is reused only for the same salt."""
     cold: bool = False
     """Compute the whole prompt even where a part of it is kept, so that a repeated prompt fakes no gain."""
-    begun: tuple[int, ...] = ()
+    prefix_ids: tuple[int, ...] = ()
     """First tokens of the answer that are there already: they are read with the prompt, and the run goes on from them.
     With all but the last token of an answer and ``max_tokens=1`` the prefix cache keeps what it kept after it."""
     last_tier: str | None = None

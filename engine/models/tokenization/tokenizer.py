@@ -28,7 +28,7 @@ class ChatPrompt:
     """A conversation as a model reads it."""
 
     ids: list[int]
-    read_anew: Mapping[int, str] = field(default_factory=dict)
+    retokenized: Mapping[int, str] = field(default_factory=dict)
     """Answers whose own tokens could not be given back, by the place of their message, and why: a clause."""
 
 
@@ -101,9 +101,11 @@ class ChatTokenizer:
             raise InvalidRequestError("This model's chat template makes no text of these messages.")
         found = {place: ids for place, ids in own.items() if place in encoded.answers}
         ids, kept_out = self._encoder.with_own_tokens(encoded, found)
-        read_anew = dict.fromkeys(own.keys() - found.keys(), "the chat template does not repeat it word for word")
-        read_anew |= dict.fromkeys(kept_out, "in the chat template's text it shares a token with what stands beside it")
-        return ChatPrompt(ids, read_anew)
+        retokenized = dict.fromkeys(own.keys() - found.keys(), "the chat template does not repeat it word for word")
+        retokenized |= dict.fromkeys(
+            kept_out, "in the chat template's text it shares a token with what stands beside it"
+        )
+        return ChatPrompt(ids, retokenized)
 
     def encode_document(self, text: str) -> list[int]:
         """Token ids of running text, no chat template around it; begins with :attr:`bos_id` if there is one."""

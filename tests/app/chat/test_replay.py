@@ -75,7 +75,7 @@ def test_turns_are_replayed_with_their_very_history_one_greedy_token_each(store:
     first_kv, second_kv, first, untimed, second = engine.requests
     assert [r.messages for r in (first_kv, second_kv)] == [r.messages for r in asked]
     assert [r.messages for r in (first, untimed, second)] == [asked[0].messages, asked[0].messages, asked[1].messages]
-    assert [r.begun for r in engine.requests] == [(), (), (), (100,), ()]
+    assert [r.prefix_ids for r in engine.requests] == [(), (), (), (100,), ()]
     assert {r.config.sampling for r in engine.requests} == {SamplingParams(max_tokens=1)}
     assert [r.config.optimization.cache_mode for r in engine.requests] == [KV] * 2 + [PREFIX] * 3
     (salt,) = {r.cache_salt for r in engine.requests}

@@ -125,7 +125,7 @@ def test_an_answer_read_as_begun_leaves_in_the_cache_what_writing_it_left(engine
         answer = run(engine, request(first, salt=written, max_tokens=max_tokens))
         assert answer.finish_reason == ("length" if max_tokens == 4 else "stop")
         run(engine, request(first, salt=replayed, max_tokens=1))
-        kept = run(engine, replace(request(first, salt=replayed, max_tokens=1), begun=answer.token_ids[:-1]))
+        kept = run(engine, replace(request(first, salt=replayed, max_tokens=1), prefix_ids=answer.token_ids[:-1]))
         assert kept.token_ids == answer.token_ids[-1:]
         second = (*first, said(answer), Message("user", TURNS[1]))
         after_writing = run(engine, request(second, salt=written))

@@ -42,12 +42,12 @@ def explained(
     identity: CacheIdentity = MINE,
     *,
     cold: bool = False,
-    read_anew: Mapping[int, str] = MappingProxyType({}),
+    retokenized: Mapping[int, str] = MappingProxyType({}),
 ) -> CacheReport:
     def spell(token_ids: Sequence[int]) -> str:
         return " ".join(map(str, token_ids))
 
-    return explain(index, identity, as_ids(ids), messages, spell, cold=cold, read_anew=read_anew)
+    return explain(index, identity, as_ids(ids), messages, spell, cold=cold, retokenized=retokenized)
 
 
 @given(steps, st.integers(0, 300))
@@ -185,10 +185,10 @@ def test_an_answer_that_was_read_anew_is_named_as_the_cause() -> None:
     keep(index, LONG, HISTORY)
     came = (*HISTORY, Message("user", "And?"), Message("assistant", "Yes."), Message("user", "So?"))
     parted = [*LONG[:30], 1, 2, 3]
-    report = explained(index, parted, came, read_anew={2: "the template cuts it", 4: "the template shouts it"})
+    report = explained(index, parted, came, retokenized={2: "the template cuts it", 4: "the template shouts it"})
     assert report.cause is MissCause.TEMPLATE
     assert report.detail == "The answer of turn 1 was read anew and not in its own tokens: the template cuts it."
-    later = explained(index, parted, came, read_anew={4: "the template shouts it"})
+    later = explained(index, parted, came, retokenized={4: "the template shouts it"})
     assert "shouts" not in later.detail  # it was not yet there when the sequence was kept
 
 

@@ -169,7 +169,7 @@ def test_an_answers_own_tokens_change_nothing_but_how_it_is_cut(
     assert chat.spell(prompt.ids) == chat.spell(without)
     if prompt.ids != without:
         assert any(fits(prompt.ids, without, own, at) for at in range(len(without)))
-    assert prompt.read_anew.keys() <= {len(before)}
+    assert prompt.retokenized.keys() <= {len(before)}
 
 
 def as_string(ids: Sequence[int]) -> str:
@@ -195,7 +195,7 @@ def test_an_answer_that_the_template_repeats_is_given_back_in_its_own_tokens(tmp
     prompt = chat.read_chat(messages)
     assert as_string(own) in as_string(prompt.ids)
     assert prompt.ids.count(end) == 3
-    assert not prompt.read_anew
+    assert not prompt.retokenized
 
 
 def test_an_answer_that_the_template_cuts_is_read_from_its_text(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_an_answer_that_the_template_cuts_is_read_from_its_text(tmp_path: Path) 
     )
     assert as_string(other) in as_string(prompt.ids)
     assert "</think>" not in chat.spell(prompt.ids)
-    assert prompt.read_anew == {1: "the chat template does not repeat it word for word"}
+    assert prompt.retokenized == {1: "the chat template does not repeat it word for word"}
 
 
 def test_an_answer_whose_seam_would_move_is_read_from_its_text(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_an_answer_whose_seam_would_move_is_read_from_its_text(tmp_path: Path) -
     assert chat.decode(own) == "the end"
     prompt = chat.read_chat([messages[0], replace(messages[1], token_ids=own), messages[2]])
     assert prompt.ids == without
-    assert prompt.read_anew.keys() == {1}
+    assert prompt.retokenized.keys() == {1}
 
 
 def test_tokens_of_another_model_are_left_aside(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from engine.generation.sampling import next_token_probabilities
-from engine.speculation import decide
+from engine.speculation import accept_or_resample
 from engine.speculation.losslessness import distribution_p_value
 from engine.types import SamplingParams
 from engine.types.losslessness import SIGNIFICANCE
@@ -22,13 +22,13 @@ Rule = Callable[[torch.Tensor, SamplingParams, torch.Tensor, torch.Generator, in
 
 
 def the_rule(logits, params, seen, generator, drafted, q):  # type: ignore[no-untyped-def]
-    return decide(logits, params, seen, generator, drafted, q)[0]
+    return accept_or_resample(logits, params, seen, generator, drafted, q)[0]
 
 
 def without_residual(logits, params, seen, generator, drafted, q):  # type: ignore[no-untyped-def]
     """A common mistake: after a refusal the model's own distribution is drawn from as it is."""
-    token, accepted = decide(logits, params, seen, generator, drafted, q)
-    return token if accepted else decide(logits, params, seen, generator)[0]
+    token, accepted = accept_or_resample(logits, params, seen, generator, drafted, q)
+    return token if accepted else accept_or_resample(logits, params, seen, generator)[0]
 
 
 def always_accepting(logits, params, seen, generator, drafted, q):  # type: ignore[no-untyped-def]
@@ -81,7 +81,7 @@ def test_greedy_choice_is_the_likeliest_whatever_is_drafted(values: list[float],
     logits = torch.tensor(values)
     drafted = data.draw(st.integers(0, len(values) - 1))
     generator, nothing = torch.Generator(), torch.empty(0, dtype=torch.long)
-    token, accepted = decide(logits, SamplingParams(), nothing, generator, drafted)
+    token, accepted = accept_or_resample(logits, SamplingParams(), nothing, generator, drafted)
     assert token == int(logits.argmax())
     assert accepted == (token == drafted)
 
@@ -90,17 +90,17 @@ def test_a_draft_the_model_is_sure_of_stands_and_an_impossible_one_never() -> No
     sure = torch.tensor([50.0, 0.0, 0.0])
     generator, nothing = torch.Generator().manual_seed(0), torch.empty(0, dtype=torch.long)
     params = SamplingParams(temperature=1.0)
-    assert decide(sure, params, nothing, generator, 0) == (0, True)
+    assert accept_or_resample(sure, params, nothing, generator, 0) == (0, True)
     cut = SamplingParams(temperature=1.0, top_k=1)
     for _ in range(50):
-        assert decide(sure, cut, nothing, generator, 2) == (0, False)
+        assert accept_or_resample(sure, cut, nothing, generator, 2) == (0, False)
 
 
 def test_agreeing_distributions_never_refuse() -> None:
     logits, params = torch.tensor([1.0, 0.5, -1.0]), SamplingParams(temperature=1.0)
     generator, nothing = torch.Generator().manual_seed(0), torch.empty(0, dtype=torch.long)
     p = next_token_probabilities(logits, params, nothing)
-    assert all(decide(logits, params, nothing, generator, token, p)[1] for token in [0, 1, 2] * 50)
+    assert all(accept_or_resample(logits, params, nothing, generator, token, p)[1] for token in [0, 1, 2] * 50)
 
 
 def test_the_badges_own_test_accepts_the_rule_and_finds_a_broken_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_the_badges_own_test_accepts_the_rule_and_finds_a_broken_one(monkeypatch
     cases = [(p, None, int(q.argmax())), (p, q, int(q.argmax()))]
     assert distribution_p_value(cases, seed=1) > SIGNIFICANCE
     monkeypatch.setattr(
-        "engine.speculation.losslessness.decide",
+        "engine.speculation.losslessness.accept_or_resample",
         lambda logits, params, seen, generator, drafted, q: (
             without_residual(logits, params, seen, generator, drafted, q),
         ),
