@@ -116,6 +116,7 @@ def test_five_turns_reuse_what_was_read_and_an_edit_begins_a_branch(
     assert not page.get_by_test_id("stException").count()
 
 
+@pytest.mark.slow
 def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
     server: Server, store: RunStore, new_page: Callable[[], Page]
 ) -> None:
@@ -167,6 +168,7 @@ def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
         assert not page.get_by_test_id("stException").count()
 
 
+@pytest.mark.slow
 def test_what_a_killed_server_had_written_comes_back(
     make_server: Callable[[], Server], new_page: Callable[[], Page]
 ) -> None:

@@ -166,6 +166,7 @@ def test_leaving_the_page_stops_the_run_and_coming_back_shows_it(
     expect(playground.page.get_by_text("at most 2,000 tokens")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_two_sessions_take_turns(server: Server, store: RunStore, new_page: NewPage) -> None:
     first, second = Playground(new_page(), server.url), Playground(new_page(), server.url)
     first.ask(LONG, max_tokens=32)
@@ -200,13 +201,13 @@ def test_page_closed_mid_stream_frees_the_engine(server: Server, store: RunStore
 @pytest.mark.parametrize(
     ("path", "heading"),
     [
-        ("/cache-lab", "Cache lab"),
+        pytest.param("/cache-lab", "Cache lab", marks=pytest.mark.slow),
         ("/conversation", "Chat"),
-        ("/history", "Runs"),
-        ("/comparison?compare=a,b", "Compare"),
-        ("/ops", "Operations"),
-        ("/quantization-lab?measure=On+a+corpus", "Quantization lab"),
-        ("/speculation-lab?speculation=Matchmaker", "Speculation lab"),
+        pytest.param("/history", "Runs", marks=pytest.mark.slow),
+        pytest.param("/comparison?compare=a,b", "Compare", marks=pytest.mark.slow),
+        pytest.param("/ops", "Operations", marks=pytest.mark.slow),
+        pytest.param("/quantization-lab?measure=On+a+corpus", "Quantization lab", marks=pytest.mark.slow),
+        pytest.param("/speculation-lab?speculation=Matchmaker", "Speculation lab", marks=pytest.mark.slow),
         ("/router-lab?router-section=Curve", "Router lab"),
     ],
 )
@@ -226,6 +227,7 @@ def test_deep_link_is_the_first_request_of_a_fresh_server(
     fresh.stop()
 
 
+@pytest.mark.slow
 def test_killed_server_comes_back_with_the_run_interrupted(
     make_server: Callable[[], Server], new_page: NewPage
 ) -> None:

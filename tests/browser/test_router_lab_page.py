@@ -34,6 +34,7 @@ def metric(page: Page, label: str) -> Locator:
     return page.get_by_test_id("stMetric").filter(has_text=label).get_by_test_id("stMetricValue")
 
 
+@pytest.mark.slow
 def test_a_threshold_is_moved_picked_saved_and_used(
     server: Server, store: RunStore, new_page: Callable[[], Page]
 ) -> None:

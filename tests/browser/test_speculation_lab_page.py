@@ -17,6 +17,7 @@ RESULT_MS = 150_000
 """A model is loaded first, on a machine that may be busy."""
 
 
+@pytest.mark.slow
 def test_a_copy_heavy_answer_shows_where_its_tokens_come_from(
     server: Server, store: RunStore, new_page: Callable[[], Page]
 ) -> None:

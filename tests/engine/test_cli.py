@@ -31,7 +31,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", [["--backend", "reference"], ["--quantization", "nf4"]], ids=["reference", "nf4"])
+@pytest.mark.parametrize(
+    "backend",
+    [
+        pytest.param(["--quantization", "int4"], id="int4"),
+        pytest.param(["--backend", "reference"], id="reference", marks=pytest.mark.slow),
+        pytest.param(["--quantization", "nf4"], id="nf4", marks=pytest.mark.slow),
+    ],
+)
 def test_json_is_one_object_and_nothing_else(backend: list[str]) -> None:
     done = run("generate", "--model", SMALL, "--prompt", "What is the capital of France?", *backend)
     streamed = done.stdout

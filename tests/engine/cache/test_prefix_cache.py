@@ -302,7 +302,7 @@ def test_a_run_cancelled_midway_leaves_a_cache_that_answers_the_same(engine: Eng
     assert again.token_ids == alone.token_ids
 
 
-@pytest.mark.parametrize("precision", [Precision.INT4, Precision.BF16])
+@pytest.mark.parametrize("precision", [Precision.INT4, pytest.param(Precision.BF16, marks=pytest.mark.slow)])
 def test_random_conversations_interleaved_answer_as_their_uncached_twins(
     engine: Engine, models_dir: Path, precision: Precision, record_property: Callable[[str, object], None]
 ) -> None:

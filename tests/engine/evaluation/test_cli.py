@@ -34,6 +34,7 @@ def _data_dir(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEARBOX_DATA_DIR", str(tiny_models_dir.parent))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a window of bf16 takes a while on a processor without bf16
 def test_real_weights_as_one_json_object(corpus: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEARBOX_DATA_DIR", str(models_dir.parent))

@@ -151,6 +151,7 @@ def test_an_exit_leaves_no_process_and_warns_of_nothing() -> None:
     assert not any(psutil.pid_exists(int(pid)) for pid in done.stdout.split())
 
 
+@pytest.mark.slow
 def test_a_parent_that_is_killed_takes_a_busy_process_with_it() -> None:
     """The job's own limit ends it: neither the parent nor the interpreter that it holds can."""
     done = script(
