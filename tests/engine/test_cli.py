@@ -34,7 +34,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "backend",
     [
-        pytest.param(["--quantization", "int4"], id="int4"),
+        pytest.param(["--quantization", "int8"], id="int8"),
         pytest.param(["--backend", "reference"], id="reference", marks=pytest.mark.slow),
         pytest.param(["--quantization", "nf4"], id="nf4", marks=pytest.mark.slow),
     ],
