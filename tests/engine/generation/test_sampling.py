@@ -16,7 +16,7 @@ from engine.generation.sampling import (
     keep_top_p,
     next_token_probabilities,
 )
-from engine.speculation import decide
+from engine.speculation import accept_or_resample
 from engine.types import SamplingParams
 
 NOTHING_SEEN = torch.empty(0, dtype=torch.long)
@@ -25,7 +25,7 @@ logits_strategy = st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40
 
 
 def pick(logits: torch.Tensor, params: SamplingParams, seed: int = 0) -> int:
-    return decide(logits, params, NOTHING_SEEN, torch.Generator().manual_seed(seed))[0]
+    return accept_or_resample(logits, params, NOTHING_SEEN, torch.Generator().manual_seed(seed))[0]
 
 
 @given(logits_strategy)
@@ -90,7 +90,7 @@ def test_samples_follow_the_distribution() -> None:
     generator = torch.Generator().manual_seed(3)
     counts = torch.zeros(6, dtype=torch.double)
     for _ in range(4000):
-        counts[decide(logits, params, NOTHING_SEEN, generator)[0]] += 1
+        counts[accept_or_resample(logits, params, NOTHING_SEEN, generator)[0]] += 1
     assert float(((counts - expected) ** 2 / expected).sum()) < 20.5
 
 
