@@ -19,7 +19,14 @@ ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def fresh_resources():
+    """Resources made in a test's environment go when that is gone: asked for before ``monkeypatch``."""
+    yield
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def published(fresh_resources, tmp_path, monkeypatch):
     """An installation without models, and an index that has the one model of the catalogue."""
     folder = tmp_path / "index"
     folder.mkdir()
