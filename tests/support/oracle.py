@@ -46,9 +46,9 @@ def judge(folder: Path) -> dict[str, Any]:
     wanted_ids, wanted, rounding, largest = _reference(folder)
     if ids != (wanted_ids or [0]):
         unlike.append(f"ids {ids} for {wanted_ids}")
-    elif not _alike(logits[Precision.BF16], wanted, 0.05, rounding):
+    elif not _alike(logits[Precision.BF16], wanted, (0.05, 0.3), rounding):
         unlike.append("logits in 16 bits")
-    elif largest < LARGEST_WEIGHT and not _alike(logits[Precision.INT8], wanted, 0.3, rounding):
+    elif largest < LARGEST_WEIGHT and not _alike(logits[Precision.INT8], wanted, (0.3, 0.7), rounding):
         unlike.append("logits in int8")
     return {"outcome": "neither" if unlike else "equal", "why": ", ".join(unlike)}
 
@@ -63,8 +63,8 @@ def _logits(decoder: Any, ids: list[int]) -> Any:
 
 
 def _reference(folder: Path) -> tuple[list[int], Any, Any, float]:
-    """transformers' ids of the chat, its logits for them, what rounding does to each row of those, and the largest
-    weight."""
+    """transformers' ids of the chat, its logits for them, what rounding does to each row of those, ``None``
+    where finite weights overflow in 32 bits too, and the largest weight."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -79,7 +79,11 @@ def _reference(folder: Path) -> tuple[list[int], Any, Any, float]:
         largest = max(float(weight.abs().max()) for weight in model.parameters())
         logits = model(torch.tensor([ids or [0]])).logits[0].float()
         exact = model.float()(torch.tensor([ids or [0]])).logits[0]
-        return list(ids), logits, _errors(logits, exact), largest
+        overflows = not exact.isfinite().all() and all(weight.isfinite().all() for weight in model.parameters())
+        rounding = _errors(logits, exact)
+        # of one row it is a single draw, which may be small by chance
+        amplified = torch.maximum(rounding, rounding.median())
+        return list(ids), logits, None if overflows else amplified.nan_to_num(0.0), largest
 
 
 def _errors(got: Any, wanted: Any) -> Any:
@@ -87,15 +91,26 @@ def _errors(got: Any, wanted: Any) -> Any:
     return (got - wanted).norm(dim=-1) / wanted.norm(dim=-1).clamp_min(1e-3)
 
 
-def _alike(got: Any, wanted: Any, tolerance: float, rounding: Any) -> bool:
-    """Rows of logits agree to rounding, which altered weights may amplify, or the reference is no number either."""
+def _alike(got: Any, wanted: Any, tolerance: tuple[float, float], rounding: Any) -> bool:
+    """Rows of logits agree to rounding, or the reference is no number either. Where it overflows, what comes out hangs
+    on the order of additions, and there is nothing to compare.
+
+    Args:
+        got, wanted: logits, ``[rows, vocab]`` each.
+        tolerance: relative error of a row that is allowed of ordinary weights, and at most of altered ones, which may
+            amplify rounding. Logits that have nothing to do with each other differ by about 1.4.
+        rounding: what rounding to 16 bits does to each row of the reference; up to 1.25 % is ordinary.
+    """
     import torch
 
     if got.shape != wanted.shape:
         return False
+    if rounding is None:
+        return True
     if not bool(torch.isfinite(wanted).all()):
         return not bool(torch.isfinite(got).all())
-    allowed = (4 * rounding.nan_to_num(0.0)).clamp(tolerance, 0.3)
+    ordinary, most = tolerance
+    allowed = (ordinary * rounding / 0.0125).clamp(ordinary, most)
     return bool((_errors(got, wanted) < allowed).all())
 
 
