@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit import config
 
 from app import resources
-from app.session.identity import session_id
+from app.session.identity import person_id
 from app.views.shared.errors import errors_shown
 from app.views.sidebar.engine_status import show_engine_status
 from app.views.sidebar.store_status import show_store_status
@@ -106,7 +106,7 @@ page = st.navigation(
 with st.sidebar:
     show_engine_status()
     show_store_status()
-resources.hold_kv_for(session_id())
+resources.hold_kv_for(person_id())
 
 with errors_shown():
     page.run()

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import resources
-from app.session.identity import session_id
+from app.session.identity import person_id
 from app.views.cache.misses import show_misses, show_reuse_over_time
 from app.views.cache.now import show_kept
 from app.views.cache.simulator import show_simulator
@@ -30,4 +30,4 @@ elif section == SIMULATOR:
     show_simulator(resources.get_simulations())
 else:
     show_missing(list_models(resources.get_settings().models_dir))
-    show_kept(resources.get_engine(), session_id())
+    show_kept(resources.get_engine(), person_id())

@@ -148,7 +148,7 @@ def begin_turn(
     shown = replace(store.chat.get(conversation.id), config=conversation.config, system=conversation.system)
     before = last_tier(store, shown, asked_id)
     request = request_for(shown, asked_id, salt=salt, cold_seed=cold_seed, last_tier=before)
-    return Turn(conversation.id, asked_id, Race({ANSWER: LaneRun(request)}, group_id=asked_id))
+    return Turn(conversation.id, asked_id, Race.between({ANSWER: request}, group_id=asked_id))
 
 
 def keep_answer(store: RunStore, turn: Turn) -> str | None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from app.runs.live_run import LiveRun, Phase
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, RunWaits, UiEvent
@@ -85,23 +87,51 @@ class LaneRun(LiveRun):
 
 @dataclass(slots=True)
 class Race:
-    """The lanes of one prompt, run one after the other."""
+    """The lanes of one prompt, run one after the other, once a round."""
 
-    lanes: dict[str, LaneRun]
-    """By the lane's letter, in the order they run."""
+    rounds: tuple[dict[str, LaneRun], ...]
+    """Each round's runs by the lane's letter, in the order of the lanes. At least one round."""
     group_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     claimed: bool = False
     """A script run has begun to stream it."""
     over: threading.Event = field(default_factory=threading.Event)
     """Set when the script run that streams it has let go."""
 
+    @classmethod
+    def between(cls, lanes: Mapping[str, GenerationRequest], *, rounds: int = 1, group_id: str | None = None) -> Self:
+        """A race that has not begun.
+
+        Args:
+            lanes: what each is asked, by its letter, in the order of the first round.
+            rounds: how often each answers.
+            group_id: of its runs in the store; ``None`` for one of its own.
+        """
+        runs = tuple({letter: LaneRun(request) for letter, request in lanes.items()} for _ in range(rounds))
+        return cls(runs, group_id or uuid.uuid4().hex)
+
+    @property
+    def schedule(self) -> Iterator[tuple[str, LaneRun]]:
+        """The runs in the order in which they run. Every second round goes backwards (A B B A), so that a machine
+        that grows slower or faster meanwhile favours no lane."""
+        for place, lanes in enumerate(self.rounds):
+            order = list(lanes.items())
+            yield from reversed(order) if place % 2 else order
+
+    @property
+    def lanes(self) -> dict[str, LaneRun]:
+        """The round to show: the one that runs, else the last."""
+        return next(
+            (lanes for lanes in self.rounds if any(lane.phase is not Phase.OVER for lane in lanes.values())),
+            self.rounds[-1],
+        )
+
     def let_go(self) -> None:
         """Nobody streams this any more: what is not over is stopped."""
-        for lane in self.lanes.values():
+        for _, lane in self.schedule:
             lane.stop()
         self.over.set()
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """The runs that exist, in the order of the lanes."""
+        """The runs of the round to show that exist, in the order of the lanes."""
         return tuple(lane.run_id for lane in self.lanes.values() if lane.run_id)

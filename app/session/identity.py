@@ -10,6 +10,6 @@ import streamlit as st
 SESSION_ID = "session-id"
 
 
-def session_id() -> str:
+def person_id() -> str:
     """This browser session's id, as it is stored with its runs; its prefix cache is its own by this id."""
     return cast(str, st.session_state.setdefault(SESSION_ID, uuid.uuid4().hex))

@@ -7,9 +7,9 @@ from typing import cast
 
 import streamlit as st
 
-from app.runs.race import LaneRun, Race
+from app.runs.race import Race
 from app.session.configuration import DEFAULT_CONFIG, Form, values_of
-from app.session.identity import session_id
+from app.session.identity import person_id
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
@@ -91,7 +91,7 @@ def lane_request(lane: str) -> GenerationRequest:
     return GenerationRequest(
         messages=(Message("system", system), user) if system else (user,),
         config=lane_form(lane).config(),
-        cache_salt=session_id(),
+        cache_salt=person_id(),
         cold=not st.session_state.get(warm_key(lane), False),
     )
 
@@ -108,11 +108,11 @@ def start_race() -> None:
     """
     st.session_state.pop(_REFUSAL, None)
     try:
-        lanes = {lane: LaneRun(lane_request(lane)) for lane in LANES}
+        lanes = {lane: lane_request(lane) for lane in LANES}
     except InvalidRequestError as error:
         st.session_state[_REFUSAL] = str(error)
         return
-    st.session_state[_RACE] = Race(lanes)
+    st.session_state[_RACE] = Race.between(lanes)
 
 
 def refusal() -> str | None:

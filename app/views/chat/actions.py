@@ -11,7 +11,7 @@ import streamlit as st
 from app import resources
 from app.chat import conversations as chat
 from app.session import chat as chat_session
-from app.session.identity import session_id
+from app.session.identity import person_id
 from app.store import Conversation
 from engine.errors import GearboxError, InvalidRequestError
 
@@ -97,5 +97,5 @@ def _as_shown(conversation_id: str) -> Conversation:
 def _answer(conversation: Conversation, asked_id: str, *, cold_seed: int | None = None) -> None:
     chat_session.show(conversation.id, asked_id)
     store = resources.get_store()
-    turn = chat.begin_turn(store, conversation, asked_id, salt=session_id(), cold_seed=cold_seed)
+    turn = chat.begin_turn(store, conversation, asked_id, salt=person_id(), cold_seed=cold_seed)
     chat_session.start_turn(turn)

@@ -13,7 +13,7 @@ from app.quantization.lab import greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.session import quantization as lab_session
 from app.session.configuration import Form
-from app.session.identity import session_id
+from app.session.identity import person_id
 from app.store import AlarmLimits, RunStore
 from app.views.gears.precisions import choose_precision, quantized_precisions
 from app.views.gears.sampling import choose_max_tokens
@@ -27,7 +27,7 @@ from engine.errors import InvalidRequestError
 
 def show_prompt_lab(form: Form, store: RunStore, limits: AlarmLimits) -> None:
     """A prompt, a precision, and what came of them."""
-    job = BackgroundJob(f"quantization prompt {session_id()}", "What was written so far is kept among the runs.")
+    job = BackgroundJob(f"quantization prompt {person_id()}", "What was written so far is kept among the runs.")
     prompt = lab_session.prompt()
     with st.form("lab-prompt-form", border=False):
         # open while a prompt runs: Streamlit discards what a form sends to a widget that its submission disables
@@ -55,7 +55,7 @@ def _start(form: Form, prompt: str, store: RunStore, job: BackgroundJob) -> None
     except InvalidRequestError as error:
         show_error(error)
         return
-    checked = PromptCheck(request, session_id())
+    checked = PromptCheck(request, person_id())
     lab_session.set_prompt_check(checked)
     job.start(partial(check_prompt, resources.get_engine(), store, checked))
 

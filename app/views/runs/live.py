@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from app import resources
 from app.runs.race import LaneRun, Race
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, RunWaits, stream
-from app.session.identity import session_id
+from app.session.identity import person_id
 from app.store import RunNotFoundError, RunStatus, Timeline
 from engine.errors import GearboxError
 from engine.types import Heartbeat, Queued, RunFailed, RunFinished
@@ -24,7 +24,7 @@ def run_race(race: Race, draw: Mapping[str, Callable[[LaneRun], None]]) -> None:
     """Run the lanes in turn, each drawn by the function of its name. A lane that fails does not hold up the next."""
     race.claimed = True
     try:
-        for name, lane in race.lanes.items():
+        for name, lane in race.schedule:
             follow(lane, draw[name], group_id=race.group_id)
     finally:
         race.let_go()
@@ -37,7 +37,7 @@ def settle(race: Race) -> None:
         StoreError: the run database cannot be read.
     """
     race.over.wait(_LETTING_GO_S)
-    for lane in race.lanes.values():
+    for _, lane in race.schedule:
         if lane.run_id and lane.status is RunStatus.STOPPED and lane.metrics is None:
             with suppress(RunNotFoundError):
                 store = resources.get_store()
@@ -57,7 +57,7 @@ def follow(lane: LaneRun, draw: Callable[[LaneRun], None], *, group_id: str | No
                 resources.get_engine(),
                 resources.get_store(),
                 lane.request,
-                session_id=session_id(),
+                session_id=person_id(),
                 group_id=group_id,
             )
         ) as events:

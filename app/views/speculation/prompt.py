@@ -12,7 +12,7 @@ from app.literal import literal
 from app.runs.prompts import SamplePrompt
 from app.session import speculation as lab_session
 from app.session.configuration import Form
-from app.session.identity import session_id
+from app.session.identity import person_id
 from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
 from app.speculation.drafters import drafter_of
 from app.speculation.lab import PAIRS, lab_prompts, lab_request
@@ -30,7 +30,7 @@ _SAMPLE = "speculation-sample"
 
 def show_prompt(form: Form, installed: Sequence[str]) -> None:
     """A prompt, a drafter, and what came of them."""
-    job = BackgroundJob(f"speculation prompt {session_id()}", "What was written so far is kept among the runs.")
+    job = BackgroundJob(f"speculation prompt {person_id()}", "What was written so far is kept among the runs.")
     prompts = lab_prompts()
     prompt = lab_session.prompt(prompts[0].prompt)
     with st.container(horizontal=True):
@@ -82,7 +82,7 @@ def _start(form: Form, text: str, job: BackgroundJob) -> None:
     except InvalidRequestError as error:
         show_error(error)
         return
-    shown = DraftedPrompt(plain, drafted, session_id())
+    shown = DraftedPrompt(plain, drafted, person_id())
     lab_session.set_drafted_prompt(shown)
     job.start(partial(draft_prompt, resources.get_engine(), resources.get_store(), shown))
 

@@ -105,7 +105,7 @@ def test_what_the_store_says_is_noted(lane: LaneRun) -> None:
 
 
 def test_letting_go_stops_what_is_not_over() -> None:
-    race = Race({"a": LaneRun(make_request()), "b": LaneRun(make_request())})
+    race = Race.between({"a": make_request(), "b": make_request()})
     race.lanes["a"].take(RunCreated("r1"))
     race.lanes["a"].take(finished("done"))
     race.let_go()
@@ -142,3 +142,19 @@ def test_a_lane_takes_over_what_the_store_kept(tmp_path: Path) -> None:
     assert (lane.text, len(lane.tokens), lane.finish_reason) == ("ab", 2, "abort")
     assert lane.metrics == make_metrics()
     store.close()
+
+
+def test_every_second_round_runs_the_lanes_in_the_opposite_order():
+    race = Race.between({"a": make_request(), "b": make_request()}, rounds=3)
+    assert [name for name, _ in race.schedule] == ["a", "b", "b", "a", "a", "b"]
+    assert len({id(lane) for _, lane in race.schedule}) == 6
+
+
+def test_the_round_that_runs_is_shown_and_in_the_end_the_last():
+    race = Race.between({"a": make_request(), "b": make_request()}, rounds=2)
+    assert race.lanes is race.rounds[0]
+    for lane in race.rounds[0].values():
+        lane.take(finished("done"))
+    assert race.lanes is race.rounds[1]
+    race.let_go()
+    assert race.lanes is race.rounds[1]
