@@ -352,17 +352,18 @@ class Engine:
                 require_room_for_libraries()
                 self._answer_job(job, taken_up)
         except GearboxError as error:
-            job.emit(RunFailed(str(error), type(error).__name__))
+            job.emit([RunFailed(str(error), type(error).__name__)])
 
     def _answer_job(self, job: GenerationJob, taken_up: float) -> None:
         import torch
 
+        from engine.backends.passes import perform_alone
         from engine.serving.tiers import CancelledWhileLoadingError
 
         try:
             responder = self._started_responder()
             with torch.inference_mode(), PeakRss() as peak_rss:
-                responder.answer(job, taken_up, peak_rss)
+                perform_alone(responder.answer(job, taken_up, peak_rss))
         except CancelledWhileLoadingError:
             job.refuse()
 

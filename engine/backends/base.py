@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from engine.backends.passes import Steps
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.models.checkpoint import Checkpoint
@@ -86,8 +87,8 @@ class LoadedModel(Protocol):
         *,
         verify: bool = False,
         speculator: Speculator | None = None,
-    ) -> RunTrace:
-        """Answer a prompt, telling the sink of every token.
+    ) -> Steps[RunTrace]:
+        """Answer a prompt, telling the sink of every token: yields what it wants computed.
 
         Args:
             prompt_ids: at least one token, fewer than the context.

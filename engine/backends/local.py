@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
+from engine.backends.passes import Hidden, Steps, ask
 from engine.backends.writer import Writer
 from engine.cache import KVCache
+from engine.generation.choosing import Chooser
 from engine.generation.random_projection import random_projection
 from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
@@ -27,9 +29,10 @@ whatever is computed beside them: bf16 stays well below it, another text far abo
 class LocalModel:
     """A decoder in memory at one precision."""
 
-    def __init__(self, loaded: LoadedDecoder, vocab_size: int) -> None:
+    def __init__(self, loaded: LoadedDecoder, vocab_size: int, stop_ids: frozenset[int]) -> None:
         self.decoder = loaded.decoder
         self.vocab_size = vocab_size
+        self._stop_ids = stop_ids
         self.weights_bytes = loaded.weights_bytes
         fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
         self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **fallbacks}
@@ -56,7 +59,8 @@ class LocalModel:
         for _ in range(2):
             decoder.step(0, cache)
         progress(f"Warming up {checkpoint.name}", 1.0)
-        return cls(loaded, min(opened.tokenizer.vocab_size, opened.config.vocab_size))
+        vocab_size = min(opened.tokenizer.vocab_size, opened.config.vocab_size)
+        return cls(loaded, vocab_size, opened.tokenizer.stop_ids)
 
     @classmethod
     def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
@@ -82,32 +86,44 @@ class LocalModel:
         *,
         verify: bool = False,
         speculator: Speculator | None = None,
-    ) -> RunTrace:
+    ) -> Steps[RunTrace]:
         capacity = len(prompt_ids) + max_tokens
         text = TokenBuffer(prompt_ids, capacity + MAX_GAMMA)
         cache = self.decoder.new_cache(capacity) if kv is None else kv
         cached = cache.tokens
-        hidden = self.decoder.read(text.ids[cached:], cache, sink.cancelled)
+        hidden = yield from self._read(text.ids[cached:], cache, sink.cancelled)
         verified = None
         if hidden is not None:
             if verify and cached:
-                verified, hidden = self._verify(text.ids, cache, hidden)
+                verified, hidden = yield from self._verify(text.ids, cache, hidden)
             logits = self.decoder.logits(hidden)[0]
             sink.prefilled(cached, len(prompt_ids) - cached, random_projection(hidden[0]))
-            writer = Writer(self.decoder, self.vocab_size, text, cache, sampling, sink, keeps_kv=kv is not None)
-            writer.write(logits, max_tokens, speculator)
+            chooser = Chooser(text, sampling, self.vocab_size, self._stop_ids)
+            writer = Writer(self.decoder, chooser, cache, sink, keeps_kv=kv is not None)
+            yield from writer.write(logits, max_tokens, speculator)
         return RunTrace(0 if kv is None else cache.used_bytes, verified)
+
+    def _read(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Steps[Tensor | None]:
+        """A prompt, chunk by chunk: the last token's hidden state, ``[1, hidden]``; ``None`` if cancelled."""
+        hidden = None
+        for chunk in self.decoder.chunks(ids, cache):
+            if cancelled():
+                return None
+            hidden = yield from ask(Hidden(self.decoder, chunk, cache))
+        if hidden is None:
+            raise ValueError("a prompt has at least one token")
+        return hidden[-1:]
 
     def step_times(self) -> StepTimes:
         if self._step_times is None:
             self._step_times = StepTimes.measure(self.decoder)
         return self._step_times
 
-    def _verify(self, prompt: Tensor, cache: KVCache, hidden: Tensor) -> tuple[bool, Tensor]:
+    def _verify(self, prompt: Tensor, cache: KVCache, hidden: Tensor) -> Steps[tuple[bool, Tensor]]:
         """Compute a whole prompt anew and look whether reused KV led to the same logits. If not, the KV computed
         anew takes its place."""
         fresh = self.decoder.new_cache(cache.capacity, cache.dtype)
-        anew = self.decoder.read(prompt, fresh, lambda: False)
+        anew = yield from self._read(prompt, fresh, lambda: False)
         assert anew is not None  # nobody cancels
         logits, wanted = (self.decoder.logits(state)[0] for state in (hidden, anew))
         if self.decoder.invariant_rows >= len(prompt):

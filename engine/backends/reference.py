@@ -8,14 +8,17 @@ which costs what it costs the local backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
+from engine.backends.passes import Steps, Whole, ask
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
+from engine.generation.choosing import Choice
 from engine.generation.confidence import confidence
 from engine.generation.recorder import TokenSink
 from engine.models.decoders.weights import estimate_bytes
@@ -92,7 +95,11 @@ class ReferenceModel:
         *,
         verify: bool = False,
         speculator: Speculator | None = None,
-    ) -> RunTrace:
+    ) -> Steps[RunTrace]:
+        trace = yield from ask(Whole(lambda: self._generate(prompt_ids, sampling, max_tokens, sink)))
+        return trace
+
+    def _generate(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> RunTrace:
         from transformers.generation.configuration_utils import GenerationConfig
 
         if sink.cancelled():
@@ -144,5 +151,6 @@ class _Observer:
         if self._logits is None:
             raise RuntimeError("a token was chosen before the head was called")
         token_id = int(input_ids[0, -1])
-        go_on = self._sink.token(token_id, confidence(self._logits.float().cpu(), token_id))
+        choice = Choice(token_id, confidence(self._logits.float().cpu(), token_id), perf_counter())
+        _, go_on = self._sink.take([choice])
         return torch.tensor([not go_on], device=input_ids.device)

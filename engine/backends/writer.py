@@ -1,55 +1,43 @@
-"""One token after the other, or several at once: the loop that writes an answer."""
+"""One token after the other, or several at once: what writes an answer."""
 
 from __future__ import annotations
 
 from time import perf_counter
 
-import torch
 from torch import Tensor
 
+from engine.backends.passes import Continuation, Hidden, Logits, Steps, ask
 from engine.cache import KVCache
-from engine.generation.confidence import confidence, is_near_tie
+from engine.generation.choosing import Choice, Chooser
+from engine.generation.confidence import is_near_tie
 from engine.generation.recorder import TokenSink
-from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
-from engine.speculation import NO_DRAFT, Draft, Speculator, accept_or_resample
-from engine.types import SamplingParams, TokenSource
+from engine.speculation import Draft, Speculator, accept_or_resample
+
+CONTINUATION_S = 0.08
+"""Plain decoding looks up so often: to hand over what is written, and to hear that it is to stop."""
 
 
 class Writer:
     """Writes one answer behind a prompt whose KV is there: one pass of the model after the other."""
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        vocab_size: int,
-        text: TokenBuffer,
-        cache: KVCache,
-        sampling: SamplingParams,
-        sink: TokenSink,
-        *,
-        keeps_kv: bool,
-    ) -> None:
+    def __init__(self, decoder: Decoder, chooser: Chooser, cache: KVCache, sink: TokenSink, *, keeps_kv: bool) -> None:
         """
         Args:
             decoder: the model.
-            vocab_size: ids that the tokenizer knows; the model's table may be padded beyond them.
-            text: the prompt; the answer is written behind it.
+            chooser: of the text, which is the prompt; the answer is written behind it.
             cache: holds the prompt.
-            sampling: how tokens are chosen.
             sink: told of every token, and ends the answer.
             keeps_kv: whether ``cache`` is kept from one token to the next.
         """
         self._decoder = decoder
-        self._vocab_size = vocab_size
-        self._text = text
+        self._chooser = chooser
+        self._text = chooser.text
         self._cache = cache
-        self._sampling = sampling
         self._sink = sink
         self._keeps_kv = keeps_kv
-        self._generator = torch.Generator().manual_seed(sampling.seed)
 
-    def write(self, logits: Tensor, max_tokens: int, speculator: Speculator | None) -> None:
+    def write(self, logits: Tensor, max_tokens: int, speculator: Speculator | None) -> Steps[None]:
         """Choose tokens until the sink has enough.
 
         Args:
@@ -57,70 +45,96 @@ class Writer:
             max_tokens: of the answer.
             speculator: drafts, where the gear is on.
         """
-        text, prompt_tokens = self._text, len(self._text)
-        goes_on, _ = self._choose(logits[None], NO_DRAFT)
+        prompt_tokens = len(self._text)
+        goes_on = self._hand_over([self._chooser.choose(logits)])
         if speculator:
-            speculator.observe(text.ids[prompt_tokens:].tolist())
+            speculator.observe(self._text.since(prompt_tokens))
         while goes_on:
-            written = len(text) - prompt_tokens
-            draft = NO_DRAFT
-            if speculator:
-                draft = speculator.propose(text, self._room(max_tokens - written - 1), written)
-            begun = perf_counter()
-            rows = self._advance(draft)
-            if rows is None:
+            if not self._keeps_kv and not (yield from self._read_again()):
                 return
-            computed = perf_counter()
-            before = len(text)
-            goes_on, accepted = self._choose(rows, draft)
             if speculator:
-                speculator.chose(perf_counter() - computed)
-                speculator.verified(draft, accepted, text.ids[before:].tolist(), computed - begun, written)
+                goes_on = yield from self._speculate(speculator, max_tokens, prompt_tokens)
+            else:
+                goes_on = yield from self._continue()
+
+    def _continue(self) -> Steps[bool]:
+        """Plain decoding, as far as it goes without looking up."""
+        most = self._sink.most if self._keeps_kv else 1
+        wanted = Continuation(self._decoder, self._chooser, self._cache, most, CONTINUATION_S, self._sink.interrupt)
+        choices = yield from ask(wanted)
+        return self._hand_over(choices)
+
+    def _read_again(self) -> Steps[bool]:
+        """Compute the KV of all but the text's last token anew; ``False`` if cancelled."""
+        self._cache.truncate(0)
+        for chunk in self._decoder.chunks(self._text.ids[:-1], self._cache):
+            if self._sink.cancelled():
+                return False
+            yield from ask(Hidden(self._decoder, chunk, self._cache))
+        return True
+
+    def _speculate(self, speculator: Speculator, max_tokens: int, prompt_tokens: int) -> Steps[bool]:
+        """One pass over the text's last token and a draft behind it, if there is one."""
+        text, cache = self._text, self._cache
+        written = before = len(text)
+        written -= prompt_tokens
+        draft = speculator.propose(text, self._room(max_tokens - written - 1), written)
+        ids = text.ids_with(draft.token_ids)[before - 1 :]
+        begun = perf_counter()
+        rows = yield from ask(Logits(self._decoder, ids, cache))
+        computed = perf_counter()
+        choices = yield from self._choose(rows, draft)
+        goes_on = self._hand_over(choices)
+        accepted = sum(choice.source == "draft" for choice in choices[: len(text) - before])
+        speculator.chose(perf_counter() - computed)
+        speculator.verified(draft, accepted, text.since(before), computed - begun, written)
+        return goes_on
 
     def _room(self, tokens: int) -> int:
         """Tokens that can be drafted: what is drafted must not make a window slide, for that cannot be undone."""
         return min(tokens, self._cache.capacity - self._cache.length - 1) if self._cache.slides else tokens
 
-    def _advance(self, draft: Draft) -> Tensor | None:
-        """Append the text's last token and a draft to the KV: logits after each of them, fp32 ``[rows, vocab]``.
-        ``None`` if cancelled."""
-        if not self._keeps_kv:
-            self._cache.truncate(0)
-            if self._decoder.prefill(self._text.ids[:-1], self._cache, self._sink.cancelled) is None:
-                return None
-        ids = self._text.ids_with(draft.token_ids)[len(self._text) - 1 :]
-        return self._decoder.logits(self._decoder.forward(ids, self._cache))
-
-    def _choose(self, rows: Tensor, draft: Draft) -> tuple[bool, int]:
-        """Add to the text what the logits and the rule of acceptance give.
-
-        Returns:
-            Whether the answer goes on, and how many drafted tokens stand.
-        """
-        text, cache = self._text, self._cache
-        drafted = draft.token_ids
-        first, goes_on, accepted = len(text), True, 0
-        for i, row in enumerate(rows):
-            logits = row[: self._vocab_size]
+    def _choose(self, rows: Tensor, draft: Draft) -> Steps[list[Choice]]:
+        """Add to the text what the logits and the rule of acceptance give, up to the first draft that does not
+        stand."""
+        chooser, drafted = self._chooser, draft.token_ids
+        first, choices = len(self._text), list[Choice]()
+        for i, logits in enumerate(rows):
             proposal = drafted[i] if i < len(drafted) else None
-            q = draft.probabilities[i] if draft.probabilities and proposal is not None else None
             alone = len(rows) > self._decoder.invariant_rows and self._is_near_tie(logits)
             if alone:
-                cache.truncate(first + i - 1 - cache.dropped)
-                logits = self._decoder.step(int(text.ids[-1]), cache)[: self._vocab_size]
-            token, is_accepted = accept_or_resample(logits, self._sampling, text.ids, self._generator, proposal, q)
-            source: TokenSource = "draft" if is_accepted else "bonus" if drafted and proposal is None else "target"
-            text.append(token)
-            accepted += is_accepted
-            goes_on = self._sink.token(token, confidence(logits, token), source)
-            if not goes_on or not is_accepted or alone:
+                self._cache.truncate(first + i - 1 - self._cache.dropped)
+                ids = self._text.ids[-1:]
+                (logits,) = yield from ask(Logits(self._decoder, ids, self._cache))
+            bonus = bool(drafted) and proposal is None
+            if proposal is None or chooser.sampling.temperature == 0:
+                choice = chooser.choose(logits, "bonus" if bonus else "target")
+                if choice.token_id == proposal:
+                    choice = choice._replace(source="draft")
+            else:
+                q = draft.probabilities[i] if draft.probabilities else None
+                token, stands = accept_or_resample(
+                    logits[: chooser.vocab_size], chooser.sampling, self._text.ids, chooser.generator, proposal, q
+                )
+                choice = chooser.append(token, logits, "draft" if stands else "target")
+            choices.append(choice)
+            if choice.source != "draft" or alone:
                 break
-        cache.truncate(len(text) - 1 - cache.dropped)  # the last token chosen has no KV yet
-        return goes_on, accepted
+        return choices
+
+    def _hand_over(self, choices: list[Choice]) -> bool:
+        """Tell the sink, and take back what it does not want: whether the answer goes on."""
+        taken, goes_on = self._sink.take(choices)
+        self._text.truncate(len(self._text) - len(choices) + taken)
+        cache = self._cache
+        length = len(self._text) - 1 - cache.dropped  # the last token chosen has no KV yet
+        if cache.length > length:
+            cache.truncate(length)
+        return goes_on
 
     def _is_near_tie(self, logits: Tensor) -> bool:
         """Whether a pass over one row alone might choose another token than one over several."""
-        if self._sampling.temperature > 0:
+        if self._chooser.sampling.temperature > 0:
             return False
-        best, second = logits.topk(2).values.tolist()
+        best, second = logits[: self._chooser.vocab_size].topk(2).values.tolist()
         return is_near_tie(best - second, best)

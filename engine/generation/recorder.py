@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from ctypes import c_int32
 from itertools import pairwise
 from time import perf_counter
 from typing import Any, Protocol
 
-from engine.generation.confidence import Confidence
+from engine.generation.choosing import Choice
 from engine.generation.text import Detokenizer, StopMatcher, touches
 from engine.repetition import repeated_share
 from engine.types import (
@@ -23,12 +24,24 @@ from engine.types import (
     SpeculationReport,
     Started,
     TokenEvent,
-    TokenSource,
 )
+
+HAND_OVER_S = 0.05
+"""Tokens are handed over together: what comes sooner after the last time waits for the next token."""
 
 
 class TokenSink(Protocol):
     """What a backend tells of its progress, and hears back."""
+
+    @property
+    def interrupt(self) -> c_int32:
+        """Not 0 once the writing should be looked at: it may have been cancelled."""
+        ...
+
+    @property
+    def most(self) -> int:
+        """Tokens that may be chosen before the sink is told of them; at least one."""
+        ...
 
     def cancelled(self) -> bool:
         """Whether to stop. A backend asks before each chunk of prefill."""
@@ -44,8 +57,12 @@ class TokenSink(Protocol):
         """
         ...
 
-    def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
-        """One token has been chosen. ``False``: it was the last."""
+    def take(self, choices: Sequence[Choice]) -> tuple[int, bool]:
+        """Tokens have been chosen, one after the other.
+
+        Returns:
+            How many of them stand, and whether the answer goes on behind them.
+        """
         ...
 
 
@@ -55,8 +72,9 @@ class RunRecorder:
     def __init__(
         self,
         *,
-        emit: Callable[[Event], None],
+        emit: Callable[[Sequence[Event]], None],
         is_cancelled: Callable[[], bool],
+        interrupt: c_int32,
         decode: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
         control_tokens: Mapping[int, str],
@@ -70,6 +88,10 @@ class RunRecorder:
     ) -> None:
         self._emit = emit
         self._is_cancelled = is_cancelled
+        self.interrupt = interrupt
+        self._held: list[Event] = []
+        """Tokens that have not been handed over yet."""
+        self._handed_over = 0.0
         self._stop = stop
         self._queue_s = queue_s
         self._load_s = load_s
@@ -85,7 +107,7 @@ class RunRecorder:
             prompt_tokens=prompt_tokens,
             tier=tier,
         )
-        emit(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
+        self._tell(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
 
     def begin(
         self,
@@ -126,7 +148,7 @@ class RunRecorder:
             escalated: makes the event from the number of tokens thrown away.
         """
         self.discarded_tokens += len(self.tokens)
-        self._emit(escalated(len(self.tokens)))
+        self._tell(escalated(len(self.tokens)))
 
     @property
     def elapsed_s(self) -> float:
@@ -139,19 +161,30 @@ class RunRecorder:
     def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
         self._prefill_s = self._now() - self._begun
         self._cached_tokens = cached_tokens
-        self._emit(PrefillDone(cached_tokens, computed_tokens, hidden))
+        self._tell(PrefillDone(cached_tokens, computed_tokens, hidden))
 
-    def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
-        t = self._now()
-        text, reason = self._text_of(token_id)
-        logprob, entropy, margin = confidence
-        event = TokenEvent(token_id, text, t, logprob, entropy, source, margin, self._tier)
-        self.tokens.append(event)
-        self._emit(event)
-        self._accepted_tokens += source == "draft"
-        if reason is not None:
-            self.finish_reason = reason
-        return reason is None
+    @property
+    def most(self) -> int:
+        return max(1, self._max_tokens - len(self.tokens))
+
+    def take(self, choices: Sequence[Choice]) -> tuple[int, bool]:
+        reason = None
+        taken = 0
+        for taken, choice in enumerate(choices, start=1):
+            text, reason = self._text_of(choice.token_id, is_last=taken == len(choices))
+            logprob, entropy, margin = choice.confidence
+            event = TokenEvent(
+                choice.token_id, text, choice.t - self._origin, logprob, entropy, choice.source, margin, self._tier
+            )
+            self.tokens.append(event)
+            self._held.append(event)
+            self._accepted_tokens += choice.source == "draft"
+            if reason is not None:
+                self.finish_reason = reason
+                break
+        if reason is not None or len(self.tokens) == taken or perf_counter() - self._handed_over >= HAND_OVER_S:
+            self._tell()
+        return taken, reason is None
 
     @property
     def token_ids(self) -> tuple[int, ...]:
@@ -204,7 +237,7 @@ class RunRecorder:
             peak_rss_bytes=peak_rss_bytes,
             repetition=repeated_share(self.token_ids),
         )
-        self._emit(
+        self._tell(
             RunFinished(
                 self.text, self.token_ids, self.finish_reason, metrics, environment, cache, speculation, cascade
             )
@@ -213,8 +246,19 @@ class RunRecorder:
     def _now(self) -> float:
         return perf_counter() - self._origin
 
-    def _text_of(self, token_id: int) -> tuple[str, FinishReason | None]:
-        """The text to show for a token, and why it is the last one if it is."""
+    def _tell(self, *events: Event) -> None:
+        """Hand over what is held back, and these."""
+        held, self._held = self._held, []
+        self._handed_over = perf_counter()
+        self._emit((*held, *events))
+
+    def _text_of(self, token_id: int, *, is_last: bool) -> tuple[str, FinishReason | None]:
+        """The text to show for a token, and why it is the answer's last one if it is.
+
+        Args:
+            token_id: the token.
+            is_last: of those that are there; only behind it a cancelled run ends.
+        """
         ends = token_id in self._stop_ids
         text, matched = self._stops.push(self._detokenizer.flush() if ends else self._detokenizer.push(token_id))
         if not matched and token_id in self._spelled:
@@ -226,7 +270,7 @@ class RunRecorder:
         if ends:
             return text + self._stops.flush(), "stop"
         written = len(self.tokens) + 1
-        if written < self._max_tokens and not self._is_cancelled():
+        if written < self._max_tokens and not (is_last and self._is_cancelled()):
             return text, None
         rest, matched = self._stops.push(self._detokenizer.flush())
         reason: FinishReason = "stop" if matched else "length" if written >= self._max_tokens else "abort"

@@ -59,6 +59,11 @@ def greedy_token(logits: Tensor, params: SamplingParams, seen: Tensor) -> int:
     return int(_penalized(logits, params, seen).argmax())
 
 
+def draw(weights: Tensor, generator: torch.Generator) -> int:
+    """One id out of fp32 ``[vocab]``, as likely as its weight says."""
+    return int(torch.multinomial(weights, 1, generator=generator))
+
+
 def _penalized(logits: Tensor, params: SamplingParams, seen: Tensor) -> Tensor:
     if params.repetition_penalty == 1 or not len(seen):
         return logits

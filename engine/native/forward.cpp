@@ -1,5 +1,8 @@
-// What Python calls: a forward pass, a product, rows of an embedding, a summary of logits, and checks of what they get.
+// What Python calls: a forward pass, a product, rows of an embedding, a summary of logits, tokens chosen from logits or
+// written one after the other, and checks of what they get.
 
+#include "choice.h"
+#include "layout.h"
 #include "matrix.h"
 #include "model.h"
 #include "pass.h"
@@ -8,6 +11,7 @@
 #include <omp.h>
 
 #include <new>
+#include <optional>
 
 namespace gearbox {
 
@@ -45,6 +49,36 @@ Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, in
     multiply_share(matrix, input.view(matrix.inputs), rows, {y, false}, thread, team);
   }
   return kDone;
+}
+
+// One token after the other, each chosen from the logits of a pass over the one before it.
+template <typename Vector>
+Status write(const Model& model, const Matrix& head, Sequence& to, int threads) {
+  const auto hidden = room_for<float>(model.hidden), logits = room_for<float>(head.outputs);
+  if (!hidden || !logits) return kNoMemory;
+  Chooser chooser(to);
+  std::optional<Generator> generator;
+  if (to.temperature > 0) {
+    generator.emplace(to.generator);
+    if (!generator->sound()) return kWrongNumber;
+  }
+  const double begun = Chooser::seconds_now();
+  const int64_t *stop_begin = to.stop_ids, *stop_end = to.stop_ids + to.n_stop_ids;
+  Status status = kDone;
+  while (to.written < to.most) {
+    status = forward<Vector>(model, to.ids + to.length - 1, 1, to.kv_length, to.kv, hidden.get(), threads);
+    if (status) break;
+    to.kv_length++;
+    status = multiply(head, hidden.get(), 1, logits.get(), threads);
+    if (status) break;
+    status = chooser.choose(logits.get(), to, generator ? &*generator : nullptr);
+    if (status) break;
+    if (std::find(stop_begin, stop_end, to.ids[to.length - 1]) != stop_end) break;
+    if (to.times[to.written - 1] - begun >= to.seconds) break;
+    if (*static_cast<const volatile int32_t*>(to.interrupted)) break;
+  }
+  if (generator) generator->keep();
+  return status;
 }
 
 // What Python calls is C: nothing may be thrown out of it.
@@ -121,6 +155,43 @@ int gearbox_summarize(const float* logits, int64_t count, float* out) {
   const gearbox::Summary summary = gearbox::summarize(logits, count);
   std::memcpy(out, &summary, sizeof summary);
   return gearbox::kDone;
+}
+
+// One more token of a text, from logits [vocabulary]. Its KV is left as it is.
+int gearbox_choose(const float* logits, gearbox::Sequence* to) {
+  if (!logits || !to) return gearbox::kNullPointer;
+  to->written = 0;
+  if (gearbox::Status status = gearbox::check_sequence(*to)) return status;
+  return gearbox::guarded([&]() -> gearbox::Status {
+    gearbox::Chooser chooser(*to);
+    if (to->temperature <= 0) return chooser.choose(logits, *to, nullptr);
+    gearbox::Generator generator(to->generator);
+    if (!generator.sound()) return gearbox::kWrongNumber;
+    const gearbox::Status status = chooser.choose(logits, *to, &generator);
+    generator.keep();
+    return status;
+  });
+}
+
+// Tokens of a text, until one of its conditions ends the call: at least one, unless something fails.
+int gearbox_write(const gearbox::Model* model, const gearbox::Matrix* head, gearbox::Sequence* to, int threads) {
+  if (!model || !head || !to || !to->kv) return gearbox::kNullPointer;
+  to->written = 0;
+  if (gearbox::Status status = gearbox::check_sequence(*to)) return status;
+  if (!gearbox::in_range(to->kv_capacity, gearbox::kMostPositions) || to->kv_length < 0) return gearbox::kNoRoom;
+  if (to->kv_length > to->kv_capacity || to->most > to->kv_capacity - to->kv_length) return gearbox::kNoRoom;
+  if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  if (gearbox::Status status = gearbox::check_model(*model)) return status;
+  if (gearbox::Status status = gearbox::check_matrix(*head)) return status;
+  if (head->inputs != model->hidden || to->vocabulary > head->outputs) return gearbox::kWrongShape;
+  if (to->vocabulary > model->embedding.outputs) return gearbox::kWrongShape;
+  for (int32_t i = 0; i < model->n_layers; i++)
+    if (!to->kv[i]) return gearbox::kNullPointer;
+  if (gearbox::Status status = gearbox::check_ids(to->ids, to->length, model->embedding.outputs)) return status;
+  return gearbox::guarded([&] {
+    return to->kv_in_int8 ? gearbox::write<gearbox::Int8Vector>(*model, *head, *to, threads)
+                          : gearbox::write<gearbox::Bf16Vector>(*model, *head, *to, threads);
+  });
 }
 
 int gearbox_lookup(const gearbox::Matrix* matrix, const int64_t* ids, int64_t rows, float* x) {

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Sequence as Numbers
 from ctypes import POINTER, c_float, c_int, c_int64, c_void_p
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from engine.errors import NonFiniteLogitsError
 from engine.native.compilation import built_library
-from engine.native.structures import FAILED, NO_MEMORY, REFUSALS, Kind, Layer, Matrix, Model, layout
+from engine.native.structures import (
+    FAILED,
+    NO_MEMORY,
+    NO_NUMBERS,
+    REFUSALS,
+    Kind,
+    Layer,
+    Matrix,
+    Model,
+    Sequence,
+    layout,
+)
 
-__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "address_of", "library"]
+__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "Sequence", "address_of", "library"]
 
 
 class Library:
@@ -37,7 +49,11 @@ class Library:
         )  # fmt: skip
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
-        self._lib.gearbox_summarize.argtypes = (c_void_p, c_int64, c_void_p)
+        self._lib.gearbox_write.argtypes = (POINTER(Model), POINTER(Matrix), POINTER(Sequence), c_int)
+        # calls that keep the GIL: they are so short that giving it up, and waiting for it, would cost more
+        self._short = ctypes.PyDLL(str(path))
+        self._short.gearbox_summarize.argtypes = (c_void_p, c_int64, c_void_p)
+        self._short.gearbox_choose.argtypes = (c_void_p, POINTER(Sequence))
         self._lib.gearbox_set_nf4_table.argtypes = (c_void_p, c_void_p)
         ours = layout()
         theirs = (c_int64 * len(ours))()
@@ -131,9 +147,38 @@ class Library:
         """
         out = (c_float * 4)()
         count = logits.shape[0]
-        _check(self._lib.gearbox_summarize(address_of(logits, torch.float, (count,)), count, out))
+        _check(self._short.gearbox_summarize(address_of(logits, torch.float, (count,)), count, out))
         log_sum, entropy, largest, second = out
         return log_sum, entropy, largest, second
+
+    def choose(self, logits: Tensor, sequence: Sequence) -> None:
+        """One more token of a text, from contiguous fp32 ``[vocabulary or more]``; see :meth:`write`.
+
+        Raises:
+            NonFiniteLogitsError: there is no probability to draw by.
+            ValueError: the sequence or the logits do not go together.
+        """
+        if logits.shape[0] < sequence.vocabulary:
+            raise ValueError(f"{logits.shape[0]} logits for a vocabulary of {sequence.vocabulary}")
+        _check(self._short.gearbox_choose(address_of(logits, torch.float, logits.shape), sequence))
+
+    def write(self, model: Model, head: Matrix, sequence: Sequence) -> None:
+        """Write tokens, each chosen from the logits of a pass over the one before it, until there are ``most``, one
+        is a stop id, ``seconds`` have passed or ``interrupted`` is not 0; at least one. They stand in ``ids``, their
+        KV but for the last one's in ``kv``, and ``written`` says how many there are.
+
+        Args:
+            model: addresses of the weights.
+            head: what logits are made with.
+            sequence: the text; its last token has no KV yet. Who calls has seen to it that its addresses hold what
+                they say.
+
+        Raises:
+            MemoryError: no room for the activations.
+            NonFiniteLogitsError: there is no probability to draw by.
+            ValueError: something does not go together, or there is no room for so many tokens.
+        """
+        _check(self._lib.gearbox_write(model, head, sequence, torch.get_num_threads()))
 
     def set_nf4_table(self, high: Tensor, low: Tensor) -> None:
         """The sixteen levels of NF4, int8 ``[16]`` each: 128 · high + low, in steps of 1 / 16256."""
@@ -151,7 +196,7 @@ def library() -> Library | None:
     return _loaded
 
 
-def address_of(tensor: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
+def address_of(tensor: Tensor, dtype: torch.dtype, shape: Numbers[int]) -> int:
     """Where a tensor begins, for kernels that believe what they are told of it.
 
     Raises:
@@ -170,6 +215,8 @@ def _check(status: int) -> None:
         return
     if status == NO_MEMORY:
         raise MemoryError("there is no room for the activations")
+    if status == NO_NUMBERS:
+        raise NonFiniteLogitsError("The model's logits hold NaN or infinity, so that no token can be drawn.")
     if status == FAILED:
         raise RuntimeError("the kernels failed")
     raise ValueError(f"The kernels refuse: {REFUSALS[status]}.")

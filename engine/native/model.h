@@ -27,6 +27,7 @@ enum Status : int {
   kWrongNumber = -9,
   kMisaligned = -10,
   kFailed = -11,
+  kNoNumbers = -12,
 };
 
 struct Layer {
@@ -134,20 +135,5 @@ inline Status check_ids(const int64_t* ids, int64_t rows, int64_t vocabulary) {
     if (ids[r] < 0 || ids[r] >= vocabulary) return kUnknownToken;
   return kDone;
 }
-
-// Sizes of the structures, the place of each member, and the kinds' numbers, in the order in which Python lists them.
-constexpr int64_t kLayout[] = {
-    sizeof(Matrix), offsetof(Matrix, kind), offsetof(Matrix, outputs), offsetof(Matrix, inputs),
-    offsetof(Matrix, data), offsetof(Matrix, scales), offsetof(Matrix, bias),
-    sizeof(Layer), offsetof(Layer, input_norm), offsetof(Layer, post_norm), offsetof(Layer, q_norm),
-    offsetof(Layer, k_norm), offsetof(Layer, qkv), offsetof(Layer, o), offsetof(Layer, gate_up),
-    offsetof(Layer, down), offsetof(Layer, window),
-    sizeof(Model), offsetof(Model, n_layers), offsetof(Model, hidden), offsetof(Model, inner),
-    offsetof(Model, n_heads), offsetof(Model, n_kv_heads), offsetof(Model, head_dim), offsetof(Model, norm_eps),
-    offsetof(Model, rope_scaling), offsetof(Model, inv_freq), offsetof(Model, final_norm), offsetof(Model, layers),
-    offsetof(Model, embedding),
-    kInt4, kNf4, kInt8, kBf16,
-};
-constexpr int kLayoutNumbers = sizeof(kLayout) / sizeof(kLayout[0]);
 
 }  // namespace gearbox

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p, sizeof
+from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_int64, c_void_p, sizeof
 from enum import IntEnum
 
 
@@ -64,9 +64,39 @@ class Model(Structure):
     )
 
 
+class Sequence(Structure):
+    """``Sequence`` of ``choice.h``: one text that is being written."""
+
+    _fields_ = (
+        ("ids", c_void_p),
+        ("length", c_int64),
+        ("room", c_int64),
+        ("kv", POINTER(c_void_p)),
+        ("kv_length", c_int64),
+        ("kv_capacity", c_int64),
+        ("kv_in_int8", c_int32),
+        ("vocabulary", c_int32),
+        ("temperature", c_float),
+        ("top_p", c_float),
+        ("penalty", c_float),
+        ("top_k", c_int32),
+        ("generator", c_void_p),
+        ("stop_ids", POINTER(c_int64)),
+        ("n_stop_ids", c_int32),
+        ("most", c_int32),
+        ("seconds", c_double),
+        ("interrupted", POINTER(c_int32)),
+        ("logprobs", POINTER(c_double)),
+        ("entropies", POINTER(c_double)),
+        ("margins", POINTER(c_double)),
+        ("times", POINTER(c_double)),
+        ("written", c_int32),
+    )
+
+
 def layout() -> list[int]:
-    """What both halves must agree on: sizes, the place of each member, the kinds' numbers; ``kLayout`` in C++."""
-    return [*_places(Matrix), *_places(Layer), *_places(Model), *Kind]
+    """What both halves must agree on: sizes, the place of each member, the kinds' numbers; ``layout.h``."""
+    return [*_places(Matrix), *_places(Layer), *_places(Model), *_places(Sequence), *Kind]
 
 
 def _places(structure: type[Structure]) -> Iterator[int]:
@@ -75,7 +105,7 @@ def _places(structure: type[Structure]) -> Iterator[int]:
         yield getattr(structure, name).offset
 
 
-NO_MEMORY, FAILED = -1, -11
+NO_MEMORY, FAILED, NO_NUMBERS = -1, -11, -12
 
 REFUSALS = {
     -2: "an address is missing",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
+from engine.backends.passes import Steps
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
@@ -73,7 +74,7 @@ class Attempt:
             tier=tier,
         )
 
-    def generate(self, sink: TokenSink, kv: KVCache | None, *, verify: bool = False) -> RunTrace:
+    def generate(self, sink: TokenSink, kv: KVCache | None, *, verify: bool = False) -> Steps[RunTrace]:
         """Write the answer.
 
         Args:
@@ -83,7 +84,7 @@ class Attempt:
         """
         if self.drafters:
             self._speculator = self.drafters.speculator(self.prompt_ids, self.max_tokens, kv, self.draft_answer)
-        self.trace = self.model.run(
+        self.trace = yield from self.model.run(
             self.prompt_ids,
             self.request.config.sampling,
             self.max_tokens,

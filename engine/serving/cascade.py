@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from engine.backends.passes import Steps
 from engine.cascade import AlwaysSmall, Router, TierIdentity, routers_of
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.serving.attempt import Attempt, Recording
@@ -36,8 +37,8 @@ class Cascade:
         return attempt.recording(str(attempt.tier) if self._config else None)
 
     def run(
-        self, recorder: RunRecorder, write: Callable[[Attempt, TokenSink], None]
-    ) -> tuple[Attempt, CascadeReport | None]:
+        self, recorder: RunRecorder, write: Callable[[Attempt, TokenSink], Steps[None]]
+    ) -> Steps[tuple[Attempt, CascadeReport | None]]:
         """Answer.
 
         Args:
@@ -55,7 +56,7 @@ class Cascade:
             begun = recorder.elapsed_s
             judgement = Judgement(router, self._prompt, len(attempt.prompt_ids), recorder)
             if not judgement.escalated:
-                write(attempt, judgement.sink)
+                yield from write(attempt, judgement.sink)
             is_kept = not judgement.conclude()
             routing_s += judgement.routing_s
             reports.append(self._report_attempt(attempt, judgement, recorder, begun, kept=is_kept))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from ctypes import c_int32
 from time import perf_counter
 from typing import Literal
 
 from engine.cascade import Router, TierAnswer, escalates
 from engine.cascade.scores import Floats
-from engine.generation.confidence import Confidence
+from engine.generation.choosing import Choice
 from engine.generation.recorder import RunRecorder, TokenSink
-from engine.types import FinishReason, TokenSource
+from engine.types import FinishReason
 
 
 class Judgement:
@@ -68,12 +70,25 @@ class Judgement:
         self._hidden = hidden
         self._recorder.prefilled(cached_tokens, computed_tokens, hidden)
 
-    def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
-        goes_on = self._recorder.token(token_id, confidence, source)
-        if goes_on and self._look_after == len(self._recorder.tokens):
-            self._look("length")
-            return not self.escalated
-        return goes_on
+    @property
+    def interrupt(self) -> c_int32:
+        return self._recorder.interrupt
+
+    @property
+    def most(self) -> int:
+        """Tokens up to the next look, so that no text is scored that is longer than the router was made for."""
+        most = self._recorder.most
+        return most if self._look_after is None else max(1, min(most, self._look_after - len(self._recorder.tokens)))
+
+    def take(self, choices: Sequence[Choice]) -> tuple[int, bool]:
+        for at, choice in enumerate(choices, start=1):
+            _, goes_on = self._recorder.take([choice])
+            if goes_on and self._look_after == len(self._recorder.tokens):
+                self._look("length")
+                goes_on = not self.escalated
+            if not goes_on:
+                return at, False
+        return len(choices), True
 
     def conclude(self) -> bool:
         """Decide, now that the tier has ended its answer. One that was cancelled unjudged is kept.

@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from engine.backends.base import LoadedModel, OpenCheckpoint
+from engine.backends.passes import Steps
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
@@ -45,8 +46,8 @@ class Responder:
         self.drafting = Drafting(pool)
         self._reuses = 0
 
-    def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> None:
-        """Answer a request, telling the job of every event up to the last.
+    def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
+        """Answer a request, telling the job of every event up to the last: yields what it wants computed.
 
         Raises:
             CancelledWhileLoadingError: it was cancelled before the model was there.
@@ -60,6 +61,7 @@ class Responder:
         recorder = RunRecorder(
             emit=job.emit,
             is_cancelled=job.is_cancelled,
+            interrupt=job.interrupt,
             stop=request.config.sampling.stop,
             arrived=job.arrived,
             queue_s=taken_up - job.arrived,
@@ -67,7 +69,7 @@ class Responder:
             **cascade.recording(tiers.attempts[0]),
         )
 
-        attempt, report = cascade.run(recorder, partial(self._write, recorder, tiers.models))
+        attempt, report = yield from cascade.run(recorder, partial(self._write, recorder, tiers.models))
         self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
             weights_bytes=sum(each.model.weights_bytes for each in tiers.attempts),
@@ -89,24 +91,26 @@ class Responder:
             "weights": attempt.opened.checkpoint.provenance,
         }
 
-    def _write(self, recorder: RunRecorder, pinned: tuple[LoadedModel, ...], attempt: Attempt, sink: TokenSink) -> None:
+    def _write(
+        self, recorder: RunRecorder, pinned: tuple[LoadedModel, ...], attempt: Attempt, sink: TokenSink
+    ) -> Steps[None]:
         if attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
-            self._write_on_kept(attempt, recorder, sink, pinned)
+            yield from self._write_on_kept(attempt, recorder, sink, pinned)
         else:
-            self._write_alone(attempt, sink, pinned)
+            yield from self._write_alone(attempt, sink, pinned)
 
-    def _write_alone(self, attempt: Attempt, sink: TokenSink, pinned: tuple[LoadedModel, ...]) -> None:
+    def _write_alone(self, attempt: Attempt, sink: TokenSink, pinned: tuple[LoadedModel, ...]) -> Steps[None]:
         """With KV of its own that is gone afterwards, or without any."""
         capacity, gears = len(attempt.prompt_ids) + attempt.max_tokens, attempt.request.config.optimization
         if gears.cache_mode is CacheMode.OFF:
             self._make_room(attempt, capacity, pinned)
-            attempt.generate(sink, None)
+            yield from attempt.generate(sink, None)
         else:
-            attempt.generate(sink, self._new_cache(attempt, capacity, pinned))
+            yield from attempt.generate(sink, self._new_cache(attempt, capacity, pinned))
 
     def _write_on_kept(
         self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, pinned: tuple[LoadedModel, ...]
-    ) -> None:
+    ) -> Steps[None]:
         """With KV that begins with what is kept of the prompt, and is kept afterwards."""
         request = attempt.request
         identity = _identity(attempt.opened, attempt.model, request)
@@ -127,7 +131,7 @@ class Responder:
         lease = self._lend(identity, ids, system, attempt, pinned)
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
-            trace = attempt.generate(sink, lease.kv, verify=self._is_due(lease))
+            trace = yield from attempt.generate(sink, lease.kv, verify=self._is_due(lease))
             if_it_fails.pop_all()
         if trace.verified is not None:
             self._cache.was_verified(lease, agrees=trace.verified)

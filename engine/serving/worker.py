@@ -10,17 +10,17 @@ reading it for a while.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from ctypes import c_int32
 from time import perf_counter
 from typing import Generic, TypeVar
 
 from engine.errors import EngineClosedError
+from engine.serving.event_buffer import EventBuffer
 from engine.types import Event, GenerationRequest, Heartbeat, Queued, RunFailed, RunFinished
 
 log = logging.getLogger(__name__)
@@ -39,13 +39,14 @@ class Job(ABC):
 
     def __init__(self) -> None:
         self.arrived = perf_counter()
-        self._cancelled = threading.Event()
+        self.interrupt = c_int32(0)
+        """Not 0 once it is cancelled; kernels at work look at it between two tokens."""
 
     def cancel(self) -> None:
-        self._cancelled.set()
+        self.interrupt.value = 1
 
     def is_cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self.interrupt.value != 0
 
     @abstractmethod
     def run(self) -> None:
@@ -74,43 +75,34 @@ class GenerationJob(Job):
         """
         super().__init__()
         self.request = request
-        self.events: queue.Queue[Event] = queue.Queue(BUFFERED_EVENTS)
+        self.events = EventBuffer(BUFFERED_EVENTS)
         self._serve = serve
 
     def run(self) -> None:
         self._serve(self)
 
     def refuse(self) -> None:
-        self.emit(RunFinished("", (), "abort", None, {}))
+        self.emit([RunFinished("", (), "abort", None, {})])
 
     def fail(self, error: BaseException) -> None:
         log.error("a run failed unexpectedly", exc_info=error)
-        self.emit(RunFailed(f"Unexpected error in the engine: {error}", type(error).__name__))
+        self.emit([RunFailed(f"Unexpected error in the engine: {error}", type(error).__name__)])
 
     def moved_up(self, position: int) -> None:
         self.notify(Queued(position))
 
-    def emit(self, event: Event) -> None:
-        """Hand an event over. Waits for a slow reader; once cancelled, makes room instead."""
+    def emit(self, events: Sequence[Event]) -> None:
+        """Hand events over. Waits for a slow reader; once cancelled, makes room instead."""
         deadline = perf_counter() + ABANDONED_AFTER_S
-        while True:
-            try:
-                self.events.put(event, timeout=HEARTBEAT_S)
-                return
-            except queue.Full:
-                if perf_counter() > deadline:
-                    self.cancel()
-                if self.is_cancelled():
-                    self._drop_oldest()
+        while not self.events.put(events, HEARTBEAT_S):
+            if perf_counter() > deadline:
+                self.cancel()
+            if self.is_cancelled():
+                self.events.drop_oldest(len(events))
 
     def notify(self, event: Event) -> None:
         """Hand over an event that may be lost: a newer one will follow."""
-        with suppress(queue.Full):
-            self.events.put_nowait(event)
-
-    def _drop_oldest(self) -> None:
-        with suppress(queue.Empty):
-            self.events.get_nowait()
+        self.events.put([event])
 
 
 class CallJob(Job, Generic[T]):
@@ -137,16 +129,18 @@ class Generation(Iterator[Event]):
     def __init__(self, job: GenerationJob, discard: Callable[[Job], None]) -> None:
         self._job = job
         self._discard = discard
+        self._arrived: deque[Event] = deque()
         self._ended = False
 
     def __next__(self) -> Event:
         """The next event; a heartbeat when there has been none for 0.2 s."""
         if self._ended:
             raise StopIteration
-        try:
-            event = self._job.events.get(timeout=HEARTBEAT_S)
-        except queue.Empty:
+        if not self._arrived:
+            self._arrived.extend(self._job.events.get(HEARTBEAT_S))
+        if not self._arrived:
             return Heartbeat(perf_counter() - self._job.arrived)
+        event = self._arrived.popleft()
         self._ended = isinstance(event, RunFinished | RunFailed)
         return event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.generation.sampling import greedy_token, next_token_probabilities
+from engine.generation.sampling import draw, greedy_token, next_token_probabilities
 from engine.types import SamplingParams
 
 
@@ -36,7 +36,7 @@ def accept_or_resample(
         return token, token == drafted
     p = next_token_probabilities(logits, params, seen)
     if drafted is None:
-        return _draw(p, generator), False
+        return draw(p, generator), False
     if q is None:
         q = torch.zeros_like(p)
         q[drafted] = 1.0
@@ -44,8 +44,4 @@ def accept_or_resample(
         return drafted, True
     residual = (p - q).clamp_min_(0)
     # nothing is left only where p and q agree but for rounding: then p itself is what is asked for
-    return _draw(residual if residual.sum() > 0 else p, generator), False
-
-
-def _draw(weights: Tensor, generator: torch.Generator) -> int:
-    return int(torch.multinomial(weights, 1, generator=generator))
+    return draw(residual if residual.sum() > 0 else p, generator), False

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ from engine.cache import KVCache, read_kv, write_kv
 from engine.models.format.decoder_config import DecoderConfig
 from engine.quantization import EmbeddingLinear, Linear, fast_bf16_gemm
 from engine.types import KVDtype
+
+if TYPE_CHECKING:
+    from engine.models.decoders.native_decoder import NativeDecoder
 
 
 @dataclass(slots=True)
@@ -61,13 +65,23 @@ class Decoder(ABC):
         room = capacity if window is None else window
         return KVCache(config.n_layers, room, config.n_kv_heads, config.head_dim, self.device, dtype, rotation)
 
+    @property
+    def native(self) -> NativeDecoder | None:
+        """What writes several tokens in one call; ``None`` where nothing can."""
+        return None
+
+    def chunks(self, ids: Tensor, cache: KVCache) -> tuple[Tensor, ...]:
+        """A prompt in the pieces that one pass reads."""
+        pieces: tuple[Tensor, ...] = ids.split(min(self.prefill_chunk, cache.largest_claim))
+        return pieces
+
     def read(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Tensor | None:
         """Compute a prompt in chunks and return the last token's hidden state, ``[1, hidden]``.
 
         ``None`` if cancelled between two chunks; the cache then holds the chunks done so far.
         """
         hidden = None
-        for chunk in ids.split(min(self.prefill_chunk, cache.largest_claim)):
+        for chunk in self.chunks(ids, cache):
             if cancelled():
                 return None
             hidden = self.forward(chunk, cache)

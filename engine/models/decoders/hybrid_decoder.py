@@ -35,6 +35,10 @@ class HybridDecoder(Decoder):
         self.head = many.head
         """Both use the same table."""
 
+    @property
+    def native(self) -> NativeDecoder:
+        return self.few
+
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         """bf16 or fp32, depending on who computed it; :meth:`logits` takes either."""
         return (self.few if ids.shape[0] <= FEW_ROWS else self.many).forward(ids, cache)

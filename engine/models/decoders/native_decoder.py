@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoders.decoder import Decoder
 from engine.models.format.decoder_config import DecoderConfig
-from engine.native.kernels import Layer, Library, Matrix, Model, address_of
+from engine.native.kernels import Layer, Library, Matrix, Model, Sequence, address_of
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
 from engine.types import KVDtype
 
@@ -77,8 +78,7 @@ class NativeDecoder(Decoder):
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         rows = ids.shape[0]
-        if cache.form != self._kv_form:
-            raise ValueError(f"a cache of {cache.form} for a model of {self._kv_form}")
+        self._check_form(cache)
         start, _ = cache.claim(rows)
         hidden = self._library.forward(
             self._model,
@@ -90,6 +90,34 @@ class NativeDecoder(Decoder):
         )
         cache.commit(rows)
         return hidden
+
+    @property
+    def native(self) -> Self:
+        return self
+
+    def write(self, sequence: Sequence, cache: KVCache) -> None:
+        """Append the text's last token to the cache, choose the next one, and so on; see :meth:`Library.write`.
+
+        Args:
+            sequence: the text, in all but its KV.
+            cache: of the text without its last token. A window that is full slides before the first token, and is not
+                written beyond its room.
+
+        Raises:
+            ValueError: the cache is full, or another model's.
+            NonFiniteLogitsError: there is no probability to draw a token by.
+        """
+        self._check_form(cache)
+        start, _ = cache.claim(1)
+        sequence.most = min(sequence.most, cache.capacity - start)
+        sequence.kv, sequence.kv_length, sequence.kv_capacity = cache.addresses, start, cache.capacity
+        sequence.kv_in_int8 = cache.dtype is KVDtype.INT8
+        self._library.write(self._model, self._head_matrix, sequence)
+        cache.commit(sequence.written)
+
+    def _check_form(self, cache: KVCache) -> None:
+        if cache.form != self._kv_form:
+            raise ValueError(f"a cache of {cache.form} for a model of {self._kv_form}")
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._library.multiply(self._head_matrix, hidden)

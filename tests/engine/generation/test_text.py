@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import c_int32
 from pathlib import Path
 from time import perf_counter
 from typing import ClassVar
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.generation.choosing import Choice
 from engine.generation.confidence import Confidence
 from engine.generation.recorder import RunRecorder
 from engine.generation.text import REPLACEMENT, Detokenizer, StopMatcher
@@ -130,8 +132,9 @@ class Letters:
 )
 def test_a_stop_string_may_be_a_control_token_or_hold_one(stop: str, written: str, text: str, ended: bool) -> None:
     recorder = RunRecorder(
-        emit=lambda event: None,
+        emit=lambda events: None,
         is_cancelled=lambda: False,
+        interrupt=c_int32(),
         decode=Letters().decode,
         stop_ids=frozenset(),
         control_tokens=Letters.CONTROLS,
@@ -143,9 +146,10 @@ def test_a_stop_string_may_be_a_control_token_or_hold_one(stop: str, written: st
         load_s=0.0,
         tier=None,
     )
-    for letter in written:
-        if not recorder.token(ord(letter), Confidence(0.0, 0.0, 0.0)):
-            break
+    letters = [Choice(ord(letter), Confidence(0.0, 0.0, 0.0), perf_counter()) for letter in written]
+    taken, goes_on = recorder.take(letters)
+    assert not goes_on
+    assert len(recorder.tokens) == taken
     assert recorder.text == text
     assert recorder.finish_reason == ("stop" if ended else "length")
 

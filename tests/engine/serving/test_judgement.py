@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from ctypes import c_int32
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -24,6 +25,7 @@ from engine.cascade import (
     tier_answer,
 )
 from engine.cascade.signals import ANSWER_SIGNALS, PROMPT_FEATURES
+from engine.generation.choosing import Choice
 from engine.generation.confidence import Confidence
 from engine.generation.recorder import RunRecorder
 from engine.serving.judgement import Judgement
@@ -48,8 +50,9 @@ class Written:
 
 def recorder(written: Written, events: list[Event]) -> RunRecorder:
     return RunRecorder(
-        emit=events.append,
+        emit=events.extend,
         is_cancelled=lambda: False,
+        interrupt=c_int32(),
         decode=lambda ids: "".join(chr(ord("a") + token_id) for token_id in ids),
         stop_ids=frozenset({STOP}),
         control_tokens={},
@@ -66,9 +69,12 @@ def recorder(written: Written, events: list[Event]) -> RunRecorder:
 def write(written: Written, sink: RunRecorder | Judgement) -> None:
     """As a backend does."""
     sink.prefilled(0, 5, written.hidden)
-    for token_id, confidence in zip(written.token_ids, written.confidences, strict=True):
-        if not sink.token(token_id, confidence):
-            break
+    tokens = zip(written.token_ids, written.confidences, strict=True)
+    choices = [Choice(token_id, confidence, perf_counter()) for token_id, confidence in tokens]
+    goes_on = True
+    while choices and goes_on:
+        taken, goes_on = sink.take(choices[: sink.most])
+        choices = choices[taken:]
 
 
 def record(written: Written) -> TierAnswer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ctypes import c_int32
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.backends.local import LocalModel
+from engine.backends.passes import perform_alone
 from engine.cache import KVCache
-from engine.generation.confidence import Confidence
+from engine.generation.choosing import Choice
 from engine.generation.token_buffer import TokenBuffer
 from engine.serving.pool import ModelPool
 from engine.speculation import (
@@ -44,17 +46,26 @@ class Sink:
     tokens: list[int] = field(default_factory=list)
     sources: list[TokenSource] = field(default_factory=list)
 
+    interrupt: c_int32 = field(default_factory=c_int32)
+
+    @property
+    def most(self) -> int:
+        return max(1, self.max_tokens - len(self.tokens))
+
     def cancelled(self) -> bool:
         return False
 
     def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
         pass
 
-    def token(self, token_id: int, confidence: Confidence, source: TokenSource = "target") -> bool:
-        self.tokens.append(token_id)
-        self.sources.append(source)
-        self.told(len(self.tokens))
-        return len(self.tokens) < self.max_tokens and token_id not in self.stop_ids
+    def take(self, choices: Sequence[Choice]) -> tuple[int, bool]:
+        for taken, choice in enumerate(choices, start=1):
+            self.tokens.append(choice.token_id)
+            self.sources.append(choice.source)
+            self.told(len(self.tokens))
+            if len(self.tokens) >= self.max_tokens or choice.token_id in self.stop_ids:
+                return taken, False
+        return len(choices), True
 
 
 class Scripted:
@@ -96,7 +107,7 @@ def write(
 ) -> KVCache:
     kv = kv or model.decoder.new_cache(len(PROMPT) + sink.max_tokens)
     with torch.inference_mode():
-        model.run(PROMPT, sampling or SamplingParams(), sink.max_tokens, sink, kv, speculator=speculator)
+        perform_alone(model.run(PROMPT, sampling or SamplingParams(), sink.max_tokens, sink, kv, speculator=speculator))
     return kv
 
 
@@ -199,7 +210,7 @@ def test_a_run_given_up_inside_a_round_keeps_what_was_written(model: LocalModel)
         assert cut == len(PROMPT) + len(sink.tokens) - 1
         reused = model.decoder.new_cache(len(PROMPT) + 20)
         reused.copy_prefix(cache, len(PROMPT) - 1)
-        model.run(PROMPT, SamplingParams(), 20, again, reused)
+        perform_alone(model.run(PROMPT, SamplingParams(), 20, again, reused))
     assert again.tokens == wanted[:20]
 
 

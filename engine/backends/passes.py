@@ -1,0 +1,116 @@
+"""What a sequence wants of a model: it yields a pass, and is sent what came of it.
+
+So whoever writes an answer stays straight-line code, and whoever runs models decides which passes go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from ctypes import c_int32
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from engine.cache import KVCache
+from engine.generation.choosing import Choice, Chooser
+from engine.models.decoders.decoder import Decoder
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Pass(Protocol[T_co]):
+    """Work of a model for one sequence."""
+
+    def perform(self) -> T_co:
+        """Do it, with nothing beside it."""
+        ...
+
+
+Steps = Generator[Pass[Any], Any, T]
+"""A sequence on its way: yields passes, is sent their results, and returns something in the end."""
+
+
+def ask(wanted: Pass[T]) -> Steps[T]:
+    """One pass of a sequence: ``result = yield from ask(...)``."""
+    result: T = yield wanted
+    return result
+
+
+def perform_alone(steps: Steps[T]) -> T:
+    """Run a sequence to its end with nobody beside it. What a pass raises is raised inside of the sequence."""
+    try:
+        wanted = next(steps)
+        while True:
+            try:
+                result = wanted.perform()
+            except BaseException as error:  # noqa: BLE001 (the sequence decides, and cleans up)
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(result)
+    except StopIteration as end:
+        returned: T = end.value
+        return returned
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Tokens read: the final norm's output after each, ``[rows, hidden]``."""
+
+    decoder: Decoder
+    ids: Tensor
+    cache: KVCache
+
+    def perform(self) -> Tensor:
+        return self.decoder.forward(self.ids, self.cache)
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """Tokens read: logits after each, fp32 ``[rows, vocab]``."""
+
+    decoder: Decoder
+    ids: Tensor
+    cache: KVCache
+
+    def perform(self) -> Tensor:
+        return self.decoder.logits(self.decoder.forward(self.ids, self.cache))
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The text's last token read and the next ones chosen, one after the other: at least one.
+
+    How many come back is up to whoever performs it; nothing may depend on that.
+    """
+
+    decoder: Decoder
+    chooser: Chooser
+    cache: KVCache
+    most: int
+    """Tokens at most."""
+    seconds: float
+    """No token is begun after so long."""
+    interrupt: c_int32
+    """Ends it once it is not 0."""
+
+    def perform(self) -> list[Choice]:
+        writer = self.decoder.native
+        if writer:
+            written = self.chooser.write(
+                lambda sequence: writer.write(sequence, self.cache), self.interrupt, self.most, self.seconds
+            )
+            if written is not None:
+                return written
+        return [self.chooser.choose(self.decoder.step(self.chooser.text.last, self.cache))]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole(Pass[T]):
+    """Work of a backend that does not tell of its passes."""
+
+    work: Callable[[], T]
+
+    def perform(self) -> T:
+        return self.work()

@@ -1,0 +1,171 @@
+"""Choosing the tokens of one text, by the kernels where they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from ctypes import c_double, c_int32, c_int64
+from functools import cache
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from engine.generation.confidence import Confidence, confidence
+from engine.generation.sampling import draw, greedy_token, next_token_probabilities
+from engine.generation.token_buffer import TokenBuffer
+from engine.native.kernels import Library, Sequence, library
+from engine.types import SamplingParams, TokenSource
+
+MOST_AT_ONCE = 64
+"""Tokens that the kernels write in one call."""
+
+
+class Choice(NamedTuple):
+    """One token, chosen."""
+
+    token_id: int
+    confidence: Confidence
+    t: float
+    """When, by ``time.perf_counter``."""
+    source: TokenSource = "target"
+
+
+class Chooser:
+    """Chooses the next tokens of a text and appends them. It has random numbers of its own: what other texts draw
+    meanwhile changes nothing."""
+
+    def __init__(
+        self, text: TokenBuffer, sampling: SamplingParams, vocab_size: int, stop_ids: Collection[int] = ()
+    ) -> None:
+        """
+        Args:
+            text: all tokens before the next one, which the repetition penalty looks at.
+            sampling: how tokens are chosen.
+            vocab_size: ids that are tokens; logits may be padded beyond them.
+            stop_ids: ids that end a text.
+        """
+        self.text = text
+        self.sampling = sampling
+        self.vocab_size = vocab_size
+        self.generator = torch.Generator().manual_seed(sampling.seed)
+        kernels = library()
+        self._native = None
+        if kernels and (sampling.temperature == 0 or draws_as_torch()):
+            self._native = _NativeChooser(kernels, text, sampling, vocab_size, self.generator, sorted(stop_ids))
+
+    def choose(self, logits: Tensor, source: TokenSource = "target") -> Choice:
+        """Append the next token.
+
+        Args:
+            logits: fp32 ``[vocab]``, padded or not.
+            source: who proposed it.
+
+        Raises:
+            NonFiniteLogitsError: above temperature 0, there is no probability to draw by.
+        """
+        if self._native:
+            return self._native.choose(logits)._replace(source=source)
+        logits, seen = logits[: self.vocab_size], self.text.ids
+        if self.sampling.temperature == 0:
+            token = greedy_token(logits, self.sampling, seen)
+        else:
+            token = draw(next_token_probabilities(logits, self.sampling, seen), self.generator)
+        return self.append(token, logits, source)
+
+    def append(self, token: int, logits: Tensor, source: TokenSource) -> Choice:
+        """Append a token that was chosen otherwise, from fp32 ``[vocab]``."""
+        self.text.append(token)
+        return Choice(token, confidence(logits[: self.vocab_size], token), perf_counter(), source)
+
+    def write(
+        self, pass_on: Callable[[Sequence], None], interrupt: c_int32, most: int, seconds: float
+    ) -> list[Choice] | None:
+        """Let the kernels write some tokens; ``None`` where they cannot choose as this machine's torch does.
+
+        Args:
+            pass_on: has them write behind the text.
+            interrupt: ends that once it is not 0.
+            most: tokens at most.
+            seconds: no token is begun after so long.
+        """
+        return self._native.write(pass_on, interrupt, most, seconds) if self._native else None
+
+
+class _NativeChooser:
+    """The same by the kernels."""
+
+    def __init__(
+        self,
+        kernels: Library,
+        text: TokenBuffer,
+        sampling: SamplingParams,
+        vocab_size: int,
+        generator: torch.Generator,
+        stop_ids: list[int],
+    ) -> None:
+        self._kernels = kernels
+        self._text = text
+        self._generator = generator if sampling.temperature > 0 else None
+        # all that the structure points to lives as long as it does
+        self._stop_ids = (c_int64 * len(stop_ids))(*stop_ids)
+        self._out = [(c_double * MOST_AT_ONCE)() for _ in range(4)]
+        self._never = c_int32(0)
+        logprobs, entropies, margins, times = self._out
+        self._sequence = Sequence(
+            ids=self._text.address,
+            room=self._text.capacity,
+            vocabulary=vocab_size,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            penalty=sampling.repetition_penalty,
+            top_k=min(sampling.top_k, vocab_size),
+            stop_ids=self._stop_ids,
+            n_stop_ids=len(stop_ids),
+            logprobs=logprobs,
+            entropies=entropies,
+            margins=margins,
+            times=times,
+        )
+
+    def choose(self, logits: Tensor) -> Choice:
+        (choice,) = self.write(
+            lambda sequence: self._kernels.choose(logits.contiguous(), sequence), self._never, 1, 0.0
+        )
+        return choice
+
+    def write(self, pass_on: Callable[[Sequence], None], interrupt: c_int32, most: int, seconds: float) -> list[Choice]:
+        sequence, start = self._sequence, len(self._text)
+        sequence.length, sequence.most, sequence.seconds = start, min(most, MOST_AT_ONCE), seconds
+        sequence.interrupted.contents = interrupt
+        if self._generator:
+            state = self._generator.get_state()
+            sequence.generator = state.data_ptr()
+        pass_on(sequence)
+        if self._generator:
+            self._generator.set_state(state)
+        written: int = sequence.written
+        self._text.grew(written)
+        logprobs, entropies, margins, times = self._out
+        ids = self._text.since(start)
+        return [Choice(ids[i], Confidence(logprobs[i], entropies[i], margins[i]), times[i]) for i in range(written)]
+
+
+@cache
+def draws_as_torch() -> bool:
+    """Whether the kernels draw the tokens that this build of torch draws, by the same random numbers.
+
+    torch's generator and its exponential distribution are its own affair: so they are compared, once.
+    """
+    kernels = library()
+    if kernels is None:
+        return False
+    weights = torch.rand(1024, generator=torch.Generator().manual_seed(7))
+    sampling = SamplingParams(temperature=1.0, seed=11)
+    mine, theirs = (torch.Generator().manual_seed(sampling.seed) for _ in range(2))
+    native = _NativeChooser(kernels, TokenBuffer([0], 10), sampling, len(weights), mine, [])
+    try:
+        drawn = [native.choose(weights.log()).token_id for _ in range(8)]
+    except ValueError:  # the state is not laid out as the kernels know it
+        return False
+    return drawn == [draw(weights, theirs) for _ in drawn] and torch.equal(mine.get_state(), theirs.get_state())

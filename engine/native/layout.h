@@ -1,0 +1,33 @@
+// What Python must agree on: sizes of the structures, the place of each member, and the kinds' numbers, in the order in
+// which Python lists them.
+#pragma once
+
+#include "choice.h"
+#include "model.h"
+
+#include <cstddef>
+
+namespace gearbox {
+
+constexpr int64_t kLayout[] = {
+    sizeof(Matrix), offsetof(Matrix, kind), offsetof(Matrix, outputs), offsetof(Matrix, inputs),
+    offsetof(Matrix, data), offsetof(Matrix, scales), offsetof(Matrix, bias),
+    sizeof(Layer), offsetof(Layer, input_norm), offsetof(Layer, post_norm), offsetof(Layer, q_norm),
+    offsetof(Layer, k_norm), offsetof(Layer, qkv), offsetof(Layer, o), offsetof(Layer, gate_up),
+    offsetof(Layer, down), offsetof(Layer, window),
+    sizeof(Model), offsetof(Model, n_layers), offsetof(Model, hidden), offsetof(Model, inner),
+    offsetof(Model, n_heads), offsetof(Model, n_kv_heads), offsetof(Model, head_dim), offsetof(Model, norm_eps),
+    offsetof(Model, rope_scaling), offsetof(Model, inv_freq), offsetof(Model, final_norm), offsetof(Model, layers),
+    offsetof(Model, embedding),
+    sizeof(Sequence), offsetof(Sequence, ids), offsetof(Sequence, length), offsetof(Sequence, room),
+    offsetof(Sequence, kv), offsetof(Sequence, kv_length), offsetof(Sequence, kv_capacity),
+    offsetof(Sequence, kv_in_int8), offsetof(Sequence, vocabulary), offsetof(Sequence, temperature),
+    offsetof(Sequence, top_p), offsetof(Sequence, penalty), offsetof(Sequence, top_k), offsetof(Sequence, generator),
+    offsetof(Sequence, stop_ids), offsetof(Sequence, n_stop_ids), offsetof(Sequence, most),
+    offsetof(Sequence, seconds), offsetof(Sequence, interrupted), offsetof(Sequence, logprobs),
+    offsetof(Sequence, entropies), offsetof(Sequence, margins), offsetof(Sequence, times), offsetof(Sequence, written),
+    kInt4, kNf4, kInt8, kBf16,
+};
+constexpr int kLayoutNumbers = sizeof(kLayout) / sizeof(kLayout[0]);
+
+}  // namespace gearbox
