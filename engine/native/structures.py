@@ -112,10 +112,10 @@ REFUSALS = {
     -3: "a matrix is of an unknown kind, or of one that rows cannot be looked up in",
     -4: "a matrix has another shape than its kind or its model wants, or the model's dimensions do not go together",
     -5: "there are no rows, or too many",
-    -6: "the rows reach beyond the KV cache",
+    -6: "the rows or the text reach beyond the KV cache or the memory for their ids",
     -7: "a token id lies outside the model's vocabulary",
     -8: "the number of threads is out of range",
-    -9: "a number of the model is not finite or has the wrong sign",
+    -9: "a number of the model or of the sampling is not finite or has the wrong sign",
     -10: "an address does not lie where its type wants it",
 }
 """What the kernels say no to, by the number they return: ``Status`` of ``model.h``."""

@@ -12,16 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.cache import KVCache
+from engine.generation.choosing import Chooser
+from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.native_decoder import NativeDecoder
 from engine.native.compilation import built_library
-from engine.native.kernels import Kind, Library, Matrix, Model, library
+from engine.native.kernels import Kind, Library, Matrix, Model, Sequence, library
 from engine.native.structures import REFUSALS
 from engine.quantization import cuda_scheme_of, scheme_of
 from engine.quantization.bf16 import NativeBf16Linear
 from engine.quantization.int4 import NativeInt4Linear
 from engine.quantization.int8 import NativeInt8Linear
 from engine.quantization.nf4 import NativeNf4Linear
-from engine.types import KVDtype, Precision
+from engine.types import KVDtype, Precision, SamplingParams
 from tests.engine.models.test_decoder import load_tiny
 from tests.engine.native.test_kernels import needs_kernels
 from tests.engine.quantization.test_schemes import matrix
@@ -140,6 +142,104 @@ def test_the_cache_of_another_model_is_refused(decoder: NativeDecoder, form: tup
     n_layers, kv_heads, head_dim = form
     with pytest.raises(ValueError, match="a cache of"):
         decoder.forward(torch.tensor([1]), KVCache(n_layers, 8, kv_heads, head_dim))
+
+
+# --- texts that are written -----------------------------------------------------------------------------
+
+
+def written(decoder: NativeDecoder, **changed: Any) -> int:
+    """What the C function returns for three tokens behind a text of two, some of the structure's members changed."""
+    cache, text = decoder.new_cache(8), TokenBuffer([1, 2], 8)
+    cache.commit(1)
+    out = [(ctypes.c_double * 4)() for _ in range(4)]
+    state = torch.Generator().manual_seed(1).get_state()
+    sequence = Sequence(
+        ids=text.address,
+        length=2,
+        room=8,
+        kv=cache.addresses,
+        kv_length=1,
+        kv_capacity=8,
+        vocabulary=384,
+        temperature=1.0,
+        top_p=0.9,
+        penalty=1.1,
+        generator=state.data_ptr(),
+        most=3,
+        seconds=10.0,
+        interrupted=ctypes.c_int32(0),
+        logprobs=out[0],
+        entropies=out[1],
+        margins=out[2],
+        times=out[3],
+    )
+    for name, value in changed.items():
+        setattr(sequence, name, value)
+    with torch.inference_mode():
+        for layer in cache.layers:
+            layer.zero_()
+    library = kernels()._lib
+    return cast(int, library.gearbox_write(decoder._model, decoder._head_matrix, sequence, 1))
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, None),
+        ({"temperature": 0.0, "generator": None}, None),
+        ({"ids": None}, "address is missing"),
+        ({"ids": 8 * 10**6 + 1}, "where its type wants it"),
+        ({"kv": None}, "address is missing"),
+        ({"generator": None}, "address is missing"),
+        ({"interrupted": None}, "address is missing"),
+        ({"times": None}, "address is missing"),
+        ({"n_stop_ids": 1}, "address is missing"),
+        ({"n_stop_ids": -1}, "address is missing"),
+        ({"length": 0}, "beyond the KV cache"),
+        ({"length": 6}, "beyond the KV cache"),
+        ({"length": 2**62}, "beyond the KV cache"),
+        ({"room": 4}, "beyond the KV cache"),
+        ({"most": 0}, "beyond the KV cache"),
+        ({"most": MOST}, "beyond the KV cache"),
+        ({"kv_length": 6}, "beyond the KV cache"),
+        ({"kv_length": -1}, "beyond the KV cache"),
+        ({"kv_capacity": 3}, "beyond the KV cache"),
+        ({"vocabulary": 0}, "another shape"),
+        ({"vocabulary": 385}, "another shape"),
+        ({"temperature": float("nan")}, "not finite"),
+        ({"temperature": -1.0}, "not finite"),
+        ({"penalty": 0.0}, "not finite"),
+        ({"top_p": float("inf")}, "not finite"),
+        ({"top_k": -1}, "not finite"),
+        ({"seconds": float("nan")}, "not finite"),
+    ],
+    ids=str,
+)
+def test_a_text_is_written_or_refused_with_the_reason(
+    decoder: NativeDecoder, changed: dict[str, Any], says: str | None
+) -> None:
+    status = written(decoder, **changed)
+    assert (says is None) == (status == 0)
+    if says:
+        assert says in REFUSALS[status]
+
+
+@needs_kernels
+@torch.inference_mode()
+def test_a_text_with_an_unknown_token_is_not_gone_on_with(decoder: NativeDecoder) -> None:
+    for token in (384, -1, 2**40):
+        chooser = Chooser(TokenBuffer([1, token], 8), SamplingParams(), 384)
+        with pytest.raises(ValueError, match="outside the model's vocabulary"):
+            chooser.write(lambda to: decoder.write(to, decoder.new_cache(8)), ctypes.c_int32(), 3, 1.0)
+        assert len(chooser.text) == 2
+
+
+@needs_kernels
+def test_a_generator_in_an_unknown_state_is_refused(decoder: NativeDecoder) -> None:
+    state = torch.Generator().manual_seed(1).get_state()
+    state[8:12] = 255
+    assert "not finite" in REFUSALS[written(decoder, generator=state.data_ptr())]
 
 
 # --- models and matrices --------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ FILES = (
     "tests/engine/cache/test_prefix_loans.py",
     "tests/engine/cache/test_system_prompts.py",
     "tests/engine/generation/test_sampling.py",
+    "tests/engine/generation/test_choosing.py",
+    "tests/engine/backends/test_passes.py",
     "tests/engine/speculation/test_speculation.py",
     "tests/engine/speculation/test_rule.py",
     "tests/engine/cascade/test_engine.py",
