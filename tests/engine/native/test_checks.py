@@ -167,7 +167,7 @@ def written(decoder: NativeDecoder, **changed: Any) -> int:
         generator=state.data_ptr(),
         most=3,
         seconds=10.0,
-        interrupted=ctypes.c_int32(0),
+        interrupted=ctypes.pointer(ctypes.c_int32(0)),
         logprobs=out[0],
         entropies=out[1],
         margins=out[2],
