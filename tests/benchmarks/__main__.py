@@ -8,8 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.settings import Settings
-from tests.benchmarks import all_gears, app, cascade, chat, convert, decode, divergence, load, speculation, store
+from tests.benchmarks import (
+    all_gears,
+    cascade,
+    chat,
+    convert,
+    decode,
+    divergence,
+    load,
+    speculation,
+    store,
+)
 from tests.benchmarks.lanes import LANE_NAMES, MODELS
+from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
@@ -21,7 +32,7 @@ BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "chat": lambda models_dir, _: chat.run(models_dir),
     "load": lambda models_dir, _: load.run(models_dir),
     "convert": lambda models_dir, _: convert.run(models_dir),
-    "app": lambda models_dir, _: app.run(models_dir),
+    "app": lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)],
     "store": lambda *_: store.run(),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 Row = dict[str, Any]
@@ -14,10 +15,12 @@ LABELS = 3
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """One line a row, columns as wide as their content, a few of them at a time."""
-    if not rows:
-        return
-    columns = [[name, *(_text(row[name]) for row in rows)] for name in rows[0]]
+    """One line a row, columns as wide as their content, a few of them at a time; a table for each set of columns."""
+    for of_a_kind in (list(group) for _, group in groupby(rows, key=list)):
+        _print_columns([[name, *(_text(row[name]) for row in of_a_kind)] for name in of_a_kind[0]])
+
+
+def _print_columns(columns: list[list[str]]) -> None:
     for part in _parts(columns):
         widths = [max(map(len, column)) for column in part]
         for line in zip(*part, strict=True):

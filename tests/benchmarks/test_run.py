@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.models.format.manifest import FileRecord, Manifest, sha256_of
-from tests.benchmarks import all_gears, app, cascade, chat, convert, decode, divergence, load, speculation, store
+from tests.benchmarks import all_gears, cascade, chat, convert, decode, divergence, load, speculation, store
 from tests.benchmarks.lanes import MODELS
+from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
 from tests.support.server import find_chromium
 from tests.support.tiny import FAMILIES, make_tiny_checkpoint
@@ -94,8 +95,10 @@ def test_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")
 def test_app(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "REPEATS", 2)
-    assert_whole(app.run(models))
+    monkeypatch.setattr(paints, "REPEATS", 2)
+    monkeypatch.setattr(paths, "ROUNDS", 1)
+    assert_whole(paints.run(models))
+    assert_whole(paths.run(models))
 
 
 def test_store(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What the screen takes from the engine, and what a person waits for at it."""
