@@ -5,6 +5,8 @@ Each of these may raise a `GearboxError` written for the user; nothing is cached
 
 from __future__ import annotations
 
+import sys
+
 import streamlit as st
 
 from app.cache.simulations import Simulations
@@ -15,6 +17,9 @@ from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStore
 from engine import Engine
+
+_SWITCH_INTERVAL_S = 0.001
+"""Python's own 5 ms is how long the engine's thread waits for the GIL each time it needs it while a page renders."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -42,6 +47,7 @@ def get_store() -> RunStore:
 def get_engine() -> Engine:
     """The one engine, which serves every session in turn."""
     settings = get_settings()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     return Engine(
         settings.models_dir,
         threads=settings.threads,
