@@ -14,6 +14,7 @@ from engine.repetition import repeated_share
 from engine.types import (
     CacheReport,
     CascadeReport,
+    Disturbance,
     Escalated,
     Event,
     FinishReason,
@@ -178,6 +179,7 @@ class RunRecorder:
         cache: CacheReport | None,
         speculation: SpeculationReport | None,
         cascade: CascadeReport | None,
+        disturbance: Disturbance | None,
     ) -> None:
         """Emit the run's last event."""
         times, rounds = [token.t for token in self.tokens], speculation.rounds if speculation else ()
@@ -206,7 +208,15 @@ class RunRecorder:
         )
         self._emit(
             RunFinished(
-                self.text, self.token_ids, self.finish_reason, metrics, environment, cache, speculation, cascade
+                self.text,
+                self.token_ids,
+                self.finish_reason,
+                metrics,
+                environment,
+                cache,
+                speculation,
+                cascade,
+                disturbance,
             )
         )
 
