@@ -103,7 +103,12 @@ def _show_chart(conversation: Conversation, runs: Mapping[str, RunRecord], chats
         if not all(timings):
             missing.append(other)
         if any(timings):
-            points = [_Point(t.ttft_s, t.cached_tokens, t.prompt_tokens, summary) if t else None for t in timings]
+            points = [
+                _Point(t.ttft_s, t.cached_tokens, t.prompt_tokens, summary, t.environment.get("disturbed"))
+                if t
+                else None
+                for t in timings
+            ]
             lines.append(_line(f"{other}, replayed", points))
     charts.show(charts.by_number(lines, title="TTFT by turn, measured", x="Turn", y="TTFT, ms"), key="chat-ttft")
     if any(any(line.doubtful) for line in lines):
