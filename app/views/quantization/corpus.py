@@ -258,7 +258,7 @@ def _column_config() -> dict[str, Any]:
         ),
         "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Median of the same runs, waiting left out."),
         "disturbed": column.TextColumn(
-            DISTURBED, width="small", help="What held up the runs behind both, so that they are not to be relied on."
+            DISTURBED, width="medium", help="What held up the runs behind both, so that they are not to be relied on."
         ),
         "median": column.NumberColumn("KLD median", format=nats, help=f"{divergence}the median."),
         "p99": column.NumberColumn("KLD p99", format=nats, help=f"{divergence}99 % of the tokens stay below."),

@@ -53,7 +53,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         key="runs-time",
         persist_state=_KEPT,
     )
-    with st.grid(min_column_width=150):
+    with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
             list(RunStatus),

@@ -128,7 +128,7 @@ def column_config() -> dict[str, Any]:
         "tpot": column.NumberColumn("TPOT (ms)", format="%.1f", help="Time per output token after the first."),
         "e2e": column.NumberColumn("E2E (s)", format="%.2f", help="From arrival to the last token."),
         "disturbed": column.TextColumn(
-            DISTURBED, width="small", help="What held this run up, so that its speed is not to be relied on."
+            DISTURBED, width="medium", help="What held this run up, so that its speed is not to be relied on."
         ),
         "tokens": column.NumberColumn("Tokens", format="%d", help="Tokens of the answer."),
         "rating": column.TextColumn("Rating"),
