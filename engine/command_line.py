@@ -223,8 +223,10 @@ def _generate(options: argparse.Namespace) -> int:
                     return _complain(error, _exit_code(kind))
                 case RunFinished() if options.json:
                     _print_json(_answer_tree(event, config))
-                case RunFinished():
+                case RunFinished(disturbance=disturbance):
                     print()
+                    if disturbance and disturbance.is_disturbed:
+                        print(f"disturbed: {disturbance.why} Its speed is not to be relied on.", file=sys.stderr)
     return 0
 
 
@@ -312,6 +314,8 @@ def _answer_tree(run: RunFinished, config: RunConfig) -> dict[str, Any]:
         "finish_reason": run.finish_reason,
         "config": config.to_dict(),
         "metrics": asdict(run.metrics) if run.metrics else None,
+        "disturbed": run.disturbance.is_disturbed if run.disturbance else None,
+        "disturbance": asdict(run.disturbance) if run.disturbance else None,
     }
 
 

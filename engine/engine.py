@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.machine.device import choose_device, device_name
+from engine.machine.disturbance import name_engine_thread
 from engine.machine.memory import PeakRss, memory_errors_in_words, require_room_for_libraries
 from engine.models import list_models
 from engine.models.sources.progress import Progress, silent
@@ -329,6 +330,7 @@ class Engine:
 
             device = choose_device(self._device_choice)
             self._device_name = device_name(device)
+            name_engine_thread()
             _set_threads(self._threads)
             self._cache = PrefixCache(self._kv_cache_bytes)
             self._pool = ModelPool(self._models_dir, self._model_memory_bytes, device, self._cache)

@@ -43,6 +43,12 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         bind="query-params",
     )
     live = st.toggle("Refresh every 10 s", value=True, key="ops-live", persist_state="session")
+    with_disturbed = st.toggle(
+        "Include disturbed runs",
+        key="ops-disturbed",
+        persist_state="session",
+        help="Latencies leave out runs that others held up, by taking the processor. Counts never do.",
+    )
 with st.container(horizontal=True):
     models = st.multiselect("Model", facets.models, placeholder="All models", key="model", bind="query-params")
     hashes = st.multiselect(
@@ -66,12 +72,12 @@ def dashboard() -> None:
         if not totals.runs:
             st.info("No run was started in this time, or none passes the filters.")
             return
-        show_totals(totals, store.latency(chosen))
+        show_totals(totals, store.latency(chosen, with_disturbed=with_disturbed))
         show_verification(resources.get_engine().cache_status())
-        buckets = store.over_time(chosen, span.bucket)
+        buckets = store.over_time(chosen, span.bucket, with_disturbed=with_disturbed)
         show_over_time(whole_stretch(buckets, span.bucket, since, until))
         st.subheader("Configurations", anchor=False)
-        used = store.by_configuration(chosen)
+        used = store.by_configuration(chosen, with_disturbed=with_disturbed)
         show_configurations(used, names, total=store.count_configurations(chosen))
         st.subheader("Slowest runs", anchor=False)
         show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10))

@@ -14,6 +14,7 @@ from app.chat.conversations import history
 from app.environment import measured_here
 from app.jobs import Report
 from app.runs.answers import answer_unkept
+from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine
 from app.store import ChatMessage, ChatStore, Conversation, RunRecord, TurnTiming
 from engine import EngineStatus
@@ -100,7 +101,8 @@ def measure_turns(
 ) -> None:
     """Measure the turns of the branch on view in cache modes, and keep each figure as soon as it is there.
 
-    What was measured on this machine is not measured again. Every turn is one run of one token. In mode prefix the
+    What was measured on this machine is not measured again. Every turn is one run of one token, and one more if that
+    was disturbed. In mode prefix the
     turn before it is read first, untimed, with its answer as far as the cache would have kept it; what that leaves in
     the cache is forgotten in the end.
 
@@ -120,12 +122,22 @@ def measure_turns(
         for place, turn in enumerate(turns)
         if (turn.asked.id, settings[mode]) not in kept
     ]
-    salt = f"replay {uuid.uuid4().hex}"
+    salts = [f"replay {uuid.uuid4().hex}"]
     total, done = sum(_effort(mode, turns[place]) for mode, place in missing), 0
 
-    def run(stage: str, request: GenerationRequest) -> TurnTiming:
+    def run(stage: str, request: GenerationRequest) -> LiveRun:
         report(stage, done / total)
-        answer = answer_unkept(engine, request, lambda answer: report(answer.loading_stage or stage, done / total))
+        return answer_unkept(engine, request, lambda answer: report(answer.loading_stage or stage, done / total))
+
+    def measure(mode: CacheMode, place: int, salt: str) -> LiveRun:
+        """One turn, under a salt that has not met it yet."""
+        stage = f"Cache mode {mode} · turn {place + 1} of {len(turns)}"
+        request = GenerationRequest(messages=turns[place].before, config=config_in(mode, config), cache_salt=salt)
+        if mode is CacheMode.PREFIX and place:
+            run(stage, _as_kept(request, turns[place - 1]))
+        return run(stage, request)
+
+    def timing_of(answer: LiveRun) -> TurnTiming:
         measured = answer.metrics
         if measured is None or measured.ttft_s is None:
             raise ReplayError("A run ended without a token, so its TTFT could not be measured.")
@@ -133,20 +145,20 @@ def measure_turns(
             ttft_s=measured.ttft_s - measured.queue_s,
             prompt_tokens=measured.prompt_tokens,
             cached_tokens=measured.cached_tokens,
-            environment=answer.environment,
+            environment={**answer.environment, "disturbed": answer.disturbed},
         )
 
     try:
         for mode, place in missing:
-            stage = f"Cache mode {mode} · turn {place + 1} of {len(turns)}"
-            request = GenerationRequest(messages=turns[place].before, config=config_in(mode, config), cache_salt=salt)
-            if mode is CacheMode.PREFIX and place:
-                run(stage, _as_kept(request, turns[place - 1]))
-            timing = run(stage, request)
-            chats.keep_timing(conversation.id, turns[place].asked.id, settings[mode], timing)
+            answer = measure(mode, place, salts[0])
+            if answer.disturbed:
+                salts.append(f"replay {uuid.uuid4().hex}")  # the first one's KV would be found
+                answer = measure(mode, place, salts[-1])
+            chats.keep_timing(conversation.id, turns[place].asked.id, settings[mode], timing_of(answer))
             done += _effort(mode, turns[place])
     finally:
-        engine.forget_session(salt)
+        for salt in salts:
+            engine.forget_session(salt)
     report("Done", 1.0)
 
 

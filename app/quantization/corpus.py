@@ -10,10 +10,12 @@ from statistics import median
 from app.environment import measured_here
 from app.jobs import Report, Steps
 from app.quantization.lab import LabEngine, LabError, answer, greedy_request, refusal_words
+from app.runs.answers import disturbed_by, undisturbed
+from app.runs.live_run import LiveRun
 from app.store import LabStore, SpeedResult
 from engine import Corpus, DivergenceStats, Window, WindowDivergence
 from engine.errors import CorpusError, InvalidRequestError
-from engine.types import Precision, RunMetrics
+from engine.types import Precision
 
 SPEED_RUNS = 3
 SPEED_TOKENS = 64
@@ -131,25 +133,25 @@ def _measure_speed(
     result_id: str,
     steps: Steps,
 ) -> None:
-    """Keep the medians of a few short greedy runs, loading and waiting left out."""
+    """Keep the medians of a few short greedy runs, loading, waiting and disturbed runs left out."""
     request = greedy_request(model, precision, SPEED_PROMPT, max_tokens=SPEED_TOKENS)
-    runs: list[RunMetrics] = []
-    environment: Mapping[str, object] = {}
+    runs: list[LiveRun] = []
     for place in range(SPEED_RUNS):
         steps.at(f"{precision} · speed, run {place + 1} of {SPEED_RUNS}")
-        run = answer(engine, request, steps)
+        run = answer(engine, request, steps, timed=True)
         if run.metrics is None or run.metrics.ttft_s is None or run.metrics.tpot_s is None:
             raise LabError(f"The speed of {model} in {precision} could not be measured: it wrote less than two tokens.")
-        runs.append(run.metrics)
-        environment = run.environment
+        runs.append(run)
         steps.advance()
+    measured = [run.metrics for run in undisturbed(runs) if run.metrics]
+    environment = {**runs[-1].environment, "disturbed": disturbed_by(runs)}
     lab.add_speed(
         model=model,
         weights_sha256=weights_sha256,
         precision=precision,
-        tokens_per_second=median(run.tokens_per_second or 0.0 for run in runs),
-        ttft_s=median((run.ttft_s or 0.0) - run.queue_s for run in runs),
-        weights_bytes=runs[-1].weights_bytes,
+        tokens_per_second=median(run.tokens_per_second or 0.0 for run in measured),
+        ttft_s=median((run.ttft_s or 0.0) - run.queue_s for run in measured),
+        weights_bytes=measured[-1].weights_bytes,
         environment=environment,
         measurement=_measurement(result_id, environment),
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from app.jobs import Steps
-from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
+from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed, answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine
 from engine import AnswerDivergence, Corpus, EngineStatus, Window, WindowDivergence
@@ -56,15 +56,17 @@ def greedy_request(model: str, precision: Precision, prompt: str, *, max_tokens:
     )
 
 
-def answer(engine: InferenceEngine, request: GenerationRequest, steps: Steps) -> LiveRun:
-    """Run a request to its end, as a step of a measurement, without keeping it among the runs.
+def answer(engine: InferenceEngine, request: GenerationRequest, steps: Steps, *, timed: bool = False) -> LiveRun:
+    """Run a request to its end, as a step of a measurement, without keeping it among the runs. Where its speed counts
+    (``timed``), it is run once more if it was disturbed.
 
     Raises:
         RequestRefusedError: the model cannot take it.
         LabError: it failed, or was cut short.
     """
     try:
-        return answer_unkept(engine, request, lambda run: steps.meanwhile(run.loading_stage))
+        ask = answer_undisturbed if timed else answer_unkept
+        return ask(engine, request, lambda run: steps.meanwhile(run.loading_stage))
     except RequestRefusedError:
         raise
     except RunNotFinishedError as error:

@@ -15,7 +15,7 @@ from typing import Protocol
 from app.jobs import Report
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
-from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
+from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
 from app.runs.service import InferenceEngine
 from app.store import RouterStore
 from engine import Task, check
@@ -61,7 +61,8 @@ def record(
     sandbox: Callable[[], str | None] = why_not,
 ) -> None:
     """Let each tier answer each prompt once, greedily, and keep the answers. What is there under the same weights is
-    not asked again. A prompt that a tier cannot take keeps no other from being answered.
+    not asked again; what was disturbed is asked once more, for its time counts. A prompt that a tier cannot take keeps
+    no other from being answered.
 
     Raises:
         LabError: a run failed; or, when all else is recorded, prompts could not be taken.
@@ -106,7 +107,7 @@ def _record_one(
     look: Callable[[], object],
 ) -> None:
     try:
-        run = answer_unkept(engine, task.request(tier.model, tier.precision), lambda _: look())
+        run = answer_undisturbed(engine, task.request(tier.model, tier.precision), lambda _: look())
     except RequestRefusedError:
         raise
     except RunNotFinishedError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import TypeVar
 
 from app.runs.live_run import LiveRun
 from app.runs.race import LaneRun
@@ -12,6 +13,7 @@ from app.store import RunStatus, RunStore
 from engine.errors import GearboxError
 from engine.types import GenerationRequest
 
+_Run = TypeVar("_Run", bound=LiveRun)
 _REFUSALS = ("InvalidRequestError", "ContextLengthError")
 
 
@@ -44,6 +46,27 @@ def answer_unkept(engine: InferenceEngine, request: GenerationRequest, watch: Ca
             watch(run)
     _must_be_finished(run)
     return run
+
+
+def answer_undisturbed(
+    engine: InferenceEngine, request: GenerationRequest, watch: Callable[[LiveRun], object]
+) -> LiveRun:
+    """As `answer_unkept`; a run that was disturbed is made once more, and the second one counts.
+
+    Only for requests that leave nothing in the prefix cache, where the second run would find it.
+    """
+    run = answer_unkept(engine, request, watch)
+    return answer_unkept(engine, request, watch) if run.disturbed else run
+
+
+def undisturbed(runs: Sequence[_Run]) -> list[_Run]:
+    """The runs whose speed counts: those that were not disturbed, or all where there are no others."""
+    return [run for run in runs if not run.disturbed] or list(runs)
+
+
+def disturbed_by(runs: Sequence[LiveRun]) -> str | None:
+    """What held up the runs whose speed counts, for the user; ``None`` where nothing did."""
+    return next((run.disturbed for run in undisturbed(runs) if run.disturbed), None)
 
 
 def answer_kept(

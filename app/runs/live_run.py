@@ -121,6 +121,12 @@ class LiveRun:
         return Timeline.from_events(self.tokens) if self.tokens else None
 
     @property
+    def disturbed(self) -> str | None:
+        """What held it up, for the user; ``None`` where nothing did, or nobody knows."""
+        found = self.reports.disturbance
+        return found.why if found and found.is_disturbed else None
+
+    @property
     def loading_stage(self) -> str | None:
         """What is being loaded for it right now, for the user; ``None`` where nothing is."""
         return self.loading.stage if self.loading and self.phase is Phase.LOADING else None

@@ -20,24 +20,28 @@ class Summary:
     acceptance_length: float | None
     """1 + accepted tokens / verification steps."""
     speedup: float
-    """Median over the prompts of plain TPOT / drafted TPOT."""
+    """Median over the prompts of plain TPOT / drafted TPOT; disturbed ones are left out where there are others."""
     slowest: float
     """The least of them."""
     identical: int
     """Tokens that the plain answers have too, from the first on."""
     tokens: int
+    disturbed: int
+    """Prompts whose speed-up others disturbed."""
 
     @classmethod
     def of(cls, figures: Sequence[DraftFigures]) -> Self:
         """Of at least one prompt."""
         drafted, accepted = (sum(f.drafted_tokens for f in figures), sum(f.accepted_tokens for f in figures))
         steps = sum(f.verification_steps for f in figures)
+        timed = [f for f in figures if not f.disturbed] or figures
         return cls(
             prompts=len(figures),
             acceptance_rate=accepted / drafted if drafted else None,
             acceptance_length=1 + accepted / steps if steps else None,
-            speedup=median(f.speedup for f in figures),
-            slowest=min(f.speedup for f in figures),
+            speedup=median(f.speedup for f in timed),
+            slowest=min(f.speedup for f in timed),
             identical=sum(f.identical for f in figures),
             tokens=sum(f.tokens for f in figures),
+            disturbed=sum(f.disturbed is not None for f in figures),
         )

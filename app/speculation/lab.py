@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+from app.runs.answers import undisturbed
 from app.runs.live_run import LiveRun
 from app.runs.prompts import SamplePrompt, load_prompts
 from app.runs.service import InferenceEngine
@@ -88,5 +89,7 @@ def lab_request(
 
 
 def median_tpot_s(runs: Sequence[LiveRun]) -> float:
-    """Of runs of the same prompt, at least one of which wrote more than one token."""
-    return median(run.metrics.tpot_s for run in runs if run.metrics and run.metrics.tpot_s is not None)
+    """Of runs of the same prompt, at least one of which wrote more than one token; disturbed ones are left out where
+    there are others."""
+    told = [run for run in runs if run.metrics and run.metrics.tpot_s is not None]
+    return median(run.metrics.tpot_s for run in undisturbed(told) if run.metrics and run.metrics.tpot_s is not None)

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from app.environment import measured_here
 from app.jobs import Report, Steps
-from app.runs.answers import RunNotFinishedError, answer_unkept
+from app.runs.answers import RunNotFinishedError, answer_undisturbed, disturbed_by
 from app.runs.live_run import LiveRun
 from app.runs.prompts import SamplePrompt
 from app.speculation.lab import (
@@ -36,7 +36,8 @@ def measure_drafters(
     *,
     again: bool = False,
 ) -> None:
-    """Measure what drafters do for prompts: plain and drafted runs in turn, the medians kept.
+    """Measure what drafters do for prompts: plain and drafted runs in turn, the medians kept. A run that was disturbed
+    is made once more.
 
     What was measured here with these weights before is not measured again, unless ``again`` asks for it.
 
@@ -108,13 +109,14 @@ def _measure(
         verification_steps=last.metrics.verification_steps,
         rejections=rejections,
         predicted=_predicted(report, last.metrics.accepted_tokens, rejections, speculation.gamma),
+        disturbed=disturbed_by(plain) or disturbed_by(drafted),
     )
     return figures, last.environment
 
 
 def _answer(engine: SpeculationEngine, request: GenerationRequest, steps: Steps) -> LiveRun:
     try:
-        run = answer_unkept(engine, request, lambda run: steps.meanwhile(run.loading_stage))
+        run = answer_undisturbed(engine, request, lambda run: steps.meanwhile(run.loading_stage))
     except RunNotFinishedError as error:
         raise SpeculationLabError(str(error)) from error
     if run.metrics is None or run.metrics.tpot_s is None:

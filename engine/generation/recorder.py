@@ -15,6 +15,7 @@ from engine.repetition import repeated_share
 from engine.types import (
     CacheReport,
     CascadeReport,
+    Disturbance,
     Escalated,
     Event,
     FinishReason,
@@ -211,6 +212,7 @@ class RunRecorder:
         cache: CacheReport | None,
         speculation: SpeculationReport | None,
         cascade: CascadeReport | None,
+        disturbance: Disturbance | None,
     ) -> None:
         """Emit the run's last event."""
         times, rounds = [token.t for token in self.tokens], speculation.rounds if speculation else ()
@@ -239,7 +241,15 @@ class RunRecorder:
         )
         self._tell(
             RunFinished(
-                self.text, self.token_ids, self.finish_reason, metrics, environment, cache, speculation, cascade
+                self.text,
+                self.token_ids,
+                self.finish_reason,
+                metrics,
+                environment,
+                cache,
+                speculation,
+                cascade,
+                disturbance,
             )
         )
 

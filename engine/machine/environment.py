@@ -20,6 +20,7 @@ def machine_environment() -> dict[str, Any]:
     return {
         "device": "cpu",
         "cpu": _cpu_name(),
+        "last_level_cache_bytes": last_level_cache_bytes(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "transformers", "bitsandbytes")},
@@ -36,6 +37,30 @@ def kernel_environment(device: torch.device) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
     }
+
+
+def last_level_cache_bytes(cpu: Path = Path("/sys/devices/system/cpu/cpu0")) -> int | None:
+    """Size of the first processor's largest cache, which it may share with others; ``None`` where it is not told.
+
+    Args:
+        cpu: where the kernel tells of the processor.
+    """
+    levels = [
+        (level, size)
+        for index in (cpu / "cache").glob("index*")
+        if (level := _number(index / "level")) and (size := _number(index / "size"))
+    ]
+    return max(levels)[1] if levels else None
+
+
+def _number(file: Path) -> int | None:
+    """What a file of the kernel's says, a size as "32768K" in bytes; ``None`` where it says nothing."""
+    try:
+        text = file.read_text("ascii", "replace").strip()
+    except OSError:
+        return None
+    digits = text.rstrip("KMG")
+    return int(digits) * 1024 ** " KMG".index(text[len(digits) :] or " ") if digits.isdigit() else None
 
 
 def _cpu_name() -> str:

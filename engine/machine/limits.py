@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_MEMBERSHIP = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def address_space_left() -> int | None:
@@ -26,38 +26,55 @@ def data_left() -> int | None:
     return max(0, limit - getattr(psutil.Process().memory_info(), "data", 0))  # Linux alone tells
 
 
-def cgroup_left(cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:
+def cgroup_left(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int | None:
     """Bytes below the tightest memory limit of the control groups this process is in; ``None`` without one.
 
     Args:
         cgroups: where the groups are mounted.
         membership: which of them are the process's own, as the kernel writes it.
     """
+    return min(
+        (left for folder, unified in own_groups("memory", cgroups, membership) for left in _left_in(folder, unified)),
+        default=None,
+    )
+
+
+def own_groups(controller: str, cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> Iterator[tuple[Path, bool]]:
+    """The folders of the control groups by which a controller limits this process, its own first and then those around
+    it, each with whether it is of the unified hierarchy (cgroup v2).
+
+    Args:
+        controller: "memory", "cpu".
+        cgroups: where the groups are mounted.
+        membership: which of them are the process's own, as the kernel writes it.
+    """
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        return None
-    return min((left for line in lines for left in _left_of(line, cgroups)), default=None)
-
-
-def _left_of(line: str, cgroups: Path) -> Iterator[int]:
-    """What a group and those around it leave, for each that has a limit."""
-    number, controllers, path = line.split(":", 2)
-    if number == "0":
-        top, names = cgroups, ("memory.max", "memory.current", "inactive_file")
-    elif "memory" in controllers.split(","):
-        top, names = cgroups / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    else:
         return
-    own = top / path.strip("/")
-    for folder in (own, *own.parents):
-        if folder != top and top not in folder.parents:
-            return
-        try:
-            limit, used = ((folder / name).read_text().strip() for name in names[:2])
-            stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
-        except OSError:  # the top has no such files, and a container may not see its own group
+    for line in lines:
+        number, controllers, path = line.split(":", 2)
+        if number != "0" and controller not in controllers.split(","):
             continue
-        if limit != "max" and int(limit) < 2**60:
-            # pages of files that nobody looks at are counted, and given back when they are wanted
-            yield max(0, int(limit) - int(used) + int(stat.get(names[2], 0)))
+        top = cgroups if number == "0" else cgroups / controller
+        own = top / path.strip("/")
+        for folder in (own, *own.parents):
+            if folder != top and top not in folder.parents:
+                break
+            yield folder, number == "0"
+
+
+def _left_in(folder: Path, unified: bool) -> Iterator[int]:
+    """What a group leaves, if it has a limit."""
+    if unified:
+        names = ("memory.max", "memory.current", "inactive_file")
+    else:
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in names[:2])
+        stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
+    except OSError:  # the top has no such files, and a container may not see its own group
+        return
+    if limit != "max" and int(limit) < 2**60:
+        # pages of files that nobody looks at are counted, and given back when they are wanted
+        yield max(0, int(limit) - int(used) + int(stat.get(names[2], 0)))

@@ -14,6 +14,7 @@ from engine.backends.passes import Steps
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
+from engine.machine.disturbance import DisturbanceWatch
 from engine.machine.environment import kernel_environment, machine_environment
 from engine.machine.memory import PeakRss, require_memory
 from engine.serving.attempt import Attempt
@@ -56,6 +57,7 @@ class Responder:
         request = job.request
         tiers = prepare_tiers(job, self._pool, self.drafting)
         cascade = Cascade(request, tiers)
+        watch = DisturbanceWatch(kernel_environment(self._pool.device)["threads"])
         load_s = perf_counter() - taken_up - tiers.tokenizing_s
         peak_rss.restart()
         recorder = RunRecorder(
@@ -70,6 +72,7 @@ class Responder:
         )
 
         attempt, report = yield from cascade.run(recorder, partial(self._write, recorder, tiers.models))
+        disturbance = watch.end()
         self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
             weights_bytes=sum(each.model.weights_bytes for each in tiers.attempts),
@@ -79,6 +82,7 @@ class Responder:
             cache=attempt.cache,
             speculation=attempt.speculation(),
             cascade=report,
+            disturbance=disturbance,
         )
 
     def _environment(self, attempt: Attempt) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from engine.types.config import (
     RunConfig,
     SamplingParams,
 )
+from engine.types.disturbance import Disturbance
 from engine.types.events import (
     CacheReport,
     ControllerNote,
@@ -76,6 +77,7 @@ __all__ = [
     "ControllerNote",
     "ControllerState",
     "DeviceChoice",
+    "Disturbance",
     "Divergence",
     "DraftRound",
     "Drafter",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from engine.types.cascade import CascadeReport
+from engine.types.disturbance import Disturbance
 
 FinishReason = Literal["stop", "length", "abort"]
 """``stop``: the model or a stop string ended it; ``length``: out of tokens or of context;
@@ -289,6 +290,8 @@ class RunFinished:
     """``None`` for a run with the gear off."""
     cascade: CascadeReport | None = None
     """``None`` for a run with the gear off."""
+    disturbance: Disturbance | None = None
+    """What else used the machine meanwhile; ``None`` for a run that was cancelled before it began."""
 
 
 @dataclass(frozen=True, slots=True)

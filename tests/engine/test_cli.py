@@ -46,7 +46,7 @@ def test_json_is_one_object_and_nothing_else(backend: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
-    assert set(answer) == {"text", "token_ids", "finish_reason", "config", "metrics"}
+    assert set(answer) == {"text", "token_ids", "finish_reason", "config", "metrics", "disturbed", "disturbance"}
     assert set(answer["metrics"]) >= METRICS
     assert answer["finish_reason"] == "stop"
     assert answer["text"] + "\n" == streamed

@@ -29,6 +29,7 @@ from engine.models.sources.progress import Progress, silent
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     CascadeConfig,
+    Disturbance,
     Event,
     FinishReason,
     GenerationRequest,
@@ -122,6 +123,8 @@ class FakeEngine:
         self.verified = self.mismatches = 0
         self.report: SpeculationReport | None = None
         self.speedup = 1.0
+        self.disturbances: list[Disturbance] = []
+        """Of the next runs, in turn; a disturbed one takes four times as long."""
 
     def generate(self, request: GenerationRequest) -> FakeGeneration:
         """Answer with the script."""
@@ -168,6 +171,7 @@ class FakeGeneration:
         self._max_tokens = request.config.sampling.max_tokens
         self._prompt_tokens = sum(len(message.content.split()) for message in request.messages)
         self._cancelled = threading.Event()
+        self._disturbance = engine.disturbances.pop(0) if engine.disturbances else None
         self._events = self._script()
         self.closed = False
         self.over = False
@@ -245,7 +249,8 @@ class FakeGeneration:
 
     @property
     def _step_s(self) -> float:
-        return (self._engine.delay_s or 0.01) / (self._engine.speedup if self._report else 1.0)
+        held_up = 4.0 if self._disturbance and self._disturbance.is_disturbed else 1.0
+        return held_up * (self._engine.delay_s or 0.01) / (self._engine.speedup if self._report else 1.0)
 
     def _source(self, index: int) -> TokenSource:
         for drafted in self._report.rounds if self._report else ():
@@ -277,6 +282,7 @@ class FakeGeneration:
             ),
             environment={**machine_environment(), "device": "cpu", "threads": 2},
             speculation=self._report,
+            disturbance=self._disturbance,
         )
 
 

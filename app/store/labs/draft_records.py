@@ -29,6 +29,8 @@ class DraftFigures:
     """Drafts that were not accepted to their end."""
     predicted: float | None = None
     """Speed-up that the formula gives for the acceptance, the costs and the γ of these runs; ``None`` without a γ."""
+    disturbed: str | None = None
+    """What held up all of the plain or of the drafted runs, for the user; ``None`` where nothing did."""
 
     @property
     def speedup(self) -> float:

@@ -53,6 +53,11 @@ class SpeedResult:
     weights_bytes: int
     environment: Mapping[str, Any]
 
+    @property
+    def disturbed(self) -> str | None:
+        """What held up all of its runs, for the user; ``None`` where one was not disturbed, or nobody knows."""
+        return self.environment.get("disturbed")
+
 
 @dataclass(frozen=True, slots=True)
 class TaskAnswer:

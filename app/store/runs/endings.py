@@ -103,19 +103,20 @@ def write_losslessness(session: Session, fields: Mapping[str, Any]) -> None:
 def as_ended(run: _Shown, result: Result) -> _Shown:
     """A run that the database still has as running, with the end that waits for it."""
     fields = result.fields
-    metrics = fields["metrics"]
+    metrics, reports = fields["metrics"], Reports.from_json(fields)
     changes: dict[str, Any] = {
         "status": RunStatus(fields["status"]),
         "finish_reason": fields["finish_reason"],
         "error": fields["error"],
         "metrics": RunMetrics(**metrics) if metrics else None,
+        "disturbance": reports.disturbance,
     }
     if isinstance(run, RunRecord):
         changes |= {
             "text": fields["text"],
             "error_kind": fields["error_kind"],
             "environment": {**run.environment, **fields["environment"]},
-            **Reports.from_json(fields).named(),
+            **reports.named(),
         }
     return replace(run, **changes)
 
@@ -157,4 +158,6 @@ def _end(run: Run, fields: Mapping[str, Any]) -> None:
         setattr(content, name, fields[name])
     for name in REPORTS:  # one that an older server wrote aside may lack a report
         setattr(content, name, fields.get(name))
+    disturbance = Reports.from_json(fields).disturbance
+    run.disturbed = None if disturbance is None else disturbance.is_disturbed
     content.environment = {**content.environment, **fields["environment"]}

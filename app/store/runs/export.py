@@ -32,6 +32,7 @@ _BEFORE_METRICS = (
     "error",
     "error_kind",
 )
+_DISTURBANCE = ("disturbed", "why_disturbed")
 _AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "config", "environment")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -41,7 +42,7 @@ def write_csv(session: Session, filter: RunFilter, stream: TextIO) -> int:
 
     Text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
-    writer = csv.DictWriter(stream, fieldnames=(*_BEFORE_METRICS, *METRICS, *_AFTER_METRICS))
+    writer = csv.DictWriter(stream, fieldnames=(*_BEFORE_METRICS, *METRICS, *_DISTURBANCE, *_AFTER_METRICS))
     writer.writeheader()
     count = 0
     for run in _runs(session, filter, timelines=False):
@@ -81,6 +82,8 @@ def _runs(session: Session, filter: RunFilter, *, timelines: bool) -> Iterator[R
 def _to_dict(record: RunRecord) -> dict[str, Any]:
     tree = {name: getattr(record, name) for name in _BEFORE_METRICS}
     tree |= {name: getattr(record.metrics, name, None) for name in METRICS}
+    found = record.disturbance
+    tree |= dict(zip(_DISTURBANCE, (found.is_disturbed, found.why) if found else (None, None), strict=True))
     tree |= {name: getattr(record, name) for name in _AFTER_METRICS}
     tree["created_at"] = record.created_at.isoformat()
     tree["messages"] = [message.to_dict() for message in record.messages]

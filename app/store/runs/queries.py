@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
 from app.store.runs.schema import Run, RunContent, RunTag
-from engine.types import FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
+from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
 from engine.untrusted import valid_text
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
@@ -34,6 +34,8 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
     ]
     parts = [column.in_(values) for column, values in among if values]
     parts += [Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)) for tag in filter.tags]
+    if filter.disturbed is not None:
+        parts.append(Run.disturbed.is_(True) if filter.disturbed else Run.disturbed.is_not(True))
     if filter.group_id is not None:
         parts.append(Run.group_id == filter.group_id)
     if filter.session_id is not None:
@@ -64,9 +66,17 @@ def order(sort: RunSort) -> list[UnaryExpression[Any]]:
     return [first, Run.created_at.desc(), Run.id.desc()]
 
 
-def to_summary(run: Run, prompt: str, error: str | None, config: Mapping[str, Any]) -> RunSummary:
+def to_summary(
+    run: Run, prompt: str, error: str | None, config: Mapping[str, Any], disturbance: Mapping[str, Any] | None
+) -> RunSummary:
     """The record of a row whose tags are loaded."""
-    return RunSummary(**_summary_fields(run), prompt=prompt, error=error, gears=gears_of(config))
+    return RunSummary(
+        **_summary_fields(run),
+        prompt=prompt,
+        error=error,
+        gears=gears_of(config),
+        disturbance=Disturbance.from_dict(disturbance) if disturbance else None,
+    )
 
 
 def gears_of(config: Mapping[str, Any]) -> OptimizationConfig:

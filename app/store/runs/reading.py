@@ -103,7 +103,7 @@ class RunReader:
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
         prompt = func.substr(RunContent.prompt, 1, PROMPT_PREVIEW_CHARACTERS)
         rows = (
-            select(Run, prompt, RunContent.error, RunContent.config)
+            select(Run, prompt, RunContent.error, RunContent.config, RunContent.disturbance)
             .join(ids, ids.c.id == Run.id)
             .join(RunContent, RunContent.run_id == Run.id)
             .order_by(*order(sort))
@@ -149,22 +149,26 @@ class RunReader:
         with self._database.read() as session:
             return statistics.totals(session, filter)
 
-    def latency(self, filter: RunFilter = ALL_RUNS) -> Latency:
+    # Percentiles are of the runs that were not disturbed, unless ``with_disturbed`` or the filter asks for others.
+
+    def latency(self, filter: RunFilter = ALL_RUNS, *, with_disturbed: bool = False) -> Latency:
         """TTFT, TPOT and E2E percentiles over the finished runs among them."""
         with self._database.read() as session:
-            return statistics.latency(session, filter)
+            return statistics.latency(session, filter, with_disturbed)
 
-    def over_time(self, filter: RunFilter, bucket: timedelta) -> tuple[TimeBucket, ...]:
+    def over_time(
+        self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False
+    ) -> tuple[TimeBucket, ...]:
         """Counts and percentiles per stretch of time, oldest first; stretches without runs are left out."""
         with self._database.read() as session:
-            return statistics.over_time(session, filter, bucket)
+            return statistics.over_time(session, filter, bucket, with_disturbed)
 
     def by_configuration(
-        self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS
+        self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS, with_disturbed: bool = False
     ) -> tuple[ConfigurationStats, ...]:
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
-            return statistics.by_configuration(session, filter, limit)
+            return statistics.by_configuration(session, filter, limit, with_disturbed)
 
     def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
         """How many configurations the runs that the filter lets through have."""

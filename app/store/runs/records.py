@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from app.store.runs.reports import Reports
-from engine.types import FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
+from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
 
 Rating = Literal[-1, 0, 1]
 """Thumbs down, none, thumbs up."""
@@ -53,6 +53,8 @@ class RunSummary:
     """Why a failed run failed, written for the user."""
     metrics: RunMetrics | None
     """``None`` where the engine never got to report: running, interrupted and most failed runs."""
+    disturbance: Disturbance | None
+    """What else used the machine meanwhile; ``None`` where nobody knows."""
     note: str
     rating: Rating
     tags: tuple[str, ...]
@@ -109,6 +111,8 @@ class RunFilter:
     statuses: tuple[RunStatus, ...] = ()
     ratings: tuple[Rating, ...] = ()
     tags: tuple[str, ...] = ()
+    disturbed: bool | None = None
+    """Whether runs marked as disturbed are meant, or all the others, those of which nobody knows among them."""
     group_id: str | None = None
     session_id: str | None = None
     since: datetime | None = None
@@ -194,6 +198,8 @@ class Percentiles:
 class Latency:
     """Percentiles over finished runs, in seconds."""
 
+    left_out: int = 0
+    """Disturbed runs that were left out of them."""
     ttft_s: Percentiles = Percentiles()
     tpot_s: Percentiles = Percentiles()
     e2e_s: Percentiles = Percentiles()
@@ -215,6 +221,8 @@ class Totals:
     drafted_tokens: int
     accepted_tokens: int
     discarded_tokens: int
+    disturbed: int
+    """Finished runs that are marked as disturbed."""
     weights_bytes: int | None
     """The greatest among the runs, like the two below; ``None`` where none was measured."""
     kv_bytes: int | None
@@ -245,8 +253,9 @@ class RecentSpeed:
     """What the latest runs of a model at one precision say of it."""
 
     runs: int
-    tpot_s: float
-    """Median."""
+    """Those that were not disturbed."""
+    tpot_s: float | None
+    """Their median; ``None`` without any."""
     weights_bytes: int
     """Of the latest."""
 

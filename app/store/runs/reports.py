@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args, get_type_hints
 
-from engine.types import CacheReport, CascadeReport, RunFinished, SpeculationReport
+from engine.types import CacheReport, CascadeReport, Disturbance, RunFinished, SpeculationReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class Reports:
     """How speculative decoding went; ``None`` for a run with that gear off."""
     cascade: CascadeReport | None = None
     """The way of the prompt up the ladder; ``None`` for a run with that gear off."""
+    disturbance: Disturbance | None = None
+    """What else used the machine meanwhile; ``None`` for a run kept before that was measured, or without figures."""
 
     @staticmethod
     def of(source: RunFinished | Reports) -> Reports:

@@ -48,6 +48,8 @@ class Run(Base):
     kv_bytes: Mapped[int | None]
     peak_rss_bytes: Mapped[int | None]
     repetition: Mapped[float | None]
+    disturbed: Mapped[bool | None]
+    """Whether others took so much of the processor that its speed is not to be relied on; null where nobody looked."""
 
     rating: Mapped[int] = mapped_column(SmallInteger, default=0)
     note: Mapped[str] = mapped_column(default="")
@@ -98,6 +100,7 @@ class RunContent(Base):
     speculation: Mapped[Any] = mapped_column(JsonText, nullable=True)
     losslessness: Mapped[Any] = mapped_column(JsonText, nullable=True)
     cascade: Mapped[Any] = mapped_column(JsonText, nullable=True)
+    disturbance: Mapped[Any] = mapped_column(JsonText, nullable=True)
 
 
 class RunTimeline(Base):

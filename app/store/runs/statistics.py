@@ -53,6 +53,7 @@ _NO_RUNS = Totals(
     drafted_tokens=0,
     accepted_tokens=0,
     discarded_tokens=0,
+    disturbed=0,
     weights_bytes=None,
     kv_bytes=None,
     peak_rss_bytes=None,
@@ -64,29 +65,31 @@ def totals(session: Session, filter: RunFilter) -> Totals:
     return _totals(session, filter, _ALL).get(0, _NO_RUNS)
 
 
-def latency(session: Session, filter: RunFilter) -> Latency:
+def latency(session: Session, filter: RunFilter, with_disturbed: bool) -> Latency:
     """Percentiles over the finished runs among them."""
-    return _latencies(session, filter, _ALL).get(0, Latency())
+    return _latencies(session, filter, _ALL, with_disturbed).get(0, Latency())
 
 
-def over_time(session: Session, filter: RunFilter, bucket: timedelta) -> tuple[TimeBucket, ...]:
+def over_time(session: Session, filter: RunFilter, bucket: timedelta, with_disturbed: bool) -> tuple[TimeBucket, ...]:
     """Counts and percentiles per stretch of time, counted from 1970 UTC; oldest first."""
     width = bucket // timedelta(microseconds=1)
     key = type_coerce(Run.created_at, BigInteger) // width
-    latencies = _latencies(session, filter, key)
+    latencies = _latencies(session, filter, key, with_disturbed)
     return tuple(
         TimeBucket(start=from_microseconds(number * width), totals=counts, latency=latencies.get(number, Latency()))
         for number, counts in sorted(_totals(session, filter, key).items())
     )
 
 
-def by_configuration(session: Session, filter: RunFilter, limit: int) -> tuple[ConfigurationStats, ...]:
+def by_configuration(
+    session: Session, filter: RunFilter, limit: int, with_disturbed: bool
+) -> tuple[ConfigurationStats, ...]:
     """Counts and percentiles of the most used configurations, the most used first."""
     used = configurations(session, filter, limit)
     if len(used) == limit:
         filter = replace(filter, config_hashes=tuple(configuration.config_hash for configuration in used))
     counts = _totals(session, filter, Run.config_hash)
-    latencies = _latencies(session, filter, Run.config_hash)
+    latencies = _latencies(session, filter, Run.config_hash, with_disturbed)
     return tuple(
         ConfigurationStats(
             configuration=configuration,
@@ -99,7 +102,7 @@ def by_configuration(session: Session, filter: RunFilter, limit: int) -> tuple[C
 
 def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
     """By precision, what the latest finished runs of a model say, on backends that quantize. A cascade's
-    figures are of several models, and left out.
+    figures are of several models, and left out; so are the speeds of disturbed runs.
 
     Args:
         session: to read with.
@@ -107,7 +110,7 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
         limit: how many runs are looked at, all precisions together.
     """
     rows = session.execute(
-        select(Run.precision, Run.tpot_s, Run.weights_bytes)
+        select(Run.precision, Run.tpot_s, Run.weights_bytes, Run.disturbed)
         .join(RunContent, RunContent.run_id == Run.id)
         .where(
             # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
@@ -119,13 +122,17 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
         .order_by(Run.created_at.desc())
         .limit(limit)
     )
-    by_precision: dict[str, list[tuple[float, int]]] = {}
-    for precision, tpot_s, weights_bytes in rows:
+    weights: dict[str, int] = {}
+    tpots_s: dict[str, list[float]] = {}
+    for precision, tpot_s, weights_bytes, disturbed in rows:
         if tpot_s is not None and weights_bytes is not None:
-            by_precision.setdefault(precision, []).append((tpot_s, weights_bytes))
+            weights.setdefault(precision, weights_bytes)
+            tpots_s.setdefault(precision, []).extend([] if disturbed else [tpot_s])
     return {
-        precision: RecentSpeed(runs=len(runs), tpot_s=median(tpot_s for tpot_s, _ in runs), weights_bytes=runs[0][1])
-        for precision, runs in by_precision.items()
+        precision: RecentSpeed(
+            runs=len(found), tpot_s=median(found) if found else None, weights_bytes=weights[precision]
+        )
+        for precision, found in tpots_s.items()
     }
 
 
@@ -168,6 +175,7 @@ def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) 
             runs.c.key,
             func.count().label("runs"),
             *by_status,
+            func.count().filter(*_is_disturbed(runs)).label("disturbed"),
             *sums,
             *peaks,
         ).group_by(runs.c.key)
@@ -185,12 +193,32 @@ def _to_totals(row: Row[Any]) -> Totals:
     return Totals(**figures)
 
 
-def _latencies(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) -> dict[Any, Latency]:
-    finished = _runs(filter, key, Run.status == RunStatus.FINISHED)
+def _is_disturbed(runs: Subquery) -> tuple[ColumnElement[bool], ...]:
+    """Which of the runs would be left out of percentiles."""
+    return runs.c.status == RunStatus.FINISHED, runs.c.disturbed.is_(True)
+
+
+def _latencies(
+    session: Session, filter: RunFilter, key: SQLColumnExpression[Any], with_disturbed: bool
+) -> dict[Any, Latency]:
+    left_out: dict[Any, int] = {}
+    wanted: list[ColumnElement[bool]] = [Run.status == RunStatus.FINISHED]
+    if not with_disturbed and filter.disturbed is None:
+        runs = _runs(filter, key)
+        counted = select(runs.c.key, func.count().label("runs")).where(*_is_disturbed(runs)).group_by(runs.c.key)
+        left_out = {row.key: row.runs for row in session.execute(counted)}
+        wanted.append(Run.disturbed.is_not(True))
+    finished = _runs(filter, key, *wanted)
     ttft, tpot, e2e = (_percentiles(session, finished, name) for name in ("ttft_s", "tpot_s", "e2e_s"))
     none = Percentiles()
     return {
-        group: Latency(ttft_s=ttft.get(group, none), tpot_s=tpot.get(group, none), e2e_s=e2e[group]) for group in e2e
+        group: Latency(
+            ttft_s=ttft.get(group, none),
+            tpot_s=tpot.get(group, none),
+            e2e_s=e2e.get(group, none),
+            left_out=left_out.get(group, 0),
+        )
+        for group in e2e.keys() | left_out.keys()
     }
 
 
@@ -233,6 +261,7 @@ def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement
         Run.drafted_tokens,
         Run.accepted_tokens,
         Run.discarded_tokens,
+        Run.disturbed,
         Run.weights_bytes,
         Run.kv_bytes,
         Run.peak_rss_bytes,

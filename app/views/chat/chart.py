@@ -11,6 +11,7 @@ import streamlit as st
 from app import resources, units
 from app.chat.replay import answered_turns, config_in, measure_turns, own_mode, setting_of, timings_here
 from app.store import ChatStore, Conversation, RunRecord
+from app.views.reports.disturbance import ICON, disturbed_mark
 from app.views.runs.naming import config_name
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
@@ -29,6 +30,8 @@ class _Point:
     cached_tokens: int
     prompt_tokens: int
     settings: str
+    disturbed: str | None = None
+    """What held it up, for the user."""
 
     @property
     def details(self) -> str:
@@ -39,6 +42,7 @@ class _Point:
                 f"{units.counted(self.cached_tokens, 'token')} reused",
                 f"{units.counted(self.prompt_tokens - self.cached_tokens, 'token')} computed",
                 charts.plain(self.settings),
+                *([f"Disturbed: {charts.plain(self.disturbed)}"] if self.disturbed else []),
             )
         )
 
@@ -99,9 +103,16 @@ def _show_chart(conversation: Conversation, runs: Mapping[str, RunRecord], chats
         if not all(timings):
             missing.append(other)
         if any(timings):
-            points = [_Point(t.ttft_s, t.cached_tokens, t.prompt_tokens, summary) if t else None for t in timings]
+            points = [
+                _Point(t.ttft_s, t.cached_tokens, t.prompt_tokens, summary, t.environment.get("disturbed"))
+                if t
+                else None
+                for t in timings
+            ]
             lines.append(_line(f"{other}, replayed", points))
     charts.show(charts.by_number(lines, title="TTFT by turn, measured", x="Turn", y="TTFT, ms"), key="chat-ttft")
+    if any(any(line.doubtful) for line in lines):
+        st.caption(f"{ICON} Hollow: the run was disturbed. Hover to see by what.")
     return tuple(missing)
 
 
@@ -111,7 +122,8 @@ def _own_point(run: RunRecord | None) -> _Point | None:
     if run is None or measured is None or measured.ttft_s is None:
         return None
     its = config_name(RunConfig.from_dict(run.config))
-    return _Point(measured.ttft_s - measured.queue_s, measured.cached_tokens, measured.prompt_tokens, its)
+    why = disturbed_mark(run.disturbance)
+    return _Point(measured.ttft_s - measured.queue_s, measured.cached_tokens, measured.prompt_tokens, its, why)
 
 
 def _line(name: str, points: Sequence[_Point | None]) -> charts.Line:
@@ -120,4 +132,5 @@ def _line(name: str, points: Sequence[_Point | None]) -> charts.Line:
         x=list(range(1, len(points) + 1)),
         y=[point.ttft_s * 1000 if point else None for point in points],
         details=[point.details if point else "" for point in points],
+        doubtful=[bool(point and point.disturbed) for point in points],
     )

@@ -16,6 +16,7 @@ from app.session import chat as chat_session
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
 from app.views.chat import actions as chat_actions
 from app.views.reports.cascade_receipt import show_cascade_notices
+from app.views.reports.disturbance import show_disturbed
 from app.views.reports.losslessness import show_speculation_notice
 from app.views.runs.lane_view import draw_progress, draw_written
 from app.views.runs.naming import config_name, link_to_run
@@ -134,6 +135,7 @@ def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> N
         help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
         "computed: tokens of the whole conversation up to here; only KV caching across runs reuses any.",
     )
+    show_disturbed(run.disturbance)
 
 
 def _show_actions(

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import units
 from app.store import ConfigurationStats, Latency, Percentiles, RunPage, TimeBucket, Totals
+from app.views.reports.disturbance import ICON
 from app.views.runs.naming import column_config, configuration_names, run_columns, run_url
 from app.views.shared import charts
 from app.views.shared.clock import reader_zone
@@ -55,6 +56,9 @@ def show_totals(totals: Totals, latency: Latency) -> None:
                 help="Tokens that smaller models of cascades wrote in vain, over all tokens written.",
             )
         _metric("Peak memory", units.memory(totals.peak_rss_bytes), "greatest of any run", help="Of the whole process.")
+    if totals.disturbed:
+        runs = units.counted(totals.disturbed, "disturbed run")
+        st.caption(f"{ICON} {runs} {'left out of' if latency.left_out else 'included in'} TTFT, TPOT and E2E.")
 
 
 def whole_stretch(
@@ -135,10 +139,12 @@ def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str,
         )
         charts.show(figure, key="ops-rates")
     column = st.column_config
+    left_out = [s.latency.left_out for _, s in named]
     st.dataframe(
         {
             "configuration": [name for name, _ in named],
             "runs": [s.totals.runs for _, s in named],
+            **({"left_out": left_out} if any(left_out) else {}),
             "rate": [s.tokens_per_second for _, s in named],
             "ttft": _scaled([s.latency.ttft_s.p50 for _, s in named], 1e-3),
             "ttft99": _scaled([s.latency.ttft_s.p99 for _, s in named], 1e-3),
@@ -151,6 +157,9 @@ def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str,
         column_config={
             "configuration": column.TextColumn("Configuration"),
             "runs": column.NumberColumn("Runs", format="%d"),
+            "left_out": column.NumberColumn(
+                "Left out", format="%d", help="Disturbed runs that count into no latency of this row."
+            ),
             "rate": column.NumberColumn("tok/s", format="%.1f", help="1 / TPOT of the median run."),
             "ttft": column.NumberColumn("TTFT p50 (ms)", format="%.0f"),
             "ttft99": column.NumberColumn("TTFT p99 (ms)", format="%.0f"),
@@ -173,7 +182,7 @@ def show_slowest(page: RunPage) -> None:
     """A table of runs, each with its link, and the way to the others."""
     columns = {"run": [run_url(run.id) for run in page.rows], **run_columns(page.rows)}
     config = {"run": st.column_config.LinkColumn("Run", display_text="Open"), **column_config()}
-    order = ("run", "started", "configuration", "e2e", "ttft", "tpot", "tokens", "prompt", "status")
+    order = ("run", "started", "configuration", "e2e", "ttft", "tpot", "disturbed", "tokens", "prompt", "status")
     st.dataframe(columns, column_config=config, column_order=order, hide_index=True, alt="Slowest runs")
     if page.total > len(page.rows):
         st.caption(f"The slowest {len(page.rows)} of {page.total:,} runs. Under Runs, sort by E2E to see all.")

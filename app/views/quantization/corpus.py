@@ -18,6 +18,7 @@ from app.session.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from app.views.gears.precisions import choose_precisions, offered_precisions
 from app.views.reports.alarm import show_alarm
+from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.runs.naming import one_line
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
@@ -201,6 +202,7 @@ def _bubble(row: Row) -> charts.Bubble | None:
             f"KLD mean {units.divergence(stats.kld_mean)}",
             f"Top-1 agreement {units.percent(stats.same_top, 1)}",
             units.rate(speed.tokens_per_second),
+            *([f"Disturbed: {speed.disturbed}"] if speed.disturbed else []),
             f"Weights {units.memory(speed.weights_bytes)}",
         ),
     )
@@ -209,6 +211,7 @@ def _bubble(row: Row) -> charts.Bubble | None:
 def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object]) -> dict[str, list[Any]]:
     stats = [row.result.stats if row.result else None for row in rows]
     speeds = [row.speed for row in rows]
+    marks = [speed.disturbed if speed else None for speed in speeds]
     return {
         "precision": [row.precision for row in rows],
         "state": [_state(row, alarm_of.get(row.precision)) for row in rows],
@@ -218,6 +221,7 @@ def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object]) -> dict[str, l
         "weights": [s and s.weights_bytes / _MIB for s in speeds],
         "rate": [s and s.tokens_per_second for s in speeds],
         "ttft": [s and s.ttft_s * 1000 for s in speeds],
+        **({"disturbed": marks} if any(marks) else {}),
         "median": [s and s.kld_median for s in stats],
         "p99": [s and s.kld_p99 for s in stats],
         "max": [s and s.kld_max for s in stats],
@@ -247,8 +251,15 @@ def _column_config() -> dict[str, Any]:
             "Top-1 (%)", format="%.1f", help="Top-1 agreement: tokens at which both hold the same one for likeliest."
         ),
         "weights": column.NumberColumn("Weights (MiB)", format="%.0f", help="Measured in memory."),
-        "rate": column.NumberColumn("Tok/s", format="%.1f", help="Median decode rate of three short greedy runs."),
+        "rate": column.NumberColumn(
+            "Tok/s",
+            format="%.1f",
+            help="Median decode rate of three short greedy runs, each made once more if others disturbed it.",
+        ),
         "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Median of the same runs, waiting left out."),
+        "disturbed": column.TextColumn(
+            DISTURBED, width="medium", help="What held up the runs behind both, so that they are not to be relied on."
+        ),
         "median": column.NumberColumn("KLD median", format=nats, help=f"{divergence}the median."),
         "p99": column.NumberColumn("KLD p99", format=nats, help=f"{divergence}99 % of the tokens stay below."),
         "max": column.NumberColumn("KLD max", format=nats, help=f"{divergence}the worst token."),

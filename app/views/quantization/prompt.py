@@ -19,6 +19,7 @@ from app.views.gears.precisions import choose_precision, quantized_precisions
 from app.views.gears.sampling import choose_max_tokens
 from app.views.quantization.divergence import describe_parting, show_divergence
 from app.views.reports.alarm import show_alarm
+from app.views.reports.disturbance import show_disturbed
 from app.views.runs.naming import link_to_run
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
@@ -81,6 +82,7 @@ def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
             ("Tokens per second", units.rate(rate), "1 / TPOT, measured while the answer was written."),
         ):
             st.metric(label, value, help=help_text, width="content")
+        show_disturbed(checked.reports.disturbance)
     st.text(describe_parting(divergence, precision))
     show_divergence(divergence, precision, key="lab-prompt")
     if checked.run_id:

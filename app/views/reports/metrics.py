@@ -24,6 +24,11 @@ class Metric:
     """The unit of a chart's axis; how many of what :attr:`read` gives make one is :attr:`per_unit`."""
     per_unit: float = 1.0
 
+    @property
+    def is_time(self) -> bool:
+        """Whether it is a duration, and not an amount."""
+        return self.unit in ("ms", "s")
+
     def text(self, metrics: RunMetrics) -> str:
         """The measured value with its unit."""
         return self.write(self.read(metrics))

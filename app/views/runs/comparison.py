@@ -13,6 +13,7 @@ from app import units
 from app.literal import literal
 from app.runs.verdict import Outcome, judge
 from app.store import RunRecord, Timeline
+from app.views.reports.disturbance import WORD, disturbed_mark, show_disturbed
 from app.views.reports.metrics import E2E, KV, PEAK_MEMORY, TPOT, TTFT, WEIGHTS, Metric
 from app.views.shared import charts
 from app.views.shared.errors import show_error
@@ -61,9 +62,12 @@ def compared_metrics(runs: Sequence[RunRecord]) -> tuple[Metric, ...]:
 
 
 def bars(metric: Metric, runs: Sequence[Compared]) -> list[charts.Bar]:
-    """One metric of every run in the metric's unit; all but the first say how they compare with the first."""
+    """One metric of every run in the metric's unit; all but the first say how they compare with the first, and those
+    whose speed others disturbed say that."""
     values = [metric.read(item.run.metrics) if item.run.metrics else None for item in runs]
-    notes = ["", *(metric.gain(values[0], value) for value in values[1:])]
+    gains = ["", *(metric.gain(values[0], value) for value in values[1:])]
+    marks = [WORD.lower() if metric.is_time and disturbed_mark(item.run.disturbance) else "" for item in runs]
+    notes = [" · ".join(filter(None, both)) for both in zip(gains, marks, strict=True)]
     return [
         charts.Bar(
             name=item.letter,
@@ -89,7 +93,9 @@ def show_answers(runs: Sequence[Compared], *, marked: bool) -> None:
     for column, item in zip(st.columns(len(runs)), runs, strict=True):
         run, key = item.run, f"answer-{item.run.id}"
         with column:
-            st.markdown(f"**{literal(item.title)}**")
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(f"**{literal(item.title)}**", width="content")
+                show_disturbed(run.disturbance)
             if run.error:
                 show_error(run.error)
             if not run.text:

@@ -15,6 +15,7 @@ from app.store import Rating, RunRecord, RunStore
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.reports.cache_report import show_cache_report
 from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
+from app.views.reports.disturbance import interference, show_disturbed
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
 from app.views.reports.metrics import show_metrics
@@ -45,6 +46,7 @@ def show_run(run: RunRecord, store: RunStore) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(literal(run_name(run)), width="content", anchor=False)
         status_badge(run.status)
+        show_disturbed(run.disturbance)
         if run.cascade:
             answered_by(run.cascade)
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
@@ -127,6 +129,9 @@ def _show_environment(run: RunRecord, _store: RunStore) -> None:
         st.table(_written_out(run.environment), border="horizontal", width="content", alt="Environment of the run")
     else:
         st.caption("Nothing was recorded about the environment.")
+    if run.disturbance:
+        st.caption("What else used the machine meanwhile")
+        st.table(interference(run.disturbance), border="horizontal", width="content", alt="What else used the machine")
 
 
 _SECTIONS = {

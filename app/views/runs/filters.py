@@ -30,6 +30,7 @@ _ORDER_LABELS = {True: ":material/arrow_downward: Descending", False: ":material
 _PAGE_SIZES = (25, 50, 100, 200)
 _KEPT: Literal["session"] = "session"
 _ANY = "Any"
+_DISTURBED = {True: "Disturbed", False: "Not disturbed"}
 
 
 def choose_filter(facets: Facets) -> RunFilter:
@@ -52,7 +53,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         key="runs-time",
         persist_state=_KEPT,
     )
-    with st.grid(min_column_width=150):
+    with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
             list(RunStatus),
@@ -82,6 +83,16 @@ def choose_filter(facets: Facets) -> RunFilter:
             key="runs-rating",
             persist_state=_KEPT,
         )
+        disturbed = st.selectbox(
+            "Disturbed",
+            list(_DISTURBED),
+            index=None,
+            format_func=lambda choice: _DISTURBED[choice],
+            placeholder=_ANY,
+            help="Whether others took so much of the processor that a run's speed is not to be relied on.",
+            key="runs-disturbed",
+            persist_state=_KEPT,
+        )
     return RunFilter(
         text=text or "",
         models=tuple(models),
@@ -90,6 +101,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         statuses=tuple(RunStatus(status) for status in statuses),
         ratings=tuple(ratings),
         tags=tuple(tags),
+        disturbed=disturbed,
         since=TimeRange(time_range or TimeRange.ALL).since(now()),
     )
 

@@ -18,6 +18,7 @@ from app.store import RunStatus
 from app.views.reports import metrics
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
+from app.views.reports.disturbance import show_disturbed
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run, status_badge
 from app.views.shared.errors import show_error
@@ -73,6 +74,7 @@ class LaneView:
             status_badge(lane.status)
             if lane.reports.cascade:
                 answered_by(lane.reports.cascade)
+            show_disturbed(lane.reports.disturbance)
             st.caption(literal(_how_it_ended(lane)), width="content")
         with self._answer.container():
             if lane.error:

@@ -12,6 +12,8 @@ from app import units
 from app.cascade.cascades import cascade_name
 from app.speculation.drafters import speculation_name
 from app.store import Configuration, Rating, RunStatus, RunSummary
+from app.views.reports.disturbance import WORD as DISTURBED
+from app.views.reports.disturbance import disturbed_mark
 from app.views.shared.clock import reader_zone
 from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig, RunConfig
 
@@ -97,6 +99,7 @@ def page_url(path: str, **query: str) -> str:
 def run_columns(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     """The columns of a table of runs; :func:`column_config` says how they are written."""
     metrics = [run.metrics for run in runs]
+    marks = [disturbed_mark(run.disturbance) for run in runs]
     return {
         "started": [run.created_at for run in runs],
         "status": [str(run.status) for run in runs],
@@ -105,6 +108,7 @@ def run_columns(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
         "ttft": [m.ttft_s * 1000 if m and m.ttft_s is not None else None for m in metrics],
         "tpot": [m.tpot_s * 1000 if m and m.tpot_s is not None else None for m in metrics],
         "e2e": [m.e2e_s if m else None for m in metrics],
+        **({"disturbed": marks} if any(marks) else {}),
         "tokens": [m.completion_tokens if m else None for m in metrics],
         "rating": [RATING_LABELS[run.rating] for run in runs],
         "tags": [list(run.tags) for run in runs],
@@ -123,6 +127,9 @@ def column_config() -> dict[str, Any]:
         "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Time to first token."),
         "tpot": column.NumberColumn("TPOT (ms)", format="%.1f", help="Time per output token after the first."),
         "e2e": column.NumberColumn("E2E (s)", format="%.2f", help="From arrival to the last token."),
+        "disturbed": column.TextColumn(
+            DISTURBED, width="medium", help="What held this run up, so that its speed is not to be relied on."
+        ),
         "tokens": column.NumberColumn("Tokens", format="%d", help="Tokens of the answer."),
         "rating": column.TextColumn("Rating"),
         "tags": column.ListColumn("Tags"),

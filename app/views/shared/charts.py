@@ -63,6 +63,8 @@ class Line:
     y: Sequence[float | None]
     details: Sequence[str] = ()
     """What the reader sees on hover, one text a point, where the chart shows any."""
+    doubtful: Sequence[bool] = ()
+    """Points that are drawn hollow, where the chart shows any."""
 
 
 def horizontal_bars(bars: Sequence[Bar], *, title: str, unit: str) -> go.Figure:
@@ -159,7 +161,7 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
             name=plain(line.name),
             mode="lines+markers",
             customdata=line.details,
-            marker={"size": 9, "symbol": SYMBOLS[place % len(SYMBOLS)]},
+            marker={"size": 9, "symbol": _symbols(SYMBOLS[place % len(SYMBOLS)], line.doubtful)},
             line={"dash": DASHES[place % len(DASHES)]},
             hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
         )
@@ -169,6 +171,10 @@ def by_number(lines: Sequence[Line], *, title: str, x: str, y: str) -> go.Figure
     figure = finish(figure, title, x=x, y=y)
     figure.update_layout(height=340, legend={**LEGEND_BELOW, "y": -0.3})
     return figure
+
+
+def _symbols(symbol: str, doubtful: Sequence[bool]) -> str | list[str]:
+    return [f"{symbol}-open" if each else symbol for each in doubtful] if any(doubtful) else symbol
 
 
 def icicle(boxes: Sequence[Box], *, title: str) -> go.Figure:

@@ -15,7 +15,7 @@ from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import grouped_bars
 from app.views.shared import charts
-from app.views.speculation.measuring import figures_of, known_figures, measure
+from app.views.speculation.measuring import disturbed_column, figures_of, known_figures, measure
 
 
 def show_categories(form: Form, installed: Sequence[str]) -> None:
@@ -69,6 +69,7 @@ def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
             "Acceptance length": [units.tokens(row.acceptance_length) for row in rows],
             "Identical": [f"{row.identical}/{row.tokens} tokens" for row in rows],
             "Prompts": [row.prompts for row in rows],
+            **disturbed_column(rows),
         },
         hide_index=True,
         height="content",

@@ -12,6 +12,7 @@ from app.session.configuration import Form
 from app.speculation.drafters import AUTO, drafter_label, drafter_of
 from app.speculation.lab import GAMMAS, lab_prompts
 from app.views.gears.drafter import offered_drafters
+from app.views.reports.disturbance import ICON
 from app.views.reports.speculation_charts import speedup_curves
 from app.views.shared import charts
 from app.views.speculation.measuring import figures_of, known_figures, measure
@@ -50,6 +51,8 @@ def show_gamma(form: Form, installed: Sequence[str]) -> None:
         "predicted": [figures.predicted for figures in found.values()],
     }
     charts.show(speedup_curves(list(found), curves), key="speculation-gamma-chart")
+    if held_up := [f"γ {gamma}" for gamma, figures in found.items() if figures.disturbed]:
+        st.caption(f"{ICON} Disturbed: {', '.join(held_up)}. Measure again for a speed-up to rely on.")
     best = max(found, key=lambda gamma: found[gamma].speedup)
     alpha = units.percent(found[best].alpha)
     st.caption(

@@ -14,7 +14,7 @@ from app.speculation.drafters import drafter_name
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts, one_of_each
 from app.views.gears.drafter import offered_drafters
-from app.views.speculation.measuring import Known, figures_of, known_figures, measure
+from app.views.speculation.measuring import Known, disturbed_column, figures_of, known_figures, measure
 from engine.types import DrafterChoice, Precision
 
 
@@ -50,6 +50,7 @@ def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | 
         {
             "Drafter": [_name(choice) for choice in choices],
             "Measured speed-up": [units.ratio(each.speedup if each else None) for each in found],
+            **disturbed_column(found),
             "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
             "Expected speed-up": [
                 f"{units.ratio(choice.expected_speedup)} at γ {choice.expected_gamma}"

@@ -9,9 +9,11 @@ from app import resources
 from app.environment import measured_here
 from app.jobs import Report
 from app.runs.prompts import SamplePrompt
+from app.speculation.figures import Summary
 from app.speculation.lab import lab_request, prompt_sha256
 from app.speculation.measuring import measure_drafters
 from app.store import DraftFigures
+from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.shared.background_job import BackgroundJob
 from engine.errors import InvalidRequestError
 from engine.types import Precision, SpeculationConfig
@@ -48,6 +50,12 @@ def figures_of(
     except InvalidRequestError:  # a drafter that does not fit this precision was never measured
         return []
     return [known[key] for prompt in prompts if (key := (config_hash, prompt_sha256(prompt))) in known]
+
+
+def disturbed_column(summaries: Sequence[Summary | None]) -> dict[str, list[str | None]]:
+    """A column that says on how many prompts others disturbed a speed-up; none where they disturbed nothing."""
+    marks = [f"{s.disturbed} of {s.prompts} prompts" if s and s.disturbed else None for s in summaries]
+    return {DISTURBED: marks} if any(marks) else {}
 
 
 def measure(

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
+from app.runs.answers import disturbed_by
 from app.runs.prompts import SamplePrompt
 from app.session import speculation as lab_session
 from app.session.configuration import Form
@@ -18,6 +19,7 @@ from app.speculation.drafters import drafter_of
 from app.speculation.lab import PAIRS, lab_prompts, lab_request
 from app.views.gears.drafter import choose_drafter
 from app.views.gears.sampling import choose_max_tokens
+from app.views.reports.disturbance import ICON, show_mark
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_badge, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run
@@ -95,7 +97,7 @@ def _show_result(shown: DraftedPrompt) -> None:
     st.subheader(literal(config_name(config)), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         plain_s, drafted_s = shown.tpots_s or (None, None)
-        medians = f"1 / median TPOT of {PAIRS} runs."
+        medians = f"1 / median TPOT of {PAIRS} runs, disturbed ones left out where there are others."
         st.metric(
             "Speed-up",
             units.ratio(plain_s / drafted_s if plain_s and drafted_s else None),
@@ -104,6 +106,10 @@ def _show_result(shown: DraftedPrompt) -> None:
         )
         st.metric("Plain", units.rate(1 / plain_s if plain_s else None), help=medians, width="content")
         st.metric("Drafted", units.rate(1 / drafted_s if drafted_s else None), help=medians, width="content")
+        runs = (*shown.plain_runs, *shown.drafted_runs)
+        show_mark(disturbed_by(shown.plain_runs) or disturbed_by(shown.drafted_runs))
+        if left_out := sum(map(bool, (run.disturbed for run in runs))):
+            st.caption(f"{ICON} {left_out} of {len(runs)} runs disturbed", width="content")
         show_badge(shown.losslessness, config.sampling)
     show_speculation_notice(speculation, run.metrics, config)
     show_draft_report(timeline, speculation, run.metrics, key="speculation-prompt")

@@ -17,6 +17,7 @@ from engine import Engine
 from engine.errors import GearboxError
 from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunConfig, SamplingParams
 from tests.conftest import SMALL
+from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.fakes import FakeEngine
 
 PREFIX, KV, OFF = CacheMode.PREFIX, CacheMode.KV, CacheMode.OFF
@@ -158,3 +159,17 @@ def test_without_a_cache_there_is_nothing_to_keep_in_8_bits_or_in_a_window() -> 
     assert (in_kv.kv_dtype, in_kv.window, in_kv.precision) == (KVDtype.INT8, 128, Precision.INT4)
     assert len({setting_of(config_in(mode, lossy), "") for mode in CacheMode}) == 3
     assert setting_of(CONFIG, "a") != setting_of(CONFIG, "b")
+
+
+def test_a_disturbed_turn_is_measured_once_more_where_nothing_of_the_first_time_is_kept(store: RunStore) -> None:
+    conversation = hold(store, engine := FakeEngine(["So"]), "One", "Two")
+    engine.requests.clear()
+    # the first turn twice; the second after the one before it, both times
+    engine.disturbances = [DISTURBED, QUIET, QUIET, DISTURBED, QUIET, DISTURBED]
+    measure_turns(engine, store.chat, conversation, (PREFIX,), ignore)
+    salts = [request.cache_salt for request in engine.requests]
+    assert len(salts) == 6
+    assert (salts[0], salts[4]) == (salts[2], salts[5])
+    assert len(set(salts)) == 3 == len(engine.forgotten)
+    told = [timing.environment["disturbed"] for timing in store.chat.timings(conversation.id).values()]
+    assert sorted(told, key=str) == [None, WHY]

@@ -24,6 +24,7 @@ from engine import Corpus, CorpusPrompt, Task, Window
 from engine.errors import ContextLengthError, CorpusError, GearboxError
 from engine.models.sources.progress import Progress, silent
 from engine.types import GenerationRequest, Precision
+from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.evaluation import needs_sandbox
 from tests.support.fakes import FakeGeneration, FakeLabEngine
 
@@ -126,6 +127,24 @@ def test_cancelled_work_goes_on_where_it_stopped_even_after_a_restart(
     assert resumed.fractions[0] > 0
     assert all(result.stats for result in reopened.lab.corpus_results(MODEL))
     reopened.close()
+
+
+def test_a_disturbed_speed_is_measured_once_more_and_stays_out_of_the_median(lab: LabStore) -> None:
+    engine = FakeLabEngine()
+    # the first run twice, the second once more, the third at once
+    engine.disturbances = [DISTURBED, DISTURBED, DISTURBED, QUIET, QUIET]
+    measure_corpus(engine, lab, MODEL, [Precision.INT4], TEXT, Reports())
+    assert len(engine.requests) == SPEED_RUNS + 2
+    (speed,) = lab.speeds(MODEL)
+    assert (speed.disturbed, speed.tokens_per_second) == (None, pytest.approx(100))
+
+
+def test_a_speed_whose_runs_were_all_disturbed_says_so(lab: LabStore) -> None:
+    engine = FakeLabEngine()
+    engine.disturbances = [DISTURBED] * (2 * SPEED_RUNS)
+    measure_corpus(engine, lab, MODEL, [Precision.INT4], TEXT, Reports())
+    (speed,) = lab.speeds(MODEL)
+    assert (speed.disturbed, speed.tokens_per_second) == (WHY, pytest.approx(25))
 
 
 @pytest.mark.parametrize("again", [False, True])

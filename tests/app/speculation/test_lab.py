@@ -15,11 +15,12 @@ from app.speculation.figures import Summary
 from app.speculation.lab import PAIRS, SpeculationLabError, lab_prompts, lab_request, one_of_each, prompt_sha256
 from app.speculation.losslessness import NothingToCheckError, check_run
 from app.speculation.measuring import common_start, measure_drafters
-from app.store import RunOutcome, RunStatus, RunStore, Timeline
+from app.store import DraftFigures, RunOutcome, RunStatus, RunStore, Timeline
 from engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
-from engine.types import Drafter, GenerationRequest, Losslessness, Precision, SpeculationConfig, TokenEvent
+from engine.types import Disturbance, Drafter, GenerationRequest, Losslessness, Precision, SpeculationConfig, TokenEvent
 from tests.support.cascading import CASCADE, SMALL, make_cascade_report
+from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.drafting import IDENTICAL, SpeculatingEngine, make_report
 from tests.support.fakes import FakeEngine, make_request
 
@@ -250,3 +251,28 @@ def test_a_real_model_drafts_for_the_lab_and_its_answer_holds(store: RunStore, t
         assert shown.drafted_runs[-1].token_ids == shown.plain_runs[-1].token_ids
     finally:
         engine.close()
+
+
+# --- disturbed runs ---------------------------------------------------------------------------------
+
+
+def figures_beside(store: RunStore, disturbances: list[Disturbance]) -> list[DraftFigures]:
+    engine = SpeculatingEngine(speedup=2.0)
+    engine.disturbances = disturbances
+    measure_drafters(engine, store.drafts, MODEL, Precision.INT8, [NGRAM], TWO[:1], ignore)
+    return [result.figures for result in store.drafts.results(MODEL, Precision.INT8)]
+
+
+def test_a_disturbed_plain_run_is_made_once_more_and_makes_no_drafter_look_fast(store: RunStore) -> None:
+    (figures,) = figures_beside(store, [DISTURBED, DISTURBED, QUIET, DISTURBED, QUIET])
+    assert (figures.speedup, figures.disturbed) == (pytest.approx(2.0), None)
+
+
+def test_a_speedup_whose_plain_runs_were_all_disturbed_is_marked_and_left_out_of_medians(store: RunStore) -> None:
+    # each plain run twice, each drafted one once
+    (figures,) = figures_beside(store, [DISTURBED, DISTURBED, QUIET] * PAIRS)
+    assert (figures.speedup, figures.disturbed) == (pytest.approx(8.0), WHY)
+    sound = replace(figures, plain_tpot_s=2 * figures.drafted_tpot_s, disturbed=None)
+    both = Summary.of([figures, sound])
+    assert (both.prompts, both.disturbed, both.speedup) == (2, 1, pytest.approx(2.0))
+    assert Summary.of([figures]).speedup == pytest.approx(8.0)

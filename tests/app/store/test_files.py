@@ -124,6 +124,8 @@ def replacement(kind: str, at: Path) -> None:
                 other.commit()
             migrate(f"sqlite:///{at}")
             with closing(sqlite3.connect(at)) as other:
+                other.execute("ALTER TABLE run_contents DROP COLUMN disturbance")
+                other.execute("ALTER TABLE runs DROP COLUMN disturbed")
                 other.execute("DROP TABLE deleted_runs")
                 other.execute("ALTER TABLE runs DROP COLUMN owner_lock")
                 other.execute("DROP INDEX uq_lab_speeds_measurement")

@@ -23,7 +23,7 @@ from app.store.database.session import Database
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0009"
+HEAD = "0010"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -132,9 +132,10 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
         )
     store = RunStore.open(url_of(file))
     kept = store.get("kept")
-    assert (kept.text, kept.note, kept.cache, kept.speculation, kept.losslessness) == (
+    assert (kept.text, kept.note, kept.cache, kept.speculation, kept.losslessness, kept.disturbance) == (
         "Hello",
         "good",
+        None,
         None,
         None,
         None,
@@ -291,7 +292,9 @@ def check_what_was_kept(file: Path, version: str | None) -> None:
         assert (runs, texts, speeds) == ([], [], [])
     else:
         assert (runs, texts) == ([("kept", "good", 1)], [("kept", "Hello")])
-        assert speeds == ([("first", "first"), ("second", "second")] if version >= "0002" else [])
+        # a measurement's name came with 0009: each speed of an older version got its own
+        names = ("first", "second") if version < "0009" else (None, None)
+        assert speeds == (list(zip(("first", "second"), names, strict=True)) if version >= "0002" else [])
 
 
 # --- several starts at once -------------------------------------------------------------------------

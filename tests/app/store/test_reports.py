@@ -9,6 +9,7 @@ from pathlib import Path
 from app.store import ALL_RUNS, RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import CacheReport, Divergence, Losslessness, MissCause, TokenEvent
 from tests.support.cascading import CASCADE, make_cascade_report
+from tests.support.disturbing import DISTURBED
 from tests.support.drafting import make_report
 from tests.support.fakes import make_metrics, make_request
 
@@ -42,6 +43,7 @@ def keep_run_with_all_reports(store: RunStore) -> str:
         cache=CACHE,
         speculation=make_report(draft_step_s={"m int4": 0.004}, unavailable=("m cannot draft.",)),
         cascade=make_cascade_report(),
+        disturbance=DISTURBED,
     )
     store.finish_run(run_id, outcome, Timeline.from_events(TOKENS))
     divergence = Divergence(index=2, written=" red", plain=" blue", gap=0.25)

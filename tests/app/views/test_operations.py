@@ -11,8 +11,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 NOTHING = Totals(
     runs=0, finished=0, stopped=0, failed=0, interrupted=0, running=0, prompt_tokens=0, cached_tokens=0,
-    completion_tokens=0, drafted_tokens=0, accepted_tokens=0, discarded_tokens=0, weights_bytes=None, kv_bytes=None,
-    peak_rss_bytes=None,
+    completion_tokens=0, drafted_tokens=0, accepted_tokens=0, discarded_tokens=0, disturbed=0, weights_bytes=None,
+    kv_bytes=None, peak_rss_bytes=None,
 )  # fmt: skip
 
 
