@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -62,7 +63,7 @@ class DisturbanceWatch:
         """
         self._threads = threads
         self._read = read or read_counters
-        self._begin = self._read()
+        self._begin = read() if read else read_counters(in_haste=True)
 
     def end(self) -> Disturbance:
         """What happened so far."""
@@ -94,12 +95,13 @@ def disturbance_between(begin: Reading, end: Reading, threads: int) -> Disturban
     )
 
 
-def read_counters(tasks: Path = _TASKS, cpus: Path = _CPUS) -> Reading:
+def read_counters(tasks: Path = _TASKS, cpus: Path = _CPUS, *, in_haste: bool = False) -> Reading:
     """The counters as they stand.
 
     Args:
         tasks: where the kernel tells of this process's threads.
         cpus: where it tells of processors.
+        in_haste: look only at those of the engine's threads that the last look found, for a run is waiting.
     """
     allowed = _allowed_cpus()
     used_s, stolen_s = _used(allowed)
@@ -110,7 +112,7 @@ def read_counters(tasks: Path = _TASKS, cpus: Path = _CPUS) -> Reading:
         process_s=process_time(),
         used_s=used_s,
         stolen_s=stolen_s,
-        engine=_engine_threads(tasks),
+        engine=_engine_threads(tasks, in_haste=in_haste),
         throttled_s=_throttled(),
         heat_s=_most(some, "thermal_throttle/core_throttle_total_time_ms", 1e-3),
         clock_hz=_most(some, "cpufreq/scaling_cur_freq", 1e3),
@@ -138,22 +140,36 @@ def _used(allowed: set[int]) -> tuple[float | None, float | None]:
     return used_s, sum(one.steal for one in own) if own and hasattr(own[0], "steal") else None
 
 
-def _engine_threads(tasks: Path) -> dict[int, tuple[float, float]] | None:
+def _engine_threads(tasks: Path, *, in_haste: bool) -> dict[int, tuple[float, float]] | None:
     """By id, how long each of the engine's threads ran and waited; ``None`` where threads cannot be told apart, or the
     kernel counts no waiting. The calling thread is the engine's."""
-    name, found = _engine_name(threading.get_native_id()), {}
-    try:
-        threads = list(tasks.iterdir())
-    except OSError:
-        return None
-    for thread in threads:
+    own = threading.get_native_id()
+    if not in_haste or own not in _teams:
+        _teams[own] = _threads_named(_engine_name(own), tasks)
+    found = {}
+    for thread_id in _teams[own]:
         try:
-            if _text(thread / "comm").rstrip("\n") == name:
-                ran_ns, waited_ns, _ = _text(thread / "schedstat").split()
-                found[int(thread.name)] = int(ran_ns) * 1e-9, int(waited_ns) * 1e-9
+            ran_ns, waited_ns, _ = _text(tasks / str(thread_id) / "schedstat").split()
+            found[thread_id] = int(ran_ns) * 1e-9, int(waited_ns) * 1e-9
         except (OSError, ValueError):  # it has ended meanwhile, or this kernel counts nothing
             continue
     return found or None
+
+
+_teams: dict[int, tuple[int, ...]] = {}
+"""The threads that each engine's thread computes with, itself among them, as they were last found."""
+
+
+def _threads_named(name: str, tasks: Path) -> tuple[int, ...]:
+    found = []
+    try:
+        for thread in tasks.iterdir():
+            with suppress(OSError):  # it has ended meanwhile
+                if _text(thread / "comm").rstrip("\n") == name:
+                    found.append(int(thread.name))
+    except OSError:
+        return ()
+    return tuple(found)
 
 
 def _engine_between(begin: Reading, end: Reading) -> tuple[float | None, float | None]:
