@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 import engine
 from app import resources
 from app.jobs import Jobs
+from app.runs.races import Races
 from app.session import playground as session
 from app.settings import REPOSITORY, Settings
 from app.speculation.drafter_choices import DrafterChoices
@@ -72,6 +73,8 @@ def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(resources, "get_store", lambda: store)
         monkeypatch.setattr(resources, "get_engine", lambda: scripted)
+        races = Races()
+        monkeypatch.setattr(resources, "get_races", lambda: races)
         monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
         monkeypatch.setattr(engine, "list_models", lambda _: models)
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)

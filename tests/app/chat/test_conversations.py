@@ -163,7 +163,7 @@ def test_a_cold_answer_has_the_seed_of_the_one_it_is_held_against(store: RunStor
 def begin_and_die(store: RunStore, chat_id: str, asked: str, *, text: str, status: RunStatus) -> str:
     """A run whose answer never got into the conversation."""
     turn = chat.begin_turn(store, read(store, chat_id), asked, salt="session")
-    run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.race.group_id, environment={})
+    run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.group_id, environment={})
     tokens = [TokenEvent(100 + n, word, 0.1, -0.5, 1.0) for n, word in enumerate(text.split())]
     if status is not RunStatus.RUNNING:
         store.finish_run(run_id, RunOutcome(status, text), Timeline.from_events(tokens) if tokens else None)
