@@ -34,11 +34,12 @@ class LaneRun(LiveRun):
 
     def take(self, event: UiEvent) -> None:
         """Note what an event tells."""
-        self.changes += 1
         match event:
             case RunCreated(run_id=run_id):
                 self.phase, self.run_id = Phase.LOADING, run_id
             case RunSaved(status=status):
+                if self.phase is Phase.OVER and self.status is status:
+                    return
                 self._end(status)
             case RunWaits(status=status, why=why):
                 self.waits = why
@@ -47,6 +48,7 @@ class LaneRun(LiveRun):
                 self.not_saved = error
             case _:
                 super().take(event)
+        self.changes += 1
 
     @property
     def at_most_left_s(self) -> float | None:
@@ -67,12 +69,16 @@ class LaneRun(LiveRun):
         A record that still says "running" is one whose end has not come to the store: what was read here is more.
         """
         if record.status is RunStatus.RUNNING:
-            self.not_saved = "Its end has not come to the run database yet."
+            self.take(RunNotSaved(record.id, "Its end has not come to the run database yet."))
             return
         self._final_text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
         self.reports, self.tokens = Reports.of(record), timeline.to_events()
         self.error = record.error
         self._end(record.status)
+
+    def _end(self, status: RunStatus) -> None:
+        super()._end(status)
+        self.changes += 1
 
     def outcome(self, name: str) -> Outcome:
         """What a verdict needs to know."""

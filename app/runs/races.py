@@ -16,7 +16,7 @@ from contextlib import closing
 
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun, Race
-from app.runs.service import InferenceEngine, UiEvent, stream
+from app.runs.service import InferenceEngine, RunNotSaved, UiEvent, stream
 from app.settings import UNWATCHED_S
 from app.store import RunNotFoundError, RunStore, StoreError, Timeline
 from engine.errors import GearboxError
@@ -71,7 +71,10 @@ class Races:
                 raise RaceRunsError("The server is being shut down.")
             before = self._races.get((person, place))
             if before and not before.over.is_set():
-                raise RaceRunsError("What you asked for before is still being answered. Wait for its end, or stop it.")
+                raise RaceRunsError(
+                    "What you asked for before was still being answered, so nothing was started. Wait for its end, or "
+                    "stop it."
+                )
             self._races[person, place] = race
             self._races.move_to_end((person, place))
             self._threads[race] = thread
@@ -201,4 +204,4 @@ def _learn_how_it_ended(lane: LaneRun, store: RunStore) -> None:
     except RunNotFoundError:
         return  # deleted meanwhile: what was read here stands
     except StoreError as error:
-        lane.not_saved = str(error)
+        lane.take(RunNotSaved(lane.run_id, str(error)))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from app.chat import conversations as chat
+from app.runs.races import Races
 from app.runs.service import stream
 from app.store import Conversation, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError, InvalidRequestError
@@ -85,6 +86,18 @@ def test_an_answer_is_kept_once_with_its_run(store: RunStore, chat_id: str) -> N
     chat.keep_answer(store, turn)
     _, kept = read(store, chat_id).messages
     assert (kept.content, kept.token_ids, kept.run_id) == ("So.", (100, 101), turn.lane.run_id)
+
+
+def test_an_answer_is_kept_though_nobody_looks_at_it(store: RunStore, chat_id: str) -> None:
+    races, engine = Races(), FakeEngine(["So", "."])
+    asked = chat.say(store.chat, read(store, chat_id), "Why?")
+    turn = chat.begin_turn(store, read(store, chat_id), asked, salt="p")
+    races.start(turn, person="p", place=asked, engine=engine, store=store)
+    assert turn.over.wait(30)
+    assert turn.kept
+    _, kept = read(store, chat_id).messages
+    assert (kept.id, kept.content, kept.run_id) == (turn.answer_id, "So.", turn.lane.run_id)
+    races.close()
 
 
 def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
