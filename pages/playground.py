@@ -15,7 +15,7 @@ from app.views.gears.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.lane_view import LaneView
 from app.views.runs.live import HEAD_START_S, follow
-from app.views.runs.naming import config_name
+from app.views.runs.naming import config_name, one_line
 from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing
 from engine import list_models
@@ -186,6 +186,8 @@ with prompt_row.cell():
     with st.popover("Machine price", icon=":material/payments:"):
         choose_price(prices, disabled=running)
 
+if race and (asked := race.lanes[playground.LANES[0]].request.prompt) != st.session_state[playground.PROMPT]:
+    st.caption(f"The lanes answer: “{literal(one_line(asked, 100))}”")
 # emptied at once by a new race, whose script run lasts as long as it does
 verdict_place = st.empty()
 views: dict[str, LaneView] = {}

@@ -4,6 +4,7 @@ edited. A session is one tab: what another one does with the same conversation c
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -147,13 +148,20 @@ def keep_up(turn: Turn) -> None:
         show(turn.conversation_id, turn.answer_id)
 
 
-def turn_of(conversation: Conversation) -> Turn | None:
-    """The turn that this person had answered last after the question that the branch on view ends with, over or not.
-    It is found again from any tab. ``None`` where the branch ends otherwise."""
-    path = conversation.path()
+def turn_of(path: Sequence[ChatMessage]) -> Turn | None:
+    """The turn that this person had answered last after the question that a branch ends with, over or not. It is found
+    again from any tab. ``None`` where the branch ends otherwise."""
     if not path or path[-1].role != "user":
         return None
     return cast("Turn | None", resources.get_races().find(person_id(), path[-1].id))
+
+
+def turn_behind(path: Sequence[ChatMessage]) -> Turn | None:
+    """The turn that a branch ends with, or whose answer it ends with."""
+    if not path or path[-1].role == "user":
+        return turn_of(path)
+    turn = turn_of(path[:-1])
+    return turn if turn and turn.answer_id == path[-1].id else None
 
 
 def last_turn() -> Turn | None:

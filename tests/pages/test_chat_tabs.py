@@ -265,6 +265,9 @@ def test_a_tab_opened_anew_goes_on_showing_the_answer_that_is_being_written(
     assert not anew.exception
     assert turn.kept
     assert shown(anew) == ["One", "So", "Two", "Still here"]
+    turn.why_stopped = "Nobody had looked at it."
+    anew.run()
+    assert "Nobody had looked at it." in words(anew)
     page.run()
     assert shown(page) == ["One", "So"], "another person's tab stays where it is"
     assert "went on in another tab" in words(page)

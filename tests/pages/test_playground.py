@@ -300,6 +300,8 @@ def test_a_tab_that_is_opened_while_lanes_run_follows_them_to_their_end(playgrou
     assert race.over.is_set()
     assert [text.value for text in page.text] == ["Still here"] * 2
     assert "Lane B against Lane A" in words(page)
+    page.text_area(key=session.PROMPT).set_value("Another one.").run()
+    assert "The lanes answer: “Why is the sky blue?”" in words(page)
     stranger = playground(FakeEngine(), state={SESSION_ID: "you"})
     assert not stranger.text
 

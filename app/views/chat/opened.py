@@ -24,7 +24,7 @@ def read_opened(store: RunStore) -> tuple[Conversation | None, Turn | None]:
         return None, None
     try:
         conversation = chat_session.as_shown(store.chat.get(opened))
-        turn = chat_session.turn_of(conversation)
+        turn = chat_session.turn_of(conversation.path())
         if turn and not turn.over.is_set():
             return conversation, turn
         _add_what_was_answered(store, conversation, turn)
