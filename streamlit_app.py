@@ -6,6 +6,7 @@ import streamlit as st
 from streamlit import config
 
 from app import resources
+from app.session.address import arrive
 from app.session.identity import person_id
 from app.views.shared.errors import errors_shown
 from app.views.sidebar.engine_status import show_engine_status
@@ -108,5 +109,6 @@ with st.sidebar:
     show_store_status()
 resources.hold_kv_for(person_id())
 
+arrive(page.url_path)
 with errors_shown():
     page.run()

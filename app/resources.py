@@ -13,6 +13,7 @@ from app.cache.simulations import Simulations
 from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
+from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStore
@@ -69,6 +70,12 @@ def hold_kv_for(salt: str) -> str:
 def get_jobs() -> Jobs:
     """Work in the background, such as installing models; one job for each key, whoever asked."""
     return Jobs()
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda races: races.close())
+def get_races() -> Races:
+    """The races and the chat answers that run, whoever looks at them."""
+    return Races(unwatched_s=get_settings().unwatched_s)
 
 
 @st.cache_resource(show_spinner=False)

@@ -19,7 +19,7 @@ from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVE
 
 from app.doors.hosts import AllowedHosts
 from app.doors.middleware import Doors
-from app.resources import get_engine, get_store
+from app.resources import get_engine, get_races, get_store
 from app.settings import Settings, SettingsError
 
 
@@ -44,7 +44,8 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     sys.stdout.write(f"Gearbox is on {_url()}\n")
     sys.stdout.flush()
     yield
-    get_engine.clear()  # what was running is stopped, and kept
+    get_races.clear()  # what was running is stopped, and kept
+    get_engine.clear()
     get_store.clear()
 
 

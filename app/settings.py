@@ -15,6 +15,7 @@ from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
 from engine.untrusted import decode_text, read_jsonl, valid_text
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+UNWATCHED_S = 60
 _MOST_DIGITS = 12
 """Of a count: more MiB or threads than any machine has."""
 
@@ -44,14 +45,16 @@ class Settings:
     """Share of the reused prefixes that are computed anew and compared, 0 to 1."""
     shared_prompts: Mapping[str, str] = field(default_factory=dict)
     """System prompts whose KV all sessions may share, by name."""
+    unwatched_s: float = UNWATCHED_S
+    """How long a race or a chat answer goes on that nobody looks at."""
     allowed_hosts: AllowedHosts = field(default_factory=AllowedHosts)
     """The names that the server answers to."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
-        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS`` and
-        ``GEARBOX_ALLOWED_HOSTS``.
+        ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS``,
+        ``GEARBOX_UNWATCHED_S`` and ``GEARBOX_ALLOWED_HOSTS``.
 
         A variable that is set to nothing counts as not set.
 
@@ -77,6 +80,7 @@ class Settings:
             kv_cache_bytes=DEFAULT_KV_CACHE_BYTES if kv_cache_mib is None else kv_cache_mib * 2**20,
             verify_cache=_share("GEARBOX_VERIFY_CACHE", environ),
             shared_prompts=_prompts("GEARBOX_SHARED_PROMPTS", environ),
+            unwatched_s=_count("GEARBOX_UNWATCHED_S", environ) or UNWATCHED_S,
             allowed_hosts=_hosts("GEARBOX_ALLOWED_HOSTS", environ),
         )
 

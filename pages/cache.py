@@ -19,8 +19,8 @@ section = st.segmented_control(
     default=NOW,
     required=True,
     key="cache-section",
+    bind="query-params",
     label_visibility="collapsed",
-    persist_state="session",
 )
 if section == MISSES:
     store = resources.get_store()

@@ -1,23 +1,21 @@
 """A conversation over many turns: how long each waits for its first word, and what is reused."""
 
-from contextlib import suppress
-
 import streamlit as st
 
 from app import resources
-from app.chat.conversations import ANSWER, is_being_answered, keep_answer, recover_answer
+from app.chat.conversations import ANSWER, is_being_answered
 from app.literal import literal
 from app.session import chat as chat_session
-from app.store import ConversationNotFoundError, StoreError
 from app.views.chat import actions as chat_actions
 from app.views.chat.chart import show_ttft
 from app.views.chat.list import show_conversations, show_menu
+from app.views.chat.opened import read_opened
 from app.views.chat.settings import choose_settings
 from app.views.chat.tabs import show_homeless, show_other_tabs
 from app.views.chat.thread import AnswerView, show_thread
-from app.views.runs.live import run_race, settle
+from app.views.runs.live import follow
 from app.views.runs.naming import config_name
-from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing
 from engine import list_models
 from engine.errors import InvalidRequestError
@@ -26,25 +24,8 @@ store = resources.get_store()
 models = list_models(resources.get_settings().models_dir)
 installed = [model.name for model in models if model.installed]
 
-turn = chat_session.turn()
-if turn and turn.race.claimed and not turn.kept:
-    with errors_shown():
-        settle(turn.race)
-        chat_session.keep_up(turn, keep_answer(store, turn))
-busy = chat_session.running()
-
-conversation = None
-if opened := chat_session.open_id():
-    try:
-        conversation = chat_session.as_shown(store.chat.get(opened))
-        if not busy and (recovered := recover_answer(store, conversation)):
-            if conversation.path()[-1].role == "user":
-                chat_session.show(opened, recovered)
-            conversation = chat_session.as_shown(store.chat.get(opened))
-    except ConversationNotFoundError as error:
-        if not (turn and turn.homeless and turn.conversation_id == opened):
-            st.warning(literal(str(error)), icon=":material/search_off:")
-        chat_session.open_conversation(None)
+conversation, turn = read_opened(store)
+busy = turn is not None and not turn.over.is_set()
 
 with st.sidebar:
     show_conversations(store.chat)
@@ -68,8 +49,8 @@ if conversation:
 missing = show_missing(models, [settings.config.model], change="under 'Settings'")
 if refusal := chat_session.refusal():
     show_error(refusal)
-if turn and turn.homeless and not conversation:
-    show_homeless(turn)
+if not conversation and (last := chat_session.last_turn()) and last.homeless:
+    show_homeless(last)
 
 if conversation:
     path = conversation.path()
@@ -86,19 +67,14 @@ else:
     )
 
 view = None
-if busy:
+if turn and busy:
     with st.chat_message("assistant"):
         view = AnswerView()
-        st.button("Stop", key="chat-stop", icon=":material/stop:")
+        st.button("Stop", key="chat-stop", icon=":material/stop:", on_click=turn.stop)
 if conversation:
     show_ttft(conversation, runs, store.chat, busy=busy)
 st.chat_input("Say something", key=chat_session.INPUT, disabled=busy or missing, on_submit=chat_actions.send)
 
 if turn and view:
-    try:
-        run_race(turn.race, {ANSWER: view.draw})
-    finally:
-        # the next script run tries again, and tells of it
-        with suppress(StoreError):
-            chat_session.keep_up(turn, keep_answer(store, turn))
+    follow(turn, {ANSWER: view.draw})
     st.rerun()

@@ -14,9 +14,9 @@ from app.views.gears.editor import edit_lane
 from app.views.gears.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.lane_view import LaneView
-from app.views.runs.live import run_race, settle
-from app.views.runs.naming import config_name
-from app.views.shared.errors import errors_shown, show_error
+from app.views.runs.live import HEAD_START_S, follow
+from app.views.runs.naming import config_name, one_line
+from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing
 from engine import list_models
 from engine.errors import InvalidRequestError
@@ -35,6 +35,19 @@ def use_sample() -> None:
     sample: SamplePrompt | None = st.session_state[SAMPLE]
     if sample:
         playground.use_prompt(sample.prompt, sample.system)
+
+
+def start_race() -> None:
+    """Run both lanes. The page is drawn once the engine has read the prompt: that would take time from it."""
+    if started := playground.start_race():
+        started.wait_until_read(HEAD_START_S)
+
+
+@st.fragment(run_every="5s")
+def watch_other_tabs(shown: Race | None) -> None:
+    """Draw the page again once this person has started a race in another tab."""
+    if playground.race() is not shown:
+        st.rerun()
 
 
 def use_machine() -> None:
@@ -122,10 +135,7 @@ playground.prepare(samples[0].prompt, prices.machines[0].per_hour)
 price_per_hour = playground.price_per_hour(prices.machines[0].per_hour)
 
 race = playground.race()
-if race and race.claimed:
-    with errors_shown():
-        settle(race)
-running = race is not None and not race.claimed
+running = race is not None and not race.over.is_set()
 chosen = [playground.lane_form(lane).model for lane in playground.LANES]
 
 st.title("Playground", anchor=False)
@@ -142,11 +152,17 @@ with prompt_row.cell(column_span=3), st.form("playground-form", border=False):
             key="playground-run",
             type="primary",
             icon=":material/play_arrow:",
-            on_click=playground.start_race,
+            on_click=start_race,
             disabled=running or missing,
             help="Or press Ctrl+Enter in the prompt. Lane A runs first, then lane B.",
         )
-        st.form_submit_button("Stop", key="playground-stop", icon=":material/stop:", disabled=not running)
+        st.form_submit_button(
+            "Stop",
+            key="playground-stop",
+            icon=":material/stop:",
+            on_click=playground.stop_race,
+            disabled=not running,
+        )
         with st.popover("System prompt", icon=":material/assignment:"):
             st.text_area(
                 "System prompt",
@@ -170,6 +186,8 @@ with prompt_row.cell():
     with st.popover("Machine price", icon=":material/payments:"):
         choose_price(prices, disabled=running)
 
+if race and (asked := race.lanes[playground.LANES[0]].request.prompt) != st.session_state[playground.PROMPT]:
+    st.caption(f"The lanes answer: “{literal(one_line(asked, 100))}”")
 # emptied at once by a new race, whose script run lasts as long as it does
 verdict_place = st.empty()
 views: dict[str, LaneView] = {}
@@ -182,15 +200,18 @@ for lane in playground.LANES:
         with st.expander("Settings", icon=":material/tune:", expanded=race is None):
             edit_lane(playground.lane_form(lane), installed, warm_key=playground.warm_key(lane), disabled=running)
         views[lane] = LaneView(price_per_hour=price_per_hour, currency=prices.currency)
-        if race:
-            views[lane].draw(race.lanes[lane], settled=not running)
+        if race and not running:
+            views[lane].draw(race.lanes[lane], settled=True)
 tokens_place = st.empty()
 
 if race and running:
-    run_race(race, {lane: view.draw for lane, view in views.items()})
+    follow(race, {lane: view.draw for lane, view in views.items()})
     st.rerun()
 elif race:
     with verdict_place.container():
+        if race.why_stopped:
+            st.info(literal(race.why_stopped), icon=":material/visibility_off:")
         show_verdict(race)
     with tokens_place.container():
         show_token_views(race)
+watch_other_tabs(race)

@@ -23,7 +23,7 @@ form = lab_session.form(list(installed))
 st.title("Quantization lab", anchor=False)
 st.caption("Fewer bits make a model smaller and faster. Here you see what they change in its answers.")
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    name = choose_model(form, list(installed), width=320)
+    name = choose_model(form, list(installed), width=320, in_address=True)
     section = st.segmented_control(
         "Measure",
         (PROMPT, CORPUS, TASKS),

@@ -23,8 +23,8 @@ form = lab_session.form(installed)
 st.title("Speculation lab", anchor=False)
 st.caption("Tokens are drafted cheaply and checked in one pass of the model. The answer stays the model's own.")
 with st.container(horizontal=True, vertical_alignment="bottom"):
-    model = choose_model(form, installed, width=280)
-    choose_precision(form, offered_precisions())
+    model = choose_model(form, installed, width=280, in_address=True)
+    choose_precision(form, offered_precisions(), in_address=True)
     section = st.segmented_control(
         "Show", list(SECTIONS), default=PROMPT, required=True, key="speculation", bind="query-params"
     )

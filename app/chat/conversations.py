@@ -33,25 +33,33 @@ _RECOVERED_AT_MOST = 50
 _MOST_SEED = 2**63
 
 
-@dataclass(slots=True)
-class Turn:
-    """One turn being answered."""
+@dataclass(slots=True, eq=False)
+class Turn(Race):
+    """One turn being answered. Its one lane is the answer, and the runs that answer it have the message's id as their
+    group: so they are found again whatever becomes of it."""
 
-    conversation_id: str
-    asked_id: str
-    """The message to answer."""
-    race: Race
-    """Its one lane is the answer."""
-    kept: bool = False
+    conversation_id: str = field(kw_only=True)
+    kept: bool = field(default=False, init=False)
     """What was answered, if anything, stands in the conversation, or has nowhere left to stand."""
-    homeless: bool = False
+    answer_id: str | None = field(default=None, init=False)
+    """The message that holds what was answered."""
+    homeless: bool = field(default=False, init=False)
     """The conversation was deleted meanwhile; what was answered is found among the runs."""
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+
+    @property
+    def asked_id(self) -> str:
+        """The message to answer."""
+        return self.group_id
 
     @property
     def lane(self) -> LaneRun:
         """The answer as far as it is written."""
-        return self.race.lanes[ANSWER]
+        return self.lanes[ANSWER]
+
+    def settle(self, store: RunStore) -> None:
+        """Keep the answer."""
+        keep_answer(store, self)
 
 
 def title_of(text: str) -> str:
@@ -136,8 +144,7 @@ def begin_turn(
 ) -> Turn:
     """Put a user's message on view as the last one, and line its answer up, with the very settings of ``conversation``.
 
-    Whoever opens the conversation next finds that branch and these settings. The message's id is the group of the
-    runs that answer it: so they are found again whatever becomes of this turn. Arguments as for `request_for`.
+    Whoever opens the conversation next finds that branch and these settings. Arguments as for `request_for`.
 
     Raises:
         InvalidRequestError: the conversation's configuration cannot be used.
@@ -148,11 +155,11 @@ def begin_turn(
     shown = replace(store.chat.get(conversation.id), config=conversation.config, system=conversation.system)
     before = last_tier(store, shown, asked_id)
     request = request_for(shown, asked_id, salt=salt, cold_seed=cold_seed, last_tier=before)
-    return Turn(conversation.id, asked_id, Race.between({ANSWER: request}, group_id=asked_id))
+    return Turn(({ANSWER: LaneRun(request)},), asked_id, conversation_id=conversation.id)
 
 
-def keep_answer(store: RunStore, turn: Turn) -> str | None:
-    """Add what a turn's run has written to the conversation, once, however the run ended, and return its message's id.
+def keep_answer(store: RunStore, turn: Turn) -> None:
+    """Add what a turn's run has written to the conversation, once, however the run ended.
 
     A run that failed or wrote nothing leaves the turn without an answer. Where the conversation was deleted
     meanwhile, the turn is homeless, and its run stays as it is.
@@ -163,20 +170,18 @@ def keep_answer(store: RunStore, turn: Turn) -> str | None:
     with turn.lock:
         lane = turn.lane
         if turn.kept or lane.run_id is None:
-            return None
+            return
         record = store.get(lane.run_id)
-        answer_id = None
         try:
             if record.status is not RunStatus.RUNNING:
-                answer_id = _keep_written(store, turn.conversation_id, turn.asked_id, record)
+                turn.answer_id = _keep_written(store, turn.conversation_id, turn.asked_id, record)
             elif lane.text:  # its end has not come to the store: what was read here is more
-                answer_id = store.chat.keep_answer(
+                turn.answer_id = store.chat.keep_answer(
                     turn.conversation_id, turn.asked_id, lane.text, token_ids=lane.token_ids, run_id=record.id
                 )
         except ConversationNotFoundError:
             turn.homeless = True
         turn.kept = True
-        return answer_id
 
 
 def recover_answer(store: RunStore, conversation: Conversation) -> str | None:

@@ -59,7 +59,6 @@ class LiveRun:
     """The last one: each tier of a cascade reads the prompt."""
     tokens: list[TokenEvent] = field(default_factory=list)
     """Of the answer so far; a larger tier that is asked begins anew."""
-    text: str = ""
     escalated: Escalated | None = None
     """The last time a larger tier was asked."""
     end: RunFinished | RunFailed | None = None
@@ -73,6 +72,8 @@ class LiveRun:
     """Why it failed, for the user."""
     error_kind: str | None = None
     """The class name of the error."""
+    _final_text: str | None = None
+    """The answer as its end tells it."""
 
     def take(self, event: Event) -> None:
         """Note what an event tells."""
@@ -90,14 +91,13 @@ class LiveRun:
             case TokenEvent():
                 self.phase, self.elapsed_s = Phase.WRITING, event.t
                 self.tokens.append(event)
-                self.text += event.text
             case Escalated():
                 self.phase, self.escalated = Phase.READING, event
-                self.tokens, self.text = [], ""
+                self.tokens = []
             case Heartbeat(elapsed_s=elapsed_s):
                 self.elapsed_s = max(0.0, elapsed_s - self.load_s)
             case RunFinished():
-                self.end, self.text, self.finish_reason = event, event.text, event.finish_reason
+                self.end, self._final_text, self.finish_reason = event, event.text, event.finish_reason
                 self.metrics, self.environment, self.reports = event.metrics, event.environment, Reports.of(event)
                 self._end(RunStatus.STOPPED if event.finish_reason == "abort" else RunStatus.FINISHED)
             case RunFailed():
@@ -109,6 +109,13 @@ class LiveRun:
         if self.phase is not Phase.OVER:
             self.finish_reason = "abort"
             self._end(RunStatus.STOPPED)
+
+    @property
+    def text(self) -> str:
+        """The answer so far, put together when it is asked for: most tokens come and go without anybody looking."""
+        if self._final_text is not None:
+            return self._final_text
+        return "".join([token.text for token in self.tokens])
 
     @property
     def token_ids(self) -> tuple[int, ...]:

@@ -1,21 +1,21 @@
-"""One prompt on its way through the lanes.
+"""One prompt on its way through the lanes, as the thread that runs it and the pages that show it share it.
 
-A race lives in the session and survives reruns and page switches. Exactly one script run streams it; any
-other script run that comes meanwhile has interrupted that one, and waits for it to let go.
+The thread alone changes a race (`app.runs.races`). Pages read it, as many as there are, and come and go.
 """
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 from app.runs.live_run import LiveRun, Phase
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, RunWaits, UiEvent
 from app.runs.verdict import Outcome
-from app.store import Reports, RunRecord, RunStatus, Timeline
+from app.store import Reports, RunRecord, RunStatus, RunStore, Timeline
 from engine.types import GenerationRequest
 
 
@@ -29,6 +29,8 @@ class LaneRun(LiveRun):
     """Why the store could not write its end yet, for the user."""
     not_saved: str | None = field(default=None, kw_only=True)
     """Why the store could not keep it, for the user."""
+    changes: int = field(default=0, kw_only=True)
+    """Grows with all that is told of it: a page draws it again when this has changed."""
 
     def take(self, event: UiEvent) -> None:
         """Note what an event tells."""
@@ -36,6 +38,8 @@ class LaneRun(LiveRun):
             case RunCreated(run_id=run_id):
                 self.phase, self.run_id = Phase.LOADING, run_id
             case RunSaved(status=status):
+                if self.phase is Phase.OVER and self.status is status:
+                    return
                 self._end(status)
             case RunWaits(status=status, why=why):
                 self.waits = why
@@ -44,6 +48,7 @@ class LaneRun(LiveRun):
                 self.not_saved = error
             case _:
                 super().take(event)
+        self.changes += 1
 
     @property
     def at_most_left_s(self) -> float | None:
@@ -64,12 +69,16 @@ class LaneRun(LiveRun):
         A record that still says "running" is one whose end has not come to the store: what was read here is more.
         """
         if record.status is RunStatus.RUNNING:
-            self.not_saved = "Its end has not come to the run database yet."
+            self.take(RunNotSaved(record.id, "Its end has not come to the run database yet."))
             return
-        self.text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
+        self._final_text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
         self.reports, self.tokens = Reports.of(record), timeline.to_events()
         self.error = record.error
         self._end(record.status)
+
+    def _end(self, status: RunStatus) -> None:
+        super()._end(status)
+        self.changes += 1
 
     def outcome(self, name: str) -> Outcome:
         """What a verdict needs to know."""
@@ -85,17 +94,26 @@ class LaneRun(LiveRun):
         )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Race:
     """The lanes of one prompt, run one after the other, once a round."""
 
     rounds: tuple[dict[str, LaneRun], ...]
     """Each round's runs by the lane's letter, in the order of the lanes. At least one round."""
     group_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    claimed: bool = False
-    """A script run has begun to stream it."""
-    over: threading.Event = field(default_factory=threading.Event)
-    """Set when the script run that streams it has let go."""
+    over: threading.Event = field(default_factory=threading.Event, init=False)
+    """Set when nothing of it runs any more, and what is to be kept of it is kept."""
+    stopping: threading.Event = field(default_factory=threading.Event, init=False)
+    """Set when it is to end where it stands."""
+    why_stopped: str | None = field(default=None, init=False)
+    """Why it was stopped, for the user, where nobody had asked for that."""
+    watchers: int = field(default=0, init=False)
+    """Pages that show it right now."""
+    looks: int = field(default=0, init=False)
+    """How many pages have begun to show it so far."""
+    news: int = field(default=0, init=False)
+    """Grows when something happens that is worth drawing at once; tokens are not."""
+    _changed: threading.Condition = field(default_factory=threading.Condition, init=False)
 
     @classmethod
     def between(cls, lanes: Mapping[str, GenerationRequest], *, rounds: int = 1, group_id: str | None = None) -> Self:
@@ -125,13 +143,69 @@ class Race:
             self.rounds[-1],
         )
 
-    def let_go(self) -> None:
-        """Nobody streams this any more: what is not over is stopped."""
-        for _, lane in self.schedule:
-            lane.stop()
-        self.over.set()
-
     @property
     def run_ids(self) -> tuple[str, ...]:
         """The runs of the round to show that exist, in the order of the lanes."""
         return tuple(lane.run_id for lane in self.lanes.values() if lane.run_id)
+
+    @property
+    def current(self) -> LaneRun | None:
+        """The run that goes on, or comes next; ``None`` once all are over."""
+        return next((lane for _, lane in self.schedule if lane.phase is not Phase.OVER), None)
+
+    # --- for the pages that show it ------------------------------------------------------------------
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Show it inside the block; while somebody does, it goes on."""
+        with self._changed:
+            self.watchers, self.looks = self.watchers + 1, self.looks + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.watchers -= 1
+
+    def wait_for_news(self, seen: int, timeout_s: float) -> None:
+        """Wait until there is other news than so many pieces of it, but no longer than so many seconds."""
+        self._wait_for(lambda: self.news != seen, timeout_s)
+
+    def wait_until_read(self, timeout_s: float) -> None:
+        """Leave the interpreter to the engine until the prompt that it has now is read, but no longer than so many
+        seconds: what a page draws meanwhile would make TTFT grow."""
+        self._wait_for(self._nothing_is_read, timeout_s)
+
+    def stop(self, why: str | None = None) -> None:
+        """Have it end where it stands. What was written is kept; lanes that have not begun never do."""
+        self.why_stopped = self.why_stopped or why
+        self.stopping.set()
+
+    # --- for the thread that runs it -----------------------------------------------------------------
+
+    def tell(self) -> None:
+        """Wake the pages that show it."""
+        with self._changed:
+            self.news += 1
+            self._changed.notify_all()
+
+    def let_go(self) -> None:
+        """Nobody runs this any more: what is not over is stopped."""
+        for _, lane in self.schedule:
+            lane.stop()
+        self.over.set()
+        self.tell()
+
+    def settle(self, store: RunStore) -> None:
+        """Keep what is to be kept of it besides its runs; called once when these are over.
+
+        Raises:
+            StoreError: it could not be kept.
+        """
+
+    def _wait_for(self, true: Callable[[], bool], timeout_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(true, timeout_s)
+
+    def _nothing_is_read(self) -> bool:
+        lane = self.current
+        return lane is None or lane.phase in (Phase.QUEUED, Phase.WRITING)

@@ -1,20 +1,26 @@
-"""What a session remembers of its chats: which is open, what it shows of it, which turn is being answered, what is
+"""What a session remembers of its chats: which is open, what it shows of it, which turn it asked for last, what is
 edited. A session is one tab: what another one does with the same conversation changes nothing here."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import streamlit as st
 
+from app import resources
 from app.chat.conversations import Turn
+from app.session.address import arrived
 from app.session.configuration import DEFAULT_CONFIG, Form
+from app.session.identity import person_id
 from app.store import ChatMessage, Conversation
 from engine.types import CacheMode, OptimizationConfig, RunConfig
 
 INPUT = "chat-input"
+QUERY_KEY = "chat"
+"""The query parameter that holds the id of the conversation that is open; without it, a new one is."""
 
 _OPEN = "chat-open"
 _TURN = "chat-turn"
@@ -77,11 +83,30 @@ def open_id() -> str | None:
 
 
 def open_conversation(conversation_id: str | None) -> None:
-    """Turn to a conversation, or with ``None`` to a new one."""
+    """Turn to a conversation, or with ``None`` to a new one. It has an address of its own."""
+    if conversation_id:
+        st.query_params[QUERY_KEY] = conversation_id
+    else:
+        st.query_params.pop(QUERY_KEY, None)
     st.session_state[_OPEN] = conversation_id
     _views().pop(conversation_id or "", None)  # opened anew, it is shown as it was last shown anywhere
     stop_editing()
     clear_refusal()
+
+
+def follow_address() -> None:
+    """Turn to the conversation that the address names: a link was opened, or Back or Forward was pressed.
+
+    Whoever comes from another page by the menu, whose links name none, finds what was open here.
+    """
+    named = st.query_params.get(QUERY_KEY) or None
+    opened = open_id()
+    if named == opened:
+        return
+    if named is None and arrived():
+        st.query_params[QUERY_KEY] = opened or ""
+    else:
+        open_conversation(named)
 
 
 def as_shown(conversation: Conversation) -> Conversation:
@@ -116,29 +141,56 @@ def settings_changed(conversation: Conversation, settings: Settings) -> bool:
     return before is not None and before != settings
 
 
-def keep_up(turn: Turn, answer_id: str | None) -> None:
+def keep_up(turn: Turn) -> None:
     """Show a turn's answer, if the session still shows the question."""
     view = _views().get(turn.conversation_id)
-    if answer_id and view and view.leaf_id == turn.asked_id:
-        show(turn.conversation_id, answer_id)
+    if turn.answer_id and view and view.leaf_id == turn.asked_id:
+        show(turn.conversation_id, turn.answer_id)
 
 
-def turn() -> Turn | None:
-    """The turn last asked for, over or not."""
+def turn_of(path: Sequence[ChatMessage]) -> Turn | None:
+    """The turn that this person had answered last after the question that a branch ends with, over or not. It is found
+    again from any tab. ``None`` where the branch ends otherwise."""
+    if not path or path[-1].role != "user":
+        return None
+    return cast("Turn | None", resources.get_races().find(person_id(), path[-1].id))
+
+
+def turn_behind(path: Sequence[ChatMessage]) -> Turn | None:
+    """The turn that a branch ends with, or whose answer it ends with."""
+    if not path or path[-1].role == "user":
+        return turn_of(path)
+    turn = turn_of(path[:-1])
+    return turn if turn and turn.answer_id == path[-1].id else None
+
+
+def last_turn() -> Turn | None:
+    """The turn last asked for in this session, over or not."""
     return cast("Turn | None", st.session_state.get(_TURN))
 
 
+def last_turn_in(conversation_id: str) -> Turn | None:
+    """The same, if it is one of this conversation."""
+    last = last_turn()
+    return last if last and last.conversation_id == conversation_id else None
+
+
 def start_turn(turn: Turn) -> None:
-    """Line it up: the next script run streams it."""
+    """Have it answered, in the background.
+
+    Raises:
+        RaceRunsError: the same question is being answered already.
+    """
+    resources.get_races().start(
+        turn,
+        person=person_id(),
+        place=turn.asked_id,
+        engine=resources.get_engine(),
+        store=resources.get_store(),
+    )
     st.session_state[_TURN] = turn
     stop_editing()
     clear_refusal()
-
-
-def running() -> bool:
-    """Whether a turn of the open conversation waits to be streamed by this script run."""
-    last = turn()
-    return last is not None and not last.race.claimed and last.conversation_id == open_id()
 
 
 def edited_id() -> str | None:

@@ -1,4 +1,5 @@
-"""What a session remembers of the Playground: the prompt, the lanes' settings, the machine's price, the last race."""
+"""What is remembered of the Playground: by a session the prompt, the lanes' settings and the machine's price; for a
+person the last race, which all of their tabs show."""
 
 from __future__ import annotations
 
@@ -7,10 +8,11 @@ from typing import cast
 
 import streamlit as st
 
+from app import resources
 from app.runs.race import Race
 from app.session.configuration import DEFAULT_CONFIG, Form, values_of
 from app.session.identity import person_id
-from engine.errors import InvalidRequestError
+from engine.errors import GearboxError
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -28,7 +30,7 @@ PROMPT = "playground-prompt"
 SYSTEM = "playground-system"
 PRICE_PER_HOUR = "playground-price-per-hour"
 
-_RACE = "playground-race"
+_PLACE = "playground"
 _REFUSAL = "playground-refusal"
 _FIRST = {
     "a": replace(DEFAULT_CONFIG, backend=Backend.REFERENCE, optimization=OptimizationConfig()),
@@ -97,22 +99,37 @@ def lane_request(lane: str) -> GenerationRequest:
 
 
 def race() -> Race | None:
-    """The last race, over or not."""
-    return cast("Race | None", st.session_state.get(_RACE))
+    """The last race of this person, over or not."""
+    return resources.get_races().find(person_id(), _PLACE)
 
 
-def start_race() -> None:
-    """Line up the lanes as they are set. The next script run streams them.
+def start_race() -> Race | None:
+    """Have the lanes answer as they are set, in the background.
 
-    A refusal is remembered instead where the request cannot be made; the last race stays then.
+    A refusal is remembered instead where that cannot be: a setting is out of range, or a race runs already. The last
+    race stays then.
     """
     st.session_state.pop(_REFUSAL, None)
     try:
-        lanes = {lane: lane_request(lane) for lane in LANES}
-    except InvalidRequestError as error:
+        started = Race.between({lane: lane_request(lane) for lane in LANES})
+        resources.get_races().start(
+            started,
+            person=person_id(),
+            place=_PLACE,
+            engine=resources.get_engine(),
+            store=resources.get_store(),
+        )
+    except GearboxError as error:
         st.session_state[_REFUSAL] = str(error)
-        return
-    st.session_state[_RACE] = Race.between(lanes)
+        return None
+    return started
+
+
+def stop_race() -> None:
+    """End the race that runs; what was written is kept."""
+    st.session_state.pop(_REFUSAL, None)
+    if running := race():
+        running.stop()
 
 
 def refusal() -> str | None:

@@ -57,6 +57,13 @@ def test_model_memory_is_read_in_mebibytes() -> None:
         Settings.from_env({"GEARBOX_MODEL_MEMORY_MIB": "1 GiB"})
 
 
+def test_how_long_runs_go_on_unwatched_is_read() -> None:
+    assert Settings.from_env({}).unwatched_s == 60
+    assert Settings.from_env({"GEARBOX_UNWATCHED_S": "5"}).unwatched_s == 5
+    with pytest.raises(SettingsError, match="GEARBOX_UNWATCHED_S"):
+        Settings.from_env({"GEARBOX_UNWATCHED_S": "0"})
+
+
 def test_the_device_is_read() -> None:
     assert Settings.from_env({}).device is DeviceChoice.AUTO
     assert Settings.from_env({"GEARBOX_DEVICE": " cuda "}).device is DeviceChoice.CUDA

@@ -13,6 +13,8 @@ from app.store import RunStore
 from tests.support.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
 
 _PAGE_MS = 60_000
+UNWATCHED_S = 10
+"""How long the servers go on with what nobody looks at: longer than a reload takes, and no test's whole time."""
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def make_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         data_dir = tmp_path_factory.mktemp("data")
         (data_dir / "models").symlink_to(models_dir, target_is_directory=True)
         servers.append(Server(data_dir))
-        servers[-1].start()
+        servers[-1].start(GEARBOX_UNWATCHED_S=str(UNWATCHED_S))
         return servers[-1]
 
     yield make

@@ -116,6 +116,43 @@ def test_five_turns_reuse_what_was_read_and_an_edit_begins_a_branch(
     assert not page.get_by_test_id("stException").count()
 
 
+def test_an_answer_goes_on_over_a_reload_and_back_leads_to_the_chat_before(
+    server: Server, store: RunStore, new_page: Callable[[], Page]
+) -> None:
+    page = new_page()
+    chat = Chat(page, server.url, max_tokens=8)
+    chat.say("Name a bird.")
+    bird = newest(store)
+    page.wait_for_url(f"**/conversation?chat={bird.id}")
+
+    page.get_by_role("button", name="New chat").click()
+    page.wait_for_url("**/conversation")
+    expect(chat.figures).to_have_count(0, timeout=PATIENCE_MS)
+    chat.set_max_tokens(160)
+    chat.box.fill("Tell me a long story about a fish.")
+    chat.box.press("Enter")
+    stop = page.get_by_role("button", name="Stop")
+    expect(stop).to_be_visible(timeout=PATIENCE_MS)
+    written = page.get_by_test_id("stText").nth(1)
+    expect(written).to_have_text(re.compile(r"(\w+\W+){3}"), timeout=PATIENCE_MS)
+    page.reload()
+    expect(stop).to_be_visible(timeout=PATIENCE_MS)
+    expect(written).to_have_text(re.compile(r"(\w+\W+){3}"), timeout=PATIENCE_MS)
+    chat.wait_for_answers(1)
+    fish = newest(store)
+    _, answer = fish.messages
+    assert store.get(answer.run_id or "").status is RunStatus.FINISHED
+    expect(written).to_have_text(" ".join(answer.content.split()))
+
+    page.get_by_role("button", name="Name a bird.").click()
+    expect(page.get_by_role("heading", name="Name a bird.")).to_be_visible(timeout=PATIENCE_MS)
+    page.go_back()
+    expect(page.get_by_role("heading", name=fish.title)).to_be_visible(timeout=PATIENCE_MS)
+    page.go_forward()
+    expect(page.get_by_role("heading", name="Name a bird.")).to_be_visible(timeout=PATIENCE_MS)
+    assert not page.get_by_test_id("stException").count()
+
+
 @pytest.mark.slow
 def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
     server: Server, store: RunStore, new_page: Callable[[], Page]

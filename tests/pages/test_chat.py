@@ -259,7 +259,7 @@ def test_what_has_no_widget_stays_in_the_configuration(chat: Open, store: RunSto
     )
     conversation_id = store.chat.create("Tea", whole.to_dict(), "")
     page = chat(FakeEngine())
-    page.session_state["chat-open"] = conversation_id
+    page.query_params["chat"] = conversation_id
     page.run()
     assert RunConfig.from_dict(only(store).config) == whole
     page.segmented_control(key=f"chat-{conversation_id}-cache-mode").set_value(CacheMode.OFF).run()
@@ -276,7 +276,7 @@ def test_an_answer_in_circles_raises_the_alarm(chat: Open, store: RunStore) -> N
     asked = store.chat.append(conversation_id, None, "user", "Tell me about tea.")
     store.chat.append(conversation_id, asked, "assistant", "Tea is tea is tea.", run_id=run_id)
     page = chat(FakeEngine())
-    page.session_state["chat-open"] = conversation_id
+    page.query_params["chat"] = conversation_id
     page.run()
     assert "90 % of this answer" in words(page)
 

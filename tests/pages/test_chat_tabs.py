@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from app import resources
 from app.chat import conversations as chat
 from app.runs.service import stream
 from app.session import chat as chat_session
+from app.session.identity import SESSION_ID
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
@@ -243,6 +245,32 @@ def test_an_answer_that_the_other_tab_died_over_is_added_once(tab: Tab, store: R
     page.run()
     assert [m.content for m in only(store).children(asked)] == ["Else", "Other"]
     assert shown(page) == ["One", "So", "Two", "Other"]
+
+
+def test_a_tab_opened_anew_goes_on_showing_the_answer_that_is_being_written(
+    tab: Tab, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = ask(tab(), "One")
+    there = only(store)
+    asked = chat.say(store.chat, there, "Two")
+    turn = chat.begin_turn(store, there, asked, salt="me")
+    anew = open_app(monkeypatch, store, "pages/chat.py")
+    anew.session_state[SESSION_ID] = "me"
+    gate = threading.Event()
+    slow = FakeEngine(["Still", " here"], gate=gate)
+    resources.get_races().start(turn, person="me", place=asked, engine=slow, store=store)
+    threading.Timer(0.5, gate.set).start()
+    anew.query_params["chat"] = there.id
+    anew.run()
+    assert not anew.exception
+    assert turn.kept
+    assert shown(anew) == ["One", "So", "Two", "Still here"]
+    turn.why_stopped = "Nobody had looked at it."
+    anew.run()
+    assert "Nobody had looked at it." in words(anew)
+    page.run()
+    assert shown(page) == ["One", "So"], "another person's tab stays where it is"
+    assert "went on in another tab" in words(page)
 
 
 # --- deleted and renamed -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -13,7 +14,10 @@ from streamlit.testing.v1 import AppTest
 import engine
 from app import resources
 from app.jobs import Jobs
+from app.runs.race import Race
+from app.runs.races import Races
 from app.session import playground as session
+from app.session.identity import SESSION_ID
 from app.settings import REPOSITORY, Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStatus, RunStore, StoreError
@@ -31,7 +35,7 @@ from engine.types import (
 )
 from tests.support.cascading import SMALL, CascadingEngine
 from tests.support.drafting import SpeculatingEngine, make_report
-from tests.support.fakes import FakeEngine, FakeGeneration
+from tests.support.fakes import FakeEngine, FakeGeneration, make_request
 from tests.support.ui import ESTIMATES, settle
 
 ENTRY = str(REPOSITORY / "streamlit_app.py")
@@ -72,6 +76,8 @@ def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(resources, "get_store", lambda: store)
         monkeypatch.setattr(resources, "get_engine", lambda: scripted)
+        races = Races()
+        monkeypatch.setattr(resources, "get_races", lambda: races)
         monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
         monkeypatch.setattr(engine, "list_models", lambda _: models)
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
@@ -270,6 +276,55 @@ def test_stop_is_offered_only_while_lanes_run(playground: Any) -> None:
     assert not page.button(key=RUN).disabled
     run(page)
     assert page.button(key=STOP).disabled
+    assert not page.button(key=RUN).disabled
+
+
+# --- a race that other tabs see -------------------------------------------------------------------
+
+
+def start_elsewhere(store: RunStore, answer: list[str], *, held_s: float) -> Race:
+    """Another tab of the same person runs both lanes; after their first token they are held for a while."""
+    gate = threading.Event()
+    race = Race.between({lane: make_request() for lane in session.LANES})
+    scripted = FakeEngine(answer, gate=gate)
+    resources.get_races().start(race, person="me", place="playground", engine=scripted, store=store)
+    threading.Timer(held_s, gate.set).start()
+    return race
+
+
+def test_a_tab_that_is_opened_while_lanes_run_follows_them_to_their_end(playground: Any, store: RunStore) -> None:
+    page = playground(FakeEngine(), state={SESSION_ID: "me"})
+    race = start_elsewhere(store, ["Still", " here"], held_s=0.5)
+    page.run()
+    assert not page.exception
+    assert race.over.is_set()
+    assert [text.value for text in page.text] == ["Still here"] * 2
+    assert "Lane B against Lane A" in words(page)
+    page.text_area(key=session.PROMPT).set_value("Another one.").run()
+    assert "The lanes answer: “Why is the sky blue?”" in words(page)
+    stranger = playground(FakeEngine(), state={SESSION_ID: "you"})
+    assert not stranger.text
+
+
+def test_a_second_race_is_refused_in_words_while_one_runs(playground: Any, store: RunStore) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted, state={SESSION_ID: "me"})
+    race = start_elsewhere(store, ["Still", " here"], held_s=0.5)
+    run(page)
+    assert "still being answered, so nothing was started" in words(page)
+    assert scripted.requests == []
+    assert race.over.is_set()
+    run(page)
+    assert "still being answered" not in words(page)
+    assert len(scripted.requests) == 2
+
+
+def test_a_race_that_nobody_looked_at_says_why_it_ended(playground: Any, store: RunStore) -> None:
+    page = playground(FakeEngine(), state={SESSION_ID: "me"})
+    race = start_elsewhere(store, ["Still", " here"], held_s=30)
+    race.stop("It was stopped because nobody had looked at it for 60 s.")
+    page.run()
+    assert "nobody had looked at it for 60 s" in words(page)
     assert not page.button(key=RUN).disabled
 
 

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.jobs import Jobs
+from app.runs.races import Races
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
 from tests.support.fakes import FakeEngine, make_metrics, make_request
@@ -31,9 +32,10 @@ def open_app(
     engine: FakeEngine | None = None,
 ) -> AppTest:
     """The app on a page, its resources replaced by this store and a fake engine."""
-    engine = engine or FakeEngine()
+    engine, races = engine or FakeEngine(), Races()
     monkeypatch.setattr(resources, "get_store", lambda: store)
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
+    monkeypatch.setattr(resources, "get_races", lambda: races)
     monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
     app = AppTest.from_file(str(ENTRY), default_timeout=20)
     app.run()

@@ -13,6 +13,7 @@ from app.chat import conversations as chat
 from app.session import chat as chat_session
 from app.session.identity import person_id
 from app.store import Conversation
+from app.views.runs.live import HEAD_START_S
 from engine.errors import GearboxError, InvalidRequestError
 
 
@@ -99,3 +100,4 @@ def _answer(conversation: Conversation, asked_id: str, *, cold_seed: int | None 
     store = resources.get_store()
     turn = chat.begin_turn(store, conversation, asked_id, salt=person_id(), cold_seed=cold_seed)
     chat_session.start_turn(turn)
+    turn.wait_until_read(HEAD_START_S)  # before the page draws the whole thread again

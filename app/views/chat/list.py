@@ -13,6 +13,7 @@ from app.session import chat as chat_session
 from app.store import ChatStore, Conversation
 from app.units import counted
 from app.views.chat import actions as chat_actions
+from app.views.runs.naming import CHAT_PATH, page_url
 
 _LISTED = 25
 _SEARCH = "chat-search"
@@ -73,13 +74,15 @@ def _counted(total: int, first: int, listed: int, *, searched: bool) -> str:
 
 
 def show_menu(conversation: Conversation, *, disabled: bool) -> None:
-    """Rename, export and delete."""
+    """Rename, link to it, export and delete."""
     with st.popover("Conversation", icon=":material/more_horiz:", key=f"chat-menu-{conversation.id}"):
         key = f"chat-title-{conversation.id}"
         st.session_state[key] = conversation.title  # another tab may have changed it
         st.text_input(
             "Title", key=key, max_chars=80, on_change=chat_actions.rename, args=(conversation.id, key), width=320
         )
+        st.caption("Link to this conversation")
+        st.code(page_url(CHAT_PATH, **{chat_session.QUERY_KEY: conversation.id}), language=None)
         st.download_button(
             "Export as JSON",
             partial(chat.to_json, conversation),

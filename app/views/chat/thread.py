@@ -70,6 +70,8 @@ def show_thread(
                 _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
     if busy or not path:
         return
+    if (last := chat_session.turn_behind(path)) and last.why_stopped:
+        st.info(literal(last.why_stopped), icon=":material/visibility_off:")
     unanswered = path[-1].role == "user"
     if unanswered:
         _show_no_answer(conversation, path[-1], turn, elsewhere=elsewhere)
@@ -187,6 +189,8 @@ def _show_actions(
             on_click=chat_actions.show_branch,
             args=(conversation.id, message.id),
         )
+        if message.role == "assistant":
+            st.empty()  # where "Start it cold" stood: what stands behind it keeps its place while the next turn runs
     if run:
         link_to_run(run.id)
     if len(siblings) > 1:

@@ -18,9 +18,10 @@ def choose_model(
     help: str | None = None,
     width: int | Literal["stretch"] = "stretch",
     disabled: bool = False,
+    in_address: bool = False,
 ) -> str:
     """An installed model, the one that is set already, or where it may be ``typed`` any folder or hub id; its name,
-    blank where there is none."""
+    blank where there is none. ``in_address`` says that the page's address carries it."""
     key = form.widget("model")
     chosen = form.value("model")
     st.selectbox(
@@ -32,6 +33,7 @@ def choose_model(
         placeholder="Choose a model, or type a folder or hub id" if typed else "Choose a model",
         help=help,
         width=width,
+        bind="query-params" if in_address else None,
         persist_state="session",
     )
     return form.model

@@ -26,8 +26,10 @@ def precision_help() -> str:
     return "\n".join(f"- **{precision}**: {precision.info.help}" for precision in offered_precisions())
 
 
-def choose_precision(form: Form, offered: Sequence[Precision], *, disabled: bool = False) -> None:
-    """One of those offered, or the one that is set already."""
+def choose_precision(
+    form: Form, offered: Sequence[Precision], *, disabled: bool = False, in_address: bool = False
+) -> None:
+    """One of those offered, or the one that is set already. ``in_address`` says that the page's address carries it."""
     key = form.widget("precision")
     st.segmented_control(
         "Precision",
@@ -37,6 +39,7 @@ def choose_precision(form: Form, offered: Sequence[Precision], *, disabled: bool
         format_func=str,
         disabled=disabled,
         help=precision_help(),
+        bind="query-params" if in_address else None,
         persist_state="session",
     )
 

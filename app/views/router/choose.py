@@ -42,7 +42,7 @@ def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
         key=DATA_SET.key,
         format_func=lambda id: names.get(id, id),
         help="Prompts, and what each tier answered to them.",
-        persist_state="session",
+        bind="query-params",
     )
     try:
         return lab.data_set(chosen)
@@ -70,7 +70,7 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
             list(Choice),
             key="router-choice",
             help="\n".join(f"- **{name}**: {text}" for name, text in _HELP.items()),
-            persist_state="session",
+            bind="query-params",
         )
     try:
         study = lab.study(data, weak, strong, Choice(choice or Choice.ESCALATE))
@@ -90,7 +90,7 @@ def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], defaul
             tiers,
             key=place.key,
             help=f"The {words} tier. Tiers are in the order of their mean time for an answer.",
-            persist_state="session",
+            bind="query-params",
         )
     )
 

@@ -17,6 +17,8 @@ from app.views.reports.disturbance import disturbed_mark
 from app.views.shared.clock import reader_zone
 from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig, RunConfig
 
+CHAT_PATH = "conversation"
+"""The Chat page's place in the URL."""
 HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
 COMPARE_PATH = "comparison"

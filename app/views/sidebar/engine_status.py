@@ -6,7 +6,6 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.session import chat, playground
 from app.views.runs.naming import configuration_name
 from app.views.shared.errors import errors_shown
 
@@ -16,9 +15,8 @@ def show_engine_status() -> None:
     """Whether the engine is busy, who waits, and which weights are in memory; kept up to date."""
     with errors_shown():
         status = resources.get_engine().status()
-        race = playground.race()
-        # this session's own run is about to start, and the next look comes only after it
-        if status.running or (race and not race.claimed) or chat.running():
+        # a race that has just been started may not have come to the engine yet
+        if status.running or resources.get_races().any_runs:
             waiting = f", {status.queued} waiting" if status.queued else ""
             st.caption(f":material/bolt: Engine busy{waiting}")
         else:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from app.chat import conversations as chat
+from app.runs.races import Races
 from app.runs.service import stream
 from app.store import Conversation, RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from engine.errors import GearboxError, InvalidRequestError
@@ -87,6 +88,18 @@ def test_an_answer_is_kept_once_with_its_run(store: RunStore, chat_id: str) -> N
     assert (kept.content, kept.token_ids, kept.run_id) == ("So.", (100, 101), turn.lane.run_id)
 
 
+def test_an_answer_is_kept_though_nobody_looks_at_it(store: RunStore, chat_id: str) -> None:
+    races, engine = Races(), FakeEngine(["So", "."])
+    asked = chat.say(store.chat, read(store, chat_id), "Why?")
+    turn = chat.begin_turn(store, read(store, chat_id), asked, salt="p")
+    races.start(turn, person="p", place=asked, engine=engine, store=store)
+    assert turn.over.wait(30)
+    assert turn.kept
+    _, kept = read(store, chat_id).messages
+    assert (kept.id, kept.content, kept.run_id) == (turn.answer_id, "So.", turn.lane.run_id)
+    races.close()
+
+
 def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise StoreError("Full.")
@@ -163,7 +176,7 @@ def test_a_cold_answer_has_the_seed_of_the_one_it_is_held_against(store: RunStor
 def begin_and_die(store: RunStore, chat_id: str, asked: str, *, text: str, status: RunStatus) -> str:
     """A run whose answer never got into the conversation."""
     turn = chat.begin_turn(store, read(store, chat_id), asked, salt="session")
-    run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.race.group_id, environment={})
+    run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.group_id, environment={})
     tokens = [TokenEvent(100 + n, word, 0.1, -0.5, 1.0) for n, word in enumerate(text.split())]
     if status is not RunStatus.RUNNING:
         store.finish_run(run_id, RunOutcome(status, text), Timeline.from_events(tokens) if tokens else None)
