@@ -8,7 +8,7 @@ from typing import Any, Self
 
 WAIT_LIMIT = 0.22
 """Share of the time in which the engine's threads could have run and waited for a core. On a quiet machine of two cores
-it is 0.01, with the reader's own browser on it 0.10 to 0.17, beside one busy program 0.30 to 0.35."""
+it is 0.01, with the reader's own browser on it 0.10 to 0.19, beside one busy program 0.32 to 0.36."""
 THREADS_LIMIT = 0.25
 """Cores' worth of other threads of this process. They hold the interpreter's lock, which the engine needs too, so they
 hold it up even where cores are idle. Pages that show a run take 0.01 to 0.03."""

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from engine import command_line
 from engine.command_line import run as main
+from engine.types import Disturbance
 from tests.conftest import REPOSITORY, SMALL
+from tests.support.disturbing import DISTURBED, QUIET, WHY
+from tests.support.fakes import FakeEngine
 
 METRICS = {
     "ttft_s", "tpot_s", "e2e_s", "prompt_tokens", "cached_tokens", "completion_tokens", "drafted_tokens",
@@ -104,3 +108,21 @@ def test_models_lists_what_is_installed_and_what_could_be(capsys: pytest.Capture
     assert "installed" in states[SMALL]
     assert "not installed" not in states[SMALL]
     assert {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"} <= set(states)
+
+
+@pytest.mark.parametrize(("disturbance", "why"), [(QUIET, ""), (DISTURBED, WHY)])
+def test_a_disturbed_run_says_so_beside_its_answer(
+    disturbance: Disturbance, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = FakeEngine(("Hi", "."))
+    engine.disturbances = [disturbance] * 2
+    monkeypatch.setattr(command_line, "Engine", lambda *args, **options: engine)
+    asked = ["generate", "--model", SMALL, "--prompt", "Hi"]
+    assert main(asked) == 0
+    said = capsys.readouterr()
+    assert said.out == "Hi.\n"
+    assert said.err == (f"disturbed: {why} Its speed is not to be relied on.\n" if why else "")
+    assert main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["disturbed"] is bool(why)
+    assert Disturbance.from_dict(told["disturbance"]) == disturbance

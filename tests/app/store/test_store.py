@@ -354,7 +354,7 @@ def test_csv_and_jsonl_agree_on_every_column_but_the_long_ones(store: RunStore) 
     assert store.export_csv(ALL_RUNS, out) == 2
     rows = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
     trees = exported_jsonl(store)
-    only_in_jsonl = {"timeline", "cache", "speculation", "cascade", "losslessness"}
+    only_in_jsonl = {"timeline", "cache", "speculation", "cascade", "disturbance", "losslessness"}
     assert [set(row) | only_in_jsonl for row in rows] == [set(tree) for tree in trees]
     assert [row["prompt"] for row in rows] == [tree["prompt"] for tree in trees]
     assert [row["e2e_s"] for row in rows] == ["0.5", ""]

@@ -83,7 +83,14 @@ def record(written: Written) -> TierAnswer:
     own = recorder(written, events)
     write(written, own)
     own.finish(
-        weights_bytes=0, kv_bytes=0, peak_rss_bytes=0, environment={}, cache=None, speculation=None, cascade=None
+        weights_bytes=0,
+        kv_bytes=0,
+        peak_rss_bytes=0,
+        environment={},
+        cache=None,
+        speculation=None,
+        cascade=None,
+        disturbance=None,
     )
     recorded = tier_answer(events, lambda text: None)
     assert recorded is not None
