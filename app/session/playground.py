@@ -27,6 +27,9 @@ LANES = ("a", "b")
 PROMPT = "playground-prompt"
 SYSTEM = "playground-system"
 PRICE_PER_HOUR = "playground-price-per-hour"
+ROUNDS = "playground-rounds"
+ROUNDS_OFFERED = (1, 3, 5)
+"""How often a race may let each lane answer; the first is the default."""
 
 _RACE = "playground-race"
 _REFUSAL = "playground-refusal"
@@ -57,6 +60,7 @@ def prepare(prompt: str, price_per_hour: float) -> None:
     st.session_state.setdefault(PROMPT, prompt)
     st.session_state.setdefault(SYSTEM, "")
     st.session_state.setdefault(PRICE_PER_HOUR, price_per_hour)
+    st.session_state.setdefault(ROUNDS, ROUNDS_OFFERED[0])
 
 
 def use_prompt(prompt: str, system: str) -> None:
@@ -112,7 +116,26 @@ def start_race() -> None:
     except InvalidRequestError as error:
         st.session_state[_REFUSAL] = str(error)
         return
-    st.session_state[_RACE] = Race.between(lanes)
+    st.session_state[_RACE] = Race.between(lanes, rounds=st.session_state.get(ROUNDS) or ROUNDS_OFFERED[0])
+
+
+def compare_like_with_like() -> None:
+    """Race a lane against itself with its gears off, both on Gearbox's own kernels.
+
+    The lane that is set to the reference backend, else lane A, becomes the plain one: in 16 bits, with the other
+    lane's model, sampling and start. Nothing changes but a refusal is remembered where the other lane has a setting
+    that is missing or out of range.
+    """
+    plain = next((lane for lane in LANES if lane_form(lane).value("backend") is Backend.REFERENCE), LANES[0])
+    (other,) = (lane for lane in LANES if lane != plain)
+    try:
+        config = lane_form(other).config()
+    except InvalidRequestError as error:
+        st.session_state[_REFUSAL] = str(error)
+        return
+    lane_form(plain).set(values_of(replace(config, backend=Backend.LOCAL, optimization=OptimizationConfig())))
+    st.session_state[warm_key(plain)] = st.session_state.get(warm_key(other), False)
+    start_race()
 
 
 def refusal() -> str | None:
