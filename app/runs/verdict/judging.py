@@ -153,14 +153,14 @@ def _tone(paired: Mapping[Figure, Paired]) -> Tone:
 
 def _speed(paired: Mapping[Figure, Paired]) -> str:
     if whole := paired.get(Figure.E2E):
-        return gain(whole, "faster", "slower", "tied") + " from start to end"
-    first = f"first token {gain(paired[Figure.TTFT], 'sooner', 'later', 'tied')}"
+        return gain(whole) + " from start to end"
+    first = f"first token {gain(paired[Figure.TTFT], 'sooner', 'later')}"
     if pace := paired.get(Figure.TPOT):
-        return f"{first}, then {gain(pace, 'faster', 'slower', 'tied')} per token"
+        return f"{first}, " + ("speed per token tied" if pace.call == "tied" else f"then {gain(pace)} per token")
     return f"{first}, speed per token unknown (TPOT needs two tokens)"
 
 
-def gain(found: Paired, more: str, less: str, tied: str) -> str:
+def gain(found: Paired, more: str = "faster", less: str = "slower") -> str:
     """What came out, in as many digits as the rounds support: "2.9× faster", or that there is no difference."""
     ratio = found.ratio
     match found.call:
@@ -169,7 +169,7 @@ def gain(found: Paired, more: str, less: str, tied: str) -> str:
         case "slower":
             return f"{units.ratio(1 / ratio, found.spread)} {less}"
         case "tied":
-            return tied
+            return "tied"
 
 
 def _memory(first: Outcome, other: Outcome) -> str:
@@ -235,9 +235,9 @@ def _figures(pairs: Sequence[Pair], noise: Noise, paired: Mapping[Figure, Paired
         if values[0] and values[1]:
             written[figure] = " → ".join(units.seconds(each.median, each.spread) for each in values if each)
     if Figure.TPOT in written:
-        yield f"TPOT {written[Figure.TPOT]}, {gain(paired[Figure.TPOT], 'faster', 'slower', 'tied')}."
+        yield f"TPOT {written[Figure.TPOT]}, {gain(paired[Figure.TPOT])}."
     if Figure.TTFT in written:
-        yield f"TTFT {written[Figure.TTFT]}, {gain(paired[Figure.TTFT], 'sooner', 'later', 'tied')}."
+        yield f"TTFT {written[Figure.TTFT]}, {gain(paired[Figure.TTFT], 'sooner', 'later')}."
     lengths = [_metrics(run).completion_tokens for run in (first, other)]
     if Figure.E2E in paired:
         yield f"E2E {written[Figure.E2E]} for {units.counted(lengths[0], 'token')} each."
@@ -263,6 +263,8 @@ def _caveats(pair: Pair) -> Iterator[str]:
             yield f"{run.name}'s TTFT and E2E include the {lost_tokens} that it threw away, its TPOT does not."
     if first.writer != other.writer:
         yield "The models differ, so the texts are compared by words."
+    if first.config.sampling != other.config.sampling:
+        yield "The sampling settings differ."
     if max(first.config.sampling.temperature, other.config.sampling.temperature) > 0:
         yield "Sampled at a temperature above 0: a different text alone says nothing about quality."
     for run in pair:

@@ -121,7 +121,7 @@ def _bar(metric: Metric, name: str, values: Sequence[float], first: Sequence[flo
         rounds = Rounds.of(metric.figure, values, noise)
         written = units.seconds(rounds.median, rounds.spread)
         if values is not first and len(first) == len(values):
-            note = gain(Paired.of(metric.figure, first, values, noise), "faster", "slower", "tied")
+            note = gain(Paired.of(metric.figure, first, values, noise))
     text = f"{written} · {note}" if note else written
     return charts.Bar.over(name, [value / metric.per_unit for value in values], text)
 
