@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
+from app.runs.verdict import Figure, Noise, Paired
 from app.store import DraftFigures
 
 
@@ -23,6 +24,8 @@ class Summary:
     """Median over the prompts of plain TPOT / drafted TPOT."""
     slowest: float
     """The least of them."""
+    ratios: tuple[float, ...]
+    """What it is made of: the speed-up of each prompt, or of each pair of runs where there is but one prompt."""
     identical: int
     """Tokens that the plain answers have too, from the first on."""
     tokens: int
@@ -32,12 +35,18 @@ class Summary:
         """Of at least one prompt."""
         drafted, accepted = (sum(f.drafted_tokens for f in figures), sum(f.accepted_tokens for f in figures))
         steps = sum(f.verification_steps for f in figures)
+        speedups = tuple(f.speedup for f in figures)
         return cls(
             prompts=len(figures),
             acceptance_rate=accepted / drafted if drafted else None,
             acceptance_length=1 + accepted / steps if steps else None,
-            speedup=median(f.speedup for f in figures),
-            slowest=min(f.speedup for f in figures),
+            speedup=median(speedups),
+            slowest=min(speedups),
+            ratios=tuple(figures[0].ratios) if len(figures) == 1 and figures[0].ratios else speedups,
             identical=sum(f.identical for f in figures),
             tokens=sum(f.tokens for f in figures),
         )
+
+    def paired(self, noise: Noise) -> Paired:
+        """Plain against drafted TPOT, by the rule that decides between faster, slower and tied."""
+        return Paired.of_ratios(Figure.TPOT, self.ratios, noise)

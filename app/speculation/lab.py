@@ -90,3 +90,9 @@ def lab_request(
 def median_tpot_s(runs: Sequence[LiveRun]) -> float:
     """Of runs of the same prompt, at least one of which wrote more than one token."""
     return median(run.metrics.tpot_s for run in runs if run.metrics and run.metrics.tpot_s is not None)
+
+
+def tpot_ratios(plain: Sequence[LiveRun], drafted: Sequence[LiveRun]) -> tuple[float, ...]:
+    """Plain TPOT / drafted TPOT of each pair of runs, those that have one."""
+    figures = [(mine.metrics, theirs.metrics) for mine, theirs in zip(plain, drafted, strict=True)]
+    return tuple(a.tpot_s / b.tpot_s for a, b in figures if a and b and a.tpot_s and b.tpot_s)

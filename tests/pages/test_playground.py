@@ -147,7 +147,7 @@ def test_verdict_and_figures_appear(playground: Any) -> None:
 def test_bars_of_both_lanes_stand_under_the_verdict(playground: Any) -> None:
     page = run(playground(Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))))
     titles = [chart.proto.alt for chart in page.get("plotly_chart")]
-    assert titles == ["TTFT", "TPOT", "Weights and KV", "Cost of the answer"]
+    assert titles == ["TTFT", "TPOT", "Weights and KV", "Cost of 1,000 answers"]
 
 
 # --- rounds --------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_the_machine_counts_as_measured_after_a_race_of_rounds(playground: Any) 
     assert "are noise on this machine." in words(page)
 
 
-def test_rounds_that_are_stopped_leave_what_was_whole(playground: Any) -> None:
+def test_a_lane_that_fails_in_every_round_is_compared_with_nothing(playground: Any) -> None:
     failing = FakeEngine(failure=ModelNotInstalledError("Gone."))
     page = run(set_rounds(playground(Lanes(failing, FakeEngine())), 3))
     assert "No comparison: Lane A failed." in words(page)

@@ -5,7 +5,7 @@ where two answers are not of the same worth; `judging` puts all of it into words
 """
 
 from app.runs.verdict.answers import first_difference
-from app.runs.verdict.judging import Tone, Verdict, gain, judge
+from app.runs.verdict.judging import Tone, Verdict, gain, judge, ranged_gain
 from app.runs.verdict.noise import UNMEASURED, Figure, Noise
 from app.runs.verdict.outcome import Outcome
 from app.runs.verdict.paired import Call, Paired, Rounds
@@ -23,4 +23,5 @@ __all__ = [
     "first_difference",
     "gain",
     "judge",
+    "ranged_gain",
 ]

@@ -172,6 +172,12 @@ def gain(found: Paired, more: str = "faster", less: str = "slower") -> str:
             return "tied"
 
 
+def ranged_gain(found: Paired, of: str) -> str:
+    """What came out with the range of what it was made of: "1.4× faster (1.3× to 1.5× over 3 pairs)"."""
+    low, high = (units.ratio(value, found.spread) for value in (found.low, found.high))
+    return f"{gain(found)} ({low} to {high} over {found.rounds} {of})" if found.rounds > 1 else gain(found)
+
+
 def _memory(first: Outcome, other: Outcome) -> str:
     before, after = (_metrics(run).weights_bytes + _metrics(run).kv_bytes for run in (first, other))
     if not before or abs(after / before - 1) < _SAME_SIZE:

@@ -73,6 +73,11 @@ class Paired:
         logs = [math.log(mine) - math.log(theirs) for mine, theirs in zip(first, other, strict=True)]
         return cls(tuple(logs), noise.half_width(figure, logs, runs=2))
 
+    @classmethod
+    def of_ratios(cls, figure: Figure, ratios: Sequence[float], noise: Noise) -> Paired:
+        """Of the ratios themselves, at least one."""
+        return cls.of(figure, ratios, [1.0] * len(ratios), noise)
+
     @property
     def rounds(self) -> int:
         """How many there were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,11 @@ class DraftFigures:
     """Drafts that were not accepted to their end."""
     predicted: float | None = None
     """Speed-up that the formula gives for the acceptance, the costs and the γ of these runs; ``None`` without a γ."""
+    ratios: Sequence[float] = ()
+    """Plain TPOT / drafted TPOT of each pair of runs; empty where they were not kept yet."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratios", tuple(self.ratios))
 
     @property
     def speedup(self) -> float:
