@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from app import units
@@ -32,5 +34,5 @@ def _words(race: Race) -> str:
         return f":material/repeat: Below stands the last of {units.counted(rounds, 'round')}."
     order = " → ".join(letter.upper() for letter in (race.lanes if number % 2 else reversed(race.lanes)))
     left = left_s(race)
-    rest = "" if left is None else f" · about {left:.0f} s left"
+    rest = "" if left is None else f" · about {math.ceil(left)} s left"
     return f":material/repeat: Round {number} of {rounds}, {order}{rest}"
