@@ -1,6 +1,8 @@
 """How a number is written, with its unit: the one place where the app decides that.
 
-Functions of a measurement take ``None`` for "not measured" and answer with :data:`MISSING`.
+Functions of a measurement take ``None`` for "not measured" and answer with :data:`MISSING`. Those that take a
+``spread``, the uncertainty as a share of the value, write no digit below the first that the uncertainty reaches: one
+significant digit of it counts (JCGM 100:2008, 7.2.6). Without a spread there are three significant digits.
 """
 
 from __future__ import annotations
@@ -13,25 +15,26 @@ MISSING = "–"
 _KIB = 1024
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float | None, spread: float | None = None) -> str:
     """A duration given in seconds, as "412 µs", "41.2 ms", "3.42 s" or "2 min 05 s"."""
     if value is None:
         return MISSING
     if value == 0:
         return "0 s"
+    value, place = _supported(value, spread)
     if value < 0.001:
         return f"{value * 1e6:.0f} µs"
     if value < 0.9995:
-        return f"{_figures(value * 1000)} ms"
+        return f"{_figures(value * 1000, None if place is None else place + 3)} ms"
     if value < 60:
-        return f"{_figures(value)} s"
+        return f"{_figures(value, place)} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s"
 
 
-def rate(tokens_per_second: float | None) -> str:
+def rate(tokens_per_second: float | None, spread: float | None = None) -> str:
     """A decode rate: "58.3 tok/s"."""
-    return MISSING if tokens_per_second is None else f"{_figures(tokens_per_second)} tok/s"
+    return MISSING if tokens_per_second is None else f"{_figures(*_supported(tokens_per_second, spread))} tok/s"
 
 
 def tokens(value: float | None) -> str:
@@ -56,10 +59,12 @@ def percent(share: float | None, digits: int = 0) -> str:
     return MISSING if share is None else f"{share * 100:.{digits}f} %"
 
 
-def ratio(value: float | None) -> str:
+def ratio(value: float | None, spread: float | None = None) -> str:
     """A quotient of two measurements: "2.9×", and close to 1 a digit more: "1.04×"."""
     if value is None:
         return MISSING
+    if spread is not None:
+        return f"{_figures(*_supported(value, spread))}×"
     return f"{value:.2f}×" if value < 1.1 else f"{value:.1f}×" if value < 10 else f"{_figures(value)}×"
 
 
@@ -113,8 +118,26 @@ def points(difference: float) -> str:
     return f"{'−' if value < 0 else '+' if value > 0 else '±'}{abs(value):.1f} points"
 
 
-def _figures(value: float) -> str:
-    """Three significant digits without an exponent, and no digit of the whole part dropped."""
+def rounded(value: float, spread: float) -> float:
+    """A measurement with the digits that its spread, a share of it, supports."""
+    return _supported(value, spread)[0]
+
+
+def _supported(value: float, spread: float | None) -> tuple[float, int | None]:
+    """A value rounded, and the place of its last digit as a power of ten; ``None`` without a spread. One significant
+    digit stays however large the spread, and no more than three however small."""
+    if not spread or not value:
+        return value, None
+    first = math.floor(math.log10(abs(value)))
+    place = max(first - 2, min(first, math.floor(math.log10(abs(value) * spread))))
+    return round(value, -place), place
+
+
+def _figures(value: float, place: int | None = None) -> str:
+    """Digits down to a place (0 for whole numbers); without one three significant digits, none of the whole part
+    dropped. Never an exponent."""
+    if place is not None:
+        return f"{value:,.{max(0, -place)}f}"
     if value >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"

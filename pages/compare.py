@@ -8,6 +8,7 @@ from app.views.reports.alarm import Alarms, show_alarm
 from app.views.runs.comparison import (
     LETTERS,
     Compared,
+    other_rounds,
     show_answers,
     show_bars,
     show_differences,
@@ -15,6 +16,7 @@ from app.views.runs.comparison import (
     show_verdicts,
 )
 from app.views.runs.naming import COMPARE_PATH, page_url, run_name
+from app.views.runs.noise import machine_noise
 from app.views.runs.picker import QUERY_KEY, pick_runs, runs_in_url
 
 store = resources.get_store()
@@ -36,15 +38,16 @@ if not runs:
     st.stop()
 
 compared = [
-    Compared(letter, run_name(run), run, store.timeline(run.id) or Timeline())
-    for letter, run in zip(LETTERS, runs, strict=False)
+    Compared(letter, run_name(run), run, store.timeline(run.id) or Timeline(), others)
+    for letter, run, others in zip(LETTERS, runs, other_rounds(store, runs), strict=False)
 ]
+noise = machine_noise()
 if len(compared) == 1:
     st.info("Choose at least one more run to compare this one with.")
 if len({run.messages for run in runs}) > 1:
     st.warning("These runs answered different prompts.", icon=":material/difference:")
 
-show_verdicts(compared)
+show_verdicts(compared, noise)
 alarms = Alarms.read(store.lab)
 for item in compared:
     show_alarm(alarms.of_run(item.run.environment, item.run.backend, item.run.precision), of=item.title)
@@ -53,7 +56,7 @@ marked = st.toggle("Mark differences", value=True, disabled=len(compared) == 1)
 show_answers(compared, marked=marked and len(compared) > 1)
 
 st.subheader("Figures", anchor=False)
-show_bars(compared)
+show_bars(compared, noise)
 show_timelines(compared)
 
 st.subheader("What differs", anchor=False)

@@ -1,33 +1,31 @@
 """One prompt, two lanes, side by side: what a configuration saves, and what it changes."""
 
+from functools import partial
+
 import streamlit as st
 
 from app import resources
 from app.literal import literal
 from app.runs.pricing import Prices, load_prices, prices_path
 from app.runs.prompts import SamplePrompt, load_prompts
-from app.runs.race import Race
-from app.runs.verdict import judge
+from app.runs.race import LaneRun, Race
 from app.session import playground
 from app.store import Timeline
+from app.units import counted
 from app.views.gears.editor import edit_lane
 from app.views.gears.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.lane_view import LaneView
-from app.views.runs.live import HEAD_START_S, follow
+from app.views.runs.live import follow
 from app.views.runs.naming import config_name, one_line
+from app.views.runs.rounds import RoundView
+from app.views.runs.verdict import show_verdict
 from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing
 from engine import list_models
 from engine.errors import InvalidRequestError
 
 SAMPLE, MACHINE = "playground-sample", "playground-machine"
-TONE_ICONS = {
-    "better": ":material/trending_up:",
-    "worse": ":material/trending_down:",
-    "even": ":material/trending_flat:",
-    "none": ":material/help:",
-}
 
 
 def use_sample() -> None:
@@ -35,12 +33,6 @@ def use_sample() -> None:
     sample: SamplePrompt | None = st.session_state[SAMPLE]
     if sample:
         playground.use_prompt(sample.prompt, sample.system)
-
-
-def start_race() -> None:
-    """Run both lanes. The page is drawn once the engine has read the prompt: that would take time from it."""
-    if started := playground.start_race():
-        started.wait_until_read(HEAD_START_S)
 
 
 @st.fragment(run_every="5s")
@@ -90,22 +82,10 @@ def show_summary(lane: str) -> None:
     st.caption(f"{literal(config_name(config))} · {sampling_summary(config.sampling)}")
 
 
-def show_verdict(race: Race) -> None:
-    """Lane B against lane A, in words."""
-    first, other = (run.outcome(playground.lane_title(lane)) for lane, run in race.lanes.items())
-    verdict = judge(first, other)
-    alert = {"better": st.success, "worse": st.warning}.get(verdict.tone, st.info)
-    if verdict.details:
-        alert(literal(" ".join(verdict.details)), title=literal(verdict.summary), icon=TONE_ICONS[verdict.tone])
-    else:
-        alert(literal(verdict.summary), icon=TONE_ICONS[verdict.tone])
-    if len(race.run_ids) > 1:
-        st.page_link(
-            "pages/compare.py",
-            label="Compare the two runs",
-            icon=":material/compare_arrows:",
-            query_params={"compare": ",".join(race.run_ids)},
-        )
+def draw_lane(race: Race, lane: str, run: LaneRun) -> None:
+    """Show how far a lane is, and which round it is in."""
+    views[lane].draw(run)
+    round_view.draw(race)
 
 
 def show_token_views(race: Race) -> None:
@@ -152,9 +132,19 @@ with prompt_row.cell(column_span=3), st.form("playground-form", border=False):
             key="playground-run",
             type="primary",
             icon=":material/play_arrow:",
-            on_click=start_race,
+            on_click=playground.start_race,
             disabled=running or missing,
-            help="Or press Ctrl+Enter in the prompt. Lane A runs first, then lane B.",
+            help="Or press Ctrl+Enter in the prompt. Lane A runs first, then lane B; every second round the other way "
+            "about. One round tells large differences only.",
+        )
+        st.segmented_control(
+            "Rounds",
+            playground.ROUNDS_OFFERED,
+            key=playground.ROUNDS,
+            required=True,
+            format_func=lambda rounds: counted(rounds, "round"),
+            label_visibility="collapsed",
+            persist_state="session",
         )
         st.form_submit_button(
             "Stop",
@@ -190,6 +180,7 @@ if race and (asked := race.lanes[playground.LANES[0]].request.prompt) != st.sess
     st.caption(f"The lanes answer: “{literal(one_line(asked, 100))}”")
 # emptied at once by a new race, whose script run lasts as long as it does
 verdict_place = st.empty()
+round_view = RoundView()
 views: dict[str, LaneView] = {}
 lanes = st.grid(len(playground.LANES), min_column_width=340, border=True)
 for lane in playground.LANES:
@@ -203,15 +194,17 @@ for lane in playground.LANES:
         if race and not running:
             views[lane].draw(race.lanes[lane], settled=True)
 tokens_place = st.empty()
+if race:
+    round_view.draw(race)
 
 if race and running:
-    follow(race, {lane: view.draw for lane, view in views.items()})
+    follow(race, {lane: partial(draw_lane, race, lane) for lane in views})
     st.rerun()
 elif race:
     with verdict_place.container():
         if race.why_stopped:
             st.info(literal(race.why_stopped), icon=":material/visibility_off:")
-        show_verdict(race)
+        show_verdict(race, price_per_hour=price_per_hour, currency=prices.currency)
     with tokens_place.container():
         show_token_views(race)
 watch_other_tabs(race)

@@ -18,6 +18,9 @@ from app.runs.verdict import Outcome
 from app.store import Reports, RunRecord, RunStatus, RunStore, Timeline
 from engine.types import GenerationRequest
 
+HEAD_START_S = 0.3
+"""How long a page holds its drawing back while a prompt is read."""
+
 
 @dataclass
 class LaneRun(LiveRun):
@@ -91,6 +94,7 @@ class LaneRun(LiveRun):
             finish_reason=self.finish_reason,
             metrics=self.metrics,
             tier=self.reports.cascade.tier if self.reports.cascade else None,
+            disturbed=self.disturbed,
         )
 
 

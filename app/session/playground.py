@@ -9,10 +9,10 @@ from typing import cast
 import streamlit as st
 
 from app import resources
-from app.runs.race import Race
+from app.runs.race import HEAD_START_S, Race
 from app.session.configuration import DEFAULT_CONFIG, Form, values_of
 from app.session.identity import person_id
-from engine.errors import GearboxError
+from engine.errors import GearboxError, InvalidRequestError
 from engine.types import (
     Backend,
     GenerationRequest,
@@ -29,6 +29,9 @@ LANES = ("a", "b")
 PROMPT = "playground-prompt"
 SYSTEM = "playground-system"
 PRICE_PER_HOUR = "playground-price-per-hour"
+ROUNDS = "playground-rounds"
+ROUNDS_OFFERED = (1, 3, 5)
+"""How often a race may let each lane answer; the first is the default."""
 
 _PLACE = "playground"
 _REFUSAL = "playground-refusal"
@@ -59,6 +62,7 @@ def prepare(prompt: str, price_per_hour: float) -> None:
     st.session_state.setdefault(PROMPT, prompt)
     st.session_state.setdefault(SYSTEM, "")
     st.session_state.setdefault(PRICE_PER_HOUR, price_per_hour)
+    st.session_state.setdefault(ROUNDS, ROUNDS_OFFERED[0])
 
 
 def use_prompt(prompt: str, system: str) -> None:
@@ -103,15 +107,18 @@ def race() -> Race | None:
     return resources.get_races().find(person_id(), _PLACE)
 
 
-def start_race() -> Race | None:
-    """Have the lanes answer as they are set, in the background.
+def start_race() -> None:
+    """Have the lanes answer as they are set, in the background. Returns once the engine has read the prompt, or soon:
+    drawing the page meanwhile would take time from it.
 
     A refusal is remembered instead where that cannot be: a setting is out of range, or a race runs already. The last
     race stays then.
     """
     st.session_state.pop(_REFUSAL, None)
     try:
-        started = Race.between({lane: lane_request(lane) for lane in LANES})
+        started = Race.between(
+            {lane: lane_request(lane) for lane in LANES}, rounds=st.session_state.get(ROUNDS) or ROUNDS_OFFERED[0]
+        )
         resources.get_races().start(
             started,
             person=person_id(),
@@ -121,8 +128,8 @@ def start_race() -> Race | None:
         )
     except GearboxError as error:
         st.session_state[_REFUSAL] = str(error)
-        return None
-    return started
+        return
+    started.wait_until_read(HEAD_START_S)
 
 
 def stop_race() -> None:
@@ -130,6 +137,25 @@ def stop_race() -> None:
     st.session_state.pop(_REFUSAL, None)
     if running := race():
         running.stop()
+
+
+def compare_like_with_like() -> None:
+    """Race a lane against itself with its gears off, both on Gearbox's own kernels.
+
+    The lane that is set to the reference backend, else lane A, becomes the plain one: in 16 bits, with the other
+    lane's model, sampling and start. Nothing changes but a refusal is remembered where the other lane has a setting
+    that is missing or out of range.
+    """
+    plain = next((lane for lane in LANES if lane_form(lane).value("backend") is Backend.REFERENCE), LANES[0])
+    (other,) = (lane for lane in LANES if lane != plain)
+    try:
+        config = lane_form(other).config()
+    except InvalidRequestError as error:
+        st.session_state[_REFUSAL] = str(error)
+        return
+    lane_form(plain).set(values_of(replace(config, backend=Backend.LOCAL, optimization=OptimizationConfig())))
+    st.session_state[warm_key(plain)] = st.session_state.get(warm_key(other), False)
+    start_race()
 
 
 def refusal() -> str | None:

@@ -8,7 +8,8 @@ from functools import partial
 from app.jobs import Report
 from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.race import LaneRun
-from app.speculation.lab import PAIRS, SpeculationEngine, SpeculationLabError, median_tpot_s
+from app.runs.verdict import Figure, Noise, Paired
+from app.speculation.lab import PAIRS, SpeculationEngine, SpeculationLabError, median_tpot_s, tpot_ratios
 from app.store import RunStore
 from engine.types import GenerationRequest, Losslessness
 
@@ -36,6 +37,11 @@ class DraftedPrompt:
         if not runs or any(run.metrics is None or not run.metrics.tpot_s for run in runs):
             return None
         return median_tpot_s(self.plain_runs), median_tpot_s(self.drafted_runs)
+
+    def paired(self, noise: Noise) -> Paired | None:
+        """Plain against drafted TPOT, a pair of runs a round; ``None`` where an answer was too short to tell."""
+        ratios = tpot_ratios(self.plain_runs, self.drafted_runs)
+        return Paired.of_ratios(Figure.TPOT, ratios, noise) if ratios else None
 
 
 def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPrompt, report: Report) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
+from app.runs.verdict import Figure, Noise, Paired
 from app.store import DraftFigures
 
 
@@ -23,6 +24,8 @@ class Summary:
     """Median over the prompts of plain TPOT / drafted TPOT; disturbed ones are left out where there are others."""
     slowest: float
     """The least of them."""
+    ratios: tuple[float, ...]
+    """What it is made of: the speed-up of each prompt, or of each pair of runs where there is but one prompt."""
     identical: int
     """Tokens that the plain answers have too, from the first on."""
     tokens: int
@@ -35,13 +38,19 @@ class Summary:
         drafted, accepted = (sum(f.drafted_tokens for f in figures), sum(f.accepted_tokens for f in figures))
         steps = sum(f.verification_steps for f in figures)
         timed = [f for f in figures if not f.disturbed] or figures
+        speedups = tuple(f.speedup for f in timed)
         return cls(
             prompts=len(figures),
             acceptance_rate=accepted / drafted if drafted else None,
             acceptance_length=1 + accepted / steps if steps else None,
-            speedup=median(f.speedup for f in timed),
-            slowest=min(f.speedup for f in timed),
+            speedup=median(speedups),
+            slowest=min(speedups),
+            ratios=tuple(timed[0].ratios) if len(timed) == 1 and timed[0].ratios else speedups,
             identical=sum(f.identical for f in figures),
             tokens=sum(f.tokens for f in figures),
             disturbed=sum(f.disturbed is not None for f in figures),
         )
+
+    def paired(self, noise: Noise) -> Paired:
+        """Plain against drafted TPOT, by the rule that decides between faster, slower and tied."""
+        return Paired.of_ratios(Figure.TPOT, self.ratios, noise)

@@ -93,3 +93,15 @@ def median_tpot_s(runs: Sequence[LiveRun]) -> float:
     there are others."""
     told = [run for run in runs if run.metrics and run.metrics.tpot_s is not None]
     return median(run.metrics.tpot_s for run in undisturbed(told) if run.metrics and run.metrics.tpot_s is not None)
+
+
+def tpot_ratios(plain: Sequence[LiveRun], drafted: Sequence[LiveRun]) -> tuple[float, ...]:
+    """Plain TPOT / drafted TPOT of each pair of runs that have one; disturbed pairs are left out where there are
+    others."""
+    pairs = [
+        (mine, theirs, mine.metrics.tpot_s / theirs.metrics.tpot_s)
+        for mine, theirs in zip(plain, drafted, strict=True)
+        if mine.metrics and theirs.metrics and mine.metrics.tpot_s and theirs.metrics.tpot_s
+    ]
+    quiet = [pair for pair in pairs if not pair[0].disturbed and not pair[1].disturbed]
+    return tuple(ratio for _, _, ratio in quiet or pairs)

@@ -20,6 +20,7 @@ from app.speculation.lab import (
     lab_request,
     median_tpot_s,
     prompt_sha256,
+    tpot_ratios,
 )
 from app.store import DraftFigures, DraftResult, DraftStore
 from engine.types import GenerationRequest, Precision, SpeculationConfig, SpeculationReport
@@ -102,6 +103,7 @@ def _measure(
     figures = DraftFigures(
         plain_tpot_s=median_tpot_s(plain),
         drafted_tpot_s=median_tpot_s(drafted),
+        ratios=tpot_ratios(plain, drafted),
         tokens=len(last.token_ids),
         identical=common_start(plain[-1].token_ids, last.token_ids),
         drafted_tokens=last.metrics.drafted_tokens,

@@ -32,6 +32,7 @@ from app.store.runs.records import (
     TimeBucket,
     Totals,
 )
+from app.store.runs.repeats import Repeats
 from app.store.runs.reports import Reports
 from app.store.runs.timeline import Timeline
 
@@ -62,6 +63,7 @@ __all__ = [
     "Rating",
     "RecentSpeed",
     "RecordedTier",
+    "Repeats",
     "Reports",
     "RouterStore",
     "RunFilter",

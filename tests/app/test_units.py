@@ -87,3 +87,28 @@ def test_a_divergence_keeps_its_figures_however_small(value: float | None, writt
 )
 def test_a_difference_of_probabilities_has_its_sign(difference: float, written: str) -> None:
     assert units.points(difference) == written
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "written"),
+    [
+        (9.34, 0.12, "9×"),
+        (9.34, 0.02, "9.3×"),
+        (1.234, 0.15, "1.2×"),
+        (146.3, 0.12, "150×"),
+        (58.31, 0.0001, "58.3×"),  # never more than three digits
+        (20.0, 10.0, "20×"),  # and never none
+    ],
+)
+def test_a_ratio_ends_where_its_spread_begins(value: float, spread: float, written: str) -> None:
+    assert units.ratio(value, spread) == written
+
+
+def test_durations_and_rates_end_where_their_spread_begins() -> None:
+    assert units.seconds(0.412, 0.1) == "410 ms"
+    assert units.seconds(0.97, 0.15) == "1.0 s"
+    assert units.seconds(0.000412, 0.1) == "410 µs"
+    assert units.seconds(125.2, 0.01) == "2 min 05 s"
+    assert units.rate(146.3, 0.12) == "150 tok/s"
+    assert units.rate(None, 0.1) == units.seconds(None, 0.1) == units.ratio(None, 0.1) == units.MISSING
+    assert units.rounded(146.3, 0.12) == 150

@@ -37,12 +37,28 @@ def test_a_permalink_shows_its_runs_with_verdict_and_differences(
     said = texts(app, "markdown")
     assert "A · smollm2-135m · bf16" in said
     assert "B · smollm2-135m · int4" in said
-    assert "3.0× faster" in said
+    assert "tied from start to end" in said
+    assert "TPOT 60 ms → 20 ms, 3.0× faster." in texts(app, "caption")
     table = app.dataframe[0].value
     assert list(table["Configuration"]) == ["optimization.quantization.precision"]
     assert list(table["B · smollm2-135m · int4"]) == ["int4"]
     assert "E2E is not compared" not in texts(app, "caption")
     assert f"comparison?compare={plain},{packed}" in texts(app, "code")
+
+
+def test_runs_of_a_race_of_rounds_are_compared_by_all_of_them(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    lanes: list[list[str]] = [[], []]
+    for drift in (1.0, 1.1, 0.9):
+        for lane, request, tpot_s in ((0, make_request(), 0.06), (1, make_request(precision=Precision.INT4), 0.02)):
+            tpot_s *= drift
+            metrics = make_metrics(ttft_s=tpot_s, tpot_s=tpot_s, e2e_s=4 * tpot_s, completion_tokens=4)
+            lanes[lane].append(add_run(store, request, metrics=metrics, group_id="rounds"))
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{lanes[0][1]},{lanes[1][1]}"})
+    said = texts(app, "markdown", "caption")
+    assert "3.0× faster from start to end" in said
+    assert "3 rounds, A over B: E2E 3.0× (3.0× to 3.0×)." in said
+    other_rounds = open_app(monkeypatch, store, PAGE, {"compare": f"{lanes[0][0]},{lanes[1][2]}"})
+    assert "One round" in texts(other_rounds, "caption")
 
 
 def test_answers_of_different_length_are_not_timed_as_wholes(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 import engine
 from app import resources
 from app.jobs import Jobs
-from app.runs.race import Race
+from app.runs.race import LaneRun, Race
 from app.runs.races import Races
 from app.session import playground as session
 from app.session.identity import SESSION_ID
@@ -140,12 +141,96 @@ def test_what_was_typed_stays_in_the_boxes(playground: Any) -> None:
 def test_verdict_and_figures_appear(playground: Any) -> None:
     scripted = Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))
     page = run(playground(scripted))
-    assert "Lane B against Lane A: 3.0× faster, identical text." in words(page)
+    assert "Lane B against Lane A: 3.0× faster from start to end, identical text." in words(page)
     figures = [(metric.label, metric.value) for metric in page.metric]
     assert ("TTFT", "30.0 ms") in figures
     assert ("TTFT", "10.0 ms") in figures
     # 0.1 an hour × 6 tokens × 30 ms, and × 10 ms
     assert [value for label, value in figures if label == "Cost"] == ["$0.0000050", "$0.0000017"]
+
+
+def test_bars_of_both_lanes_stand_under_the_verdict(playground: Any) -> None:
+    page = run(playground(Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))))
+    titles = [chart.proto.alt for chart in page.get("plotly_chart")]
+    assert titles == ["TTFT", "TPOT", "Weights and KV", "Cost of 1,000 answers"]
+
+
+# --- rounds --------------------------------------------------------------------------------------
+
+
+def set_rounds(page: AppTest, rounds: int) -> AppTest:
+    page.segmented_control(key=session.ROUNDS).set_value(rounds)
+    return page
+
+
+def test_one_round_says_what_it_cannot_tell(playground: Any) -> None:
+    page = run(playground(FakeEngine(delay_s=0.01)))
+    assert "One round: differences below about 15 % are noise (not measured yet on this machine" in words(page)
+    assert not page.dataframe
+
+
+def test_rounds_alternate_and_their_medians_and_ranges_are_shown(playground: Any, store: RunStore) -> None:
+    scripted = Lanes(FakeEngine(delay_s=0.02), FakeEngine(delay_s=0.01))
+    page = run(set_rounds(playground(scripted), 3))
+    backends = [request.config.backend for request in scripted.requests]
+    a, b = Backend.REFERENCE, Backend.LOCAL
+    assert backends == [a, b, b, a, a, b]
+    assert len({row.group_id for row in store.page().rows}) == 1
+    said = words(page)
+    assert "2.0× faster from start to end" in said
+    assert "3 rounds, Lane A over Lane B: E2E 2.0" in said
+    assert "One round" not in said
+    (table,) = page.dataframe
+    assert list(table.value["Median of 3 rounds (range)"]) == ["Lane A", "Lane B"]
+    assert table.value["TPOT"][0].startswith("20.0 ms (")
+    assert "Below stands the last of 3 rounds." in said
+    assert session.ROUNDS_OFFERED == (1, 3, 5)
+
+
+def test_the_machine_counts_as_measured_after_a_race_of_rounds(playground: Any) -> None:
+    page = run(set_rounds(playground(FakeEngine(delay_s=0.01)), 3))
+    page = run(set_rounds(page, 1))
+    assert "are noise on this machine." in words(page)
+
+
+def test_a_lane_that_fails_in_every_round_is_compared_with_nothing(playground: Any) -> None:
+    failing = FakeEngine(failure=ModelNotInstalledError("Gone."))
+    page = run(set_rounds(playground(Lanes(failing, FakeEngine())), 3))
+    assert "No comparison: Lane A failed." in words(page)
+
+
+# --- like with like ------------------------------------------------------------------------------
+
+
+def test_one_click_compares_a_lane_with_itself_without_its_gears(playground: Any) -> None:
+    scripted = FakeEngine(delay_s=0.01)
+    page = playground(scripted)
+    page.number_input(key=LANE_B.key("max-tokens")).set_value(4)
+    run(page)
+    assert "Lane A runs on transformers, Lane B runs on Gearbox's own kernels" in words(page)
+    page.button(key="playground-like").click().run()
+    assert not page.exception
+    plain, geared = (request.config for request in scripted.requests[2:])
+    assert (plain.backend, plain.precision, plain.optimization.cascade) == (Backend.LOCAL, Precision.BF16, None)
+    assert (geared.backend, geared.precision) == (Backend.LOCAL, Precision.INT4)
+    assert (plain.model, plain.sampling) == (geared.model, geared.sampling)
+    assert not [button for button in page.button if button.key == "playground-like"]
+    assert "runs on transformers" not in words(page)
+
+
+def test_a_disturbed_race_is_said_first_and_can_be_run_again(playground: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = LaneRun.outcome
+    monkeypatch.setattr(
+        LaneRun, "outcome", lambda lane, name: replace(outcome(lane, name), disturbed="a compiler ran beside it")
+    )
+    scripted = Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))
+    page = run(playground(scripted))
+    assert "Disturbed: Lane A: a compiler ran beside it. Lane B: a compiler ran beside it. Lane B against" in words(
+        page
+    )
+    assert not page.success
+    page.button(key="playground-again").click().run()
+    assert len(scripted.requests) == 4
 
 
 def test_cost_follows_the_price(playground: Any) -> None:

@@ -116,7 +116,8 @@ def test_a_prompt_shows_where_its_tokens_came_from(lab: Open, store: RunStore, j
     app.button(key="speculation-run").click().run()
     settle(app, jobs)
     figures = {metric.label: metric.value for metric in app.metric}
-    assert figures["Speed-up"] == "2.0×"
+    assert figures["Speed-up"] == "2.00×"
+    assert "Drafted against plain, per token: 2.00× faster (2.00× to 2.00× over 3 pairs)." in words(app)
     assert (figures["Acceptance rate"], figures["Acceptance length"]) == ("50 %", "2.00 tokens")
     assert figures["Tokens a pass"] == "1.50 tokens"
     assert "Identical to plain decoding: checked, 6/6 tokens" in words(app)
@@ -152,6 +153,7 @@ def test_categories_are_measured_in_the_background_and_kept(lab: Open, store: Ru
     table = app.dataframe[0].value
     assert list(table["Category"]) == list(dict.fromkeys(prompt.category for prompt in lab_prompts()))
     assert set(table["Speed-up"]) == {"2.0×"}
+    assert set(table["Against plain"]) == {"faster"}
     assert set(table["Identical"]) == {"18/18 tokens"}
     assert app.button(key="speculation-categories-run").label == "Measure again"
     assert len(store.drafts.results(MODEL, "int8")) == len(lab_prompts())
@@ -179,7 +181,7 @@ def test_gammas_are_measured_beside_the_formula(lab: Open, store: RunStore, jobs
     app = lab(SpeculatingEngine(), GAMMA)
     app.button(key="speculation-gamma-run").click().run()
     settle(app, jobs)
-    assert "Fastest at γ 1: 2.0×, where α is 67 %" in words(app)
+    assert "Fastest at γ 1: 2.00× faster (2.00× to 2.00× over 3 pairs), where α is 67 %" in words(app)
     results = store.drafts.results(MODEL, "int8")
     assert [result.speculation.gamma for result in results] == list(GAMMAS)
     assert all(result.figures.predicted for result in results)
@@ -202,7 +204,7 @@ def test_the_best_drafter_is_set_in_the_playground(lab: Open, store: RunStore, j
     settle(app, jobs)
     assert len(store.drafts.results(MODEL, "int8")) == 2 * len(one_of_each(lab_prompts()))
     table = app.dataframe[0].value.set_index("Drafter")
-    assert table["Measured speed-up"]["n-grams"] == "2.0×"
+    assert table["Measured speed-up"]["n-grams"] == "2.00× faster"
     assert app.button(key="speculation-use").label == "Use n-grams in the Playground"
     app.button(key="speculation-use").click().run()
     assert "Lane B is set to smollm2-135m in int8, drafts: n-grams." in texts(app, "success")
@@ -217,7 +219,15 @@ def test_drafters_that_are_slower_than_plain_decoding_are_called_so(lab: Open, s
     scripted = SpeculatingEngine(speedup=0.8)
     measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], one_of_each(lab_prompts()), ignore)
     app = lab(scripted, MATCHMAKER)
-    assert "None of them is faster than plain decoding on these prompts. The nearest is n-grams: 0.80×" in words(app)
+    said = words(app)
+    assert "None of them is faster than plain decoding on these prompts. The nearest is n-grams: 1.25× slower" in said
+
+
+def test_a_drafter_within_the_noise_is_no_gain(lab: Open, store: RunStore, jobs: Jobs) -> None:
+    scripted = SpeculatingEngine(speedup=1.03)
+    measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], one_of_each(lab_prompts()), ignore)
+    app = lab(scripted, MATCHMAKER)
+    assert "None of them is faster than plain decoding on these prompts. The nearest is n-grams: tied" in words(app)
 
 
 # --- kept runs ------------------------------------------------------------------------------------

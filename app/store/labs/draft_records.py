@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,11 @@ class DraftFigures:
     """Speed-up that the formula gives for the acceptance, the costs and the γ of these runs; ``None`` without a γ."""
     disturbed: str | None = None
     """What held up all of the plain or of the drafted runs, for the user; ``None`` where nothing did."""
+    ratios: Sequence[float] = ()
+    """Plain TPOT / drafted TPOT of each pair of runs; empty where they were not kept yet."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratios", tuple(self.ratios))
 
     @property
     def speedup(self) -> float:

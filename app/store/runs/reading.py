@@ -33,6 +33,7 @@ from app.store.runs.records import (
     TimeBucket,
     Totals,
 )
+from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
 
@@ -180,6 +181,14 @@ class RunReader:
         """By precision, what the latest finished runs of a model say that Gearbox's own backend answered."""
         with self._database.read() as session:
             return statistics.recent_speeds(session, model, _RECENT_RUNS)
+
+    def repeats(self, host: str, *, without: str | None = None) -> dict[str, Repeats]:
+        """How far apart ``ttft_s``, ``tpot_s`` and ``e2e_s`` lie in runs of a host that did the same work within a day.
+
+        Only the newest runs are looked at, so that what is said follows the machine. ``without`` leaves out a group.
+        """
+        with self._database.read() as session:
+            return repeats(session, host, without=without)
 
     def _as_it_stands(self, run: RunSummary) -> RunSummary:
         waiting = self._outbox.find(ENDING, run.id)

@@ -34,6 +34,11 @@ class RunWriter(RunReader):
         self._beginnings: dict[str, Mapping[str, Any]] = {}
         """Of the runs that are under way here, as they were made."""
 
+    @property
+    def host(self) -> str:
+        """The machine that runs made here run on, as their rows have it."""
+        return self._owner.host
+
     # --- a run's life -----------------------------------------------------------------------------
 
     def create_run(

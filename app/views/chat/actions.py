@@ -10,10 +10,10 @@ import streamlit as st
 
 from app import resources
 from app.chat import conversations as chat
+from app.runs.race import HEAD_START_S
 from app.session import chat as chat_session
 from app.session.identity import person_id
 from app.store import Conversation
-from app.views.runs.live import HEAD_START_S
 from engine.errors import GearboxError, InvalidRequestError
 
 

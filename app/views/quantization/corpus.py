@@ -14,12 +14,14 @@ from app.environment import measured_here
 from app.literal import literal
 from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import alarms
+from app.runs.verdict import Figure, Noise, Paired, gain
 from app.session.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from app.views.gears.precisions import choose_precisions, offered_precisions
 from app.views.reports.alarm import show_alarm
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.runs.naming import one_line
+from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
@@ -166,8 +168,9 @@ def _corpus(lab: LabStore, sha256: str) -> Corpus:
 def _show_figures(model: str, rows: Sequence[Row], limits: AlarmLimits) -> None:
     raised = alarms([row.result for row in rows if row.result], limits)
     alarm_of = {row.precision: raised.get((row.result.weights_sha256, row.precision)) for row in rows if row.result}
+    noise = machine_noise()
     st.dataframe(
-        _columns(rows, alarm_of),
+        _columns(rows, alarm_of, noise),
         column_config=_column_config(),
         hide_index=True,
         placeholder=units.MISSING,
@@ -175,7 +178,7 @@ def _show_figures(model: str, rows: Sequence[Row], limits: AlarmLimits) -> None:
     )
     for precision, alarm in alarm_of.items():
         show_alarm(alarm, of=precision)
-    bubbles = [bubble for row in rows if (bubble := _bubble(row))]
+    bubbles = [bubble for row in rows if (bubble := _bubble(row, noise))]
     if len(bubbles) > 1:
         charts.show(
             charts.trade_off(
@@ -189,7 +192,7 @@ def _show_figures(model: str, rows: Sequence[Row], limits: AlarmLimits) -> None:
         st.caption("The size of a mark is the memory of the weights. The dotted line joins what nothing beats in both.")
 
 
-def _bubble(row: Row) -> charts.Bubble | None:
+def _bubble(row: Row, noise: Noise) -> charts.Bubble | None:
     stats, speed = row.result.stats if row.result else None, row.speed
     if stats is None or speed is None:
         return None
@@ -201,17 +204,27 @@ def _bubble(row: Row) -> charts.Bubble | None:
         details=(
             f"KLD mean {units.divergence(stats.kld_mean)}",
             f"Top-1 agreement {units.percent(stats.same_top, 1)}",
-            units.rate(speed.tokens_per_second),
+            units.rate(speed.tokens_per_second, noise.spread(Figure.TPOT)),
             *([f"Disturbed: {speed.disturbed}"] if speed.disturbed else []),
             f"Weights {units.memory(speed.weights_bytes)}",
         ),
     )
 
 
-def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object]) -> dict[str, list[Any]]:
+def _against_16_bits(speed: SpeedResult | None, plain: SpeedResult | None, noise: Noise) -> str | None:
+    """A precision's decoding against the 16-bit model's, each the median of runs that were not made in turn: they
+    count as one round."""
+    if not speed or not plain or speed is plain:
+        return None
+    return gain(Paired.of_ratios(Figure.TPOT, [speed.tokens_per_second / plain.tokens_per_second], noise))
+
+
+def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object], noise: Noise) -> dict[str, list[Any]]:
     stats = [row.result.stats if row.result else None for row in rows]
     speeds = [row.speed for row in rows]
     marks = [speed.disturbed if speed else None for speed in speeds]
+    plain = next((row.speed for row in rows if row.precision == Precision.BF16), None)
+    ttft, tpot = (noise.spread(figure) for figure in (Figure.TTFT, Figure.TPOT))
     return {
         "precision": [row.precision for row in rows],
         "state": [_state(row, alarm_of.get(row.precision)) for row in rows],
@@ -219,8 +232,9 @@ def _columns(rows: Sequence[Row], alarm_of: Mapping[str, object]) -> dict[str, l
         "kld": [s and s.kld_mean for s in stats],
         "top": [s and s.same_top * 100 for s in stats],
         "weights": [s and s.weights_bytes / _MIB for s in speeds],
-        "rate": [s and s.tokens_per_second for s in speeds],
-        "ttft": [s and s.ttft_s * 1000 for s in speeds],
+        "against": [_against_16_bits(s, plain, noise) for s in speeds],
+        "rate": [s and units.rounded(s.tokens_per_second, tpot) for s in speeds],
+        "ttft": [s and units.rounded(s.ttft_s * 1000, ttft) for s in speeds],
         **({"disturbed": marks} if any(marks) else {}),
         "median": [s and s.kld_median for s in stats],
         "p99": [s and s.kld_p99 for s in stats],
@@ -251,12 +265,16 @@ def _column_config() -> dict[str, Any]:
             "Top-1 (%)", format="%.1f", help="Top-1 agreement: tokens at which both hold the same one for likeliest."
         ),
         "weights": column.NumberColumn("Weights (MiB)", format="%.0f", help="Measured in memory."),
+        "against": column.TextColumn(
+            "Against 16 bits",
+            help="Decode rates. Tied where the difference is what single runs differ by on this machine.",
+        ),
         "rate": column.NumberColumn(
             "Tok/s",
-            format="%.1f",
+            format="%.4g",
             help="Median decode rate of three short greedy runs, each made once more if others disturbed it.",
         ),
-        "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Median of the same runs, waiting left out."),
+        "ttft": column.NumberColumn("TTFT (ms)", format="%.4g", help="Median of the same runs, waiting left out."),
         "disturbed": column.TextColumn(
             DISTURBED, width="medium", help="What held up the runs behind both, so that they are not to be relied on."
         ),

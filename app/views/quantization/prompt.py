@@ -11,6 +11,7 @@ from app.literal import literal
 from app.quantization.degradation import judge_divergence
 from app.quantization.lab import greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
+from app.runs.verdict import Figure
 from app.session import quantization as lab_session
 from app.session.configuration import Form
 from app.session.identity import person_id
@@ -21,6 +22,7 @@ from app.views.quantization.divergence import describe_parting, show_divergence
 from app.views.reports.alarm import show_alarm
 from app.views.reports.disturbance import show_disturbed
 from app.views.runs.naming import link_to_run
+from app.views.runs.noise import machine_noise
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine.errors import InvalidRequestError
@@ -79,7 +81,11 @@ def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:
             ("KLD max", units.divergence(worst), "The token at which the two are farthest apart."),
             ("Top-1 agreement", units.percent(same_top, 1), "Tokens at which both hold the same one for likeliest."),
             ("Top-1 flips", f"{flips} of {len(tokens)}", "Tokens at which they do not."),
-            ("Tokens per second", units.rate(rate), "1 / TPOT, measured while the answer was written."),
+            (
+                "Tokens per second",
+                units.rate(rate, machine_noise().spread(Figure.TPOT)),
+                "1 / TPOT, measured while the answer was written.",
+            ),
         ):
             st.metric(label, value, help=help_text, width="content")
         show_disturbed(checked.reports.disturbance)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import units
-from app.runs.verdict import EVEN
+from app.runs.verdict import Figure
 from engine.types import RunMetrics
 
 
@@ -23,6 +23,8 @@ class Metric:
     unit: str = ""
     """The unit of a chart's axis; how many of what :attr:`read` gives make one is :attr:`per_unit`."""
     per_unit: float = 1.0
+    figure: Figure | None = None
+    """Of a time that runs are compared by, which of them."""
 
     @property
     def is_time(self) -> bool:
@@ -33,17 +35,12 @@ class Metric:
         """The measured value with its unit."""
         return self.write(self.read(metrics))
 
-    def gain(self, first: float | None, value: float | None) -> str:
-        """How a value compares with the first: "2.9× faster", "71 % less"; empty where it cannot be told."""
+    def share(self, first: float | None, value: float | None) -> str:
+        """How an amount compares with the first: "71 % less"; empty where it cannot be told."""
         if not first or not value:
             return ""
-        if self.per_unit == _MIB:
-            share = value / first - 1
-            return (
-                f"{units.percent(abs(share))} {'less' if share < 0 else 'more'}" if abs(share) >= 0.005 else "the same"
-            )
-        times = max(first / value, value / first)
-        return f"{units.ratio(times)} {'faster' if value < first else 'slower'}" if times > 1 + EVEN else "as fast"
+        share = value / first - 1
+        return f"{units.percent(abs(share))} {'less' if share < 0 else 'more'}" if abs(share) >= 0.005 else "the same"
 
 
 def _tokens(value: float | None) -> str:
@@ -59,6 +56,7 @@ TTFT = Metric(
     write=units.seconds,
     unit="ms",
     per_unit=_MS,
+    figure=Figure.TTFT,
 )
 TPOT = Metric(
     label="TPOT",
@@ -67,6 +65,7 @@ TPOT = Metric(
     write=units.seconds,
     unit="ms",
     per_unit=_MS,
+    figure=Figure.TPOT,
 )
 DECODE_RATE = Metric(label="Tokens per second", help="1 / TPOT.", read=lambda m: m.tokens_per_second, write=units.rate)
 E2E = Metric(
@@ -75,6 +74,7 @@ E2E = Metric(
     read=lambda m: m.e2e_s,
     write=units.seconds,
     unit="s",
+    figure=Figure.E2E,
 )
 PROMPT_TOKENS = Metric(
     label="Prompt tokens", help="Tokens of the whole conversation sent.", read=lambda m: m.prompt_tokens, write=_tokens
@@ -131,9 +131,18 @@ KV = Metric(
     unit="MiB",
     per_unit=_MIB,
 )
+RUN_MEMORY = Metric(
+    label="Weights and KV",
+    help="Memory of this run: the model's weights and the keys and values in use at its end.",
+    read=lambda m: m.weights_bytes + m.kv_bytes,
+    write=units.memory,
+    unit="MiB",
+    per_unit=_MIB,
+)
 PEAK_MEMORY = Metric(
-    label="Peak memory",
-    help="Greatest memory of the whole process during the run, other models it held included.",
+    label="Peak of the process",
+    help="Greatest memory of the whole process while the run lasted: other models, kept KV and the app included. It is "
+    "no property of this run.",
     read=lambda m: m.peak_rss_bytes,
     write=units.memory,
     unit="MiB",

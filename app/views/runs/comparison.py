@@ -11,10 +11,10 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.runs.verdict import Outcome, judge
-from app.store import RunRecord, Timeline
+from app.runs.verdict import Noise, Outcome, Paired, Rounds, gain, judge
+from app.store import RunFilter, RunRecord, RunStatus, RunStore, Timeline
 from app.views.reports.disturbance import WORD, disturbed_mark, show_disturbed
-from app.views.reports.metrics import E2E, KV, PEAK_MEMORY, TPOT, TTFT, WEIGHTS, Metric
+from app.views.reports.metrics import E2E, KV, RUN_MEMORY, TPOT, TTFT, WEIGHTS, Metric
 from app.views.shared import charts
 from app.views.shared.errors import show_error
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
@@ -22,6 +22,7 @@ from engine.types import RunConfig
 
 LETTERS = "ABCD"
 """What compared runs are called, in order."""
+_MOST_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,13 @@ class Compared:
     name: str
     run: RunRecord
     timeline: Timeline
+    others: tuple[RunRecord, ...] = ()
+    """The lane's runs of the other rounds of the same race."""
+
+    @property
+    def rounds(self) -> tuple[RunRecord, ...]:
+        """All runs of its lane, the one that is shown last."""
+        return (*self.others, self.run)
 
     @property
     def title(self) -> str:
@@ -55,34 +63,77 @@ def differences(trees: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
     return tuple(row for row in rows if len(set(row.values)) > 1)
 
 
+def other_rounds(store: RunStore, runs: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
+    """Of each run, those of the other rounds of its race: same group, configuration and prompt, in their order.
+
+    None for any where they cannot be paired: a run has no others or fewer than the rest, two are of the same lane, or
+    two of one race are of different rounds.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    nothing: list[tuple[RunRecord, ...]] = [() for _ in runs]
+    if len({(run.group_id, run.config_hash) for run in runs}) < len(runs):
+        return nothing
+    lanes = [_lane(store, run) for run in runs]
+    places = {(run.group_id, lane.index(run.id)) for run, lane in zip(runs, lanes, strict=True)}
+    if len({len(lane) for lane in lanes}) > 1 or len(places) > len({run.group_id for run in runs}):
+        return nothing
+    return [store.get_many([each for each in lane if each != run.id]) for run, lane in zip(runs, lanes, strict=True)]
+
+
+def _lane(store: RunStore, run: RunRecord) -> list[str]:
+    """The ids of a run and of those that asked the same in its group, oldest first."""
+    if run.group_id is None:
+        return [run.id]
+    asked = RunFilter(group_id=run.group_id, config_hashes=(run.config_hash,), statuses=(RunStatus.FINISHED,))
+    found = store.get_many([each.id for each in store.page(asked, limit=_MOST_ROUNDS).rows])
+    same = sorted(each.id for each in found if each.messages == run.messages)  # ids sort by time
+    return same if run.id in same else [run.id]
+
+
 def compared_metrics(runs: Sequence[RunRecord]) -> tuple[Metric, ...]:
     """The metrics that can be set side by side: E2E, the time of a whole answer, only at equal token counts."""
     lengths = {run.metrics.completion_tokens for run in runs if run.metrics}
-    return (TPOT, TTFT, *((E2E,) if len(lengths) == 1 else ()), WEIGHTS, KV, PEAK_MEMORY)
+    return (*((E2E,) if len(lengths) == 1 else ()), TTFT, TPOT, RUN_MEMORY, WEIGHTS, KV)
 
 
-def bars(metric: Metric, runs: Sequence[Compared]) -> list[charts.Bar]:
-    """One metric of every run in the metric's unit; all but the first say how they compare with the first, and those
-    whose speed others disturbed say that."""
-    values = [metric.read(item.run.metrics) if item.run.metrics else None for item in runs]
-    gains = ["", *(metric.gain(values[0], value) for value in values[1:])]
-    marks = [WORD.lower() if metric.is_time and disturbed_mark(item.run.disturbance) else "" for item in runs]
-    notes = [" · ".join(filter(None, both)) for both in zip(gains, marks, strict=True)]
-    return [
-        charts.Bar(
-            name=item.letter,
-            value=None if value is None else value / metric.per_unit,
-            text=f"{metric.write(value)} · {note}" if note else metric.write(value),
-        )
-        for item, value, note in zip(runs, values, notes, strict=True)
-    ]
+def bars(metric: Metric, runs: Sequence[Compared], noise: Noise) -> list[charts.Bar]:
+    """One metric of every run in the metric's unit, times as the median of the rounds with their range; all but the
+    first say how they compare with the first, and those whose speed others disturbed say that."""
+    values = [_values(metric, item) for item in runs]
+    return [_bar(metric, item, value, values[0], noise) for item, value in zip(runs, values, strict=True)]
 
 
-def show_verdicts(runs: Sequence[Compared]) -> None:
+def _values(metric: Metric, item: Compared) -> list[float]:
+    rounds = item.rounds if metric.figure else (item.run,)
+    values = [metric.read(run.metrics) for run in rounds if run.metrics]
+    return [value for value in values if value]
+
+
+def _bar(metric: Metric, item: Compared, values: Sequence[float], first: Sequence[float], noise: Noise) -> charts.Bar:
+    name = item.letter
+    if not values:
+        return charts.Bar(name, None, units.MISSING)
+    note = ""
+    if metric.figure is None:
+        written = metric.write(values[0])
+        note = metric.share(first[0], values[0]) if first and values is not first else ""
+    else:
+        rounds = Rounds.of(metric.figure, values, noise)
+        written = units.seconds(rounds.median, rounds.spread)
+        if values is not first and len(first) == len(values):
+            note = gain(Paired.of(metric.figure, first, values, noise))
+    mark = WORD.lower() if metric.figure and disturbed_mark(item.run.disturbance) else ""
+    text = " · ".join(filter(None, (written, note, mark)))
+    return charts.Bar.over(name, [value / metric.per_unit for value in values], text)
+
+
+def show_verdicts(runs: Sequence[Compared], noise: Noise) -> None:
     """What each run gains and loses against the first, in words."""
-    first = _outcome(runs[0])
+    first = _outcomes(runs[0])
     for item in runs[1:]:
-        verdict = judge(first, _outcome(item))
+        verdict = judge(first, _outcomes(item), noise)
         st.markdown(f"**{literal(verdict.summary)}**")
         st.caption(literal(" ".join(verdict.details)))
 
@@ -109,13 +160,13 @@ def show_answers(runs: Sequence[Compared], *, marked: bool) -> None:
                 show_diff(parts, key=f"{key}-diff", label=f"Answer of {item.title}", title=title)
 
 
-def show_bars(runs: Sequence[Compared]) -> None:
+def show_bars(runs: Sequence[Compared], noise: Noise) -> None:
     """A small bar chart for each metric that can be compared, and a word on the one that cannot."""
     metrics = compared_metrics([item.run for item in runs])
     with st.grid(2, min_column_width=360):
         for metric in metrics:
             figure = charts.horizontal_bars(
-                bars(metric, runs), title=f"{metric.label}, less is better", unit=metric.unit
+                bars(metric, runs, noise), title=f"{metric.label}, less is better", unit=metric.unit
             )
             charts.show(figure, key=f"bars-{metric.label}")
     if E2E not in metrics:
@@ -147,18 +198,23 @@ def show_differences(runs: Sequence[Compared], trees: Sequence[Mapping[str, Any]
     st.dataframe(table, hide_index=True, alt=f"Differences in {what}")
 
 
-def _outcome(item: Compared) -> Outcome:
-    run = item.run
-    return Outcome(
-        name=item.letter,
-        config=RunConfig.from_dict(run.config),
-        status=run.status,
-        text=run.text,
-        token_ids=item.timeline.token_ids,
-        finish_reason=run.finish_reason,
-        metrics=run.metrics,
-        tier=run.cascade.tier if run.cascade else None,
-    )
+def _outcomes(item: Compared) -> list[Outcome]:
+    """Of every round, the run that is shown last."""
+    shown = item.run
+    return [
+        Outcome(
+            name=item.letter,
+            config=RunConfig.from_dict(run.config),
+            status=run.status,
+            text=run.text,
+            token_ids=item.timeline.token_ids if run is shown else (),
+            finish_reason=run.finish_reason,
+            metrics=run.metrics,
+            tier=run.cascade.tier if run.cascade else None,
+            disturbed=disturbed_mark(run.disturbance),
+        )
+        for run in item.rounds
+    ]
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -19,7 +19,7 @@ _SORT_LABELS: dict[SortColumn, str] = {
     "prompt_tokens": "Prompt tokens",
     "weights_bytes": "Weights",
     "kv_bytes": "KV cache",
-    "peak_rss_bytes": "Peak memory",
+    "peak_rss_bytes": "Peak memory of the process",
     "rating": "Rating",
     "status": "Status",
     "model": "Model",

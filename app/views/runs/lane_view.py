@@ -57,6 +57,7 @@ class LaneView:
         self._state = st.empty()
         self._answer = st.empty()
         self._figures = st.empty()
+        self._has_ended = False
 
     def draw(self, lane: LaneRun, *, settled: bool = False) -> None:
         """Show how far the lane is, or how it ended. Always puts something on the page.
@@ -65,7 +66,12 @@ class LaneView:
         """
         if lane.phase is Phase.OVER:
             self._draw_ended(lane, settled=settled)
+            self._has_ended = True
         else:
+            if self._has_ended:  # the next round begins
+                self._answer.empty()
+                self._figures.empty()
+                self._has_ended = False
             draw_progress(self._state, lane)
             draw_written(self._answer, lane)
 

@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from app.runs.live_run import Phase
-from app.runs.race import LaneRun, Race
+from app.runs.race import HEAD_START_S, LaneRun, Race
 
-HEAD_START_S = 0.3
-"""How long a page holds its drawing back while a prompt is read."""
 _DRAW_EVERY_S = 0.25
 """Each drawing takes about two tokens' time from the engine where the browser runs on the same processors."""
 _SILENT_S = 1.0

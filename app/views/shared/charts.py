@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape, unescape
+from statistics import median
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -30,6 +31,15 @@ class Bar:
     name: str
     value: float | None
     text: str
+    low: float | None = None
+    """Where the line that shows its range begins; ``None`` for a bar without one."""
+    high: float | None = None
+
+    @classmethod
+    def over(cls, name: str, values: Sequence[float], text: str) -> Bar:
+        """As long as the median of repeated measurements, at least one, with their range."""
+        several = len(values) > 1
+        return cls(name, median(values), text, min(values) if several else None, max(values) if several else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +78,42 @@ class Line:
 
 
 def horizontal_bars(bars: Sequence[Bar], *, title: str, unit: str) -> go.Figure:
-    """One measurement of several things, the first on top, each bar with its figure written out."""
+    """One measurement of several things, the first on top, each bar with its figure written out and its range."""
+    names = [plain(bar.name) for bar in bars]
+    texts = [plain(bar.text) for bar in bars]
+    ends = [max(bar.value or 0.0, bar.high or 0.0) for bar in bars]
     figure = go.Figure(
         go.Bar(
             orientation="h",
             x=[bar.value for bar in bars],
-            y=[plain(bar.name) for bar in bars],
-            text=[plain(bar.text) for bar in bars],
-            textposition="outside",
-            cliponaxis=False,
+            y=names,
+            text=texts,
+            textposition="none",
             hovertemplate="%{y}: %{text}<extra></extra>",
         )
     )
+    if any(bar.high is not None for bar in bars):
+        figure.update_traces(
+            error_x={
+                "array": [(bar.high or bar.value or 0.0) - (bar.value or 0.0) for bar in bars],
+                "arrayminus": [(bar.value or 0.0) - (bar.low or bar.value or 0.0) for bar in bars],
+                "color": "gray",
+                "thickness": 2,
+                "width": 5,
+            }
+        )
+    # beyond the range, which a bar's own text would lie on
+    figure.add_scatter(
+        x=ends,
+        y=names,
+        mode="text",
+        text=[f" {text}" for text in texts],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
     figure.update_layout(title=plain(title), height=110 + 34 * len(bars), showlegend=False, margin=margin())
-    longest = max((bar.value for bar in bars if bar.value is not None), default=0.0)
+    longest = max(ends, default=0.0)
     figure.update_xaxes(title=plain(unit), range=[0, _ROOM_FOR_TEXT * (longest or 1)])
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure

@@ -14,6 +14,7 @@ from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import grouped_bars
+from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.speculation.measuring import disturbed_column, figures_of, known_figures, measure
 
@@ -58,13 +59,15 @@ def show_categories(form: Form, installed: Sequence[str]) -> None:
 
 def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
     column = st.column_config
-    rows = list(summaries.values())
+    rows, noise = list(summaries.values()), machine_noise()
+    paired = [row.paired(noise) for row in rows]
     st.dataframe(
         {
             "Category": [category for category, _ in summaries],
             "Drafter": [drafter_label(key) for _, key in summaries],
-            "Speed-up": [units.ratio(row.speedup) for row in rows],
-            "Slowest": [units.ratio(row.slowest) for row in rows],
+            "Against plain": [found.call for found in paired],
+            "Speed-up": [units.ratio(found.ratio, found.spread) for found in paired],
+            "Slowest": [units.ratio(found.low, found.spread) for found in paired],
             "Acceptance rate": [units.percent(row.acceptance_rate) for row in rows],
             "Acceptance length": [units.tokens(row.acceptance_length) for row in rows],
             "Identical": [f"{row.identical}/{row.tokens} tokens" for row in rows],
@@ -75,6 +78,9 @@ def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
         height="content",
         column_config={
             "Category": column.TextColumn(width="medium"),
+            "Against plain": column.TextColumn(
+                help="Tied unless all prompts agree, and more clearly than by what runs differ by themselves."
+            ),
             "Speed-up": column.TextColumn(help="Median over the prompts of plain TPOT / drafted TPOT."),
             "Slowest": column.TextColumn(help="The prompt that gained least."),
             "Acceptance rate": column.TextColumn(help="Accepted / drafted tokens."),

@@ -8,12 +8,15 @@ from dataclasses import replace
 import streamlit as st
 
 from app import units
+from app.runs.verdict import ranged_gain
 from app.session.configuration import Form
 from app.speculation.drafters import AUTO, drafter_label, drafter_of
+from app.speculation.figures import Summary
 from app.speculation.lab import GAMMAS, lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.disturbance import ICON
 from app.views.reports.speculation_charts import speedup_curves
+from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.speculation.measuring import figures_of, known_figures, measure
 
@@ -54,9 +57,10 @@ def show_gamma(form: Form, installed: Sequence[str]) -> None:
     if held_up := [f"γ {gamma}" for gamma, figures in found.items() if figures.disturbed]:
         st.caption(f"{ICON} Disturbed: {', '.join(held_up)}. Measure again for a speed-up to rely on.")
     best = max(found, key=lambda gamma: found[gamma].speedup)
+    paired = Summary.of([found[best]]).paired(machine_noise())
     alpha = units.percent(found[best].alpha)
     st.caption(
-        f"Fastest at γ {best}: {units.ratio(found[best].speedup)}, where α is {alpha}. Predicted: "
+        f"Fastest at γ {best}: {ranged_gain(paired, 'pairs')}, where α is {alpha}. Predicted: "
         "(1 − α^(γ+1)) / (1 − α) / (γ·c + v), with α, c and v of the same runs. It takes for granted that γ tokens "
         "are drafted at every step; n-grams often have fewer, or none."
     )

@@ -8,12 +8,14 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
+from app.runs.verdict import gain, ranged_gain
 from app.session import playground
 from app.session.configuration import Form
 from app.speculation.drafters import drafter_name
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts, one_of_each
 from app.views.gears.drafter import offered_drafters
+from app.views.runs.noise import machine_noise
 from app.views.speculation.measuring import Known, disturbed_column, figures_of, known_figures, measure
 from engine.types import DrafterChoice, Precision
 
@@ -45,11 +47,11 @@ def _measured(choice: DrafterChoice, model: str, precision: Precision, known: Kn
 
 def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | None]) -> None:
     column = st.column_config
-    found = [measured[choice.name] for choice in choices]
+    found, noise = [measured[choice.name] for choice in choices], machine_noise()
     st.dataframe(
         {
             "Drafter": [_name(choice) for choice in choices],
-            "Measured speed-up": [units.ratio(each.speedup if each else None) for each in found],
+            "Measured speed-up": [gain(each.paired(noise)) if each else units.MISSING for each in found],
             **disturbed_column(found),
             "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
             "Expected speed-up": [
@@ -67,7 +69,10 @@ def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | 
             "Expected speed-up": column.TextColumn(
                 help="By the formula, from a first guess of the acceptance. N-grams depend on the text alone."
             ),
-            "Measured speed-up": column.TextColumn(help="Median over one prompt of each category."),
+            "Measured speed-up": column.TextColumn(
+                help="Median over one prompt of each category. Tied unless all agree, and more clearly than by what "
+                "runs differ by themselves."
+            ),
         },
         alt="Drafters",
     )
@@ -94,10 +99,11 @@ def _offer_best(
     best = next(choice for choice in choices if choice.name == max(speeds, key=speeds.__getitem__))
     if best.speculation is None:
         return
-    if speeds[best.name] <= 1:
+    fastest = measured[best.name]
+    if fastest and (paired := fastest.paired(machine_noise())).call != "faster":
         st.info(
             f"None of them is faster than plain decoding on these prompts. The nearest is {literal(_name(best))}: "
-            f"{units.ratio(speeds[best.name])}.",
+            f"{ranged_gain(paired, 'prompts')}.",
             icon=":material/pause_circle:",
         )
     if st.button(f"Use {literal(_name(best))} in the Playground", icon=":material/play_circle:", key="speculation-use"):

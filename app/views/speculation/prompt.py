@@ -11,6 +11,7 @@ from app import resources, units
 from app.literal import literal
 from app.runs.answers import disturbed_by
 from app.runs.prompts import SamplePrompt
+from app.runs.verdict import Figure, ranged_gain
 from app.session import speculation as lab_session
 from app.session.configuration import Form
 from app.session.identity import person_id
@@ -23,6 +24,7 @@ from app.views.reports.disturbance import ICON, show_mark
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_badge, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run
+from app.views.runs.noise import machine_noise
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine.errors import InvalidRequestError
@@ -97,20 +99,24 @@ def _show_result(shown: DraftedPrompt) -> None:
     st.subheader(literal(config_name(config)), anchor=False)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         plain_s, drafted_s = shown.tpots_s or (None, None)
+        noise = machine_noise()
+        paired, spread = shown.paired(noise), noise.spread(Figure.TPOT)
         medians = f"1 / median TPOT of {PAIRS} runs, disturbed ones left out where there are others."
         st.metric(
             "Speed-up",
-            units.ratio(plain_s / drafted_s if plain_s and drafted_s else None),
-            help="Median plain TPOT / median drafted TPOT. Plain and drafted runs took turns.",
+            units.ratio(paired.ratio, paired.spread) if paired else units.MISSING,
+            help="Median over the pairs of plain TPOT / drafted TPOT. Plain and drafted runs took turns.",
             width="content",
         )
-        st.metric("Plain", units.rate(1 / plain_s if plain_s else None), help=medians, width="content")
-        st.metric("Drafted", units.rate(1 / drafted_s if drafted_s else None), help=medians, width="content")
+        st.metric("Plain", units.rate(1 / plain_s if plain_s else None, spread), help=medians, width="content")
+        st.metric("Drafted", units.rate(1 / drafted_s if drafted_s else None, spread), help=medians, width="content")
         runs = (*shown.plain_runs, *shown.drafted_runs)
         show_mark(disturbed_by(shown.plain_runs) or disturbed_by(shown.drafted_runs))
         if left_out := sum(map(bool, (run.disturbed for run in runs))):
             st.caption(f"{ICON} {left_out} of {len(runs)} runs disturbed", width="content")
         show_badge(shown.losslessness, config.sampling)
+    if paired:
+        st.caption(f"Drafted against plain, per token: {ranged_gain(paired, 'pairs')}.")
     show_speculation_notice(speculation, run.metrics, config)
     show_draft_report(timeline, speculation, run.metrics, key="speculation-prompt")
     if run.run_id:

@@ -26,6 +26,17 @@ def test_a_bar_without_a_value_keeps_its_place_and_its_text() -> None:
     assert figure.layout.title.text == "TPOT"
 
 
+def test_a_bar_over_rounds_is_their_median_with_their_range() -> None:
+    bars = [charts.Bar.over("A", [3.0, 1.0, 2.0], "2 ms"), charts.Bar.over("B", [4.0], "4 ms")]
+    figure = charts.horizontal_bars(bars, title="TPOT", unit="ms")
+    assert list(figure.data[0].x) == [2.0, 4.0]
+    assert list(figure.data[0].error_x.array) == [1.0, 0.0]
+    assert list(figure.data[0].error_x.arrayminus) == [1.0, 0.0]
+    assert list(figure.data[1].x) == [3.0, 4.0], "the figure stands beyond the range"
+    alone = charts.horizontal_bars(bars[1:], title="TPOT", unit="ms")
+    assert alone.data[0].error_x.array is None
+
+
 def test_a_legend_is_drawn_where_there_is_something_to_tell_apart() -> None:
     x = [datetime(2026, 1, 1), datetime(2026, 1, 2)]
     one = charts.lines_over_time([charts.Line("peak", x, [1, None])], title="Memory", unit="MiB")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from app.runs.verdict import UNMEASURED
 from app.store import RunStore, Timeline
 from app.views.reports.metrics import E2E, TPOT, WEIGHTS
 from app.views.runs.comparison import LETTERS, Compared, bars, compared_metrics, differences
@@ -40,10 +41,10 @@ def test_equal_configurations_have_no_differences() -> None:
 def test_bars_say_how_a_run_compares_with_the_first(tmp_path: Path) -> None:
     first = make_metrics(tpot_s=0.06)
     runs = compared(tmp_path, first, replace(first, tpot_s=0.02, weights_bytes=75_000_000), replace(first, tpot_s=None))
-    assert [bar.text for bar in bars(TPOT, runs)] == ["60.0 ms", "20.0 ms · 3.0× faster", "–"]
-    assert [bar.value for bar in bars(TPOT, runs)] == [60.0, 20.0, None]
-    assert bars(WEIGHTS, runs)[1].text.endswith("50 % less")
-    assert bars(WEIGHTS, runs)[2].text.endswith("the same")
+    assert [bar.text for bar in bars(TPOT, runs, UNMEASURED)] == ["60 ms", "20 ms · 3.0× faster", "–"]
+    assert [bar.value for bar in bars(TPOT, runs, UNMEASURED)] == [60.0, 20.0, None]
+    assert bars(WEIGHTS, runs, UNMEASURED)[1].text.endswith("50 % less")
+    assert bars(WEIGHTS, runs, UNMEASURED)[2].text.endswith("the same")
 
 
 def test_whole_answers_are_timed_against_each_other_only_at_equal_length(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""What a verdict needs to know of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.store import RunStatus
+from engine.types import FinishReason, RunConfig, RunMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One run that is over, or one of several rounds of a lane."""
+
+    name: str
+    """What it is called in the verdict: "Lane A"."""
+    config: RunConfig
+    status: RunStatus
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason | None = None
+    metrics: RunMetrics | None = None
+    tier: str | None = None
+    """Of a cascade, who answered."""
+    disturbed: str | None = None
+    """Why its speed is not to be relied on, for the user; ``None`` where it is."""
+
+    @property
+    def writer(self) -> str:
+        """The model that answered."""
+        return self.tier.rpartition(" ")[0] if self.tier else self.config.model
+
+    @property
+    def writer_precision(self) -> str:
+        """The precision of the model that answered."""
+        return self.tier.rpartition(" ")[2] if self.tier else str(self.config.precision)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has figures to compare: it wrote something."""
+        return self.metrics is not None and self.metrics.ttft_s is not None

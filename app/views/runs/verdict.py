@@ -1,0 +1,115 @@
+"""What came of a race: the verdict, its chart, and the times of every round."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import streamlit as st
+
+from app import units
+from app.literal import literal
+from app.runs.pricing import cost
+from app.runs.race import Race
+from app.runs.verdict import Figure, Noise, Rounds, Verdict, judge
+from app.session import playground
+from app.views.runs.noise import machine_noise
+from app.views.shared import charts
+
+_TONES = {
+    "better": (st.success, ":material/trending_up:"),
+    "worse": (st.warning, ":material/trending_down:"),
+    "even": (st.info, ":material/trending_flat:"),
+    "none": (st.info, ":material/help:"),
+}
+_MIB = 2**20
+_ANSWERS = 1_000
+
+
+def show_verdict(race: Race, *, price_per_hour: float, currency: str) -> None:
+    """Lane B against lane A in words and bars, and what to do where the comparison is not a fair one."""
+    first, other = (
+        [lanes[letter].outcome(playground.lane_title(letter)) for lanes in race.rounds] for letter in race.lanes
+    )
+    noise = machine_noise(without=race.group_id)
+    verdict = judge(first, other, noise)
+    show_words(verdict)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if verdict.is_disturbed:
+            st.button(
+                "Run again",
+                key="playground-again",
+                icon=":material/replay:",
+                on_click=playground.start_race,
+                help="With the settings below.",
+            )
+        if verdict.is_of_two_backends:
+            st.button(
+                "Compare like with like",
+                key="playground-like",
+                icon=":material/balance:",
+                on_click=playground.compare_like_with_like,
+                help="Runs again, the reference lane replaced: Gearbox's own kernels in 16 bits with all gears off, "
+                "the model and the sampling of the other lane.",
+            )
+        if len(race.run_ids) > 1:
+            st.page_link(
+                "pages/compare.py",
+                label="Compare the two runs",
+                icon=":material/compare_arrows:",
+                query_params={"compare": ",".join(race.run_ids)},
+            )
+    if verdict.pairs:
+        _show_bars(verdict, noise, price_per_hour=price_per_hour, currency=currency)
+    if len(verdict.pairs) > 1:
+        _show_rounds(verdict, noise)
+
+
+def show_words(verdict: Verdict) -> None:
+    """The verdict's sentences in the colour of its tone."""
+    alert, icon = _TONES[verdict.tone]
+    if verdict.details:
+        alert(literal(" ".join(verdict.details)), title=literal(verdict.summary), icon=icon)
+    else:
+        alert(literal(verdict.summary), icon=icon)
+
+
+def _show_bars(verdict: Verdict, noise: Noise, *, price_per_hour: float, currency: str) -> None:
+    """TTFT, TPOT, memory and cost of both lanes, a small chart each; they wrap where there is no room."""
+    bars: dict[tuple[str, str], list[charts.Bar]] = {}
+    for lane, name in enumerate(run.name for run in verdict.pairs[-1]):
+        for figure in (Figure.TTFT, Figure.TPOT):
+            if times := verdict.rounds(figure, lane, noise):
+                text = units.seconds(times.median, times.spread)
+                bar = charts.Bar.over(name, [1000 * value for value in times.values], text)
+                bars.setdefault((figure.name, "ms"), []).append(bar)
+        metrics = verdict.metrics(lane)
+        size = float(metrics[-1].weights_bytes + metrics[-1].kv_bytes)
+        bar = charts.Bar(name, size / _MIB, units.memory(size))
+        bars.setdefault(("Weights and KV", "MiB"), []).append(bar)
+        costs = [_ANSWERS * cost(price_per_hour, each.e2e_s - each.queue_s) for each in metrics]
+        bar = charts.Bar.over(name, costs, units.money(median(costs), currency))
+        bars.setdefault((f"Cost of {_ANSWERS:,} answers", currency), []).append(bar)
+    with st.grid(len(bars), min_column_width=220):
+        for (title, unit), both in bars.items():
+            charts.show(charts.horizontal_bars(both, title=title, unit=unit), key=f"playground-bars-{title}")
+
+
+def _show_rounds(verdict: Verdict, noise: Noise) -> None:
+    """Median and range of each time, a row a lane."""
+    lanes = [run.name for run in verdict.pairs[-1]]
+    times = {
+        figure.name: [_written(verdict.rounds(figure, lane, noise)) for lane in range(len(lanes))] for figure in Figure
+    }
+    st.dataframe(
+        {f"Median of {len(verdict.pairs)} rounds (range)": lanes, **times},
+        hide_index=True,
+        width="content",
+        alt="Times of the lanes over the rounds",
+    )
+
+
+def _written(rounds: Rounds | None) -> str:
+    if rounds is None:
+        return units.MISSING
+    low, middle, high = (units.seconds(value, rounds.spread) for value in (rounds.low, rounds.median, rounds.high))
+    return f"{middle} ({low} to {high})"
