@@ -175,7 +175,8 @@ def gain(found: Paired, more: str = "faster", less: str = "slower") -> str:
 def ranged_gain(found: Paired, of: str) -> str:
     """What came out with the range of what it was made of: "1.4× faster (1.3× to 1.5× over 3 pairs)"."""
     low, high = (units.ratio(value, found.spread) for value in (found.low, found.high))
-    return f"{gain(found)} ({low} to {high} over {found.rounds} {of})" if found.rounds > 1 else gain(found)
+    between = "" if low == high else f"{low} to {high} "
+    return f"{gain(found)} ({between}over {found.rounds} {of})" if found.rounds > 1 else gain(found)
 
 
 def _memory(first: Outcome, other: Outcome) -> str:
@@ -230,7 +231,7 @@ def _rounds_told(
 
 def _range(found: Paired) -> str:
     low, ratio, high = (units.ratio(value, found.spread) for value in (found.low, found.ratio, found.high))
-    return f"{ratio} ({low} to {high})"
+    return ratio if low == high else f"{ratio} ({low} to {high})"
 
 
 def _figures(pairs: Sequence[Pair], noise: Noise, paired: Mapping[Figure, Paired]) -> Iterator[str]:

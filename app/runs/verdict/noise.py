@@ -64,24 +64,28 @@ class Noise:
         return math.sqrt((DEGREES * _ASSUMED**2 + found.squares) / (DEGREES + found.degrees))
 
     def half_width(self, figure: Figure, logs: list[float], *, runs: int) -> float:
-        """Half of the 95 % interval around the mean of logarithms, natural ones.
+        """Half of the 95 % interval around the mean of logarithms, natural ones: the wider of two.
 
-        It is a t interval whose variance is pooled from what the values show and what the machine is known for, the
-        latter with `DEGREES` degrees of freedom: the moderated t of Smyth (Linear models and empirical Bayes methods
-        for assessing differential expression, Stat. Appl. Genet. Mol. Biol. 3, 2004), made for a handful of
-        repetitions of things whose variances are alike but not the same. With one value the machine alone speaks;
-        with three or five a lucky coincidence of the values is not taken for precision, and values that lie far apart
-        widen the interval whatever the machine is known for.
+        * Student's t interval of the values themselves, where there are at least two. It holds however much the machine
+          varies just then.
+        * The same with a variance that is pooled from the values' own and the machine's, the latter with `DEGREES`
+          degrees of freedom: the moderated t of Smyth (Linear models and empirical Bayes methods for assessing
+          differential expression, Stat. Appl. Genet. Mol. Biol. 3, 2004), made for a handful of repetitions of things
+          whose variances are alike but not the same. A lucky coincidence of three values is not taken for precision,
+          and of a single value the machine alone tells.
 
         Args:
             figure: what was measured.
             logs: a logarithm for each round, at least one.
             runs: how many runs each is made of: 1, or 2 for a ratio.
         """
-        mean, degrees = fmean(logs), DEGREES + len(logs) - 1
+        mean, own = fmean(logs), len(logs) - 1
         squares = sum((value - mean) ** 2 for value in logs)
-        variance = (DEGREES * runs * self.deviation(figure) ** 2 + squares) / degrees
-        return _t(degrees) * math.sqrt(variance / len(logs))
+        pooled = (DEGREES * runs * self.deviation(figure) ** 2 + squares) / (DEGREES + own)
+        widths = [_t(DEGREES + own) * math.sqrt(pooled / len(logs))]
+        if own:
+            widths.append(_t(own) * math.sqrt(squares / own / len(logs)))
+        return max(widths)
 
     def limit(self, figure: Figure) -> float:
         """Of two single runs: the difference up to which it is noise, as a share. In the terms of ISO 5725-6 it is the
@@ -94,7 +98,12 @@ class Noise:
 
 
 def _t(degrees: int) -> float:
-    """Student's t at 97.5 %, by Abramowitz and Stegun 26.7.5; within 0.3 % from 4 degrees of freedom on."""
+    """Student's t at 97.5 %: exact for one and two degrees of freedom, else by Abramowitz and Stegun 26.7.5, within
+    1 %."""
+    if degrees == 1:
+        return math.tan(math.pi * 0.475)
+    if degrees == 2:
+        return 0.95 / math.sqrt(2 * 0.975 * 0.025)
     z, v = _Z, degrees
     return (
         z

@@ -53,11 +53,11 @@ class Paired:
     are compared as logarithms, so that swapping the lanes turns "faster" into "slower" and changes nothing else. There
     is a difference only if both hold:
 
-    * the 95 % interval of the mean logarithm leaves out zero (`Noise.half_width`: a t interval with the machine's
-      spread as a prior), and
+    * the 95 % interval of the mean logarithm leaves out zero (`Noise.half_width`: the rounds' own t interval, or
+      a wider one where the machine is known to vary more than these few rounds happen to show), and
     * all ratios lie on the same side of 1. With five rounds one contrary round could still pass the first test.
 
-    Of pairs of equal lanes about one in twenty is then called different, if the logarithms are near normal. Agreement
+    Of equal lanes at most about one in twenty is then called different, if the logarithms are near normal. Agreement
     of all rounds alone would call one in four with three rounds and one in sixteen with five (a sign test's 2 / 2ⁿ).
     The range of three or five ratios is shown, but is no interval to decide by: it only grows with more rounds.
     """

@@ -112,4 +112,4 @@ def _written(rounds: Rounds | None) -> str:
     if rounds is None:
         return units.MISSING
     low, middle, high = (units.seconds(value, rounds.spread) for value in (rounds.low, rounds.median, rounds.high))
-    return f"{middle} ({low} to {high})"
+    return middle if low == high else f"{middle} ({low} to {high})"
