@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.literal import literal
+from app.runs.invariants import Measured, pair_fault
 from app.runs.pricing import Prices, load_prices, prices_path
 from app.runs.prompts import SamplePrompt, load_prompts
 from app.runs.race import Race
@@ -17,6 +18,7 @@ from app.views.runs.lane_view import LaneView
 from app.views.runs.live import run_race, settle
 from app.views.runs.naming import config_name
 from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.faults import show_faults
 from app.views.shared.missing_models import show_missing
 from engine import list_models
 from engine.errors import InvalidRequestError
@@ -78,7 +80,11 @@ def show_summary(lane: str) -> None:
 
 
 def show_verdict(race: Race) -> None:
-    """Lane B against lane A, in words."""
+    """Lane B against lane A, in words; figures that cannot be are no verdict."""
+    measured = [Measured.of_lane(lane) for lane in race.lanes.values()]
+    if measured[0] and measured[1] and (fault := pair_fault(measured[0], measured[1])):
+        show_faults([fault])
+        return
     first, other = (run.outcome(playground.lane_title(lane)) for lane, run in race.lanes.items())
     verdict = judge(first, other)
     alert = {"better": st.success, "worse": st.warning}.get(verdict.tone, st.info)

@@ -63,16 +63,13 @@ class Measured:
 
     @property
     def passes(self) -> int | None:
-        """Passes of the model after the first token, plain steps and verifications together.
-
-        Where it was not reported, at least that many: each gives one token of the model's own, save a last one whose
-        drafts end the answer. ``None`` for an answer of one token, or none.
-        """
+        """Passes of the model after the first token, plain steps and verifications together; the least possible where
+        it was not reported. ``None`` for an answer of one token, or none."""
         if self.metrics.completion_tokens < 2:
             return None
         if speculation := self.reports.speculation:
             return len(speculation.rounds) + speculation.plain_steps
-        return max(1, self.metrics.completion_tokens - 1 - self.metrics.accepted_tokens)
+        return least_passes(self.metrics.completion_tokens, self.metrics.accepted_tokens)
 
     @property
     def tokens_per_pass(self) -> float | None:
@@ -106,6 +103,12 @@ def pair_fault(first: Measured, other: Measured) -> str | None:
         if drafted.metrics.drafted_tokens and plain.is_plain_partner_of(drafted) and before and after and most:
             return speedup_fault(before / after, most)
     return None
+
+
+def least_passes(tokens: int, accepted: int) -> int | None:
+    """Passes after the first token at least: each gives one token of the model's own, save a last one whose drafts end
+    the answer. ``None`` for an answer of one token, or none."""
+    return max(1, tokens - 1 - accepted) if tokens > 1 else None
 
 
 def speedup_fault(speedup: float, tokens_per_pass: float) -> str | None:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Self
 
+from app.runs.invariants import least_passes, speedup_fault
 from app.store import DraftFigures
+
+
+def fault_of(figures: DraftFigures) -> str | None:
+    """What a measured speed-up contradicts; ``None`` where it is sound."""
+    passes = least_passes(figures.tokens, figures.accepted_tokens)
+    return speedup_fault(figures.speedup, (figures.tokens - 1) / passes) if passes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +26,12 @@ class Summary:
     """Accepted / drafted tokens of all prompts together; ``None`` where nothing was drafted."""
     acceptance_length: float | None
     """1 + accepted tokens / verification steps."""
-    speedup: float
-    """Median over the prompts of plain TPOT / drafted TPOT."""
-    slowest: float
+    speedup: float | None
+    """Median over the prompts of plain TPOT / drafted TPOT; ``None`` where no measurement of it is sound."""
+    slowest: float | None
     """The least of them."""
+    faults: tuple[str, ...]
+    """What other measurements contradict, a sentence each; their speed-ups are left out."""
     identical: int
     """Tokens that the plain answers have too, from the first on."""
     tokens: int
@@ -32,12 +41,15 @@ class Summary:
         """Of at least one prompt."""
         drafted, accepted = (sum(f.drafted_tokens for f in figures), sum(f.accepted_tokens for f in figures))
         steps = sum(f.verification_steps for f in figures)
+        faults = [fault_of(f) for f in figures]
+        speedups = [f.speedup for f, fault in zip(figures, faults, strict=True) if fault is None]
         return cls(
             prompts=len(figures),
             acceptance_rate=accepted / drafted if drafted else None,
             acceptance_length=1 + accepted / steps if steps else None,
-            speedup=median(f.speedup for f in figures),
-            slowest=min(f.speedup for f in figures),
+            speedup=median(speedups) if speedups else None,
+            slowest=min(speedups, default=None),
+            faults=tuple(fault for fault in faults if fault),
             identical=sum(f.identical for f in figures),
             tokens=sum(f.tokens for f in figures),
         )

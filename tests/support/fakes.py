@@ -289,12 +289,9 @@ def make_metrics(
     completion_tokens: int = 6,
     peak_rss_bytes: int = 900_000_000,
 ) -> RunMetrics:
-    """Plausible metrics around the ones given; E2E follows from the others, or TPOT from it where it is given."""
-    gaps = max(1, completion_tokens - 1)
+    """Plausible metrics around the ones given; E2E follows from the others unless it is given."""
     if e2e_s is None:
-        e2e_s = (ttft_s or 0.0) + (tpot_s or 0.0) * gaps
-    elif tpot_s is not None:
-        tpot_s = (e2e_s - (ttft_s or 0.0)) / gaps
+        e2e_s = (ttft_s or 0.0) + (tpot_s or 0.0) * max(0, completion_tokens - 1)
     return RunMetrics(
         ttft_s=ttft_s,
         tpot_s=tpot_s,

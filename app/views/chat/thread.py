@@ -9,6 +9,7 @@ import streamlit as st
 from app import units
 from app.chat.conversations import Turn
 from app.literal import literal
+from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
@@ -20,6 +21,7 @@ from app.views.reports.losslessness import show_speculation_notice
 from app.views.runs.lane_view import draw_progress, draw_written
 from app.views.runs.naming import config_name, link_to_run
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from engine.types import CacheMode, MissCause, RunConfig
 
 _ENDINGS = {RunStatus.STOPPED: "Stopped", RunStatus.INTERRUPTED: "Interrupted: the server was stopped"}
@@ -90,6 +92,8 @@ def _show_warnings(run: RunRecord) -> None:
     config = RunConfig.from_dict(run.config)
     if warning := repetition_warning(run.metrics, config):
         st.warning(warning, icon=":material/repeat:")
+    if measured := Measured.of_record(run):
+        show_faults(run_faults(measured))
     if run.speculation and run.metrics:
         show_speculation_notice(run.speculation, run.metrics, config)
     if run.cascade:

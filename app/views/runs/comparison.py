@@ -11,11 +11,13 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.runs.invariants import Measured, pair_fault, run_faults
 from app.runs.verdict import Outcome, judge
 from app.store import RunRecord, Timeline
 from app.views.reports.metrics import E2E, KV, PEAK_MEMORY, TPOT, TTFT, WEIGHTS, Metric
 from app.views.shared import charts
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
 from engine.types import RunConfig
 
@@ -63,7 +65,10 @@ def compared_metrics(runs: Sequence[RunRecord]) -> tuple[Metric, ...]:
 def bars(metric: Metric, runs: Sequence[Compared]) -> list[charts.Bar]:
     """One metric of every run in the metric's unit; all but the first say how they compare with the first."""
     values = [metric.read(item.run.metrics) if item.run.metrics else None for item in runs]
-    notes = ["", *(metric.gain(values[0], value) for value in values[1:])]
+    notes = [""] + [
+        "not a result" if metric in (TPOT, E2E) and fault_between(runs[0], item) else metric.gain(values[0], value)
+        for item, value in zip(runs[1:], values[1:], strict=True)
+    ]
     return [
         charts.Bar(
             name=item.letter,
@@ -74,10 +79,22 @@ def bars(metric: Metric, runs: Sequence[Compared]) -> list[charts.Bar]:
     ]
 
 
+def fault_between(first: Compared, item: Compared) -> str | None:
+    """Why a speed-up of one run over another cannot be; ``None`` where it can."""
+    pair = [Measured.of_record(each.run) for each in (first, item)]
+    return pair_fault(pair[0], pair[1]) if pair[0] and pair[1] else None
+
+
 def show_verdicts(runs: Sequence[Compared]) -> None:
-    """What each run gains and loses against the first, in words."""
+    """What each run gains and loses against the first, in words; figures that cannot be are no verdict."""
+    for item in runs:
+        measured = Measured.of_record(item.run, item.timeline)
+        show_faults(run_faults(measured) if measured else (), of=item.letter)
     first = _outcome(runs[0])
     for item in runs[1:]:
+        if fault := fault_between(runs[0], item):
+            show_faults([fault], of=f"{item.letter} against {runs[0].letter}")
+            continue
         verdict = judge(first, _outcome(item))
         st.markdown(f"**{literal(verdict.summary)}**")
         st.caption(literal(" ".join(verdict.details)))

@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import resources, units
 from app.cascade.words import escalation
 from app.literal import literal
+from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
 from app.runs.pricing import cost
 from app.runs.race import LaneRun
@@ -21,6 +22,7 @@ from app.views.reports.cascade_receipt import answered_by, show_cascade_notices,
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run, status_badge
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from engine.errors import GearboxError
 from engine.types import RunMetrics
 
@@ -100,8 +102,9 @@ class LaneView:
             elif lane.status is RunStatus.FINISHED:
                 st.caption("The model answered with nothing.")
         with self._figures.container():
-            if lane.metrics:
-                self._draw_figures(lane.metrics)
+            if measured := Measured.of_lane(lane):
+                show_faults(run_faults(measured))
+                self._draw_figures(measured.metrics)
             if lane.run_id and not lane.not_saved:
                 if settled and (lane.reports.speculation or lane.reports.cascade):
                     with suppress(GearboxError):

@@ -15,6 +15,7 @@ from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import grouped_bars
 from app.views.shared import charts
+from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import figures_of, known_figures, measure
 
 
@@ -44,6 +45,7 @@ def show_categories(form: Form, installed: Sequence[str]) -> None:
     if not summaries:
         st.info(f"Nothing was measured for {literal(model)} in {precision} yet.")
         return
+    show_faults([f"{drafter_label(key)}: {fault}" for (_, key), s in summaries.items() for fault in s.faults])
     drafters = [key for key in offered if any(measured == key for _, measured in summaries)]
     series = {
         drafter_label(key): [s.speedup if (s := summaries.get((category, key))) else None for category in categories]

@@ -10,10 +10,12 @@ import streamlit as st
 from app import units
 from app.session.configuration import Form
 from app.speculation.drafters import AUTO, drafter_label, drafter_of
+from app.speculation.figures import fault_of
 from app.speculation.lab import GAMMAS, lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import speedup_curves
 from app.views.shared import charts
+from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import figures_of, known_figures, measure
 
 
@@ -45,12 +47,17 @@ def show_gamma(form: Form, installed: Sequence[str]) -> None:
     if not found:
         st.info(f"Nothing was measured for this prompt yet. γ is fixed at {', '.join(map(str, GAMMAS))} in turn.")
         return
+    faults = {gamma: fault for gamma, figures in found.items() if (fault := fault_of(figures))}
+    show_faults([f"γ {gamma}: {fault}" for gamma, fault in faults.items()])
     curves: dict[str, list[float | None]] = {
-        "measured": [figures.speedup for figures in found.values()],
+        "measured": [None if gamma in faults else figures.speedup for gamma, figures in found.items()],
         "predicted": [figures.predicted for figures in found.values()],
     }
     charts.show(speedup_curves(list(found), curves), key="speculation-gamma-chart")
-    best = max(found, key=lambda gamma: found[gamma].speedup)
+    sound = [gamma for gamma in found if gamma not in faults]
+    if not sound:
+        return
+    best = max(sound, key=lambda gamma: found[gamma].speedup)
     alpha = units.percent(found[best].alpha)
     st.caption(
         f"Fastest at γ {best}: {units.ratio(found[best].speedup)}, where α is {alpha}. Predicted: "

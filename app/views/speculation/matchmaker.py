@@ -14,6 +14,7 @@ from app.speculation.drafters import drafter_name
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts, one_of_each
 from app.views.gears.drafter import offered_drafters
+from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import Known, figures_of, known_figures, measure
 from engine.types import DrafterChoice, Precision
 
@@ -31,6 +32,7 @@ def show_matchmaker(form: Form, installed: Sequence[str]) -> None:
     known = known_figures(model, precision)
     measured = {choice.name: _measured(choice, model, precision, known) for choice in choices}
     _show_table(choices, measured)
+    show_faults([f"{name}: {fault}" for name, each in measured.items() if each for fault in each.faults])
     possible = [choice.speculation for choice in choices if choice.speculation]
     measure("matchmaker", model, precision, possible, one_of_each(lab_prompts()), known)
     _offer_best(choices, measured, model, precision)
@@ -87,7 +89,7 @@ def _name(choice: DrafterChoice) -> str:
 def _offer_best(
     choices: Sequence[DrafterChoice], measured: dict[str, Summary | None], model: str, precision: Precision
 ) -> None:
-    speeds = {c.name: s.speedup for c in choices if (s := measured[c.name])}
+    speeds = {c.name: s.speedup for c in choices if (s := measured[c.name]) and s.speedup is not None}
     if not speeds:
         return
     best = next(choice for choice in choices if choice.name == max(speeds, key=speeds.__getitem__))

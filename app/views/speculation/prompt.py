@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
+from app.runs.invariants import Measured, run_faults, speedup_fault
 from app.runs.prompts import SamplePrompt
 from app.session import speculation as lab_session
 from app.session.configuration import Form
@@ -23,6 +24,7 @@ from app.views.reports.losslessness import show_badge, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from engine.errors import InvalidRequestError
 
 _SAMPLE = "speculation-sample"
@@ -93,12 +95,16 @@ def _show_result(shown: DraftedPrompt) -> None:
     if not shown.losslessness or not speculation or not run.metrics or not timeline:
         return
     st.subheader(literal(config_name(config)), anchor=False)
+    plain_s, drafted_s = shown.tpots_s or (None, None)
+    speedup, measured = plain_s / drafted_s if plain_s and drafted_s else None, Measured.of_lane(run)
+    most = measured.tokens_per_pass if measured else None
+    fault = speedup_fault(speedup, most) if speedup and most else None
+    show_faults([*([fault] if fault else []), *(run_faults(measured) if measured else ())])
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        plain_s, drafted_s = shown.tpots_s or (None, None)
         medians = f"1 / median TPOT of {PAIRS} runs."
         st.metric(
             "Speed-up",
-            units.ratio(plain_s / drafted_s if plain_s and drafted_s else None),
+            units.ratio(speedup if fault is None else None),
             help="Median plain TPOT / median drafted TPOT. Plain and drafted runs took turns.",
             width="content",
         )
