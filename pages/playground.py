@@ -1,5 +1,7 @@
 """One prompt, two lanes, side by side: what a configuration saves, and what it changes."""
 
+from functools import partial
+
 import streamlit as st
 
 from app import resources
@@ -13,6 +15,7 @@ from app.session import playground
 from app.store import Timeline
 from app.views.gears.editor import edit_lane
 from app.views.gears.sampling import sampling_summary
+from app.views.gears.whole import choose_whole
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.lane_view import LaneView
 from app.views.runs.live import run_race, settle
@@ -176,6 +179,8 @@ with prompt_row.cell():
     with st.popover("Machine price", icon=":material/payments:"):
         choose_price(prices, disabled=running)
 
+choose_whole(models, disabled=running)
+
 # emptied at once by a new race, whose script run lasts as long as it does
 verdict_place = st.empty()
 views: dict[str, LaneView] = {}
@@ -187,7 +192,11 @@ for lane in playground.LANES:
             show_summary(lane)
         with st.expander("Settings", icon=":material/tune:", expanded=race is None):
             edit_lane(playground.lane_form(lane), installed, warm_key=playground.warm_key(lane), disabled=running)
-        views[lane] = LaneView(price_per_hour=price_per_hour, currency=prices.currency)
+        views[lane] = LaneView(
+            price_per_hour=price_per_hour,
+            currency=prices.currency,
+            start_warm=partial(playground.start_warm, lane),
+        )
         if race:
             views[lane].draw(race.lanes[lane], settled=not running)
 tokens_place = st.empty()

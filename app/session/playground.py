@@ -8,11 +8,14 @@ from typing import cast
 import streamlit as st
 
 from app.runs.race import Race
+from app.session import presets
 from app.session.configuration import DEFAULT_CONFIG, Form, values_of
 from app.session.identity import person_id
+from app.store import SavedConfiguration
 from engine.errors import InvalidRequestError
 from engine.types import (
     Backend,
+    CacheMode,
     GenerationRequest,
     Message,
     OptimizationConfig,
@@ -80,6 +83,50 @@ def use_drafter(model: str, precision: Precision, speculation: SpeculationConfig
     lane_form(LANES[1]).set({setting: values[setting] for setting in _DRAFTED})
 
 
+def use_all_gears() -> None:
+    """Set the optimised lane to every gear on the largest installed model, warm, and the plain lane to that model
+    without any: the race then shows what the gears do."""
+    config = presets.all_gears(presets.models_here())
+    if config is None:
+        return
+    first, other = LANES
+    presets.put_gears(lane_form(first), presets.plain(config.model))
+    presets.put_gears(lane_form(other), config)
+    set_warm(other, warm=True)
+
+
+def use_plain() -> None:
+    """Set the optimised lane to the plain lane's model without any gear."""
+    first, other = LANES
+    presets.put_gears(lane_form(other), presets.plain(lane_form(first).model or DEFAULT_CONFIG.model))
+
+
+def use_saved(lane: str, saved: SavedConfiguration) -> None:
+    """Set all of a lane as it was saved.
+
+    Raises:
+        InvalidRequestError: it can no longer be read.
+    """
+    lane_form(lane).set(values_of(RunConfig.from_dict(saved.config)))
+    set_warm(lane, warm=saved.warm)
+
+
+def is_warm(lane: str) -> bool:
+    """Whether a lane reuses what earlier runs kept."""
+    return bool(st.session_state.get(warm_key(lane), False))
+
+
+def set_warm(lane: str, *, warm: bool) -> None:
+    """Let a lane reuse what earlier runs kept, or compute its whole prompt."""
+    st.session_state[warm_key(lane)] = warm
+
+
+def start_warm(lane: str) -> None:
+    """Let a lane keep KV across runs and reuse it from the next one on."""
+    lane_form(lane).set({"kv-cache": True, "cache-mode": CacheMode.PREFIX})
+    set_warm(lane, warm=True)
+
+
 def lane_request(lane: str) -> GenerationRequest:
     """The prompt, to be answered as a lane is set.
 
@@ -92,7 +139,7 @@ def lane_request(lane: str) -> GenerationRequest:
         messages=(Message("system", system), user) if system else (user,),
         config=lane_form(lane).config(),
         cache_salt=person_id(),
-        cold=not st.session_state.get(warm_key(lane), False),
+        cold=not is_warm(lane),
     )
 
 

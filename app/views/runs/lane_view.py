@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import streamlit as st
@@ -24,7 +25,7 @@ from app.views.runs.naming import config_name, link_to_run, status_badge
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults
 from engine.errors import GearboxError
-from engine.types import RunMetrics
+from engine.types import CacheMode, OptimizationConfig, RunMetrics
 
 _FIGURES = (
     metrics.TTFT,
@@ -52,7 +53,14 @@ class LaneView:
     standing beside the next one.
     """
 
-    def __init__(self, *, price_per_hour: float, currency: str) -> None:
+    def __init__(self, *, price_per_hour: float, currency: str, start_warm: Callable[[], None]) -> None:
+        """
+        Args:
+            price_per_hour: of the machine.
+            currency: of that price.
+            start_warm: lets the lane reuse what earlier runs kept.
+        """
+        self._start_warm = start_warm
         self._price_per_hour = price_per_hour
         self._currency = currency
         self._state = st.empty()
@@ -105,6 +113,8 @@ class LaneView:
             if measured := Measured.of_lane(lane):
                 show_faults(run_faults(measured))
                 self._draw_figures(measured.metrics)
+                if settled:
+                    self._draw_reuse(lane, measured.metrics)
             if lane.run_id and not lane.not_saved:
                 if settled and (lane.reports.speculation or lane.reports.cascade):
                     with suppress(GearboxError):
@@ -131,6 +141,34 @@ class LaneView:
                 units.money(cost(self._price_per_hour, measured.e2e_s - measured.queue_s), self._currency),
                 help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
                 "Change the price under 'Machine price'.",
+            )
+
+    def _draw_reuse(self, lane: LaneRun, measured: RunMetrics) -> None:
+        """Beside a zero in reused tokens: why, and one click to change it. A lane without any gear is meant so."""
+        request, gears = lane.request, lane.request.config.optimization
+        if measured.cached_tokens or gears == OptimizationConfig():
+            return
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if gears.cache_mode is CacheMode.PREFIX and not request.cold:
+                st.caption(
+                    "0 reused: nothing that was kept begins like this prompt. This run is kept for the next.",
+                    width="content",
+                )
+                return
+            st.caption(
+                "0 reused: this run started cold.",
+                width="content",
+                help="It computed its whole prompt, so that asking twice fakes no gain. Started warm, a run reuses the "
+                "keys and values of the beginning that its prompt shares with an earlier one of yours; the first warm "
+                "run keeps them, the next one reuses them.",
+            )
+            st.button(
+                "Start warm",
+                icon=":material/local_fire_department:",
+                key=f"start-warm-{lane.run_id}",
+                type="tertiary",
+                on_click=self._start_warm,
+                help="Turns on KV caching across runs, and Start warm, in this lane's settings. The next run counts.",
             )
 
 
