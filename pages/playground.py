@@ -17,6 +17,7 @@ from app.views.gears.editor import edit_lane
 from app.views.gears.sampling import sampling_summary
 from app.views.gears.whole import choose_whole
 from app.views.reports.token_stream import show_tokens
+from app.views.runs.cost import show_costs
 from app.views.runs.lane_view import LaneView
 from app.views.runs.live import run_race, settle
 from app.views.runs.naming import config_name
@@ -72,6 +73,19 @@ def choose_price(prices: Prices, *, disabled: bool) -> None:
     )
 
 
+def choose_traffic(*, disabled: bool) -> None:
+    """How many prompts a day the costs are reckoned for."""
+    st.number_input(
+        "Prompts a day",
+        min_value=1,
+        step=100,
+        key=playground.PROMPTS_PER_DAY,
+        disabled=disabled,
+        help="Each taken to be like this one: the verdict says what a day of them costs.",
+        persist_state="session",
+    )
+
+
 def show_summary(lane: str) -> None:
     """A lane's settings on one line, or what is wrong with them."""
     try:
@@ -82,12 +96,8 @@ def show_summary(lane: str) -> None:
     st.caption(f"{literal(config_name(config))} · {sampling_summary(config.sampling)}")
 
 
-def show_verdict(race: Race) -> None:
-    """Lane B against lane A, in words; figures that cannot be are no verdict."""
-    measured = [Measured.of_lane(lane) for lane in race.lanes.values()]
-    if measured[0] and measured[1] and (fault := pair_fault(measured[0], measured[1])):
-        show_faults([fault])
-        return
+def show_comparison(race: Race) -> None:
+    """The verdict itself, and what it is worth in money."""
     first, other = (run.outcome(playground.lane_title(lane)) for lane, run in race.lanes.items())
     verdict = judge(first, other)
     alert = {"better": st.success, "worse": st.warning}.get(verdict.tone, st.info)
@@ -95,6 +105,21 @@ def show_verdict(race: Race) -> None:
         alert(literal(" ".join(verdict.details)), title=literal(verdict.summary), icon=TONE_ICONS[verdict.tone])
     else:
         alert(literal(verdict.summary), icon=TONE_ICONS[verdict.tone])
+    show_costs(
+        {playground.lane_title(lane): run.metrics for lane, run in race.lanes.items()},
+        per_hour=price_per_hour,
+        currency=prices.currency,
+        prompts_per_day=playground.prompts_per_day(),
+    )
+
+
+def show_verdict(race: Race) -> None:
+    """Lane B against lane A, in words; figures that cannot be are no verdict."""
+    measured = [Measured.of_lane(lane) for lane in race.lanes.values()]
+    if measured[0] and measured[1] and (fault := pair_fault(measured[0], measured[1])):
+        show_faults([fault])
+    else:
+        show_comparison(race)
     if len(race.run_ids) > 1:
         st.page_link(
             "pages/compare.py",
@@ -178,6 +203,7 @@ with prompt_row.cell():
     )
     with st.popover("Machine price", icon=":material/payments:"):
         choose_price(prices, disabled=running)
+        choose_traffic(disabled=running)
 
 choose_whole(models, disabled=running)
 
@@ -195,7 +221,7 @@ for lane in playground.LANES:
         views[lane] = LaneView(
             price_per_hour=price_per_hour,
             currency=prices.currency,
-            start_warm=partial(playground.start_warm, lane),
+            start_warm=None if playground.starts_warm(lane) else partial(playground.start_warm, lane),
         )
         if race:
             views[lane].draw(race.lanes[lane], settled=not running)

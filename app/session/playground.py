@@ -30,6 +30,8 @@ LANES = ("a", "b")
 PROMPT = "playground-prompt"
 SYSTEM = "playground-system"
 PRICE_PER_HOUR = "playground-price-per-hour"
+PROMPTS_PER_DAY = "playground-prompts-per-day"
+FIRST_PROMPTS_PER_DAY = 1_000
 
 _RACE = "playground-race"
 _REFUSAL = "playground-refusal"
@@ -60,6 +62,7 @@ def prepare(prompt: str, price_per_hour: float) -> None:
     st.session_state.setdefault(PROMPT, prompt)
     st.session_state.setdefault(SYSTEM, "")
     st.session_state.setdefault(PRICE_PER_HOUR, price_per_hour)
+    st.session_state.setdefault(PROMPTS_PER_DAY, FIRST_PROMPTS_PER_DAY)
 
 
 def use_prompt(prompt: str, system: str) -> None:
@@ -70,6 +73,11 @@ def use_prompt(prompt: str, system: str) -> None:
 def price_per_hour(first: float) -> float:
     """What the machine costs in this session; ``first`` unless the session says otherwise."""
     return float(st.session_state.get(PRICE_PER_HOUR, first))
+
+
+def prompts_per_day() -> int:
+    """The traffic that costs are reckoned for."""
+    return int(st.session_state.get(PROMPTS_PER_DAY) or FIRST_PROMPTS_PER_DAY)
 
 
 def set_price_per_hour(price: float) -> None:
@@ -109,6 +117,12 @@ def use_saved(lane: str, saved: SavedConfiguration) -> None:
     """
     lane_form(lane).set(values_of(RunConfig.from_dict(saved.config)))
     set_warm(lane, warm=saved.warm)
+
+
+def starts_warm(lane: str) -> bool:
+    """Whether a lane's next run reuses what earlier ones kept."""
+    form = lane_form(lane)
+    return is_warm(lane) and bool(form.value("kv-cache")) and form.value("cache-mode") == CacheMode.PREFIX
 
 
 def is_warm(lane: str) -> bool:

@@ -44,7 +44,9 @@ def lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_path: 
         installed: tuple[str, ...] = (MODEL, "qwen2.5-coder-0.5b"),
     ) -> AppTest:
         models = [
-            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed, problem=None)
+            SimpleNamespace(
+                name=name, title=name, in_catalog=True, installed=name in installed, problem=None, parameters=None
+            )
             for name in (MODEL, "qwen2.5-coder-0.5b")
         ]
         choices = DrafterChoices(scripted, jobs, tmp_path)

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app import resources
 from app.jobs import Jobs
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
-from engine.types import CascadeReport, GenerationRequest, RunMetrics, TokenEvent
+from engine.types import CacheReport, CascadeReport, GenerationRequest, RunMetrics, TokenEvent
 from tests.support.fakes import FakeEngine, make_metrics, make_request
 
 ESTIMATES = SimpleNamespace(of=lambda model: {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20})
@@ -55,6 +55,7 @@ def add_run(
     error: str | None = None,
     group_id: str | None = None,
     cascade: CascadeReport | None = None,
+    cache: CacheReport | None = None,
 ) -> str:
     """Store a run that is over, one token a word, and return its id."""
     run_id = store.create_run(
@@ -70,6 +71,7 @@ def add_run(
             error=error,
             metrics=metrics or (None if error else make_metrics(completion_tokens=len(tokens))),
             cascade=cascade,
+            cache=cache,
         ),
         Timeline.from_events(tokens) if tokens else None,
     )

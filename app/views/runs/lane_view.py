@@ -53,12 +53,12 @@ class LaneView:
     standing beside the next one.
     """
 
-    def __init__(self, *, price_per_hour: float, currency: str, start_warm: Callable[[], None]) -> None:
+    def __init__(self, *, price_per_hour: float, currency: str, start_warm: Callable[[], None] | None) -> None:
         """
         Args:
             price_per_hour: of the machine.
             currency: of that price.
-            start_warm: lets the lane reuse what earlier runs kept.
+            start_warm: lets the lane's next run reuse what earlier ones kept; ``None`` where it does.
         """
         self._start_warm = start_warm
         self._price_per_hour = price_per_hour
@@ -156,20 +156,22 @@ class LaneView:
                 )
                 return
             st.caption(
-                "0 reused: this run started cold.",
+                f"0 reused: this run started cold.{'' if self._start_warm else ' The next one starts warm.'}",
                 width="content",
                 help="It computed its whole prompt, so that asking twice fakes no gain. Started warm, a run reuses the "
                 "keys and values of the beginning that its prompt shares with an earlier one of yours; the first warm "
                 "run keeps them, the next one reuses them.",
             )
-            st.button(
-                "Start warm",
-                icon=":material/local_fire_department:",
-                key=f"start-warm-{lane.run_id}",
-                type="tertiary",
-                on_click=self._start_warm,
-                help="Turns on KV caching across runs, and Start warm, in this lane's settings. The next run counts.",
-            )
+            if self._start_warm:
+                st.button(
+                    "Start warm",
+                    icon=":material/local_fire_department:",
+                    key=f"start-warm-{lane.run_id}",
+                    type="tertiary",
+                    on_click=self._start_warm,
+                    help="Turns on KV caching across runs, and Start warm, in this lane's settings. The next run "
+                    "counts.",
+                )
 
 
 def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:
