@@ -97,7 +97,10 @@ def run_faults(run: Measured) -> tuple[str, ...]:
 
 
 def pair_fault(first: Measured, other: Measured) -> str | None:
-    """Whether either of two runs is faster than its drafts allow, where the other decodes alike without them."""
+    """Why two runs cannot be compared: the figures of one contradict each other, or it is faster than its drafts allow
+    where the other decodes alike without them."""
+    if run_faults(first) or run_faults(other):
+        return "They are not compared: the figures of at least one contradict each other."
     for plain, drafted in ((first, other), (other, first)):
         before, after, most = plain.metrics.tpot_s, drafted.metrics.tpot_s, drafted.tokens_per_pass
         if drafted.metrics.drafted_tokens and plain.is_plain_partner_of(drafted) and before and after and most:

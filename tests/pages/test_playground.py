@@ -187,7 +187,9 @@ def test_an_impossible_speed_up_is_a_fault_and_no_verdict(playground: Any) -> No
 
 def test_figures_that_contradict_each_other_are_shown_as_a_fault_of_their_lane(playground: Any) -> None:
     page = run(speculate(playground(SpeculatingEngine(report=make_report(verification_s=9.0))), "ngram"))
-    (fault,) = page.error
+    verdict, fault = page.error
+    assert "They are not compared" in verdict.value
+    assert "faster" not in words(page)
     assert "Drafting, verification, plain steps and choosing tokens took 9.01 s together" in fault.value
 
 

@@ -61,7 +61,10 @@ def add_run(
     run_id = store.create_run(
         request or make_request(), session_id="tests", group_id=group_id, environment={"device": "cpu"}
     )
-    tokens = [TokenEvent(100 + n, word, 0.1 + 0.01 * n, -0.25, 1.0) for n, word in enumerate(words)]
+    if metrics is None and error is None:
+        metrics = make_metrics(completion_tokens=len(words))
+    first_s, each_s = (metrics.ttft_s or 0.0, metrics.tpot_s or 0.0) if metrics else (0.1, 0.01)
+    tokens = [TokenEvent(100 + n, word, first_s + each_s * n, -0.25, 1.0) for n, word in enumerate(words)]
     store.finish_run(
         run_id,
         RunOutcome(
@@ -69,7 +72,7 @@ def add_run(
             "".join(words),
             finish_reason="stop" if status is RunStatus.FINISHED else None,
             error=error,
-            metrics=metrics or (None if error else make_metrics(completion_tokens=len(tokens))),
+            metrics=metrics,
             cascade=cascade,
             cache=cache,
         ),

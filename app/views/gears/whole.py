@@ -25,7 +25,7 @@ _ASKED, _REFUSED = "saved-overwrite", "saved-refused"
 def choose_whole(models: Sequence[ModelInfo], *, disabled: bool) -> None:
     """The buttons above the lanes."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"**{playground.lane_title(playground.LANES[1])}**", width="content")
+        st.markdown("Set lane B to", width="content")
         st.button(
             "Plain",
             icon=":material/trip_origin:",
@@ -86,7 +86,7 @@ def _show_chosen(saved: SavedConfiguration, models: Sequence[ModelInfo], *, disa
     with st.container(horizontal=True, gap="small"):
         for lane in playground.LANES:
             st.button(
-                f"Use in {playground.lane_title(lane).lower()}",
+                f"Use in lane {lane.upper()}",
                 key=f"saved-use-{lane}",
                 disabled=disabled or config is None,
                 on_click=_use,

@@ -80,8 +80,8 @@ def bars(metric: Metric, runs: Sequence[Compared]) -> list[charts.Bar]:
 
 
 def fault_between(first: Compared, item: Compared) -> str | None:
-    """Why a speed-up of one run over another cannot be; ``None`` where it can."""
-    pair = [Measured.of_record(each.run) for each in (first, item)]
+    """Why two runs cannot be compared; ``None`` where they can."""
+    pair = [Measured.of_record(each.run, each.timeline) for each in (first, item)]
     return pair_fault(pair[0], pair[1]) if pair[0] and pair[1] else None
 
 

@@ -29,15 +29,14 @@ def show_costs(lanes: Mapping[str, RunMetrics | None], *, per_hour: float, curre
         return
     first = next(iter(found.values()))
     lines = [
-        f"| Cost, derived | 1,000 prompts | a day of {prompts_per_day:,} |",
+        f"| Cost | 1,000 prompts | a day of {prompts_per_day:,} |",
         "|---|---|---|",
         *(_line(name, each, None if each is first else first, currency) for name, each in found.items()),
     ]
-    st.markdown(
-        "\n".join(lines),
-        width="content",
-        help=f"{literal(currency)}{per_hour:g} per hour × E2E, waiting left out: one prompt like this after the other. "
-        "Price and traffic stand under 'Machine price'.",
+    st.markdown("\n".join(lines), width="content")
+    st.caption(
+        f"Derived: E2E at {literal(currency)}{per_hour:g} an hour, one prompt like this after the other.",
+        help="Waiting is left out. Price and traffic stand under 'Machine price'.",
     )
     for name, each in found.items():
         if each.hours_a_day > _HOURS_A_DAY:

@@ -329,6 +329,13 @@ def test_a_speed_up_above_tokens_a_pass_is_a_fault_whichever_run_comes_first() -
     assert pair_fault(plain(0.005), fast) is None
 
 
+def test_a_run_that_contradicts_itself_is_compared_with_none() -> None:
+    odd = plain(0.02)
+    odd = replace(odd, metrics=replace(odd.metrics, cached_tokens=99))
+    for pair in ((odd, plain(0.02)), (plain(0.02), odd)):
+        assert "not compared" in str(pair_fault(*pair))
+
+
 def test_runs_that_differ_in_more_than_drafting_are_not_held_against_each_other() -> None:
     fast = drafted(0.01, accepted=20)
     for config in (
