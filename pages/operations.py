@@ -3,12 +3,14 @@
 import streamlit as st
 
 from app import resources
+from app.runs.invariants import totals_faults
 from app.store import RunFilter, RunSort
 from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch
 from app.views.reports.cache_report import show_verification
 from app.views.runs.naming import configuration_names
 from app.views.shared.clock import TimeRange, now
 from app.views.shared.errors import errors_shown
+from app.views.shared.faults import show_faults
 
 REFRESH_EVERY = "10s"
 
@@ -72,7 +74,9 @@ def dashboard() -> None:
         if not totals.runs:
             st.info("No run was started in this time, or none passes the filters.")
             return
-        show_totals(totals, store.latency(chosen, with_disturbed=with_disturbed))
+        latency = store.latency(chosen, with_disturbed=with_disturbed)
+        show_faults(totals_faults(totals, latency))
+        show_totals(totals, latency)
         show_verification(resources.get_engine().cache_status())
         buckets = store.over_time(chosen, span.bucket, with_disturbed=with_disturbed)
         show_over_time(whole_stretch(buckets, span.bucket, since, until))

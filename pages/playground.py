@@ -14,6 +14,7 @@ from app.store import Timeline
 from app.units import counted
 from app.views.gears.editor import edit_lane
 from app.views.gears.sampling import sampling_summary
+from app.views.gears.whole import choose_whole
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.lane_view import LaneView
 from app.views.runs.live import follow
@@ -68,6 +69,19 @@ def choose_price(prices: Prices, *, disabled: bool) -> None:
         key=playground.PRICE_PER_HOUR,
         disabled=disabled,
         help="An assumption until you put in what you pay. Cost is derived: this price × E2E, waiting left out.",
+        persist_state="session",
+    )
+
+
+def choose_traffic(*, disabled: bool) -> None:
+    """How many prompts a day the costs are reckoned for."""
+    st.number_input(
+        "Prompts a day",
+        min_value=1,
+        step=100,
+        key=playground.PROMPTS_PER_DAY,
+        disabled=disabled,
+        help="Each taken to be like this one: the verdict says what a day of them costs.",
         persist_state="session",
     )
 
@@ -175,6 +189,9 @@ with prompt_row.cell():
     )
     with st.popover("Machine price", icon=":material/payments:"):
         choose_price(prices, disabled=running)
+        choose_traffic(disabled=running)
+
+choose_whole(models, disabled=running)
 
 if race and (asked := race.lanes[playground.LANES[0]].request.prompt) != st.session_state[playground.PROMPT]:
     st.caption(f"The lanes answer: “{literal(one_line(asked, 100))}”")
@@ -190,7 +207,11 @@ for lane in playground.LANES:
             show_summary(lane)
         with st.expander("Settings", icon=":material/tune:", expanded=race is None):
             edit_lane(playground.lane_form(lane), installed, warm_key=playground.warm_key(lane), disabled=running)
-        views[lane] = LaneView(price_per_hour=price_per_hour, currency=prices.currency)
+        views[lane] = LaneView(
+            price_per_hour=price_per_hour,
+            currency=prices.currency,
+            start_warm=None if playground.starts_warm(lane) else partial(playground.start_warm, lane),
+        )
         if race and not running:
             views[lane].draw(race.lanes[lane], settled=True)
 tokens_place = st.empty()
@@ -204,7 +225,12 @@ elif race:
     with verdict_place.container():
         if race.why_stopped:
             st.info(literal(race.why_stopped), icon=":material/visibility_off:")
-        show_verdict(race, price_per_hour=price_per_hour, currency=prices.currency)
+        show_verdict(
+            race,
+            price_per_hour=price_per_hour,
+            currency=prices.currency,
+            prompts_per_day=playground.prompts_per_day(),
+        )
     with tokens_place.container():
         show_token_views(race)
 watch_other_tabs(race)

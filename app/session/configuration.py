@@ -40,7 +40,8 @@ DEFAULT_CONFIG = RunConfig(
 )
 """What a form shows first, unless its page says otherwise."""
 
-_FIRST_THRESHOLD = 0.3
+FIRST_THRESHOLD = 0.3
+"""Of a cascade that nobody has set yet."""
 _FIXED_THRESHOLDS = {RouterKind.ALWAYS_SMALL: NEVER, RouterKind.ALWAYS_LARGE: 0.0}
 
 
@@ -195,7 +196,7 @@ def _cascade_values(cascade: CascadeConfig | None) -> dict[str, Any]:
         values |= {
             f"{place}-model": model,
             f"{place}-precision": Precision.INT4,
-            f"{place}-threshold": _FIRST_THRESHOLD,
+            f"{place}-threshold": FIRST_THRESHOLD,
         }
     if cascade:
         values |= {"keep-tier": cascade.keep_tier, "profile": cascade.profile}

@@ -10,11 +10,14 @@ import streamlit as st
 
 from app import resources
 from app.runs.race import HEAD_START_S, Race
+from app.session import presets
 from app.session.configuration import DEFAULT_CONFIG, Form, values_of
 from app.session.identity import person_id
+from app.store import SavedConfiguration
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import (
     Backend,
+    CacheMode,
     GenerationRequest,
     Message,
     OptimizationConfig,
@@ -32,6 +35,8 @@ PRICE_PER_HOUR = "playground-price-per-hour"
 ROUNDS = "playground-rounds"
 ROUNDS_OFFERED = (1, 3, 5)
 """How often a race may let each lane answer; the first is the default."""
+PROMPTS_PER_DAY = "playground-prompts-per-day"
+FIRST_PROMPTS_PER_DAY = 1_000
 
 _PLACE = "playground"
 _REFUSAL = "playground-refusal"
@@ -63,6 +68,7 @@ def prepare(prompt: str, price_per_hour: float) -> None:
     st.session_state.setdefault(SYSTEM, "")
     st.session_state.setdefault(PRICE_PER_HOUR, price_per_hour)
     st.session_state.setdefault(ROUNDS, ROUNDS_OFFERED[0])
+    st.session_state.setdefault(PROMPTS_PER_DAY, FIRST_PROMPTS_PER_DAY)
 
 
 def use_prompt(prompt: str, system: str) -> None:
@@ -75,6 +81,11 @@ def price_per_hour(first: float) -> float:
     return float(st.session_state.get(PRICE_PER_HOUR, first))
 
 
+def prompts_per_day() -> int:
+    """The traffic that costs are reckoned for."""
+    return int(st.session_state.get(PROMPTS_PER_DAY) or FIRST_PROMPTS_PER_DAY)
+
+
 def set_price_per_hour(price: float) -> None:
     """Let the machine cost so much."""
     st.session_state[PRICE_PER_HOUR] = price
@@ -84,6 +95,56 @@ def use_drafter(model: str, precision: Precision, speculation: SpeculationConfig
     """Set the optimised lane to a model that another one drafts for; its other gears and its sampling stay."""
     values = values_of(RunConfig(model=model, optimization=OptimizationConfig.at(precision, speculation=speculation)))
     lane_form(LANES[1]).set({setting: values[setting] for setting in _DRAFTED})
+
+
+def use_all_gears() -> None:
+    """Set the optimised lane to every gear on the largest installed model, warm, and the plain lane to that model
+    without any: the race then shows what the gears do."""
+    config = presets.all_gears(presets.models_here())
+    if config is None:
+        return
+    first, other = LANES
+    presets.put_gears(lane_form(first), presets.plain(config.model))
+    presets.put_gears(lane_form(other), config)
+    set_warm(other, warm=True)
+
+
+def use_plain() -> None:
+    """Set the optimised lane to the plain lane's model without any gear."""
+    first, other = LANES
+    presets.put_gears(lane_form(other), presets.plain(lane_form(first).model or DEFAULT_CONFIG.model))
+
+
+def use_saved(lane: str, saved: SavedConfiguration) -> None:
+    """Set all of a lane as it was saved.
+
+    Raises:
+        InvalidRequestError: it can no longer be read.
+    """
+    lane_form(lane).set(values_of(RunConfig.from_dict(saved.config)))
+    set_warm(lane, warm=saved.warm)
+
+
+def starts_warm(lane: str) -> bool:
+    """Whether a lane's next run reuses what earlier ones kept."""
+    form = lane_form(lane)
+    return is_warm(lane) and bool(form.value("kv-cache")) and form.value("cache-mode") == CacheMode.PREFIX
+
+
+def is_warm(lane: str) -> bool:
+    """Whether a lane reuses what earlier runs kept."""
+    return bool(st.session_state.get(warm_key(lane), False))
+
+
+def set_warm(lane: str, *, warm: bool) -> None:
+    """Let a lane reuse what earlier runs kept, or compute its whole prompt."""
+    st.session_state[warm_key(lane)] = warm
+
+
+def start_warm(lane: str) -> None:
+    """Let a lane keep KV across runs and reuse it from the next one on."""
+    lane_form(lane).set({"kv-cache": True, "cache-mode": CacheMode.PREFIX})
+    set_warm(lane, warm=True)
 
 
 def lane_request(lane: str) -> GenerationRequest:
@@ -98,7 +159,7 @@ def lane_request(lane: str) -> GenerationRequest:
         messages=(Message("system", system), user) if system else (user,),
         config=lane_form(lane).config(),
         cache_salt=person_id(),
-        cold=not st.session_state.get(warm_key(lane), False),
+        cold=not is_warm(lane),
     )
 
 

@@ -2,6 +2,8 @@
 
 from app.store.chat.records import ChatMessage, Conversation, ConversationSummary, TurnTiming
 from app.store.chat.repository import ChatStore
+from app.store.configurations.records import SavedConfiguration
+from app.store.configurations.repository import NAME_CHARACTERS, ConfigurationStore, NameTakenError
 from app.store.database.errors import ConversationNotFoundError, FileLostError, GoneError, RunNotFoundError, StoreError
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
@@ -38,12 +40,14 @@ from app.store.runs.timeline import Timeline
 
 __all__ = [
     "ALL_RUNS",
+    "NAME_CHARACTERS",
     "NEWEST_FIRST",
     "AlarmLimits",
     "ChatMessage",
     "ChatStore",
     "Configuration",
     "ConfigurationStats",
+    "ConfigurationStore",
     "Conversation",
     "ConversationNotFoundError",
     "ConversationSummary",
@@ -59,6 +63,7 @@ __all__ = [
     "KeptSet",
     "LabStore",
     "Latency",
+    "NameTakenError",
     "Percentiles",
     "Rating",
     "RecentSpeed",
@@ -75,6 +80,7 @@ __all__ = [
     "RunStatus",
     "RunStore",
     "RunSummary",
+    "SavedConfiguration",
     "SortColumn",
     "SpeedResult",
     "StoreError",

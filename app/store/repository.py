@@ -9,6 +9,7 @@ from typing import Self
 
 from app.store.chat import writing as chat_writing
 from app.store.chat.repository import ChatStore
+from app.store.configurations.repository import ConfigurationStore
 from app.store.database.errors import StoreError
 from app.store.database.migrate import migrate
 from app.store.database.owner import Presence
@@ -50,6 +51,8 @@ class RunStore(RunWriter):
         """What drafters did in the Speculation lab, in the same database."""
         self.router = RouterStore(database, self._outbox)
         """What the Router lab recorded and made, in the same database."""
+        self.configurations = ConfigurationStore(database)
+        """Configurations that people saved, in the same database."""
         self._keeper = Keeper(self._outbox, self.look_around)
 
     @classmethod

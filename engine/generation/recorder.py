@@ -16,6 +16,7 @@ from engine.types import (
     CacheReport,
     CascadeReport,
     Disturbance,
+    DraftRound,
     Escalated,
     Event,
     FinishReason,
@@ -210,12 +211,16 @@ class RunRecorder:
         peak_rss_bytes: int,
         environment: Mapping[str, Any],
         cache: CacheReport | None,
+        draft_rounds: Sequence[DraftRound],
         speculation: SpeculationReport | None,
         cascade: CascadeReport | None,
         disturbance: Disturbance | None,
     ) -> None:
-        """Emit the run's last event."""
-        times, rounds = [token.t for token in self.tokens], speculation.rounds if speculation else ()
+        """Emit the run's last event.
+
+        A smaller tier's answer drafts with the speculation gear off too: ``draft_rounds`` are there without a report.
+        """
+        times = [token.t for token in self.tokens]
         gaps = [later - earlier for earlier, later in pairwise(times)]
         e2e_s = times[-1] if times else self._now()
         metrics = RunMetrics(
@@ -230,9 +235,9 @@ class RunRecorder:
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
             completion_tokens=len(self.tokens),
-            drafted_tokens=sum(len(entry.token_ids) for entry in rounds),
+            drafted_tokens=sum(len(entry.token_ids) for entry in draft_rounds),
             accepted_tokens=self._accepted_tokens,
-            verification_steps=len(rounds),
+            verification_steps=len(draft_rounds),
             discarded_tokens=self.discarded_tokens,
             weights_bytes=weights_bytes,
             kv_bytes=kv_bytes,

@@ -12,7 +12,7 @@ from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
 from engine.speculation import Speculator
-from engine.types import CacheReport, GenerationRequest, SpeculationReport, Tier
+from engine.types import CacheReport, DraftRound, GenerationRequest, SpeculationReport, Tier
 
 
 class Recording(TypedDict):
@@ -102,6 +102,11 @@ class Attempt:
         report, token_text = self._speculator.report(), self.opened.tokenizer.token_text
         rounds = (replace(entry, texts=tuple(map(token_text, entry.token_ids))) for entry in report.rounds)
         return replace(report, rounds=tuple(rounds))
+
+    @property
+    def draft_rounds(self) -> tuple[DraftRound, ...]:
+        """What was drafted, by a smaller model's answer too where the gear is off; without its text."""
+        return self._speculator.rounds if self._speculator else ()
 
     def reused_draft_tokens(self) -> int:
         """Tokens accepted from the smaller model's answer."""

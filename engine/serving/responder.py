@@ -80,6 +80,7 @@ class Responder:
             peak_rss_bytes=peak_rss.read(),
             environment=self._environment(attempt),
             cache=attempt.cache,
+            draft_rounds=attempt.draft_rounds,
             speculation=attempt.speculation(),
             cascade=report,
             disturbance=disturbance,

@@ -106,6 +106,11 @@ class Speculator:
             candidate.source.observe(token_ids)
 
     @property
+    def rounds(self) -> tuple[DraftRound, ...]:
+        """What was drafted so far, without its text."""
+        return tuple(self._rounds)
+
+    @property
     def reused_draft_tokens(self) -> int:
         """Tokens accepted from a smaller model's answer."""
         return sum(entry.accepted for entry in self._rounds if entry.drafter == ANSWER)
@@ -117,7 +122,7 @@ class Speculator:
     def report(self) -> SpeculationReport:
         """How it went."""
         return SpeculationReport(
-            rounds=tuple(self._rounds),
+            rounds=self.rounds,
             notes=tuple(self._controller.notes),
             drafting_s=self._drafting_s,
             verification_s=self._verification_s,

@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from app.runs.invariants import bandwidth_note
 from app.runs.prompts import load_prompts
-from engine import Engine, list_models
+from engine import Engine, list_models, machine_environment
 from engine.models import CATALOG
 from engine.models.sources.gguf_file import GgufFile
 from engine.quantization import state_bytes
@@ -107,7 +108,9 @@ def _measure(models_dir: Path, model: str, peers: Sequence[str], options: Option
             with _failing(known):
                 known.facts = lane.facts()
     _print_notes(model, lanes, bandwidths)
-    return decode_rows(model, figures, statistics.median(bandwidths))
+    rows = decode_rows(model, figures, statistics.median(bandwidths))
+    _print_shares(rows)
+    return rows
 
 
 def _prepare(pool: ModelPool, model: str) -> _Common:
@@ -202,6 +205,15 @@ def _prompt_of(tokens: int, encode: Callable[[str], list[int]]) -> str:
 def _encodings(gguf: Path) -> str:
     """What most of a file's weights are held in, the two commonest."""
     return "+".join(list(GgufFile.open(gguf).encodings)[:2]).lower()
+
+
+def _print_shares(rows: Sequence[Row]) -> None:
+    """Why a lane seems to read more than memory gives."""
+    cache_bytes = machine_environment().get("last_level_cache_bytes")
+    for row in rows:
+        share = row["bandwidth_share"]
+        if share and (note := bandwidth_note(share, row["bytes_per_token"], cache_bytes)):
+            print(f"  {row['engine']} {row['precision']}: {note}")
 
 
 def _print_notes(model: str, lanes: Sequence[tuple[LaneFigures, Lane]], bandwidths: Sequence[float]) -> None:

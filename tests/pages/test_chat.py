@@ -21,8 +21,10 @@ from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import (
     CacheMode,
+    CacheReport,
     Drafter,
     KVDtype,
+    MissCause,
     OptimizationConfig,
     Precision,
     RunConfig,
@@ -35,6 +37,9 @@ from tests.support.fakes import FakeEngine, make_metrics
 from tests.support.ui import add_run, open_app, texts
 
 Open = Callable[..., AppTest]
+COLD = CacheReport(
+    cause=MissCause.COLD, nearest_tokens=0, parted_at=None, kept_text="", came_text="", detail="", lost_tokens=0
+)
 TITLES = {"smollm2-135m": "SmolLM2 135M", "qwen2.5-coder-0.5b": "Qwen2.5 Coder 0.5B"}
 
 
@@ -279,6 +284,34 @@ def test_an_answer_in_circles_raises_the_alarm(chat: Open, store: RunStore) -> N
     page.query_params["chat"] = conversation_id
     page.run()
     assert "90 % of this answer" in words(page)
+
+
+def test_a_turn_says_what_reuse_saved_derived_and_then_measured(chat: Open, store: RunStore) -> None:
+    def answered(**figures: float) -> str:
+        metrics = replace(make_metrics(ttft_s=0.4, completion_tokens=2), **figures)  # type: ignore[arg-type]
+        return add_run(store, words=("So", "."), metrics=metrics, cache=COLD if not figures["cached_tokens"] else None)
+
+    read = {"prompt_tokens": 200, "cached_tokens": 0, "prefill_s": 0.2}
+    reused = {"prompt_tokens": 340, "cached_tokens": 310, "prefill_s": 0.02, "ttft_s": 0.03, "e2e_s": 0.04}
+    conversation_id = store.chat.create("Tea", RunConfig(model="smollm2-135m").to_dict(), "")
+    before: str | None = None
+    for said, run_id in (("One", answered(**read)), ("Two", answered(**reused))):
+        asked = store.chat.append(conversation_id, before, "user", said)
+        before = store.chat.append(conversation_id, asked, "assistant", "So.", run_id=run_id)
+    page = chat(FakeEngine())
+    page.session_state["chat-open"] = conversation_id
+    page.run()
+    assert not page.error
+    assert "310 tokens reused, saved about 310 ms · 30 tokens computed" in words(page)
+    assert words(page).count("saved about") == 1
+    cold = {**reused, "cached_tokens": 0, "prefill_s": 0.3, "ttft_s": 0.325, "e2e_s": 0.335}
+    other = store.chat.append(conversation_id, asked, "assistant", "So.", run_id=answered(**cold))
+    page.run()
+    assert "310 tokens reused, saved about 310 ms, measured 295 ms" in words(page)
+    store.chat.set_leaf(conversation_id, other)
+    page.session_state["chat-views"] = {}
+    page.run()
+    assert "0 tokens reused, reuse saved about 310 ms, measured 295 ms in the other answer" in words(page)
 
 
 def test_8_bit_kv_and_a_window_are_set_where_there_is_a_cache(chat: Open, store: RunStore) -> None:

@@ -26,10 +26,12 @@ from engine.errors import ModelNotInstalledError
 from engine.types import (
     Backend,
     CacheMode,
+    CascadeConfig,
     Divergence,
     Drafter,
     GenerationRequest,
     Losslessness,
+    OptimizationConfig,
     Precision,
     RouterKind,
     SpeculationConfig,
@@ -69,10 +71,17 @@ def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.
         state: Mapping[str, Any] = MappingProxyType({}),
     ) -> AppTest:
         settings = Settings(data_dir=tmp_path, database_url="", models_dir=tmp_path / "models")
-        catalogue = ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
+        catalogue = {"smollm2-135m": 135, "qwen2.5-coder-0.5b": 494, "qwen2.5-coder-1.5b": 1_544}
         models = [
-            SimpleNamespace(name=name, title=name.upper(), in_catalog=True, installed=name in installed, problem=None)
-            for name in catalogue
+            SimpleNamespace(
+                name=name,
+                title=name.upper(),
+                in_catalog=True,
+                installed=name in installed,
+                problem=None,
+                parameters=parameters,
+            )
+            for name, parameters in catalogue.items()
         ]
         monkeypatch.setattr(resources, "get_settings", lambda: settings)
         monkeypatch.setattr(resources, "get_store", lambda: store)
@@ -239,6 +248,41 @@ def test_cost_follows_the_price(playground: Any) -> None:
     assert [metric.value for metric in page.metric if metric.label == "Cost"] == ["$0.060", "$0.060"]
 
 
+def test_the_verdict_says_what_a_thousand_prompts_and_a_day_cost(playground: Any) -> None:
+    page = run(playground(Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))))
+    # 0.1 an hour × 6 tokens × 30 ms × 1,000, and a third of it
+    assert "| Lane A | \\$0.0050 | \\$0.0050 |" in words(page)
+    assert "| Lane B | \\$0.0017, 67 % less | \\$0.0017 |" in words(page)
+    page.number_input(key=session.PROMPTS_PER_DAY).set_value(2_000_000).run()
+    assert "a day of 2,000,000" in words(page)
+    assert "| Lane A | \\$0.0050 | \\$10.00 |" in words(page)
+    assert "Lane A takes 100.0 h for a day's prompts" in words(page)
+    assert "Lane B takes 33.3 h" in words(page)
+    page.switch_page("pages/runs.py").run()
+    page.switch_page("pages/playground.py").run()
+    assert page.number_input(key=session.PROMPTS_PER_DAY).value == 2_000_000
+
+
+def test_an_impossible_speed_up_is_a_fault_and_no_verdict(playground: Any) -> None:
+    scripted = SpeculatingEngine(speedup=4.4)
+    page = speculate(playground(scripted), "ngram")
+    page.segmented_control(key=LANE_A.key("backend")).set_value(Backend.LOCAL).run()
+    page.toggle(key=LANE_A.key("quantization")).set_value(True).run()
+    run(page)
+    assert [error.proto.title for error in page.error] == ["Measurement fault: this is not a result"]
+    assert "whose passes gave 1.67 tokens each" in page.error[0].value
+    assert "faster" not in words(page)
+    assert "1,000 prompts" not in words(page)
+
+
+def test_figures_that_contradict_each_other_are_shown_as_a_fault_of_their_lane(playground: Any) -> None:
+    page = run(speculate(playground(SpeculatingEngine(report=make_report(verification_s=9.0))), "ngram"))
+    verdict, fault = page.error
+    assert "They are not compared" in verdict.value
+    assert "faster" not in words(page)
+    assert "Drafting, verification, plain steps and choosing tokens took 9.01 s together" in fault.value
+
+
 def test_results_survive_reruns_and_page_switches(playground: Any) -> None:
     scripted = FakeEngine(["Still", " here"])
     page = run(playground(scripted))
@@ -298,6 +342,157 @@ def test_the_kv_caching_gear_starts_cold_unless_asked_for_warm(playground: Any) 
     page.segmented_control(key=LANE_B.key("cache-mode")).set_value(CacheMode.OFF).run()
     run(page)
     assert scripted.requests[5].config.optimization.cache_mode is CacheMode.OFF
+
+
+def test_a_zero_in_reused_tokens_says_why_and_one_click_starts_the_next_run_warm(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = run(playground(scripted))
+    assert words(page).count("0 reused: this run started cold.") == 1  # the plain lane is meant to reuse nothing
+    (button,) = [button for button in page.button if button.label == "Start warm"]
+    button.click().run()
+    assert not page.exception
+    assert page.toggle(key=LANE_B.key("warm")).value
+    assert "this run started cold. The next one starts warm." in words(page)
+    assert not [button for button in page.button if button.label == "Start warm"]
+    run(page)
+    plain, warm = scripted.requests[2:]
+    assert (plain.cold, warm.cold, warm.config.optimization.cache_mode) == (True, False, CacheMode.PREFIX)
+    assert "nothing that was kept begins like this prompt" in words(page)
+
+
+# --- whole configurations -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("installed", "ladder"),
+    [
+        (("smollm2-135m",), ["smollm2-135m int4"]),
+        (("smollm2-135m", "qwen2.5-coder-0.5b"), ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]),
+        (
+            ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"),
+            ["qwen2.5-coder-0.5b int4", "qwen2.5-coder-1.5b int4"],
+        ),
+    ],
+)
+def test_all_gears_is_one_click_and_raced_against_the_same_model_plain(
+    playground: Any, installed: tuple[str, ...], ladder: list[str]
+) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted, installed=installed)
+    page.number_input(key=LANE_B.key("max-tokens")).set_value(5).run()
+    page.button(key="use-all-gears").click().run()
+    assert not page.exception
+    assert not page.error
+    run(page)
+    plain, geared = scripted.requests
+    assert [str(tier) for tier in geared.config.ladder] == ladder
+    gears = geared.config.optimization
+    assert (gears.cache_mode, geared.cold, gears.speculation) == (CacheMode.PREFIX, False, SpeculationConfig())
+    assert geared.config.sampling.max_tokens == 5
+    assert (plain.config.model, plain.config.backend) == (geared.config.model, Backend.LOCAL)
+    assert plain.config.optimization == OptimizationConfig()
+
+
+def test_plain_is_one_click_too(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.button(key="use-all-gears").click().run()
+    page.button(key="use-plain").click().run()
+    run(page)
+    assert [request.config.optimization for request in scripted.requests] == [OptimizationConfig()] * 2
+    assert scripted.requests[1].config.model == "qwen2.5-coder-0.5b"
+
+
+def test_turning_the_cascade_on_chooses_two_models_that_make_one(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    page.toggle(key=LANE_B.key("cascade")).set_value(True).run()
+    assert ":red[" not in words(page)
+    run(page)
+    assert [str(tier) for tier in scripted.requests[1].config.ladder] == [
+        "smollm2-135m int4",
+        "qwen2.5-coder-0.5b int4",
+    ]
+    page.toggle(key=LANE_B.key("cascade")).set_value(False).run()
+    page.toggle(key=LANE_B.key("cascade")).set_value(True).run()
+    assert page.selectbox(key=LANE_B.key("model")).value == "qwen2.5-coder-0.5b"
+
+
+def test_a_model_alone_makes_no_cascade_and_the_toggle_says_what_is_missing(playground: Any) -> None:
+    page = playground(FakeEngine(), installed=("smollm2-135m",))
+    toggle = page.toggle(key=LANE_B.key("cascade"))
+    assert toggle.disabled
+    assert "needs a second model" in toggle.help
+
+
+def save(page: AppTest, name: str, lane: str = "b") -> AppTest:
+    page.selectbox(key="saved-lane").set_value(lane)
+    page.text_input(key="saved-name").set_value(name)
+    page.button(key="saved-save").click().run()
+    assert not page.exception
+    return page
+
+
+def test_a_lane_is_saved_under_a_name_and_comes_back_with_one_click(playground: Any) -> None:
+    scripted = FakeEngine()
+    page = playground(scripted)
+    assert "Nothing is saved yet." in words(page)
+    page.button(key="use-all-gears").click().run()
+    page.number_input(key=LANE_B.key("seed")).set_value(7).run()
+    save(page, "Mine")
+    assert page.selectbox(key="saved-chosen").options == ["Mine"]
+    assert page.text_input(key="saved-name").value == ""
+    page.button(key="use-plain").click().run()
+    page.number_input(key=LANE_B.key("seed")).set_value(0).run()
+    page.button(key="saved-use-a").click().run()
+    run(page)
+    first, other = scripted.requests
+    assert [str(tier) for tier in first.config.ladder] == ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]
+    assert (first.config.sampling.seed, first.cold) == (7, False)
+    assert other.config.optimization == OptimizationConfig()
+
+
+def test_a_name_that_is_there_is_overwritten_only_when_asked(playground: Any, store: RunStore) -> None:
+    page = save(playground(FakeEngine()), "Mine")
+    person = page.session_state[SESSION_ID]
+    save(page, "Mine", "a")
+    assert "“Mine” is there already." in words(page)
+    assert store.configurations.saved(person)[0].config["backend"] == "local"
+    page.button(key="saved-overwrite-it").click().run()
+    assert store.configurations.saved(person)[0].config["backend"] == "reference"
+    assert not [button for button in page.button if button.key == "saved-overwrite-it"]
+
+
+def test_a_saved_configuration_is_renamed_and_deleted(playground: Any, store: RunStore) -> None:
+    page = save(save(playground(FakeEngine()), "Mine"), "Other")
+    person = page.session_state[SESSION_ID]
+    (renamed,) = [field for field in page.text_input if field.label == "Name"]
+    assert renamed.value == "Other"
+    renamed.set_value("Mine").run()
+    assert "“Mine” is there already." in words(page)
+    (renamed,) = [field for field in page.text_input if field.label == "Name"]
+    renamed.set_value("Best").run()
+    assert [saved.name for saved in store.configurations.saved(person)] == ["Best", "Mine"]
+    page.button(key="saved-delete").click().run()
+    assert [saved.name for saved in store.configurations.saved(person)] == ["Mine"]
+
+
+def test_a_saved_configuration_says_which_model_is_gone_and_others_are_not_shown(
+    playground: Any, store: RunStore
+) -> None:
+    gone = make_request(model="gone", cascade=CascadeConfig(smaller=(SMALL,), thresholds=(0.3,))).config
+    store.configurations.save(None, "Theirs", gone.to_dict(), warm=False)
+    store.configurations.save("somebody else", "Private", gone.to_dict(), warm=False)
+    store.configurations.save("me", "Future", {"model": "m", "sampling": {"unheard_of": 1}}, warm=False)
+    page = playground(FakeEngine(), state={SESSION_ID: "me"})
+    assert page.selectbox(key="saved-chosen").options == ["Future", "Theirs (of the desk)"]
+    assert "This version of Gearbox cannot read it." in words(page)
+    assert page.button(key="saved-use-b").disabled
+    page.selectbox(key="saved-chosen").select_index(1).run()
+    assert "Not installed: gone" in words(page)
+    assert not [button for button in page.button if button.key == "saved-delete"]
+    page.button(key="saved-use-b").click().run()
+    assert page.selectbox(key=LANE_B.key("model")).value == "gone"
 
 
 def test_sample_fills_the_boxes(playground: Any) -> None:
@@ -547,6 +742,7 @@ def test_two_smaller_tiers_have_a_threshold_each(playground: Any) -> None:
 def test_a_ladder_that_makes_no_sense_is_refused_in_words(playground: Any) -> None:
     page = playground(FakeEngine())
     page.toggle(key=LANE_B.key("cascade")).set_value(True).run()
+    page.selectbox(key=LANE_B.key("model")).set_value("smollm2-135m").run()
     assert "smollm2-135m int4 cannot be a smaller tier in front of itself." in words(page)
     assert "smollm2-135m int4 is the model above: choose a larger one there." in words(page)
     run(page)

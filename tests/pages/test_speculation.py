@@ -44,7 +44,9 @@ def lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_path: 
         installed: tuple[str, ...] = (MODEL, "qwen2.5-coder-0.5b"),
     ) -> AppTest:
         models = [
-            SimpleNamespace(name=name, title=name, in_catalog=True, installed=name in installed, problem=None)
+            SimpleNamespace(
+                name=name, title=name, in_catalog=True, installed=name in installed, problem=None, parameters=None
+            )
             for name in (MODEL, "qwen2.5-coder-0.5b")
         ]
         choices = DrafterChoices(scripted, jobs, tmp_path)
@@ -116,14 +118,37 @@ def test_a_prompt_shows_where_its_tokens_came_from(lab: Open, store: RunStore, j
     app.button(key="speculation-run").click().run()
     settle(app, jobs)
     figures = {metric.label: metric.value for metric in app.metric}
-    assert figures["Speed-up"] == "2.00×"
-    assert "Drafted against plain, per token: 2.00× faster (over 3 pairs)." in words(app)
+    assert figures["Speed-up"] == "1.50×"
+    assert "Drafted against plain, per token: 1.50× faster (over 3 pairs)." in words(app)
     assert (figures["Acceptance rate"], figures["Acceptance length"]) == ("50 %", "2.00 tokens")
     assert figures["Tokens a pass"] == "1.50 tokens"
     assert "Identical to plain decoding: checked, 6/6 tokens" in words(app)
     (notes,) = app.dataframe
     assert list(notes.value["Now"]) == ["paused"]
     assert store.page().total == 2 * PAIRS
+
+
+def test_a_speed_up_above_tokens_a_pass_is_shown_as_a_fault_and_no_result(lab: Open, jobs: Jobs) -> None:
+    app = lab(SpeculatingEngine(speedup=4.4))
+    app.button(key="speculation-run").click().run()
+    settle(app, jobs)
+    assert {metric.label: metric.value for metric in app.metric}["Speed-up"] == "–"
+    assert [error.proto.title for error in app.error] == ["Measurement fault: this is not a result"]
+    assert "4.4× the time a token of the drafted one, whose passes gave 1.67 tokens each" in app.error[0].value
+
+
+@pytest.mark.parametrize("section", [CATEGORIES, GAMMA, MATCHMAKER])
+def test_no_section_counts_a_speed_up_that_cannot_be(lab: Open, store: RunStore, section: str) -> None:
+    scripted = SpeculatingEngine(speedup=4.4)
+    gears = [replace(NGRAM, gamma=2)] if section == GAMMA else [NGRAM]
+    measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, gears, lab_prompts()[:1], ignore)
+    app = lab(scripted, section)
+    assert [error.proto.title for error in app.error] == ["Measurement fault: this is not a result"]
+    assert "4.4× the time" in app.error[0].value
+    assert "4.4×" not in texts(app, "caption", "info", "markdown", "metric")
+    for table in app.dataframe:
+        assert "4.4×" not in table.value.to_string()
+    assert not [button for button in app.button if button.key == "speculation-use"]
 
 
 def test_an_impossible_drafter_is_refused_in_words(lab: Open) -> None:
@@ -152,7 +177,7 @@ def test_categories_are_measured_in_the_background_and_kept(lab: Open, store: Ru
     settle(app, jobs)
     table = app.dataframe[0].value
     assert list(table["Category"]) == list(dict.fromkeys(prompt.category for prompt in lab_prompts()))
-    assert set(table["Speed-up"]) == {"2.0×"}
+    assert set(table["Speed-up"]) == {"1.5×"}
     assert set(table["Against plain"]) == {"faster"}
     assert set(table["Identical"]) == {"18/18 tokens"}
     assert app.button(key="speculation-categories-run").label == "Measure again"
@@ -181,7 +206,7 @@ def test_gammas_are_measured_beside_the_formula(lab: Open, store: RunStore, jobs
     app = lab(SpeculatingEngine(), GAMMA)
     app.button(key="speculation-gamma-run").click().run()
     settle(app, jobs)
-    assert "Fastest at γ 1: 2.00× faster (over 3 pairs), where α is 67 %" in words(app)
+    assert "Fastest at γ 1: 1.50× faster (over 3 pairs), where α is 67 %" in words(app)
     results = store.drafts.results(MODEL, "int8")
     assert [result.speculation.gamma for result in results] == list(GAMMAS)
     assert all(result.figures.predicted for result in results)
@@ -204,7 +229,7 @@ def test_the_best_drafter_is_set_in_the_playground(lab: Open, store: RunStore, j
     settle(app, jobs)
     assert len(store.drafts.results(MODEL, "int8")) == 2 * len(one_of_each(lab_prompts()))
     table = app.dataframe[0].value.set_index("Drafter")
-    assert table["Measured speed-up"]["n-grams"] == "2.00× faster"
+    assert table["Measured speed-up"]["n-grams"] == "1.50× faster"
     assert app.button(key="speculation-use").label == "Use n-grams in the Playground"
     app.button(key="speculation-use").click().run()
     assert "Lane B is set to smollm2-135m in int8, drafts: n-grams." in texts(app, "success")

@@ -86,14 +86,24 @@ class _CascadingGeneration(FakeGeneration):
         assert isinstance(self._engine, CascadingEngine)
         large = str(self._request.config.ladder[-1])
         report = make_cascade_report(small=self._engine.small, large=large)
+        first, second = report.attempts
+        report, tried_s = replace(report, attempts=(first, replace(second, seconds=0.03))), first.seconds
         for place, text in enumerate(report.attempts[0].token_texts):
             yield TokenEvent(place, text, 0.01 * place, -0.5, 1.0, tier=str(SMALL))
         yield Escalated(
             from_tier=str(SMALL), to_tier=large, score=0.62, threshold=0.3, discarded_tokens=report.discarded_tokens
         )
         for event in super()._script():
-            if isinstance(event, RunFinished) and event.metrics:
-                metrics = replace(event.metrics, discarded_tokens=report.discarded_tokens)
+            if isinstance(event, TokenEvent):
+                yield replace(event, t=event.t + tried_s)
+            elif isinstance(event, RunFinished) and event.metrics:
+                measured = event.metrics
+                metrics = replace(
+                    measured,
+                    ttft_s=None if measured.ttft_s is None else measured.ttft_s + tried_s,
+                    e2e_s=measured.e2e_s + tried_s,
+                    discarded_tokens=report.discarded_tokens,
+                )
                 yield replace(event, metrics=metrics, cascade=report)
             else:
                 yield event

@@ -68,7 +68,7 @@ class SpeculatingEngine(FakeEngine):
         *,
         lossless: Losslessness = IDENTICAL,
         report: SpeculationReport | None = None,
-        speedup: float = 2.0,
+        speedup: float = 1.5,
         failure: GearboxError | None = None,
         gate: threading.Event | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from app import resources
 from app.jobs import Jobs
 from app.runs.races import Races
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
-from engine.types import CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
+from engine.types import CacheReport, CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
 from tests.support.fakes import FakeEngine, make_metrics, make_request
 
 ESTIMATES = SimpleNamespace(of=lambda model: {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20})
@@ -58,12 +58,16 @@ def add_run(
     group_id: str | None = None,
     cascade: CascadeReport | None = None,
     disturbance: Disturbance | None = None,
+    cache: CacheReport | None = None,
 ) -> str:
     """Store a run that is over, one token a word, and return its id."""
     run_id = store.create_run(
         request or make_request(), session_id="tests", group_id=group_id, environment={"device": "cpu"}
     )
-    tokens = [TokenEvent(100 + n, word, 0.1 + 0.01 * n, -0.25, 1.0) for n, word in enumerate(words)]
+    if metrics is None and error is None:
+        metrics = make_metrics(completion_tokens=len(words))
+    first_s, each_s = (metrics.ttft_s or 0.0, metrics.tpot_s or 0.0) if metrics else (0.1, 0.01)
+    tokens = [TokenEvent(100 + n, word, first_s + each_s * n, -0.25, 1.0) for n, word in enumerate(words)]
     store.finish_run(
         run_id,
         RunOutcome(
@@ -71,9 +75,10 @@ def add_run(
             "".join(words),
             finish_reason="stop" if status is RunStatus.FINISHED else None,
             error=error,
-            metrics=metrics or (None if error else make_metrics(completion_tokens=len(tokens))),
+            metrics=metrics,
             cascade=cascade,
             disturbance=disturbance,
+            cache=cache,
         ),
         Timeline.from_events(tokens) if tokens else None,
     )

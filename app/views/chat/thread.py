@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app import units
+from app import resources, units
 from app.chat.conversations import Turn
+from app.chat.savings import saving_words
 from app.literal import literal
+from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
@@ -21,6 +23,7 @@ from app.views.reports.losslessness import show_speculation_notice
 from app.views.runs.lane_view import draw_progress, draw_written
 from app.views.runs.naming import config_name, link_to_run
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from engine.types import CacheMode, MissCause, RunConfig
 
 _ENDINGS = {RunStatus.STOPPED: "Stopped", RunStatus.INTERRUPTED: "Interrupted: the server was stopped"}
@@ -64,7 +67,7 @@ def show_thread(
                 st.text(message.content)
             with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
                 if message.role == "assistant":
-                    _show_answer_figures(conversation, run)
+                    _show_answer_figures(conversation, message, run, runs)
                 else:
                     st.text(message.content, width="content")
                 _show_actions(conversation, message, run, last=message is path[-1], busy=busy)
@@ -93,16 +96,18 @@ def _show_warnings(run: RunRecord) -> None:
     config = RunConfig.from_dict(run.config)
     if warning := repetition_warning(run.metrics, config):
         st.warning(warning, icon=":material/repeat:")
+    if measured := Measured.of_record(run):
+        show_faults(run_faults(measured))
     if run.speculation and run.metrics:
         show_speculation_notice(run.speculation, run.metrics, config)
     if run.cascade:
         show_cascade_notices(run.cascade, run.speculation, run.metrics, run.cache, config, run.messages)
 
 
-def describe_run(run: RunRecord, settings: str) -> str:
-    """An answer's figures on one line: "TTFT 41.2 ms · 310 tokens reused · 24 tokens computed".
+def describe_run(run: RunRecord, settings: str, saved: str = "") -> str:
+    """An answer's figures on one line: "TTFT 41.2 ms · 310 tokens reused, saved about 310 ms · 24 tokens computed".
 
-    What it was asked for with is told where it is not what ``settings`` says.
+    What it was asked for with is told where it is not what ``settings`` says; ``saved`` is what reuse saved.
     """
     measured, its = run.metrics, config_name(RunConfig.from_dict(run.config))
     parts = [_ENDINGS[run.status]] if run.status in _ENDINGS else []
@@ -110,7 +115,7 @@ def describe_run(run: RunRecord, settings: str) -> str:
     if measured:
         parts += [
             f"TTFT {units.seconds(measured.ttft_s)}",
-            f"{units.counted(measured.cached_tokens, 'token')} reused",
+            f"{units.counted(measured.cached_tokens, 'token')} reused{f', {saved}' if saved else ''}",
             f"{units.counted(measured.prompt_tokens - measured.cached_tokens, 'token')} computed",
         ]
     else:
@@ -127,15 +132,30 @@ def describe_run(run: RunRecord, settings: str) -> str:
     return " · ".join(parts)
 
 
-def _show_answer_figures(conversation: Conversation, run: RunRecord | None) -> None:
+def _saved(conversation: Conversation, message: ChatMessage, run: RunRecord, runs: Mapping[str, RunRecord]) -> str:
+    """What reuse saved a turn, in words: derived, and measured where the turn was answered cold too."""
+    before = [runs[each.run_id or ""] for each in conversation.path(message.id)[:-1] if each.run_id in runs]
+    siblings = [each.run_id for each in conversation.siblings(message) if each.run_id]
+    answers = resources.get_store().get_many(siblings) if len(siblings) > 1 else [run]
+    return saving_words(run, before, answers)
+
+
+def _show_answer_figures(
+    conversation: Conversation, message: ChatMessage, run: RunRecord | None, runs: Mapping[str, RunRecord]
+) -> None:
     if run is None:
         st.caption("No figures: the run that wrote this was deleted.", width="content")
         return
     st.caption(
-        literal(describe_run(run, config_name(RunConfig.from_dict(conversation.config)))),
+        literal(
+            describe_run(
+                run, config_name(RunConfig.from_dict(conversation.config)), _saved(conversation, message, run, runs)
+            )
+        ),
         width="content",
         help="TTFT: from the request's arrival to the first token, waiting for other runs included. Reused and "
-        "computed: tokens of the whole conversation up to here; only KV caching across runs reuses any.",
+        "computed: tokens of the whole conversation up to here; only KV caching across runs reuses any. Saved about: "
+        "derived, reused tokens × what a computed one took; 'Start it cold' measures it.",
     )
     show_disturbed(run.disturbance)
 
@@ -173,8 +193,8 @@ def _show_actions(
                 key=f"chat-cold-{message.id}",
                 type="tertiary",
                 disabled=busy,
-                help="Write this answer again with the same seed, reusing nothing: where the two differ, it is "
-                "not the model's doing. This one stays.",
+                help="Measures what reuse saves: writes this answer again with the same seed, reusing nothing. Where "
+                "the texts differ, it is not the model's doing. This one stays.",
                 on_click=chat_actions.answer_cold,
                 args=(conversation.id, message.parent_id, run.seed),
             )

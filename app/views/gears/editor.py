@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
+from app.session import presets
 from app.session.configuration import Form, gear_setting
 from app.views.gears.cascade import choose_cascade
 from app.views.gears.drafter import choose_drafter
@@ -86,16 +87,41 @@ def _choose_gears(
             choose_kv_cache(form, warm_key=warm_key, disabled=disabled)
         if _toggle(form, GearKind.SPECULATION, disabled=disabled):
             choose_drafter(form, installed, disabled=disabled)
-        if _toggle(form, GearKind.CASCADE, disabled=disabled):
+        if _toggle_cascade(form, installed, disabled=disabled):
             choose_cascade(form, installed, in_conversation=in_conversation, disabled=disabled)
 
 
-def _toggle(form: Form, gear: GearKind, *, disabled: bool) -> bool:
-    """A gear's toggle; off where the backend does not have it."""
+def _toggle_cascade(form: Form, installed: Sequence[str], *, disabled: bool) -> bool:
+    """The cascade's toggle. Turned on, it chooses two models; with one alone, it says what is missing."""
+    alone = not set(installed) - {form.model} and not form.value(gear_setting(GearKind.CASCADE))
+    need = "A cascade needs a second model. Install one on the Models page." if alone else ""
+
+    def turned() -> None:
+        presets.turn_on_cascade(form)
+
+    return _toggle(form, GearKind.CASCADE, disabled=disabled or alone, need=need, on_change=turned)
+
+
+def _toggle(
+    form: Form,
+    gear: GearKind,
+    *,
+    disabled: bool,
+    need: str = "",
+    on_change: Callable[[], None] | None = None,
+) -> bool:
+    """A gear's toggle; off where the backend does not have it. ``need`` says what else it lacks."""
     label, help = _GEARS[gear]
     backend, setting = Backend(form.value("backend")), gear_setting(gear)
     if gear in backend.info.gears:
-        return st.toggle(label, key=form.widget(setting), disabled=disabled, help=help, persist_state="session")
+        return st.toggle(
+            label,
+            key=form.widget(setting),
+            disabled=disabled,
+            help=need or help,
+            on_change=on_change,
+            persist_state="session",
+        )
     able = " or ".join(each.info.label for each in backends_with(gear))
     help = f"The {backend} backend runs the model as it comes. Choose the {able} backend to use gears."
     return st.toggle(label, key=form.key(f"no-{setting}"), disabled=True, help=help)

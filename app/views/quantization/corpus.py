@@ -14,6 +14,7 @@ from app.environment import measured_here
 from app.literal import literal
 from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import alarms
+from app.runs.invariants import share_faults
 from app.runs.verdict import Figure, Noise, Paired, gain
 from app.session.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
@@ -25,6 +26,7 @@ from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
+from app.views.shared.faults import show_faults
 from engine import Corpus, corpus_from, default_corpus
 from engine.types import Precision
 from engine.untrusted import valid_text
@@ -176,6 +178,10 @@ def _show_figures(model: str, rows: Sequence[Row], limits: AlarmLimits) -> None:
         placeholder=units.MISSING,
         alt="Quality, speed and memory by precision",
     )
+    for row in rows:
+        if stats := row.result.stats if row.result else None:
+            shares = {"Top-1 agreement": stats.same_top, "The RMS of Δp": stats.delta_p_rms}
+            show_faults(share_faults(shares), of=row.precision)
     for precision, alarm in alarm_of.items():
         show_alarm(alarm, of=precision)
     bubbles = [bubble for row in rows if (bubble := _bubble(row, noise))]

@@ -10,12 +10,14 @@ from app import resources, units
 from app.literal import literal
 from app.router.lab import RouterLab, moved, nearest
 from app.router.study import Study
+from app.runs.invariants import share_faults
 from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
 from app.views.router.words import INTERVAL, flipped, in_words, metric, scaled, signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
+from app.views.shared.faults import show_faults
 from engine.cascade import ThresholdFigures
 
 _NEAREST = 12
@@ -58,6 +60,8 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
     def money(amount: float) -> str:
         return units.money(amount, prices.currency)
 
+    shares = {"The strong-call share": figures.share, "The score": figures.quality, "The risk": figures.missed}
+    show_faults(share_faults({name: figure.value for name, figure in shares.items()}))
     large_alone = money(float(study.data.strong_cost.mean()) * per_second)
     with st.container(horizontal=True):
         metric(

@@ -11,12 +11,14 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.runs.invariants import Measured, pair_fault, run_faults
 from app.runs.verdict import Noise, Outcome, Paired, Rounds, gain, judge
 from app.store import RunFilter, RunRecord, RunStatus, RunStore, Timeline
 from app.views.reports.disturbance import WORD, disturbed_mark, show_disturbed
 from app.views.reports.metrics import E2E, KV, RUN_MEMORY, TPOT, TTFT, WEIGHTS, Metric
 from app.views.shared import charts
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
 from engine.types import RunConfig
 
@@ -100,9 +102,20 @@ def compared_metrics(runs: Sequence[RunRecord]) -> tuple[Metric, ...]:
 
 def bars(metric: Metric, runs: Sequence[Compared], noise: Noise) -> list[charts.Bar]:
     """One metric of every run in the metric's unit, times as the median of the rounds with their range; all but the
-    first say how they compare with the first, and those whose speed others disturbed say that."""
+    first say how they compare with the first, unless their figures contradict each other, and those whose speed others
+    disturbed say that."""
     values = [_values(metric, item) for item in runs]
-    return [_bar(metric, item, value, values[0], noise) for item, value in zip(runs, values, strict=True)]
+    return [
+        _bar(
+            metric,
+            item,
+            value,
+            values[0],
+            noise,
+            impossible=metric in (TPOT, E2E) and bool(fault_between(runs[0], item)),
+        )
+        for item, value in zip(runs, values, strict=True)
+    ]
 
 
 def _values(metric: Metric, item: Compared) -> list[float]:
@@ -111,7 +124,9 @@ def _values(metric: Metric, item: Compared) -> list[float]:
     return [value for value in values if value]
 
 
-def _bar(metric: Metric, item: Compared, values: Sequence[float], first: Sequence[float], noise: Noise) -> charts.Bar:
+def _bar(
+    metric: Metric, item: Compared, values: Sequence[float], first: Sequence[float], noise: Noise, *, impossible: bool
+) -> charts.Bar:
     name = item.letter
     if not values:
         return charts.Bar(name, None, units.MISSING)
@@ -122,17 +137,31 @@ def _bar(metric: Metric, item: Compared, values: Sequence[float], first: Sequenc
     else:
         rounds = Rounds.of(metric.figure, values, noise)
         written = units.seconds(rounds.median, rounds.spread)
-        if values is not first and len(first) == len(values):
+        if values is not first and impossible:
+            note = "not a result"
+        elif values is not first and len(first) == len(values):
             note = gain(Paired.of(metric.figure, first, values, noise))
     mark = WORD.lower() if metric.figure and disturbed_mark(item.run.disturbance) else ""
     text = " · ".join(filter(None, (written, note, mark)))
     return charts.Bar.over(name, [value / metric.per_unit for value in values], text)
 
 
+def fault_between(first: Compared, item: Compared) -> str | None:
+    """Why two runs cannot be compared; ``None`` where they can."""
+    pair = [Measured.of_record(each.run, each.timeline) for each in (first, item)]
+    return pair_fault(pair[0], pair[1]) if pair[0] and pair[1] else None
+
+
 def show_verdicts(runs: Sequence[Compared], noise: Noise) -> None:
-    """What each run gains and loses against the first, in words."""
+    """What each run gains and loses against the first, in words; figures that cannot be are no verdict."""
+    for item in runs:
+        measured = Measured.of_record(item.run, item.timeline)
+        show_faults(run_faults(measured) if measured else (), of=item.letter)
     first = _outcomes(runs[0])
     for item in runs[1:]:
+        if fault := fault_between(runs[0], item):
+            show_faults([fault], of=f"{item.letter} against {runs[0].letter}")
+            continue
         verdict = judge(first, _outcomes(item), noise)
         st.markdown(f"**{literal(verdict.summary)}**")
         st.caption(literal(" ".join(verdict.details)))

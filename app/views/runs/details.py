@@ -10,8 +10,9 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.runs.invariants import Measured, run_faults
 from app.runs.repetition import repetition_warning
-from app.store import Rating, RunRecord, RunStore
+from app.store import Rating, RunRecord, RunStore, Timeline
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.reports.cache_report import show_cache_report
 from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
@@ -23,6 +24,7 @@ from app.views.reports.token_stream import show_tokens
 from app.views.runs.naming import run_name, run_url, status_badge
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.faults import show_faults
 from engine.types import RunConfig
 
 _THUMBS: dict[int | None, Rating] = {None: 0, 0: -1, 1: 1}
@@ -56,8 +58,9 @@ def show_run(run: RunRecord, store: RunStore) -> None:
     show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, precision))
     if warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config)):
         st.warning(warning, icon=":material/repeat:")
-    if run.metrics:
-        show_metrics(run.metrics)
+    if measured := Measured.of_record(run, store.timeline(run.id) or Timeline()):
+        show_faults(run_faults(measured))
+        show_metrics(measured.metrics)
     else:
         st.caption("No figures: the engine did not get to report them for this run.")
     section = st.segmented_control(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import streamlit as st
@@ -10,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import resources, units
 from app.cascade.words import escalation
 from app.literal import literal
+from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
 from app.runs.pricing import cost
 from app.runs.race import LaneRun
@@ -22,8 +24,9 @@ from app.views.reports.disturbance import show_disturbed
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run, status_badge
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from engine.errors import GearboxError
-from engine.types import RunMetrics
+from engine.types import CacheMode, OptimizationConfig, RunMetrics
 
 _FIGURES = (
     metrics.TTFT,
@@ -51,7 +54,14 @@ class LaneView:
     standing beside the next one.
     """
 
-    def __init__(self, *, price_per_hour: float, currency: str) -> None:
+    def __init__(self, *, price_per_hour: float, currency: str, start_warm: Callable[[], None] | None) -> None:
+        """
+        Args:
+            price_per_hour: of the machine.
+            currency: of that price.
+            start_warm: lets the lane's next run reuse what earlier ones kept; ``None`` where it does.
+        """
+        self._start_warm = start_warm
         self._price_per_hour = price_per_hour
         self._currency = currency
         self._state = st.empty()
@@ -108,8 +118,11 @@ class LaneView:
             elif lane.status is RunStatus.FINISHED:
                 st.caption("The model answered with nothing.")
         with self._figures.container():
-            if lane.metrics:
-                self._draw_figures(lane.metrics)
+            if measured := Measured.of_lane(lane):
+                show_faults(run_faults(measured))
+                self._draw_figures(measured.metrics)
+                if settled:
+                    self._draw_reuse(lane, measured.metrics)
             if lane.run_id and not lane.not_saved:
                 if settled and (lane.reports.speculation or lane.reports.cascade):
                     with suppress(GearboxError):
@@ -137,6 +150,36 @@ class LaneView:
                 help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
                 "Change the price under 'Machine price'.",
             )
+
+    def _draw_reuse(self, lane: LaneRun, measured: RunMetrics) -> None:
+        """Beside a zero in reused tokens: why, and one click to change it. A lane without any gear is meant so."""
+        request, gears = lane.request, lane.request.config.optimization
+        if measured.cached_tokens or gears == OptimizationConfig():
+            return
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            if gears.cache_mode is CacheMode.PREFIX and not request.cold:
+                st.caption(
+                    "0 reused: nothing that was kept begins like this prompt. This run is kept for the next.",
+                    width="content",
+                )
+                return
+            st.caption(
+                f"0 reused: this run started cold.{'' if self._start_warm else ' The next one starts warm.'}",
+                width="content",
+                help="It computed its whole prompt, so that asking twice fakes no gain. Started warm, a run reuses the "
+                "keys and values of the beginning that its prompt shares with an earlier one of yours; the first warm "
+                "run keeps them, the next one reuses them.",
+            )
+            if self._start_warm:
+                st.button(
+                    "Start warm",
+                    icon=":material/local_fire_department:",
+                    key=f"start-warm-{lane.run_id}",
+                    type="tertiary",
+                    on_click=self._start_warm,
+                    help="Turns on KV caching across runs, and Start warm, in this lane's settings. The next run "
+                    "counts.",
+                )
 
 
 def draw_progress(place: DeltaGenerator, lane: LaneRun) -> None:

@@ -8,12 +8,15 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.runs.invariants import Measured, pair_fault
 from app.runs.pricing import cost
 from app.runs.race import Race
 from app.runs.verdict import Figure, Noise, Rounds, Verdict, judge
 from app.session import playground
+from app.views.runs.cost import show_costs
 from app.views.runs.noise import machine_noise
 from app.views.shared import charts
+from app.views.shared.faults import show_faults
 
 _TONES = {
     "better": (st.success, ":material/trending_up:"),
@@ -25,14 +28,20 @@ _MIB = 2**20
 _ANSWERS = 1_000
 
 
-def show_verdict(race: Race, *, price_per_hour: float, currency: str) -> None:
-    """Lane B against lane A in words and bars, and what to do where the comparison is not a fair one."""
+def show_verdict(race: Race, *, price_per_hour: float, currency: str, prompts_per_day: int) -> None:
+    """Lane B against lane A in words, bars and money, and what to do where the comparison is not a fair one. Figures
+    that cannot be are no verdict."""
+    measured = [Measured.of_lane(lane) for lane in race.lanes.values()]
+    fault = pair_fault(measured[0], measured[1]) if measured[0] and measured[1] else None
     first, other = (
         [lanes[letter].outcome(playground.lane_title(letter)) for lanes in race.rounds] for letter in race.lanes
     )
     noise = machine_noise(without=race.group_id)
     verdict = judge(first, other, noise)
-    show_words(verdict)
+    if fault:
+        show_faults([fault])
+    else:
+        show_words(verdict)
     with st.container(horizontal=True, vertical_alignment="center"):
         if verdict.is_disturbed:
             st.button(
@@ -58,10 +67,18 @@ def show_verdict(race: Race, *, price_per_hour: float, currency: str) -> None:
                 icon=":material/compare_arrows:",
                 query_params={"compare": ",".join(race.run_ids)},
             )
+    if fault:
+        return
     if verdict.pairs:
         _show_bars(verdict, noise, price_per_hour=price_per_hour, currency=currency)
     if len(verdict.pairs) > 1:
         _show_rounds(verdict, noise)
+    show_costs(
+        {playground.lane_title(lane): run.metrics for lane, run in race.lanes.items()},
+        per_hour=price_per_hour,
+        currency=currency,
+        prompts_per_day=prompts_per_day,
+    )
 
 
 def show_words(verdict: Verdict) -> None:

@@ -16,6 +16,7 @@ from app.views.gears.drafter import offered_drafters
 from app.views.reports.speculation_charts import grouped_bars
 from app.views.runs.noise import machine_noise
 from app.views.shared import charts
+from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import disturbed_column, figures_of, known_figures, measure
 
 
@@ -45,6 +46,7 @@ def show_categories(form: Form, installed: Sequence[str]) -> None:
     if not summaries:
         st.info(f"Nothing was measured for {literal(model)} in {precision} yet.")
         return
+    show_faults([f"{drafter_label(key)}: {fault}" for (_, key), s in summaries.items() for fault in s.faults])
     drafters = [key for key in offered if any(measured == key for _, measured in summaries)]
     series = {
         drafter_label(key): [s.speedup if (s := summaries.get((category, key))) else None for category in categories]
@@ -65,9 +67,9 @@ def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
         {
             "Category": [category for category, _ in summaries],
             "Drafter": [drafter_label(key) for _, key in summaries],
-            "Against plain": [found.call for found in paired],
-            "Speed-up": [units.ratio(found.ratio, found.spread) for found in paired],
-            "Slowest": [units.ratio(found.low, found.spread) for found in paired],
+            "Against plain": [found.call if found else units.MISSING for found in paired],
+            "Speed-up": [units.ratio(found.ratio, found.spread) if found else units.MISSING for found in paired],
+            "Slowest": [units.ratio(found.low, found.spread) if found else units.MISSING for found in paired],
             "Acceptance rate": [units.percent(row.acceptance_rate) for row in rows],
             "Acceptance length": [units.tokens(row.acceptance_length) for row in rows],
             "Identical": [f"{row.identical}/{row.tokens} tokens" for row in rows],

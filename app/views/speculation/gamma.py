@@ -11,13 +11,14 @@ from app import units
 from app.runs.verdict import ranged_gain
 from app.session.configuration import Form
 from app.speculation.drafters import AUTO, drafter_label, drafter_of
-from app.speculation.figures import Summary
+from app.speculation.figures import Summary, fault_of
 from app.speculation.lab import GAMMAS, lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.reports.disturbance import ICON
 from app.views.reports.speculation_charts import speedup_curves
 from app.views.runs.noise import machine_noise
 from app.views.shared import charts
+from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import figures_of, known_figures, measure
 
 
@@ -49,15 +50,22 @@ def show_gamma(form: Form, installed: Sequence[str]) -> None:
     if not found:
         st.info(f"Nothing was measured for this prompt yet. γ is fixed at {', '.join(map(str, GAMMAS))} in turn.")
         return
+    faults = {gamma: fault for gamma, figures in found.items() if (fault := fault_of(figures))}
+    show_faults([f"γ {gamma}: {fault}" for gamma, fault in faults.items()])
     curves: dict[str, list[float | None]] = {
-        "measured": [figures.speedup for figures in found.values()],
+        "measured": [None if gamma in faults else figures.speedup for gamma, figures in found.items()],
         "predicted": [figures.predicted for figures in found.values()],
     }
     charts.show(speedup_curves(list(found), curves), key="speculation-gamma-chart")
     if held_up := [f"γ {gamma}" for gamma, figures in found.items() if figures.disturbed]:
         st.caption(f"{ICON} Disturbed: {', '.join(held_up)}. Measure again for a speed-up to rely on.")
-    best = max(found, key=lambda gamma: found[gamma].speedup)
+    sound = [gamma for gamma in found if gamma not in faults]
+    if not sound:
+        return
+    best = max(sound, key=lambda gamma: found[gamma].speedup)
     paired = Summary.of([found[best]]).paired(machine_noise())
+    if paired is None:
+        return
     alpha = units.percent(found[best].alpha)
     st.caption(
         f"Fastest at γ {best}: {ranged_gain(paired, 'pairs')}, where α is {alpha}. Predicted: "

@@ -16,6 +16,7 @@ from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts, one_of_each
 from app.views.gears.drafter import offered_drafters
 from app.views.runs.noise import machine_noise
+from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import Known, disturbed_column, figures_of, known_figures, measure
 from engine.types import DrafterChoice, Precision
 
@@ -33,6 +34,7 @@ def show_matchmaker(form: Form, installed: Sequence[str]) -> None:
     known = known_figures(model, precision)
     measured = {choice.name: _measured(choice, model, precision, known) for choice in choices}
     _show_table(choices, measured)
+    show_faults([f"{name}: {fault}" for name, each in measured.items() if each for fault in each.faults])
     possible = [choice.speculation for choice in choices if choice.speculation]
     measure("matchmaker", model, precision, possible, one_of_each(lab_prompts()), known)
     _offer_best(choices, measured, model, precision)
@@ -51,7 +53,9 @@ def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | 
     st.dataframe(
         {
             "Drafter": [_name(choice) for choice in choices],
-            "Measured speed-up": [gain(each.paired(noise)) if each else units.MISSING for each in found],
+            "Measured speed-up": [
+                gain(paired) if each and (paired := each.paired(noise)) else units.MISSING for each in found
+            ],
             **disturbed_column(found),
             "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
             "Expected speed-up": [
@@ -93,14 +97,14 @@ def _name(choice: DrafterChoice) -> str:
 def _offer_best(
     choices: Sequence[DrafterChoice], measured: dict[str, Summary | None], model: str, precision: Precision
 ) -> None:
-    speeds = {c.name: s.speedup for c in choices if (s := measured[c.name])}
+    speeds = {c.name: s.speedup for c in choices if (s := measured[c.name]) and s.speedup is not None}
     if not speeds:
         return
     best = next(choice for choice in choices if choice.name == max(speeds, key=speeds.__getitem__))
     if best.speculation is None:
         return
     fastest = measured[best.name]
-    if fastest and (paired := fastest.paired(machine_noise())).call != "faster":
+    if fastest and (paired := fastest.paired(machine_noise())) and paired.call != "faster":
         st.info(
             f"None of them is faster than plain decoding on these prompts. The nearest is {literal(_name(best))}: "
             f"{ranged_gain(paired, 'prompts')}.",

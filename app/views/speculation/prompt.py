@@ -10,6 +10,7 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.runs.answers import disturbed_by
+from app.runs.invariants import Measured, run_faults, speedup_fault
 from app.runs.prompts import SamplePrompt
 from app.runs.verdict import Figure, ranged_gain
 from app.session import speculation as lab_session
@@ -27,6 +28,7 @@ from app.views.runs.naming import config_name, link_to_run
 from app.views.runs.noise import machine_noise
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
+from app.views.shared.faults import show_faults
 from engine.errors import InvalidRequestError
 
 _SAMPLE = "speculation-sample"
@@ -97,14 +99,18 @@ def _show_result(shown: DraftedPrompt) -> None:
     if not shown.losslessness or not speculation or not run.metrics or not timeline:
         return
     st.subheader(literal(config_name(config)), anchor=False)
+    plain_s, drafted_s = shown.tpots_s or (None, None)
+    noise = machine_noise()
+    paired, spread = shown.paired(noise), noise.spread(Figure.TPOT)
+    measured = Measured.of_lane(run)
+    most = measured.tokens_per_pass if measured else None
+    fault = speedup_fault(paired.ratio, most) if paired and most else None
+    show_faults([*([fault] if fault else []), *(run_faults(measured) if measured else ())])
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        plain_s, drafted_s = shown.tpots_s or (None, None)
-        noise = machine_noise()
-        paired, spread = shown.paired(noise), noise.spread(Figure.TPOT)
         medians = f"1 / median TPOT of {PAIRS} runs, disturbed ones left out where there are others."
         st.metric(
             "Speed-up",
-            units.ratio(paired.ratio, paired.spread) if paired else units.MISSING,
+            units.ratio(paired.ratio, spread) if paired and not fault else units.MISSING,
             help="Median over the pairs of plain TPOT / drafted TPOT. Plain and drafted runs took turns.",
             width="content",
         )
@@ -115,7 +121,7 @@ def _show_result(shown: DraftedPrompt) -> None:
         if left_out := sum(map(bool, (run.disturbed for run in runs))):
             st.caption(f"{ICON} {left_out} of {len(runs)} runs disturbed", width="content")
         show_badge(shown.losslessness, config.sampling)
-    if paired:
+    if paired and not fault:
         st.caption(f"Drafted against plain, per token: {ranged_gain(paired, 'pairs')}.")
     show_speculation_notice(speculation, run.metrics, config)
     show_draft_report(timeline, speculation, run.metrics, key="speculation-prompt")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from app.runs.pricing import PricesError, cost, load_prices, prices_path
+from app.runs.pricing import Costs, PricesError, cost, load_prices, prices_path
 from app.settings import REPOSITORY
+from tests.support.fakes import make_metrics
 
 
 def test_cost_is_price_times_measured_time() -> None:
@@ -61,3 +65,14 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PricesError, match=r"nowhere\.toml"):
         load_prices(tmp_path / "nowhere.toml")
+
+
+@given(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1e3), st.integers(1, 10**7))
+def test_costs_are_price_times_time(per_hour: float, busy_s: float, queue_s: float, prompts: int) -> None:
+    metrics = replace(make_metrics(e2e_s=busy_s + queue_s), queue_s=queue_s)
+    found = Costs.of(per_hour, metrics, prompts)
+    assert found.prompt == pytest.approx(per_hour * busy_s / 3600, abs=1e-9)
+    assert found.thousand == pytest.approx(1_000 * found.prompt)
+    assert found.day == pytest.approx(prompts * found.prompt)
+    assert found.day == pytest.approx(per_hour * found.hours_a_day, rel=1e-6, abs=1e-6)
+    assert min(found.prompt, found.thousand, found.day, found.hours_a_day) >= -1e-6

@@ -147,10 +147,24 @@ def test_a_summary_counts_tokens_and_takes_the_median_prompt(store: RunStore) ->
     figures = [result.figures for result in store.drafts.results(MODEL, "int4")]
     slow = replace(figures[0], drafted_tpot_s=2 * figures[0].plain_tpot_s, identical=1, drafted_tokens=12)
     summary = Summary.of([*figures, slow])
-    assert (summary.prompts, summary.speedup, summary.slowest) == (3, pytest.approx(2.0), pytest.approx(0.5))
+    assert (summary.prompts, summary.speedup, summary.slowest) == (3, pytest.approx(1.5), pytest.approx(0.5))
     assert (summary.identical, summary.tokens) == (13, 18)
     assert summary.acceptance_rate == pytest.approx(6 / 20)
     assert summary.acceptance_length == pytest.approx(2.0)
+    assert summary.faults == ()
+
+
+def test_a_speed_up_that_cannot_be_is_left_out_and_told(store: RunStore) -> None:
+    measured(store, SpeculatingEngine())
+    figures = [result.figures for result in store.drafts.results(MODEL, "int4")]
+    disturbed = replace(figures[0], plain_tpot_s=10 * figures[0].plain_tpot_s)
+    summary = Summary.of([*figures, disturbed])
+    assert (summary.prompts, summary.speedup, summary.slowest) == (3, pytest.approx(1.5), pytest.approx(1.5))
+    (fault,) = summary.faults
+    assert "15.0× the time a token" in fault
+    assert "1.67 tokens each" in fault
+    only = Summary.of([disturbed])
+    assert (only.speedup, only.slowest, len(only.faults)) == (None, None, 1)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +186,7 @@ def test_a_prompt_is_answered_both_ways_kept_and_checked(store: RunStore) -> Non
     engine, shown = SpeculatingEngine(), shown_prompt()
     draft_prompt(engine, store, shown, ignore)
     assert store.page().total == 2 * PAIRS
-    assert shown.tpots_s == (pytest.approx(0.01), pytest.approx(0.005))
+    assert shown.tpots_s == (pytest.approx(0.01), pytest.approx(0.01 / 1.5))
     assert [token.source for token in shown.drafted_runs[-1].tokens] == [
         "target",
         "draft",

@@ -23,7 +23,7 @@ from app.store.database.session import Database
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0010"
+HEAD = "0012"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -191,7 +191,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
 
 # --- killed in the midst of it ----------------------------------------------------------------------
 
-EARLIER = [None, *(f"{number:04}" for number in range(1, int(HEAD)))]
+EARLIER = [None, *sorted(file.name[:4] for file in (MIGRATIONS / "versions").glob("*.py"))[:-1]]
 """Where a database may stand before: none at all, or any version before this one."""
 RUN = (
     "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, rating, note, "
@@ -221,6 +221,8 @@ def database_of(version: str | None, file: Path, migrations: Path) -> None:
         connection.execute(TEXTS)
         if version >= "0002":
             connection.executemany(SPEED, [("first", 1), ("second", 2)])
+        if version >= "0009":
+            connection.execute("UPDATE lab_speeds SET measurement = id")
 
 
 def migrate_and_die(url: str, after: int) -> int:

@@ -38,7 +38,9 @@ def keep_run_with_all_reports(store: RunStore) -> str:
         status=RunStatus.FINISHED,
         text="Because",
         finish_reason="stop",
-        metrics=replace(make_metrics(), drafted_tokens=4, accepted_tokens=2, verification_steps=2, repetition=0.25),
+        metrics=replace(
+            make_metrics(e2e_s=0.5), drafted_tokens=4, accepted_tokens=2, verification_steps=2, repetition=0.25
+        ),
         environment={"device": "cpu", "threads": 2},
         cache=CACHE,
         speculation=make_report(draft_step_s={"m int4": 0.004}, unavailable=("m cannot draft.",)),

@@ -42,7 +42,7 @@ FINISHED = RunOutcome(
     status=RunStatus.FINISHED,
     text="Because",
     finish_reason="stop",
-    metrics=make_metrics(),
+    metrics=make_metrics(e2e_s=0.5),
     environment={"device": "cpu", "threads": 2},
 )
 

@@ -15,9 +15,10 @@ from tests.support.ui import add_run
 
 def compared(tmp_path: Path, *metrics: RunMetrics) -> list[Compared]:
     store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
-    runs = store.get_many([add_run(store, metrics=each) for each in metrics])
+    runs = store.get_many([add_run(store, words=("a",) * each.completion_tokens, metrics=each) for each in metrics])
+    timelines = [store.timeline(run.id) or Timeline() for run in runs]
     store.close()
-    return [Compared(letter, "x", run, Timeline()) for letter, run in zip(LETTERS, runs, strict=False)]
+    return [Compared(letter, "x", *found) for letter, *found in zip(LETTERS, runs, timelines, strict=False)]
 
 
 def test_only_keys_that_differ_are_listed_with_all_their_values() -> None:
@@ -39,12 +40,18 @@ def test_equal_configurations_have_no_differences() -> None:
 
 
 def test_bars_say_how_a_run_compares_with_the_first(tmp_path: Path) -> None:
-    first = make_metrics(tpot_s=0.06)
-    runs = compared(tmp_path, first, replace(first, tpot_s=0.02, weights_bytes=75_000_000), replace(first, tpot_s=None))
+    first, quick = make_metrics(tpot_s=0.06), replace(make_metrics(tpot_s=0.02), weights_bytes=75_000_000)
+    runs = compared(tmp_path, first, quick, make_metrics(tpot_s=None, completion_tokens=1))
     assert [bar.text for bar in bars(TPOT, runs, UNMEASURED)] == ["60 ms", "20 ms · 3.0× faster", "–"]
     assert [bar.value for bar in bars(TPOT, runs, UNMEASURED)] == [60.0, 20.0, None]
     assert bars(WEIGHTS, runs, UNMEASURED)[1].text.endswith("50 % less")
     assert bars(WEIGHTS, runs, UNMEASURED)[2].text.endswith("the same")
+
+
+def test_bars_call_no_run_faster_whose_figures_contradict_each_other(tmp_path: Path) -> None:
+    sound = make_metrics(tpot_s=0.06)
+    runs = compared(tmp_path, sound, replace(make_metrics(tpot_s=0.02), cached_tokens=99))
+    assert [bar.text for bar in bars(TPOT, runs, UNMEASURED)] == ["60 ms", "20 ms · not a result"]
 
 
 def test_whole_answers_are_timed_against_each_other_only_at_equal_length(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Configurations that people saved under a name."""
