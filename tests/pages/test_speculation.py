@@ -181,7 +181,7 @@ def test_gammas_are_measured_beside_the_formula(lab: Open, store: RunStore, jobs
     app = lab(SpeculatingEngine(), GAMMA)
     app.button(key="speculation-gamma-run").click().run()
     settle(app, jobs)
-    assert "Fastest at γ 1: 2.00× faster (over 3 pairs), where α is 67 %" in words(app)
+    assert "Fastest at γ 1: 2.0× faster (over 3 pairs), where α is 67 %" in words(app)
     results = store.drafts.results(MODEL, "int8")
     assert [result.speculation.gamma for result in results] == list(GAMMAS)
     assert all(result.figures.predicted for result in results)
