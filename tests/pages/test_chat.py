@@ -299,7 +299,7 @@ def test_a_turn_says_what_reuse_saved_derived_and_then_measured(chat: Open, stor
         asked = store.chat.append(conversation_id, before, "user", said)
         before = store.chat.append(conversation_id, asked, "assistant", "So.", run_id=run_id)
     page = chat(FakeEngine())
-    page.session_state["chat-open"] = conversation_id
+    page.query_params["chat"] = conversation_id
     page.run()
     assert not page.error
     assert "310 tokens reused, saved about 310 ms · 30 tokens computed" in words(page)

@@ -37,7 +37,7 @@ def test_a_permalink_shows_its_runs_with_verdict_and_differences(
     said = texts(app, "markdown")
     assert "A · smollm2-135m · bf16" in said
     assert "B · smollm2-135m · int4" in said
-    assert "tied from start to end" in said
+    assert "1.8× faster from start to end" in said
     assert "TPOT 60 ms → 20 ms, 3.0× faster." in texts(app, "caption")
     table = app.dataframe[0].value
     assert list(table["Configuration"]) == ["optimization.quantization.precision"]

@@ -177,7 +177,7 @@ def test_categories_are_measured_in_the_background_and_kept(lab: Open, store: Ru
     settle(app, jobs)
     table = app.dataframe[0].value
     assert list(table["Category"]) == list(dict.fromkeys(prompt.category for prompt in lab_prompts()))
-    assert set(table["Speed-up"]) == {"1.5×"}
+    assert set(table["Speed-up"]) == {"1.50×"}
     assert set(table["Against plain"]) == {"faster"}
     assert set(table["Identical"]) == {"18/18 tokens"}
     assert app.button(key="speculation-categories-run").label == "Measure again"

@@ -59,6 +59,7 @@ def repeats(session: Session, host: str, *, without: str | None) -> dict[str, Re
             Run.owner_host == host,
             Run.status == RunStatus.FINISHED,
             Run.queue_s < _QUEUED_S,
+            Run.disturbed.is_not(True),
             *(() if without is None else (Run.group_id.is_distinct_from(without),)),
         )
     ).all()

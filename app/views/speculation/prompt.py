@@ -110,7 +110,7 @@ def _show_result(shown: DraftedPrompt) -> None:
         medians = f"1 / median TPOT of {PAIRS} runs, disturbed ones left out where there are others."
         st.metric(
             "Speed-up",
-            units.ratio(paired.ratio, spread) if paired and not fault else units.MISSING,
+            units.ratio(paired.ratio, paired.spread) if paired and not fault else units.MISSING,
             help="Median over the pairs of plain TPOT / drafted TPOT. Plain and drafted runs took turns.",
             width="content",
         )

@@ -369,7 +369,7 @@ def test_a_share_of_bandwidth_above_one_is_explained_by_a_cache_or_a_fault() -> 
 
 
 def totals(**changed: Any) -> Totals:
-    counts = dict.fromkeys(("runs", "finished", "stopped", "failed", "interrupted", "running"), 1)
+    counts = dict.fromkeys(("runs", "finished", "stopped", "failed", "interrupted", "running"), 1) | {"disturbed": 0}
     tokens = {"prompt_tokens": 10, "cached_tokens": 4, "completion_tokens": 9, "drafted_tokens": 6}
     sizes = dict.fromkeys(("weights_bytes", "kv_bytes", "peak_rss_bytes"))
     return Totals(**{**counts, **tokens, "accepted_tokens": 3, "discarded_tokens": 0, **sizes, **changed})

@@ -124,6 +124,7 @@ def replacement(kind: str, at: Path) -> None:
                 other.commit()
             migrate(f"sqlite:///{at}")
             with closing(sqlite3.connect(at)) as other:
+                other.execute("DROP TABLE saved_configurations")
                 other.execute("ALTER TABLE run_contents DROP COLUMN disturbance")
                 other.execute("ALTER TABLE runs DROP COLUMN disturbed")
                 other.execute("DROP TABLE deleted_runs")
