@@ -2,12 +2,22 @@
 
 from app.store.chat.records import ChatMessage, Conversation, ConversationSummary, TurnTiming
 from app.store.chat.repository import ChatStore
-from app.store.database.errors import ConversationNotFoundError, FileLostError, GoneError, RunNotFoundError, StoreError
+from app.store.database.errors import (
+    ConversationNotFoundError,
+    ConversationOfAnotherError,
+    FileLostError,
+    GoneError,
+    RunNotFoundError,
+    RunOfAnotherError,
+    StoreError,
+)
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
 from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.labs.repository import LabStore
 from app.store.outbox.outbox import Waiting
+from app.store.people.repository import PeopleStore
+from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
 from app.store.router.records import KeptProfile, KeptSet, RecordedTier
 from app.store.router.repository import RouterStore, ladder_key
@@ -45,6 +55,7 @@ __all__ = [
     "ConfigurationStats",
     "Conversation",
     "ConversationNotFoundError",
+    "ConversationOfAnotherError",
     "ConversationSummary",
     "CorpusResult",
     "DraftFigures",
@@ -58,6 +69,7 @@ __all__ = [
     "KeptSet",
     "LabStore",
     "Latency",
+    "PeopleStore",
     "Percentiles",
     "Rating",
     "RecentSpeed",
@@ -66,6 +78,7 @@ __all__ = [
     "RouterStore",
     "RunFilter",
     "RunNotFoundError",
+    "RunOfAnotherError",
     "RunOutcome",
     "RunPage",
     "RunRecord",
@@ -82,6 +95,7 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "Viewer",
     "Waiting",
     "ladder_key",
 ]

@@ -122,7 +122,7 @@ def test_a_miss_is_explained_with_what_it_cost(monkeypatch: pytest.MonkeyPatch, 
         detail="The question of turn 2 differs: edited, or answered anew.",
         lost_tokens=25,
     )
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     metrics = replace(make_metrics(prompt_tokens=100), cached_tokens=50, prefill_s=0.5)
     store.finish_run(run_id, RunOutcome(status=RunStatus.FINISHED, text="x", metrics=metrics, cache=report))
     assert store.get(run_id).cache == report
@@ -138,7 +138,7 @@ def test_a_miss_is_explained_with_what_it_cost(monkeypatch: pytest.MonkeyPatch, 
         add_run(store)
     assert "among the newest 50" not in words(app.run())
     for _ in range(2):
-        run_id = store.create_run(make_request(), session_id="s", environment={})
+        run_id = store.create_run(make_request(), person_id="s", environment={})
         store.finish_run(run_id, RunOutcome(status=RunStatus.FINISHED, text="x", metrics=metrics, cache=report))
     assert "among the newest 50 of 52 runs" in words(app.run())
 

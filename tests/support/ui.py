@@ -58,7 +58,7 @@ def add_run(
 ) -> str:
     """Store a run that is over, one token a word, and return its id."""
     run_id = store.create_run(
-        request or make_request(), session_id="tests", group_id=group_id, environment={"device": "cpu"}
+        request or make_request(), person_id="tests", group_id=group_id, environment={"device": "cpu"}
     )
     tokens = [TokenEvent(100 + n, word, 0.1 + 0.01 * n, -0.25, 1.0) for n, word in enumerate(words)]
     store.finish_run(

@@ -36,7 +36,9 @@ def send() -> None:
             if not text.strip():
                 raise InvalidRequestError("The message is empty: type something to answer.")
             settings = chat_session.settings(None)
-            conversation_id = chats.create(chat.title_of(text), settings.config.to_dict(), settings.system)
+            conversation_id = chats.create(
+                chat.title_of(text), settings.config.to_dict(), settings.system, person_id=person_id()
+            )
             chat_session.open_conversation(conversation_id)
         conversation = _as_shown(conversation_id)
         asked_id = chat.say(chats, conversation, text)

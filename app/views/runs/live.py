@@ -57,7 +57,7 @@ def follow(lane: LaneRun, draw: Callable[[LaneRun], None], *, group_id: str | No
                 resources.get_engine(),
                 resources.get_store(),
                 lane.request,
-                session_id=person_id(),
+                person_id=person_id(),
                 group_id=group_id,
             )
         ) as events:

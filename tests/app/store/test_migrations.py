@@ -95,7 +95,7 @@ def test_tables_and_models_do_not_drift_apart(tmp_path: Path) -> None:
 def test_an_upgrade_keeps_what_is_there(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
     store = RunStore.open(url_of(file))
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     kept = store.get(run_id)
     # Rebuilding a table drops the old one: with foreign keys on, that would take the texts along.
     add_revision(
@@ -147,7 +147,7 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
 def test_a_failed_upgrade_leaves_everything_as_it_was(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
     store = RunStore.open(url_of(file))
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     before = tables(file)
     add_revision(migrations, "half", HEAD, "op.create_table('half', sa.Column('id', sa.Integer()))")
     add_revision(migrations, "broken", "half", "op.drop_table('run_tags')", "op.execute('SELECT * FROM nowhere')")
