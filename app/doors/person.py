@@ -1,0 +1,26 @@
+"""Who asks for what a page shows."""
+
+from __future__ import annotations
+
+import uuid
+from typing import cast
+
+import streamlit as st
+
+from app.doors.identity import COOKIE, person_of
+
+_TAB = "tab-id"
+
+
+def person_id() -> str:
+    """The person whose browser this is, as it is stored with what is theirs; their prefix cache is their own by it.
+
+    The same after a reload, in every tab and after a restart of the server. A browser that keeps no cookies is a
+    person of its own in each tab.
+    """
+    return known_person() or cast(str, st.session_state.setdefault(_TAB, uuid.uuid4().hex))
+
+
+def known_person() -> str | None:
+    """The person, if the browser will be known again."""
+    return person_of(st.context.cookies.get(COOKIE))
