@@ -23,4 +23,5 @@ def person_id() -> str:
 
 def known_person() -> str | None:
     """The person, if the browser will be known again."""
-    return person_of(st.context.cookies.get(COOKIE))
+    identity: object = st.context.cookies.get(COOKIE)
+    return person_of(identity) if isinstance(identity, str) else None  # where no browser runs the script, it is a mock

@@ -43,7 +43,7 @@ def measure_corpus(
     """
     weights = engine.weights_sha256(model)
     if lab.corpus(corpus.sha256) is None:
-        lab.keep_corpus(corpus, person_id=None)
+        lab.keep_corpus(corpus, everybodys=True)
     answers = lab.answers(weights, corpus.sha256)
     windows = () if corpus.prompts else engine.windows(model, corpus)
     size = len(corpus.prompts or windows)

@@ -45,19 +45,18 @@ class ChatStore:
         seen._viewer = viewer
         return seen
 
-    def create(self, title: str, config: Mapping[str, Any], system: str = "", *, person_id: str | None) -> str:
-        """Begin a conversation without messages, and return its id.
+    def create(self, title: str, config: Mapping[str, Any], system: str = "") -> str:
+        """Begin a conversation of the viewer's, without messages, and return its id. The application's is the desk's.
 
         Args:
             title: what lists call it; cut to 80 characters.
             config: ``RunConfig.to_dict`` of what answers are asked for with.
             system: the system prompt; empty for none.
-            person_id: whose it is; ``None`` for the desk.
         """
         moment = now()
         row = ConversationRow(
             id=new_id(),
-            person_id=person_id,
+            person_id=self._viewer.person_id if self._viewer else None,
             title=title[:TITLE_CHARACTERS],
             created_at=moment,
             updated_at=moment,

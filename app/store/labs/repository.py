@@ -67,13 +67,15 @@ class LabStore:
 
     # --- corpora ------------------------------------------------------------------------------------
 
-    def keep_corpus(self, corpus: Corpus, *, person_id: str | None) -> None:
-        """Keep a corpus under its hash, for somebody, or with ``None`` for everybody. One that is there already stays
-        as it is, its name included."""
+    def keep_corpus(self, corpus: Corpus, *, everybodys: bool = False) -> None:
+        """Keep a corpus under its hash, as the viewer's, or if it is ``everybodys`` the desk's. One that is there
+        already stays as it is, unless it becomes everybody's."""
         with self._database.write() as session:
-            is_new = session.get(LabCorpus, corpus.sha256) is None
-            claim(session, corpus.sha256, corpus.name, person_id, is_new=is_new)
-            if is_new:
+            kept = session.get(LabCorpus, corpus.sha256)
+            claim(session, corpus.sha256, corpus.name, self._viewer, everybodys=everybodys, is_new=kept is None)
+            if kept and everybodys:
+                kept.name = corpus.name
+            elif kept is None:
                 payload = pack_corpus(corpus)
                 session.add(LabCorpus(sha256=corpus.sha256, name=corpus.name, created_at=now(), payload=payload))
 

@@ -9,20 +9,22 @@ from app.store.people.schema import TextOwner
 from app.store.people.visibility import Viewer
 
 
-def claim(session: Session, sha256: str, name: str, person_id: str | None, *, is_new: bool) -> None:
-    """Say that a text is somebody's, or with ``None`` the desk's. What is the desk's stays so: everybody has seen it.
+def claim(session: Session, sha256: str, name: str, viewer: Viewer | None, *, everybodys: bool, is_new: bool) -> None:
+    """Say whose a text is that is kept. What is the desk's stays so: everybody has seen it.
 
     Args:
         session: to write with.
         sha256: the text's.
         name: what they call it.
-        person_id: whose it is.
+        viewer: who keeps it; for ``None``, the application itself, a new one is the desk's.
+        everybodys: whether it is the desk's from now on.
         is_new: whether it was not kept so far.
     """
-    if person_id is None:
+    owned = exists().where(TextOwner.sha256 == sha256)
+    if everybodys:
         session.execute(delete(TextOwner).where(TextOwner.sha256 == sha256))
-    elif is_new or session.scalar(select(exists().where(TextOwner.sha256 == sha256))):
-        session.merge(TextOwner(sha256=sha256, person_id=person_id, name=name))
+    elif viewer and (is_new or session.scalar(select(owned))):
+        session.merge(TextOwner(sha256=sha256, person_id=viewer.person_id, name=name))
 
 
 def visible_text(sha256: SQLColumnExpression[str], viewer: Viewer | None) -> list[ColumnElement[bool]]:

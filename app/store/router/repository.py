@@ -56,13 +56,15 @@ class RouterStore:
 
     # --- sets of prompts ----------------------------------------------------------------------------
 
-    def keep_set(self, sha256: str, name: str, tasks: Sequence[Task], *, person_id: str | None) -> None:
-        """Keep a set under its hash, for somebody, or with ``None`` for everybody. One that is there already stays as
-        it is, its name included."""
+    def keep_set(self, sha256: str, name: str, tasks: Sequence[Task], *, everybodys: bool = False) -> None:
+        """Keep a set under its hash, as the viewer's, or if it is ``everybodys`` the desk's. One that is there already
+        stays as it is, unless it becomes everybody's."""
         with self._database.write() as session:
-            is_new = session.get(RouterSet, sha256) is None
-            claim(session, sha256, name, person_id, is_new=is_new)
-            if is_new:
+            kept = session.get(RouterSet, sha256)
+            claim(session, sha256, name, self._viewer, everybodys=everybodys, is_new=kept is None)
+            if kept and everybodys:
+                kept.name = name
+            elif kept is None:
                 payload = _pack([asdict(task) for task in tasks])
                 session.add(RouterSet(sha256=sha256, name=name, created_at=now(), payload=payload))
 

@@ -36,9 +36,7 @@ def send() -> None:
             if not text.strip():
                 raise InvalidRequestError("The message is empty: type something to answer.")
             settings = chat_session.settings(None)
-            conversation_id = chats.create(
-                chat.title_of(text), settings.config.to_dict(), settings.system, person_id=person_id()
-            )
+            conversation_id = chats.create(chat.title_of(text), settings.config.to_dict(), settings.system)
             chat_session.open_conversation(conversation_id)
         conversation = _as_shown(conversation_id)
         asked_id = chat.say(chats, conversation, text)

@@ -14,7 +14,6 @@ from app.environment import measured_here
 from app.literal import literal
 from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import alarms
-from app.session.identity import person_id
 from app.session.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from app.views.gears.precisions import choose_precisions, offered_precisions
@@ -129,7 +128,7 @@ def _add_corpus(lab: LabStore) -> None:
                 if file
                 else corpus_from(valid_text(text).encode(), _name(name))
             )
-            lab.keep_corpus(corpus, person_id=person_id())
+            lab.keep_corpus(corpus)
             CORPUS.turn_to(corpus.sha256)
             st.rerun()
 

@@ -12,7 +12,6 @@ from app.literal import literal
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import DataSet
 from app.router.recording import Checkable, record
-from app.session.identity import person_id
 from app.session.router import DATA_SET, PROMPTS
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
@@ -174,7 +173,7 @@ def _upload(store: RouterStore) -> None:
             return
         tasks = read_tasks(file.name, file.getvalue())
         sha256 = tasks_sha256(tasks)
-        store.keep_set(sha256, one_line(file.name), tasks, person_id=person_id())
+        store.keep_set(sha256, one_line(file.name), tasks)
         PROMPTS.turn_to(sha256)
         st.rerun()
 
@@ -197,7 +196,7 @@ def _record(
         "was answered before under the same weights is not asked again.",
     ):
         comes_with_gearbox = sha256 == tasks_sha256(load_tasks(MIXED_FILE))
-        store.keep_set(sha256, name, tasks, person_id=None if comes_with_gearbox else person_id())
+        store.keep_set(sha256, name, tasks, everybodys=comes_with_gearbox)
         DATA_SET.turn_to(sha256)
         chosen = [Tier.from_key(tier) for tier in tiers]
         job.start(partial(record, resources.get_engine(), store, name, tasks, chosen))

@@ -23,7 +23,7 @@ from app.store.database.session import Database
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0009"
+HEAD = "0011"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -190,7 +190,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
 
 # --- killed in the midst of it ----------------------------------------------------------------------
 
-EARLIER = [None, *(f"{number:04}" for number in range(1, int(HEAD)))]
+EARLIER = [None, *sorted(name for path in MIGRATIONS.glob("versions/0*.py") if (name := path.name[:4]) < HEAD)]
 """Where a database may stand before: none at all, or any version before this one."""
 RUN = (
     "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, rating, note, "

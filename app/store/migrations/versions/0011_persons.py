@@ -16,9 +16,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("runs", sa.Column("person_id", sa.String(length=32), nullable=True))
-    op.create_index("ix_runs_person_id", "runs", ["person_id", "created_at"])
+    op.create_index("ix_runs_person_id_created_at", "runs", ["person_id", "created_at"])
     op.add_column("conversations", sa.Column("person_id", sa.String(length=32), nullable=True))
-    op.create_index("ix_conversations_person_id", "conversations", ["person_id", "updated_at"])
+    op.create_index("ix_conversations_person_id_updated_at", "conversations", ["person_id", "updated_at"])
     op.create_table(
         "person_settings",
         sa.Column("person_id", sa.String(length=32), nullable=False),
@@ -39,7 +39,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("text_owners")
     op.drop_table("person_settings")
-    op.drop_index("ix_conversations_person_id", "conversations")
+    op.drop_index("ix_conversations_person_id_updated_at", "conversations")
     op.drop_column("conversations", "person_id")
-    op.drop_index("ix_runs_person_id", "runs")
+    op.drop_index("ix_runs_person_id_created_at", "runs")
     op.drop_column("runs", "person_id")
