@@ -9,7 +9,8 @@ import streamlit as st
 
 from app.doors.identity import COOKIE, person_of
 
-_TAB = "tab-id"
+TAB_ID = "tab-id"
+"""Where a tab without cookies has its id."""
 
 
 def person_id() -> str:
@@ -18,7 +19,7 @@ def person_id() -> str:
     The same after a reload, in every tab and after a restart of the server. A browser that keeps no cookies is a
     person of its own in each tab.
     """
-    return known_person() or cast(str, st.session_state.setdefault(_TAB, uuid.uuid4().hex))
+    return known_person() or cast(str, st.session_state.setdefault(TAB_ID, uuid.uuid4().hex))
 
 
 def known_person() -> str | None:
