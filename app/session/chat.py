@@ -16,6 +16,9 @@ from engine.types import CacheMode, OptimizationConfig, RunConfig
 
 INPUT = "chat-input"
 
+NEW_SYSTEM = "chat-new-system"
+"""The key of the system prompt's box of a conversation that has not begun."""
+
 _OPEN = "chat-open"
 _TURN = "chat-turn"
 _EDITED = "chat-edited"

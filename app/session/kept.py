@@ -1,0 +1,160 @@
+"""What widgets are set to, kept for a person: it is there after a reload, in a tab opened later, after a restart.
+
+Widgets live in the session's state. Here is which of their keys are kept, read once as a session begins, and written
+when one has changed. Of two tabs, the last to change a widget decides how the next one finds it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, cast
+
+import streamlit as st
+
+from app import resources
+from app.router.scoring import Choice
+from app.session import cache, chat, playground, quantization, router, speculation
+from app.session.configuration import Form, read_setting, values_of
+from app.store import PeopleStore, StoreError
+from engine import list_models
+from engine.errors import GearboxError
+
+_SAVED = "kept-as-saved"
+_MOST_CHARACTERS = 100_000
+"""Of one text."""
+
+Reader = Callable[[object], Any]
+"""Takes a value as it was kept, or raises `ValueError` where it no longer is one."""
+
+
+@contextmanager
+def widgets_kept(person_id: str | None) -> Iterator[None]:
+    """Around the drawing of a page: widgets begin as this person has last set them, and what was changed is kept.
+
+    Nothing is for ``None``, whom nobody will know again; nor without a run database, which is told of elsewhere.
+    """
+    people = None
+    if person_id is not None:
+        with suppress(GearboxError):
+            people = resources.get_store().people
+    if people is None or person_id is None:
+        yield
+        return
+    _restore(people, person_id)
+    _keep(people, person_id)
+    try:
+        yield
+    finally:
+        _see_first_values()
+
+
+def _restore(people: PeopleStore, person_id: str) -> None:
+    """Set the widgets as they were last set, once a session, before any is drawn.
+
+    What is no longer valid, such as a model that is gone, is as if it had never been set.
+    """
+    if _SAVED in st.session_state:
+        return
+    saved: dict[str, str] = {}
+    st.session_state[_SAVED] = saved
+    models = list_models(resources.get_settings().models_dir)
+    readers = _readers([model.name for model in models if model.installed])
+    with suppress(StoreError):
+        for key, kept in people.settings(person_id).items():
+            reader = _number(float, 0, 1) if key.startswith(router.THRESHOLD) else readers.get(key)
+            if reader and key not in st.session_state:
+                with suppress(ValueError):
+                    st.session_state[key] = reader(kept)
+                    saved[key] = _written(key)
+
+
+def _keep(people: PeopleStore, person_id: str) -> None:
+    """Keep what this session has set otherwise since it last looked. Nothing is written where nothing has changed; what
+    cannot be written now is tried again by the next script run.
+    """
+    saved = _saved()
+    changed = {key: text for key in _keys() if key in saved and (text := _written(key)) != saved[key]}
+    if changed:
+        with suppress(StoreError):
+            people.keep_settings(person_id, {key: json.loads(text) for key, text in changed.items()})
+            saved.update(changed)
+
+
+def _see_first_values() -> None:
+    """Remember what widgets show that were drawn for the first time: that is nobody's choice, and not kept."""
+    saved = _saved()
+    for key in _keys():
+        if key not in saved:
+            saved[key] = _written(key)
+
+
+def _saved() -> dict[str, str]:
+    return cast("dict[str, str]", st.session_state.setdefault(_SAVED, {}))
+
+
+def _keys() -> Iterator[str]:
+    """The keys in this session's state whose values are kept."""
+    for key in st.session_state:
+        if isinstance(key, str) and (key in _KEYS or key.startswith(router.THRESHOLD)):
+            yield key
+
+
+def _written(key: str) -> str:
+    """A widget's value as JSON; null for a text that is too long to be kept."""
+    text = json.dumps(st.session_state[key], ensure_ascii=False)
+    return text if len(text) <= _MOST_CHARACTERS else "null"
+
+
+def _readers(installed: Sequence[str]) -> dict[str, Reader]:
+    """How each key's value is read, apart from the Router lab's thresholds, whose keys name the router."""
+    readers: dict[str, Reader] = {
+        playground.PROMPT: _text,
+        playground.SYSTEM: _text,
+        playground.PRICE_PER_HOUR: _number(float, 0, 1e9),
+        chat.NEW_SYSTEM: _text,
+        quantization.PROMPT: _text,
+        speculation.PROMPT: _text,
+        router.CHOICE: Choice,
+        cache.LOG: _text,
+        cache.LOG_BUDGET: _number(int, 1, cache.MOST_BUDGET_MIB),
+        cache.LOG_AT_ONCE: _number(int, 1, cache.MOST_AT_ONCE),
+        cache.LOG_MODEL: _text,
+        cache.SIMULATION: _text,
+    }
+    # these look by themselves whether what was chosen is still among their options
+    chosen = (quantization.CORPUS, router.DATA_SET, router.WEAK, router.STRONG, router.PROMPTS, router.PROFILE)
+    readers |= {choice.key: _text for choice in chosen}
+    forms = [*map(playground.lane_form, playground.LANES), quantization.form(installed), speculation.form(installed)]
+    for form in [*forms, chat.form(None)]:
+        readers |= {form.key(setting): _setting(form, setting, installed) for setting in values_of(form.first)}
+    return readers | {playground.warm_key(lane): _switch for lane in playground.LANES}
+
+
+def _setting(form: Form, setting: str, installed: Sequence[str]) -> Reader:
+    return lambda kept: read_setting(form.first, setting, kept, installed)
+
+
+def _text(kept: object) -> str:
+    if not isinstance(kept, str):
+        raise ValueError(kept)
+    return kept
+
+
+def _switch(kept: object) -> bool:
+    if not isinstance(kept, bool):
+        raise ValueError(kept)
+    return kept
+
+
+def _number(kind: type[int] | type[float], least: float, most: float) -> Reader:
+    def read(kept: object) -> int | float:
+        if type(kept) not in (int, kind) or not least <= kind(kept) <= most:  # type: ignore[arg-type]
+            raise ValueError(kept)
+        return kind(kept)  # type: ignore[arg-type]
+
+    return read
+
+
+_KEYS = frozenset(_readers(()))
