@@ -26,7 +26,9 @@ runs = store.get_many(wanted)
 found = {run.id for run in runs}
 for run_id in wanted:
     if run_id not in found:
-        st.warning("A run of this link is not here: it may have been deleted.", icon=":material/search_off:")
+        st.warning(
+            "A run of this link is not here: it was deleted, or belongs to somebody else.", icon=":material/search_off:"
+        )
 
 pick_runs(store, runs)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -42,10 +41,6 @@ DEFAULT_CONFIG = RunConfig(
 """What a form shows first, unless its page says otherwise."""
 
 _FIRST_THRESHOLD = 0.3
-_MODEL_SETTINGS = ("model", "cascade-first-model", "cascade-second-model", "drafter")
-_KINDS: dict[str, type] = {"kv-window": int, "gamma": int, "cascade-after-tokens": int, "cascade-profile": str}
-"""Of settings that may be ``None``, which is their first value."""
-_MAY_BE_NONE = (*_KINDS, "cascade-second-model")
 _FIXED_THRESHOLDS = {RouterKind.ALWAYS_SMALL: NEVER, RouterKind.ALWAYS_LARGE: 0.0}
 
 
@@ -136,55 +131,6 @@ def values_of(config: RunConfig) -> dict[str, Any]:
         "max-tokens": sampling.max_tokens,
         "stop": list(sampling.stop),
     }
-
-
-def read_setting(first: RunConfig, setting: str, kept: object, installed: Sequence[str]) -> Any:
-    """A setting's value as it was kept as JSON.
-
-    Args:
-        first: what the form shows first, which says of what kind each value is.
-        setting: which.
-        kept: the JSON value.
-        installed: the models there are; any folder or hub id may be one too.
-
-    Raises:
-        ValueError: it is none that the setting can have, or is of a model that is gone.
-    """
-    default = values_of(first)[setting]
-    if kept is None and setting in _MAY_BE_NONE:
-        return None
-    if setting in _MODEL_SETTINGS:
-        name = str(kept).partition(" ")[2] if setting == "drafter" else str(kept)
-        drafter = drafter_of(str(kept)) if setting == "drafter" else None
-        if (drafter is None or drafter.draft_model) and name not in installed and "/" not in name:
-            raise ValueError(kept)
-        return str(kept)
-    kind = _KINDS.get(setting, type(default))
-    if issubclass(kind, StrEnum):
-        return kind(kept)
-    if kind is float and isinstance(kept, int) and not isinstance(kept, bool):
-        kept = float(kept)
-    if type(kept) is not kind:
-        raise ValueError(kept)
-    _check(setting, kept)
-    return kept
-
-
-def _check(setting: str, value: Any) -> None:
-    """Raise `ValueError` where a number or a list is out of range."""
-    field = setting.replace("-", "_")
-    if field in {each.name for each in fields(SamplingParams)}:
-        SamplingParams(**{field: tuple(value) if setting == "stop" else value})
-    elif setting == "gamma":
-        SpeculationConfig(gamma=value)
-    elif setting == "kv-window":
-        KVCacheConfig(window=value)
-    elif setting.endswith("-threshold") and not 0 <= value <= 1:
-        raise ValueError(value)
-    elif setting == "cascade-after-tokens" and value < 1:
-        raise ValueError(value)
-    elif setting == "cascade-profile":
-        RouterProfile.from_dict(json.loads(value))
 
 
 def config_of(values: Mapping[str, Any]) -> RunConfig:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
+from enum import StrEnum
 from typing import Any, cast
 
 import streamlit as st
@@ -16,14 +18,22 @@ import streamlit as st
 from app import resources
 from app.router.scoring import Choice
 from app.session import cache, chat, playground, quantization, router, speculation
-from app.session.configuration import Form, read_setting, values_of
+from app.session.configuration import Form, values_of
+from app.speculation.drafters import drafter_of
 from app.store import PeopleStore, StoreError
 from engine import list_models
+from engine.cascade import RouterProfile
 from engine.errors import GearboxError
+from engine.types import KVCacheConfig, RunConfig, SamplingParams, SpeculationConfig
 
 _SAVED = "kept-as-saved"
 _MOST_CHARACTERS = 100_000
 """Of one text."""
+
+_MODEL_SETTINGS = ("model", "cascade-first-model", "cascade-second-model", "drafter")
+_KINDS: dict[str, type] = {"kv-window": int, "gamma": int, "cascade-after-tokens": int, "cascade-profile": str}
+"""Of settings whose first value is ``None``."""
+_MAY_BE_NONE = (*_KINDS, "cascade-second-model")
 
 Reader = Callable[[object], Any]
 """Takes a value as it was kept, or raises `ValueError` where it no longer is one."""
@@ -72,10 +82,9 @@ def _restore(people: PeopleStore, person_id: str) -> None:
 
 def _keep(people: PeopleStore, person_id: str) -> None:
     """Keep what this session has set otherwise since it last looked. Nothing is written where nothing has changed; what
-    cannot be written now is tried again by the next script run.
-    """
+    cannot be written now is tried again by the next script run."""
     saved = _saved()
-    changed = {key: text for key in _keys() if key in saved and (text := _written(key)) != saved[key]}
+    changed = {key: text for key in _keys() if (text := _written(key)) != saved.get(key)}
     if changed:
         with suppress(StoreError):
             people.keep_settings(person_id, {key: json.loads(text) for key, text in changed.items()})
@@ -116,15 +125,22 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
         chat.NEW_SYSTEM: _text,
         quantization.PROMPT: _text,
         speculation.PROMPT: _text,
-        router.CHOICE: Choice,
+        router.CHOICE: lambda kept: Choice(str(kept)),
         cache.LOG: _text,
         cache.LOG_BUDGET: _number(int, 1, cache.MOST_BUDGET_MIB),
         cache.LOG_AT_ONCE: _number(int, 1, cache.MOST_AT_ONCE),
-        cache.LOG_MODEL: _text,
         cache.SIMULATION: _text,
     }
     # these look by themselves whether what was chosen is still among their options
-    chosen = (quantization.CORPUS, router.DATA_SET, router.WEAK, router.STRONG, router.PROMPTS, router.PROFILE)
+    chosen = (
+        quantization.CORPUS,
+        router.DATA_SET,
+        router.WEAK,
+        router.STRONG,
+        router.PROMPTS,
+        router.PROFILE,
+        cache.LOG_MODEL,
+    )
     readers |= {choice.key: _text for choice in chosen}
     forms = [*map(playground.lane_form, playground.LANES), quantization.form(installed), speculation.form(installed)]
     for form in [*forms, chat.form(None)]:
@@ -133,7 +149,55 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
 
 
 def _setting(form: Form, setting: str, installed: Sequence[str]) -> Reader:
-    return lambda kept: read_setting(form.first, setting, kept, installed)
+    return lambda kept: _read_setting(form.first, setting, kept, installed)
+
+
+def _read_setting(first: RunConfig, setting: str, kept: object, installed: Sequence[str]) -> Any:
+    """A setting's value as it was kept as JSON.
+
+    Args:
+        first: what the form shows first, which says of what kind each value is.
+        setting: which.
+        kept: the JSON value.
+        installed: the models there are; any folder or hub id may be one too.
+
+    Raises:
+        ValueError: it is none that the setting can have, or is of a model that is gone.
+    """
+    default = values_of(first)[setting]
+    if kept is None and setting in _MAY_BE_NONE:
+        return None
+    if setting in _MODEL_SETTINGS:
+        name = str(kept).partition(" ")[2] if setting == "drafter" else str(kept)
+        drafter = drafter_of(str(kept)) if setting == "drafter" else None
+        if (drafter is None or drafter.draft_model) and name not in installed and "/" not in name:
+            raise ValueError(kept)
+        return str(kept)
+    kind = _KINDS.get(setting, type(default))
+    if issubclass(kind, StrEnum):
+        return kind(str(kept))
+    if kind is float and isinstance(kept, int) and not isinstance(kept, bool):
+        kept = float(kept)
+    if type(kept) is not kind:
+        raise ValueError(kept)
+    _check(setting, kept)
+    return kept
+
+
+def _check(setting: str, value: Any) -> None:
+    """Raise `ValueError` where a number or a list is out of range."""
+    field = setting.replace("-", "_")
+    if field in {each.name for each in fields(SamplingParams)}:
+        changed: dict[str, Any] = {field: tuple(value) if setting == "stop" else value}
+        SamplingParams(**changed)
+    elif setting == "gamma":
+        SpeculationConfig(gamma=value)
+    elif setting == "kv-window":
+        KVCacheConfig(window=value)
+    elif (setting.endswith("-threshold") and not 0 <= value <= 1) or (setting.endswith("-tokens") and value < 1):
+        raise ValueError(value)
+    elif setting == "cascade-profile":
+        RouterProfile.from_dict(json.loads(value))
 
 
 def _text(kept: object) -> str:
@@ -150,9 +214,9 @@ def _switch(kept: object) -> bool:
 
 def _number(kind: type[int] | type[float], least: float, most: float) -> Reader:
     def read(kept: object) -> int | float:
-        if type(kept) not in (int, kind) or not least <= kind(kept) <= most:  # type: ignore[arg-type]
+        if isinstance(kept, bool) or not isinstance(kept, (int, kind)) or not least <= kept <= most:
             raise ValueError(kept)
-        return kind(kept)  # type: ignore[arg-type]
+        return kind(kept)
 
     return read
 

@@ -37,7 +37,11 @@ class ChatStore:
         self._database = database
         self._outbox = outbox
         self._viewer: Viewer | None = None
+
+    @property
+    def viewer(self) -> Viewer | None:
         """Who sees what is read here; ``None`` is the application itself."""
+        return self._viewer
 
     def seen_by(self, viewer: Viewer | None) -> Self:
         """The same store as somebody sees it: others' conversations are refused."""

@@ -22,6 +22,7 @@ def show_simulator(simulations: Simulations) -> None:
     """A log in, a curve out."""
     key = lab_session.simulation()
     job = BackgroundJob(key or "", "Press Simulate to begin again.")
+    lab_session.prepare_log(list(_BYTES_PER_TOKEN))
     with st.form("cache-simulator", border=False):
         file = st.file_uploader(
             "Log (JSON Lines)",
@@ -38,13 +39,12 @@ def show_simulator(simulations: Simulations) -> None:
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             model = st.selectbox(
-                "Keys and values of", list(_BYTES_PER_TOKEN), key=lab_session.LOG_MODEL, persist_state="session"
+                "Keys and values of", list(_BYTES_PER_TOKEN), key=lab_session.LOG_MODEL.key, persist_state="session"
             )
             largest_mib = st.number_input(
                 "Largest budget, MiB",
                 min_value=1,
                 max_value=lab_session.MOST_BUDGET_MIB,
-                value=2048,
                 key=lab_session.LOG_BUDGET,
                 persist_state="session",
             )
@@ -52,7 +52,6 @@ def show_simulator(simulations: Simulations) -> None:
                 "Conversations at once",
                 min_value=1,
                 max_value=lab_session.MOST_AT_ONCE,
-                value=8,
                 key=lab_session.LOG_AT_ONCE,
                 persist_state="session",
                 help="Of conversations without a time, so many are held at the same time.",

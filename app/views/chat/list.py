@@ -10,7 +10,7 @@ import streamlit as st
 from app.chat import conversations as chat
 from app.literal import literal
 from app.session import chat as chat_session
-from app.store import ChatStore, Conversation
+from app.store import ChatStore, Conversation, ConversationSummary
 from app.units import counted
 from app.views.chat import actions as chat_actions
 
@@ -58,9 +58,17 @@ def show_conversations(chats: ChatStore) -> None:
                 literal(conversation.title),
                 key=f"chat-open-{conversation.id}",
                 type="secondary" if conversation.id == opened else "tertiary",
+                **_whose(chats, conversation),
                 on_click=chat_session.open_conversation,
                 args=(conversation.id,),
             )
+
+
+def _whose(chats: ChatStore, conversation: ConversationSummary) -> dict[str, str]:
+    """How a button marks a conversation that others can read too, where one's own are hidden from them."""
+    if conversation.person_id is not None or chats.viewer is None or chats.viewer.sees_all:
+        return {}
+    return {"icon": ":material/groups:", "help": "Everybody can read this one, and go on with it."}
 
 
 def _counted(total: int, first: int, listed: int, *, searched: bool) -> str:
