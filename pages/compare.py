@@ -27,7 +27,7 @@ found = {run.id for run in runs}
 for run_id in wanted:
     if run_id not in found:
         st.warning(
-            "A run of this link is not here: it was deleted, or belongs to somebody else.", icon=":material/search_off:"
+            "A run of this link is not here: it was deleted, or is somebody else's.", icon=":material/search_off:"
         )
 
 pick_runs(store, runs)

@@ -67,10 +67,15 @@ def _restore(people: PeopleStore, person_id: str) -> None:
     """
     if _SAVED in st.session_state:
         return
-    saved: dict[str, str] = {}
-    st.session_state[_SAVED] = saved
     models = list_models(resources.get_settings().models_dir)
-    readers = _readers([model.name for model in models if model.installed])
+    installed = [model.name for model in models if model.installed]
+    first_values = {
+        form.key(name): value for form in _forms(installed) for name, value in values_of(form.first).items()
+    }
+    first_values |= {cache.SIMULATION: None, **{playground.warm_key(lane): False for lane in playground.LANES}}
+    saved = {key: json.dumps(value) for key, value in first_values.items()}
+    st.session_state[_SAVED] = saved
+    readers = _readers(installed)
     with suppress(StoreError):
         for key, kept in people.settings(person_id).items():
             reader = _number(float, 0, 1) if key.startswith(router.THRESHOLD) else readers.get(key)
@@ -92,7 +97,8 @@ def _keep(people: PeopleStore, person_id: str) -> None:
 
 
 def _see_first_values() -> None:
-    """Remember what widgets show that were drawn for the first time: that is nobody's choice, and not kept."""
+    """Remember what widgets show that were drawn for the first time, where that is known to their page alone: it is
+    nobody's choice, and not kept."""
     saved = _saved()
     for key in _keys():
         if key not in saved:
@@ -142,10 +148,14 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
         cache.LOG_MODEL,
     )
     readers |= {choice.key: _text for choice in chosen}
-    forms = [*map(playground.lane_form, playground.LANES), quantization.form(installed), speculation.form(installed)]
-    for form in [*forms, chat.form(None)]:
+    for form in _forms(installed):
         readers |= {form.key(setting): _setting(form, setting, installed) for setting in values_of(form.first)}
     return readers | {playground.warm_key(lane): _switch for lane in playground.LANES}
+
+
+def _forms(installed: Sequence[str]) -> list[Form]:
+    lanes = [playground.lane_form(lane) for lane in playground.LANES]
+    return [*lanes, quantization.form(installed), speculation.form(installed), chat.form(None)]
 
 
 def _setting(form: Form, setting: str, installed: Sequence[str]) -> Reader:

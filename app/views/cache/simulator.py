@@ -33,7 +33,6 @@ def show_simulator(simulations: Simulations) -> None:
         text = st.text_area(
             "Or paste one",
             height=110,
-            help="Kept for you up to 100,000 characters.",
             key=lab_session.LOG,
             persist_state="session",
         )

@@ -54,21 +54,21 @@ def show_conversations(chats: ChatStore) -> None:
         st.pagination(pages, key=page_key, max_visible_pages=3)
     with st.container(gap="xxsmall"):
         for conversation in listed:
+            open_to_all = _is_open_to_all(chats, conversation)
             st.button(
                 literal(conversation.title),
                 key=f"chat-open-{conversation.id}",
                 type="secondary" if conversation.id == opened else "tertiary",
-                **_whose(chats, conversation),
+                icon=":material/groups:" if open_to_all else None,
+                help="Everybody can read this one, and go on with it." if open_to_all else None,
                 on_click=chat_session.open_conversation,
                 args=(conversation.id,),
             )
 
 
-def _whose(chats: ChatStore, conversation: ConversationSummary) -> dict[str, str]:
-    """How a button marks a conversation that others can read too, where one's own are hidden from them."""
-    if conversation.person_id is not None or chats.viewer is None or chats.viewer.sees_all:
-        return {}
-    return {"icon": ":material/groups:", "help": "Everybody can read this one, and go on with it."}
+def _is_open_to_all(chats: ChatStore, conversation: ConversationSummary) -> bool:
+    """Whether others can read a conversation too, where one's own are hidden from them."""
+    return conversation.person_id is None and chats.viewer is not None and not chats.viewer.sees_all
 
 
 def _counted(total: int, first: int, listed: int, *, searched: bool) -> str:
