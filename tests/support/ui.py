@@ -31,10 +31,7 @@ def open_app(
     engine: FakeEngine | None = None,
 ) -> AppTest:
     """The app on a page, its resources replaced by this store and a fake engine."""
-    engine = engine or FakeEngine()
-    monkeypatch.setattr(resources, "get_store", lambda: store)
-    monkeypatch.setattr(resources, "get_engine", lambda: engine)
-    monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
+    replace_resources(monkeypatch, store, engine or FakeEngine())
     app = AppTest.from_file(str(ENTRY), default_timeout=20)
     app.run()
     app.switch_page(page)
@@ -43,6 +40,13 @@ def open_app(
     app.run()
     assert not app.exception
     return app
+
+
+def replace_resources(monkeypatch: pytest.MonkeyPatch, store: RunStore, engine: FakeEngine) -> None:
+    """Let pages use this store, as it is seen by the application itself, and this engine."""
+    monkeypatch.setattr(resources, "get_store", lambda: store)
+    monkeypatch.setattr(resources, "get_engine", lambda: engine)
+    monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
 
 
 def add_run(
@@ -55,10 +59,11 @@ def add_run(
     error: str | None = None,
     group_id: str | None = None,
     cascade: CascadeReport | None = None,
+    person_id: str | None = "tests",
 ) -> str:
     """Store a run that is over, one token a word, and return its id."""
     run_id = store.create_run(
-        request or make_request(), person_id="tests", group_id=group_id, environment={"device": "cpu"}
+        request or make_request(), person_id=person_id, group_id=group_id, environment={"device": "cpu"}
     )
     tokens = [TokenEvent(100 + n, word, 0.1 + 0.01 * n, -0.25, 1.0) for n, word in enumerate(words)]
     store.finish_run(
