@@ -7,7 +7,8 @@ from streamlit import config
 
 from app import resources
 from app.session.address import arrive
-from app.session.identity import person_id
+from app.session.identity import known_person, person_id
+from app.session.kept import widgets_kept
 from app.views.shared.errors import errors_shown
 from app.views.sidebar.engine_status import show_engine_status
 from app.views.sidebar.store_status import show_store_status
@@ -110,5 +111,5 @@ with st.sidebar:
 resources.hold_kv_for(person_id())
 
 arrive(page.url_path)
-with errors_shown():
+with errors_shown(), widgets_kept(known_person()):
     page.run()

@@ -6,17 +6,22 @@ Each of these may raise a `GearboxError` written for the user; nothing is cached
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import streamlit as st
+from streamlit import config
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from app.attendance import Attendance
 from app.cache.simulations import Simulations
+from app.doors.person import person_id
 from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
-from app.store import RunStore
+from app.store import RunStore, Viewer
 from engine import Engine
 
 _SWITCH_INTERVAL_S = 0.001
@@ -34,14 +39,35 @@ def get_settings() -> Settings:
 
 
 @st.cache_resource(show_spinner="Opening the run database", on_release=lambda store: store.close())
-def get_store() -> RunStore:
-    """The runs kept.
+def get_whole_store() -> RunStore:
+    """All that is kept, whoever asks.
 
     Raises:
         StoreError: the database cannot be opened.
     """
     settings = get_settings()
     return RunStore.open(settings.database_url, [settings.data_dir])
+
+
+def get_store() -> RunStore:
+    """What is kept, as whoever looks at the page may see it.
+
+    Raises:
+        StoreError: the database cannot be opened.
+    """
+    return get_whole_store().seen_by(viewer())
+
+
+def viewer() -> Viewer | None:
+    """Whoever looks at the page; ``None`` where no page is drawn, on a thread of the application's own.
+
+    They see everything where nobody comes in from outside, or where the administrator says that the desk is shared.
+    """
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return None
+    settings = get_settings()
+    here = settings.allowed_hosts.only_this_machine(config.get_option("server.address"))
+    return Viewer(person_id(), sees_all=settings.shared_desk or here)
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda engine: engine.close())
@@ -60,10 +86,16 @@ def get_engine() -> Engine:
     )
 
 
-@st.cache_resource(show_spinner=False, scope="session", on_release=lambda salt: get_engine().forget_session(salt))
-def hold_kv_for(salt: str) -> str:
-    """Say that a session is there: the KV kept for it goes when it ends."""
-    return salt
+@st.cache_resource(show_spinner=False, on_release=lambda attendance: attendance.close())
+def get_attendance() -> Attendance:
+    """Who is here; the KV of those who have been away for long is let go of."""
+    return Attendance(lambda person: get_engine().forget_session(person), away_s=get_settings().away_s)
+
+
+@st.cache_resource(show_spinner=False, scope="session", on_release=lambda leave: leave())
+def hold_kv_for(person: str) -> Callable[[], None]:
+    """Say that a session of somebody is there: the KV kept for them goes a while after the last of them has ended."""
+    return get_attendance().arrive(person)
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda jobs: jobs.close())
@@ -79,13 +111,17 @@ def get_races() -> Races:
 
 
 @st.cache_resource(show_spinner=False)
+def _whole_router_lab() -> RouterLab:
+    return RouterLab(get_whole_store())
+
+
 def get_router_lab() -> RouterLab:
-    """What was recorded for routers, and what was worked out of it.
+    """What was recorded for routers, and what was worked out of it, as whoever looks at the page may see it.
 
     Raises:
         StoreError: the database cannot be opened.
     """
-    return RouterLab(get_store())
+    return _whole_router_lab().seen_by(get_store())
 
 
 @st.cache_resource(show_spinner=False)

@@ -18,8 +18,9 @@ from streamlit.web.server.server_util import get_display_address, get_url
 from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVER_ADDRESS
 
 from app.doors.hosts import AllowedHosts
+from app.doors.identity import Identities
 from app.doors.middleware import Doors
-from app.resources import get_engine, get_races, get_store
+from app.resources import get_attendance, get_engine, get_races, get_whole_store
 from app.settings import Settings, SettingsError
 
 
@@ -45,12 +46,13 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     sys.stdout.flush()
     yield
     get_races.clear()  # what was running is stopped, and kept
+    get_attendance.clear()
     get_engine.clear()
-    get_store.clear()
+    get_whole_store.clear()
 
 
 app = st.App(
     Path(__file__).parent.parent / "streamlit_app.py",
     lifespan=_lifespan,
-    middleware=[Middleware(Doors, allowed=_allowed_hosts())],
+    middleware=[Middleware(Doors, allowed=_allowed_hosts()), Middleware(Identities)],
 )

@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 UNWATCHED_S = 60
 _MOST_DIGITS = 12
 """Of a count: more MiB or threads than any machine has."""
+_AWAY_MINUTES = 30
 
 
 class SettingsError(GearboxError):
@@ -49,21 +50,27 @@ class Settings:
     """How long a race or a chat answer goes on that nobody looks at."""
     allowed_hosts: AllowedHosts = field(default_factory=AllowedHosts)
     """The names that the server answers to."""
+    shared_desk: bool = False
+    """Whether everybody who comes in may see what everybody wrote and was answered."""
+    away_s: float = _AWAY_MINUTES * 60.0
+    """How long KV is kept for somebody who has no page open."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
         ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS``,
-        ``GEARBOX_UNWATCHED_S`` and ``GEARBOX_ALLOWED_HOSTS``.
+        ``GEARBOX_UNWATCHED_S``, ``GEARBOX_ALLOWED_HOSTS``, ``GEARBOX_SHARED_DESK`` and ``GEARBOX_AWAY_MINUTES``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
-                a folder or the file of shared prompts cannot be used, or a host is no host.
+                a folder or the file of shared prompts cannot be used, a host is no host, or a switch is neither
+                0 nor 1.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
+        away_minutes = _count("GEARBOX_AWAY_MINUTES", environ, least=0)
         data_dir = _path("GEARBOX_DATA_DIR", environ.get("GEARBOX_DATA_DIR") or str(REPOSITORY / "data")).resolve()
         if valid_text(str(data_dir)) != str(data_dir):
             raise SettingsError(
@@ -82,6 +89,8 @@ class Settings:
             shared_prompts=_prompts("GEARBOX_SHARED_PROMPTS", environ),
             unwatched_s=_count("GEARBOX_UNWATCHED_S", environ) or UNWATCHED_S,
             allowed_hosts=_hosts("GEARBOX_ALLOWED_HOSTS", environ),
+            shared_desk=_switch("GEARBOX_SHARED_DESK", environ),
+            away_s=(_AWAY_MINUTES if away_minutes is None else away_minutes) * 60.0,
         )
 
 
@@ -113,6 +122,13 @@ def _share(name: str, environ: Mapping[str, str]) -> float:
     if not 0 <= share <= 1:
         raise SettingsError(f"{name} must be a number between 0 and 1, and is {environ[name]!r}.")
     return share
+
+
+def _switch(name: str, environ: Mapping[str, str]) -> bool:
+    value = environ.get(name, "").strip() or "0"
+    if value not in ("0", "1"):
+        raise SettingsError(f"{name} must be 1 for yes or 0 for no, and is {environ[name][:60]!r}.")
+    return value == "1"
 
 
 def _device(name: str, environ: Mapping[str, str]) -> DeviceChoice:

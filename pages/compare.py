@@ -28,7 +28,9 @@ runs = store.get_many(wanted)
 found = {run.id for run in runs}
 for run_id in wanted:
     if run_id not in found:
-        st.warning("A run of this link is not here: it may have been deleted.", icon=":material/search_off:")
+        st.warning(
+            "A run of this link is not here: it was deleted, or is somebody else's.", icon=":material/search_off:"
+        )
 
 pick_runs(store, runs)
 

@@ -8,6 +8,7 @@ from app.store import RunFilter, RunSort
 from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch
 from app.views.reports.cache_report import show_verification
 from app.views.runs.naming import configuration_names
+from app.views.runs.table import say_whose
 from app.views.shared.clock import TimeRange, now
 from app.views.shared.errors import errors_shown
 from app.views.shared.faults import show_faults
@@ -84,6 +85,7 @@ def dashboard() -> None:
         used = store.by_configuration(chosen, with_disturbed=with_disturbed)
         show_configurations(used, names, total=store.count_configurations(chosen))
         st.subheader("Slowest runs", anchor=False)
+        say_whose(store)
         show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10))
 
 

@@ -8,7 +8,7 @@ from app.store import RunFilter, RunNotFoundError
 from app.views.runs.details import show_run
 from app.views.runs.filters import choose_filter, choose_order
 from app.views.runs.naming import MAX_COMPARED
-from app.views.runs.table import confirm_delete, export_buttons, read_page, select_rows, turn_pages
+from app.views.runs.table import confirm_delete, export_buttons, read_page, say_whose, select_rows, turn_pages
 
 store = resources.get_store()
 
@@ -48,6 +48,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     sort, size = choose_order()
     export_buttons(store, filter)
 
+say_whose(store)
 page, page_key = read_page(store, filter, sort, size)
 if not page.total:
     st.info("No run passes these filters.")

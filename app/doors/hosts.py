@@ -80,6 +80,12 @@ class AllowedHosts:
         """Whether the server answers to this name, at whatever port."""
         return host.is_loopback or self._was_added(host)
 
+    def only_this_machine(self, address: str | None) -> bool:
+        """Whether nobody from outside is meant to come in: a server that listens on a loopback ``address`` alone, and
+        to which no name was added. ``None`` is every address of the machine."""
+        host = Host.parse(f"[{address}]" if address and ":" in address else address or "")
+        return host is not None and host.is_loopback and not self.added
+
     def admit_page(self, origin: Host, host: Host) -> bool:
         """Whether a page of ``origin`` may use the server that it calls ``host``.
 

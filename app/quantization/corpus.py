@@ -44,7 +44,8 @@ def measure_corpus(
         JobCancelled: from ``report``.
     """
     weights = engine.weights_sha256(model)
-    lab.keep_corpus(corpus)
+    if lab.corpus(corpus.sha256) is None:
+        lab.keep_corpus(corpus, everybodys=True)
     answers = lab.answers(weights, corpus.sha256)
     windows = () if corpus.prompts else engine.windows(model, corpus)
     size = len(corpus.prompts or windows)

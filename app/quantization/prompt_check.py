@@ -20,7 +20,7 @@ _LOADED, _WRITTEN = 0.3, 0.7
 class PromptCheck(LaneRun):
     """The prompt's run, filled in as it goes on, and what reading its answer again showed."""
 
-    session_id: str
+    person_id: str
     divergence: AnswerDivergence | None = field(default=None, kw_only=True)
 
 
@@ -45,7 +45,7 @@ def check_prompt(engine: LabEngine, store: RunStore, checked: PromptCheck, repor
 
     report(stage, 0.0)
     try:
-        answer_kept(engine, store, checked, session_id=checked.session_id, watch=watch)
+        answer_kept(engine, store, checked, person_id=checked.person_id, watch=watch)
     except RunNotFinishedError as error:
         raise LabError(str(error)) from error
     if not checked.tokens:

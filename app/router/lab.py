@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -164,6 +165,12 @@ class RouterLab:
         self._lock = threading.RLock()
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
 
+    def seen_by(self, store: RunStore) -> RouterLab:
+        """The same lab over what somebody may see; ``store`` is the same one, as they see it."""
+        seen = copy(self)
+        seen._runs, seen._store = store, store.router
+        return seen
+
     def names(self) -> dict[str, str]:
         """What there is, by id: what comes with Gearbox, the recorded sets with the newest first, the rated runs."""
         names = {}
@@ -189,12 +196,12 @@ class RouterLab:
             changed = path.stat().st_mtime_ns
             return self._once(("built-in", path, changed), lambda: read_built_in(path))
         if id == RATED:
-            return self._once(("rated", rated_runs(self._runs)), self._read_rated)
+            return self._once(("rated", self._runs.viewer, rated_runs(self._runs)), self._read_rated)
         kept = next((kept for kept in self._store.sets() if kept.sha256 == id), None)
         if kept is None:
             raise RecordedPairsError("There is no such data set any more.")
         state = tuple((r.tier, r.weights_sha256, r.answers, r.last_at) for r in self._store.recorded(id))
-        return self._once(("recorded", id, state), lambda: read_recorded(self._store, kept))
+        return self._once(("recorded", kept, state), lambda: read_recorded(self._store, kept))
 
     def _read_rated(self) -> DataSet:
         prompts, weights = rated_prompts(self._runs)

@@ -48,12 +48,12 @@ def run_answer(run: RunRecord, timeline: Timeline | None) -> TierAnswer | None:
 
 
 def rated_runs(store: RunStore) -> tuple[int, int]:
-    """How many finished runs have a thumb down, and how many a thumb up.
+    """How many finished runs that the viewer may see have a thumb down, and how many a thumb up.
 
     Raises:
         StoreError: the run database cannot be read.
     """
-    down, up = (store.totals(replace(_RATED, ratings=(rating,))).runs for rating in _THUMBS)
+    down, up = (store.page(replace(_RATED, ratings=(rating,)), limit=1).total for rating in _THUMBS)
     return down, up
 
 

@@ -71,7 +71,8 @@ def record(
     """
     report("Looking at the prompts", 0.0)
     identity, checkable = tasks_sha256(tasks), Checkable.of(tasks, sandbox).tasks
-    store.keep_set(identity, name, tasks)
+    if not store.tasks(identity):
+        store.keep_set(identity, name, tasks, everybodys=True)
     weights = {tier: engine.weights_sha256(tier.model) for tier in tiers}
     missing = {}
     for tier in tiers:

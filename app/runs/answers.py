@@ -74,7 +74,7 @@ def answer_kept(
     store: RunStore,
     run: LaneRun,
     *,
-    session_id: str,
+    person_id: str | None,
     watch: Callable[[LaneRun], object],
 ) -> None:
     """Run a request to its end, and keep it among the runs.
@@ -83,7 +83,7 @@ def answer_kept(
         engine: who answers.
         store: what keeps it.
         run: what is asked, and what becomes of it.
-        session_id: who asks.
+        person_id: who asks.
         watch: told of the run at every event; what it raises ends the run, which is then kept as stopped.
 
     Raises:
@@ -91,7 +91,7 @@ def answer_kept(
         RunNotFinishedError: it failed, or was cut short.
         GearboxError: whatever keeps the engine or the store from it.
     """
-    with closing(stream(engine, store, run.request, session_id=session_id)) as events:
+    with closing(stream(engine, store, run.request, person_id=person_id)) as events:
         for event in events:
             run.take(event)
             watch(run)

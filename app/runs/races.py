@@ -157,7 +157,7 @@ class _Runner:
                     self._engine,
                     self._store,
                     lane.request,
-                    session_id=self._person,
+                    person_id=self._person,
                     group_id=self.race.group_id,
                 )
             ) as events:

@@ -85,7 +85,7 @@ def stream(
     store: RunStore,
     request: GenerationRequest,
     *,
-    session_id: str,
+    person_id: str | None,
     group_id: str | None = None,
 ) -> Generator[UiEvent, None, None]:
     """Answer a request and keep the run, from its first moment to its last.
@@ -99,7 +99,7 @@ def stream(
     Raises:
         StoreError: the run's row could not be made; the engine was not asked.
     """
-    run_id = store.create_run(request, session_id=session_id, group_id=group_id, environment=app_environment())
+    run_id = store.create_run(request, person_id=person_id, group_id=group_id, environment=app_environment())
     recording = _Recording(store, run_id)
     try:
         yield RunCreated(run_id)

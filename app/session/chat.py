@@ -22,6 +22,9 @@ INPUT = "chat-input"
 QUERY_KEY = "chat"
 """The query parameter that holds the id of the conversation that is open; without it, a new one is."""
 
+NEW_SYSTEM = "chat-new-system"
+"""The key of the system prompt's box of a conversation that has not begun."""
+
 _OPEN = "chat-open"
 _TURN = "chat-turn"
 _EDITED = "chat-edited"

@@ -1,15 +1,5 @@
 """Who a browser session is."""
 
-from __future__ import annotations
+from app.doors.person import known_person, person_id
 
-import uuid
-from typing import cast
-
-import streamlit as st
-
-SESSION_ID = "session-id"
-
-
-def person_id() -> str:
-    """This browser session's id, as it is stored with its runs; its prefix cache is its own by this id."""
-    return cast(str, st.session_state.setdefault(SESSION_ID, uuid.uuid4().hex))
+__all__ = ["known_person", "person_id"]

@@ -12,6 +12,10 @@ DATA_SET = ChosenOption("router-data-set")
 WEAK, STRONG = ChosenOption("router-weak"), ChosenOption("router-strong")
 PROMPTS = ChosenOption("router-prompts")
 """What is recorded next."""
+CHOICE = "router-choice"
+"""Of the router between two tiers."""
+THRESHOLD = "router-threshold "
+"""Begins the keys of the sliders."""
 PROFILE = ChosenOption("router-profile")
 COMPARED = ChosenOption("router-drift-data")
 """Whose scores are looked at for drift."""
@@ -26,7 +30,7 @@ _FIRST_SHARE = 0.4
 
 def threshold_key(study: Study) -> str:
     """The key of a router's slider: each router between two tiers has its own threshold."""
-    return f"router-threshold {study.weak} {study.strong} {study.choice}"
+    return f"{THRESHOLD}{study.weak} {study.strong} {study.choice}"
 
 
 def prepare_threshold(study: Study) -> None:

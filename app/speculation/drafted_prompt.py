@@ -23,7 +23,7 @@ class DraftedPrompt:
 
     plain: GenerationRequest
     drafted: GenerationRequest
-    session_id: str
+    person_id: str
     plain_runs: list[LaneRun] = field(default_factory=list)
     """Those that have come to their end, as of the drafted ones."""
     drafted_runs: list[LaneRun] = field(default_factory=list)
@@ -57,7 +57,7 @@ def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPromp
         run, share = LaneRun(request), _WRITTEN / len(turns)
         watch = partial(_tell, report, f"{name} run {turn // 2 + 1} of {PAIRS}", share * turn, share)
         try:
-            answer_kept(engine, store, run, session_id=shown.session_id, watch=watch)
+            answer_kept(engine, store, run, person_id=shown.person_id, watch=watch)
         except RunNotFinishedError as error:
             raise SpeculationLabError(str(error)) from error
         runs.append(run)

@@ -4,12 +4,22 @@ from app.store.chat.records import ChatMessage, Conversation, ConversationSummar
 from app.store.chat.repository import ChatStore
 from app.store.configurations.records import SavedConfiguration
 from app.store.configurations.repository import NAME_CHARACTERS, ConfigurationStore, NameTakenError
-from app.store.database.errors import ConversationNotFoundError, FileLostError, GoneError, RunNotFoundError, StoreError
+from app.store.database.errors import (
+    ConversationNotFoundError,
+    ConversationOfAnotherError,
+    FileLostError,
+    GoneError,
+    RunNotFoundError,
+    RunOfAnotherError,
+    StoreError,
+)
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
 from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.labs.repository import LabStore
 from app.store.outbox.outbox import Waiting
+from app.store.people.repository import PeopleStore
+from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
 from app.store.router.records import KeptProfile, KeptSet, RecordedTier
 from app.store.router.repository import RouterStore, ladder_key
@@ -50,6 +60,7 @@ __all__ = [
     "ConfigurationStore",
     "Conversation",
     "ConversationNotFoundError",
+    "ConversationOfAnotherError",
     "ConversationSummary",
     "CorpusResult",
     "DraftFigures",
@@ -64,6 +75,7 @@ __all__ = [
     "LabStore",
     "Latency",
     "NameTakenError",
+    "PeopleStore",
     "Percentiles",
     "Rating",
     "RecentSpeed",
@@ -73,6 +85,7 @@ __all__ = [
     "RouterStore",
     "RunFilter",
     "RunNotFoundError",
+    "RunOfAnotherError",
     "RunOutcome",
     "RunPage",
     "RunRecord",
@@ -90,6 +103,7 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "Viewer",
     "Waiting",
     "ladder_key",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,8 @@ from app.store.labs.repository import LabStore
 from app.store.outbox.keeper import Keeper
 from app.store.outbox.outbox import Outbox, Waiting
 from app.store.outbox.spool import Spool, places
+from app.store.people.repository import PeopleStore
+from app.store.people.visibility import Viewer
 from app.store.router import repository as router
 from app.store.router.repository import RouterStore
 from app.store.runs.endings import ENDING, LOSSLESSNESS, write_ending, write_losslessness
@@ -53,6 +56,8 @@ class RunStore(RunWriter):
         """What the Router lab recorded and made, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
+        self.people = PeopleStore(database)
+        """How persons have set the widgets, in the same database."""
         self._keeper = Keeper(self._outbox, self.look_around)
 
     @classmethod
@@ -72,6 +77,18 @@ class RunStore(RunWriter):
         except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
             _log.warning("What earlier servers left behind could not be put in order: %s", error)
         return store
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same store as somebody sees it: lists, searches and exports leave out, and ids are refused of, what they
+        may not see; figures cover everybody. ``None`` is the application itself, which sees all.
+
+        What comes of a run that this store is given to keep is kept whoever sees it.
+        """
+        seen = copy(self)
+        seen._viewer = viewer
+        seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
+        seen.router = self.router.seen_by(viewer)
+        return seen
 
     def close(self) -> None:
         """Write what waits, if that is possible now, and close the connections.

@@ -181,7 +181,7 @@ def test_two_sessions_take_turns(server: Server, store: RunStore, new_page: NewP
     for playground in (first, second):
         playground.wait_for_verdict()
     runs = latest(store, 4)
-    by_prompt = {run.prompt: run.session_id for run in runs}
+    by_prompt = {run.prompt: run.person_id for run in runs}
     assert by_prompt.keys() == {LONG, "Name three colours."}
     assert len(set(by_prompt.values())) == 2
     for playground, prompt in ((first, LONG), (second, "Name three colours.")):

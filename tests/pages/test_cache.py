@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from app import resources
 from app.cache.prefix_tree import prefix_tree
 from app.cache.simulations import Simulations
+from app.doors.person import TAB_ID
 from app.jobs import Jobs
-from app.session.identity import SESSION_ID
 from app.store import RunOutcome, RunStatus, RunStore
 from engine import EvictedSequence, KeptSequence
 from engine.types import CacheReport, Message, MissCause
@@ -60,7 +60,7 @@ def test_ones_own_sequences_are_shown_with_their_texts_and_those_of_others_only_
 ) -> None:
     engine = FakeEngine()
     app = open_app(monkeypatch, store, PAGE, engine=engine)
-    mine = app.session_state[SESSION_ID]
+    mine = app.session_state[TAB_ID]
     engine.kept = (
         kept(SYSTEM, ASKED, Message("assistant", "Blue."), salt=mine),
         kept(Message("user", "A secret."), salt="stranger"),
@@ -73,7 +73,7 @@ def test_ones_own_sequences_are_shown_with_their_texts_and_those_of_others_only_
     sequences, evicted = (frame.value for frame in app.dataframe)
     assert list(sequences["sequence"]) == ["Name a colour. … Blue."]
     assert list(evicted["tokens"]) == [7]
-    assert "1 sequence of other sessions" in words(app)
+    assert "1 sequence of others" in words(app)
     assert (figures(app)["Tokens reused"], figures(app)["Prefill saved"]) == ("60", "500 ms")
     assert "secret" not in str(app.main)
 
@@ -83,7 +83,7 @@ def test_a_system_prompt_is_shown_as_what_it_is_and_a_shared_one_to_every_sessio
 ) -> None:
     engine = FakeEngine()
     app = open_app(monkeypatch, store, PAGE, engine=engine)
-    mine = app.session_state[SESSION_ID]
+    mine = app.session_state[TAB_ID]
     engine.kept = (
         kept(Message("system", "Rules of the house."), salt="shared:house", is_system=True),
         kept(Message("system", "A secret."), salt="stranger", is_system=True),
@@ -94,7 +94,7 @@ def test_a_system_prompt_is_shown_as_what_it_is_and_a_shared_one_to_every_sessio
     (sequences,) = (frame.value for frame in app.dataframe)
     assert list(sequences["kind"]) == ["Conversation", "System prompt", "Shared: house"]
     assert list(sequences["sequence"]) == ["Be brief. … Name a colour.", "Be brief.", ""]
-    assert "1 sequence of other sessions" in words(app)
+    assert "1 sequence of others" in words(app)
     assert "secret" not in str(app.main)
 
 
@@ -122,7 +122,7 @@ def test_a_miss_is_explained_with_what_it_cost(monkeypatch: pytest.MonkeyPatch, 
         detail="The question of turn 2 differs: edited, or answered anew.",
         lost_tokens=25,
     )
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     metrics = replace(make_metrics(prompt_tokens=100), cached_tokens=50, prefill_s=0.5)
     store.finish_run(run_id, RunOutcome(status=RunStatus.FINISHED, text="x", metrics=metrics, cache=report))
     assert store.get(run_id).cache == report
@@ -138,7 +138,7 @@ def test_a_miss_is_explained_with_what_it_cost(monkeypatch: pytest.MonkeyPatch, 
         add_run(store)
     assert "among the newest 50" not in words(app.run())
     for _ in range(2):
-        run_id = store.create_run(make_request(), session_id="s", environment={})
+        run_id = store.create_run(make_request(), person_id="s", environment={})
         store.finish_run(run_id, RunOutcome(status=RunStatus.FINISHED, text="x", metrics=metrics, cache=report))
     assert "among the newest 50 of 52 runs" in words(app.run())
 

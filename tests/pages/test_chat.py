@@ -107,7 +107,7 @@ def test_turns_are_answered_with_the_history_and_its_tokens(chat: Open, store: R
         ("user", "And at dusk?", ()),
     ]
     assert first.cache_salt == second.cache_salt != ""
-    assert {run.session_id for run in store.page().rows} == {first.cache_salt}
+    assert {run.person_id for run in store.page().rows} == {first.cache_salt}
     assert first.config.optimization.cache_mode is CacheMode.PREFIX
     # figures, and a link to each run
     assert words(page).count("TTFT 10.0 ms · 0 tokens reused · ") == 2

@@ -70,7 +70,7 @@ def say_elsewhere(store: RunStore, text: str, *, after: str | None = None) -> ch
 
 def answer_elsewhere(store: RunStore, there: Conversation, asked: str) -> chat.Turn:
     turn = chat.begin_turn(store, there, asked, salt="elsewhere")
-    with closing(stream(FakeEngine(["Else"]), store, turn.lane.request, session_id="elsewhere")) as events:
+    with closing(stream(FakeEngine(["Else"]), store, turn.lane.request, person_id="elsewhere")) as events:
         for event in events:
             turn.lane.take(event)
     chat.keep_answer(store, turn)
@@ -220,7 +220,7 @@ def test_a_turn_that_another_tab_is_being_answered_is_not_called_unanswered(
     there = only(store)
     asked = store.chat.append(there.id, there.leaf_id, "user", "Two")
     turn = chat.begin_turn(store, there, asked, salt="elsewhere")
-    events = stream(FakeEngine(["Else"]), store, turn.lane.request, session_id="elsewhere", group_id=asked)
+    events = stream(FakeEngine(["Else"]), store, turn.lane.request, person_id="elsewhere", group_id=asked)
     turn.lane.take(next(events))
     page.run()
     click(page, "chat-other-tab")
@@ -239,7 +239,7 @@ def test_an_answer_that_the_other_tab_died_over_is_added_once(tab: Tab, store: R
     asked = store.chat.append(there.id, there.leaf_id, "user", "Two")
     for word in ("Else", "Other"):
         turn = chat.begin_turn(store, there, asked, salt="elsewhere")
-        list(stream(FakeEngine([word]), store, turn.lane.request, session_id="elsewhere", group_id=asked))
+        list(stream(FakeEngine([word]), store, turn.lane.request, person_id="elsewhere", group_id=asked))
     page.run()
     click(page, "chat-other-tab")
     page.run()

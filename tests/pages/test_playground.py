@@ -123,7 +123,7 @@ def test_both_lanes_answer_and_are_stored(playground: Any, store: RunStore) -> N
     assert [text.value for text in page.text] == ["Blue light", "Blue sky"]
     rows = store.page().rows
     assert [row.status for row in rows] == [RunStatus.FINISHED] * 2
-    assert len({row.group_id for row in rows}) == len({row.session_id for row in rows}) == 1
+    assert len({row.group_id for row in rows}) == len({row.person_id for row in rows}) == 1
     assert {(row.backend, row.precision) for row in rows} == {("reference", "bf16"), ("local", "int4")}
 
 

@@ -16,7 +16,7 @@ import sys
 from app.store import RunStore
 from tests.support.fakes import make_request
 store = RunStore.open(sys.argv[1])
-run_id = store.create_run(make_request(), session_id="s", environment={})
+run_id = store.create_run(make_request(), person_id="s", environment={})
 store.save_progress(run_id, "half of the ans")
 print(run_id, flush=True)
 sys.stdin.read()
@@ -25,7 +25,7 @@ sys.stdin.read()
 
 def create(store: RunStore) -> str:
     """The id of a new run."""
-    return store.create_run(make_request(), session_id="s", environment={})
+    return store.create_run(make_request(), person_id="s", environment={})
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.jobs import Jobs
-from app.runs.races import Races
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import CacheReport, CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
 from tests.support.fakes import FakeEngine, make_metrics, make_request
@@ -32,11 +31,7 @@ def open_app(
     engine: FakeEngine | None = None,
 ) -> AppTest:
     """The app on a page, its resources replaced by this store and a fake engine."""
-    engine, races = engine or FakeEngine(), Races()
-    monkeypatch.setattr(resources, "get_store", lambda: store)
-    monkeypatch.setattr(resources, "get_engine", lambda: engine)
-    monkeypatch.setattr(resources, "get_races", lambda: races)
-    monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
+    replace_resources(monkeypatch, store, engine or FakeEngine())
     app = AppTest.from_file(str(ENTRY), default_timeout=20)
     app.run()
     app.switch_page(page)
@@ -45,6 +40,15 @@ def open_app(
     app.run()
     assert not app.exception
     return app
+
+
+def replace_resources(monkeypatch: pytest.MonkeyPatch, store: RunStore, engine: FakeEngine) -> None:
+    """Let pages use this store, as it is seen by the application itself, and this engine."""
+    monkeypatch.setattr(resources, "get_store", lambda: store)
+    races = Races()
+    monkeypatch.setattr(resources, "get_engine", lambda: engine)
+    monkeypatch.setattr(resources, "get_races", lambda: races)
+    monkeypatch.setattr(resources, "get_estimates", lambda: ESTIMATES)
 
 
 def add_run(
@@ -59,10 +63,11 @@ def add_run(
     cascade: CascadeReport | None = None,
     disturbance: Disturbance | None = None,
     cache: CacheReport | None = None,
+    person_id: str | None = "tests",
 ) -> str:
     """Store a run that is over, one token a word, and return its id."""
     run_id = store.create_run(
-        request or make_request(), session_id="tests", group_id=group_id, environment={"device": "cpu"}
+        request or make_request(), person_id=person_id, group_id=group_id, environment={"device": "cpu"}
     )
     if metrics is None and error is None:
         metrics = make_metrics(completion_tokens=len(words))

@@ -50,6 +50,8 @@ class ConversationSummary:
     """One conversation as a list shows it."""
 
     id: str
+    person_id: str | None
+    """Whose it is; ``None`` for the desk."""
     title: str
     created_at: datetime
     updated_at: datetime

@@ -4,21 +4,24 @@ anew and branching all add messages, and the branch on view is a choice among it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
 
 from app.store.chat.records import Conversation, ConversationSummary, Speaker, TurnTiming
 from app.store.chat.schema import ConversationMessage, ConversationRow, ConversationTiming
 from app.store.chat.writing import ANSWER, TIMING, append, existing, existing_message, to_message, with_answer
 from app.store.database.columns import to_microseconds
-from app.store.database.errors import StoreError
+from app.store.database.errors import ConversationOfAnotherError, StoreError
 from app.store.database.folding import fold, folded
 from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result
+from app.store.people.visibility import Viewer, own, visible
 
 TITLE_CHARACTERS = 80
 
@@ -33,9 +36,21 @@ class ChatStore:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
+        self._viewer: Viewer | None = None
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """Who sees what is read here; ``None`` is the application itself."""
+        return self._viewer
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same store as somebody sees it: others' conversations are refused."""
+        seen = copy(self)
+        seen._viewer = viewer
+        return seen
 
     def create(self, title: str, config: Mapping[str, Any], system: str = "") -> str:
-        """Begin a conversation without messages, and return its id.
+        """Begin a conversation of the viewer's, without messages, and return its id. The application's is the desk's.
 
         Args:
             title: what lists call it; cut to 80 characters.
@@ -45,6 +60,7 @@ class ChatStore:
         moment = now()
         row = ConversationRow(
             id=new_id(),
+            person_id=self._viewer.person_id if self._viewer else None,
             title=title[:TITLE_CHARACTERS],
             created_at=moment,
             updated_at=moment,
@@ -56,7 +72,7 @@ class ChatStore:
             return row.id
 
     def conversations(self, text: str = "", *, limit: int = 50, offset: int = 0) -> tuple[ConversationSummary, ...]:
-        """The conversations changed last, the newest first.
+        """The conversations changed last, the newest first: the viewer's own and the desk's.
 
         Args:
             text: only those in whose title or messages it stands, whatever its case and accents.
@@ -64,7 +80,7 @@ class ChatStore:
             offset: so many newer ones are left out.
         """
         row = ConversationRow
-        columns = select(row.id, row.title, row.created_at, row.updated_at).where(*_mentions(text))
+        columns = select(row.id, row.person_id, row.title, row.created_at, row.updated_at).where(*self._listed(text))
         newest_first = columns.order_by(row.updated_at.desc(), row.id.desc()).limit(limit).offset(offset)
         with self._database.read() as session:
             found = session.execute(newest_first).all()
@@ -73,7 +89,7 @@ class ChatStore:
     def count(self, text: str = "") -> int:
         """How many there are, or how many hold a text as :meth:`conversations` finds them."""
         with self._database.read() as session:
-            return session.scalar(select(func.count()).select_from(ConversationRow).where(*_mentions(text))) or 0
+            return session.scalar(select(func.count()).select_from(ConversationRow).where(*self._listed(text))) or 0
 
     def state_of(self, conversation_id: str) -> tuple[str, int] | None:
         """The title and the number of messages: what tells soon whether another tab has changed it. ``None`` once it
@@ -81,7 +97,9 @@ class ChatStore:
         messages = select(func.count()).where(ConversationMessage.conversation_id == conversation_id).scalar_subquery()
         with self._database.read() as session:
             found = session.execute(
-                select(ConversationRow.title, messages).where(ConversationRow.id == conversation_id)
+                select(ConversationRow.title, messages).where(
+                    ConversationRow.id == conversation_id, *visible(ConversationRow.person_id, self._viewer)
+                )
             ).first()
         return (found[0], found[1]) if found else None
 
@@ -90,13 +108,15 @@ class ChatStore:
 
         Raises:
             ConversationNotFoundError: there is none of that id.
+            ConversationOfAnotherError: the viewer may not see it. So says whatever here shows or changes one.
         """
         message = ConversationMessage
         of_it = select(message).where(message.conversation_id == conversation_id).order_by(message.position)
         with self._database.read() as session:
-            row = existing(session, conversation_id)
+            row = self._existing(session, conversation_id)
             kept = Conversation(
                 id=row.id,
+                person_id=row.person_id,
                 title=row.title,
                 created_at=row.created_at,
                 updated_at=row.updated_at,
@@ -136,6 +156,7 @@ class ChatStore:
             StoreError: the parent is no message of it.
         """
         with self._database.write() as session:
+            self._existing(session, conversation_id)
             return append(session, new_id(), conversation_id, parent_id, role, content, token_ids, run_id)
 
     def keep_answer(
@@ -169,7 +190,7 @@ class ChatStore:
             StoreError: the message is none of it.
         """
         with self._database.write() as session:
-            row = existing(session, conversation_id)
+            row = self._existing(session, conversation_id)
             row.leaf_id = existing_message(session, conversation_id, message_id).id
 
     def rename(self, conversation_id: str, title: str) -> None:
@@ -183,7 +204,7 @@ class ChatStore:
         if not 0 < len(title) <= TITLE_CHARACTERS:
             raise StoreError(f"A title has 1 to {TITLE_CHARACTERS} characters.")
         with self._database.write() as session:
-            existing(session, conversation_id).title = title
+            self._existing(session, conversation_id).title = title
 
     def configure(self, conversation_id: str, config: Mapping[str, Any], system: str) -> None:
         """Set what the next answers are asked for with; answers that are there stay as they are.
@@ -192,7 +213,7 @@ class ChatStore:
             ConversationNotFoundError: the conversation was deleted.
         """
         with self._database.write() as session:
-            row = existing(session, conversation_id)
+            row = self._existing(session, conversation_id)
             row.config, row.system = dict(config), system
 
     def keep_timing(self, conversation_id: str, message_id: str, setting: str, timing: TurnTiming) -> None:
@@ -219,7 +240,12 @@ class ChatStore:
     def timings(self, conversation_id: str) -> dict[tuple[str, str], TurnTiming]:
         """What the turns of a conversation were measured at, by the user's message and the setting."""
         row = ConversationTiming
-        of_it = select(row).join(ConversationMessage, ConversationMessage.id == row.message_id)
+        of_it = (
+            select(row)
+            .join(ConversationMessage, ConversationMessage.id == row.message_id)
+            .join(ConversationRow, ConversationRow.id == ConversationMessage.conversation_id)
+            .where(*visible(ConversationRow.person_id, self._viewer))
+        )
         with self._database.read() as session:
             found = session.scalars(of_it.where(ConversationMessage.conversation_id == conversation_id))
             return {
@@ -235,7 +261,17 @@ class ChatStore:
     def delete(self, conversation_id: str) -> None:
         """Delete a conversation with all its messages; the runs that wrote its answers stay."""
         with self._database.write() as session:
-            session.execute(delete(ConversationRow).where(ConversationRow.id == conversation_id))
+            if session.get(ConversationRow, conversation_id):
+                session.delete(self._existing(session, conversation_id))
+
+    def _listed(self, text: str) -> list[ColumnElement[bool]]:
+        return [*_mentions(text), *own(ConversationRow.person_id, self._viewer)]
+
+    def _existing(self, session: Session, conversation_id: str) -> ConversationRow:
+        row = existing(session, conversation_id)
+        if self._viewer and not self._viewer.may_see(row.person_id):
+            raise ConversationOfAnotherError(conversation_id)
+        return row
 
 
 def _mentions(text: str) -> list[ColumnElement[bool]]:

@@ -18,6 +18,8 @@ class ConversationRow(Base):
     __tablename__ = "conversations"
 
     id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
+    person_id: Mapped[str | None] = mapped_column(CleanText(32))
+    """Whose it is; null for the desk."""
     title: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
@@ -26,7 +28,7 @@ class ConversationRow(Base):
     leaf_id: Mapped[str | None] = mapped_column(CleanText(32))
     """The last message of the branch on view. No foreign key: the two tables would need each other."""
 
-    __table_args__ = (Index(None, "updated_at", "id"),)
+    __table_args__ = (Index(None, "updated_at", "id"), Index(None, "person_id", "updated_at"))
 
 
 class ConversationMessage(Base):

@@ -29,9 +29,25 @@ class RunNotFoundError(GoneError):
         super().__init__(f"There is no run {run_id[:32]}: it may have been deleted.")
 
 
+class RunOfAnotherError(RunNotFoundError):
+    """A run that whoever asks may not see."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(run_id)
+        self.args = ("This run belongs to somebody else.",)
+
+
 class ConversationNotFoundError(GoneError):
     """No conversation has that id: it was deleted, or never was."""
 
     def __init__(self, conversation_id: str) -> None:
         self.conversation_id = conversation_id
         super().__init__("This conversation is no longer there: it may have been deleted in another window.")
+
+
+class ConversationOfAnotherError(ConversationNotFoundError):
+    """A conversation that whoever asks may not see."""
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(conversation_id)
+        self.args = ("This conversation belongs to somebody else.",)

@@ -7,8 +7,9 @@ goes on where it stopped. Measuring again adds a result and leaves the old one; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, fields
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -38,6 +39,8 @@ from app.store.labs.schema import (
 from app.store.labs.writers import ANSWER, FIGURES, SPEED, TASK_ANSWER, WINDOW
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, to_text
+from app.store.people.texts import claim, may_see_text, own_names, visible_text
+from app.store.people.visibility import Viewer
 from engine.evaluation import Corpus, DivergenceStats, Window, WindowDivergence
 
 _Result = TypeVar("_Result", LabCorpusResult, LabTaskResult)
@@ -53,28 +56,48 @@ class LabStore:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
+        self._viewer: Viewer | None = None
+        """Who sees what is read here; ``None`` is the application itself."""
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same store as somebody sees it: without others' corpora, and what was measured on them."""
+        seen = copy(self)
+        seen._viewer = viewer
+        return seen
 
     # --- corpora ------------------------------------------------------------------------------------
 
-    def keep_corpus(self, corpus: Corpus) -> None:
-        """Keep a corpus under its hash. One that is there already stays as it is, its name included."""
+    def keep_corpus(self, corpus: Corpus, *, everybodys: bool = False) -> None:
+        """Keep a corpus under its hash, as the viewer's, or if it is ``everybodys`` the desk's. One that is there
+        already stays as it is, unless it becomes everybody's."""
         with self._database.write() as session:
-            if session.get(LabCorpus, corpus.sha256) is None:
+            kept = session.get(LabCorpus, corpus.sha256)
+            claim(session, corpus.sha256, corpus.name, self._viewer, everybodys=everybodys, is_new=kept is None)
+            if kept and everybodys:
+                kept.name = corpus.name
+            elif kept is None:
                 payload = pack_corpus(corpus)
                 session.add(LabCorpus(sha256=corpus.sha256, name=corpus.name, created_at=now(), payload=payload))
 
     def corpora(self) -> tuple[KeptCorpus, ...]:
-        """The corpora kept, newest first."""
+        """The corpora kept that the viewer may see, newest first; those of their own by the name they gave."""
         rows = select(LabCorpus.sha256, LabCorpus.name, LabCorpus.created_at)
+        rows = rows.where(*visible_text(LabCorpus.sha256, self._viewer))
         with self._database.read() as session:
             found = session.execute(rows.order_by(LabCorpus.created_at.desc(), LabCorpus.sha256)).all()
-        return tuple(KeptCorpus(**row._mapping) for row in found)
+            names = own_names(session, self._viewer)
+        return tuple(
+            KeptCorpus(sha256=sha256, name=names.get(sha256, name), created_at=created_at)
+            for sha256, name, created_at in found
+        )
 
     def corpus(self, sha256: str) -> Corpus | None:
-        """A corpus by its hash."""
+        """A corpus by its hash; ``None`` where there is none that the viewer may see."""
         with self._database.read() as session:
             kept = session.get(LabCorpus, sha256)
-            return unpack_corpus(kept.name, kept.payload) if kept else None
+            if kept is None or not may_see_text(session, sha256, self._viewer):
+                return None
+            return unpack_corpus(own_names(session, self._viewer).get(sha256, kept.name), kept.payload)
 
     def keep_answer(self, weights_sha256: str, corpus_sha256: str, place: int, windows: Sequence[Window]) -> None:
         """Keep the 16-bit model's answer to the prompt at ``place`` of a corpus, as the windows it gives."""
@@ -83,9 +106,11 @@ class LabStore:
         self._outbox.keep(Result(ANSWER, f"{weights_sha256} {corpus_sha256} {place}", fields))
 
     def answers(self, weights_sha256: str, corpus_sha256: str) -> dict[int, tuple[Window, ...]]:
-        """The 16-bit model's answers to the prompts of a corpus, by place."""
+        """The 16-bit model's answers to the prompts of a corpus, by place; none where the viewer may not see it."""
         rows = select(LabAnswer.place, LabAnswer.payload).where(
-            LabAnswer.weights_sha256 == weights_sha256, LabAnswer.corpus_sha256 == corpus_sha256
+            LabAnswer.weights_sha256 == weights_sha256,
+            LabAnswer.corpus_sha256 == corpus_sha256,
+            *visible_text(LabAnswer.corpus_sha256, self._viewer),
         )
         with self._database.read() as session:
             return {place: unpack_windows(payload) for place, payload in session.execute(rows)}
@@ -136,8 +161,8 @@ class LabStore:
         self._outbox.keep(Result(FIGURES, result_id, fields))
 
     def corpus_results(self, model: str | None = None) -> tuple[CorpusResult, ...]:
-        """The result that counts of each weights, precision and corpus, newest first: the newest finished one,
-        else the newest."""
+        """The result that counts of each weights, precision and corpus that the viewer may see, newest first: the
+        newest finished one, else the newest."""
         row = LabCorpusResult
         scored = (
             select(func.count())
@@ -146,12 +171,15 @@ class LabStore:
             .scalar_subquery()
         )
         rows = select(row, LabCorpus.name, scored).join(LabCorpus, LabCorpus.sha256 == row.corpus_sha256)
+        rows = rows.where(*visible_text(row.corpus_sha256, self._viewer))
         if model is not None:
             rows = rows.where(row.model == model)
         rows = rows.order_by(row.finished_at.is_(None), row.created_at.desc(), row.id.desc())
         found: dict[tuple[str, str, str], CorpusResult] = {}
         with self._database.read() as session:
+            names = own_names(session, self._viewer)
             for result, name, count in session.execute(rows):
+                name = names.get(result.corpus_sha256, name)
                 identity = (result.weights_sha256, result.precision, result.corpus_sha256)
                 found.setdefault(identity, _to_corpus_result(result, name, count))
         return tuple(sorted(found.values(), key=lambda result: (result.created_at, result.id), reverse=True))

@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -17,6 +18,8 @@ from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer, to_bytes, to_text
+from app.store.people.texts import claim, may_see_text, own_names, visible_text
+from app.store.people.visibility import Viewer
 from app.store.router.records import KeptProfile, KeptSet, RecordedTier
 from app.store.router.schema import RouterAnswer, RouterProfileRow, RouterSet
 from engine.cascade import RouterProfile, TierAnswer, TierIdentity
@@ -42,28 +45,48 @@ class RouterStore:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
+        self._viewer: Viewer | None = None
+        """Who sees what is read here; ``None`` is the application itself."""
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same store as somebody sees it: without others' sets of prompts."""
+        seen = copy(self)
+        seen._viewer = viewer
+        return seen
 
     # --- sets of prompts ----------------------------------------------------------------------------
 
-    def keep_set(self, sha256: str, name: str, tasks: Sequence[Task]) -> None:
-        """Keep a set under its hash. One that is there already stays as it is, its name included."""
+    def keep_set(self, sha256: str, name: str, tasks: Sequence[Task], *, everybodys: bool = False) -> None:
+        """Keep a set under its hash, as the viewer's, or if it is ``everybodys`` the desk's. One that is there already
+        stays as it is, unless it becomes everybody's."""
         with self._database.write() as session:
-            if session.get(RouterSet, sha256) is None:
+            kept = session.get(RouterSet, sha256)
+            claim(session, sha256, name, self._viewer, everybodys=everybodys, is_new=kept is None)
+            if kept and everybodys:
+                kept.name = name
+            elif kept is None:
                 payload = _pack([asdict(task) for task in tasks])
                 session.add(RouterSet(sha256=sha256, name=name, created_at=now(), payload=payload))
 
     def sets(self) -> tuple[KeptSet, ...]:
-        """The sets kept, newest first."""
+        """The sets kept that the viewer may see, newest first; those of their own by the name they gave."""
         rows = select(RouterSet.sha256, RouterSet.name, RouterSet.created_at)
+        rows = rows.where(*visible_text(RouterSet.sha256, self._viewer))
         with self._database.read() as session:
             found = session.execute(rows.order_by(RouterSet.created_at.desc(), RouterSet.sha256)).all()
-        return tuple(KeptSet(**row._mapping) for row in found)
+            names = own_names(session, self._viewer)
+        return tuple(
+            KeptSet(sha256=sha256, name=names.get(sha256, name), created_at=created_at)
+            for sha256, name, created_at in found
+        )
 
     def tasks(self, sha256: str) -> tuple[Task, ...]:
-        """The prompts of a set, in its order; none where there is no such set."""
+        """The prompts of a set, in its order; none where there is no such set that the viewer may see."""
         with self._database.read() as session:
             kept = session.get(RouterSet, sha256)
-            return tuple(Task(**tree) for tree in _unpack(kept.payload)) if kept else ()
+            if kept is None or not may_see_text(session, sha256, self._viewer):
+                return ()
+            return tuple(Task(**tree) for tree in _unpack(kept.payload))
 
     # --- recorded answers ---------------------------------------------------------------------------
 
@@ -93,7 +116,7 @@ class RouterStore:
         row = RouterAnswer
         rows = (
             select(row.tier, row.weights_sha256, func.count(), func.max(row.created_at))
-            .where(row.set_sha256 == set_sha256)
+            .where(row.set_sha256 == set_sha256, *visible_text(row.set_sha256, self._viewer))
             .group_by(row.tier, row.weights_sha256)
         )
         with self._database.read() as session:
@@ -113,7 +136,10 @@ class RouterStore:
         """What a tier answered, by the prompt's id; figures as rounded by `TierAnswer.to_dict`."""
         row = RouterAnswer
         rows = select(row.prompt_id, row.payload).where(
-            row.set_sha256 == set_sha256, row.tier == tier, row.weights_sha256 == weights_sha256
+            row.set_sha256 == set_sha256,
+            row.tier == tier,
+            row.weights_sha256 == weights_sha256,
+            *visible_text(row.set_sha256, self._viewer),
         )
         with self._database.read() as session:
             return {prompt_id: TierAnswer.from_dict(_unpack(payload)) for prompt_id, payload in session.execute(rows)}

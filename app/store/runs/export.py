@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from app.store.runs.queries import METRICS, conditions, to_record
+from app.store.runs.queries import METRICS, listed, to_record
 from app.store.runs.records import RunFilter, RunRecord
 from app.store.runs.schema import Run
 from app.store.runs.timeline import Timeline
@@ -22,6 +22,7 @@ _BEFORE_METRICS = (
     "created_at",
     "status",
     "group_id",
+    "person_id",
     "session_id",
     "model",
     "backend",
@@ -71,7 +72,7 @@ def _runs(session: Session, filter: RunFilter, *, timelines: bool) -> Iterator[R
     return iter(
         session.scalars(
             select(Run)
-            .where(*conditions(filter))
+            .where(*listed(filter))
             .order_by(Run.created_at, Run.id)
             .options(*loaded)
             .execution_options(yield_per=_CHUNK)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 
+from app.store.people.visibility import visible
 from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
 from app.store.runs.schema import Run, RunContent, RunTag
@@ -22,8 +23,17 @@ _UNKNOWN: dict[str, Any] = {
 """What a metric is of a run that was kept before it was measured, or has none."""
 
 
+def listed(filter: RunFilter) -> list[ColumnElement[bool]]:
+    """The filter as conditions on `Run`, for lists and whatever else shows runs one by one."""
+    return [*conditions(filter), *visible(Run.person_id, filter.viewer)]
+
+
 def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
-    """The filter as conditions on `Run`, all of which must hold."""
+    """The filter as conditions on `Run`, all of which must hold: for figures, which cover everybody's runs.
+
+    What others wrote must not be found by what is counted: where texts or tags decide, only what the viewer may see
+    counts.
+    """
     among: list[tuple[Any, Sequence[object]]] = [
         (Run.model, filter.models),
         (Run.backend, filter.backends),
@@ -38,14 +48,16 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
         parts.append(Run.disturbed.is_(True) if filter.disturbed else Run.disturbed.is_not(True))
     if filter.group_id is not None:
         parts.append(Run.group_id == filter.group_id)
-    if filter.session_id is not None:
-        parts.append(Run.session_id == filter.session_id)
+    if filter.person_id is not None:
+        parts.append(Run.person_id == filter.person_id)
     if filter.since is not None:
         parts.append(Run.created_at >= filter.since)
     if filter.until is not None:
         parts.append(Run.created_at < filter.until)
     if needle := valid_text(filter.text.strip()):
         parts.append(_mentions(needle))
+    if needle or filter.tags:
+        parts += visible(Run.person_id, filter.viewer)
     return parts
 
 
@@ -108,6 +120,7 @@ def _summary_fields(run: Run) -> dict[str, Any]:
         "created_at": run.created_at,
         "status": RunStatus(run.status),
         "group_id": run.group_id,
+        "person_id": run.person_id,
         "session_id": run.session_id,
         "model": run.model,
         "backend": run.backend,

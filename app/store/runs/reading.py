@@ -6,18 +6,20 @@ A run whose end waits to be written is given as it ended. Filters, orders, count
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 from typing import TextIO
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import joinedload, selectinload
 
-from app.store.database.errors import RunNotFoundError, StoreError
+from app.store.database.errors import RunNotFoundError, RunOfAnotherError, StoreError
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
+from app.store.people.visibility import Viewer, visible
 from app.store.runs import export, statistics
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
-from app.store.runs.queries import conditions, order, to_record, to_summary
+from app.store.runs.queries import conditions, listed, order, to_record, to_summary
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -49,6 +51,12 @@ class RunReader:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
+        self._viewer: Viewer | None = None
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """Who sees what is read here; ``None`` is the application itself, which sees all."""
+        return self._viewer
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -57,14 +65,17 @@ class RunReader:
 
         Raises:
             RunNotFoundError: there is none of that id.
+            RunOfAnotherError: it is one that the viewer may not see.
         """
         found = self.get_many([run_id])
         if not found:
+            self._must_see(run_id)
             raise RunNotFoundError(run_id)
         return found[0]
 
     def get_many(self, run_ids: Collection[str]) -> tuple[RunRecord, ...]:
-        """The runs with these ids, in the order asked for; ids that are not there are left out.
+        """The runs with these ids, in the order asked for; those that are not there, or that the viewer
+        may not see, are left out.
 
         A run whose end waits to be written is given as it ended, even where the database cannot be read.
         """
@@ -73,19 +84,27 @@ class RunReader:
         try:
             with self._database.read() as session:
                 runs = session.scalars(
-                    select(Run).where(Run.id.in_(run_ids)).options(joinedload(Run.content), selectinload(Run.tags))
+                    select(Run)
+                    .where(Run.id.in_(run_ids), *visible(Run.person_id, self._viewer))
+                    .options(joinedload(Run.content), selectinload(Run.tags))
                 )
                 found = {run.id: to_record(run) for run in runs}
         except StoreError:
             if not waiting or len(waiting) < len(run_ids):
                 raise
         for run_id, result in waiting.items():
-            if shown := as_ended(found[run_id], result) if run_id in found else whole_run(result):
+            shown = as_ended(found[run_id], result) if run_id in found else whole_run(result)
+            if shown and (self._viewer is None or self._viewer.may_see(shown.person_id)):
                 found[run_id] = shown
         return tuple(found[run_id] for run_id in run_ids if run_id in found)
 
     def timeline(self, run_id: str) -> Timeline | None:
-        """The tokens of a run, one by one; ``None`` if none were kept."""
+        """The tokens of a run, one by one; ``None`` if none were kept.
+
+        Raises:
+            RunOfAnotherError: the viewer may not see the run.
+        """
+        self._must_see(run_id)
         if waiting := self._outbox.find(ENDING, run_id):
             return timeline_of(waiting)
         with self._database.read() as session:
@@ -95,11 +114,11 @@ class RunReader:
     def page(
         self, filter: RunFilter = ALL_RUNS, sort: RunSort = NEWEST_FIRST, *, limit: int = 50, offset: int = 0
     ) -> RunPage:
-        """One page of the runs that the filter lets through.
+        """One page of the runs that the filter lets through and the viewer may see.
 
         A run whose end waits to be written is listed as it ended; filters, orders and counts go by what is written.
         """
-        wanted = conditions(filter)
+        wanted = listed(self._asked(filter))
         # The ids first: the long texts of the rows that are skipped are then never read.
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
         prompt = func.substr(RunContent.prompt, 1, PROMPT_PREVIEW_CHARACTERS)
@@ -117,63 +136,65 @@ class RunReader:
             return RunPage(found, total=session.scalar(select(func.count()).select_from(Run).where(*wanted)) or 0)
 
     def facets(self) -> Facets:
-        """The distinct values that filters can offer."""
+        """The distinct values that filters can offer: tags of runs that the viewer may see, all else of everybody's."""
         with self._database.read() as session:
             kinds = session.execute(select(Run.model, Run.backend, Run.precision).distinct()).all()
             return Facets(
                 models=tuple(sorted({kind.model for kind in kinds})),
                 backends=tuple(sorted({kind.backend for kind in kinds})),
                 precisions=tuple(sorted({kind.precision for kind in kinds})),
-                tags=tuple(session.scalars(select(RunTag.tag).distinct().order_by(RunTag.tag))),
+                tags=tuple(session.scalars(self._tags())),
                 configurations=statistics.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
             )
 
     # --- writing out ------------------------------------------------------------------------------
 
     def export_csv(self, filter: RunFilter, stream: TextIO) -> int:
-        """Write runs as CSV, oldest first, one row a run without its timeline; returns how many.
+        """Write the runs that the viewer may see as CSV, oldest first, one row a run without its timeline; returns
+        how many.
 
         Text that a spreadsheet would take for a formula gets an apostrophe in front.
         """
         with self._database.read() as session:
-            return export.write_csv(session, filter, stream)
+            return export.write_csv(session, self._asked(filter), stream)
 
     def export_jsonl(self, filter: RunFilter, stream: TextIO) -> int:
-        """Write runs as JSON Lines, oldest first, all of each including its timeline; returns how many."""
+        """Write the runs that the viewer may see as JSON Lines, oldest first, all of each including its timeline;
+        returns how many."""
         with self._database.read() as session:
-            return export.write_jsonl(session, filter, stream)
+            return export.write_jsonl(session, self._asked(filter), stream)
 
-    # --- statistics -------------------------------------------------------------------------------
+    # --- statistics, over everybody's runs --------------------------------------------------------
 
     def totals(self, filter: RunFilter = ALL_RUNS) -> Totals:
         """Counts over the runs that the filter lets through."""
         with self._database.read() as session:
-            return statistics.totals(session, filter)
+            return statistics.totals(session, self._asked(filter))
 
     # Percentiles are of the runs that were not disturbed, unless ``with_disturbed`` or the filter asks for others.
 
     def latency(self, filter: RunFilter = ALL_RUNS, *, with_disturbed: bool = False) -> Latency:
         """TTFT, TPOT and E2E percentiles over the finished runs among them."""
         with self._database.read() as session:
-            return statistics.latency(session, filter, with_disturbed)
+            return statistics.latency(session, self._asked(filter), with_disturbed)
 
     def over_time(
         self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False
     ) -> tuple[TimeBucket, ...]:
         """Counts and percentiles per stretch of time, oldest first; stretches without runs are left out."""
         with self._database.read() as session:
-            return statistics.over_time(session, filter, bucket, with_disturbed)
+            return statistics.over_time(session, self._asked(filter), bucket, with_disturbed)
 
     def by_configuration(
         self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS, with_disturbed: bool = False
     ) -> tuple[ConfigurationStats, ...]:
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
-            return statistics.by_configuration(session, filter, limit, with_disturbed)
+            return statistics.by_configuration(session, self._asked(filter), limit, with_disturbed)
 
     def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
         """How many configurations the runs that the filter lets through have."""
-        counted = select(func.count(Run.config_hash.distinct())).where(*conditions(filter))
+        counted = select(func.count(Run.config_hash.distinct())).where(*conditions(self._asked(filter)))
         with self._database.read() as session:
             return session.scalar(counted) or 0
 
@@ -189,6 +210,33 @@ class RunReader:
         """
         with self._database.read() as session:
             return repeats(session, host, without=without)
+
+    def _asked(self, filter: RunFilter) -> RunFilter:
+        return replace(filter, viewer=self._viewer)
+
+    def _must_see(self, run_id: str) -> None:
+        """Refuse what is somebody else's and not to be seen.
+
+        Raises:
+            RunOfAnotherError: it is.
+        """
+        viewer = self._viewer
+        if viewer is None or viewer.sees_all:
+            return
+        waiting = self._outbox.find(ENDING, run_id)
+        if waiting and (run := whole_run(waiting)):
+            owner = run.person_id
+        else:
+            with self._database.read() as session:
+                owner = session.scalar(select(Run.person_id).where(Run.id == run_id))
+        if not viewer.may_see(owner):
+            raise RunOfAnotherError(run_id)
+
+    def _tags(self) -> Select[str]:
+        tags = select(RunTag.tag).distinct().order_by(RunTag.tag)
+        if seen := visible(Run.person_id, self._viewer):
+            tags = tags.join(Run, Run.id == RunTag.run_id).where(*seen)
+        return tags
 
     def _as_it_stands(self, run: RunSummary) -> RunSummary:
         waiting = self._outbox.find(ENDING, run.id)

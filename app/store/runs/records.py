@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from app.store.people.visibility import Viewer
 from app.store.runs.reports import Reports
 from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
 
@@ -39,7 +40,10 @@ class RunSummary:
     status: RunStatus
     group_id: str | None
     """Shared by runs that belong together: the lanes of a race, the answers to one turn of a chat."""
+    person_id: str | None
+    """Who asked; ``None`` for the desk."""
     session_id: str
+    """The browser session that asked, of runs stored before persons were known; empty since."""
     prompt: str
     """The user's last message; cut to its first 200 characters in lists, whole in a `RunRecord`."""
     model: str
@@ -103,7 +107,8 @@ class RunFilter:
     """
 
     text: str = ""
-    """Found anywhere in the prompt, the answer, the note or the error (ASCII letters in either case)."""
+    """Found anywhere in the prompt, the answer, the note or the error (ASCII letters in either case). Like
+    :attr:`tags`, it is looked for only in what the viewer may see, also where counts cover everybody."""
     models: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
@@ -114,7 +119,10 @@ class RunFilter:
     disturbed: bool | None = None
     """Whether runs marked as disturbed are meant, or all the others, those of which nobody knows among them."""
     group_id: str | None = None
-    session_id: str | None = None
+    person_id: str | None = None
+    """Asked by this person."""
+    viewer: Viewer | None = None
+    """Who asks; set by a store that is seen by somebody. ``None`` is the application itself."""
     since: datetime | None = None
     """Created at this moment or later."""
     until: datetime | None = None

@@ -20,7 +20,10 @@ class Run(Base):
     created_at: Mapped[datetime]
     status: Mapped[str] = mapped_column(CleanText(16))
     group_id: Mapped[str | None]
-    session_id: Mapped[str]
+    person_id: Mapped[str | None] = mapped_column(CleanText(32))
+    """Who asked; null for the desk."""
+    session_id: Mapped[str] = mapped_column(default="")
+    """The browser session that asked, of runs stored before persons were known; empty since."""
 
     model: Mapped[str]
     backend: Mapped[str]
@@ -80,6 +83,7 @@ class Run(Base):
         Index(None, "model", "created_at"),
         Index(None, "status", "created_at"),
         Index(None, "group_id"),
+        Index(None, "person_id", "created_at"),
     )
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.store.database.errors import RunNotFoundError, StoreError
+from app.store.database.errors import RunNotFoundError, RunOfAnotherError, StoreError
 from app.store.database.identity import new_id, now
 from app.store.database.owner import Owner
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
+from app.store.people.visibility import visible
 from app.store.runs.endings import ENDING, beginning_of, ending, losslessness_of, write_ending
 from app.store.runs.reading import RunReader
 from app.store.runs.records import Rating, RunOutcome, RunStatus
@@ -45,11 +46,18 @@ class RunWriter(RunReader):
         self,
         request: GenerationRequest,
         *,
-        session_id: str,
+        person_id: str | None,
         environment: Mapping[str, Any],
         group_id: str | None = None,
     ) -> str:
-        """Insert a run as running, and return its id: 32 hex digits that sort by time."""
+        """Insert a run as running, and return its id: 32 hex digits that sort by time.
+
+        Args:
+            request: what is asked.
+            person_id: who asks; ``None`` for the desk.
+            environment: what is known of the machine before the run.
+            group_id: shared by runs that belong together.
+        """
         config = request.config
         created_at = now()
         run_id = new_id()
@@ -58,7 +66,8 @@ class RunWriter(RunReader):
             created_at=created_at,
             status=RunStatus.RUNNING,
             group_id=group_id,
-            session_id=session_id,
+            person_id=person_id,
+            session_id="",
             model=config.model,
             backend=config.backend,
             precision=config.precision,
@@ -134,13 +143,14 @@ class RunWriter(RunReader):
 
         Raises:
             RunNotFoundError: there is no such run.
+            RunOfAnotherError: the viewer may not see it, and so not change it.
             StoreError: a tag is longer than 60 characters.
         """
         names = {tag.strip() for tag in tags} - {""}
         if any(len(name) > TAG_CHARACTERS for name in names):
             raise StoreError(f"A tag has at most {TAG_CHARACTERS} characters.")
         with self._database.write() as session:
-            run = _existing(session, run_id)
+            run = self._existing(session, run_id)
             session.execute(delete(RunTag).where(RunTag.run_id == run.id))
             session.add_all(RunTag(run_id=run.id, tag=name) for name in sorted(names))
 
@@ -149,26 +159,29 @@ class RunWriter(RunReader):
 
         Raises:
             RunNotFoundError: there is no such run.
+            RunOfAnotherError: the viewer may not see it, and so not change it.
         """
         with self._database.write() as session:
-            _existing(session, run_id).note = note
+            self._existing(session, run_id).note = note
 
     def rate(self, run_id: str, rating: Rating) -> None:
         """Thumbs up (1), down (-1) or neither (0).
 
         Raises:
             RunNotFoundError: there is no such run.
+            RunOfAnotherError: the viewer may not see it, and so not change it.
         """
         with self._database.write() as session:
-            _existing(session, run_id).rating = rating
+            self._existing(session, run_id).rating = rating
 
     def delete(self, run_ids: Collection[str]) -> int:
-        """Delete runs with all that belongs to them, and return how many there were."""
+        """Delete runs with all that belongs to them, and return how many there were that the viewer may see."""
+        seen = visible(Run.person_id, self._viewer)
         with self._database.write(first=True) as session:
             deleted = frozenset(
                 run_id
                 for some in _batches(run_ids)
-                for run_id in session.scalars(delete(Run).where(Run.id.in_(some)).returning(Run.id))
+                for run_id in session.scalars(delete(Run).where(Run.id.in_(some), *seen).returning(Run.id))
             )
             if deleted:
                 session.execute(insert(DeletedRun), [{"id": run_id} for run_id in deleted])
@@ -176,6 +189,14 @@ class RunWriter(RunReader):
         return len(deleted)
 
     # ----------------------------------------------------------------------------------------------
+
+    def _existing(self, session: Session, run_id: str) -> Run:
+        run = session.get(Run, run_id)
+        if run is None:
+            raise RunNotFoundError(run_id)
+        if self._viewer and not self._viewer.may_see(run.person_id):
+            raise RunOfAnotherError(run_id)
+        return run
 
     def _mark_interrupted(self) -> None:
         """Mark the runs of dead processes. Writes only where there are any."""
@@ -198,13 +219,6 @@ class RunWriter(RunReader):
                 for some in _batches(gone):
                     still = (Run.id.in_(some), Run.status == RunStatus.RUNNING)
                     session.execute(update(Run).where(*still).values(status=RunStatus.INTERRUPTED))
-
-
-def _existing(session: Session, run_id: str) -> Run:
-    run = session.get(Run, run_id)
-    if run is None:
-        raise RunNotFoundError(run_id)
-    return run
 
 
 def _keep_timeline(session: Session, run_id: str, timeline: Timeline | None) -> None:

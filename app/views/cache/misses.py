@@ -10,6 +10,7 @@ from app.store import RunFilter, RunStore
 from app.units import counted
 from app.views.reports.cache_report import show_cache_report
 from app.views.runs.naming import describe, link_to_run
+from app.views.runs.table import say_whose
 from app.views.shared import charts
 from app.views.shared.clock import now
 
@@ -44,6 +45,7 @@ def show_misses(store: RunStore) -> None:
         StoreError: the run database cannot be read.
     """
     st.subheader("Why not more?", anchor=False)
+    say_whose(store)
     newest = store.page(limit=_LATEST)
     asked = {run.id: run for run in store.get_many([run.id for run in newest.rows]) if run.cache and run.metrics}
     if not asked:

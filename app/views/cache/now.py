@@ -24,7 +24,7 @@ _LARGEST_MIB = 4096
 _ROOT = "all"
 
 
-def show_kept(engine: Engine, session_id: str) -> None:
+def show_kept(engine: Engine, person_id: str) -> None:
     """The budget, and below it what is kept, drawn again every two seconds."""
     _choose_budget(engine)
 
@@ -32,7 +32,7 @@ def show_kept(engine: Engine, session_id: str) -> None:
         status = engine.cache_status()
         _show_figures(status)
         show_verification(status)
-        own = [sequence for sequence in status.kept if sequence.salt == session_id]
+        own = [sequence for sequence in status.kept if sequence.salt == person_id]
         shared = [sequence for sequence in status.kept if sequence.shared_as is not None]
         if not status.kept:
             st.info(
@@ -45,8 +45,8 @@ def show_kept(engine: Engine, session_id: str) -> None:
         if own:
             charts.show(_tree(prefix_tree(own)), key="cache-tree")
         if others := len(status.kept) - len(own) - len(shared):
-            st.caption(f"{units.counted(others, 'sequence')} of other sessions, whose texts are theirs alone.")
-        if left := [gone for gone in status.evicted if gone.salt == session_id]:
+            st.caption(f"{units.counted(others, 'sequence')} of others, whose texts are theirs alone.")
+        if left := [gone for gone in status.evicted if gone.salt == person_id]:
             _show_evicted(left)
 
     st.fragment(draw, run_every=_REFRESH_EVERY)()

@@ -22,6 +22,7 @@ def show_simulator(simulations: Simulations) -> None:
     """A log in, a curve out."""
     key = lab_session.simulation()
     job = BackgroundJob(key or "", "Press Simulate to begin again.")
+    lab_session.prepare_log(list(_BYTES_PER_TOKEN))
     with st.form("cache-simulator", border=False):
         file = st.file_uploader(
             "Log (JSON Lines)",
@@ -29,18 +30,29 @@ def show_simulator(simulations: Simulations) -> None:
             help="A conversation on each line, as `messages` or as `history` of `user` and `bot`; or a request of a "
             "trace, with `hash_ids` and `timestamp`. `time` and `session` may say when and whose.",
         )
-        text = st.text_area("Or paste one", height=110, key="cache-log")
+        text = st.text_area(
+            "Or paste one",
+            height=110,
+            key=lab_session.LOG,
+            persist_state="session",
+        )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            model = st.selectbox("Keys and values of", list(_BYTES_PER_TOKEN), key="cache-log-model")
+            model = st.selectbox(
+                "Keys and values of", list(_BYTES_PER_TOKEN), key=lab_session.LOG_MODEL.key, persist_state="session"
+            )
             largest_mib = st.number_input(
-                "Largest budget, MiB", min_value=1, max_value=1_048_576, value=2048, key="cache-log-budget"
+                "Largest budget, MiB",
+                min_value=1,
+                max_value=lab_session.MOST_BUDGET_MIB,
+                key=lab_session.LOG_BUDGET,
+                persist_state="session",
             )
             at_once = st.number_input(
                 "Conversations at once",
                 min_value=1,
-                max_value=10_000,
-                value=8,
-                key="cache-log-at-once",
+                max_value=lab_session.MOST_AT_ONCE,
+                key=lab_session.LOG_AT_ONCE,
+                persist_state="session",
                 help="Of conversations without a time, so many are held at the same time.",
             )
             start = job.start_button("Simulate", key="cache-simulate", in_form=True)

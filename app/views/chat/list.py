@@ -10,7 +10,7 @@ import streamlit as st
 from app.chat import conversations as chat
 from app.literal import literal
 from app.session import chat as chat_session
-from app.store import ChatStore, Conversation
+from app.store import ChatStore, Conversation, ConversationSummary
 from app.units import counted
 from app.views.chat import actions as chat_actions
 from app.views.runs.naming import CHAT_PATH, page_url
@@ -55,13 +55,21 @@ def show_conversations(chats: ChatStore) -> None:
         st.pagination(pages, key=page_key, max_visible_pages=3)
     with st.container(gap="xxsmall"):
         for conversation in listed:
+            open_to_all = _is_open_to_all(chats, conversation)
             st.button(
                 literal(conversation.title),
                 key=f"chat-open-{conversation.id}",
                 type="secondary" if conversation.id == opened else "tertiary",
+                icon=":material/groups:" if open_to_all else None,
+                help="Everybody can read this one, and go on with it." if open_to_all else None,
                 on_click=chat_session.open_conversation,
                 args=(conversation.id,),
             )
+
+
+def _is_open_to_all(chats: ChatStore, conversation: ConversationSummary) -> bool:
+    """Whether others can read a conversation too, where one's own are hidden from them."""
+    return conversation.person_id is None and chats.viewer is not None and not chats.viewer.sees_all
 
 
 def _counted(total: int, first: int, listed: int, *, searched: bool) -> str:

@@ -12,7 +12,7 @@ from app.router.lab import DataSet, RouterLab
 from app.router.scoring import Choice
 from app.router.study import Study
 from app.session.options import ChosenOption
-from app.session.router import DATA_SET, STRONG, WEAK
+from app.session.router import CHOICE, DATA_SET, STRONG, WEAK
 from app.views.shared.errors import show_error
 from engine.cascade.signals import FIRST_TOKENS
 from engine.errors import GearboxError
@@ -68,7 +68,7 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
         choice = st.selectbox(
             "Router",
             list(Choice),
-            key="router-choice",
+            key=CHOICE,
             help="\n".join(f"- **{name}**: {text}" for name, text in _HELP.items()),
             bind="query-params",
         )

@@ -195,7 +195,8 @@ def _record(
         help=f"{_ESTIMATE} It runs in the background: leave the page, cancel, come back and go on as you like. What "
         "was answered before under the same weights is not asked again.",
     ):
-        store.keep_set(sha256, name, tasks)
+        comes_with_gearbox = sha256 == tasks_sha256(load_tasks(MIXED_FILE))
+        store.keep_set(sha256, name, tasks, everybodys=comes_with_gearbox)
         DATA_SET.turn_to(sha256)
         chosen = [Tier.from_key(tier) for tier in tiers]
         job.start(partial(record, resources.get_engine(), store, name, tasks, chosen))

@@ -60,6 +60,12 @@ def select_rows(page: RunPage) -> tuple[RunSummary, ...]:
     return tuple(page.rows[row] for row in event.selection.rows)
 
 
+def say_whose(store: RunStore) -> None:
+    """That a list leaves others' runs out, where it does."""
+    if store.viewer and not store.viewer.sees_all:
+        st.caption("Listed are your own runs and the desk's: what others asked is shown to them alone.")
+
+
 def turn_pages(total: int, size: int, key: str) -> None:
     """How many runs there are, and the widget that turns the pages."""
     pages = page_count(total, size)

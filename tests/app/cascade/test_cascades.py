@@ -201,7 +201,7 @@ def test_contradictions_are_found_in_yes_and_no_and_in_last_numbers(first: str, 
 def test_a_lane_begins_anew_when_a_larger_tier_is_asked(store: RunStore) -> None:
     request = make_request(model="m", cascade=CASCADE)
     lane, before = LaneRun(request), []
-    for event in stream(CascadingEngine(), store, request, session_id="s"):
+    for event in stream(CascadingEngine(), store, request, person_id="s"):
         lane.take(event)
         if isinstance(event, Escalated):
             before.append((lane.phase, lane.text))
@@ -216,7 +216,7 @@ def test_a_verdict_counts_what_was_thrown_away_and_compares_models_by_who_answer
     lanes = []
     for gear in (None, CASCADE):
         lane = LaneRun(request := make_request(model="m", cascade=gear))
-        for event in stream(CascadingEngine(), store, request, session_id="s"):
+        for event in stream(CascadingEngine(), store, request, person_id="s"):
             lane.take(event)
         lanes.append(lane)
     verdict = judge(lanes[0].outcome("A"), lanes[1].outcome("B"))

@@ -41,7 +41,7 @@ def ask(store: RunStore, chat_id: str, text: str, engine: FakeEngine | None = No
 
 def answer(store: RunStore, chat_id: str, asked: str, engine: FakeEngine, *, read_tokens: int = 99) -> chat.Turn:
     turn = chat.begin_turn(store, read(store, chat_id), asked, salt="session")
-    with closing(stream(engine, store, turn.lane.request, session_id="session")) as events:
+    with closing(stream(engine, store, turn.lane.request, person_id="session")) as events:
         for event in events:
             turn.lane.take(event)
             if len(turn.lane.tokens) == read_tokens:
@@ -106,7 +106,7 @@ def test_keeping_is_tried_again_after_an_error(store: RunStore, chat_id: str, mo
 
     asked = chat.say(store.chat, read(store, chat_id), "Why?")
     turn = chat.begin_turn(store, read(store, chat_id), asked, salt="")
-    for event in stream(FakeEngine(["So"]), store, turn.lane.request, session_id="s"):
+    for event in stream(FakeEngine(["So"]), store, turn.lane.request, person_id="s"):
         turn.lane.take(event)
     with monkeypatch.context() as patch:
         patch.setattr(store.chat, "keep_answer", refuse)
@@ -176,7 +176,7 @@ def test_a_cold_answer_has_the_seed_of_the_one_it_is_held_against(store: RunStor
 def begin_and_die(store: RunStore, chat_id: str, asked: str, *, text: str, status: RunStatus) -> str:
     """A run whose answer never got into the conversation."""
     turn = chat.begin_turn(store, read(store, chat_id), asked, salt="session")
-    run_id = store.create_run(turn.lane.request, session_id="session", group_id=turn.group_id, environment={})
+    run_id = store.create_run(turn.lane.request, person_id="session", group_id=turn.group_id, environment={})
     tokens = [TokenEvent(100 + n, word, 0.1, -0.5, 1.0) for n, word in enumerate(text.split())]
     if status is not RunStatus.RUNNING:
         store.finish_run(run_id, RunOutcome(status, text), Timeline.from_events(tokens) if tokens else None)

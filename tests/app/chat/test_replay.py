@@ -38,7 +38,7 @@ def hold(store: RunStore, engine: Engine | FakeEngine, *texts: str, config: RunC
     for text in texts:
         asked = chat.say(store.chat, store.chat.get(chat_id), text)
         turn = chat.begin_turn(store, store.chat.get(chat_id), asked, salt=chat_id)
-        with closing(stream(engine, store, turn.lane.request, session_id="session")) as events:
+        with closing(stream(engine, store, turn.lane.request, person_id="session")) as events:
             for event in events:
                 turn.lane.take(event)
         chat.keep_answer(store, turn)

@@ -22,7 +22,7 @@ COLD = CacheReport(
 @pytest.fixture
 def run(store: RunStore) -> RunRecord:
     """A turn of 340 tokens, 310 of them reused; the rest were read in 20 ms."""
-    run_id = store.create_run(make_request(), session_id="s", environment={"weights_sha256": "w", "kernel": "k"})
+    run_id = store.create_run(make_request(), person_id="s", environment={"weights_sha256": "w", "kernel": "k"})
     store.finish_run(run_id, RunOutcome(RunStatus.FINISHED, "Yes.", metrics=make_metrics()))
     return changed(store.get(run_id), prompt_tokens=340, cached_tokens=310, prefill_s=0.02, ttft_s=0.03)
 

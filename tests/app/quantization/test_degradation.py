@@ -29,7 +29,7 @@ def degraded(store: RunStore) -> RunStore:
 
 
 def add_run(store: RunStore, precision: Precision, weights_sha256: str) -> str:
-    run_id = store.create_run(make_request(precision=precision), session_id="s", environment={})
+    run_id = store.create_run(make_request(precision=precision), person_id="s", environment={})
     environment = {"weights_sha256": weights_sha256}
     store.finish_run(run_id, RunOutcome(RunStatus.FINISHED, "Blue.", "stop", None, None, make_metrics(), environment))
     return run_id

@@ -407,7 +407,7 @@ def test_a_prompt_is_answered_kept_as_a_run_and_compared(store: RunStore) -> Non
     assert check.divergence is not None
     assert [token.flip for token in check.divergence.tokens] == [False, False, True, False, False, False]
     run = store.get(check.run_id or "")
-    assert (run.status, run.text, run.precision, run.session_id) == (
+    assert (run.status, run.text, run.precision, run.person_id) == (
         RunStatus.FINISHED,
         "The sky scatters blue light.",
         "int4",

@@ -49,7 +49,7 @@ def add_run(
     """A finished run of a tier, three tokens long."""
     model, _, precision = tier.partition("@")
     request = make_request(prompt, model=model, precision=Precision(precision), system=system, cascade=gear)
-    run_id = store.create_run(request, session_id="s", environment={"weights_sha256": weights})
+    run_id = store.create_run(request, person_id="s", environment={"weights_sha256": weights})
     tokens = [TokenEvent(100 + n, "word ", 0.1 + 0.01 * n, logprob, 1.0) for n in range(3)]
     outcome = RunOutcome(
         RunStatus.FINISHED,

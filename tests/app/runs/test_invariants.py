@@ -137,7 +137,7 @@ def check(store: RunStore, lane: LaneRun) -> None:
 def answer(engine: Engine, store: RunStore, request: GenerationRequest, events_read: int) -> LaneRun:
     """A run whose reader goes away after so many events."""
     lane = LaneRun(request)
-    with closing(stream(engine, store, request, session_id="s")) as events:
+    with closing(stream(engine, store, request, person_id="s")) as events:
         for _, event in zip(range(events_read), events, strict=False):
             lane.take(event)
     return lane

@@ -243,14 +243,14 @@ def test_everybody_sees_the_same_run(store: RunStore, real: list[list[Event]], d
     assert Seen.of(live) == wanted
 
     lane = LaneRun(request)
-    for event in stream(engine, store, request, session_id="s"):
+    for event in stream(engine, store, request, person_id="s"):
         lane.take(event)
     assert Seen.of(lane) == Seen.kept(store, store.get(lane.run_id or "")) == wanted
 
     conversation = store.chat.get(store.chat.create("T", request.config.to_dict(), ""))
     asked_id = chat.say(store.chat, conversation, "Why?")
     turn = chat.begin_turn(store, store.chat.get(conversation.id), asked_id, salt="s")
-    for event in stream(engine, store, turn.lane.request, session_id="s"):
+    for event in stream(engine, store, turn.lane.request, person_id="s"):
         turn.lane.take(event)
     chat.keep_answer(store, turn)
     answers = store.chat.get(conversation.id).path()[1:]
@@ -296,7 +296,7 @@ def test_a_run_whose_reader_left_is_the_same_in_the_store_and_in_its_lane(
     events = data.draw(st.sampled_from(real))
     read = data.draw(st.integers(1, len(events) + 1))
     lane = LaneRun(make_request())
-    with closing(stream(Replayed(events), store, lane.request, session_id="s")) as told_so_far:
+    with closing(stream(Replayed(events), store, lane.request, person_id="s")) as told_so_far:
         for event in islice(told_so_far, read):
             lane.take(event)
     lane.stop()

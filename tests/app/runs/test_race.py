@@ -126,7 +126,7 @@ def test_time_left_follows_the_pace_up_to_max_tokens() -> None:
 def test_a_lane_takes_over_what_the_store_kept(tmp_path: Path) -> None:
     store = RunStore.open(f"sqlite:///{tmp_path / 'gearbox.db'}")
     lane = LaneRun(make_request())
-    lane.run_id = store.create_run(lane.request, session_id="s", environment={})
+    lane.run_id = store.create_run(lane.request, person_id="s", environment={})
     lane.take(token("a"))
     lane.stop()
 

@@ -48,7 +48,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start(engine: FakeEngine, store: RunStore, request: GenerationRequest | None = None) -> Generator[UiEvent]:
-    return stream(engine, store, request or make_request(), session_id="s", group_id="g")
+    return stream(engine, store, request or make_request(), person_id="s", group_id="g")
 
 
 def only_run(store: RunStore) -> RunRecord:
@@ -80,7 +80,7 @@ def test_the_row_is_there_before_the_engine_is_asked(store: RunStore) -> None:
         assert isinstance(created, RunCreated)
         assert engine.requests == []
         run = store.get(created.run_id)
-        assert (run.status, run.session_id, run.group_id) == (RunStatus.RUNNING, "s", "g")
+        assert (run.status, run.person_id, run.group_id) == (RunStatus.RUNNING, "s", "g")
 
 
 def test_a_finished_run_is_stored_whole(store: RunStore) -> None:

@@ -212,14 +212,14 @@ def test_a_cancelled_prompt_leaves_a_stopped_run_and_no_result(store: RunStore) 
 
 
 def test_a_run_without_tokens_cannot_be_checked(store: RunStore) -> None:
-    run_id = store.create_run(make_request(speculation=NGRAM), session_id="s", environment={})
+    run_id = store.create_run(make_request(speculation=NGRAM), person_id="s", environment={})
     with pytest.raises(NothingToCheckError):
         check_run(SpeculatingEngine(), store, run_id, ignore)
 
 
 def test_a_kept_run_is_checked_as_it_was_asked(store: RunStore) -> None:
     request = make_request(speculation=NGRAM, system="Be brief.")
-    *_, saved = stream(FakeEngine(), store, request, session_id="s")
+    *_, saved = stream(FakeEngine(), store, request, person_id="s")
     assert isinstance(saved, RunSaved)
     engine = SpeculatingEngine()
     assert check_run(engine, store, saved.run_id, ignore) == IDENTICAL
@@ -235,7 +235,7 @@ def test_a_cascades_answer_is_checked_against_the_tier_that_gave_it(store: RunSt
             return super().check_losslessness(request, *rest)
 
     request = make_request(model="m", speculation=NGRAM, cascade=CASCADE)
-    run_id = store.create_run(request, session_id="s", environment={})
+    run_id = store.create_run(request, person_id="s", environment={})
     kept = RunOutcome(RunStatus.FINISHED, "So", cascade=make_cascade_report(went_up=False))
     store.finish_run(run_id, kept, Timeline.from_events([TokenEvent(1, "So", 0.1, -0.5, 1.0)]))
     engine = Checker()

@@ -28,7 +28,7 @@ def add(
     status: RunStatus = RunStatus.FINISHED,
     precision: Precision = Precision.BF16,
 ) -> str:
-    run_id = store.create_run(make_request(precision=precision), session_id="s", environment={})
+    run_id = store.create_run(make_request(precision=precision), person_id="s", environment={})
     metrics = make_metrics(tpot_s=tpot_s, ttft_s=tpot_s, e2e_s=tpot_s)
     store.finish_run(run_id, RunOutcome(status, "", metrics=metrics, disturbance=disturbance))
     return run_id
@@ -105,7 +105,7 @@ def test_exports_say_whether_and_why(store: RunStore) -> None:
 
 
 def test_a_run_that_waits_to_be_written_keeps_its_mark(store: RunStore, file: Path) -> None:
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     outcome = RunOutcome(RunStatus.FINISHED, "", metrics=make_metrics(), disturbance=DISTURBED)
     with closing(sqlite3.connect(file)) as other, other:
         other.execute("BEGIN IMMEDIATE")  # nobody else can write

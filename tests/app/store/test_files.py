@@ -9,10 +9,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from app.store import FileLostError, RunOutcome, RunStatus, RunStore, StoreError
 from app.store.database import session as session_module
-from app.store.database.migrate import migrate
+from app.store.database.migrate import MIGRATIONS, migrate
+from app.store.database.session import Database
 from app.store.outbox import keeper as keeper_module
 from app.store.outbox import spool as spool_module
 from tests.support.fakes import make_metrics, make_request
@@ -123,16 +126,12 @@ def replacement(kind: str, at: Path) -> None:
                 other.execute("CREATE TABLE mine (x INTEGER)")
                 other.commit()
             migrate(f"sqlite:///{at}")
-            with closing(sqlite3.connect(at)) as other:
-                other.execute("DROP TABLE saved_configurations")
-                other.execute("ALTER TABLE run_contents DROP COLUMN disturbance")
-                other.execute("ALTER TABLE runs DROP COLUMN disturbed")
-                other.execute("DROP TABLE deleted_runs")
-                other.execute("ALTER TABLE runs DROP COLUMN owner_lock")
-                other.execute("DROP INDEX uq_lab_speeds_measurement")
-                other.execute("ALTER TABLE lab_speeds DROP COLUMN measurement")
-                other.execute("UPDATE alembic_version SET version_num = '0008'")
-                other.commit()
+            config, older = Config(), Database(f"sqlite:///{at}", foreign_keys=False)
+            config.set_main_option("script_location", str(MIGRATIONS))
+            with older.migration() as connection:
+                config.attributes["connection"] = connection
+                command.downgrade(config, "0008")
+            older.close()
         case "a newer version":
             migrate(f"sqlite:///{at}")
             with closing(sqlite3.connect(at)) as other:

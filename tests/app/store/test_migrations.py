@@ -95,7 +95,7 @@ def test_tables_and_models_do_not_drift_apart(tmp_path: Path) -> None:
 def test_an_upgrade_keeps_what_is_there(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
     store = RunStore.open(url_of(file))
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     kept = store.get(run_id)
     # Rebuilding a table drops the old one: with foreign keys on, that would take the texts along.
     add_revision(
@@ -148,7 +148,7 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
 def test_a_failed_upgrade_leaves_everything_as_it_was(tmp_path: Path, migrations: Path) -> None:
     file = tmp_path / "gearbox.db"
     store = RunStore.open(url_of(file))
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     before = tables(file)
     add_revision(migrations, "half", HEAD, "op.create_table('half', sa.Column('id', sa.Integer()))")
     add_revision(migrations, "broken", "half", "op.drop_table('run_tags')", "op.execute('SELECT * FROM nowhere')")
@@ -191,7 +191,7 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> 
 
 # --- killed in the midst of it ----------------------------------------------------------------------
 
-EARLIER = [None, *sorted(file.name[:4] for file in (MIGRATIONS / "versions").glob("*.py"))[:-1]]
+EARLIER = [None, *sorted(name for path in MIGRATIONS.glob("versions/0*.py") if (name := path.name[:4]) < HEAD)]
 """Where a database may stand before: none at all, or any version before this one."""
 RUN = (
     "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, rating, note, "

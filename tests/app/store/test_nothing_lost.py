@@ -135,7 +135,7 @@ class Trouble(RuleBasedStateMachine):
     def begin(self) -> None:
         assert self.store
         with suppress(StoreError):
-            self.begun.append(self.store.create_run(make_request(), session_id="s", environment={}))
+            self.begun.append(self.store.create_run(make_request(), person_id="s", environment={}))
 
     @precondition(lambda self: self.begun)
     @rule()

@@ -121,7 +121,7 @@ def until(what: Callable[[], object]) -> None:
 
 
 def create(store: RunStore) -> str:
-    return store.create_run(make_request(), session_id="s", group_id="g", environment={"host": "h"})
+    return store.create_run(make_request(), person_id="s", group_id="g", environment={"host": "h"})
 
 
 def finish(store: RunStore, run_id: str, text: str = "all of it") -> None:
@@ -441,7 +441,7 @@ from tests.support.fakes import make_request
 from tests.app.store.test_outbox import finish
 session.RESULT_BUSY_TIMEOUT_MS = 20
 store = RunStore.open(sys.argv[1])
-runs = [store.create_run(make_request(), session_id="s", environment={}) for _ in range(3)]
+runs = [store.create_run(make_request(), person_id="s", environment={}) for _ in range(3)]
 other = sqlite3.connect(sys.argv[2], isolation_level=None)
 other.execute("BEGIN EXCLUSIVE")
 for number, run_id in enumerate(runs):
@@ -673,7 +673,7 @@ FULL_DISK = dedent("""
     from tests.support.fakes import make_request
     from tests.app.store.test_outbox import finish
     store = RunStore.open(sys.argv[1])
-    run_id = store.create_run(make_request(), session_id="s", environment={})
+    run_id = store.create_run(make_request(), person_id="s", environment={})
     size = 300_000
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
     finish(store, run_id, "x" * 1_000_000)

@@ -29,7 +29,7 @@ EVERY_FILTER = RunFilter(
     ratings=(0,),
     tags=("a", "b"),
     group_id="g",
-    session_id="s",
+    person_id="s",
     since=PAST,
     until=PAST + timedelta(days=9_999),
 )
@@ -66,7 +66,7 @@ def test_every_statement_compiles_for_postgresql(tmp_path: Path, sent: list[Clau
 
 def use_everything(store: RunStore) -> None:
     request = make_request()
-    run_id, other = (store.create_run(request, session_id="s", group_id="g", environment={}) for _ in range(2))
+    run_id, other = (store.create_run(request, person_id="s", group_id="g", environment={}) for _ in range(2))
     store.save_progress(run_id, "x", ONE_TOKEN)
     store.save_progress(run_id, "xy", ONE_TOKEN)
     store.finish_run(run_id, RunOutcome(RunStatus.FINISHED, "x", metrics=make_metrics()), ONE_TOKEN)

@@ -24,7 +24,7 @@ def keep(
     store: RunStore, speculation: SpeculationConfig | None, report: SpeculationReport | None = None, drafted: int = 0
 ) -> str:
     run_id = store.create_run(
-        make_request(precision=Precision.INT4, speculation=speculation), session_id="s", environment={}
+        make_request(precision=Precision.INT4, speculation=speculation), person_id="s", environment={}
     )
     metrics = replace(make_metrics(), drafted_tokens=drafted, accepted_tokens=drafted // 2, verification_steps=drafted)
     store.finish_run(run_id, RunOutcome(RunStatus.FINISHED, "x", metrics=metrics, speculation=report))

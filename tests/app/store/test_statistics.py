@@ -32,7 +32,7 @@ def add(
     tokens: int = 6,
     peak_rss_bytes: int = 5,
 ) -> str:
-    run_id = store.create_run(make_request(precision=precision), session_id="s", environment={})
+    run_id = store.create_run(make_request(precision=precision), person_id="s", environment={})
     if status is not RunStatus.RUNNING:
         metrics = (
             None

@@ -55,10 +55,14 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 
 def create(
-    store: RunStore, request: GenerationRequest | None = None, *, group_id: str | None = None, session_id: str = "s"
+    store: RunStore,
+    request: GenerationRequest | None = None,
+    *,
+    group_id: str | None = None,
+    person_id: str | None = "s",
 ) -> str:
     return store.create_run(
-        request or make_request(), session_id=session_id, group_id=group_id, environment={"git_commit": "abc"}
+        request or make_request(), person_id=person_id, group_id=group_id, environment={"git_commit": "abc"}
     )
 
 
@@ -88,7 +92,7 @@ def test_a_created_run_is_running_and_complete(store: RunStore) -> None:
     assert (run.model, run.backend, run.precision, run.seed) == ("smollm2-135m", "local", "int4", 7)
     assert run.config_hash == request.config.hash
     assert RunConfig.from_dict(run.config) == request.config
-    assert (run.session_id, run.group_id, run.environment) == ("s", "g", {"git_commit": "abc"})
+    assert (run.person_id, run.group_id, run.environment) == ("s", "g", {"git_commit": "abc"})
     assert (run.text, run.metrics, run.error, run.note, run.rating, run.tags) == ("", None, None, "", 0, ())
 
 
@@ -218,11 +222,11 @@ def test_filters_narrow_together(store: RunStore) -> None:
 
 
 def test_runs_of_a_group_a_session_and_a_time_are_found(store: RunStore) -> None:
-    first = create(store, group_id="g", session_id="a")
-    second = create(store, group_id="g", session_id="b")
-    third = create(store, session_id="b")
+    first = create(store, group_id="g", person_id="a")
+    second = create(store, group_id="g", person_id="b")
+    third = create(store, person_id="b")
     assert ids(store, RunFilter(group_id="g")) == [second, first]
-    assert ids(store, RunFilter(session_id="b")) == [third, second]
+    assert ids(store, RunFilter(person_id="b")) == [third, second]
     moment = store.get(second).created_at
     assert ids(store, RunFilter(since=moment)) == [third, second]
     assert ids(store, RunFilter(until=moment)) == [first]

@@ -11,7 +11,7 @@ from engine.types import RunFinished
 from tests.benchmarks.screen.request import request, times_of
 
 ended = None
-with closing(stream(resources.get_engine(), resources.get_store(), request(), session_id="reader")) as events:
+with closing(stream(resources.get_engine(), resources.get_store(), request(), person_id="reader")) as events:
     for event in events:
         if isinstance(event, RunFinished):
             ended = event

@@ -1,0 +1,1 @@
+"""Whose things are whose, who sees what, and how each person has set the widgets."""
