@@ -161,3 +161,16 @@ def test_a_data_folder_that_cannot_be_used_is_refused_in_words(folder: str) -> N
     with pytest.raises(SettingsError, match="GEARBOX_DATA_DIR") as refused:
         Settings.from_env({"GEARBOX_DATA_DIR": folder})
     assert str(refused.value).encode()
+
+
+def test_who_sees_what_and_how_long_one_may_be_away_are_the_administrators_to_say() -> None:
+    plain = Settings.from_env({})
+    assert (plain.shared_desk, plain.away_s) == (False, 1800.0)
+    told = Settings.from_env({"GEARBOX_SHARED_DESK": "1", "GEARBOX_AWAY_MINUTES": "5"})
+    assert (told.shared_desk, told.away_s) == (True, 300.0)
+    assert not Settings.from_env({"GEARBOX_SHARED_DESK": "0"}).shared_desk
+    assert Settings.from_env({"GEARBOX_AWAY_MINUTES": "0"}).away_s == 0.0
+    with pytest.raises(SettingsError, match="GEARBOX_SHARED_DESK must be 1 for yes or 0 for no"):
+        Settings.from_env({"GEARBOX_SHARED_DESK": "yes"})
+    with pytest.raises(SettingsError, match="GEARBOX_AWAY_MINUTES"):
+        Settings.from_env({"GEARBOX_AWAY_MINUTES": "-1"})
