@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.chat import conversations as chat
+from app.doors.person import TAB_ID
 from app.runs.service import stream
 from app.session import chat as chat_session
-from app.session.identity import SESSION_ID
 from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
@@ -255,7 +255,7 @@ def test_a_tab_opened_anew_goes_on_showing_the_answer_that_is_being_written(
     asked = chat.say(store.chat, there, "Two")
     turn = chat.begin_turn(store, there, asked, salt="me")
     anew = open_app(monkeypatch, store, "pages/chat.py")
-    anew.session_state[SESSION_ID] = "me"
+    anew.session_state[TAB_ID] = "me"
     gate = threading.Event()
     slow = FakeEngine(["Still", " here"], gate=gate)
     resources.get_races().start(turn, person="me", place=asked, engine=slow, store=store)

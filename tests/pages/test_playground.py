@@ -14,11 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from app import resources
+from app.doors.person import TAB_ID
 from app.jobs import Jobs
 from app.runs.race import LaneRun, Race
 from app.runs.races import Races
 from app.session import playground as session
-from app.session.identity import SESSION_ID
 from app.settings import REPOSITORY, Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStatus, RunStore, StoreError
@@ -454,7 +454,7 @@ def test_a_lane_is_saved_under_a_name_and_comes_back_with_one_click(playground: 
 
 def test_a_name_that_is_there_is_overwritten_only_when_asked(playground: Any, store: RunStore) -> None:
     page = save(playground(FakeEngine()), "Mine")
-    person = page.session_state[SESSION_ID]
+    person = page.session_state[TAB_ID]
     save(page, "Mine", "a")
     assert "“Mine” is there already." in words(page)
     assert store.configurations.saved(person)[0].config["backend"] == "local"
@@ -465,7 +465,7 @@ def test_a_name_that_is_there_is_overwritten_only_when_asked(playground: Any, st
 
 def test_a_saved_configuration_is_renamed_and_deleted(playground: Any, store: RunStore) -> None:
     page = save(save(playground(FakeEngine()), "Mine"), "Other")
-    person = page.session_state[SESSION_ID]
+    person = page.session_state[TAB_ID]
     (renamed,) = [field for field in page.text_input if field.label == "Name"]
     assert renamed.value == "Other"
     renamed.set_value("Mine").run()
@@ -484,7 +484,7 @@ def test_a_saved_configuration_says_which_model_is_gone_and_others_are_not_shown
     store.configurations.save(None, "Theirs", gone.to_dict(), warm=False)
     store.configurations.save("somebody else", "Private", gone.to_dict(), warm=False)
     store.configurations.save("me", "Future", {"model": "m", "sampling": {"unheard_of": 1}}, warm=False)
-    page = playground(FakeEngine(), state={SESSION_ID: "me"})
+    page = playground(FakeEngine(), state={TAB_ID: "me"})
     assert page.selectbox(key="saved-chosen").options == ["Future", "Theirs (of the desk)"]
     assert "This version of Gearbox cannot read it." in words(page)
     assert page.button(key="saved-use-b").disabled
@@ -573,7 +573,7 @@ def start_elsewhere(store: RunStore, answer: list[str], *, held_s: float) -> Rac
 
 
 def test_a_tab_that_is_opened_while_lanes_run_follows_them_to_their_end(playground: Any, store: RunStore) -> None:
-    page = playground(FakeEngine(), state={SESSION_ID: "me"})
+    page = playground(FakeEngine(), state={TAB_ID: "me"})
     race = start_elsewhere(store, ["Still", " here"], held_s=0.5)
     page.run()
     assert not page.exception
@@ -582,13 +582,13 @@ def test_a_tab_that_is_opened_while_lanes_run_follows_them_to_their_end(playgrou
     assert "Lane B against Lane A" in words(page)
     page.text_area(key=session.PROMPT).set_value("Another one.").run()
     assert "The lanes answer: “Why is the sky blue?”" in words(page)
-    stranger = playground(FakeEngine(), state={SESSION_ID: "you"})
+    stranger = playground(FakeEngine(), state={TAB_ID: "you"})
     assert not stranger.text
 
 
 def test_a_second_race_is_refused_in_words_while_one_runs(playground: Any, store: RunStore) -> None:
     scripted = FakeEngine()
-    page = playground(scripted, state={SESSION_ID: "me"})
+    page = playground(scripted, state={TAB_ID: "me"})
     race = start_elsewhere(store, ["Still", " here"], held_s=0.5)
     run(page)
     assert "still being answered, so nothing was started" in words(page)
@@ -600,7 +600,7 @@ def test_a_second_race_is_refused_in_words_while_one_runs(playground: Any, store
 
 
 def test_a_race_that_nobody_looked_at_says_why_it_ended(playground: Any, store: RunStore) -> None:
-    page = playground(FakeEngine(), state={SESSION_ID: "me"})
+    page = playground(FakeEngine(), state={TAB_ID: "me"})
     race = start_elsewhere(store, ["Still", " here"], held_s=30)
     race.stop("It was stopped because nobody had looked at it for 60 s.")
     page.run()

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.jobs import Jobs
+from app.runs.races import Races
 from app.store import RunOutcome, RunStatus, RunStore, Timeline
 from engine.types import CacheReport, CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
 from tests.support.fakes import FakeEngine, make_metrics, make_request
