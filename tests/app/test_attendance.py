@@ -54,11 +54,12 @@ def test_a_reload_is_no_leaving(forgotten: Queue[str]) -> None:
 
 
 def test_nobody_is_forgotten_once_it_is_closed(forgotten: Queue[str]) -> None:
+    before = set(threading.enumerate())
     attendance = Attendance(forgotten.put, away_s=3600.0)
     leave = attendance.arrive("a")
     leave()
     attendance.close()
-    assert "attendance" not in {thread.name for thread in threading.enumerate()}
+    assert set(threading.enumerate()) <= before
     with pytest.raises(Empty):
         forgotten.get_nowait()
 

@@ -73,7 +73,7 @@ def test_a_deleted_run_is_named_and_the_rest_still_shown(monkeypatch: pytest.Mon
     plain, packed = pair(store)
     store.delete([packed])
     app = open_app(monkeypatch, store, PAGE, {"compare": f"{plain},{packed}"})
-    assert "may have been deleted" in app.warning[0].value
+    assert "it was deleted, or is somebody else's" in app.warning[0].value
     assert "A · smollm2-135m · bf16" in texts(app, "markdown")
     assert "at least one more" in app.info[0].value
 

@@ -17,7 +17,7 @@ from app.cascade.words import cascade_notices, contradiction, escalation, habit,
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.service import stream
-from app.runs.verdict import judge
+from app.runs.verdict import UNMEASURED, judge
 from app.store import Reports, RunStore
 from app.views.runs.naming import configuration_name
 from engine.cascade import BoundaryRouter, RouterProfile, SureBand, TierIdentity
@@ -219,13 +219,13 @@ def test_a_verdict_counts_what_was_thrown_away_and_compares_models_by_who_answer
         for event in stream(CascadingEngine(), store, request, person_id="s"):
             lane.take(event)
         lanes.append(lane)
-    verdict = judge(lanes[0].outcome("A"), lanes[1].outcome("B"))
+    verdict = judge([lanes[0].outcome("A")], [lanes[1].outcome("B")], UNMEASURED)
     words = " ".join(verdict.details)
     assert "B is a cascade, and m bf16 answered." in words
-    assert "B threw away 3 tokens of a smaller model" in words
+    assert "B's TTFT and E2E include the 3 tokens that it threw away" in words
     assert "The models differ" not in words
     lanes[1].reports = Reports(cascade=make_cascade_report(went_up=False))
-    assert "The models differ" in " ".join(judge(lanes[0].outcome("A"), lanes[1].outcome("B")).details)
+    assert "The models differ" in " ".join(judge([lanes[0].outcome("A")], [lanes[1].outcome("B")], UNMEASURED).details)
 
 
 @pytest.mark.slow
