@@ -62,7 +62,7 @@ def _choose_budget(engine: Engine) -> None:
             _LARGEST_MIB,
             step=16,
             key=_BUDGET,
-            help="What keys and values kept across runs may take, for all sessions together. Nothing leaves before "
+            help="What keys and values kept across runs may take, for everybody together. Nothing leaves before "
             "you apply it. After a restart GEARBOX_KV_CACHE_MIB holds again.",
             width="stretch",
             persist_state="session",
@@ -118,7 +118,7 @@ def _show_sequences(sequences: Sequence[KeptSequence]) -> None:
             "kind": column.TextColumn(
                 "Kind",
                 help="A system prompt is kept for itself, and copied into every conversation that begins with it. A "
-                "shared one serves all sessions, as the administrator allows.",
+                "shared one serves everybody, as the administrator allows.",
             ),
             "sequence": column.TextColumn("Ends with", width="large"),
             "precision": column.TextColumn("Precision"),

@@ -30,7 +30,7 @@ def choose_kv_cache(form: Form, *, warm_key: str | None, disabled: bool) -> None
             required=True,
             format_func=_MODES.__getitem__,
             disabled=disabled,
-            help="**Across runs**: what a prompt shares with an earlier one of this session, such as the turns before "
+            help="**Across runs**: what a prompt shares with an earlier one of yours, such as the turns before "
             "it, is reused.\n\n"
             "**Within a run**: as in every engine; in 16 bits the same as this gear off.\n\n"
             "**None at all**: every token computes the whole text again, the way the idea is taught. Slow.",

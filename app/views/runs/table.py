@@ -63,7 +63,7 @@ def select_rows(page: RunPage) -> tuple[RunSummary, ...]:
 def say_whose(store: RunStore) -> None:
     """That a list leaves others' runs out, where it does."""
     if store.viewer and not store.viewer.sees_all:
-        st.caption("Listed are your own runs and the desk's: what others asked is shown to them alone.")
+        st.caption("Runs of others are not listed: what they asked is shown to them alone.")
 
 
 def turn_pages(total: int, size: int, key: str) -> None:
