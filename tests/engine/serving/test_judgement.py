@@ -90,6 +90,7 @@ def record(written: Written) -> TierAnswer:
         cache=None,
         speculation=None,
         cascade=None,
+        draft_rounds=(),
         disturbance=None,
     )
     recorded = tier_answer(events, lambda text: None)
