@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,8 +26,8 @@ from tests.support.server import CHROMIUM_FLAGS, Server, find_chromium
 
 ROUNDS = 5
 PATIENCE_MS = 300_000
-SETTLED_MS = 2_000
-"""A browser that has just opened a page is still at work."""
+SETTLED_S = 2.0
+"""A browser that has just drawn a page is still at work for a while."""
 READER = REPOSITORY / "tests" / "benchmarks" / "screen" / "reader_page.py"
 BASELINES = {"app": "command_line", "browser": "command_line", "busy_thread": "one_thread"}
 """What each path's ``ratio`` is against: its TPOT over that one's, medians."""
@@ -54,6 +55,7 @@ def run(models_dir: Path) -> list[Row]:
         times: dict[str, list[Times]] = {path: [] for path in paths}
         for number in range(1 + ROUNDS):
             for path, ask in paths.items():
+                time.sleep(SETTLED_S)
                 measured = ask()
                 if number:  # the first round loads
                     times[path].append(measured)
@@ -111,7 +113,7 @@ def _read_page(reader: _Served) -> Times:
     if page.url == "about:blank":
         page.goto(reader.server.url)
         page.get_by_role("button", name="Ask").wait_for(timeout=PATIENCE_MS)
-        page.wait_for_timeout(SETTLED_MS)
+        page.wait_for_timeout(1_000 * SETTLED_S)
     shown = page.get_by_test_id("stCode")
     before = json.loads(shown.inner_text())[0] if shown.count() else 0
     page.get_by_role("button", name="Ask").click()
