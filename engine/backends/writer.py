@@ -76,8 +76,8 @@ class Writer:
     def _speculate(self, speculator: Speculator, max_tokens: int, prompt_tokens: int) -> Steps[bool]:
         """One pass over the text's last token and a draft behind it, if there is one."""
         text, cache = self._text, self._cache
-        written = before = len(text)
-        written -= prompt_tokens
+        before = len(text)
+        written = before - prompt_tokens
         draft = speculator.propose(text, self._room(max_tokens - written - 1), written)
         ids = text.ids_with(draft.token_ids)[before - 1 :]
         begun = perf_counter()

@@ -161,7 +161,7 @@ def test_verdict_and_figures_appear(playground: Any) -> None:
 def test_bars_of_both_lanes_stand_under_the_verdict(playground: Any) -> None:
     page = run(playground(Lanes(FakeEngine(delay_s=0.03), FakeEngine(delay_s=0.01))))
     titles = [chart.proto.alt for chart in page.get("plotly_chart")]
-    assert titles == ["TTFT", "TPOT", "Weights and KV", "Cost of 1,000 answers"]
+    assert titles == ["TTFT", "TPOT", "Weights and KV", "Cost of 1,000 prompts"]
 
 
 # --- rounds --------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ _TONES = {
     "none": (st.info, ":material/help:"),
 }
 _MIB = 2**20
-_ANSWERS = 1_000
+_PROMPTS = 1_000
 
 
 def show_verdict(race: Race, *, price_per_hour: float, currency: str, prompts_per_day: int) -> None:
@@ -103,9 +103,9 @@ def _show_bars(verdict: Verdict, noise: Noise, *, price_per_hour: float, currenc
         size = float(metrics[-1].weights_bytes + metrics[-1].kv_bytes)
         bar = charts.Bar(name, size / _MIB, units.memory(size))
         bars.setdefault(("Weights and KV", "MiB"), []).append(bar)
-        costs = [_ANSWERS * cost(price_per_hour, each.e2e_s - each.queue_s) for each in metrics]
+        costs = [_PROMPTS * cost(price_per_hour, each.e2e_s - each.queue_s) for each in metrics]
         bar = charts.Bar.over(name, costs, units.money(median(costs), currency))
-        bars.setdefault((f"Cost of {_ANSWERS:,} answers", currency), []).append(bar)
+        bars.setdefault((f"Cost of {_PROMPTS:,} prompts", currency), []).append(bar)
     with st.grid(len(bars), min_column_width=220):
         for (title, unit), both in bars.items():
             charts.show(charts.horizontal_bars(both, title=title, unit=unit), key=f"playground-bars-{title}")
