@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-WAIT_LIMIT = 0.22
+WAIT_LIMIT = 0.25
 """Share of the time in which the engine's threads could have run and waited for a core. On a quiet machine of two cores
-it is 0.01, with the reader's own browser on it 0.10 to 0.19, beside one busy program 0.32 to 0.36."""
+it is 0.01 to 0.13, with the reader's own browser on it 0.11 to 0.22, beside one busy program 0.32 to 0.36."""
 THREADS_LIMIT = 0.25
 """Cores' worth of other threads of this process. They hold the interpreter's lock, which the engine needs too, so they
 hold it up even where cores are idle. Pages that show a run take 0.01 to 0.03."""

@@ -48,8 +48,7 @@ class EngineAlone:
         assert self._process.stdout
         self._process.stdin.write("busy\n" if busy else "alone\n")
         self._process.stdin.flush()
-        ttft_s, tpot_s = json.loads(self._process.stdout.readline())
-        return ttft_s, tpot_s
+        return Times(*json.loads(self._process.stdout.readline()))
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +81,7 @@ def _ask(engine: Engine) -> Times:
     *_, last = engine.generate(request())
     if not isinstance(last, RunFinished):
         raise RuntimeError(last)
-    return times_of(last.metrics)
+    return times_of(last)
 
 
 def main() -> None:

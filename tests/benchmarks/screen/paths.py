@@ -11,7 +11,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.benchmarks.screen.request import PROMPT, Times, times_of
 from tests.benchmarks.table import Row
 from tests.support.server import CHROMIUM_FLAGS, Server, find_chromium
 
-ROUNDS = 5
+ROUNDS = 10
 PATIENCE_MS = 300_000
 SETTLED_S = 2.0
 """A browser that has just drawn a page is still at work for a while."""
@@ -54,25 +54,42 @@ def run(models_dir: Path) -> list[Row]:
         }
         times: dict[str, list[Times]] = {path: [] for path in paths}
         for number in range(1 + ROUNDS):
-            for path, ask in paths.items():
+            for path in _rotated(list(paths), number):
                 time.sleep(SETTLED_S)
-                measured = ask()
+                measured = paths[path]()
                 if number:  # the first round loads
                     times[path].append(measured)
     return list(_rows(times))
 
 
-def _rows(times: Mapping[str, list[Times]]) -> Iterator[Row]:
-    tpot = {path: statistics.median(tpot_s for _, tpot_s in measured) for path, measured in times.items()}
-    for path, measured in times.items():
+def _rotated(paths: Sequence[str], by: int) -> list[str]:
+    """So that no path always runs after the same other one."""
+    first = by % len(paths)
+    return [*paths[first:], *paths[:first]]
+
+
+def _rows(times: Mapping[str, Sequence[Times]]) -> Iterator[Row]:
+    tpot_s = {path: statistics.median(run.tpot_s for run in _kept(path, runs)) for path, runs in times.items()}
+    for path, runs in times.items():
+        kept = _kept(path, runs)
         baseline = BASELINES.get(path)
         yield {
             "path": path,
-            "ttft_s": statistics.median(ttft_s for ttft_s, _ in measured),
-            "tpot_s": tpot[path],
-            "ratio": tpot[path] / tpot[baseline] if baseline else 1.0,
+            "ttft_s": statistics.median(run.ttft_s for run in kept),
+            "tpot_s": tpot_s[path],
+            "ratio": tpot_s[path] / tpot_s[baseline] if baseline else 1.0,
             "against": baseline,
+            "slowest_tpot_s": max(run.tpot_s for run in kept),
+            "most_waited": max(run.waited for run in runs),
+            "disturbed_runs": sum(run.disturbed for run in runs),
         }
+
+
+def _kept(path: str, runs: Sequence[Times]) -> Sequence[Times]:
+    """Those that nothing disturbed but what the path is there for; all, where there is no other."""
+    if path == "busy_thread":
+        return runs
+    return [run for run in runs if not run.disturbed] or runs
 
 
 class _Served:
@@ -118,8 +135,8 @@ def _read_page(reader: _Served) -> Times:
     before = json.loads(shown.inner_text())[0] if shown.count() else 0
     page.get_by_role("button", name="Ask").click()
     page.get_by_text(f"[{before + 1}, ").wait_for(timeout=PATIENCE_MS)
-    _, ttft_s, tpot_s = json.loads(shown.inner_text())
-    return ttft_s, tpot_s
+    _, *times = json.loads(shown.inner_text())
+    return Times(*times)
 
 
 def _race(playground: _Served) -> Times:
@@ -134,4 +151,4 @@ def _race(playground: _Served) -> Times:
     store = RunStore.open(playground.server.database_url)
     latest = store.page(limit=1).rows[0]
     store.close()
-    return times_of(latest.metrics)
+    return times_of(latest)

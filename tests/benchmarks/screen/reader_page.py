@@ -17,5 +17,7 @@ if st.button("Ask"):
         for event in events:
             if isinstance(event, RunFinished):
                 ended = event
+    if ended is None:
+        raise RuntimeError("the run did not finish")
     st.session_state["asked"] = st.session_state.get("asked", 0) + 1
-    st.code(json.dumps([st.session_state["asked"], *times_of(ended.metrics if ended else None)]))
+    st.code(json.dumps([st.session_state["asked"], *times_of(ended)]))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from app.store import RunSummary
 from engine.types import (
     GenerationRequest,
     Message,
     OptimizationConfig,
     Precision,
     RunConfig,
-    RunMetrics,
+    RunFinished,
     SamplingParams,
 )
 
@@ -18,8 +21,15 @@ PROMPT = "Explain how a lighthouse works, why it was built where it stands, and 
 MAX_TOKENS = 128
 """As the Playground's form begins."""
 
-Times = tuple[float, float]
-"""TTFT and TPOT, in seconds."""
+
+class Times(NamedTuple):
+    """What is kept of a run."""
+
+    ttft_s: float
+    tpot_s: float
+    waited: float
+    """Share of the time in which the engine's threads waited for a core."""
+    disturbed: bool
 
 
 def request() -> GenerationRequest:
@@ -29,8 +39,9 @@ def request() -> GenerationRequest:
     return GenerationRequest(messages=(Message("user", PROMPT),), config=config, cold=True)
 
 
-def times_of(metrics: RunMetrics | None) -> Times:
+def times_of(run: RunFinished | RunSummary) -> Times:
     """Of a run that wrote at least two tokens."""
-    if metrics is None or metrics.ttft_s is None or metrics.tpot_s is None:
+    metrics, disturbance = run.metrics, run.disturbance
+    if metrics is None or metrics.ttft_s is None or metrics.tpot_s is None or disturbance is None:
         raise RuntimeError("a run was not measured")
-    return metrics.ttft_s, metrics.tpot_s
+    return Times(metrics.ttft_s, metrics.tpot_s, disturbance.wait_share or 0.0, disturbance.is_disturbed)

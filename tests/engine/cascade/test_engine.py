@@ -50,15 +50,20 @@ from tests.support.tiny import make_tiny_checkpoint
 INT8, INT4 = Precision.INT8, Precision.INT4
 SMALL, LARGE = Tier(model="small", precision=INT4), Tier(model="large", precision=INT8)
 
+LONG = 8192
+"""Positions: an answer of so many tokens is not at its end before its reader cancels it."""
+
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Random models with one tokenizer; the largest has a twin."""
     folder = tmp_path_factory.mktemp("ladder")
-    make_tiny_checkpoint(folder / "small", "qwen3", seed=1)
+    make_tiny_checkpoint(folder / "small", "qwen3", seed=1, max_position_embeddings=LONG)
     make_tiny_checkpoint(folder / "middle", "qwen3", seed=2, hidden_size=96)
     for name in ("large", "twin"):
-        make_tiny_checkpoint(folder / name, "llama", seed=3, hidden_size=128, intermediate_size=256)
+        make_tiny_checkpoint(
+            folder / name, "llama", seed=3, hidden_size=128, intermediate_size=256, max_position_embeddings=LONG
+        )
     engine = Engine(folder)
     yield engine
     engine.close()
@@ -287,7 +292,7 @@ def weights(features: list[str]) -> LogisticWeights:
 
 
 def test_cancelled_in_the_small_answer_nobody_else_is_asked(engine: Engine) -> None:
-    generation = engine.generate(ask(cascade(threshold=0.0), max_tokens=60))
+    generation = engine.generate(ask(cascade(threshold=0.0), max_tokens=LONG - 200))
     told: list[Event] = []
     for event in generation:
         told.append(event)
