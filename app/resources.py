@@ -24,7 +24,7 @@ from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStore, Viewer
 from engine import Engine
 
-_SWITCH_INTERVAL_S = 0.001
+SWITCH_INTERVAL_S = 0.001
 """Python's own 5 ms is how long the engine's thread waits for the GIL each time it needs it while a page renders."""
 
 
@@ -74,7 +74,7 @@ def viewer() -> Viewer | None:
 def get_engine() -> Engine:
     """The one engine, which serves every session in turn."""
     settings = get_settings()
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     return Engine(
         settings.models_dir,
         threads=settings.threads,

@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 
 import psutil
 
-from engine.machine.limits import own_groups
+from engine.machine.limits import own_groups, read_small
 from engine.types import Disturbance
 
 _TASKS = Path("/proc/self/task")
@@ -149,7 +149,7 @@ def _engine_threads(tasks: Path, *, in_haste: bool) -> dict[int, tuple[float, fl
     found = {}
     for thread_id in _teams[own]:
         try:
-            ran_ns, waited_ns, _ = _text(tasks / str(thread_id) / "schedstat").split()
+            ran_ns, waited_ns, _ = read_small(tasks / str(thread_id) / "schedstat").split()
             found[thread_id] = int(ran_ns) * 1e-9, int(waited_ns) * 1e-9
         except (OSError, ValueError):  # it has ended meanwhile, or this kernel counts nothing
             continue
@@ -165,7 +165,7 @@ def _threads_named(name: str, tasks: Path) -> tuple[int, ...]:
     try:
         for thread in tasks.iterdir():
             with suppress(OSError):  # it has ended meanwhile
-                if _text(thread / "comm").rstrip("\n") == name:
+                if read_small(thread / "comm").rstrip("\n") == name:
                     found.append(int(thread.name))
     except OSError:
         return ()
@@ -189,7 +189,7 @@ def _throttled() -> float | None:
     for folder, unified in own_groups("cpu"):
         name, scale = ("throttled_usec", 1e-6) if unified else ("throttled_time", 1e-9)
         try:
-            counts = dict(line.split() for line in _text(folder / "cpu.stat").splitlines())
+            counts = dict(line.split() for line in read_small(folder / "cpu.stat").splitlines())
         except (OSError, ValueError):  # a container may not see its own group
             continue
         if name in counts:
@@ -202,7 +202,7 @@ def _most(folders: Sequence[Path], name: str, scale: float) -> float | None:
     found = []
     for folder in folders:
         try:
-            found.append(int(_text(folder / name)) * scale)
+            found.append(int(read_small(folder / name)) * scale)
         except (OSError, ValueError):
             continue
     return max(found, default=None)
@@ -210,12 +210,3 @@ def _most(folders: Sequence[Path], name: str, scale: float) -> float | None:
 
 def _grown(begin: float | None, end: float | None) -> float | None:
     return None if begin is None or end is None else max(0.0, end - begin)
-
-
-def _text(file: Path) -> str:
-    """A small file of the kernel's, in as few system calls as can be: each hands the interpreter's lock to others."""
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        return os.read(descriptor, 8192).decode("ascii", "replace")
-    finally:
-        os.close(descriptor)

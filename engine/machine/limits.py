@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ def own_groups(controller: str, cgroups: Path = CGROUPS, membership: Path = MEMB
         membership: which of them are the process's own, as the kernel writes it.
     """
     try:
-        lines = membership.read_text().splitlines()
+        lines = read_small(membership).splitlines()
     except OSError:
         return
     for line in lines:
@@ -64,6 +65,19 @@ def own_groups(controller: str, cgroups: Path = CGROUPS, membership: Path = MEMB
             yield folder, number == "0"
 
 
+def read_small(file: Path) -> str:
+    """A small file of the kernel's, in as few system calls as can be: each hands the interpreter's lock to others.
+
+    Raises:
+        OSError: it is not there, or may not be read.
+    """
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 8192).decode("ascii", "replace")
+    finally:
+        os.close(descriptor)
+
+
 def _left_in(folder: Path, unified: bool) -> Iterator[int]:
     """What a group leaves, if it has a limit."""
     if unified:
@@ -71,10 +85,12 @@ def _left_in(folder: Path, unified: bool) -> Iterator[int]:
     else:
         names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
     try:
-        limit, used = ((folder / name).read_text().strip() for name in names[:2])
-        stat = dict(entry.split() for entry in (folder / "memory.stat").read_text().splitlines())
+        limit = read_small(folder / names[0]).strip()
+        if limit == "max" or int(limit) >= 2**60:
+            return
+        used = int(read_small(folder / names[1]))
+        stat = dict(entry.split() for entry in read_small(folder / "memory.stat").splitlines())
     except OSError:  # the top has no such files, and a container may not see its own group
         return
-    if limit != "max" and int(limit) < 2**60:
-        # pages of files that nobody looks at are counted, and given back when they are wanted
-        yield max(0, int(limit) - int(used) + int(stat.get(names[2], 0)))
+    # pages of files that nobody looks at are counted, and given back when they are wanted
+    yield max(0, int(limit) - used + int(stat.get(names[2], 0)))

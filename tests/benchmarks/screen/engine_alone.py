@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Self
 
+from app.resources import SWITCH_INTERVAL_S
 from app.settings import REPOSITORY
 from engine import Engine
 from engine.types import RunFinished
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("models_dir", type=Path)
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the app has it
     with closing(Engine(options.models_dir, threads=options.threads)) as engine:
         for line in sys.stdin:
             if line.strip() == "busy":
