@@ -70,6 +70,7 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
     for place, request in _requests(job.request):
         try:
             opened = pool.open(request.config.model)
+            opened.tokenizer.prepare(waiting)
             begun = perf_counter()
             prompt = opened.tokenizer.read_chat(request.messages, waiting)
             prompt_ids = [*prompt.ids, *request.prefix_ids]

@@ -72,10 +72,26 @@ class ChatTemplate:
         Raises:
             InvalidRequestError: the template is too long, or takes too much time or memory.
         """
+        form = self._known_form(waiting)
+        outcomes = self._ask([form.turns(turns) for turns in conversations], waiting)
+        return [outcome["text"] if "text" in outcome else _refusal(*outcome["error"]) for outcome in outcomes]
+
+    def prepare(self, waiting: Callable[[], object]) -> None:
+        """Do what the first rendering would have to wait for: the process it happens in starts, and the form that the
+        template wants its contents in is found.
+
+        Args:
+            waiting: as in `render`.
+
+        Raises:
+            InvalidRequestError: as in `render`.
+        """
+        self._known_form(waiting)
+
+    def _known_form(self, waiting: Callable[[], object]) -> _Form:
         if self._form is None:
             self._form = self._find_form(waiting)
-        outcomes = self._ask([self._form.turns(turns) for turns in conversations], waiting)
-        return [outcome["text"] if "text" in outcome else _refusal(*outcome["error"]) for outcome in outcomes]
+        return self._form
 
     def _find_form(self, waiting: Callable[[], object]) -> _Form:
         """The first form in which all that is said stands in the template's text: strings where they will do."""

@@ -71,6 +71,18 @@ class ChatTokenizer:
         self._typed = TypedControls(self._hf, self.control_tokens)
         self._encoder = ChatEncoder(self._hf, self.control_tokens)
 
+    def prepare(self, waiting: Callable[[], object] = patient) -> None:
+        """Do once what the first conversation would have to wait for.
+
+        Args:
+            waiting: called every 50 ms meanwhile; what it raises comes out here.
+
+        Raises:
+            InvalidRequestError: the model's chat template cannot be run.
+        """
+        if self._template:
+            self._template.prepare(waiting)
+
     def encode_chat(self, messages: Sequence[Message], waiting: Callable[[], object] = patient) -> list[int]:
         """The ids of :meth:`read_chat`."""
         return self.read_chat(messages, waiting).ids

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidRequestError
+from engine.models.tokenization import chat_template
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
 from tests.support.tokenizers_of_all_kinds import TEMPLATES, Rules, of_transformers, save_tokenizer, tokenizer_json
@@ -46,6 +47,23 @@ def test_templates_in_files_of_their_own_are_used_as_transformers_does(tmp_path:
 def test_what_is_no_template_is_refused_in_words(tmp_path: Path, template: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"template in tokenizer_config\.json of this model is none"):
         chatml(tmp_path, template)
+
+
+def test_a_prepared_template_renders_without_trying_its_forms_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = chatml(tmp_path)
+    chat.prepare()
+    asked = []
+    run = chat_template.TEMPLATES.run
+    monkeypatch.setattr(
+        chat_template.TEMPLATES,
+        "run",
+        lambda job, arguments, *rest: asked.append(arguments) or run(job, arguments, *rest),
+    )
+    chat.encode_chat([Message("user", "Hi")])
+    assert len(asked) == 1
+    assert all(turn["content"] == "Hi" for turns in asked[0]["conversations"] for turn in turns)
 
 
 SYSTEM_AS_TEXT = (
