@@ -33,18 +33,25 @@ class Verdict:
     """How the second of two lanes compares with the first."""
 
     summary: str
-    """One sentence or a few, with numbers."""
+    """One sentence, with numbers."""
     details: tuple[str, ...]
     """What the numbers are made of, and what to keep in mind; a sentence each."""
     tone: Tone
-    is_disturbed: bool = False
-    """Whether its speeds are not to be relied on: running again is worth it."""
+    disturbance: str = ""
+    """What makes its speeds unreliable, to be told before all else; empty where nothing does."""
+    doubt: str = ""
+    """Why a gain in speed may be none, a sentence; empty where the answers are worth the same."""
     is_of_two_backends: bool = False
     """Whether the lanes differ in who runs the model, so that the gears alone do not make the difference."""
     paired: Mapping[Figure, Paired] = field(default_factory=dict)
     """The times that were compared. E2E is among them only at equal length."""
     pairs: tuple[Pair, ...] = ()
     """The rounds that count, in order."""
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether its speeds are not to be relied on: running again is worth it."""
+        return bool(self.disturbance)
 
     def rounds(self, figure: Figure, lane: int, noise: Noise) -> Rounds | None:
         """A time of the first (0) or second (1) lane over the rounds that count; ``None`` where it was not measured."""
@@ -75,10 +82,6 @@ def judge(first: Sequence[Outcome], other: Sequence[Outcome], noise: Noise = UNM
     reasons = unlike(*shown)
     parts = [_speed(paired), _memory(*shown), likeness(*shown), *_discarded(shown)]
     summary = f"{shown[1].name} against {shown[0].name}: {', '.join(part for part in parts if part)}."
-    if reasons:
-        summary += f" Whether that is better is open: {'; '.join(reasons)}."
-    if not quiet:
-        summary = f"Disturbed: {' '.join(_disturbances(shown))} {summary}"
     details = (
         *_rounds_told(pairs, whole, used, paired, noise),
         *_figures(used, noise, paired),
@@ -89,7 +92,8 @@ def judge(first: Sequence[Outcome], other: Sequence[Outcome], noise: Noise = UNM
         summary,
         details,
         "none" if reasons or not quiet else _tone(paired),
-        is_disturbed=not quiet,
+        disturbance="" if quiet else f"Disturbed: {' '.join(_disturbances(shown))}",
+        doubt=f"Whether that is better is open: {'; '.join(reasons)}." if reasons else "",
         is_of_two_backends=shown[0].config.backend is not shown[1].config.backend,
         paired=paired,
         pairs=used,

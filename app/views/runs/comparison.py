@@ -16,6 +16,7 @@ from app.runs.verdict import Noise, Outcome, Paired, Rounds, gain, judge
 from app.store import RunFilter, RunRecord, RunStatus, RunStore, Timeline
 from app.views.reports.disturbance import WORD, disturbed_mark, show_disturbed
 from app.views.reports.metrics import E2E, KV, RUN_MEMORY, TPOT, TTFT, WEIGHTS, Metric
+from app.views.runs.verdict import verdict_body
 from app.views.shared import charts
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults
@@ -163,8 +164,10 @@ def show_verdicts(runs: Sequence[Compared], noise: Noise) -> None:
             show_faults([fault], of=f"{item.letter} against {runs[0].letter}")
             continue
         verdict = judge(first, _outcomes(item), noise)
+        if verdict.disturbance:
+            st.warning(literal(verdict.disturbance), icon=":material/vibration:")
         st.markdown(f"**{literal(verdict.summary)}**")
-        st.caption(literal(" ".join(verdict.details)))
+        st.caption(verdict_body(verdict))
 
 
 def show_answers(runs: Sequence[Compared], *, marked: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 import streamlit as st
@@ -9,7 +10,7 @@ import streamlit as st
 from app import units
 from app.literal import literal
 from app.runs.invariants import Measured, pair_fault
-from app.runs.pricing import cost
+from app.runs.pricing import Costs
 from app.runs.race import Race
 from app.runs.verdict import Figure, Noise, Rounds, Verdict, judge
 from app.session import playground
@@ -25,7 +26,6 @@ _TONES = {
     "none": (st.info, ":material/help:"),
 }
 _MIB = 2**20
-_PROMPTS = 1_000
 
 
 def show_verdict(race: Race, *, price_per_hour: float, currency: str, prompts_per_day: int) -> None:
@@ -69,28 +69,35 @@ def show_verdict(race: Race, *, price_per_hour: float, currency: str, prompts_pe
             )
     if fault:
         return
-    if verdict.pairs:
-        _show_bars(verdict, noise, price_per_hour=price_per_hour, currency=currency)
+    if not verdict.pairs:
+        return
+    costs = {
+        run.name: [Costs.of(price_per_hour, each, prompts_per_day) for each in verdict.metrics(lane)]
+        for lane, run in enumerate(verdict.pairs[-1])
+    }
+    _show_bars(verdict, noise, costs, currency)
     if len(verdict.pairs) > 1:
         _show_rounds(verdict, noise)
-    show_costs(
-        {playground.lane_title(lane): run.metrics for lane, run in race.lanes.items()},
-        per_hour=price_per_hour,
-        currency=currency,
-        prompts_per_day=prompts_per_day,
-    )
+    show_costs(costs, per_hour=price_per_hour, currency=currency, prompts_per_day=prompts_per_day)
 
 
 def show_words(verdict: Verdict) -> None:
-    """The verdict's sentences in the colour of its tone."""
+    """The verdict's sentences in the colour of its tone; first of all, what makes its speeds unreliable."""
+    if verdict.disturbance:
+        st.warning(literal(verdict.disturbance), icon=":material/vibration:")
     alert, icon = _TONES[verdict.tone]
-    if verdict.details:
-        alert(literal(" ".join(verdict.details)), title=literal(verdict.summary), icon=icon)
+    if body := verdict_body(verdict):
+        alert(body, title=literal(verdict.summary), icon=icon)
     else:
         alert(literal(verdict.summary), icon=icon)
 
 
-def _show_bars(verdict: Verdict, noise: Noise, *, price_per_hour: float, currency: str) -> None:
+def verdict_body(verdict: Verdict) -> str:
+    """What stands below a verdict's summary, as a list in Markdown; empty where there is nothing to say."""
+    return "\n".join(f"- {literal(sentence)}" for sentence in (verdict.doubt, *verdict.details) if sentence)
+
+
+def _show_bars(verdict: Verdict, noise: Noise, costs: Mapping[str, Sequence[Costs]], currency: str) -> None:
     """TTFT, TPOT, memory and cost of both lanes, a small chart each; they wrap where there is no room."""
     bars: dict[tuple[str, str], list[charts.Bar]] = {}
     for lane, name in enumerate(run.name for run in verdict.pairs[-1]):
@@ -103,9 +110,9 @@ def _show_bars(verdict: Verdict, noise: Noise, *, price_per_hour: float, currenc
         size = float(metrics[-1].weights_bytes + metrics[-1].kv_bytes)
         bar = charts.Bar(name, size / _MIB, units.memory(size))
         bars.setdefault(("Weights and KV", "MiB"), []).append(bar)
-        costs = [_PROMPTS * cost(price_per_hour, each.e2e_s - each.queue_s) for each in metrics]
-        bar = charts.Bar.over(name, costs, units.money(median(costs), currency))
-        bars.setdefault((f"Cost of {_PROMPTS:,} prompts", currency), []).append(bar)
+        thousand = [each.thousand for each in costs[name]]
+        bar = charts.Bar.over(name, thousand, units.money(median(thousand), currency))
+        bars.setdefault(("Cost of 1,000 prompts", currency), []).append(bar)
     with st.grid(len(bars), min_column_width=220):
         for (title, unit), both in bars.items():
             charts.show(charts.horizontal_bars(both, title=title, unit=unit), key=f"playground-bars-{title}")

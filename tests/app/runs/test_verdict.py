@@ -99,7 +99,7 @@ def test_the_headline_never_is_tpot_alone() -> None:
     verdict = judge(A, b)
     assert "first token 1.4× later, then 20× faster per token" in verdict.summary
     assert "Lane B threw away 119 tokens of a smaller model" in verdict.summary
-    assert "Lane B's answer is shorter (25 and 30 tokens)" in verdict.summary
+    assert "Lane B's answer is shorter (25 and 30 tokens)" in verdict.doubt
     assert verdict.tone == "none"
     assert "E2E is not compared: 30 and 25 tokens were written." in verdict.details
     assert not any(detail.startswith("E2E 2") for detail in verdict.details)
@@ -168,9 +168,7 @@ def test_disturbed_rounds_are_left_out_where_others_are_quiet() -> None:
 def test_a_disturbed_side_is_said_first_and_is_no_gain() -> None:
     disturbed = replace(A, disturbed="a compiler took 80 % of the processor.")
     verdict = judge_rounds([disturbed], race([9.0])[1])
-    assert verdict.summary.startswith(
-        "Disturbed: Lane A: a compiler took 80 % of the processor. Lane B against Lane A:"
-    )
+    assert verdict.disturbance == "Disturbed: Lane A: a compiler took 80 % of the processor."
     assert (verdict.tone, verdict.is_disturbed) == ("none", True)
 
 
@@ -259,7 +257,7 @@ REPEATING = {"repetition": 0.9, "completion_tokens": 40}
 def test_nothing_is_better_where_the_answers_are_not_worth_the_same(changes: dict[str, object], why: str) -> None:
     for ratio in (9.0, 1.0, 0.2):
         verdict = judge_rounds(*race([ratio], **changes))
-        assert verdict.summary.endswith(f" Whether that is better is open: {why}.")
+        assert verdict.doubt == f"Whether that is better is open: {why}."
         assert verdict.tone == "none"
 
 
@@ -267,7 +265,7 @@ def test_an_answer_that_goes_in_circles_is_no_better_one() -> None:
     b = outcome("Lane B", metrics=metrics(e2e_s=0.2, **REPEATING), **OTHER_TEXT)
     a = outcome(metrics=metrics(completion_tokens=40))
     verdict = judge(a, b)
-    assert "Lane B's answer repeats itself" in verdict.summary
+    assert "Lane B's answer repeats itself" in verdict.doubt
     assert verdict.tone == "none"
 
 
