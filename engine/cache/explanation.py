@@ -107,7 +107,7 @@ def _out_of_reach(
         if other.salt in {one.salt for one in reach}:
             cause, detail = MissCause.CONFIGURATION, _other_configuration(other, identity)
         elif other.computation() == identity.computation() and not other.salt.startswith(SHARED_SALT):
-            cause, detail = MissCause.SESSION, "What is kept belongs to another session, and is that session's alone."
+            cause, detail = MissCause.SESSION, "What is kept belongs to another person, and is theirs alone."
         else:
             continue
         yield _Candidate(kept, shared_prefix(kept.ids, ids), cause, detail)

@@ -104,7 +104,7 @@ class MissCause(StrEnum):
     CONFIGURATION = "configuration"
     """What is kept was computed with other weights, precision, KV dtype, window or kernel."""
     SESSION = "session"
-    """What is kept belongs to another session."""
+    """What is kept belongs to another person."""
     EVICTED = "evicted"
     """It was kept once, and has left."""
     NOTHING = "nothing kept"

@@ -15,7 +15,7 @@ _HEADINGS = {
     MissCause.TURN: "An earlier turn differs",
     MissCause.TEMPLATE: "The template rewrote the history",
     MissCause.CONFIGURATION: "Computed otherwise",
-    MissCause.SESSION: "Another session's",
+    MissCause.SESSION: "Another person's",
     MissCause.EVICTED: "No longer kept",
     MissCause.NOTHING: "Nothing kept yet",
 }
