@@ -17,7 +17,7 @@ from app.router.live import cascade_scores, conversation_scores, rated_prompts, 
 from app.router.scoring import Choice
 from app.router.study import Study
 from app.settings import REPOSITORY
-from app.store import KeptSet, RouterStore, RunStore
+from app.store import KeptSet, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
     Resampling,
@@ -56,6 +56,8 @@ class DataSet:
     """Prompts of the set, answered or not."""
     weights: Mapping[str, str]
     """weights_sha256 by tier, as far as it is known."""
+    disturbed: Mapping[str, int]
+    """Answers whose times others held up, by tier, as far as it is known."""
     sha256: str
     """:func:`~engine.cascade.records.data_hash` of what was recorded."""
 
@@ -103,6 +105,7 @@ def read_built_in(path: Path) -> DataSet:
         prompts=prompts,
         size=len(prompts),
         weights=weights,
+        disturbed={},
         sha256=data_hash(prompts),
     )
 
@@ -129,9 +132,10 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
     Raises:
         StoreError: the run database cannot be read.
     """
-    weights: dict[str, str] = {}
+    latest: dict[str, RecordedTier] = {}
     for recorded in store.recorded(kept.sha256):
-        weights.setdefault(recorded.tier, recorded.weights_sha256)
+        latest.setdefault(recorded.tier, recorded)
+    weights = {tier: recorded.weights_sha256 for tier, recorded in latest.items()}
     answers = {tier: store.answers(kept.sha256, tier, sha) for tier, sha in weights.items()}
     tasks = store.tasks(kept.sha256)
     prompts = tuple(
@@ -150,6 +154,7 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
         prompts=answered,
         size=len(tasks),
         weights=weights,
+        disturbed={tier: recorded.disturbed for tier, recorded in latest.items()},
         sha256=data_hash(answered),
     )
 
@@ -206,7 +211,13 @@ class RouterLab:
     def _read_rated(self) -> DataSet:
         prompts, weights = rated_prompts(self._runs)
         return DataSet(
-            id=RATED, name=_RATED_NAME, prompts=prompts, size=len(prompts), weights=weights, sha256=data_hash(prompts)
+            id=RATED,
+            name=_RATED_NAME,
+            prompts=prompts,
+            size=len(prompts),
+            weights=weights,
+            disturbed={},
+            sha256=data_hash(prompts),
         )
 
     def study(self, data: DataSet, weak: str, strong: str, choice: Choice) -> Study:

@@ -116,7 +116,8 @@ def _record_one(
     answer = tier_answer([event for event in (run.prefill, *run.tokens, run.end) if event], partial(_score, task))
     if answer is None:
         raise LabError(f"What {tier.key} took to answer “{task.id}” was not measured.")
-    store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, run.environment)
+    environment = {**run.environment, "disturbed": run.disturbed}
+    store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, environment)
 
 
 def _score(task: Task, text: str) -> float | None:

@@ -115,7 +115,13 @@ class RouterStore:
         """How much is recorded of each tier and weights, the latest first."""
         row = RouterAnswer
         rows = (
-            select(row.tier, row.weights_sha256, func.count(), func.max(row.created_at))
+            select(
+                row.tier,
+                row.weights_sha256,
+                func.count(),
+                func.count(func.json_extract(row.environment, "$.disturbed")),
+                func.max(row.created_at),
+            )
             .where(row.set_sha256 == set_sha256, *visible_text(row.set_sha256, self._viewer))
             .group_by(row.tier, row.weights_sha256)
         )
@@ -125,10 +131,11 @@ class RouterStore:
                     tier=tier,
                     weights_sha256=weights,
                     answers=count,
+                    disturbed=disturbed,
                     last_at=last_at,
                     environment=_latest_environment(session, set_sha256, tier, weights),
                 )
-                for tier, weights, count, last_at in session.execute(rows).all()
+                for tier, weights, count, disturbed, last_at in session.execute(rows).all()
             ]
         return tuple(sorted(found, key=lambda recorded: recorded.last_at, reverse=True))
 

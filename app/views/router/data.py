@@ -15,6 +15,7 @@ from app.router.recording import Checkable, record
 from app.session.router import DATA_SET, PROMPTS
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
+from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.runs.naming import one_line
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
@@ -59,9 +60,10 @@ def _show_tiers(data: DataSet) -> None:
                 units.count(len(scores)),
                 units.seconds(seconds),
                 units.seconds(seconds * answered),
+                units.count(data.disturbed[tier]) if tier in data.disturbed else units.MISSING,
             )
         )
-    names = ("Tier", "Answered", "Mean score", "95 % interval", "Checked", "Time per prompt", "Time in all")
+    names = ("Tier", "Answered", "Mean score", "95 % interval", "Checked", "Time per prompt", "Time in all", DISTURBED)
     column = st.column_config
     st.dataframe(
         {name: [row[place] for row in rows] for place, name in enumerate(names)},
@@ -71,6 +73,9 @@ def _show_tiers(data: DataSet) -> None:
             "95 % interval": column.TextColumn(help="Wilson's, of the share of right answers."),
             "Checked": column.TextColumn(help="Answers with a score. Prompts without a checker have none."),
             "Time per prompt": column.TextColumn(help="Mean E2E, loading and waiting left out."),
+            DISTURBED: column.TextColumn(
+                help="Answers whose times others on this machine held up, though they were asked twice."
+            ),
         },
         alt="What is recorded of each tier",
     )

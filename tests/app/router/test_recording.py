@@ -19,6 +19,7 @@ from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
 from engine.types import GenerationRequest, Precision, Tier
 from tests.conftest import SMALL as SMALL_MODEL
+from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import FakeGeneration, FakeLabEngine
 
 SMALL, LARGE = Tier(model="small", precision=Precision.INT4), Tier(model="large", precision=Precision.INT4)
@@ -69,6 +70,17 @@ def test_every_prompt_is_asked_once_a_tier_and_checked(store: RouterStore, runs:
     assert store.recorded(SET)[0].environment["threads"] == 2
     data = RouterLab(runs, tmp_path).data_set(SET)
     assert (data.name, set(data.tiers), data.size) == ("Own", {SMALL.key, LARGE.key}, 3)
+
+
+def test_an_answer_that_was_disturbed_twice_is_counted(store: RouterStore, runs: RunStore, tmp_path: Path) -> None:
+    engine = FakeLabEngine()
+    engine.disturbances = [DISTURBED, DISTURBED, DISTURBED, QUIET, QUIET]
+    record(engine, store, "Own", TASKS, [SMALL], Reports())
+    assert [request.messages[-1].content for request in engine.requests] == [
+        task.prompt for task in (TASKS[0], TASKS[0], TASKS[1], TASKS[1], TASKS[2])
+    ]
+    assert store.recorded(SET)[0].disturbed == 1
+    assert RouterLab(runs, tmp_path).data_set(SET).disturbed == {SMALL.key: 1}
 
 
 def test_what_is_recorded_is_not_asked_again_unless_the_weights_changed(store: RouterStore) -> None:
