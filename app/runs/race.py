@@ -19,7 +19,7 @@ from app.store import Reports, RunRecord, RunStatus, RunStore, Timeline
 from engine.types import GenerationRequest
 
 HEAD_START_S = 0.3
-"""How long a page holds its drawing back while a prompt is read."""
+"""How long a page holds its drawing back while a prompt is read, or a short answer in a chat is written."""
 
 
 @dataclass
