@@ -157,7 +157,8 @@ def test_an_answer_goes_on_over_a_reload_and_back_leads_to_the_chat_before(
 def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
     server: Server, store: RunStore, new_page: Callable[[], Page]
 ) -> None:
-    pages = [new_page(), new_page()]
+    page = new_page()
+    pages = [page, page.context.new_page()]  # of one browser, and so of one person
     first = Chat(pages[0], server.url, max_tokens=8)
     first.say("Say good morning.")
     title = newest(store).title
@@ -191,7 +192,7 @@ def test_two_tabs_of_one_conversation_are_answered_at_once_and_each_as_it_shows(
     expect(pages[0].get_by_text("Name a colour.", exact=True)).to_have_count(0)
 
     # deleted under an answer: told in words, and what was written is among the runs
-    first.set_max_tokens(400)
+    first.set_max_tokens(2_000)
     first.box.fill("Tell me a very long story about a lighthouse keeper and his dog.")
     first.box.press("Enter")
     expect(pages[0].get_by_role("button", name="Stop")).to_be_visible(timeout=PATIENCE_MS)
@@ -221,7 +222,7 @@ def test_what_a_killed_server_had_written_comes_back(
     page.close()
 
     fragile.start()
-    page = new_page()
+    page = page.context.new_page()  # of the same browser
     page.goto(f"{fragile.url}/conversation")
     page.get_by_role("button", name=story[:40]).click()
     expect(page.get_by_text("Interrupted: the server was stopped")).to_be_visible(timeout=PATIENCE_MS)
