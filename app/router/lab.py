@@ -154,7 +154,7 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
         prompts=answered,
         size=len(tasks),
         weights=weights,
-        disturbed={tier: recorded.disturbed for tier, recorded in latest.items()},
+        disturbed={tier: its.disturbed for tier, its in latest.items() if its.disturbed is not None},
         sha256=data_hash(answered),
     )
 

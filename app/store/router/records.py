@@ -26,8 +26,8 @@ class RecordedTier:
     tier: str
     weights_sha256: str
     answers: int
-    disturbed: int
-    """Answers whose times others held up."""
+    disturbed: int | None
+    """Answers whose times others held up; ``None`` where none tells."""
     last_at: datetime
     environment: Mapping[str, Any]
     """Of the latest answer."""

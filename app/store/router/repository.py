@@ -10,7 +10,7 @@ from copy import copy
 from dataclasses import asdict
 from typing import Any, Self
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, case, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds, to_microseconds
@@ -114,12 +114,14 @@ class RouterStore:
     def recorded(self, set_sha256: str) -> tuple[RecordedTier, ...]:
         """How much is recorded of each tier and weights, the latest first."""
         row = RouterAnswer
+        environment = type_coerce(row.environment, Text)  # JSON without spaces, in which only a key stands so
         rows = (
             select(
                 row.tier,
                 row.weights_sha256,
                 func.count(),
-                func.count(func.json_extract(row.environment, "$.disturbed")),
+                func.count(case((environment.contains('"disturbed":"'), 1))),
+                func.count(case((environment.contains('"disturbed":'), 1))),
                 func.max(row.created_at),
             )
             .where(row.set_sha256 == set_sha256, *visible_text(row.set_sha256, self._viewer))
@@ -131,11 +133,11 @@ class RouterStore:
                     tier=tier,
                     weights_sha256=weights,
                     answers=count,
-                    disturbed=disturbed,
+                    disturbed=disturbed if told else None,
                     last_at=last_at,
                     environment=_latest_environment(session, set_sha256, tier, weights),
                 )
-                for tier, weights, count, disturbed, last_at in session.execute(rows).all()
+                for tier, weights, count, disturbed, told, last_at in session.execute(rows).all()
             ]
         return tuple(sorted(found, key=lambda recorded: recorded.last_at, reverse=True))
 

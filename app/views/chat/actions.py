@@ -100,4 +100,4 @@ def _answer(conversation: Conversation, asked_id: str, *, cold_seed: int | None 
     store = resources.get_store()
     turn = chat.begin_turn(store, conversation, asked_id, salt=person_id(), cold_seed=cold_seed)
     chat_session.start_turn(turn)
-    turn.over.wait(HEAD_START_S)
+    turn.over.wait(HEAD_START_S)  # drawing the whole thread again would take the processor from a short answer

@@ -83,6 +83,18 @@ def test_an_answer_that_was_disturbed_twice_is_counted(store: RouterStore, runs:
     assert RouterLab(runs, tmp_path).data_set(SET).disturbed == {SMALL.key: 1}
 
 
+def test_of_answers_that_do_not_tell_none_counts_as_undisturbed(
+    store: RouterStore, runs: RunStore, tmp_path: Path
+) -> None:
+    engine = FakeLabEngine()
+    record(engine, store, "Own", TASKS, [SMALL], Reports())
+    assert store.recorded(SET)[0].disturbed == 0
+    for prompt_id, answer in store.answers(SET, SMALL.key, engine.WEIGHTS).items():
+        store.keep_answer(SET, prompt_id, SMALL.key, engine.WEIGHTS, answer, {"threads": 2})
+    assert store.recorded(SET)[0].disturbed is None
+    assert not RouterLab(runs, tmp_path).data_set(SET).disturbed
+
+
 def test_what_is_recorded_is_not_asked_again_unless_the_weights_changed(store: RouterStore) -> None:
     engine = FakeLabEngine()
     record(engine, store, "Own", TASKS, [SMALL], Reports())
