@@ -72,6 +72,7 @@ def join(
         boundaries=(*lower.boundaries, *upper.boundaries),
         prompts=min(lower.prompts, upper.prompts),
         figures={},
+        promise=None,
     )
     found = ladder_figures(made, prompts)
     return replace(

@@ -13,6 +13,7 @@ from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
 from engine.cascade.profiles import RouterProfile, TierIdentity, routers_of
+from engine.cascade.promise import Promise
 from engine.cascade.records import (
     RoutedPrompt,
     TierAnswer,
@@ -56,6 +57,7 @@ __all__ = [
     "Learned",
     "LogisticWeights",
     "Look",
+    "Promise",
     "Reliability",
     "Resampling",
     "RiskAtMost",

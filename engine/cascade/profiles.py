@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
+from engine.cascade.promise import Promise
 from engine.cascade.routers import AlwaysSmall, BoundaryRouter, Router, router_class
 from engine.errors import RouterProfileError
 from engine.types import NEVER, CascadeConfig, Precision, RouterKind
@@ -56,6 +57,8 @@ class RouterProfile:
     """What it reached on the prompts that report, by name: shares 0 to 1, times in seconds."""
     after_tokens: int | None = None
     """Answers are judged by so many first tokens; ``None`` for all of them."""
+    promise: Promise | None = None
+    """What its thresholds were chosen for; ``None`` for those set by hand, and in profiles kept before there was one."""
 
     def __post_init__(self) -> None:
         _check(bool(self.name.strip()), "The profile has no name.")
@@ -101,6 +104,10 @@ class RouterProfile:
             if ours.weights_sha256 != theirs.weights_sha256:
                 raise RouterProfileError(f"{name} other weights of {ours.model}.{again}")
 
+    def promise_at(self, thresholds: Sequence[float]) -> Promise | None:
+        """The promise, where these are the thresholds that it was made for: moved by hand, they promise nothing."""
+        return self.promise if tuple(thresholds) == tuple(each.threshold for each in self.boundaries) else None
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
@@ -115,6 +122,7 @@ class RouterProfile:
             "figures": dict(self.figures),
             # left out where it says nothing, so that a profile kept as text before it existed is the same text still
             **({} if self.after_tokens is None else {"after_tokens": self.after_tokens}),
+            **({} if self.promise is None else {"promise": self.promise.to_dict()}),
         }
 
     @classmethod
@@ -146,6 +154,7 @@ class RouterProfile:
                 prompts=int(tree["prompts"]),
                 figures={str(name): value for name, value in tree["figures"].items()},
                 after_tokens=tree.get("after_tokens"),
+                promise=None if (promise := tree.get("promise")) is None else Promise.from_dict(promise),
             )
         except RouterProfileError:
             raise

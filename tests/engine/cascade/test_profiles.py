@@ -12,6 +12,7 @@ import pytest
 
 from engine.cascade.calibration import ScoreReference
 from engine.cascade.profiles import RouterProfile, TierIdentity
+from engine.cascade.promise import Promise
 from engine.cascade.routers import BoundaryRouter
 from engine.cascade.scores import SureBand, default_answer_score, learn
 from engine.cascade.signals import FeatureTable, answer_table, prompt_table
@@ -72,6 +73,34 @@ def test_a_profile_kept_before_answers_could_be_judged_early_is_the_same_text() 
     assert RouterProfile.from_dict(early.to_dict()) == early
     with pytest.raises(RouterProfileError, match="at least one of them"):
         profile(after_tokens=0)
+
+
+def test_a_promise_travels_with_the_profile_and_one_without_is_the_same_text_as_before() -> None:
+    assert "promise" not in profile().to_dict()
+    promise = Promise(kind="quality", share=0.95, confidence=0.9, shown=False, more_prompts=120)
+    made = profile(promise=promise)
+    assert RouterProfile.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert made.promise_at((0.37,)) == promise
+    assert made.promise_at((0.38,)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "luck"},
+        {"share": 0.0},
+        {"share": float("nan")},
+        {"confidence": 1.0},
+        {"shown": 1},
+        {"more_prompts": 0},
+        {"more_prompts": 1.5},
+        {"shown": True},
+    ],
+)
+def test_promises_that_cannot_be_are_refused(changes: dict[str, object]) -> None:
+    promise = Promise(kind="risk", share=0.1, confidence=0.9, shown=False, more_prompts=12)
+    with pytest.raises(RouterProfileError):
+        Promise.from_dict({**promise.to_dict(), **changes})
 
 
 def test_without_weights_the_score_needs_no_data() -> None:
