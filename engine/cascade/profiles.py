@@ -58,7 +58,7 @@ class RouterProfile:
     after_tokens: int | None = None
     """Answers are judged by so many first tokens; ``None`` for all of them."""
     promise: Promise | None = None
-    """What its thresholds were chosen for; ``None`` for those set by hand, and in profiles kept before there was one."""
+    """What its thresholds were chosen for; ``None`` for those set by hand, and in older profiles."""
 
     def __post_init__(self) -> None:
         _check(bool(self.name.strip()), "The profile has no name.")
