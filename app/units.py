@@ -82,6 +82,8 @@ def money(amount: float | None, currency: str = "$") -> str:
     """An amount of money with two significant digits however small: "$0.000034", "$1.20"."""
     if amount is None:
         return MISSING
+    if amount < 0:
+        return f"−{money(-amount, currency)}"
     if amount == 0 or amount >= 0.1:
         return f"{currency}{amount:,.2f}"
     return f"{currency}{amount:.{1 - math.floor(math.log10(amount))}f}"

@@ -13,6 +13,7 @@ from app.views.chat.opened import read_opened
 from app.views.chat.settings import choose_settings
 from app.views.chat.tabs import show_homeless, show_other_tabs
 from app.views.chat.thread import AnswerView, show_thread
+from app.views.gears.promise import show_unshown
 from app.views.runs.live import follow
 from app.views.runs.naming import config_name
 from app.views.shared.errors import show_error
@@ -41,6 +42,9 @@ except InvalidRequestError as error:
     show_error(error)
     st.stop()
 st.caption(literal(config_name(settings.config)))
+show_unshown(settings.config)
+if notice := chat_session.take_notice():
+    st.success(literal(notice), icon=":material/alt_route:")
 if conversation:
     conversation = settings.applied_to(conversation)
     if chat_session.settings_changed(conversation, settings):

@@ -13,6 +13,7 @@ from app.session import playground
 from app.store import Timeline
 from app.units import counted
 from app.views.gears.editor import edit_lane
+from app.views.gears.promise import show_unshown
 from app.views.gears.sampling import sampling_summary
 from app.views.gears.whole import choose_whole
 from app.views.reports.token_stream import show_tokens
@@ -94,6 +95,7 @@ def show_summary(lane: str) -> None:
         st.caption(f":red[{literal(str(error))}]")
         return
     st.caption(f"{literal(config_name(config))} · {sampling_summary(config.sampling)}")
+    show_unshown(config)
 
 
 def draw_lane(race: Race, lane: str, run: LaneRun) -> None:
@@ -136,6 +138,8 @@ st.title("Playground", anchor=False)
 prompt_row = st.grid(4, min_column_width=200)
 if refusal := playground.refusal():
     show_error(refusal)
+if notice := playground.take_notice():
+    st.success(literal(notice), icon=":material/alt_route:")
 missing = show_missing(models, chosen, change="in the lanes below")
 with prompt_row.cell(column_span=3), st.form("playground-form", border=False):
     # open while the lanes run: Streamlit discards what a form sends to a widget that its submission disables

@@ -1,8 +1,10 @@
-"""Which prompts need the large model: record, choose a threshold, look what it costs, keep it."""
+"""Which prompts need the large model: bring prompts, record, choose a threshold, use it, watch how it does."""
 
 import streamlit as st
 
 from app import resources
+from app.router.way import Step, Way
+from app.session import router as lab_session
 from app.views.router.calibration import show_calibration
 from app.views.router.choose import choose_data_set, choose_study
 from app.views.router.consistency import show_consistency
@@ -10,41 +12,61 @@ from app.views.router.curve import show_curve
 from app.views.router.data import show_data
 from app.views.router.pick import show_picker
 from app.views.router.profiles import show_profiles
+from app.views.router.steps import choose_step, offer_next
 from app.views.router.threshold import show_threshold
+from app.views.router.use import show_use
+from app.views.router.watch import show_watch
 
-DATA, THRESHOLD, CURVE, PICK = "Data", "Threshold", "Curve", "Pick for me"
-CALIBRATION, PROFILES, CONSISTENCY = "Calibration", "Profiles", "Tier consistency"
+PICK, THRESHOLD, CURVE, CALIBRATION, CONSISTENCY = (
+    "Pick for me",
+    "Threshold",
+    "Curve",
+    "Calibration",
+    "Tier consistency",
+)
 
 lab = resources.get_router_lab()
+store = resources.get_store()
 
 st.title("Router lab", anchor=False)
 st.caption("A cascade lets a small model answer what it can. Here you see which prompts that is, and what it saves.")
-section = st.segmented_control(
-    "Show",
-    (DATA, THRESHOLD, CURVE, PICK, CALIBRATION, PROFILES, CONSISTENCY),
-    default=THRESHOLD,
-    required=True,
-    key="router-section",
-    bind="query-params",
-    label_visibility="collapsed",
-)
-choices = st.grid(4, min_column_width=190)
+steps = st.container()
+names = lab.names()
+choices = st.grid(5, min_column_width=170)
 with choices:
-    names = lab.names()
     data = choose_data_set(lab, names)
-if section == DATA or data is None:
-    show_data(resources.get_store().router, data, any_set=bool(names))
+way = Way.of(data, store.router.profiles())
+with steps:
+    step = choose_step(way)
+if step in (Step.BRING, Step.RECORD) or data is None:
+    show_data(store.router, data, any_set=bool(names))
+elif step is Step.WATCH:
+    show_watch(store)
 elif study := choose_study(lab, data, choices):
-    match section:
-        case "Curve":
-            show_curve(lab, study)
-        case "Pick for me":
-            show_picker(lab, study)
-        case "Calibration":
-            show_calibration(lab, study, data.id)
-        case "Profiles":
-            show_profiles(resources.get_store().router, data, study)
-        case "Tier consistency":
-            show_consistency(lab, data, study)
-        case _:
-            show_threshold(lab, study)
+    lab_session.prepare_threshold(study)
+    if step is Step.USE:
+        show_use(store.router, data, study)
+        show_profiles(store.router, data, study)
+    else:
+        section = st.segmented_control(
+            "Show",
+            (PICK, THRESHOLD, CURVE, CALIBRATION, CONSISTENCY),
+            default=PICK,
+            required=True,
+            key=lab_session.SECTION_QUERY,
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        match section:
+            case "Threshold":
+                show_threshold(lab, study)
+            case "Curve":
+                show_curve(lab, study)
+            case "Calibration":
+                show_calibration(lab, study, data.id)
+            case "Tier consistency":
+                show_consistency(lab, data, study)
+            case _:
+                show_picker(lab, study)
+    lab_session.put_threshold_into_address(study)
+offer_next(step, way)

@@ -14,7 +14,7 @@ import numpy as np
 
 from app.router.study import Study
 from app.store import ConversationNotFoundError, Rating, RunFilter, RunRecord, RunStatus, RunStore, Timeline
-from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, RouterKind, RouterProfile, TierAnswer
+from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, Router, RouterKind, RouterProfile, TierAnswer
 from engine.types import CascadeConfig, GearKind, Precision, RunConfig, Tier, TierAttempt, backends_with
 
 _MOST_RUNS = 2000
@@ -119,14 +119,14 @@ def cascade_scores(store: RunStore, study: Study) -> list[float]:
         scores += [
             score
             for attempt in run.cascade.attempts
-            if attempt.tier == str(weak) and (score := _score_of(attempt, study)) is not None
+            if attempt.tier == str(weak) and (score := score_of(attempt, study.scorer)) is not None
         ]
     return scores
 
 
-def _score_of(attempt: TierAttempt, study: Study) -> float | None:
-    """What decided about an attempt, as a study scores it; ``None`` where nothing was scored."""
-    router, scored = study.scorer, []
+def score_of(attempt: TierAttempt, router: Router) -> float | None:
+    """What decided about an attempt, as a router scores it; ``None`` where nothing was scored."""
+    scored = []
     for look in router.looks:
         score = attempt.prompt_score if look.at == "prompt" else attempt.answer_score
         if score is None:

@@ -1,4 +1,4 @@
-"""Which page a session shows, as far as its address says it."""
+"""What a session shows, as far as its address says it: the page, and what query parameters name."""
 
 from __future__ import annotations
 
@@ -16,3 +16,21 @@ def arrive(page: str) -> None:
 def arrived() -> bool:
     """Whether the page is drawn for the first time since another one was shown."""
     return bool(st.session_state.get(_ARRIVED))
+
+
+def named_anew(parameter: str) -> str | None:
+    """What the address names where this session did not write it: a link was opened, or Back or Forward was pressed.
+    ``None`` where it names nothing, or what :func:`put` wrote."""
+    named = st.query_params.get(parameter)
+    return named if named != st.session_state.get(_written(parameter)) else None
+
+
+def put(parameter: str, value: str) -> None:
+    """Let the address name a value."""
+    st.session_state[_written(parameter)] = value
+    if st.query_params.get(parameter) != value:
+        st.query_params[parameter] = value
+
+
+def _written(parameter: str) -> str:
+    return f"address-of-{parameter}"

@@ -15,6 +15,7 @@ from app.chat.conversations import Turn
 from app.session.address import arrived
 from app.session.configuration import DEFAULT_CONFIG, Form
 from app.session.identity import person_id
+from app.session.presets import put_gears
 from app.store import ChatMessage, Conversation
 from engine.types import CacheMode, OptimizationConfig, RunConfig
 
@@ -29,6 +30,7 @@ _OPEN = "chat-open"
 _TURN = "chat-turn"
 _EDITED = "chat-edited"
 _REFUSAL = "chat-refusal"
+_NOTICE = "chat-notice"
 _VIEWS = "chat-views"
 
 _FIRST = replace(DEFAULT_CONFIG, optimization=OptimizationConfig.at(DEFAULT_CONFIG.precision, CacheMode.PREFIX))
@@ -95,6 +97,19 @@ def open_conversation(conversation_id: str | None) -> None:
     _views().pop(conversation_id or "", None)  # opened anew, it is shown as it was last shown anywhere
     stop_editing()
     clear_refusal()
+
+
+def begin_with(config: RunConfig, notice: str) -> None:
+    """Turn to a new conversation with a configuration, from another page, and leave word of it for Chat. How tokens are
+    sampled stays."""
+    put_gears(form(None), config)
+    open_conversation(None)
+    st.session_state[_NOTICE] = notice
+
+
+def take_notice() -> str | None:
+    """What another page has set the new conversation to, told once."""
+    return cast("str | None", st.session_state.pop(_NOTICE, None))
 
 
 def follow_address() -> None:

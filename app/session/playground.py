@@ -40,6 +40,7 @@ FIRST_PROMPTS_PER_DAY = 1_000
 
 _PLACE = "playground"
 _REFUSAL = "playground-refusal"
+_NOTICE = "playground-notice"
 _FIRST = {
     "a": replace(DEFAULT_CONFIG, backend=Backend.REFERENCE, optimization=OptimizationConfig()),
     "b": DEFAULT_CONFIG,
@@ -123,6 +124,19 @@ def use_saved(lane: str, saved: SavedConfiguration) -> None:
     """
     lane_form(lane).set(values_of(RunConfig.from_dict(saved.config)))
     set_warm(lane, warm=saved.warm)
+
+
+def hold_against(plain: RunConfig, optimised: RunConfig, notice: str) -> None:
+    """Set both lanes, from another page, and leave word of it for the Playground. How tokens are sampled stays."""
+    for lane, config in zip(LANES, (plain, optimised), strict=True):
+        presets.put_gears(lane_form(lane), config)
+        set_warm(lane, warm=False)
+    st.session_state[_NOTICE] = notice
+
+
+def take_notice() -> str | None:
+    """What another page has set the lanes to, told once."""
+    return cast("str | None", st.session_state.pop(_NOTICE, None))
 
 
 def starts_warm(lane: str) -> bool:

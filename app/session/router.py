@@ -1,12 +1,18 @@
-"""What a session remembers of the Router lab: what is looked at, and each router's threshold."""
+"""What a session remembers of the Router lab: the step, what is looked at, and each router's threshold. All of it but
+what was shown before stands in the page's address too."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
 
 import streamlit as st
 
 from app.router.study import Study
+from app.router.way import Step
+from app.session.address import named_anew, put
 from app.session.options import ChosenOption
-from engine.cascade import Curve
+from engine.cascade import Curve, Promise
 
 DATA_SET = ChosenOption("router-data-set")
 WEAK, STRONG = ChosenOption("router-weak"), ChosenOption("router-strong")
@@ -17,15 +23,60 @@ CHOICE = "router-choice"
 THRESHOLD = "router-threshold "
 """Begins the keys of the sliders."""
 PROFILE = ChosenOption("router-profile")
+WATCHED = ChosenOption("router-watched")
+"""The profile in use that is watched."""
 COMPARED = ChosenOption("router-drift-data")
 """Whose scores are looked at for drift."""
 HIGHEST = 1.0
 """The threshold slider's end: past every score but those that go up whatever the threshold."""
+STEP_QUERY, SECTION_QUERY, DATA_QUERY, THRESHOLD_QUERY = "step", "router-section", "data", "threshold"
+"""Query parameters: of the step, of what is shown of it, of the data set, of the threshold of the router on view."""
 
+_STEP = "router-step"
+_SHORT = 12
+_PROMISES = "router-promises"
 _SEEN = "router-threshold-seen"
 _PAIRS_SHOWN = "router-pairs-shown"
 _PAIRS_AT_ONCE = 8
 _FIRST_SHARE = 0.4
+
+
+def step(first: Step) -> Step:
+    """The step on view: the one that the address names, else the one shown last, else ``first``."""
+    named = named_anew(STEP_QUERY)
+    if named in list(Step):
+        turned = Step(named)
+    elif named is None and STEP_QUERY not in st.query_params and SECTION_QUERY in st.query_params:
+        turned = Step.CHOOSE  # an address that names a way to look at thresholds alone
+    else:
+        turned = Step(st.session_state.get(_STEP, first))
+    st.session_state[_STEP] = turned
+    put(STEP_QUERY, turned)
+    return turned
+
+
+def turn_to(step: Step) -> None:
+    """Show a step from now on; called before the page is drawn, or before it is drawn again."""
+    st.session_state[_STEP] = step
+
+
+def prepare_data_set(ids: Collection[str]) -> str | None:
+    """Before the data set is chosen: take the one that the address names, else the one chosen last.
+
+    Returns:
+        The one that is meant but not there; ``None`` where there is no such.
+    """
+    named = named_anew(DATA_QUERY)
+    found = next((id for id in ids if named and short_id(id) == named), None)
+    if found:
+        DATA_SET.turn_to(found)
+    gone = DATA_SET.prepare(ids)
+    return named if named and not found else gone and short_id(gone)
+
+
+def short_id(id: str) -> str:
+    """A data set's id as an address names it: a hash is cut."""
+    return id if ":" in id else id[:_SHORT]
 
 
 def threshold_key(study: Study) -> str:
@@ -34,7 +85,13 @@ def threshold_key(study: Study) -> str:
 
 
 def prepare_threshold(study: Study) -> None:
-    """Give a router its first threshold, which sends two prompts of five up or as close to that as it can."""
+    """Give a router the threshold that the address names, else where it has none a first one, which sends two prompts
+    of five up or as close to that as it can."""
+    if named := named_anew(THRESHOLD_QUERY):
+        put(THRESHOLD_QUERY, named)  # of the router on view, not of the next one
+        with suppress(ValueError):
+            if 0 <= (value := float(named)) <= HIGHEST:
+                set_threshold(study, value)
     if threshold_key(study) in st.session_state:
         return
     curve = Curve.of(study.data)
@@ -48,9 +105,18 @@ def threshold(study: Study) -> float:
     return float(st.session_state[threshold_key(study)])
 
 
-def set_threshold(study: Study, value: float) -> None:
-    """Set it; :data:`~engine.types.NEVER` becomes the slider's end."""
-    st.session_state[threshold_key(study)] = min(value, HIGHEST)
+def set_threshold(study: Study, value: float, promise: Promise | None = None) -> None:
+    """Set it, with what it was chosen to promise; :data:`~engine.types.NEVER` becomes the slider's end."""
+    value = min(value, HIGHEST)
+    st.session_state[threshold_key(study)] = value
+    st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (value, promise)
+
+
+def promise(study: Study) -> Promise | None:
+    """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand."""
+    promises: dict[str, tuple[float, Promise | None]] = st.session_state.get(_PROMISES, {})
+    value, made = promises.get(threshold_key(study), (None, None))
+    return made if value == threshold(study) else None
 
 
 def threshold_before(study: Study) -> float:
@@ -60,8 +126,14 @@ def threshold_before(study: Study) -> float:
 
 
 def threshold_seen(study: Study) -> None:
-    """Remember the threshold as shown."""
+    """Remember the threshold as shown, and put it into the address."""
     st.session_state.setdefault(_SEEN, {})[threshold_key(study)] = threshold(study)
+    put_threshold_into_address(study)
+
+
+def put_threshold_into_address(study: Study) -> None:
+    """Let the page's address name the threshold of the router on view."""
+    put(THRESHOLD_QUERY, f"{threshold(study):.3f}")
 
 
 def pairs_shown() -> int:

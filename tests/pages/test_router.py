@@ -22,6 +22,7 @@ from app.quantization.tasks import tasks_sha256
 from app.router import profiles as router_profiles
 from app.router.lab import RouterLab
 from app.router.scoring import Choice
+from app.router.way import Step
 from app.store import RunStore
 from app.views.router import data as router_data
 from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
@@ -31,7 +32,8 @@ from tests.support.fakes import FakeLabEngine
 from tests.support.ui import open_app, texts
 
 PAGE = "pages/router.py"
-SECTIONS = ("Data", "Threshold", "Curve", "Pick for me", "Calibration", "Profiles", "Tier consistency")
+SECTIONS = ("record", "Threshold", "Curve", "Pick for me", "Calibration", "use", "Tier consistency")
+"""Steps of the way, and the sections of the step of choosing."""
 WEIGHTS = {WEAK: "a" * 64, STRONG: "b" * 64}
 TASKS = (
     Task(id="sky", category="Facts", prompt="Why is it blue?", checker="contains", expected="sky", max_tokens=8),
@@ -66,7 +68,8 @@ def open_lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_p
         monkeypatch.setattr(router_profiles, "installed_weights", lambda model, _: here.get(model))
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
         monkeypatch.setattr(resources, "get_router_lab", lambda: lab)
-        return open_app(monkeypatch, store, PAGE, {"router-section": section}, engine=scripted or FakeLabEngine())
+        place = {"step": section} if section in list(Step) else {"step": "choose", "router-section": section}
+        return open_app(monkeypatch, store, PAGE, place, engine=scripted or FakeLabEngine())
 
     return open_page
 
@@ -90,9 +93,9 @@ def test_an_empty_lab_offers_to_record(open_lab: Open, section: str) -> None:
 
 
 def test_without_a_model_the_lab_shows_the_way_to_one(open_lab: Open) -> None:
-    app = open_lab("Data", installed={})
+    app = open_lab("record", installed={})
     assert "No model is installed yet" in words(app)
-    assert not app.button
+    assert all(str(button.key).startswith("router-step-") for button in app.button)
 
 
 @pytest.mark.parametrize("section", SECTIONS[1:])
@@ -104,7 +107,7 @@ def test_one_tier_alone_makes_no_router(open_lab: Open, section: str) -> None:
 @pytest.mark.parametrize("section", SECTIONS)
 def test_nothing_that_both_answered_with_a_score_says_so(open_lab: Open, section: str) -> None:
     app = open_lab(section, [prompt("a", answer(None), answer(None, e2e_s=4.0))])
-    assert section == "Data" or "No prompt has an answer with a score of both" in words(app)
+    assert section == "record" or "No prompt has an answer with a score of both" in words(app)
 
 
 # --- every section --------------------------------------------------------------------------------
@@ -114,7 +117,7 @@ def test_nothing_that_both_answered_with_a_score_says_so(open_lab: Open, section
 @pytest.mark.parametrize("choice", list(Choice))
 def test_every_section_shows_every_router(open_lab: Open, section: str, choice: Choice) -> None:
     app = open_lab(section, recorded(150))
-    if section != "Data":
+    if section != "record":
         app.selectbox(key="router-choice").set_value(choice).run()
     assert not app.exception
     assert not app.error
@@ -135,7 +138,7 @@ ODD = {
 @pytest.mark.parametrize("odd", list(ODD))
 def test_odd_data_breaks_no_section(open_lab: Open, section: str, odd: str) -> None:
     app = open_lab(section, ODD[odd])
-    if section != "Data":
+    if section != "record":
         app.selectbox(key="router-choice").set_value(Choice.HYBRID_LEARNED).run()
     assert not app.exception
     assert not any("nan" in value.lower() for value in metrics(app).values())
@@ -156,7 +159,7 @@ def test_equal_scores_leave_pgr_undefined_and_say_why(open_lab: Open) -> None:
 
 def test_the_data_section_tells_what_is_recorded_of_each_tier(open_lab: Open) -> None:
     lacking = [replace(p, answers={WEAK: p.answers[WEAK]}) for p in recorded(40)[:10]]
-    app = open_lab("Data", [*lacking, *recorded(40)[10:]])
+    app = open_lab("record", [*lacking, *recorded(40)[10:]])
     rows = app.dataframe[0].value.set_index("Tier")
     assert rows.loc[WEAK, "Answered"] == "40 of 40"
     assert rows.loc[STRONG, "Answered"] == "30 of 40"
@@ -166,7 +169,7 @@ def test_the_data_section_tells_what_is_recorded_of_each_tier(open_lab: Open) ->
 
 def test_a_recording_runs_and_shows_its_data_set(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
     store.router.keep_set(tasks_sha256(TASKS), "Own prompts", TASKS)
-    app = open_lab("Data")
+    app = open_lab("record")
     app.selectbox(key="router-prompts").set_value(tasks_sha256(TASKS)).run()
     app.multiselect(key="router-tiers").set_value(["small@int4", "large@int4"]).run()
     app.button(key="router-record").click().run()
@@ -259,20 +262,23 @@ def test_another_set_with_other_scores_raises_the_drift_warning(open_lab: Open, 
 
 
 def save(app: AppTest, name: str) -> AppTest:
-    app.text_input(key="router-profile-name").set_value(name)
+    app.text_input(key="router-profile-name built-in:mixed").set_value(name).run()
     app.button(key="router-profile-save").click().run()
     assert not app.exception
     return app
 
 
 def test_a_router_is_saved_used_and_taken_back(open_lab: Open, store: RunStore) -> None:
-    app = open_lab("Profiles", recorded(150))
+    app = open_lab("use", recorded(150))
     assert "No profile is saved yet" in words(app)
     save(save(app, "Careful"), "Careful")
+    assert len(store.router.profiles()) == 1, "the same one is not kept twice"
+    app.selectbox(key="router-choice").set_value(Choice.ESCALATE_LEARNED).run()
+    save(app, "Careful")
     assert list(app.dataframe[0].value["Profile"]) == ["Careful · version 2", "Careful · version 1"]
     for version in (0, 1):
         app.selectbox(key="router-profile").set_value(store.router.profiles()[version].id).run()
-        app.button(key="router-profile-use").click().run()
+        app.button(key="router-profile-use-saved").click().run()
     assert not app.error
     assert [kept.active for kept in store.router.profiles()] == [False, True]
     app.button(key="router-profile-revert").click().run()
@@ -291,28 +297,29 @@ def test_a_router_is_saved_used_and_taken_back(open_lab: Open, store: RunStore) 
 def test_a_profile_for_other_weights_is_refused(
     open_lab: Open, store: RunStore, installed: dict[str, str], says: str
 ) -> None:
-    app = save(open_lab("Profiles", recorded(150), installed=installed), "Careful")
-    app.button(key="router-profile-use").click().run()
+    app = save(open_lab("use", recorded(150), installed=installed), "Careful")
+    app.button(key="router-profile-use-playground").click().run()
     assert says in app.error[0].value
     assert not store.router.profiles()[0].active
 
 
 def test_a_profile_needs_a_name(open_lab: Open, store: RunStore) -> None:
-    app = save(open_lab("Profiles", recorded(150)), "  ")
-    assert "Give it a name first" in app.error[0].value
+    app = open_lab("use", recorded(150))
+    app.text_input(key="router-profile-name built-in:mixed").set_value("  ").run()
+    assert "Give it a name first" in words(app)
+    assert app.button(key="router-profile-save").disabled
     assert store.router.profiles() == ()
 
 
 def test_the_oracle_cannot_be_saved(open_lab: Open, store: RunStore) -> None:
-    app = open_lab("Profiles", recorded(150))
+    app = open_lab("use", recorded(150))
     app.selectbox(key="router-choice").set_value(Choice.ORACLE).run()
-    save(app, "Cheat")
     assert "cannot be deployed" in app.error[0].value
     assert store.router.profiles() == ()
 
 
 def test_answers_of_unknown_weights_are_taken_as_those_installed(open_lab: Open, store: RunStore) -> None:
-    save(open_lab("Profiles", recorded(150), weights=None), "Careful")
+    save(open_lab("use", recorded(150), weights=None), "Careful")
     assert [tier.weights_sha256 for tier in store.router.profiles()[0].profile.ladder] == ["a" * 64, "b" * 64]
 
 
@@ -331,7 +338,7 @@ def profile_file(precision: str, lab: RouterLab) -> bytes:
 def test_a_profile_for_another_precision_is_not_imported(
     open_lab: Open, store: RunStore, precision: str, says: str
 ) -> None:
-    app = open_lab("Profiles", recorded(150))
+    app = open_lab("use", recorded(150))
     lab = resources.get_router_lab()
     data = b"{}}" if precision == "?" else profile_file(precision, lab)
     app.file_uploader(key="router-profile-file").set_value([("theirs.json", data, "application/json")])
@@ -350,7 +357,7 @@ def test_two_routers_that_continue_each_other_are_joined(open_lab: Open, store: 
     prompts = [
         replace(each, answers={**each.answers, largest: answer(1.0, (-0.1,) * 12, e2e_s=9.0)}) for each in recorded(150)
     ]
-    app = open_lab("Profiles", prompts, weights={**WEIGHTS, largest: "c" * 64})
+    app = open_lab("use", prompts, weights={**WEIGHTS, largest: "c" * 64})
     for name, weak, strong in (("Lower", WEAK, STRONG), ("Upper", STRONG, largest)):
         app.selectbox(key="router-weak").set_value(weak).run()
         app.selectbox(key="router-strong").set_value(strong).run()

@@ -16,6 +16,7 @@ from app.views.router.charts import reliability
 from app.views.shared import charts
 from app.views.shared.errors import errors_shown
 from engine.cascade import Drift, Reliability, ScoreReference
+from engine.cascade.calibration import MIN_LIVE
 
 _LIVE, _CASCADES = "live", "cascades"
 
@@ -80,7 +81,10 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
     if study.choice is Choice.ORACLE:
         st.caption("The oracle's scores come from both models' answers: there are no live ones to compare.")
         return
-    names = {_LIVE: f"Your latest runs of {study.weak}", _CASCADES: "Your latest cascades with this router"}
+    names = {
+        _CASCADES: "Your latest cascades with this router",
+        _LIVE: f"Your latest runs of {study.weak} alone",
+    }
     names |= {id: name for id, name in lab.names().items() if id != data_set_id}
     COMPARED.prepare(names)
     chosen = st.selectbox(
@@ -89,8 +93,9 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
         key=COMPARED.key,
         format_func=lambda id: names.get(id, id),
         width=420,
-        help="A threshold holds for scores like those it was chosen on. Live are the small tier's latest finished "
-        "runs, scored now, and what cascades scored when they ran; other sets of prompts can be compared too.",
+        help="A threshold holds for scores like those it was chosen on. Cascades were scored when they ran; the small "
+        "tier's own runs, up to the latest 300 that finished, are scored now; other sets of prompts can be compared "
+        "too. Runs of the labs are left out.",
         persist_state="session",
     )
     if chosen == _LIVE and study.sees_hidden:
@@ -106,7 +111,7 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
             )
             st.caption(f"Nothing to compare yet: {none}.")
             return
-        _say_drift(ScoreReference.of(study.data.router_score).drift(live))
+        _say_drift(ScoreReference.of(study.data.router_score).drift(live), names[chosen])
 
 
 def _live_scores(lab: RouterLab, study: Study, chosen: str) -> npt.NDArray[np.float64]:
@@ -117,7 +122,13 @@ def _live_scores(lab: RouterLab, study: Study, chosen: str) -> npt.NDArray[np.fl
     return study.scores_of(prompts) if prompts else np.array([], np.float64)
 
 
-def _say_drift(drift: Drift) -> None:
+def _say_drift(drift: Drift, compared: str) -> None:
+    if drift.live < MIN_LIVE:
+        st.caption(
+            f":material/hourglass_top: Too few to compare: {units.counted(drift.live, 'score')} of "
+            f"“{literal(compared)}”, and the test needs {MIN_LIVE}."
+        )
+        return
     if drift.warning:
         st.warning(drift.warning, icon=":material/warning:")
     with st.container(horizontal=True):

@@ -11,8 +11,9 @@ from app.literal import literal
 from app.router.lab import DataSet, RouterLab
 from app.router.scoring import Choice
 from app.router.study import Study
+from app.session.address import put
 from app.session.options import ChosenOption
-from app.session.router import CHOICE, DATA_SET, STRONG, WEAK
+from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, short_id
 from app.views.shared.errors import show_error
 from engine.cascade.signals import FIRST_TOKENS
 from engine.errors import GearboxError
@@ -35,15 +36,21 @@ def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
     """The data set to look at, of those named; ``None`` where there is none, or it cannot be read."""
     if not names:
         return None
-    DATA_SET.prepare(names)
+    gone = prepare_data_set(names)
     chosen = st.selectbox(
         "Data set",
         list(names),
         key=DATA_SET.key,
         format_func=lambda id: names.get(id, id),
         help="Prompts, and what each tier answered to them.",
-        bind="query-params",
+        persist_state="session",
     )
+    put(DATA_QUERY, short_id(chosen))
+    if gone:
+        st.warning(
+            f"The data set {literal(gone)} is not here, or not yours to see: this is “{literal(names[chosen])}”.",
+            icon=":material/database_off:",
+        )
     try:
         return lab.data_set(chosen)
     except GearboxError as error:
@@ -58,13 +65,22 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
         only = f"Only {tiers[0]} is recorded" if tiers else "No tier is recorded"
         st.info(
             f"{literal(only)} in “{literal(data.name)}”. A router is judged on what two tiers "
-            "answered: record them under Data."
+            "answered: record them under Record."
         )
         return None
     with place:
-        weak = _choose_tier(WEAK, "Small", tiers[:-1], tiers[-2])
-        larger = tiers[tiers.index(weak) + 1 :]
-        strong = _choose_tier(STRONG, "Large", larger, larger[-1])
+        weak = _choose_tier(WEAK, "Small", tiers, tiers[-2])
+        others = tuple(tier for tier in tiers if tier != weak)
+        strong = _choose_tier(STRONG, "Large", others, _first_above(tiers, weak))
+        st.button(
+            "Swap",
+            key="router-swap",
+            icon=":material/swap_horiz:",
+            on_click=_swap,
+            args=(weak, strong),
+            help="The small tier becomes the large one. Tiers stand in the order of their parameters, then of their "
+            "bits.",
+        )
         choice = st.selectbox(
             "Router",
             list(Choice),
@@ -77,19 +93,33 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
     except GearboxError as error:
         show_error(error)
         return None
+    if tiers.index(weak) > tiers.index(strong):
+        st.caption(
+            f":material/swap_horiz: {literal(weak)} is the larger of the two, and answers first here: you swapped them."
+        )
     _say_what_reports(study)
     return study
 
 
+def _first_above(tiers: tuple[str, ...], tier: str) -> str:
+    """The largest tier, or where that is the one in question, the one below it."""
+    return tiers[-1] if tier != tiers[-1] else tiers[-2]
+
+
+def _swap(weak: str, strong: str) -> None:
+    WEAK.turn_to(strong)
+    STRONG.turn_to(weak)
+
+
 def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], default: str) -> str:
     place.prepare(tiers, default)
-    words = "quicker" if label == "Small" else "slower"
+    asked = "first" if label == "Small" else "where the small one's answer will not do"
     return str(
         st.selectbox(
             label,
             tiers,
             key=place.key,
-            help=f"The {words} tier. Tiers are in the order of their mean time for an answer.",
+            help=f"The tier that is asked {asked}. Tiers are in the order of their size.",
             bind="query-params",
         )
     )

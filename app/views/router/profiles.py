@@ -1,4 +1,4 @@
-"""The Router lab's profiles: save a router, compare versions, put one in use, take it back, carry it elsewhere."""
+"""The Router lab's profiles: compare versions, put one in use, take it back, carry it elsewhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import streamlit as st
 from app import resources, units
 from app.router.lab import DataSet
 from app.router.ladder import continues, join
-from app.router.profiles import check_installed, current_ladder, read_profile
+from app.router.profiles import current_ladder, read_profile
 from app.router.study import Study
-from app.session import router as lab_session
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
+from app.views.router.use import show_promise, use_kept
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
 from engine.cascade import NEVER, RouterKind, RouterProfile
@@ -25,49 +25,20 @@ _NAME = "router-profile-name"
 
 
 def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
-    """Save and import, then what is kept."""
+    """What is kept, and the ways to bring more."""
     kept = store.profiles()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        _save(store, data, study)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Profiles", anchor=False, width="content")
         _join(store, data, kept)
         _import(store, data, study)
     if not kept:
         st.info(
             "No profile is saved yet. A profile is a router with its threshold, made for these very weights and "
-            "precisions: save the one you have set, and the cascade can use it."
+            "precisions: use the one above, and it is kept."
         )
         return
     _show_versions(kept, data)
     _show_chosen(store, kept)
-
-
-def _save(store: RouterStore, data: DataSet, study: Study) -> None:
-    threshold = lab_session.threshold(study)
-    title = f"Save {study.choice} at {threshold:.3f}"
-    with st.popover(title, icon=":material/save:"), st.form("router-profile-new", border=False), errors_shown():
-        name = st.text_input(
-            "Name", key=_NAME, placeholder="Careful", help="A name that was used before gets a new version."
-        )
-        if not st.form_submit_button("Save", key="router-profile-save", type="primary"):
-            return
-        if not one_line(name or ""):
-            st.error("Give it a name first.", icon=":material/error:")
-            return
-        profile = study.profile(
-            one_line(name or ""),
-            NEVER if threshold >= lab_session.HIGHEST else threshold,
-            _weights(data, study),
-            data.sha256,
-            datetime.now(UTC).date(),
-        )
-        PROFILE.turn_to(store.keep_profile(profile))
-        st.rerun()
-
-
-def _weights(data: DataSet, study: Study) -> dict[str, str]:
-    tiers = (study.weak, study.strong)
-    ladder = current_ladder(tiers, data.weights, resources.get_settings().models_dir)
-    return {tier: identity.weights_sha256 for tier, identity in zip(tiers, ladder, strict=True)}
 
 
 def _import(store: RouterStore, data: DataSet, study: Study) -> None:
@@ -197,14 +168,6 @@ def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
                 persist_state="session",
             )
         ]
-        use = st.button(
-            "Use",
-            key="router-profile-use",
-            icon=":material/check:",
-            type="primary",
-            disabled=chosen.active,
-            help="Let the cascade go by it on its ladder, if it was made for the weights installed here.",
-        )
         back = st.button(
             "Revert",
             key="router-profile-revert",
@@ -221,12 +184,11 @@ def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
             icon=":material/download:",
             on_click="ignore",
         )
-    with errors_shown():
-        if use:
-            check_installed(chosen.profile, resources.get_settings().models_dir)
-            store.activate(chosen.id)
-            st.rerun()
-        if back:
+    show_promise(chosen.profile)
+    with st.container(horizontal=True), errors_shown():
+        use_kept(store, chosen)
+    if back:
+        with errors_shown():
             store.revert(chosen.ladder)
             st.rerun()
 
