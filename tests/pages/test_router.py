@@ -22,10 +22,12 @@ from app.quantization.tasks import tasks_sha256
 from app.router import profiles as router_profiles
 from app.router.lab import RouterLab
 from app.router.scoring import Choice
+from app.router.study import Study
 from app.router.way import Step
+from app.session import router as lab_session
 from app.store import RunStore
 from app.views.router import data as router_data
-from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
+from engine.cascade import Promise, RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import Task
 from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded
 from tests.support.fakes import FakeLabEngine
@@ -61,7 +63,10 @@ def open_lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_p
             write_prompts(folder / "mixed.jsonl", prompts)
             (folder / "mixed.json").write_text(json.dumps({"title": "Mixed", "weights_sha256": weights or {}}))
         here = {"small": "a" * 64, "large": "b" * 64} if installed is None else installed
-        models = [SimpleNamespace(name=name, title=name, installed=True, in_catalog=False) for name in here]
+        models = [
+            SimpleNamespace(name=name, title=name, installed=True, in_catalog=False, problem=None, parameters=size)
+            for size, name in enumerate(here, start=1)
+        ]
         lab = RouterLab(store, folder)
         monkeypatch.setattr(engine_package, "list_models", lambda _: models)
         monkeypatch.setattr(router_data, "list_models", lambda _: models)
@@ -413,3 +418,89 @@ def test_a_broken_file_is_named_and_leaves_the_rest_usable(open_lab: Open, tmp_p
     app.selectbox(key="router-data-set").set_value("built-in:mixed").run()
     assert not app.error
     assert metrics(app)["Quality kept"]
+
+
+# --- use --------------------------------------------------------------------------------------------
+
+
+def test_one_click_sets_the_playground_to_the_router(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("use", recorded(150))
+    app.button(key="router-use-playground").click().run()
+    assert not app.exception
+    (kept,) = store.router.profiles()
+    assert kept.active
+    assert "Lane B goes by the router profile “Mixed (comes with Gearbox)” version 1" in words(app)
+    state = app.session_state
+    assert (state["lane-b-model"], state["lane-b-precision"], state["lane-b-cascade"]) == ("large", "int4", True)
+    assert (state["lane-b-cascade-first-model"], state["lane-b-cascade-first-precision"]) == ("small", "int8")
+    assert RouterProfile.from_dict(json.loads(state["lane-b-cascade-profile"])) == kept.profile
+    assert (state["lane-a-model"], state["lane-a-precision"], state["lane-a-cascade"]) == ("large", "int4", False)
+    assert "by “Mixed (comes with Gearbox)”" in words(app)
+
+
+def test_one_click_begins_a_chat_with_the_router(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("use", recorded(150))
+    app.button(key="router-use-chat").click().run()
+    assert not app.exception
+    assert "This new conversation goes by the router profile" in words(app)
+    assert app.session_state["chat-new-cascade-profile"]
+    assert app.session_state["chat-new-cache-mode"] == "prefix"
+
+
+def test_one_click_saves_the_router_as_a_configuration(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("use", recorded(150))
+    app.button(key="router-use-saved").click().run()
+    assert not app.exception
+    assert app.toast[0].value == "Saved as the configuration “Mixed (comes with Gearbox)”."
+    app.switch_page("pages/playground.py").run()
+    (option,) = app.selectbox(key="saved-chosen").options
+    assert option.startswith("Mixed (comes with Gearbox)")
+
+
+def test_a_promise_that_is_not_shown_is_marked_wherever_it_is_used(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("use", recorded(30))
+    study = Study.of(recorded(30), WEAK, STRONG, Choice.ESCALATE)
+    promise = Promise(kind="quality", share=0.95, confidence=0.9, shown=False, more_prompts=120)
+    key = lab_session.threshold_key(study)
+    app.session_state["router-promises"] = {key: (app.session_state[key], promise)}
+    app.run()
+    assert "not shown yet, about 120 more prompts" in words(app)
+    app.button(key="router-use-playground").click().run()
+    assert "not shown yet, about 120 more prompts" in words(app)
+
+
+# --- the way ----------------------------------------------------------------------------------------
+
+
+def test_the_next_step_is_offered(open_lab: Open) -> None:
+    app = open_lab("record", recorded(40))
+    app.button(key="router-next").click().run()
+    assert app.button(key="router-step-choose").value is False
+    assert app.query_params["step"] == "choose"
+    app.button(key="router-next").click().run()
+    app.button(key="router-next").click().run()
+    assert app.query_params["step"] == "watch"
+    assert "No profile is in use" in words(app)
+
+
+def test_the_address_names_the_threshold(open_lab: Open) -> None:
+    app = open_lab("Threshold", recorded(150))
+    app.slider[0].set_value(0.25).run()
+    assert app.query_params["threshold"] == "0.250"
+    app.query_params["threshold"] = "0.75"
+    app.run()
+    assert app.slider[0].value == 0.75
+
+
+def test_an_address_of_a_data_set_that_is_gone_says_so(open_lab: Open) -> None:
+    app = open_lab("use", recorded(150))
+    app.query_params["data"] = "0123456789ab"
+    app.run()
+    assert "The data set 0123456789ab is not here" in words(app)
+
+
+def test_swapped_tiers_stay_swapped_and_say_so(open_lab: Open) -> None:
+    app = open_lab("Threshold", recorded(60))
+    app.button(key="router-swap").click().run()
+    assert (app.selectbox(key="router-weak").value, app.selectbox(key="router-strong").value) == (STRONG, WEAK)
+    assert "you swapped them" in words(app)
