@@ -32,7 +32,7 @@ st.title("Router lab", anchor=False)
 st.caption("A cascade lets a small model answer what it can. Here you see which prompts that is, and what it saves.")
 steps = st.container()
 names = lab.names()
-choices = st.grid(5, min_column_width=170)
+choices = st.grid(4, min_column_width=190)
 with choices:
     data = choose_data_set(lab, names)
 way = Way.of(data, store.router.profiles())

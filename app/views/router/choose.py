@@ -72,15 +72,6 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
         weak = _choose_tier(WEAK, "Small", tiers, tiers[-2])
         others = tuple(tier for tier in tiers if tier != weak)
         strong = _choose_tier(STRONG, "Large", others, _first_above(tiers, weak))
-        st.button(
-            "Swap",
-            key="router-swap",
-            icon=":material/swap_horiz:",
-            on_click=_swap,
-            args=(weak, strong),
-            help="The small tier becomes the large one. Tiers stand in the order of their parameters, then of their "
-            "bits.",
-        )
         choice = st.selectbox(
             "Router",
             list(Choice),
@@ -97,7 +88,20 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
         st.caption(
             f":material/swap_horiz: {literal(weak)} is the larger of the two, and answers first here: you swapped them."
         )
-    _say_what_reports(study)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _say_what_reports(study)
+        st.button(
+            "Swap tiers",
+            key="router-swap",
+            icon=":material/swap_horiz:",
+            type="tertiary",
+            on_click=_swap,
+            args=(weak, strong),
+            help="The small tier becomes the large one. Tiers stand in the order of their parameters, then of their "
+            "bits.",
+        )
+    if study.reason:
+        st.warning(f"Nothing was learned, so the score that needs no data is shown. {literal(study.reason)}")
     return study
 
 
@@ -131,6 +135,5 @@ def _say_what_reports(study: Study) -> None:
         parts.append(f"learned from {study.learned_from:,} others")
     if study.left_out:
         parts.append(f"{study.left_out:,} left out, for lack of a scored answer of both tiers")
-    st.caption(f":material/fact_check: {' · '.join(parts)}")
-    if study.reason:
-        st.warning(f"Nothing was learned, so the score that needs no data is shown. {literal(study.reason)}")
+    ladder = f"{literal(study.weak)} → {literal(study.strong)}"
+    st.caption(f":material/fact_check: {ladder} · {' · '.join(parts)}", width="content")
