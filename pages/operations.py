@@ -8,6 +8,7 @@ from app.store import RunFilter, RunSort
 from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch
 from app.views.reports.cache_report import show_verification
 from app.views.runs.naming import configuration_names
+from app.views.runs.sources import choose_sources
 from app.views.runs.table import say_whose
 from app.views.shared.clock import TimeRange, now
 from app.views.shared.errors import errors_shown
@@ -45,6 +46,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         key="range",
         bind="query-params",
     )
+    sources = choose_sources(facets, key="ops-source")
     live = st.toggle("Refresh every 10 s", value=True, key="ops-live", persist_state="session")
     with_disturbed = st.toggle(
         "Include disturbed runs",
@@ -70,7 +72,7 @@ def dashboard() -> None:
         span = TimeRange(time_range or TimeRange.WEEK)
         until = now()
         since = span.since(until)
-        chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), since=since)
+        chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), sources=sources, since=since)
         totals = store.totals(chosen)
         if not totals.runs:
             st.info("No run was started in this time, or none passes the filters.")

@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from app.runs.race import LaneRun, Race
 from app.store import (
@@ -20,6 +21,7 @@ from app.store import (
     ConversationNotFoundError,
     RunFilter,
     RunRecord,
+    RunSource,
     RunStatus,
     RunStore,
 )
@@ -38,6 +40,7 @@ class Turn(Race):
     """One turn being answered. Its one lane is the answer, and the runs that answer it have the message's id as their
     group: so they are found again whatever becomes of it."""
 
+    source: ClassVar[RunSource] = RunSource.CHAT
     conversation_id: str = field(kw_only=True)
     kept: bool = field(default=False, init=False)
     """What was answered, if anything, stands in the conversation, or has nowhere left to stand."""

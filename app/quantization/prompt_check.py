@@ -9,7 +9,7 @@ from app.quantization.lab import LabEngine, LabError
 from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
-from app.store import RunStore
+from app.store import RunSource, RunStore
 from engine import AnswerDivergence
 
 _LOADED, _WRITTEN = 0.3, 0.7
@@ -45,7 +45,7 @@ def check_prompt(engine: LabEngine, store: RunStore, checked: PromptCheck, repor
 
     report(stage, 0.0)
     try:
-        answer_kept(engine, store, checked, person_id=checked.person_id, watch=watch)
+        answer_kept(engine, store, checked, person_id=checked.person_id, source=RunSource.LAB, watch=watch)
     except RunNotFinishedError as error:
         raise LabError(str(error)) from error
     if not checked.tokens:

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from app.router.study import Study
-from app.store import ConversationNotFoundError, Rating, RunFilter, RunRecord, RunStatus, RunStore, Timeline
+from app.store import (
+    WITHOUT_LABS,
+    ConversationNotFoundError,
+    Rating,
+    RunFilter,
+    RunRecord,
+    RunStatus,
+    RunStore,
+    Timeline,
+)
 from engine.cascade import NEVER, BoundaryRouter, RoutedPrompt, Router, RouterKind, RouterProfile, TierAnswer
 from engine.types import CascadeConfig, GearKind, Precision, RunConfig, Tier, TierAttempt, backends_with
 
@@ -24,6 +33,7 @@ _THUMBS: tuple[Rating, Rating] = (-1, 1)
 _BACKENDS = backends_with(GearKind.CASCADE)
 _FINISHED = RunFilter(backends=_BACKENDS, statuses=(RunStatus.FINISHED,))
 _RATED = replace(_FINISHED, ratings=_THUMBS)
+_LIVE = replace(_FINISHED, sources=WITHOUT_LABS)
 
 
 def tier_of(run: RunRecord) -> str:
@@ -86,13 +96,14 @@ def rated_prompts(store: RunStore) -> tuple[tuple[RoutedPrompt, ...], dict[str, 
 
 
 def tier_runs(store: RunStore, tier: str) -> tuple[RoutedPrompt, ...]:
-    """The latest finished runs of a tier, as prompts that it alone answered: what it is asked in real use.
+    """The latest finished runs of a tier, as prompts that it alone answered: what it is asked in real use, lab runs
+    left out.
 
     Raises:
         StoreError: the run database cannot be read.
     """
     asked = Tier.from_key(tier)
-    of_tier = replace(_FINISHED, models=(asked.model,), precisions=(asked.precision,))
+    of_tier = replace(_LIVE, models=(asked.model,), precisions=(asked.precision,))
     rows = store.page(of_tier, limit=_MOST_LIVE).rows
     return tuple(
         RoutedPrompt(prompt_id=run.id, category="Live", prompt=run.prompt, answers={tier: answer})
@@ -109,7 +120,7 @@ def cascade_scores(store: RunStore, study: Study) -> list[float]:
     """
     weak, strong = map(Tier.from_key, (study.weak, study.strong))
     # of three tiers, a boundary sees only what another one sent up: those scores are of other prompts
-    of_strong = replace(_FINISHED, models=(strong.model,), precisions=(strong.precision,))
+    of_strong = replace(_LIVE, models=(strong.model,), precisions=(strong.precision,))
     runs = store.get_many([row.id for row in store.page(of_strong, limit=_MOST_LIVE).rows])
     scores = []
     for run in runs:

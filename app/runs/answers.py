@@ -9,7 +9,7 @@ from typing import TypeVar
 from app.runs.live_run import LiveRun
 from app.runs.race import LaneRun
 from app.runs.service import InferenceEngine, stream
-from app.store import RunStatus, RunStore
+from app.store import RunSource, RunStatus, RunStore
 from engine.errors import GearboxError
 from engine.types import GenerationRequest
 
@@ -75,6 +75,7 @@ def answer_kept(
     run: LaneRun,
     *,
     person_id: str | None,
+    source: RunSource,
     watch: Callable[[LaneRun], object],
 ) -> None:
     """Run a request to its end, and keep it among the runs.
@@ -84,6 +85,7 @@ def answer_kept(
         store: what keeps it.
         run: what is asked, and what becomes of it.
         person_id: who asks.
+        source: where it is asked for.
         watch: told of the run at every event; what it raises ends the run, which is then kept as stopped.
 
     Raises:
@@ -91,7 +93,7 @@ def answer_kept(
         RunNotFinishedError: it failed, or was cut short.
         GearboxError: whatever keeps the engine or the store from it.
     """
-    with closing(stream(engine, store, run.request, person_id=person_id)) as events:
+    with closing(stream(engine, store, run.request, person_id=person_id, source=source)) as events:
         for event in events:
             run.take(event)
             watch(run)

@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from app.runs.live_run import LiveRun, Phase
 from app.runs.service import RunCreated, RunNotSaved, RunSaved, RunWaits, UiEvent
 from app.runs.verdict import Outcome
-from app.store import Reports, RunRecord, RunStatus, RunStore, Timeline
+from app.store import Reports, RunRecord, RunSource, RunStatus, RunStore, Timeline
 from engine.types import GenerationRequest
 
 HEAD_START_S = 0.3
@@ -102,6 +102,8 @@ class LaneRun(LiveRun):
 class Race:
     """The lanes of one prompt, run one after the other, once a round."""
 
+    source: ClassVar[RunSource] = RunSource.PLAYGROUND
+    """Where its runs are asked for."""
     rounds: tuple[dict[str, LaneRun], ...]
     """Each round's runs by the lane's letter, in the order of the lanes. At least one round."""
     group_id: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -159,6 +159,7 @@ class _Runner:
                     lane.request,
                     person_id=self._person,
                     group_id=self.race.group_id,
+                    source=self.race.source,
                 )
             ) as events:
                 self._fold(lane, events)

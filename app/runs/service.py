@@ -11,7 +11,7 @@ from typing import Protocol
 
 from app.environment import app_environment
 from app.runs.live_run import LiveRun
-from app.store import FileLostError, RunNotFoundError, RunStatus, RunStore, StoreError
+from app.store import FileLostError, RunNotFoundError, RunSource, RunStatus, RunStore, StoreError
 from engine.types import Event, GenerationRequest, RunFailed
 
 _log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def stream(
     *,
     person_id: str | None,
     group_id: str | None = None,
+    source: RunSource | None = None,
 ) -> Generator[UiEvent, None, None]:
     """Answer a request and keep the run, from its first moment to its last.
 
@@ -99,7 +100,9 @@ def stream(
     Raises:
         StoreError: the run's row could not be made; the engine was not asked.
     """
-    run_id = store.create_run(request, person_id=person_id, group_id=group_id, environment=app_environment())
+    run_id = store.create_run(
+        request, person_id=person_id, group_id=group_id, source=source, environment=app_environment()
+    )
     recording = _Recording(store, run_id)
     try:
         yield RunCreated(run_id)

@@ -10,7 +10,7 @@ from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.race import LaneRun
 from app.runs.verdict import Figure, Noise, Paired
 from app.speculation.lab import PAIRS, SpeculationEngine, SpeculationLabError, median_tpot_s, tpot_ratios
-from app.store import RunStore
+from app.store import RunSource, RunStore
 from engine.types import GenerationRequest, Losslessness
 
 _WRITTEN = 0.8
@@ -57,7 +57,7 @@ def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPromp
         run, share = LaneRun(request), _WRITTEN / len(turns)
         watch = partial(_tell, report, f"{name} run {turn // 2 + 1} of {PAIRS}", share * turn, share)
         try:
-            answer_kept(engine, store, run, person_id=shown.person_id, watch=watch)
+            answer_kept(engine, store, run, person_id=shown.person_id, source=RunSource.LAB, watch=watch)
         except RunNotFinishedError as error:
             raise SpeculationLabError(str(error)) from error
         runs.append(run)

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app import resources
 from app.jobs import Jobs
 from app.runs.races import Races
-from app.store import RunOutcome, RunStatus, RunStore, Timeline
+from app.store import RunOutcome, RunSource, RunStatus, RunStore, Timeline
 from engine.types import CacheReport, CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
 from tests.support.fakes import FakeEngine, make_metrics, make_request
 
@@ -65,10 +65,15 @@ def add_run(
     disturbance: Disturbance | None = None,
     cache: CacheReport | None = None,
     person_id: str | None = "tests",
+    source: RunSource | None = RunSource.PLAYGROUND,
 ) -> str:
     """Store a run that is over, one token a word, and return its id."""
     run_id = store.create_run(
-        request or make_request(), person_id=person_id, group_id=group_id, environment={"device": "cpu"}
+        request or make_request(),
+        person_id=person_id,
+        group_id=group_id,
+        source=source,
+        environment={"device": "cpu"},
     )
     if metrics is None and error is None:
         metrics = make_metrics(completion_tokens=len(words))

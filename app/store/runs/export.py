@@ -24,6 +24,7 @@ _BEFORE_METRICS = (
     "group_id",
     "person_id",
     "session_id",
+    "source",
     "model",
     "backend",
     "precision",

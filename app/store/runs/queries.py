@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 
 from app.store.people.visibility import visible
-from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunStatus, RunSummary
+from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunSource, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
 from app.store.runs.schema import Run, RunContent, RunTag
 from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
@@ -43,6 +43,8 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
         (Run.rating, filter.ratings),
     ]
     parts = [column.in_(values) for column, values in among if values]
+    if filter.sources:
+        parts.append(_comes_from(filter.sources))
     parts += [Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)) for tag in filter.tags]
     if filter.disturbed is not None:
         parts.append(Run.disturbed.is_(True) if filter.disturbed else Run.disturbed.is_not(True))
@@ -59,6 +61,11 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
     if needle or filter.tags:
         parts += visible(Run.person_id, filter.viewer)
     return parts
+
+
+def _comes_from(sources: Sequence[RunSource | None]) -> ColumnElement[bool]:
+    known = Run.source.in_([source for source in sources if source is not None])
+    return or_(known, Run.source.is_(None)) if None in sources else known
 
 
 def _mentions(needle: str) -> ColumnElement[bool]:
@@ -122,6 +129,7 @@ def _summary_fields(run: Run) -> dict[str, Any]:
         "group_id": run.group_id,
         "person_id": run.person_id,
         "session_id": run.session_id,
+        "source": None if run.source is None else RunSource(run.source),
         "model": run.model,
         "backend": run.backend,
         "precision": run.precision,

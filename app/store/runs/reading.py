@@ -31,6 +31,7 @@ from app.store.runs.records import (
     RunPage,
     RunRecord,
     RunSort,
+    RunSource,
     RunSummary,
     TimeBucket,
     Totals,
@@ -138,12 +139,14 @@ class RunReader:
     def facets(self) -> Facets:
         """The distinct values that filters can offer: tags of runs that the viewer may see, all else of everybody's."""
         with self._database.read() as session:
-            kinds = session.execute(select(Run.model, Run.backend, Run.precision).distinct()).all()
+            kinds = session.execute(select(Run.model, Run.backend, Run.precision, Run.source).distinct()).all()
+            sources = {kind.source for kind in kinds}
             return Facets(
                 models=tuple(sorted({kind.model for kind in kinds})),
                 backends=tuple(sorted({kind.backend for kind in kinds})),
                 precisions=tuple(sorted({kind.precision for kind in kinds})),
                 tags=tuple(session.scalars(self._tags())),
+                sources=tuple(source for source in RunSource if source in sources),
                 configurations=statistics.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
             )
 
@@ -199,7 +202,8 @@ class RunReader:
             return session.scalar(counted) or 0
 
     def recent_speeds(self, model: str) -> dict[str, RecentSpeed]:
-        """By precision, what the latest finished runs of a model say that Gearbox's own backend answered."""
+        """By precision, what the latest finished runs of a model say that Gearbox's own backend answered, those of the
+        labs left out."""
         with self._database.read() as session:
             return statistics.recent_speeds(session, model, _RECENT_RUNS)
 

@@ -31,6 +31,23 @@ class RunStatus(StrEnum):
     """The process that ran it died. The text last saved is kept."""
 
 
+class RunSource(StrEnum):
+    """Where a run was asked for. Written today: playground, chat and lab; the others are for doors that keep no runs
+    yet."""
+
+    PLAYGROUND = "playground"
+    CHAT = "chat"
+    LAB = "lab"
+    """By a lab's measurement: made to be compared, often beside other models, and not what people wait for."""
+    EXPERIMENT = "experiment"
+    API = "api"
+    COMMAND_LINE = "command line"
+
+
+WITHOUT_LABS: tuple[RunSource | None, ...] = (None, *(source for source in RunSource if source is not RunSource.LAB))
+"""The sources that lists and figures cover unless others are asked for: all but the labs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """One run as a list shows it: no answer, no timeline, and only the start of the prompt."""
@@ -44,6 +61,8 @@ class RunSummary:
     """Who asked; ``None`` for the desk."""
     session_id: str
     """The browser session that asked, of runs stored before persons were known; empty since."""
+    source: RunSource | None
+    """Where it was asked for; ``None`` where nobody knows, as of some runs stored before this was kept."""
     prompt: str
     """The user's last message; cut to its first 200 characters in lists, whole in a `RunRecord`."""
     model: str
@@ -102,7 +121,7 @@ class RunOutcome(Reports):
 class RunFilter:
     """Which runs are meant. Every part that is set must hold; an empty part asks nothing.
 
-    Within ``models``, ``backends``, ``precisions``, ``config_hashes``, ``statuses`` and ``ratings``
+    Within ``models``, ``backends``, ``precisions``, ``config_hashes``, ``statuses``, ``ratings`` and ``sources``
     one match is enough; of ``tags`` a run must carry all.
     """
 
@@ -116,6 +135,8 @@ class RunFilter:
     statuses: tuple[RunStatus, ...] = ()
     ratings: tuple[Rating, ...] = ()
     tags: tuple[str, ...] = ()
+    sources: tuple[RunSource | None, ...] = ()
+    """``None`` among them stands for runs of which nobody knows."""
     disturbed: bool | None = None
     """Whether runs marked as disturbed are meant, or all the others, those of which nobody knows among them."""
     group_id: str | None = None
@@ -187,6 +208,8 @@ class Facets:
     backends: tuple[str, ...]
     precisions: tuple[str, ...]
     tags: tuple[str, ...]
+    sources: tuple[RunSource, ...]
+    """In the order of their definition."""
     configurations: tuple[Configuration, ...]
 
 

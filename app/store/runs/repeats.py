@@ -23,6 +23,7 @@ _QUEUED_S = 0.05
 _DAY_US = 24 * 3600 * 10**6
 # runs that agree in these, in their messages and in the day they were made on did the same work
 _WORK = (
+    "source",  # labs measure beside other models: their runs repeat one another, and nobody else's
     "config_hash",
     "prompt_tokens",
     "cached_tokens",

@@ -24,6 +24,8 @@ class Run(Base):
     """Who asked; null for the desk."""
     session_id: Mapped[str] = mapped_column(default="")
     """The browser session that asked, of runs stored before persons were known; empty since."""
+    source: Mapped[str | None] = mapped_column(CleanText(16))
+    """Where it was asked for; null where nobody knows."""
 
     model: Mapped[str]
     backend: Mapped[str]

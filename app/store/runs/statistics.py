@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from app.store.database.columns import from_microseconds
 from app.store.runs.queries import conditions, gears_of
 from app.store.runs.records import (
+    WITHOUT_LABS,
     Configuration,
     ConfigurationStats,
     Latency,
@@ -102,7 +103,7 @@ def by_configuration(
 
 def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
     """By precision, what the latest finished runs of a model say, on backends that quantize. A cascade's
-    figures are of several models, and left out; so are the speeds of disturbed runs.
+    figures are of several models, and left out; so are the labs' runs, and the speeds of disturbed ones.
 
     Args:
         session: to read with.
@@ -118,6 +119,7 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
             Run.model == model,
             Run.backend.in_(backends_with(GearKind.QUANTIZATION)),
             Run.status == RunStatus.FINISHED,
+            *conditions(RunFilter(sources=WITHOUT_LABS)),
         )
         .order_by(Run.created_at.desc())
         .limit(limit)

@@ -16,7 +16,7 @@ from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import visible
 from app.store.runs.endings import ENDING, beginning_of, ending, losslessness_of, write_ending
 from app.store.runs.reading import RunReader
-from app.store.runs.records import Rating, RunOutcome, RunStatus
+from app.store.runs.records import Rating, RunOutcome, RunSource, RunStatus
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
@@ -49,6 +49,7 @@ class RunWriter(RunReader):
         person_id: str | None,
         environment: Mapping[str, Any],
         group_id: str | None = None,
+        source: RunSource | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time.
 
@@ -57,6 +58,7 @@ class RunWriter(RunReader):
             person_id: who asks; ``None`` for the desk.
             environment: what is known of the machine before the run.
             group_id: shared by runs that belong together.
+            source: where it is asked for; ``None`` where that is not to be told.
         """
         config = request.config
         created_at = now()
@@ -68,6 +70,7 @@ class RunWriter(RunReader):
             group_id=group_id,
             person_id=person_id,
             session_id="",
+            source=source,
             model=config.model,
             backend=config.backend,
             precision=config.precision,

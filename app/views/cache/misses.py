@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import streamlit as st
 
-from app.store import RunFilter, RunStore
+from app.store import WITHOUT_LABS, RunFilter, RunStore
 from app.units import counted
 from app.views.reports.cache_report import show_cache_report
 from app.views.runs.naming import describe, link_to_run
@@ -25,7 +25,7 @@ def show_reuse_over_time(store: RunStore) -> None:
         StoreError: the run database cannot be read.
     """
     until = now()
-    buckets = store.over_time(RunFilter(since=until - _STRETCH), _BUCKET)
+    buckets = store.over_time(RunFilter(since=until - _STRETCH, sources=WITHOUT_LABS), _BUCKET)
     shares = [
         (bucket.start, 100 * bucket.totals.cached_tokens / bucket.totals.prompt_tokens)
         for bucket in buckets
@@ -33,7 +33,7 @@ def show_reuse_over_time(store: RunStore) -> None:
     ]
     if shares:
         line = charts.Line("hit rate", [at for at, _ in shares], [share for _, share in shares])
-        figure = charts.lines_over_time([line], title="Prompt tokens reused, last 24 hours, all runs", unit="%")
+        figure = charts.lines_over_time([line], title="Prompt tokens reused, last 24 hours, without lab runs", unit="%")
         figure.update_xaxes(range=[until - _STRETCH, until])
         charts.show(figure, key="cache-hit-rate")
 
@@ -46,7 +46,7 @@ def show_misses(store: RunStore) -> None:
     """
     st.subheader("Why not more?", anchor=False)
     say_whose(store)
-    newest = store.page(limit=_LATEST)
+    newest = store.page(RunFilter(sources=WITHOUT_LABS), limit=_LATEST)
     asked = {run.id: run for run in store.get_many([run.id for run in newest.rows]) if run.cache and run.metrics}
     if not asked:
         st.info(f"None of the latest {_LATEST} runs asked the prefix cache. Turn on the KV caching gear across runs.")
@@ -58,6 +58,6 @@ def show_misses(store: RunStore) -> None:
     link_to_run(run.id)
     if newest.total > len(newest.rows):
         st.caption(
-            f"Offered are those among the newest {_LATEST} of {counted(newest.total, 'run')}. An older run's own page, "
-            "under Runs, says the same of it."
+            f"Offered are those among the newest {_LATEST} of {counted(newest.total, 'run')}, lab runs left out. An "
+            "older run's own page, under Runs, says the same of it."
         )

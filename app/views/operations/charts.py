@@ -182,7 +182,8 @@ def show_slowest(page: RunPage) -> None:
     """A table of runs, each with its link, and the way to the others."""
     columns = {"run": [run_url(run.id) for run in page.rows], **run_columns(page.rows)}
     config = {"run": st.column_config.LinkColumn("Run", display_text="Open"), **column_config()}
-    order = ("run", "started", "configuration", "e2e", "ttft", "tpot", "disturbed", "tokens", "prompt", "status")
+    figures = ("e2e", "ttft", "tpot", "disturbed", "tokens")
+    order = ("run", "started", "configuration", *figures, "prompt", "source", "status")
     st.dataframe(columns, column_config=config, column_order=order, hide_index=True, alt="Slowest runs")
     if page.total > len(page.rows):
         st.caption(f"The slowest {len(page.rows)} of {page.total:,} runs. Under Runs, sort by E2E to see all.")

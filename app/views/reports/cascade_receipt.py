@@ -14,7 +14,7 @@ from app.cascade.other_tier import ask_plain, known_answer, others
 from app.cascade.words import cascade_notices, contradiction, habit
 from app.literal import literal
 from app.session.runs import other_answers
-from app.store import RunFilter, RunRecord, RunStatus, RunStore
+from app.store import WITHOUT_LABS, RunFilter, RunRecord, RunStatus, RunStore
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.segments import Category, Hue, Line, Scale, Segment, show_segments
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
@@ -68,7 +68,7 @@ def show_habit(store: RunStore, config: RunConfig, report: CascadeReport) -> Non
     """Say so where the router has been deciding the same of every prompt."""
     if report.router not in (RouterKind.ESCALATE, RouterKind.HYBRID):
         return
-    same = RunFilter(config_hashes=(config.hash,), statuses=(RunStatus.FINISHED,))
+    same = RunFilter(config_hashes=(config.hash,), statuses=(RunStatus.FINISHED,), sources=WITHOUT_LABS)
     measured = [run.metrics for run in store.page(same, limit=_HABIT_OF).rows if run.metrics]
     if notice := habit(sum(metrics.discarded_tokens > 0 for metrics in measured), len(measured)):
         st.info(notice, icon=":material/stairs:")

@@ -21,7 +21,7 @@ from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
 from app.views.reports.metrics import show_metrics
 from app.views.reports.token_stream import show_tokens
-from app.views.runs.naming import run_name, run_url, status_badge
+from app.views.runs.naming import run_name, run_url, source_label, status_badge
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown, show_error
 from app.views.shared.faults import show_faults
@@ -51,6 +51,8 @@ def show_run(run: RunRecord, store: RunStore) -> None:
         show_disturbed(run.disturbance)
         if run.cascade:
             answered_by(run.cascade)
+        if run.source:
+            st.caption(source_label(run.source), width="content", help="Where this run was asked for.")
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
     if run.error:
         show_error(run.error)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from app.store import Facets, Rating, RunFilter, RunSort, RunStatus, SortColumn
 from app.views.runs.naming import RATING_LABELS
+from app.views.runs.sources import choose_sources
 from app.views.shared.clock import TimeRange, now
 
 _SORT_LABELS: dict[SortColumn, str] = {
@@ -53,6 +54,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         key="runs-time",
         persist_state=_KEPT,
     )
+    sources = choose_sources(facets, key="source")
     with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
@@ -101,6 +103,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         statuses=tuple(RunStatus(status) for status in statuses),
         ratings=tuple(ratings),
         tags=tuple(tags),
+        sources=sources,
         disturbed=disturbed,
         since=TimeRange(time_range or TimeRange.ALL).since(now()),
     )

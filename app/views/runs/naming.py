@@ -11,7 +11,7 @@ import streamlit as st
 from app import units
 from app.cascade.cascades import cascade_name
 from app.speculation.drafters import speculation_name
-from app.store import Configuration, Rating, RunStatus, RunSummary
+from app.store import Configuration, Rating, RunSource, RunStatus, RunSummary
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.reports.disturbance import disturbed_mark
 from app.views.shared.clock import reader_zone
@@ -35,6 +35,14 @@ _STATUS_BADGES = {
 }
 
 
+_SOURCES = {
+    RunSource.PLAYGROUND: "Playground",
+    RunSource.CHAT: "Chat",
+    RunSource.LAB: "Labs",
+    RunSource.EXPERIMENT: "Experiments",
+    RunSource.API: "API",
+    RunSource.COMMAND_LINE: "Command line",
+}
 _CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV cache"}
 
 
@@ -75,6 +83,11 @@ def one_line(text: str, length: int = 60) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
+def source_label(source: RunSource | None) -> str:
+    """Where a run was asked for, as a word; empty where nobody knows."""
+    return _SOURCES[source] if source else ""
+
+
 def status_badge(status: RunStatus) -> None:
     """The status as a word with an icon and a colour."""
     icon, colour = _STATUS_BADGES[status]
@@ -105,6 +118,7 @@ def run_columns(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:
     return {
         "started": [run.created_at for run in runs],
         "status": [str(run.status) for run in runs],
+        "source": [source_label(run.source) for run in runs],
         "prompt": [one_line(run.prompt, 120) for run in runs],
         "configuration": [run_name(run) for run in runs],
         "ttft": [m.ttft_s * 1000 if m and m.ttft_s is not None else None for m in metrics],
@@ -124,6 +138,7 @@ def column_config() -> dict[str, Any]:
     return {
         "started": column.DatetimeColumn("Started", format="YYYY-MM-DD HH:mm:ss", timezone=str(reader_zone())),
         "status": column.TextColumn("Status"),
+        "source": column.TextColumn("Source", help="Where the run was asked for."),
         "prompt": column.TextColumn("Prompt", width="medium"),
         "configuration": column.TextColumn("Configuration"),
         "ttft": column.NumberColumn("TTFT (ms)", format="%.0f", help="Time to first token."),

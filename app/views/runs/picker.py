@@ -10,6 +10,7 @@ from app.literal import literal
 from app.store import RunFilter, RunStore, RunSummary
 from app.units import counted
 from app.views.runs.naming import MAX_COMPARED, describe
+from app.views.runs.sources import choose_sources
 
 QUERY_KEY = "compare"
 """The query parameter that holds the compared runs' ids, in order, with commas between."""
@@ -36,7 +37,8 @@ def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
         placeholder="Prompts, answers, notes, errors",
         key="compare-search",
     )
-    matching = store.page(RunFilter(text=text or ""), limit=_OFFERED)
+    sources = choose_sources(store.facets(), key="compare-source")
+    matching = store.page(RunFilter(text=text or "", sources=sources), limit=_OFFERED)
     found = matching.rows
     offered = {run.id: run for run in (*chosen, *found)}
 

@@ -19,7 +19,7 @@ from app.quantization.corpus import SPEED_RUNS, measure_corpus
 from app.quantization.lab import LabError, greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import measure_tasks
-from app.store import LabStore, RunStatus, RunStore
+from app.store import LabStore, RunSource, RunStatus, RunStore
 from engine import Corpus, CorpusPrompt, Task, Window
 from engine.errors import ContextLengthError, CorpusError, GearboxError
 from engine.models.sources.progress import Progress, silent
@@ -407,11 +407,12 @@ def test_a_prompt_is_answered_kept_as_a_run_and_compared(store: RunStore) -> Non
     assert check.divergence is not None
     assert [token.flip for token in check.divergence.tokens] == [False, False, True, False, False, False]
     run = store.get(check.run_id or "")
-    assert (run.status, run.text, run.precision, run.person_id) == (
+    assert (run.status, run.text, run.precision, run.person_id, run.source) == (
         RunStatus.FINISHED,
         "The sky scatters blue light.",
         "int4",
         "session",
+        RunSource.LAB,
     )
     assert reports.fractions == sorted(reports.fractions)
 

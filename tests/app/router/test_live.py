@@ -16,7 +16,7 @@ from app.router.lab import RATED, RouterLab
 from app.router.live import cascade_scores, conversation_scores, rated_prompts, tier_runs
 from app.router.scoring import Choice
 from app.router.study import Study
-from app.store import Rating, RunOutcome, RunStatus, RunStore, Timeline
+from app.store import Rating, RunOutcome, RunSource, RunStatus, RunStore, Timeline
 from engine.cascade import BoundaryRouter
 from engine.types import (
     Backend,
@@ -45,11 +45,12 @@ def add_run(
     system: str | None = None,
     cascade: CascadeReport | None = None,
     gear: CascadeConfig | None = None,
+    source: RunSource = RunSource.PLAYGROUND,
 ) -> str:
     """A finished run of a tier, three tokens long."""
     model, _, precision = tier.partition("@")
     request = make_request(prompt, model=model, precision=Precision(precision), system=system, cascade=gear)
-    run_id = store.create_run(request, person_id="s", environment={"weights_sha256": weights})
+    run_id = store.create_run(request, person_id="s", environment={"weights_sha256": weights}, source=source)
     tokens = [TokenEvent(100 + n, "word ", 0.1 + 0.01 * n, logprob, 1.0) for n in range(3)]
     outcome = RunOutcome(
         RunStatus.FINISHED,
@@ -105,6 +106,13 @@ def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
     assert [prompt.prompt for prompt in found] == ["Second?", "First?"]
     assert [prompt.answers[WEAK].logprobs[0] for prompt in found] == [-2.0, -0.5]
     assert found[0].answers[WEAK].score is None
+
+
+def test_what_a_lab_asked_is_not_live_but_a_thumb_on_it_counts(store: RunStore) -> None:
+    add_run(store, WEAK, "Of a lab?", source=RunSource.LAB, rating=1)
+    add_run(store, WEAK, "Of a person?")
+    assert [prompt.prompt for prompt in tier_runs(store, WEAK)] == ["Of a person?"]
+    assert [prompt.prompt for prompt in rated_prompts(store)[0]] == ["Of a lab?"]
 
 
 @pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])

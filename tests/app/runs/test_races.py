@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from app.chat import conversations as chat
 from app.runs.live_run import Phase
 from app.runs.race import Race
 from app.runs.races import RaceRunsError, Races
-from app.store import RunStatus, RunStore, StoreError
+from app.store import RunSource, RunStatus, RunStore, StoreError
 from app.views.runs.live import follow
 from engine import Engine
 from engine.errors import ModelNotInstalledError
@@ -95,6 +96,16 @@ class Looking:
     def stays(self) -> None:
         self._thread.join(LONG_S)
         assert not self._thread.is_alive()
+
+
+def test_a_races_runs_are_the_playgrounds_and_a_turns_the_chats(races: Races, store: RunStore) -> None:
+    conversation = store.chat.create("Talk", make_request().config.to_dict())
+    asked = chat.say(store.chat, store.chat.get(conversation), "Why?")
+    turn = chat.begin_turn(store, store.chat.get(conversation), asked, salt="")
+    for race, source in ((two_lanes(), RunSource.PLAYGROUND), (turn, RunSource.CHAT)):
+        start(races, race, FakeEngine(["So"]), store, place=source)
+        assert race.over.wait(LONG_S)
+        assert {store.get(run_id).source for run_id in race.run_ids} == {source}
 
 
 def test_a_race_runs_with_nobody_looking_and_is_found_again(races: Races, store: RunStore) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 
-from app.store import RunFilter, RunOutcome, RunSort, RunStatus, RunStore, SortColumn, Timeline
+from app.store import RunFilter, RunOutcome, RunSort, RunSource, RunStatus, RunStore, SortColumn, Timeline
 from app.store.database.migrate import MIGRATIONS
 from tests.support.fakes import make_metrics, make_request
 
@@ -28,6 +28,7 @@ EVERY_FILTER = RunFilter(
     statuses=(RunStatus.FINISHED,),
     ratings=(0,),
     tags=("a", "b"),
+    sources=(None, RunSource.CHAT),
     group_id="g",
     person_id="s",
     since=PAST,

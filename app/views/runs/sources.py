@@ -1,0 +1,35 @@
+"""The widget that chooses whose kind of runs a list or a figure covers: all but the labs' at first."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app.store import WITHOUT_LABS, Facets, RunSource
+from app.views.runs.naming import source_label
+
+_DEFAULT, _ALL = "without-labs", "all"
+"""Values that stand in the page's address beside those of `RunSource`."""
+_LABELS = {_DEFAULT: "Without lab runs", _ALL: "All"}
+
+
+def choose_sources(facets: Facets, *, key: str) -> tuple[RunSource | None, ...]:
+    """Which sources are meant, for `RunFilter.sources`. The choice stands in the page's address as ``key``, which no
+    other page may use: a widget keeps its value on the way through other pages only if these do not draw it too."""
+    offered = (_DEFAULT, _ALL, *(str(source) for source in facets.sources))
+    if st.session_state.get(key, _DEFAULT) not in offered:
+        del st.session_state[key]
+    chosen = st.segmented_control(
+        "Runs of",
+        offered,
+        default=_DEFAULT,
+        required=True,
+        format_func=lambda choice: _LABELS.get(choice) or source_label(RunSource(choice)),
+        key=key,
+        help="Labs measure again and again, often beside other models, which makes their runs slower than those that "
+        "people wait for.",
+        bind="query-params",
+        persist_state="session",
+    )
+    if chosen == _ALL:
+        return ()
+    return WITHOUT_LABS if chosen is None or chosen == _DEFAULT else (RunSource(chosen),)
