@@ -9,6 +9,7 @@ from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.calibration import Drift, Reliability, ScoreReference, signal_strengths
 from engine.cascade.consistency import TierAgreement, changes_tier
 from engine.cascade.figures import Figure, ThresholdFigures
+from engine.cascade.guard import Guard, Guards
 from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
@@ -51,6 +52,8 @@ __all__ = [
     "Drift",
     "FeatureTable",
     "Figure",
+    "Guard",
+    "Guards",
     "Judged",
     "KeepQuality",
     "LadderFigures",

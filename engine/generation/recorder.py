@@ -194,6 +194,11 @@ class RunRecorder:
         return tuple(token.token_id for token in self.tokens)
 
     @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens whose KV was reused."""
+        return self._cached_tokens
+
+    @property
     def prefill_s(self) -> float:
         """Seconds spent reading the prompt."""
         return self._prefill_s

@@ -11,7 +11,7 @@ from engine.backends.passes import Steps
 from engine.cache import KVCache
 from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
-from engine.speculation import Speculator
+from engine.speculation import ANSWER, Speculator
 from engine.types import CacheReport, DraftRound, GenerationRequest, SpeculationReport, Tier
 
 
@@ -82,7 +82,7 @@ class Attempt:
             kv: begins with what is reused of the prompt; ``None`` for a backend that keeps its own, or none.
             verify: whether to compute anew what is reused, and compare.
         """
-        if self.drafters:
+        if self.drafters and (self.drafters.config or self.draft_answer):
             self._speculator = self.drafters.speculator(self.prompt_ids, self.max_tokens, kv, self.draft_answer)
         self.trace = yield from self.model.run(
             self.prompt_ids,
@@ -111,3 +111,15 @@ class Attempt:
     def reused_draft_tokens(self) -> int:
         """Tokens accepted from the smaller model's answer."""
         return self._speculator.reused_draft_tokens if self._speculator else 0
+
+    def salvaged_s(self) -> float:
+        """Derived from the times of passes: what plain steps to the tokens that came of the smaller model's answer
+        would have taken beyond its verification; below 0 where that took longer."""
+        if self._speculator is None or self.model.stepwise is None:
+            return 0.0
+        times = self.model.stepwise.step_times()
+        return sum(
+            (each.accepted + 1) * times.seconds(1) - times.seconds(len(each.token_ids) + 1)
+            for each in self._speculator.rounds
+            if each.drafter == ANSWER
+        )

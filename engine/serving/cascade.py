@@ -5,32 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.backends.passes import Steps
-from engine.cascade import AlwaysSmall, Router, TierIdentity, routers_of
+from engine.cascade import AlwaysSmall, Guard, Guards, Router, TierIdentity, routers_of
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.serving.attempt import Attempt, Recording
+from engine.serving.counterfactual import Paces
 from engine.serving.judgement import Judgement
 from engine.serving.tiers import Tiers
-from engine.types import CascadeReport, Escalated, GenerationRequest, TierAttempt
+from engine.types import NEVER, CascadeReport, Escalated, GenerationRequest, GuardState, TierAttempt
 
 
 class Cascade:
     """The tiers of a request: each answers in turn, from the smallest up, until the router above it keeps the answer.
     With the gear off it is one tier, and nothing is above it."""
 
-    def __init__(self, request: GenerationRequest, tiers: Tiers) -> None:
+    def __init__(self, request: GenerationRequest, tiers: Tiers, guards: Guards, paces: Paces) -> None:
         """
         Args:
             request: what is asked.
             tiers: who takes part, ready to answer.
+            guards: of all configurations.
+            paces: of all models.
 
         Raises:
             RouterProfileError: the gear's router was made for other tiers.
         """
         self._prompt = request.prompt
         self._config = request.config.optimization.cascade
+        self._largest = tiers.largest
         self._attempts = tiers.attempts
         self._unavailable = tuple(tiers.unavailable)
         self._routers = self._make_routers()
+        self._paces = paces
+        self._guards = self._choose_guards(request, guards)
+        self._states: list[GuardState] = []
 
     def recording(self, attempt: Attempt) -> Recording:
         """What the recorder must know of a tier that begins to answer."""
@@ -53,6 +60,11 @@ class Cascade:
         for index, (attempt, router) in enumerate(zip(self._attempts, self._routers, strict=True)):
             if index:
                 recorder.begin(**self.recording(attempt))
+            if self._passes_over(attempt):
+                threshold = router.boundary.threshold
+                reports.append(TierAttempt(tier=str(attempt.tier), kept=False, passed_over=True, threshold=threshold))
+                self._go_on(attempt, self._attempts[index + 1], recorder, None, threshold, passed_over=True)
+                continue
             begun = recorder.elapsed_s
             judgement = Judgement(router, self._prompt, len(attempt.prompt_ids), recorder)
             if not judgement.escalated:
@@ -62,8 +74,9 @@ class Cascade:
             reports.append(self._report_attempt(attempt, judgement, recorder, begun, kept=is_kept))
             if is_kept:
                 break
-            self._escalate(attempt, self._attempts[index + 1], judgement, recorder)
-        return attempt, self._report(attempt, reports, routing_s, recorder)
+            score = judgement.prompt_score if judgement.answer_score is None else judgement.answer_score
+            self._go_on(attempt, self._attempts[index + 1], recorder, score, judgement.threshold)
+        return attempt, self._conclude(attempt, reports, routing_s, recorder)
 
     def _make_routers(self) -> tuple[Router, ...]:
         """One for each tier; the last never escalates."""
@@ -79,17 +92,52 @@ class Cascade:
         }
         return routers_of(self._config, present)
 
-    def _escalate(self, attempt: Attempt, following: Attempt, judgement: Judgement, recorder: RunRecorder) -> None:
-        """Throw a tier's answer away; it drafts for the next tier if that reads the same tokens."""
+    def _choose_guards(self, request: GenerationRequest, guards: Guards) -> dict[int, Guard]:
+        """Those of the tiers that may be passed over, by place.
+
+        One that a threshold keeps from ever going on is not: that was asked for. Nor are yardsticks, which look at
+        nothing and are there to be measured, nor any tier where the largest model cannot take over.
+        """
+        last = self._attempts[-1]
+        if self._config is None or not self._config.guard or last.request is not self._largest:
+            return {}
+        configuration = (request.config.model, request.config.optimization)
+        return {
+            attempt.place: guards.of(configuration, str(attempt.tier))
+            for attempt, router in zip(self._attempts[:-1], self._routers, strict=False)
+            if (router.reads_prompt or router.reads_answer) and router.boundary.threshold < NEVER
+        }
+
+    def _passes_over(self, attempt: Attempt) -> bool:
+        """Whether a tier's guard sends the prompt on without a try."""
+        guard = self._guards.get(attempt.place)
+        if guard is None:
+            return False
+        is_tried = guard.choose()
+        self._states.append(guard.state)
+        return not is_tried
+
+    def _go_on(
+        self,
+        attempt: Attempt,
+        following: Attempt,
+        recorder: RunRecorder,
+        score: float | None,
+        threshold: float,
+        *,
+        passed_over: bool = False,
+    ) -> None:
+        """Throw a tier's answer away, if it has one; it drafts for the next tier if that reads the same tokens."""
         if attempt.opened.tokenizer.fingerprint == following.opened.tokenizer.fingerprint:
-            following.draft_answer = recorder.token_ids
+            following.draft_answer = attempt.draft_answer if passed_over else recorder.token_ids
         recorder.discard(
             lambda discarded: Escalated(
                 from_tier=str(attempt.tier),
                 to_tier=str(following.tier),
-                score=judgement.prompt_score if judgement.answer_score is None else judgement.answer_score,
-                threshold=judgement.threshold,
+                score=score,
+                threshold=threshold,
                 discarded_tokens=discarded,
+                passed_over=passed_over,
             )
         )
 
@@ -112,11 +160,22 @@ class Cascade:
             margins=tuple(token.margin or 0.0 for token in tokens),
         )
 
-    def _report(
+    def _conclude(
         self, kept: Attempt, attempts: Sequence[TierAttempt], routing_s: float, recorder: RunRecorder
     ) -> CascadeReport | None:
+        """Report, and let guards and paces learn from it. An answer that was cut short teaches nothing."""
+        cancelled = recorder.finish_reason == "abort"
+        salvaged_s = kept.salvaged_s()
+        if not cancelled:
+            self._observe_pace(kept, attempts[-1].seconds + salvaged_s, recorder)
         if self._config is None:
             return None
+        answered_by_largest = kept.request is self._largest
+        large_s = None
+        if not cancelled:
+            large_s = attempts[-1].seconds + salvaged_s if answered_by_largest else self._derive(kept, recorder)
+        if large_s is not None:
+            self._observe(attempts, large_s, salvaged_s)
         return CascadeReport(
             router=self._config.router,
             attempts=tuple(attempts),
@@ -124,4 +183,39 @@ class Cascade:
             discarded_tokens=recorder.discarded_tokens,
             salvaged_tokens=kept.reused_draft_tokens(),
             unavailable=self._unavailable,
+            large_alone_s=large_s,
+            derived=large_s is not None and not answered_by_largest,
+            guards=tuple(self._states),
         )
+
+    def _observe_pace(self, kept: Attempt, seconds: float, recorder: RunRecorder) -> None:
+        config, cached = kept.request.config, recorder.cached_tokens
+        self._paces.of(config.model, config.optimization).observe(
+            len(kept.prompt_ids) - cached, recorder.prefill_s, len(recorder.tokens), seconds
+        )
+
+    def _derive(self, kept: Attempt, recorder: RunRecorder) -> float | None:
+        """What the largest model would have taken for an answer of this length, had as much of the prompt been kept
+        for it; ``None`` where nothing is known of its speed."""
+        last, config = self._attempts[-1], self._largest.config
+        present = last if last.request is self._largest else None
+        prompt_tokens = len((present or kept).prompt_ids)
+        return self._paces.of(config.model, config.optimization).seconds(
+            max(1, prompt_tokens - recorder.cached_tokens),
+            len(recorder.tokens),
+            present.model.stepwise.step_times() if present and present.model.stepwise else None,
+        )
+
+    def _observe(self, attempts: Sequence[TierAttempt], large_s: float, salvaged_s: float) -> None:
+        """Let the guards know what came of the prompt."""
+        last_tried = max((place for place, each in enumerate(attempts[:-1]) if not each.passed_over), default=-1)
+        for index, (attempt, report) in enumerate(zip(self._attempts, attempts, strict=False)):
+            guard = self._guards.get(attempt.place)
+            if guard is None:
+                continue
+            if report.passed_over:
+                guard.observe_passed(large_s)
+            elif report.kept:
+                guard.observe_kept(report.seconds, large_s)
+            else:
+                guard.observe_lost(report.seconds - (salvaged_s if index == last_tried else 0.0), large_s)

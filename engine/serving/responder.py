@@ -12,6 +12,7 @@ from typing import Any
 from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.backends.passes import Steps
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
+from engine.cascade import Guards
 from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.machine.disturbance import DisturbanceWatch
@@ -19,6 +20,7 @@ from engine.machine.environment import kernel_environment, machine_environment
 from engine.machine.memory import PeakRss, require_memory
 from engine.serving.attempt import Attempt
 from engine.serving.cascade import Cascade
+from engine.serving.counterfactual import Paces
 from engine.serving.drafting import Drafting
 from engine.serving.pool import ModelPool
 from engine.serving.system_prompts import SystemPrompts
@@ -45,6 +47,7 @@ class Responder:
         self._verify_share = verify_share
         self._system_prompts = SystemPrompts(shared_prompts)
         self.drafting = Drafting(pool)
+        self._guards, self._paces = Guards(), Paces()
         self._reuses = 0
 
     def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
@@ -56,7 +59,7 @@ class Responder:
         """
         request = job.request
         tiers = prepare_tiers(job, self._pool, self.drafting)
-        cascade = Cascade(request, tiers)
+        cascade = Cascade(request, tiers, self._guards, self._paces)
         watch = DisturbanceWatch(kernel_environment(self._pool.device)["threads"])
         load_s = perf_counter() - taken_up - tiers.tokenizing_s
         peak_rss.restart()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
@@ -39,6 +39,8 @@ def unless_cancelled(is_cancelled: Callable[[], bool]) -> Callable[[], None]:
 class Tiers:
     """The models that take part in a request."""
 
+    largest: GenerationRequest
+    """The request as it is asked of the model that it names, whether that takes part or not."""
     attempts: list[Attempt] = field(default_factory=list)
     """From the smallest tier up; the model alone with the gear off."""
     unavailable: list[str] = field(default_factory=list)
@@ -66,8 +68,9 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
         waiting()
         job.notify(Loading(stage, fraction))
 
-    tiers = Tiers()
-    for place, request in _requests(job.request):
+    asked = _requests(job.request)
+    tiers = Tiers(largest=asked[-1])
+    for place, request in _asked_here(job.request, asked):
         try:
             opened = pool.open(request.config.model)
             opened.tokenizer.prepare(waiting)
@@ -83,6 +86,9 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
             tiers.unavailable.append(f"{request.config.model} {request.config.precision}: {error}")
             continue
         below = tiers.attempts[-1].opened.tokenizer.fingerprint if tiers.attempts else None
+        if job.request.config.optimization.cascade and request is tiers.largest and model.stepwise:
+            loading(f"Timing {opened.checkpoint.name}", 0.0)
+            model.stepwise.step_times()  # what it alone would take is derived from them until it has answered
         drafters = drafting.drafters(
             opened, model, request, loading, tiers.models, answer_drafts=below == opened.tokenizer.fingerprint
         )
@@ -94,22 +100,32 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
     return tiers
 
 
-def _requests(request: GenerationRequest) -> Iterator[tuple[int, GenerationRequest]]:
-    """The request as it is asked of each tier, with the tier's place in the ladder."""
+def _requests(request: GenerationRequest) -> list[GenerationRequest]:
+    """The request as it is asked of each tier of the ladder."""
+    gears, ladder = request.config.optimization, request.config.ladder
+    if gears.cascade is None:
+        return [request]
+
+    def asked_of(tier: Tier) -> GenerationRequest:
+        speculation = _fitting(gears.speculation, tier, is_largest=tier == ladder[-1])
+        optimization = OptimizationConfig.at(
+            tier.precision, gears.cache_mode, gears.kv_dtype, gears.window, speculation
+        )
+        return replace(request, config=replace(request.config, model=tier.model, optimization=optimization))
+
+    return [asked_of(tier) for tier in ladder]
+
+
+def _asked_here(request: GenerationRequest, asked: Sequence[GenerationRequest]) -> list[tuple[int, GenerationRequest]]:
+    """Of the tiers, those that are asked, with their place in the ladder: all, or the one that a conversation keeps."""
     cascade, ladder = request.config.optimization.cascade, request.config.ladder
-    if cascade is None:
-        yield 0, request
-        return
-    kept = request.last_tier if cascade.keep_tier else None
-    only = kept if kept in [str(tier) for tier in ladder] else None
-    gears = request.config.optimization
-    for place, tier in enumerate(ladder):
-        if only is None or only == str(tier):
-            speculation = _fitting(gears.speculation, tier, is_largest=tier == ladder[-1])
-            optimization = OptimizationConfig.at(
-                tier.precision, gears.cache_mode, gears.kv_dtype, gears.window, speculation
-            )
-            yield place, replace(request, config=replace(request.config, model=tier.model, optimization=optimization))
+    names = [str(tier) for tier in ladder]
+    kept = request.last_tier if cascade and cascade.keep_tier else None
+    return [
+        (place, each)
+        for place, (name, each) in enumerate(zip(names, asked, strict=True))
+        if kept not in names or kept == name
+    ]
 
 
 def _fitting(speculation: SpeculationConfig | None, tier: Tier, *, is_largest: bool) -> SpeculationConfig | None:

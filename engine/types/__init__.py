@@ -5,7 +5,16 @@ their names. Nothing here imports torch: a page can use these types without payi
 """
 
 from engine.types.backend import Backend, GearKind, backends_with
-from engine.types.cascade import NEVER, CascadeConfig, CascadeReport, RouterKind, Tier, TierAttempt
+from engine.types.cascade import (
+    NEVER,
+    CascadeConfig,
+    CascadeReport,
+    GuardMode,
+    GuardState,
+    RouterKind,
+    Tier,
+    TierAttempt,
+)
 from engine.types.config import (
     SHARED_SALT,
     DeviceChoice,
@@ -87,6 +96,8 @@ __all__ = [
     "FinishReason",
     "GearKind",
     "GenerationRequest",
+    "GuardMode",
+    "GuardState",
     "Heartbeat",
     "KVCacheConfig",
     "KVDtype",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from engine.types.precision import Precision
 from engine.types.requirement import keep_valid_text, require
@@ -71,6 +71,9 @@ class CascadeConfig:
     """Judge a small answer by its first tokens instead of all of it: less is thrown away, and less is known."""
     keep_tier: bool = False
     """A conversation stays with the tier that answered its last turn."""
+    guard: bool = True
+    """Whether tiers are passed over while trying them costs more than it saves (:class:`engine.cascade.Guard`). Then
+    who answers a prompt depends on the prompts before it. Configurations stored before there was a guard have none."""
 
     def __post_init__(self) -> None:
         keep_valid_text(self, "profile")
@@ -95,13 +98,19 @@ class CascadeConfig:
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> Self:
-        """The inverse of ``asdict``."""
+        """The inverse of :meth:`to_dict`."""
         changed = {
+            "guard": bool(tree.get("guard", False)),
             "smaller": tuple(Tier(model=t["model"], precision=Precision(t["precision"])) for t in tree["smaller"]),
             "router": RouterKind(tree["router"]),
             "thresholds": tuple(tree["thresholds"]),
         }
         return cls(**{**tree, **changed})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values. A guard that is off is left out, so that older configurations keep their hash."""
+        tree = asdict(self)
+        return tree if self.guard else {name: value for name, value in tree.items() if name != "guard"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +120,8 @@ class TierAttempt:
     tier: str
     kept: bool
     """Whether the answer is its own."""
+    passed_over: bool = False
+    """Whether the guard sent the prompt on without a try."""
     prompt_score: float | None = None
     """The router's score before it wrote; ``None`` where the prompt was not judged."""
     answer_score: float | None = None
@@ -128,6 +139,38 @@ class TierAttempt:
     margins: tuple[float, ...] = ()
 
 
+GuardMode = Literal["trying", "aside", "probing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardState:
+    """Where the guard of a smaller tier stood when it decided on a prompt."""
+
+    tier: str
+    mode: GuardMode
+    needed_share: float | None
+    """Of the prompts tried, so many must stay for the cascade to pay, 0 to 1, where 1 is never enough; ``None`` where
+    nothing is known yet."""
+    recent_share: float | None
+    """So many stayed of the recent ones, 0 to 1; ``None`` where there are none."""
+    recent: int
+    """How many tries that is of: those since it last paid best."""
+    decisions: int
+    """Prompts that it has decided on."""
+    probe_every: int | None = None
+    """While it stands aside, one prompt in so many is tried; ``None`` where all are."""
+
+    @property
+    def stepped_aside(self) -> bool:
+        """Whether prompts go straight on, but for probes."""
+        return self.mode != "trying"
+
+    @property
+    def probing(self) -> bool:
+        """Whether this one was tried all the same."""
+        return self.mode == "probing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeReport:
     """The way of a prompt up the ladder."""
@@ -143,6 +186,22 @@ class CascadeReport:
     """Of those, tokens that the larger tier took over as drafts."""
     unavailable: tuple[str, ...] = ()
     """Tiers that could not take part, with the reason."""
+    large_alone_s: float | None = None
+    """What the largest tier alone would have taken, queueing and loading left out; ``None`` where nobody can tell."""
+    derived: bool = False
+    """Whether that is derived from what it takes to read and write a token; else it answered, and was measured."""
+    guards: tuple[GuardState, ...] = ()
+    """Of the tiers that have one, from the smallest up, as far as the prompt came."""
+
+    @property
+    def tried_s(self) -> float:
+        """What all tiers took together."""
+        return sum(attempt.seconds for attempt in self.attempts)
+
+    @property
+    def saved_s(self) -> float | None:
+        """Against the largest tier alone, below 0 where time was lost; ``None`` where nobody can tell."""
+        return None if self.large_alone_s is None else self.large_alone_s - self.tried_s
 
     @property
     def tier(self) -> str:
@@ -160,5 +219,6 @@ class CascadeReport:
             "router": RouterKind(tree["router"]),
             "attempts": tuple(attempts),
             "unavailable": tuple(tree["unavailable"]),
+            "guards": tuple(GuardState(**state) for state in tree.get("guards", ())),
         }
         return cls(**{**tree, **changed})

@@ -125,6 +125,8 @@ class RunConfig:
         changes no hash of a run without it."""
         tree = asdict(self)
         tree["optimization"] = {k: v for k, v in tree["optimization"].items() if v is not None}
+        if cascade := self.optimization.cascade:
+            tree["optimization"]["cascade"] = cascade.to_dict()
         return tree
 
     def canonical_json(self) -> str:

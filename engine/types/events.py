@@ -64,6 +64,8 @@ class Escalated:
     """What decided it; ``None`` where there was no score to tell."""
     threshold: float
     discarded_tokens: int
+    passed_over: bool = False
+    """Whether the smaller one was not even tried, because that has not paid lately."""
 
 
 @dataclass(frozen=True, slots=True)

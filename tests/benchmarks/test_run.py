@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.models.format.manifest import FileRecord, Manifest, sha256_of
-from tests.benchmarks import all_gears, cascade, chat, convert, decode, divergence, load, speculation, store
+from tests.benchmarks import all_gears, cascade, chat, convert, decode, divergence, guard, load, speculation, store
 from tests.benchmarks.lanes import MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
@@ -91,6 +91,11 @@ def test_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade, "SPLITS", 1)
     monkeypatch.setattr(cascade, "BOUNDARIES", cascade.BOUNDARIES[:1])
     assert_whole(cascade.run(()))
+
+
+def test_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BOUNDARIES", guard.BOUNDARIES[:1])
+    assert_whole(guard.run(()))
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")

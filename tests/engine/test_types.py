@@ -113,17 +113,45 @@ def test_two_configurations_share_a_hash_only_if_they_differ_in_nothing_but_the_
                 optimization=OptimizationConfig.at(
                     Precision.NF4,
                     speculation=SpeculationConfig(drafter=Drafter.NGRAM),
-                    cascade=CascadeConfig(smaller=(Tier(model="s", precision=Precision.INT4),), thresholds=(0.5,)),
+                    cascade=CascadeConfig(
+                        smaller=(Tier(model="s", precision=Precision.INT4),), thresholds=(0.5,), guard=False
+                    ),
                 ),
             ),
             "68f32364bd3b17d5",
         ),
+        (
+            RunConfig(
+                model="m",
+                optimization=OptimizationConfig.at(
+                    Precision.NF4,
+                    speculation=SpeculationConfig(drafter=Drafter.NGRAM),
+                    cascade=CascadeConfig(smaller=(Tier(model="s", precision=Precision.INT4),), thresholds=(0.5,)),
+                ),
+            ),
+            "7c4accb5a1b682dd",
+        ),
     ],
-    ids=["plain", "reference", "kv", "copy", "smaller model", "cascade"],
+    ids=["plain", "reference", "kv", "copy", "smaller model", "cascade", "guarded cascade"],
 )
 def test_hashes_are_those_of_the_runs_that_are_stored(config: RunConfig, known: str) -> None:
     """A configuration that hashed to another value would lose its place in every comparison."""
     assert config.hash == known
+
+
+def test_a_cascade_stored_before_there_was_a_guard_has_none_and_keeps_its_hash() -> None:
+    smaller = (Tier(model="s", precision=Precision.INT4),)
+    guarded = RunConfig(
+        model="m",
+        optimization=OptimizationConfig.at(Precision.INT4, cascade=CascadeConfig(smaller=smaller, thresholds=(0.5,))),
+    )
+    tree = json.loads(json.dumps(guarded.to_dict()))
+    assert RunConfig.from_dict(tree) == guarded
+    del tree["optimization"]["cascade"]["guard"]
+    older = RunConfig.from_dict(tree)
+    assert older.optimization.cascade == CascadeConfig(smaller=smaller, thresholds=(0.5,), guard=False)
+    assert older.to_dict() == RunConfig.from_dict(older.to_dict()).to_dict() == tree | {"sampling": older.to_dict()["sampling"]}
+    assert older.hash != guarded.hash
 
 
 def test_everything_that_can_be_chosen_says_what_it_is() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,7 +71,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 def cascade(router: RouterKind = RouterKind.ESCALATE, threshold: float = 0.5, **more: object) -> CascadeConfig:
-    return CascadeConfig(smaller=(SMALL,), router=router, thresholds=(threshold,), **more)  # type: ignore[arg-type]
+    """Without a guard: what is asked of one prompt depends on none before it."""
+    settings: dict[str, Any] = {"guard": False, **more}
+    return CascadeConfig(smaller=(SMALL,), router=router, thresholds=(threshold,), **settings)
 
 
 def ask(

@@ -1,0 +1,197 @@
+"""Whether asking a smaller tier first pays: it is tried while it does, and passed over while it does not.
+
+A try whose answer is kept saves what the largest model alone would have taken, less the try; any other try is lost. The
+guard sums up losses less savings (Page's test, doi:10.2307/2333009): while the sum stays within an allowance, the tier
+is tried. Beyond it the prompts go straight on, but for a probe now and then. So the allowance and the probes bound what
+can be lost over any stretch of prompts, whatever they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from engine.types import GuardMode, GuardState
+
+_FIRST_ALLOWANCE, _ALLOWANCE_GROWTH, _LARGEST_ALLOWANCE = 1.5, 0.02, 2.5
+"""What may be lost before it steps aside, in answers of the large model: at first, more with every prompt, and at
+most."""
+_LARGEST_CREDIT = 2.0
+"""Of what was saved, so many answers of the large model stand against later losses: a change is not noticed late."""
+_PROBING_SHARE = 0.04
+"""The first pause is so long that probes take this share of the large model's time."""
+_SHORTEST_PAUSE = 4
+_LONGEST_PAUSE = 4
+"""Times the first one: a pause is doubled every time a probe fails."""
+_LARGE_DECAY, _TRY_DECAY = 0.995, 0.97
+"""What a large answer's time and a try's still count for at the next one."""
+_MOST_CONFIGURATIONS = 64
+
+
+@dataclass(slots=True)
+class _Mean:
+    """A mean in which older values fade."""
+
+    decay: float
+    total: float = 0.0
+    weight: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """0 before anything was seen."""
+        return self.total / self.weight if self.weight else 0.0
+
+    def observe(self, value: float) -> None:
+        self.total = self.total * self.decay + value
+        self.weight = self.weight * self.decay + 1
+
+
+@dataclass(slots=True)
+class _Recent:
+    """The tries since the sum of losses stood lowest."""
+
+    kept: int = 0
+    saved_s: float = 0.0
+    lost: int = 0
+    lost_s: float = 0.0
+
+    @property
+    def tried(self) -> int:
+        return self.kept + self.lost
+
+
+@dataclass(slots=True)
+class Guard:
+    """Of one tier in front of the largest model, for one configuration. Not safe for use by several threads."""
+
+    tier: str
+    """As it stands in reports."""
+    _mode: GuardMode = "trying"
+    _loss_s: float = 0.0
+    """What tries took in vain, less what kept answers saved; below 0 where more was saved."""
+    _lowest_s: float = 0.0
+    _large_s: _Mean = field(default_factory=lambda: _Mean(_LARGE_DECAY))
+    _try_s: _Mean = field(default_factory=lambda: _Mean(_TRY_DECAY))
+    """Of tries in vain."""
+    _recent: _Recent = field(default_factory=_Recent)
+    _decisions: int = 0
+    _waited: int = 0
+    _longer: int = 1
+
+    def choose(self) -> bool:
+        """Whether to try the tier with the next prompt.
+
+        A try that is not observed afterwards, because it failed or was cancelled, counts for nothing: one that probed
+        is made up for with the next prompt.
+        """
+        self._decisions += 1
+        if self._mode == "trying":
+            return True
+        self._waited += 1
+        self._mode = "probing" if self._waited > self._pause else "aside"
+        return self._mode == "probing"
+
+    def observe_kept(self, small_s: float, large_s: float) -> None:
+        """The tier's answer was kept.
+
+        Args:
+            small_s: seconds that it took.
+            large_s: seconds that the largest model alone would have taken.
+        """
+        self._large_s.observe(large_s)
+        self._recent.kept += 1
+        self._recent.saved_s += large_s - small_s
+        self._settle(small_s - large_s)
+
+    def observe_lost(self, tried_s: float, large_s: float) -> None:
+        """The tier was tried and the prompt went on.
+
+        Args:
+            tried_s: seconds of the try, less what its text saved as a draft.
+            large_s: seconds that the largest model alone would have taken.
+        """
+        self._large_s.observe(large_s)
+        self._try_s.observe(max(0.0, tried_s))
+        self._recent.lost += 1
+        self._recent.lost_s += tried_s
+        self._settle(tried_s)
+
+    def observe_passed(self, large_s: float) -> None:
+        """The tier was passed over, and the largest model alone would have taken so many seconds."""
+        self._large_s.observe(large_s)
+
+    @property
+    def state(self) -> GuardState:
+        """Where it stands, for the report of a prompt that it has just decided on."""
+        recent = self._recent
+        return GuardState(
+            tier=self.tier,
+            mode=self._mode,
+            needed_share=self._needed_share(),
+            recent_share=recent.kept / recent.tried if recent.tried else None,
+            recent=recent.tried,
+            decisions=self._decisions,
+            probe_every=None if self._mode == "trying" else self._pause + 1,
+        )
+
+    @property
+    def _allowance_s(self) -> float:
+        answers = min(_FIRST_ALLOWANCE + _ALLOWANCE_GROWTH * self._decisions, _LARGEST_ALLOWANCE)
+        return answers * self._large_s.value
+
+    @property
+    def _pause(self) -> int:
+        """Prompts that go straight on before the next probe."""
+        large_s = self._large_s.value
+        share = self._try_s.value / large_s if large_s else 0.0
+        return max(_SHORTEST_PAUSE, math.ceil(share / _PROBING_SHARE)) * self._longer
+
+    def _settle(self, loss_s: float) -> None:
+        """A try is over: whether another one can be afforded."""
+        was_probing = self._mode != "trying"
+        floor_s = -_LARGEST_CREDIT * self._large_s.value
+        self._loss_s = max(floor_s, self._loss_s + loss_s)
+        allowance_s = self._allowance_s
+        affordable_s = allowance_s - min(self._try_s.value, allowance_s / 2)  # the next try may be in vain too
+        if self._loss_s <= affordable_s or (was_probing and loss_s < 0):
+            self._mode, self._longer = "trying", 1
+        else:
+            self._mode, self._waited = "aside", 0
+            if was_probing:
+                self._longer = min(2 * self._longer, _LONGEST_PAUSE)
+        if was_probing or self._mode == "aside":
+            self._loss_s = min(self._loss_s, affordable_s)  # what is over is over: one good probe is enough to return
+        if self._loss_s <= max(self._lowest_s, floor_s):
+            self._lowest_s, self._recent = self._loss_s, _Recent()
+
+    def _needed_share(self) -> float | None:
+        """What a lost try takes / (that + what a kept one saves), of the recent ones; ``None`` before one was lost."""
+        recent = self._recent
+        lost_s = recent.lost_s / recent.lost if recent.lost else 0.0
+        saved_s = recent.saved_s / recent.kept if recent.kept else self._large_s.value - lost_s
+        if saved_s <= 0:
+            return 1.0 if recent.tried else None
+        return max(0.0, lost_s) / (max(0.0, lost_s) + saved_s) if recent.lost else None
+
+
+class Guards:
+    """The guards of all configurations that were used lately. Belongs to the engine's thread."""
+
+    def __init__(self) -> None:
+        self._guards: OrderedDict[tuple[Hashable, str], Guard] = OrderedDict()
+
+    def of(self, configuration: Hashable, tier: str) -> Guard:
+        """The guard of a tier of a configuration; a new one for those not used for long.
+
+        Args:
+            configuration: all that decides which prompts the tier keeps, and what they take.
+            tier: as it stands in reports.
+        """
+        key = (configuration, tier)
+        guard = self._guards.setdefault(key, Guard(tier))
+        self._guards.move_to_end(key)
+        if len(self._guards) > _MOST_CONFIGURATIONS:
+            self._guards.popitem(last=False)
+        return guard
