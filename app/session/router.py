@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.router.study import Study
 from app.session.options import ChosenOption
-from engine.cascade import Curve
+from engine.cascade import Curve, Promise
 
 DATA_SET = ChosenOption("router-data-set")
 WEAK, STRONG = ChosenOption("router-weak"), ChosenOption("router-strong")
@@ -22,6 +22,7 @@ COMPARED = ChosenOption("router-drift-data")
 HIGHEST = 1.0
 """The threshold slider's end: past every score but those that go up whatever the threshold."""
 
+_PROMISES = "router-promises"
 _SEEN = "router-threshold-seen"
 _PAIRS_SHOWN = "router-pairs-shown"
 _PAIRS_AT_ONCE = 8
@@ -48,9 +49,16 @@ def threshold(study: Study) -> float:
     return float(st.session_state[threshold_key(study)])
 
 
-def set_threshold(study: Study, value: float) -> None:
-    """Set it; :data:`~engine.types.NEVER` becomes the slider's end."""
+def set_threshold(study: Study, value: float, promise: Promise | None = None) -> None:
+    """Set it, with what it promises; :data:`~engine.types.NEVER` becomes the slider's end."""
     st.session_state[threshold_key(study)] = min(value, HIGHEST)
+    st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (min(value, HIGHEST), promise)
+
+
+def promise(study: Study) -> Promise | None:
+    """What the threshold set promises; ``None`` once it is moved by hand."""
+    value, made = st.session_state.get(_PROMISES, {}).get(threshold_key(study), (None, None))
+    return made if value == threshold(study) else None
 
 
 def threshold_before(study: Study) -> float:

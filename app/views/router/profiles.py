@@ -59,6 +59,7 @@ def _save(store: RouterStore, data: DataSet, study: Study) -> None:
             _weights(data, study),
             data.sha256,
             datetime.now(UTC).date(),
+            lab_session.promise(study),
         )
         PROFILE.turn_to(store.keep_profile(profile))
         st.rerun()
