@@ -24,6 +24,7 @@ from engine.cascade import (
     RoutedPrompt,
     RouterMetrics,
     Selection,
+    Target,
     ThresholdFigures,
     data_hash,
     read_prompts,
@@ -31,7 +32,6 @@ from engine.cascade import (
     signal_strengths,
 )
 from engine.cascade.calibration import SignalStrength
-from engine.cascade.selection import Target
 from engine.errors import RecordedPairsError
 from engine.untrusted import parse_json
 
@@ -231,8 +231,16 @@ class RouterLab:
         )
 
     def figures(self, study: Study, threshold: float) -> ThresholdFigures:
-        """What a threshold gives."""
-        return ThresholdFigures.of(study.data, threshold, self.resampling(study.data))
+        """What a threshold gives on all prompts of a study, those that chose it among them."""
+        return ThresholdFigures.of(study.data, threshold)
+
+    def held_out(self, study: Study, threshold: float) -> ThresholdFigures:
+        """What a threshold gives on the half that reports: the figures to believe, and those that a profile keeps."""
+        return ThresholdFigures.of(self.reporting(study).data, threshold)
+
+    def reporting(self, study: Study) -> Study:
+        """The study on the half that reports."""
+        return self._once(("half", study.choice, _identity(study.data)), study.reporting)
 
     def metrics(self, study: Study) -> RouterMetrics:
         """How good the router is over all thresholds, with intervals."""
@@ -247,11 +255,7 @@ class RouterLab:
         )
 
     def selection(self, study: Study, target: Target) -> Selection:
-        """A threshold picked on one half and reported on the other.
-
-        Raises:
-            InvalidRequestError: there are fewer than two prompts.
-        """
+        """A threshold picked on one half and reported on the other."""
         return self._once(("selection", _identity(study.data), target), lambda: select(study.data, target))
 
     def tier_runs(self, tier: str) -> tuple[RoutedPrompt, ...]:

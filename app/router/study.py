@@ -17,12 +17,14 @@ from engine.cascade import (
     BoundaryRouter,
     FeatureTable,
     Figure,
+    Promise,
     RoutedPrompt,
     Router,
     RouterProfile,
     ScoreReference,
     ThresholdFigures,
     TierIdentity,
+    half_rows,
     needs_larger,
     oracle_score,
     reading_table,
@@ -92,6 +94,11 @@ class Study:
             left_out=len(prompts) - len(scored),
         )
 
+    def reporting(self) -> Study:
+        """The same router on the half of its prompts that has no part in choosing a threshold."""
+        _, rows = half_rows(self.data.ids, self.data.categories)
+        return replace(self, prompts=tuple(self.prompts[row] for row in rows), data=self.data.rows(rows))
+
     def with_oracle(self) -> BoundaryData:
         """The same prompts, sent by somebody who knows both answers' scores."""
         return replace(
@@ -131,7 +138,13 @@ class Study:
         return needs_larger(self.data.weak_score, self.data.strong_score)
 
     def profile(
-        self, name: str, threshold: float, weights: Mapping[str, str], data_sha256: str, made_on: date
+        self,
+        name: str,
+        threshold: float,
+        weights: Mapping[str, str],
+        data_sha256: str,
+        made_on: date,
+        promise: Promise | None = None,
     ) -> RouterProfile:
         """This router at a threshold, as it is kept; its figures are those of the half that reports, as with a
         threshold that was picked (:func:`~engine.cascade.selection.select`).
@@ -142,11 +155,12 @@ class Study:
             weights: the tiers' weights_sha256.
             data_sha256: of the recorded pairs.
             made_on: today.
+            promise: what the threshold was chosen for; ``None`` for one set by hand.
 
         Raises:
             RouterProfileError: it cannot be deployed, or the data set does not say from which weights it is.
         """
-        figures = ThresholdFigures.of(self._reporting_half(), threshold)
+        figures = ThresholdFigures.of(self.reporting().data, threshold)
         reference = ScoreReference.of(self.data.router_score)
         return RouterProfile(
             name=name,
@@ -166,12 +180,8 @@ class Study:
                 "missed": figures.missed.value,
             },
             after_tokens=self.choice.after_tokens,
+            promise=promise,
         )
-
-    def _reporting_half(self) -> BoundaryData:
-        if len(self.data) < 2:
-            return self.data
-        return self.data.rows(stratified_parts(self.data.ids, self.data.categories)[1])
 
 
 def tier_identity(tier: str, weights: Mapping[str, str]) -> TierIdentity:

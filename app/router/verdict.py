@@ -1,9 +1,69 @@
-"""What the Router lab says of a choice, in words."""
+"""What the Router lab says of a choice, in words: one verdict, in order.
+
+Whether a cascade can pay at all on these prompts; whether they are enough for the promise asked for; the threshold and
+what it promises. Only the last says success.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from app import units
-from engine.cascade import Promise
+from app.router.study import Study
+from engine.cascade import (
+    NEVER,
+    Curve,
+    Figure,
+    KeepQuality,
+    Promise,
+    RiskAtMost,
+    Selection,
+    SpendAtMost,
+    Target,
+    ThresholdFigures,
+)
+
+Outcome = Literal["large", "small", "no quality", "too dear", "not shown", "shown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One sentence that decides, and why."""
+
+    outcome: Outcome
+    title: str
+    because: tuple[str, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether a threshold is worth using: not where one of the two models alone is the better choice."""
+        return self.outcome in ("not shown", "shown")
+
+
+def verdict(study: Study, selection: Selection) -> Verdict:
+    """What to do on these prompts, with this router and target."""
+    choice, target, naive = selection.choice, selection.target, selection.naive
+    if isinstance(target, KeepQuality) and choice.reason:
+        return Verdict(
+            outcome="no quality",
+            title=f"{study.strong} gets none of these prompts right",
+            because=("There is no quality to keep. Read its answers and how they are checked first.",),
+        )
+    if not choice.met:
+        return Verdict(outcome="too dear", title="No threshold is that cheap", because=(choice.reason,))
+    if naive.share.value == 0 and choice.naive >= NEVER and choice.saves:
+        return _small_alone(study, selection)
+    dearer = naive.cost_share is not None and naive.cost_share.low >= 1
+    if not isinstance(target, SpendAtMost) and (not choice.saves or dearer):
+        return _large_alone(study, selection)
+    if choice.safe is None:
+        return _not_shown(selection)
+    return Verdict(
+        outcome="shown",
+        title=f"Threshold {written(choice.safe)}: {promise_in_words(selection.promise)}",
+        because=(f"{_where(selection)}: {reached(selection.test)}.", *_price(selection)),
+    )
 
 
 def promise_mark(promise: Promise | None) -> str:
@@ -12,7 +72,7 @@ def promise_mark(promise: Promise | None) -> str:
         return ""
     if promise.more_prompts is None:
         return "not shown"
-    return f"not shown yet, about {units.count(promise.more_prompts)} more prompts"
+    return f"not shown yet, about {units.counted(promise.more_prompts, 'more prompt')}"
 
 
 def promise_in_words(promise: Promise) -> str:
@@ -25,3 +85,109 @@ def promise_in_words(promise: Promise) -> str:
             return f"take at most {share} of the large model's time ({sure})"
         case "risk":
             return f"at most {share} of prompts keep a worse answer ({sure})"
+
+
+def target_in_words(target: Target) -> str:
+    """What was asked for, without the confidence."""
+    share = units.percent(target.share)
+    match target:
+        case KeepQuality():
+            return f"keep {share} of the large model's score"
+        case SpendAtMost():
+            return f"take at most {share} of the large model's time"
+        case RiskAtMost():
+            return f"let at most {share} of prompts keep a worse answer"
+
+
+def written(threshold: float) -> str:
+    """A threshold, as a number or what it means."""
+    return "“none goes up”" if threshold >= NEVER else f"{threshold:.3f}"
+
+
+def reached(figures: ThresholdFigures) -> str:
+    """Quality kept and time saved, with intervals: "0.97× (0.93–1.01) of the quality, 21 % (15–27 %) of the time
+    saved"."""
+    return f"{_kept(figures.quality_kept)} of the quality, {_saved(figures.cost_share)}"
+
+
+def _small_alone(study: Study, selection: Selection) -> Verdict:
+    shown = selection.choice.safe is not None and selection.choice.safe >= NEVER
+    sure = promise_in_words(selection.promise) if shown else f"{promise_mark(selection.promise) or 'not shown'}"
+    return Verdict(
+        outcome="small",
+        title=f"{study.weak} alone is enough on these prompts: {sure}",
+        because=(f"{_where(selection)} it gives {reached(selection.naive)}.", "No cascade can be quicker."),
+    )
+
+
+def _large_alone(study: Study, selection: Selection) -> Verdict:
+    cost = selection.naive.cost_share
+    found = "" if cost is None else f", takes {cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its time"
+    oracle = oracle_saving(study, selection.target)
+    because = [
+        f"{_where(selection)} the quickest threshold that would {target_in_words(selection.target)}{found}: "
+        f"{study.choice} sends {units.percent(selection.naive.share.value)} of the prompts up and tries in vain."
+    ]
+    if oracle is not None and oracle > 0:
+        because.append(f"A router that knew both answers would save {units.percent(oracle)}: another router may pay.")
+    else:
+        because.append("Not even a router that knew both answers would save time.")
+    return Verdict(outcome="large", title=f"Always use {study.strong}: no threshold pays here", because=tuple(because))
+
+
+def _not_shown(selection: Selection) -> Verdict:
+    more = selection.promise.more_prompts
+    missing = f"about {units.counted(more, 'more prompt')}" if more else "more prompts of this kind would not help"
+    because = [
+        f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
+        f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which are too few to promise it. "
+        "You can use it: it stays marked as not shown.",
+        f"{_where(selection)}: {reached(selection.test)}.",
+    ]
+    if selection.choice.reason:
+        because.append(selection.choice.reason)
+    return Verdict(outcome="not shown", title=f"Not shown yet: {missing}", because=tuple(because))
+
+
+def _price(selection: Selection) -> tuple[str, ...]:
+    naive, safe = selection.naive, selection.test
+    if naive.threshold == safe.threshold or naive.cost_share is None or safe.cost_share is None:
+        return ()
+    price = safe.cost_share.value - naive.cost_share.value
+    return (
+        f"Without the promise, threshold {written(naive.threshold)} gives {reached(naive)}: being sure costs "
+        f"{units.percent(price)} of the large model's time.",
+    )
+
+
+def _where(selection: Selection) -> str:
+    if not selection.held_out:
+        return "On the one prompt, which both chose and reports"
+    return f"On the {units.counted(selection.test.prompts, 'prompt')} that had no part in choosing"
+
+
+def _kept(figure: Figure | None) -> str:
+    return "none" if figure is None else f"{figure.value:.2f}× ({figure.low:.2f}–{figure.high:.2f})"
+
+
+def _saved(cost: Figure | None) -> str:
+    if cost is None:
+        return "time unknown"
+    word = "saved" if cost.value <= 1 else "lost"
+    saved, low, high = 1 - cost.value, 1 - cost.high, 1 - cost.low
+    if cost.value > 1:
+        saved, low, high = -saved, -high, -low
+    between = f"{100 * low:.0f} to {100 * high:.0f} %".replace("-", "−")
+    return f"{units.percent(saved)} ({between}) of the time {word}"
+
+
+def oracle_saving(study: Study, target: Target) -> float | None:
+    """What the best router thinkable saves of the large model's time on the half that reports, with the target kept;
+    ``None`` where the large model takes none."""
+    oracle = study.reporting().with_oracle()
+    large = float(oracle.strong_cost.mean())
+    if large <= 0:
+        return None
+    curve = Curve.of(oracle)
+    share = target.share if isinstance(target, KeepQuality) else 1.0
+    return 1 - float(curve.cost[curve.quality >= share * oracle.strong_score.mean() - 1e-12].min()) / large

@@ -14,7 +14,7 @@ from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
 from engine.cascade.profiles import RouterProfile, TierIdentity, routers_of
-from engine.cascade.promise import Promise
+from engine.cascade.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target
 from engine.cascade.records import (
     RoutedPrompt,
     TierAnswer,
@@ -39,7 +39,7 @@ from engine.cascade.scores import (
     oracle_score,
     random_score,
 )
-from engine.cascade.selection import KeepQuality, RiskAtMost, Selection, SpendAtMost, select, stratified_parts
+from engine.cascade.selection import Selection, half_rows, halves, select, stratified_parts
 from engine.cascade.signals import FeatureTable, answer_table, prompt_table, reading_table
 from engine.types import NEVER, RouterKind
 
@@ -73,6 +73,7 @@ __all__ = [
     "Selection",
     "SpendAtMost",
     "SureBand",
+    "Target",
     "ThresholdFigures",
     "TierAgreement",
     "TierAnswer",
@@ -84,6 +85,8 @@ __all__ = [
     "default_answer_score",
     "default_prompt_score",
     "escalates",
+    "half_rows",
+    "halves",
     "hybrid_score",
     "learn",
     "needs_larger",

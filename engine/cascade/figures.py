@@ -8,14 +8,15 @@ from typing import Self
 import numpy as np
 
 from engine.cascade.boundary import BoundaryData
-from engine.cascade.intervals import Interval, Resampling, clopper_pearson, percentile_interval
+from engine.cascade.intervals import Interval, clopper_pearson, kept_interval, mean_interval, ratio_interval
 from engine.cascade.metrics import undefined
 from engine.cascade.scores import Bools, Floats, needs_larger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure and its 95 % interval: paired bootstrap for means and ratios, exact for counts."""
+    """A figure and its 95 % interval, never of zero width: exact for counts, the score interval for the quality kept,
+    Student's and Fieller's for means and ratios of costs."""
 
     value: float
     low: float
@@ -60,42 +61,26 @@ class ThresholdFigures:
     """The same, of the prompts that stayed small; ``None`` where none did."""
 
     @classmethod
-    def of(cls, data: BoundaryData, threshold: float, resampling: Resampling | None = None) -> Self:
-        """All figures at a threshold.
-
-        Args:
-            data: the boundary.
-            threshold: scores from here up go up.
-            resampling: draws for as many prompts; made where there is none. Kept, they serve every threshold.
-        """
-        draws = resampling or Resampling.of(len(data))
+    def of(cls, data: BoundaryData, threshold: float) -> Self:
+        """All figures at a threshold, from which scores go up."""
         up = data.up(threshold)
-        columns = {
-            "quality": data.quality(up),
-            "weak": data.weak_score,
-            "strong": data.strong_score,
-            "share": up.astype(np.float64),
-            "cost": data.cost(up),
-            "ttft_s": data.ttft_s(up),
-            "large": data.strong_cost,
-        }
-        values = np.column_stack(list(columns.values()))
-        points = dict(zip(columns, values.mean(axis=0).tolist(), strict=True))
-        spread = dict(zip(columns, draws.means(values).T, strict=True))
-        gap, gaps = points["strong"] - points["weak"], spread["strong"] - spread["weak"]
+        quality, cost = data.quality(up), data.cost(up)
         missed = missed_prompts(data, up)
-        pgr_reason = undefined(data) or _too_close(gaps)
-        means = ("quality", "weak", "strong", "share", "cost", "ttft_s")
+        dearest = dearest_of(data)
+        pgr, pgr_reason = _pgr(data, quality)
         return cls(
             threshold=threshold,
             prompts=len(data),
             unknown=data.unknown,
-            **{name: figure_of(points[name], spread[name]) for name in means},
-            quality_kept=ratio_of(points["quality"], spread["quality"], points["strong"], spread["strong"]),
-            cost_share=ratio_of(points["cost"], spread["cost"], points["large"], spread["large"]),
-            pgr=None
-            if pgr_reason
-            else ratio_of(points["quality"] - points["weak"], spread["quality"] - spread["weak"], gap, gaps),
+            quality=score_of(quality),
+            weak=score_of(data.weak_score),
+            strong=score_of(data.strong_score),
+            share=count_of(int(up.sum()), len(data)),
+            cost=mean_of(cost, dearest),
+            ttft_s=mean_of(data.ttft_s(up), 2 * float(np.maximum(data.weak_ttft_s, data.strong_ttft_s).max())),
+            quality_kept=kept_of(quality, data.strong_score),
+            cost_share=cost_share_of(cost, data.strong_cost),
+            pgr=pgr,
             pgr_reason=pgr_reason,
             missed=count_of(int(missed.sum()), len(data)),
             missed_of_kept=None if up.all() else count_of(int(missed.sum()), int((~up).sum())),
@@ -107,27 +92,55 @@ def missed_prompts(data: BoundaryData, up: Bools) -> Bools:
     return ~up & needs_larger(data.weak_score, data.strong_score)
 
 
-def figure_of(point: float, draws: Floats) -> Figure:
-    """A mean and its draws ``[draws]``."""
-    low, high = percentile_interval(draws)
-    return Figure(value=point, low=low, high=high)
-
-
-def ratio_of(over: float, overs: Floats, under: float, unders: Floats) -> Figure | None:
-    """A ratio of two means; draws in which it is undefined are left out."""
-    defined = unders > 0
-    if under <= 0 or not defined.any():
-        return None
-    return figure_of(over / under, overs[defined] / unders[defined])
-
-
-def _too_close(gaps: Floats) -> str:
-    if np.mean(gaps <= 0) <= 0.025:
-        return ""
-    return "The models' scores are too close on so few prompts: the gap between them may be none."
-
-
 def count_of(hits: int, total: int) -> Figure:
     """A share of prompts, with its exact interval."""
     low, high = clopper_pearson(hits, total)
     return Figure(value=hits / total, low=low, high=high)
+
+
+def score_of(scores: Floats) -> Figure:
+    """A mean score ``[prompts]``, 0 to 1: exact where each answer is right or wrong."""
+    if bool(((scores == 0) | (scores == 1)).all()):
+        return count_of(int(scores.sum()), len(scores))
+    low, high = mean_interval(scores, 0.0, 1.0)
+    return Figure(value=float(scores.mean()), low=max(0.0, low), high=min(1.0, high))
+
+
+def mean_of(values: Floats, most: float) -> Figure:
+    """A mean of costs ``[prompts]``, none below 0; a prompt of a kind not met may cost up to ``most``."""
+    low, high = mean_interval(values, 0.0, most)
+    return Figure(value=float(values.mean()), low=max(0.0, low), high=high)
+
+
+def dearest_of(data: BoundaryData) -> float:
+    """What a prompt of a kind not met may cost: twice the dearest that was, whoever answers."""
+    return 2 * float(np.maximum(data.up_cost, data.kept_cost).max())
+
+
+def kept_of(quality: Floats, strong: Floats) -> Figure | None:
+    """Mean score / the large model's; ``None`` where that scores nothing."""
+    if strong.sum() <= 0:
+        return None
+    low, high = kept_interval(quality, strong)
+    return Figure(value=float(quality.sum() / strong.sum()), low=low, high=high)
+
+
+def cost_share_of(cost: Floats, strong: Floats) -> Figure | None:
+    """Mean cost / the large model's; ``None`` where that costs nothing, or may cost nothing."""
+    if strong.sum() <= 0:
+        return None
+    share = float(cost.sum() / strong.sum())
+    interval = ratio_interval(cost, strong, 0.0, 2 * max(share, 1.0))
+    return None if interval is None else Figure(value=share, low=max(0.0, interval[0]), high=interval[1])
+
+
+def _pgr(data: BoundaryData, quality: Floats) -> tuple[Figure | None, str]:
+    """PGR, or why there is none."""
+    if reason := undefined(data):
+        return None, reason
+    gap, gained = data.strong_score - data.weak_score, quality - data.weak_score
+    value = float(gained.sum() / gap.sum())
+    interval = ratio_interval(gained, gap, value - 1, value + 1)
+    if interval is None or len(data) == 1:
+        return None, "The models' scores are too close on so few prompts: the gap between them may be none."
+    return Figure(value=value, low=interval[0], high=interval[1]), ""

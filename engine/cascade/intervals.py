@@ -1,4 +1,8 @@
-"""How far a figure may be off: paired bootstrap over prompts, exact binomial bounds.
+"""How far a figure may be off: exact bounds of counts, score and Student intervals of means and ratios, paired
+bootstrap where there is no formula.
+
+No interval is ever of zero width because the prompts happened not to differ: :func:`widened` says what prompts of a
+kind that was not met could change (the rule of three).
 
 scipy is imported where it is used: a page that only shows stored figures does not pay for it.
 """
@@ -17,6 +21,7 @@ from engine.cascade.scores import Floats
 DRAWS = 1000
 CONFIDENCE = 0.95
 _DRAWS_AT_ONCE = 100
+_HALVINGS = 60
 
 Interval = tuple[float, float]
 
@@ -59,6 +64,108 @@ def percentile_interval(draws: Floats, confidence: float = CONFIDENCE) -> Interv
     """The percentile bootstrap interval of a statistic's draws ``[draws]``."""
     low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def unseen_share(prompts: int, confidence: float = CONFIDENCE) -> float:
+    """How often a kind of prompt may come that none of these was, at most: about 3.7 / prompts (the rule of three,
+    two-sided)."""
+    return float(1 - ((1 - confidence) / 2) ** (1 / prompts))
+
+
+def widened(interval: Interval, value: float, prompts: int, least: float, most: float) -> Interval:
+    """An interval that leaves room for prompts of a kind not met, each between ``least`` and ``most``."""
+    unseen = unseen_share(prompts)
+    low, high = value - unseen * (value - least), value + unseen * (most - value)
+    return min(interval[0], low), max(interval[1], high)
+
+
+def mean_interval(values: Floats, least: float, most: float) -> Interval:
+    """Student's interval of a mean of values ``[prompts]``, with room for unmet ones between ``least`` and ``most``."""
+    mean = float(values.mean())
+    spread = _student(len(values)) * float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return widened((mean - spread, mean + spread), mean, len(values), least, most)
+
+
+def ratio_interval(over: Floats, under: Floats, least: float, most: float) -> Interval | None:
+    """Fieller's interval of mean(over) / mean(under), paired by prompt, ``[prompts]`` each; ``None`` where the
+    denominator may be 0, which leaves no interval.
+
+    Args:
+        over: the numerator's values.
+        under: the denominator's; their mean is above 0.
+        least: the ratio that a prompt of a kind not met may have.
+        most: the same at the other end.
+    """
+    n, mean_over, mean_under = len(over), float(over.mean()), float(under.mean())
+    ratio = mean_over / mean_under
+    if n == 1:
+        return widened((ratio, ratio), ratio, n, least, most)
+    factor = _student(n) ** 2 / n
+    square = mean_under**2 - factor * float(under.var(ddof=1))
+    if square <= 0:
+        return None
+    cross = mean_over * mean_under - factor * float(np.cov(over, under)[0, 1])
+    root = math.sqrt(max(0.0, cross**2 - square * (mean_over**2 - factor * float(over.var(ddof=1)))))
+    return widened(((cross - root) / square, (cross + root) / square), ratio, n, least, most)
+
+
+def kept_interval(kept: Floats, reference: Floats) -> Interval:
+    """The 95 % interval of mean(kept) / mean(reference), scores from 0 to 1 of the same prompts: the score interval of
+    a ratio of paired proportions (Nam and Blackwelder, Statistics in Medicine 21, 2002). Scores that are neither right
+    nor wrong count in part, which makes it wider than need be.
+
+    Args:
+        kept: ``[prompts]``.
+        reference: ``[prompts]``, some above 0.
+    """
+    both, more, less = np.minimum(kept, reference), kept - reference, reference - kept
+    low, high = kept_bounds(*(np.array(each.clip(0).sum()) for each in (both, more, less)))
+    return float(low), float(high)
+
+
+def kept_bounds(both: Floats, gained: Floats, lost: Floats) -> tuple[Floats, Floats]:
+    """The bounds of (both + gained) / (both + lost) for counts of prompts of any shape: those that both got right, the
+    kept answers alone, the reference alone; both + lost is above 0."""
+    from scipy.special import ndtri
+
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    estimate = (both + gained) / (both + lost)
+    low, above = np.zeros_like(estimate), estimate
+    for _ in range(_HALVINGS):
+        middle = (low + above) / 2
+        beyond = _kept_score(both, gained, lost, middle) > z
+        low, above = np.where(beyond, middle, low), np.where(beyond, above, middle)
+    # past this ratio the score is beyond z whatever the counts
+    high, below = 4 * (estimate + 1) * (1 + z**2) * (1 + gained + lost), estimate
+    for _ in range(_HALVINGS):
+        middle = (high + below) / 2
+        beyond = _kept_score(both, gained, lost, middle) < -z
+        high, below = np.where(beyond, middle, high), np.where(beyond, below, middle)
+    return low, high
+
+
+def _kept_score(both: Floats, gained: Floats, lost: Floats, ratio: Floats) -> Floats:
+    """How many standard errors the counts lie from a ratio, under the likeliest probabilities that have it.
+
+    With N = both + gained + lost and p = u·N of them right by the reference, the likelihood under that ratio has its
+    maximum at the smaller root u of a quadratic; the variance of (both + gained) − ratio·(both + lost) is then
+    ratio·(expected gained + expected lost).
+    """
+    ratio = np.maximum(ratio, 1e-12)
+    n = both + gained + lost
+    square = ratio * (1 + ratio) * n
+    linear = both * (1 + ratio) ** 2 + gained * (1 + 2 * ratio) + lost * ratio * (2 + ratio)
+    constant = both * (1 + ratio) + gained + lost * ratio
+    u = (linear - np.sqrt(np.maximum(linear**2 - 4 * square * constant, 0))) / (2 * square)
+    expected = np.maximum(n * (1 - u), 0) + np.maximum(n * (1 - ratio * u), 0)
+    score: Floats = (both + gained - ratio * (both + lost)) / np.sqrt(np.maximum(ratio * expected, 1e-12))
+    return score
+
+
+def _student(prompts: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(prompts - 1, (1 + CONFIDENCE) / 2))
 
 
 def clopper_pearson(hits: int, total: int, confidence: float = CONFIDENCE) -> Interval:

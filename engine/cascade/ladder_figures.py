@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 
 from engine.cascade.boundary import BoundaryData
-from engine.cascade.figures import Figure, count_of, figure_of, ratio_of
-from engine.cascade.intervals import Resampling
+from engine.cascade.figures import Figure, cost_share_of, count_of, kept_of, mean_of, score_of
 from engine.cascade.scores import answering_tier, needs_larger
 
 
@@ -60,16 +59,14 @@ class LadderFigures:
             np.take_along_axis(each, tiers[None], axis=0)[0]
             for each in (scores, costs + before + judged, waits + before + delay)
         )
-        columns = np.column_stack([quality, cost, wait, largest.strong_score, largest.strong_cost])
-        points, draws = columns.mean(axis=0).tolist(), Resampling.of(len(first)).means(columns).T
         missed = needs_larger(quality, largest.strong_score)
         return cls(
             prompts=len(first),
             shares=tuple(count_of(int((tiers == tier).sum()), len(first)) for tier in range(len(scores))),
-            quality=figure_of(points[0], draws[0]),
-            quality_kept=ratio_of(points[0], draws[0], points[3], draws[3]),
-            cost=figure_of(points[1], draws[1]),
-            cost_share=ratio_of(points[1], draws[1], points[4], draws[4]),
-            ttft_s=figure_of(points[2], draws[2]),
+            quality=score_of(quality),
+            quality_kept=kept_of(quality, largest.strong_score),
+            cost=mean_of(cost, 2 * float((costs + before + judged).max())),
+            cost_share=cost_share_of(cost, largest.strong_cost),
+            ttft_s=mean_of(wait, 2 * float(waits.max())),
             missed=count_of(int(missed.sum()), len(first)),
         )

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from engine.cascade.boundary import BoundaryData, Curve, descending
-from engine.cascade.intervals import Interval, Resampling, percentile_interval
+from engine.cascade.intervals import Interval, Resampling, percentile_interval, widened
 from engine.cascade.scores import Floats
 
 CALL_BUDGETS = tuple(step / 10 for step in range(1, 11))
@@ -55,22 +55,19 @@ class RouterMetrics:
         pgr = None if reason else (quality - weak) / (strong - weak)
         draws = None if resampling is None else _Draws.of(data, resampling)
         paired = draws if draws and pgr is not None and not draws.gap_may_be_none else None
-        whole = aiq(curve, float(data.weak_cost.mean()), float(data.strong_cost.mean()))
-        return cls(
-            weak=weak,
-            strong=strong,
-            apgr_mean=None if pgr is None else float(np.interp(CALL_BUDGETS, share, pgr).mean()),
-            apgr_area=None if pgr is None else float(np.trapezoid(pgr, share)),
-            apgr_area_interval=_interval(paired.apgr_area) if paired else None,
-            apgr_mean_interval=_interval(paired.apgr_mean) if paired else None,
-            cpt50=None if pgr is None else first_reach(share, pgr, 0.5),
-            cpt50_interval=_interval(paired.cpt50) if paired else None,
-            cpt80=None if pgr is None else first_reach(share, pgr, 0.8),
-            cpt80_interval=_interval(paired.cpt80) if paired else None,
-            aiq=whole,
-            aiq_interval=None if whole is None or draws is None else _interval(draws.aiq),
-            reason=reason,
-        )
+        figures: dict[str, float | None] = {
+            "apgr_mean": None if pgr is None else float(np.interp(CALL_BUDGETS, share, pgr).mean()),
+            "apgr_area": None if pgr is None else float(np.trapezoid(pgr, share)),
+            "cpt50": None if pgr is None else first_reach(share, pgr, 0.5),
+            "cpt80": None if pgr is None else first_reach(share, pgr, 0.8),
+            "aiq": aiq(curve, float(data.weak_cost.mean()), float(data.strong_cost.mean())),
+        }
+        intervals = {
+            f"{name}_interval": _interval(getattr(source, name), value, len(data)) if source else None
+            for name, value in figures.items()
+            for source in (draws if name == "aiq" else paired,)
+        }
+        return cls(weak=weak, strong=strong, reason=reason, **figures, **intervals)  # type: ignore[arg-type]
 
 
 def undefined(data: BoundaryData) -> str:
@@ -201,5 +198,8 @@ class _Draws:
         return cls(gap_may_be_none=len(found["apgr_area"]) < 0.975 * len(resampling.counts), **found)
 
 
-def _interval(draws: list[float]) -> Interval | None:
-    return percentile_interval(np.array(draws)) if draws else None
+def _interval(draws: list[float], value: float | None, prompts: int) -> Interval | None:
+    """Of a figure between 0 and 1, by its draws; ``None`` where it is undefined."""
+    if value is None or not draws:
+        return None
+    return widened(percentile_interval(np.array(draws)), value, prompts, min(0.0, value), max(1.0, value))

@@ -1,5 +1,4 @@
-"""What a threshold promises, and whether enough prompts stand behind it: the part of a choice that travels with a
-profile."""
+"""What is asked of a threshold, and what it promises: the part of a choice that travels with a profile."""
 
 from __future__ import annotations
 
@@ -8,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from engine.errors import RouterProfileError
+from engine.errors import InvalidRequestError, RouterProfileError
 
 PromiseKind = Literal["quality", "cost", "risk"]
+CONFIDENCE = 0.9
+"""Of a promise, where nothing else is asked: over many samples of prompts, nine of ten promises made are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,73 @@ class Promise:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class KeepQuality:
+    """Keep at least this share of the large model's score, at least cost."""
+
+    share: float
+    confidence: float = CONFIDENCE
+
+    def __post_init__(self) -> None:
+        _demand(0 < self.share <= 1, "The share of the large model's score must be above 0 and at most 100 %.")
+        _demand(0 < self.confidence < 1, "The confidence must be between 0 and 100 %.")
+
+
+@dataclass(frozen=True, slots=True)
+class SpendAtMost:
+    """Spend at most this share of the large model's cost, at best quality."""
+
+    share: float
+    confidence: float = CONFIDENCE
+
+    def __post_init__(self) -> None:
+        _demand(0 < self.share < math.inf, "The share of the large model's cost must be above 0.")
+        _demand(0 < self.confidence < 1, "The confidence must be between 0 and 100 %.")
+
+
+@dataclass(frozen=True, slots=True)
+class RiskAtMost:
+    """Certify that at most this share of all prompts keeps a small answer where the large one is better."""
+
+    alpha: float
+    delta: float = 0.05
+    """How often the certificate may be wrong: confidence is 1 − δ."""
+
+    def __post_init__(self) -> None:
+        _demand(0 < self.alpha < 1, "The risk must be between 0 and 100 %.")
+        _demand(0 < self.delta < 1, "The confidence must be between 0 and 100 %.")
+
+    @property
+    def share(self) -> float:
+        """The risk."""
+        return self.alpha
+
+    @property
+    def confidence(self) -> float:
+        """1 − δ."""
+        return round(1 - self.delta, 9)
+
+
+Target = KeepQuality | SpendAtMost | RiskAtMost
+
+
+def promise_of(target: Target, *, shown: bool, more_prompts: int | None = None) -> Promise:
+    """What a threshold chosen for a target promises; prompts are missing only where it is not shown."""
+    kinds: dict[type[Target], PromiseKind] = {KeepQuality: "quality", SpendAtMost: "cost", RiskAtMost: "risk"}
+    return Promise(
+        kind=kinds[type(target)],
+        share=target.share,
+        confidence=target.confidence,
+        shown=shown,
+        more_prompts=None if shown else more_prompts,
+    )
+
+
 def _check(holds: bool, message: str) -> None:
     if not holds:
         raise RouterProfileError(message)
+
+
+def _demand(holds: bool, message: str) -> None:
+    if not holds:
+        raise InvalidRequestError(message)

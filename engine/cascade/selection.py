@@ -1,12 +1,9 @@
 """Pick a threshold for me: the user names a target, one half of the prompts chooses, the other half reports.
 
-**Risk.** R(t) = P(a prompt keeps its small answer at threshold t, and the large one would have scored
-higher), over *all* prompts: of a hundred questions, how many get a worse answer than they could have. Learn
-then test (Angelopoulos et al., arXiv:2110.01052) certifies R(t) ≤ α with confidence 1 − δ: on a grid of
-thresholds fixed beforehand, from the safest (everything goes up) on, each hypothesis R(t) > α is tested at
-level δ with an exact binomial p-value, and the first that stands ends it (fixed-sequence testing). The last
-one rejected is the threshold. With probability 1 − δ over the calibration prompts no certified threshold
-violates the target.
+Two thresholds come of it. The **naive** one meets the target on the half that chooses, at least cost: over many samples
+of prompts, about every second keeps less than was asked for. The **safe** one is the cheapest that the half certifies
+(:mod:`~engine.cascade.certificates`): with the confidence asked for, it keeps its promise. Where none that is of use is
+certified, the naive one stands in, and the promise says that it is not shown.
 """
 
 from __future__ import annotations
@@ -18,63 +15,38 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.cascade.boundary import BoundaryData, Curve
-from engine.cascade.figures import Figure, ThresholdFigures, missed_prompts
-from engine.cascade.intervals import binomial_p_value, prompts_to_certify
+from engine.cascade.boundary import BoundaryData, Curve, descending
+from engine.cascade.certificates import certified, certified_thresholds, gains, prompts_needed
+from engine.cascade.figures import ThresholdFigures, missed_prompts
+from engine.cascade.intervals import prompts_to_certify
+from engine.cascade.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target, promise_of
 from engine.cascade.scores import Bools, Floats
 from engine.errors import InvalidRequestError
-from engine.types import NEVER
 
-GRID = np.append(np.linspace(0, 1, 1001), NEVER)
-"""Thresholds that learn-then-test goes through, the safest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeepQuality:
-    """Keep at least this share of the large model's score, at least cost."""
-
-    share: float
-
-    def __post_init__(self) -> None:
-        _check(0 < self.share <= 1, "The share of the large model's score must be above 0 and at most 100 %.")
-
-
-@dataclass(frozen=True, slots=True)
-class SpendAtMost:
-    """Spend at most this share of the large model's cost, at best quality."""
-
-    share: float
-
-    def __post_init__(self) -> None:
-        _check(self.share > 0, "The share of the large model's cost must be above 0.")
-
-
-@dataclass(frozen=True, slots=True)
-class RiskAtMost:
-    """Certify that at most this share of all prompts keeps a small answer where the large one is better."""
-
-    alpha: float
-    delta: float = 0.05
-    """How often the certificate may be wrong: confidence is 1 − δ."""
-
-    def __post_init__(self) -> None:
-        _check(0 < self.alpha < 1, "The risk must be between 0 and 100 %.")
-        _check(0 < self.delta < 1, "The confidence must be between 0 and 100 %.")
-
-
-Target = KeepQuality | SpendAtMost | RiskAtMost
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a target comes to on calibration prompts."""
+    """What a target comes to on the prompts that choose."""
 
-    threshold: float
+    naive: float
+    """Meets the target on these prompts, or comes closest."""
+    safe: float | None
+    """Certified, and of use: the promise is shown. ``None`` where there is none."""
     met: bool
+    """Whether any threshold meets the target on these prompts."""
+    saves: bool
+    """Whether the naive threshold costs less than the large model alone, on these prompts."""
     reason: str
-    """Why the target was not met, or what is odd about how it was; empty where there is nothing to say."""
+    """Why nothing was certified, where more than the number of prompts is to be said."""
     more_prompts: int | None = None
-    """An estimate of the calibration prompts still missing; ``None`` where none are, or no number would do."""
+    """An estimate of the prompts still missing; ``None`` where none are, or no number would do."""
+
+    @property
+    def threshold(self) -> float:
+        """The safe one, or the naive one in its stead."""
+        return self.naive if self.safe is None else self.safe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,17 +54,27 @@ class Selection:
     """A threshold picked on one half of the prompts, and what it gives on the other."""
 
     target: Target
-    threshold: float
-    """:data:`~engine.cascade.scores.NEVER` where nothing may go up."""
-    met: bool
-    """On the calibration half; for a risk, certified."""
-    held: bool
-    """On the test half, as measured. Its interval says how sure that is."""
-    reason: str
-    more_prompts: int | None
-    """Prompts to record on top, both halves counted, before the target can be met: an estimate."""
+    prompts: int
+    """Of both halves."""
+    choice: Choice
+    promise: Promise
+    """Its missing prompts count both halves."""
     calibration: ThresholdFigures
+    """On the half that chose."""
     test: ThresholdFigures
+    """On the half that reports: what to believe."""
+    naive: ThresholdFigures
+    """The naive threshold on the half that reports: beside :attr:`test` it says what the promise costs."""
+
+    @property
+    def threshold(self) -> float:
+        """:data:`~engine.types.NEVER` where nothing may go up."""
+        return self.choice.threshold
+
+    @property
+    def held_out(self) -> bool:
+        """Whether other prompts report than those that chose: a single prompt must do both."""
+        return self.prompts > 1
 
 
 def select(data: BoundaryData, target: Target, seed: int = 0) -> Selection:
@@ -100,34 +82,49 @@ def select(data: BoundaryData, target: Target, seed: int = 0) -> Selection:
 
     A learned router's weights must come from other prompts (:func:`stratified_parts`): scores of the very
     prompts it was fitted to look surer than they are, and a certificate from them is none.
-
-    Raises:
-        InvalidRequestError: there are fewer than two prompts.
     """
-    calibration, test = (data.rows(half) for half in stratified_parts(data.ids, data.categories, seed=seed))
+    calibration, test = halves(data, seed)
     choice = choose(calibration, target)
+    more = choice.more_prompts
     figures = ThresholdFigures.of(test, choice.threshold)
     return Selection(
         target=target,
-        threshold=choice.threshold,
-        met=choice.met,
-        held=_held(figures, target),
-        reason=choice.reason,
-        more_prompts=None if choice.more_prompts is None else 2 * choice.more_prompts,
+        prompts=len(data),
+        choice=choice,
+        promise=promise_of(
+            target, shown=choice.safe is not None, more_prompts=None if more is None else rounded(2 * more)
+        ),
         calibration=ThresholdFigures.of(calibration, choice.threshold),
         test=figures,
+        naive=figures if choice.safe is None else ThresholdFigures.of(test, choice.naive),
     )
 
 
+def halves(data: BoundaryData, seed: int = 0) -> tuple[BoundaryData, BoundaryData]:
+    """The half that chooses and the half that reports; one prompt is both."""
+    calibration, test = half_rows(data.ids, data.categories, seed)
+    return data.rows(calibration), data.rows(test)
+
+
+def half_rows(
+    ids: tuple[str, ...], categories: tuple[str, ...], seed: int = 0
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The rows of :func:`halves`."""
+    if len(ids) < 2:
+        return (np.arange(len(ids)),) * 2
+    calibration, test = stratified_parts(ids, categories, seed=seed)
+    return calibration, test
+
+
 def choose(data: BoundaryData, target: Target) -> Choice:
-    """The threshold for a target on these prompts."""
+    """The thresholds for a target on these prompts."""
     match target:
-        case KeepQuality(share):
-            return _keep_quality(data, share)
-        case SpendAtMost(share):
-            return _spend_at_most(data, share)
-        case RiskAtMost(alpha, delta):
-            return _risk_at_most(data, alpha, delta)
+        case RiskAtMost():
+            return _risk_at_most(data, target)
+        case KeepQuality():
+            return _keep_quality(data, target)
+        case SpendAtMost():
+            return _spend_at_most(data, target)
 
 
 def stratified_parts(
@@ -138,7 +135,8 @@ def stratified_parts(
     Raises:
         InvalidRequestError: there are fewer prompts than parts.
     """
-    _check(len(ids) >= parts, f"Too few prompts: {len(ids)} cannot be split into {parts} parts.")
+    if len(ids) < parts:
+        raise InvalidRequestError(f"Too few prompts: {len(ids)} cannot be split into {parts} parts.")
     by_category: dict[str, list[int]] = defaultdict(list)
     for index in sorted(range(len(ids)), key=lambda i: hashlib.sha256(f"{seed}:{ids[i]}".encode()).digest()):
         by_category[categories[index]].append(index)
@@ -147,92 +145,118 @@ def stratified_parts(
     return tuple(np.sort(dealt[part::parts]) for part in range(parts))
 
 
-def certified_thresholds(scores: Floats, needed: Bools, target: RiskAtMost) -> Floats:
-    """All thresholds of the grid that learn-then-test certifies, the safest first; maybe none.
-
-    Args:
-        scores: the router's, ``[prompts]``; NaN goes up.
-        needed: whether the large answer scored higher, ``[prompts]``.
-        target: the risk and the confidence.
-    """
-    # losses at t: prompts that need the large model and score below t
-    losses = np.searchsorted(np.sort(scores[needed & ~np.isnan(scores)]), GRID, side="left")
-    rejected = binomial_p_value(losses, len(scores), target.alpha) <= target.delta
-    return GRID[: len(GRID) if rejected.all() else int(np.argmin(rejected))]
+def rounded(prompts: int) -> int:
+    """An estimate of prompts, upwards to two digits."""
+    step: int = 10 ** max(0, len(str(prompts)) - 2)
+    return max(1, -(-prompts // step) * step)
 
 
-def _keep_quality(data: BoundaryData, share: float) -> Choice:
-    curve = Curve.of(data)
-    enough = np.flatnonzero(curve.quality >= share * data.strong_score.mean() - 1e-12)
+def _keep_quality(data: BoundaryData, target: KeepQuality) -> Choice:
+    curve, large = Curve.of(data), float(data.strong_cost.mean())
+    enough = curve.quality >= target.share * data.strong_score.mean() - _TINY
     # the lowest threshold sends everything up: it always keeps all of it
-    at = int(enough[np.argmin(curve.cost[enough])])
-    dearer = curve.cost[at] > data.strong_cost.mean()
-    reason = "This costs more than the large model alone: always use that." if dearer else ""
-    return Choice(threshold=float(curve.thresholds[at]), met=True, reason=reason)
+    naive = _cheapest(curve, enough)
+    shown = certified(data, target) & (curve.cost < large - _TINY)
+    safe = float(curve.thresholds[_cheapest(curve, shown)]) if shown.any() and data.strong_score.any() else None
+    saved = large - curve.cost
+    return Choice(
+        naive=float(curve.thresholds[naive]),
+        safe=safe,
+        met=True,
+        saves=bool(saved[naive] > _TINY),
+        reason=""
+        if data.strong_score.any()
+        else "The large model scores 0 on these prompts: there is nothing to keep.",
+        more_prompts=None if safe is not None else _more_prompts(data, target, curve, saved, naive),
+    )
 
 
-def _spend_at_most(data: BoundaryData, share: float) -> Choice:
-    curve, budget = Curve.of(data), share * data.strong_cost.mean()
-    affordable = np.flatnonzero(curve.cost <= budget * (1 + 1e-12))
-    if not affordable.size:
-        least = float(curve.cost.min() / data.strong_cost.mean())
+def _spend_at_most(data: BoundaryData, target: SpendAtMost) -> Choice:
+    curve, large = Curve.of(data), float(data.strong_cost.mean())
+    affordable = curve.cost <= target.share * large * (1 + _TINY)
+    if not affordable.any():
+        least = int(np.argmin(curve.cost))
+        share = curve.cost[least] / large if large else 0.0
         return Choice(
-            threshold=float(curve.thresholds[np.argmin(curve.cost)]),
+            naive=float(curve.thresholds[least]),
+            safe=None,
             met=False,
-            reason=f"No threshold is that cheap: the least is {least:.0%} of the large model's cost.",
+            saves=bool(curve.cost[least] < large - _TINY),
+            reason=f"No threshold is that cheap: the least is {share:.0%} of the large model's cost.",
         )
-    at = int(affordable[np.argmax(curve.quality[affordable])])
-    return Choice(threshold=float(curve.thresholds[at]), met=True, reason="")
+    naive = _best(curve, affordable)
+    shown = certified(data, target)
+    safe = float(curve.thresholds[_best(curve, shown)]) if shown.any() else None
+    gained = curve.quality - data.weak_score.mean()
+    return Choice(
+        naive=float(curve.thresholds[naive]),
+        safe=safe,
+        met=True,
+        saves=bool(curve.cost[naive] < large - _TINY),
+        reason="",
+        more_prompts=None if safe is not None else _more_prompts(data, target, curve, gained, naive),
+    )
 
 
-def _risk_at_most(data: BoundaryData, alpha: float, delta: float) -> Choice:
+def _cheapest(curve: Curve, among: Bools) -> int:
+    points = np.flatnonzero(among)
+    return int(points[np.argmin(curve.cost[points])])
+
+
+def _best(curve: Curve, among: Bools) -> int:
+    points = np.flatnonzero(among)
+    return int(points[np.argmax(curve.quality[points])])
+
+
+def _more_prompts(
+    data: BoundaryData, target: KeepQuality | SpendAtMost, curve: Curve, worth: Floats, naive: int
+) -> int | None:
+    """How many more would certify a threshold that is worth half as much as the naive one, if they were like these."""
+    if worth[naive] <= _TINY:
+        return None
+    needed = prompts_needed(data.router_score, *gains(data, target), 1 - target.confidence)
+    least = float(needed[worth >= worth[naive] / 2].min())
+    return max(1, int(least) - len(data)) if np.isfinite(least) else None
+
+
+def _risk_at_most(data: BoundaryData, target: RiskAtMost) -> Choice:
+    curve, large = Curve.of(data), float(data.strong_cost.mean())
     needed = missed_prompts(data, np.zeros(len(data), np.bool_))
-    certified = certified_thresholds(data.router_score, needed, RiskAtMost(alpha, delta))
-    if not certified.size:
-        least = prompts_to_certify(0.0, alpha, delta)
-        return Choice(
-            threshold=0.0,
-            met=False,
-            reason=f"{len(data):,} calibration prompts cannot show a risk of at most {alpha:.1%} with "
-            f"{1 - delta:.0%} confidence, even without a single miss.",
-            more_prompts=None if least is None else least - len(data),
-        )
-    threshold = float(certified[-1])
-    if not data.up(threshold).all():
-        return Choice(threshold=threshold, met=True, reason="")
-    return _nothing_kept(data, alpha, delta, threshold)
+    order, _ = descending(data.router_score)
+    went_up = np.append(0, np.cumsum(needed[order]))[np.rint(curve.share * len(data)).astype(np.intp)]
+    naive = _cheapest(curve, (needed.sum() - went_up) / len(data) <= target.alpha)
+    saves = bool(curve.cost[naive] < large - _TINY)
+    shown = certified_thresholds(data.router_score, needed, target)
+    if shown.size and not data.up(float(shown[-1])).all():
+        return Choice(naive=float(curve.thresholds[naive]), safe=float(shown[-1]), met=True, saves=saves, reason="")
+    reason, more = _why_uncertified(data, target) if shown.size else _too_few(len(data), target)
+    return Choice(
+        naive=float(curve.thresholds[naive]), safe=None, met=True, saves=saves, reason=reason, more_prompts=more
+    )
 
 
-def _nothing_kept(data: BoundaryData, alpha: float, delta: float, threshold: float) -> Choice:
+def _too_few(prompts: int, target: RiskAtMost) -> tuple[str, int | None]:
+    least = prompts_to_certify(0.0, target.alpha, target.delta)
+    reason = (
+        f"{prompts:,} calibration prompts cannot show a risk of at most {target.alpha:.1%} with "
+        f"{target.confidence:.0%} confidence, even without a single miss."
+    )
+    return reason, None if least is None else least - prompts
+
+
+def _why_uncertified(data: BoundaryData, target: RiskAtMost) -> tuple[str, int | None]:
     """The only certified thresholds send every prompt up: a certificate of nothing."""
     known = data.router_score[~np.isnan(data.router_score)]
     reason = "Only sending every prompt up can be certified: "
     if not known.size:
-        return Choice(threshold=threshold, met=False, reason=reason + "no prompt has a score.")
-    first_kept = GRID[np.searchsorted(GRID, known.min(), side="right")]
-    risk = float(missed_prompts(data, data.up(first_kept)).mean())
-    total = prompts_to_certify(risk, alpha, delta)
+        return reason + "no prompt has a score.", None
+    surest = data.router_score <= known.min()
+    risk = float(missed_prompts(data, ~surest).mean())
+    total = prompts_to_certify(risk, target.alpha, target.delta)
     if total is None:
-        reason += f"already the surest small answers miss {risk:.1%} of all prompts, and more prompts would not help."
-        return Choice(threshold=threshold, met=False, reason=reason)
+        return (
+            reason + f"already the surest small answers miss {risk:.1%} of all prompts, and more would not help.",
+            None,
+        )
     reason += f"keeping the surest small answers misses {risk:.1%} of {len(data):,} prompts, too few to be sure."
-    return Choice(threshold=threshold, met=False, reason=reason, more_prompts=max(1, total - len(data)))
-
-
-def _held(figures: ThresholdFigures, target: Target) -> bool:
-    match target:
-        case KeepQuality(share):
-            return figures.quality.value >= share * figures.strong.value - 1e-12
-        case SpendAtMost(share):
-            return _value(figures.cost_share) <= share * (1 + 1e-12)
-        case RiskAtMost(alpha, _):
-            return figures.missed.value <= alpha
-
-
-def _value(figure: Figure | None) -> float:
-    return 0.0 if figure is None else figure.value
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise InvalidRequestError(message)
+    return reason, max(1, total - len(data))

@@ -13,7 +13,7 @@ from app.router.lab import RouterLab
 from app.router.study import Study
 from app.session import router as lab_session
 from app.views.router.charts import Mark, Path, quality_against_cost
-from app.views.router.words import between
+from app.views.router.words import between, reporting_prompts
 from app.views.shared import charts
 from engine.cascade import BoundaryData, Curve, RouterMetrics, ThresholdFigures
 
@@ -22,24 +22,26 @@ _UNSURE = "no interval: in too many draws the models' gap is none"
 
 def show_curve(lab: RouterLab, study: Study) -> None:
     """The chart and the figures."""
-    figures = lab.figures(study, lab_session.threshold(study))
-    metrics = lab.metrics(study)
+    half, threshold = lab.reporting(study), lab_session.threshold(study)
+    figures = lab.held_out(study, threshold)
     charts.show(
         quality_against_cost(
-            [_router_path(study), _chance_path(study.data), _oracle_path(study)],
-            _marks(study, figures),
+            [_router_path(half), _chance_path(half.data), _oracle_path(half)],
+            _marks(half, figures),
             title="Quality against time",
             x="Mean seconds per prompt (less is better)",
             y="Mean score (more is better)",
         ),
         key="router-curve",
     )
+    st.caption(f":material/fact_check: {reporting_prompts(study)}: the figures of Threshold and of saved profiles.")
     st.caption(
         "The oracle knows both answers' scores beforehand. Chance sends prompts by lot, before anything is generated. "
         "A router that lets the small model try first pays for the tries it throws away: all up, it is slower than "
         "the large model alone."
     )
-    _show_metrics(metrics, figures)
+    st.caption(f":material/fact_check: Over all thresholds, on all {len(study.data):,} prompts.")
+    _show_metrics(lab.metrics(study), lab.figures(study, threshold))
 
 
 def _router_path(study: Study) -> Path:

@@ -8,99 +8,112 @@ from app import units
 from app.literal import literal
 from app.router.lab import RouterLab
 from app.router.study import Study
+from app.router.verdict import Verdict, promise_mark, verdict, written
 from app.session import router as lab_session
-from app.views.router.words import between, flipped, signed_percent
-from engine.cascade import NEVER, Figure, KeepQuality, RiskAtMost, Selection, SpendAtMost, ThresholdFigures
+from app.views.router.words import flipped, signed_percent, with_interval
+from engine.cascade import KeepQuality, RiskAtMost, Selection, SpendAtMost, Target, ThresholdFigures
+from engine.cascade.promise import CONFIDENCE, promise_of
 
 _QUALITY, _COST, _RISK = "Keep quality", "Spend at most", "Certify a risk"
-_TARGET, _SHARE, _BUDGET, _ALPHA, _CONFIDENCE = (
+_TARGET, _SHARE, _BUDGET, _ALPHA, _CONFIDENCE, _RISK_CONFIDENCE = (
     "router-target",
     "router-target-quality",
     "router-target-cost",
     "router-target-risk",
+    "router-target-sure",
     "router-target-confidence",
 )
 
 
 def show_picker(lab: RouterLab, study: Study) -> None:
-    """The target, what it comes to, and the way to use it."""
-    kind = st.segmented_control(
-        "Target",
-        (_QUALITY, _COST, _RISK),
-        default=_QUALITY,
-        required=True,
-        key=_TARGET,
-        help=f"- **{_QUALITY}**: at least this share of the large model's score, at least time.\n"
-        f"- **{_COST}**: at most this share of the large model's time, at best quality.\n"
-        f"- **{_RISK}**: with the confidence asked for, at most this share of all prompts keeps a small answer where "
-        "the large one is better.",
-        persist_state="session",
-    )
-    selection = lab.selection(study, _target(kind or _QUALITY))
-    _say(selection)
+    """The target, the one verdict on it, and the way to use what was found."""
+    selection = lab.selection(study, choose_target())
+    found = verdict(study, selection)
+    show_verdict(found)
     if study.learned_from == 0 and study.reason:
         st.caption("The router was not learned: its score needs no data.")
-    _show_halves(selection)
-    shown = "none goes up" if selection.threshold >= NEVER else f"{selection.threshold:.3f}"
-    st.button(
-        f"Use this threshold ({shown})",
-        key="router-use",
-        icon=":material/check:",
-        type="primary" if selection.met else "secondary",
-        on_click=lab_session.set_threshold,
-        args=(study, selection.threshold),
-        help="Sets the slider under Threshold. Save it under Profiles.",
-    )
+    _show_use(study, selection, found)
+    _show_figures(selection)
 
 
-def _target(kind: str) -> KeepQuality | SpendAtMost | RiskAtMost:
-    match kind:
-        case "Spend at most":
-            return SpendAtMost(_percent(_BUDGET, "Time, % of the large model's", 60, 5, 150))
-        case "Certify a risk":
-            with st.container(horizontal=True):
-                alpha = _percent(_ALPHA, "Risk, % of all prompts", 10, 1, 50)
-                confidence = _percent(_CONFIDENCE, "Confidence, %", 95, 50, 99)
-            return RiskAtMost(alpha, round(1 - confidence, 6))
-        case _:
-            return KeepQuality(_percent(_SHARE, "Score, % of the large model's", 95, 50, 100))
-
-
-def _percent(key: str, label: str, first: int, least: int, most: int) -> float:
-    return int(st.number_input(label, least, most, first, key=key, step=1, width=220, persist_state="session")) / 100
-
-
-def _say(selection: Selection) -> None:
-    more = selection.more_prompts
-    advice = f" About {units.count(more)} more prompts with both tiers' answers would do." if more else ""
-    if not selection.met:
-        word = "This cannot be certified" if isinstance(selection.target, RiskAtMost) else "This target cannot be met"
-        st.warning(f"{word} on these prompts. {literal(selection.reason)}{advice}", icon=":material/warning:")
-        return
-    if selection.reason:
-        st.warning(literal(selection.reason), icon=":material/warning:")
-    certified = isinstance(selection.target, RiskAtMost)
-    met = "Certified on one half" if certified else "Met on the half that chose"
-    if selection.held:
-        st.success(f"{met}, and held on the other half.", icon=":material/check_circle:")
-    else:
-        st.warning(
-            f"{met}, but missed on the other half. Look at the interval: with few prompts, either may be chance.",
-            icon=":material/warning:",
+def choose_target() -> Target:
+    """What is asked of a threshold."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Target",
+            (_QUALITY, _COST, _RISK),
+            default=_QUALITY,
+            required=True,
+            key=_TARGET,
+            help=f"- **{_QUALITY}**: at least this share of the large model's score, at least time.\n"
+            f"- **{_COST}**: at most this share of the large model's time, at best quality.\n"
+            f"- **{_RISK}**: at most this share of all prompts keeps a small answer where the large one is better.",
+            persist_state="session",
         )
+        match kind:
+            case "Spend at most":
+                return SpendAtMost(_percent(_BUDGET, "Time, % of the large model's", 60, 5, 150), _confidence())
+            case "Certify a risk":
+                alpha = _percent(_ALPHA, "Risk, % of all prompts", 10, 1, 50)
+                sure = _percent(_RISK_CONFIDENCE, "Confidence, %", 95, 50, 99, help=_SURE)
+                return RiskAtMost(alpha, round(1 - sure, 6))
+            case _:
+                return KeepQuality(_percent(_SHARE, "Score, % of the large model's", 95, 50, 100), _confidence())
 
 
-def _show_halves(selection: Selection) -> None:
-    def column(figures: ThresholdFigures) -> list[str]:
-        return [
-            units.count(figures.prompts),
-            _both(figures.quality_kept, lambda value: f"{value:.2f}×"),
-            _both(flipped(figures.cost_share), signed_percent),
-            _both(figures.share, units.percent),
-            _both(figures.missed, lambda value: units.percent(value, 1)),
-            _both(figures.cost, units.seconds),
-        ]
+_SURE = "Of many promises made with this confidence, so many are kept. More of it asks for more prompts."
 
+
+def _confidence() -> float:
+    return _percent(_CONFIDENCE, "Confidence, %", round(100 * CONFIDENCE), 50, 99, help=_SURE)
+
+
+def _percent(key: str, label: str, first: int, least: int, most: int, help: str | None = None) -> float:
+    number = st.number_input(label, least, most, first, key=key, step=1, width=220, persist_state="session", help=help)
+    return int(number) / 100
+
+
+def show_verdict(found: Verdict) -> None:
+    """One box: green only where a promise is shown."""
+    text = f"**{literal(found.title)}**\n\n" + "\n\n".join(map(literal, found.because))
+    match found.outcome:
+        case "shown":
+            st.success(text, icon=":material/verified:")
+        case "not shown":
+            st.info(text, icon=":material/hourglass_empty:")
+        case _:
+            st.warning(text, icon=":material/block:")
+
+
+def _show_use(study: Study, selection: Selection, found: Verdict) -> None:
+    choice = selection.choice
+    with st.container(horizontal=True):
+        st.button(
+            f"Use this threshold ({written(selection.threshold)})" if found.usable else "Use this threshold anyway",
+            key="router-use",
+            icon=":material/check:",
+            type="primary" if found.usable else "secondary",
+            on_click=lab_session.set_threshold,
+            args=(study, selection.threshold, selection.promise),
+            help=literal(f"Sets the slider under Threshold. {promise_mark(selection.promise).capitalize()}".strip()),
+        )
+        if choice.safe is not None and choice.naive != choice.safe:
+            st.button(
+                f"Use {written(choice.naive)} instead",
+                key="router-use-naive",
+                on_click=lab_session.set_threshold,
+                args=(study, choice.naive, promise_of(selection.target, shown=False)),
+                help="Quicker, and its promise is not shown: about every second such threshold breaks it.",
+            )
+
+
+def _show_figures(selection: Selection) -> None:
+    safe = selection.choice.safe is not None
+    name = "Safe" if safe else "Not shown"
+    columns = {f"{name}, {written(selection.threshold)}: prompts that report": selection.test}
+    if safe and selection.naive.threshold != selection.threshold:
+        columns[f"Naive, {written(selection.naive.threshold)}: prompts that report"] = selection.naive
+    columns[f"{name}: prompts that chose it"] = selection.calibration
     st.dataframe(
         {
             "Figure": [
@@ -111,19 +124,24 @@ def _show_halves(selection: Selection) -> None:
                 "Missed (of all prompts)",
                 "Time per prompt",
             ],
-            "The half that reports": column(selection.test),
-            "The half that chose": column(selection.calibration),
+            **{title: _column(figures) for title, figures in columns.items()},
         },
         hide_index=True,
+        column_config={"Figure": st.column_config.TextColumn(pinned=True)},
         alt="What the picked threshold gives on either half",
     )
     st.caption(
-        "In brackets the 95 % interval. The halves are drawn by category; figures of the half that chose flatter the "
-        "threshold, those of the other half do not."
+        "In brackets the 95 % interval. The prompts are halved by category. Figures of the half that chose flatter the "
+        "threshold; those of the half that reports do not."
     )
 
 
-def _both(figure: Figure | None, write: object) -> str:
-    if figure is None or not callable(write):
-        return units.MISSING
-    return f"{write(figure.value)} ({between(figure.low, figure.high, write)})"
+def _column(figures: ThresholdFigures) -> list[str]:
+    return [
+        units.count(figures.prompts),
+        with_interval(figures.quality_kept, lambda value: f"{value:.2f}×"),
+        with_interval(flipped(figures.cost_share), signed_percent),
+        with_interval(figures.share, units.percent),
+        with_interval(figures.missed, lambda value: units.percent(value, 1)),
+        with_interval(figures.cost, units.seconds),
+    ]

@@ -10,11 +10,12 @@ from app import resources, units
 from app.literal import literal
 from app.router.lab import RouterLab, moved, nearest
 from app.router.study import Study
+from app.router.verdict import promise_mark
 from app.runs.invariants import share_faults
 from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
-from app.views.router.words import INTERVAL, flipped, in_words, metric, scaled, signed_percent
+from app.views.router.words import INTERVAL, flipped, in_words, metric, reporting_prompts, scaled, signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
 from app.views.shared.faults import show_faults
@@ -44,15 +45,19 @@ def _show(lab: RouterLab, study: Study) -> None:
             help="A prompt whose score is this or more goes to the large model. Each router has its own scale.",
             persist_state="session",
         )
-        figures = lab.figures(study, threshold)
-        st.markdown(in_words(study, threshold, figures.share.value, figures.unknown))
-        _show_figures(figures, study)
+        figures = lab.held_out(study, threshold)
+        st.markdown(in_words(study, threshold, figures.share.value, study.data.unknown))
+        if mark := promise_mark(lab_session.promise(study)):
+            st.caption(f":material/hourglass_empty: {mark.capitalize()}")
+        _show_figures(figures, lab.figures(study, threshold), study)
         before = lab_session.threshold_before(study)
         _show_moved(study, before, threshold)
         lab_session.threshold_seen(study)
 
 
-def _show_figures(figures: ThresholdFigures, study: Study) -> None:
+def _show_figures(figures: ThresholdFigures, of_all: ThresholdFigures, study: Study) -> None:
+    """Of the prompts that report; on hover, of all."""
+    st.caption(f":material/fact_check: {reporting_prompts(study)}. On hover: on all {len(study.data):,}.")
     prices = load_prices(prices_path(resources.get_settings().data_dir))
     per_hour = playground.price_per_hour(prices.machines[0].per_hour)
     per_second = cost(per_hour, _PER)
@@ -62,13 +67,15 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
 
     shares = {"The strong-call share": figures.share, "The score": figures.quality, "The risk": figures.missed}
     show_faults(share_faults({name: figure.value for name, figure in shares.items()}))
-    large_alone = money(float(study.data.strong_cost.mean()) * per_second)
+    large_s = figures.cost.value / figures.cost_share.value if figures.cost_share else 0.0
+    large_alone = money(large_s * per_second)
     with st.container(horizontal=True):
         metric(
             "Sent to the large model",
             figures.share,
             units.percent,
             help=f"Strong-call share. {INTERVAL}",
+            of_all=of_all.share,
         )
         metric(
             "Quality kept",
@@ -78,15 +85,17 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             f"({units.percent(figures.strong.value, 1)}). The small model alone: "
             f"{units.percent(figures.weak.value, 1)}.",
             missing="the large model scores 0",
+            of_all=of_all.quality_kept,
         )
         metric(
             "Time saved",
             flipped(figures.cost_share),
             signed_percent,
             help=f"Of the large model's own time: {units.seconds(figures.cost.value)} a prompt instead of "
-            f"{units.seconds(float(study.data.strong_cost.mean()))}. Below 0, the cascade is slower than the large "
+            f"{units.seconds(large_s)}. Below 0, the cascade is slower than the large "
             "model alone. The small model's tries that were thrown away are counted.",
             missing="the large model takes no time",
+            of_all=flipped(of_all.cost_share),
         )
         metric(
             f"Cost of {_PER:,} prompts",
@@ -95,6 +104,7 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             help=f"Derived: {literal(prices.currency)}{per_hour:g} per hour × E2E. The large model alone: "
             f"{literal(large_alone)}. The "
             "price is the Playground's.",
+            of_all=scaled(of_all.cost, per_second),
         )
         metric(
             "Time to first token",
@@ -102,6 +112,7 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             units.seconds,
             help="Mean TTFT of the answer that is kept: after a try that was thrown away, the large model's comes "
             "on top.",
+            of_all=of_all.ttft_s,
         )
         metric(
             "PGR",
@@ -109,6 +120,7 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             units.percent,
             help="Performance gap recovered: (quality − small) / (large − small). "
             + (figures.pgr_reason or "0 % is the small model alone, 100 % the large one."),
+            of_all=of_all.pgr,
         )
         metric(
             "Missed",
@@ -116,6 +128,7 @@ def _show_figures(figures: ThresholdFigures, study: Study) -> None:
             units.percent,
             help="The risk: prompts that kept a small answer where the large one scores higher, of all prompts. "
             "Exact binomial interval.",
+            of_all=of_all.missed,
         )
     if figures.pgr_reason:
         st.caption(f":material/info: PGR is undefined. {literal(figures.pgr_reason)}")

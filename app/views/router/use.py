@@ -146,14 +146,14 @@ def _use_buttons(key: str, *, disabled: bool = False) -> str:
 def _profile(data: DataSet, study: Study, threshold: float, name: str) -> RouterProfile:
     tiers = (study.weak, study.strong)
     ladder = current_ladder(tiers, data.weights, resources.get_settings().models_dir)
-    profile = study.profile(
+    return study.profile(
         name,
         NEVER if threshold >= lab_session.HIGHEST else threshold,
         {tier: identity.weights_sha256 for tier, identity in zip(tiers, ladder, strict=True)},
         data.sha256,
         datetime.now(UTC).date(),
+        lab_session.promise(study),
     )
-    return replace(profile, promise=lab_session.promise(study))
 
 
 def _show_figures(profile: RouterProfile) -> None:

@@ -13,7 +13,7 @@ from app.router.study import Study
 from engine.cascade import Figure
 from engine.cascade.signals import FIRST_TOKENS
 
-INTERVAL = "The small print is the 95 % interval, by paired bootstrap over the prompts."
+INTERVAL = "The small print is the 95 % interval."
 
 
 def between(low: float, high: float, write: Callable[[float], str] = units.percent) -> str:
@@ -23,15 +23,40 @@ def between(low: float, high: float, write: Callable[[float], str] = units.perce
     return f"{first.removesuffix(f' {unit}') if ' ' in last else first} to {last}"
 
 
+def reporting_prompts(study: Study) -> str:
+    """Which prompts held-out figures are about: "On the 225 prompts that had no part in choosing"."""
+    everything = len(study.data)
+    if everything < 2:
+        return "On the only prompt"
+    return f"On the {units.counted(everything // 2, 'prompt')} of {everything:,} that had no part in choosing"
+
+
 def metric(
-    label: str, figure: Figure | None, write: Callable[[float], str], *, help: str, missing: str = "undefined"
+    label: str,
+    figure: Figure | None,
+    write: Callable[[float], str],
+    *,
+    help: str,
+    missing: str = "undefined",
+    of_all: Figure | None = None,
 ) -> None:
-    """One figure with its interval below it."""
+    """One figure with its interval below it; on hover, the figure of all prompts where there is another."""
+    if of_all is not None:
+        help = f"{help}\n\nOn all prompts: {literal(_both(of_all, write))}."
     if figure is None:
         st.metric(label, units.MISSING, missing, delta_color="off", delta_arrow="off", help=help)
         return
     shown = between(figure.low, figure.high, write)
     st.metric(label, literal(write(figure.value)), literal(shown), delta_color="off", delta_arrow="off", help=help)
+
+
+def with_interval(figure: Figure | None, write: Callable[[float], str]) -> str:
+    """A figure in a table: "0.97× (0.93× to 1.01×)"."""
+    return units.MISSING if figure is None else _both(figure, write)
+
+
+def _both(figure: Figure, write: Callable[[float], str]) -> str:
+    return f"{write(figure.value)} ({between(figure.low, figure.high, write)})"
 
 
 def flipped(figure: Figure | None) -> Figure | None:
