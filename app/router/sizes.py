@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from engine import list_models
+from engine.models.sources.catalog import CATALOG
 from engine.types import Precision, Tier
 
 _BITS = {
@@ -27,6 +28,11 @@ def model_sizes(models_dir: Path) -> dict[str, int]:
         if size := model.parameters or model.disk_bytes // _BYTES_OF_16_BITS:
             sizes[model.name] = size
     return sizes
+
+
+def catalogue_sizes() -> dict[str, int]:
+    """Parameters by model, of the catalogue alone."""
+    return {name: model.parameters for name, model in CATALOG.items()}
 
 
 def by_size(
