@@ -18,6 +18,7 @@ from app.doors.person import person_id
 from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
+from app.router.recordings import Recordings
 from app.router.sizes import model_sizes
 from app.runs.races import Races
 from app.settings import Settings
@@ -124,6 +125,12 @@ def get_router_lab() -> RouterLab:
         StoreError: the database cannot be opened.
     """
     return _whole_router_lab().seen_by(get_store())
+
+
+@st.cache_resource(show_spinner=False)
+def get_recordings() -> Recordings:
+    """What is being recorded for routers, whoever asked."""
+    return Recordings()
 
 
 @st.cache_resource(show_spinner=False)

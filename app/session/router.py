@@ -23,8 +23,6 @@ HIGHEST = 1.0
 """The threshold slider's end: past every score but those that go up whatever the threshold."""
 
 _SEEN = "router-threshold-seen"
-_PAIRS_SHOWN = "router-pairs-shown"
-_PAIRS_AT_ONCE = 8
 _FIRST_SHARE = 0.4
 
 
@@ -62,13 +60,3 @@ def threshold_before(study: Study) -> float:
 def threshold_seen(study: Study) -> None:
     """Remember the threshold as shown."""
     st.session_state.setdefault(_SEEN, {})[threshold_key(study)] = threshold(study)
-
-
-def pairs_shown() -> int:
-    """How many pairs of answers are on view."""
-    return int(st.session_state.get(_PAIRS_SHOWN, _PAIRS_AT_ONCE))
-
-
-def show_more_pairs() -> None:
-    """Put some more of them on view."""
-    st.session_state[_PAIRS_SHOWN] = pairs_shown() + _PAIRS_AT_ONCE

@@ -18,7 +18,7 @@ from app.store.database.identity import new_id, now
 from app.store.outbox.results import Result, Writer, to_bytes, to_text
 from app.store.people.texts import visible_text
 from app.store.people.visibility import own, visible
-from app.store.router.records import KeptMark, RecordedTier, answer_sha256, machine_words
+from app.store.router.records import KeptMark, RecordedAnswer, RecordedTier, answer_sha256, machine_words
 from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet
 from app.store.router.sets import SetStore, pack, unpack
 from engine.cascade import TierAnswer
@@ -91,11 +91,8 @@ class AnswerStore(SetStore):
         ]
         return tuple(sorted(found, key=lambda recorded: recorded.last_at, reverse=True))
 
-    def answers(
-        self, set_sha256: str, tier: str, weights_sha256: str, *, current: bool = False
-    ) -> dict[str, TierAnswer]:
-        """What a tier answered, by the prompt's id; figures as rounded by `TierAnswer.to_dict`. ``current`` leaves out
-        what is to be recorded again."""
+    def answers(self, set_sha256: str, tier: str, weights_sha256: str) -> dict[str, TierAnswer]:
+        """What a tier answered, by the prompt's id; figures as rounded by `TierAnswer.to_dict`."""
         row = RouterAnswer
         rows = select(row.prompt_id, row.payload).where(
             row.set_sha256 == set_sha256,
@@ -104,10 +101,36 @@ class AnswerStore(SetStore):
             *visible_text(row.set_sha256, self._viewer),
         )
         with self._database.read() as session:
-            renewal = session.get(RouterRenewal, (set_sha256, tier, weights_sha256)) if current else None
-            if renewal:
-                rows = rows.where(row.created_at >= renewal.since)
             return {prompt_id: TierAnswer.from_dict(unpack(payload)) for prompt_id, payload in session.execute(rows)}
+
+    def answered(self, set_sha256: str, tier: str, weights_sha256: str) -> frozenset[str]:
+        """Ids of the prompts that a tier has answered, without those to be recorded again."""
+        row = RouterAnswer
+        rows = select(row.prompt_id).where(
+            row.set_sha256 == set_sha256,
+            row.tier == tier,
+            row.weights_sha256 == weights_sha256,
+            *visible_text(row.set_sha256, self._viewer),
+        )
+        with self._database.read() as session:
+            if renewal := session.get(RouterRenewal, (set_sha256, tier, weights_sha256)):
+                rows = rows.where(row.created_at >= renewal.since)
+            return frozenset(session.scalars(rows))
+
+    def latest_answers(self, tier: str, limit: int) -> tuple[RecordedAnswer, ...]:
+        """What a tier answered last, to whatever set, the latest first."""
+        row = RouterAnswer
+        rows = select(row).where(row.tier == tier, *visible_text(row.set_sha256, self._viewer))
+        with self._database.read() as session:
+            return tuple(
+                RecordedAnswer(
+                    set_sha256=kept.set_sha256,
+                    prompt_id=kept.prompt_id,
+                    answer=TierAnswer.from_dict(unpack(kept.payload)),
+                    environment=kept.environment,
+                )
+                for kept in session.scalars(rows.order_by(row.created_at.desc(), row.prompt_id).limit(limit))
+            )
 
     def renew(self, set_sha256: str, tier: str, weights_sha256: str) -> None:
         """Let all that a tier has answered so far be recorded again. Each answer stays until the new one is there."""

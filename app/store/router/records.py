@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.cascade import RouterProfile
+from engine.cascade import RouterProfile, TierAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,16 @@ class RecordedTier:
     """Answers that somebody else had recorded. Of the rest nobody knows."""
     to_renew: int
     """Older answers that stay until they are recorded again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedAnswer:
+    """One answer of a recording."""
+
+    set_sha256: str
+    prompt_id: str
+    answer: TierAnswer
+    environment: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
