@@ -18,6 +18,8 @@ from app.doors.person import person_id
 from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
+from app.router.recordings import Recordings
+from app.router.sizes import model_sizes
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
@@ -112,7 +114,8 @@ def get_races() -> Races:
 
 @st.cache_resource(show_spinner=False)
 def _whole_router_lab() -> RouterLab:
-    return RouterLab(get_whole_store())
+    models_dir = get_settings().models_dir
+    return RouterLab(get_whole_store(), sizes=lambda: model_sizes(models_dir))
 
 
 def get_router_lab() -> RouterLab:
@@ -122,6 +125,12 @@ def get_router_lab() -> RouterLab:
         StoreError: the database cannot be opened.
     """
     return _whole_router_lab().seen_by(get_store())
+
+
+@st.cache_resource(show_spinner=False)
+def get_recordings() -> Recordings:
+    """What is being recorded for routers, whoever asked."""
+    return Recordings()
 
 
 @st.cache_resource(show_spinner=False)

@@ -7,17 +7,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 import numpy as np
 
 from app.router.live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
+from app.router.marking import Judgement, judged
 from app.router.scoring import Choice
+from app.router.sizes import by_size, catalogue_sizes, unknown_sizes
 from app.router.study import Study
 from app.settings import REPOSITORY
-from app.store import KeptSet, RecordedTier, RouterStore, RunStore
+from app.store import KeptMark, KeptSet, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
     Resampling,
@@ -33,6 +35,7 @@ from engine.cascade import (
 )
 from engine.cascade.calibration import SignalStrength
 from engine.errors import RecordedPairsError
+from engine.evaluation.tasks import MIXED_FILE, Task, load_tasks
 from engine.untrusted import parse_json
 
 PAIRS = REPOSITORY / "data" / "pairs"
@@ -59,7 +62,15 @@ class DataSet:
     disturbed: Mapping[str, int]
     """Answers whose times others held up, by tier, as far as it is known."""
     sha256: str
-    """:func:`~engine.cascade.records.data_hash` of what was recorded."""
+    """:func:`~engine.cascade.records.data_hash` of what was recorded, with the scores as they count."""
+    tasks: Mapping[str, Task] = field(default_factory=dict)
+    """The prompts with their checkers, by id, as far as they are known."""
+    judged: Mapping[tuple[str, str], Judgement] = field(default_factory=dict)
+    """Where a score that counts is not the checker's: by the prompt's id and the tier."""
+    recorded: Mapping[str, RecordedTier] = field(default_factory=dict)
+    """Who recorded it, when and on what, by tier; nothing of what was not recorded here."""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """Of models, by name, as far as they are known."""
 
     @property
     def built_in(self) -> bool:
@@ -68,9 +79,19 @@ class DataSet:
 
     @property
     def tiers(self) -> tuple[str, ...]:
-        """Those recorded, the quickest first: by the mean seconds of an answer."""
-        seconds = {tier: self.seconds(tier) for tier in {tier for prompt in self.prompts for tier in prompt.answers}}
-        return tuple(sorted(seconds, key=lambda tier: (seconds[tier], tier)))
+        """Those recorded, the smallest first: by the parameters of their model, then by the bits of a weight. A tier
+        whose size nobody knows stands by its mean time (:attr:`ordered_by_time`)."""
+        tiers = self._tiers
+        return by_size(tiers, self.parameters, {tier: self.seconds(tier) for tier in tiers})
+
+    @property
+    def ordered_by_time(self) -> tuple[str, ...]:
+        """The tiers of models whose size nobody knows."""
+        return unknown_sizes(self._tiers, self.parameters)
+
+    @property
+    def _tiers(self) -> set[str]:
+        return {tier for prompt in self.prompts for tier in prompt.answers}
 
     def answered(self, tier: str) -> int:
         """Prompts that a tier answered."""
@@ -107,7 +128,14 @@ def read_built_in(path: Path) -> DataSet:
         weights=weights,
         disturbed={},
         sha256=data_hash(prompts),
+        tasks=_shipped_tasks(prompts),
     )
+
+
+def _shipped_tasks(prompts: Sequence[RoutedPrompt]) -> dict[str, Task]:
+    """The checkers of prompts that come with Gearbox, where they are still the same."""
+    asked = {prompt.prompt_id: prompt.prompt for prompt in prompts}
+    return {task.id: task for task in load_tasks(MIXED_FILE) if asked.get(task.id) == task.prompt}
 
 
 def _about(path: Path) -> tuple[str, dict[str, str]]:
@@ -127,7 +155,7 @@ def _built_in_name(title: str) -> str:
 
 
 def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
-    """A recorded set; of each tier, the answers under the weights that were recorded last.
+    """A recorded set; of each tier, the answers under the weights that were recorded last. Scores are the checkers'.
 
     Raises:
         StoreError: the run database cannot be read.
@@ -156,17 +184,29 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
         weights=weights,
         disturbed={tier: its.disturbed for tier, its in latest.items() if its.disturbed is not None},
         sha256=data_hash(answered),
+        tasks={task.id: task for task in tasks},
+        recorded=latest,
     )
+
+
+def _with_judgements(data: DataSet, marks: Sequence[KeptMark]) -> DataSet:
+    """The same with the scores that count: of prompts without a checker the likeness to the largest tier's answer, and
+    of every answer what somebody said of it."""
+    prompts, found = judged(data.prompts, data.tasks, data.tiers, marks)
+    return replace(data, prompts=prompts, judged=found, sha256=data_hash(prompts) if found else data.sha256)
 
 
 class RouterLab:
     """Data sets and what was worked out of them; the latest of both are kept. Safe to use from any thread."""
 
-    def __init__(self, store: RunStore, folder: Path = PAIRS) -> None:
-        """Use a store, and the recorded answers of a folder."""
+    def __init__(
+        self, store: RunStore, folder: Path = PAIRS, sizes: Callable[[], Mapping[str, int]] = catalogue_sizes
+    ) -> None:
+        """Use a store, and the recorded answers of a folder; ``sizes`` gives the parameters of models by name."""
         self._runs = store
         self._store = store.router
         self._folder = folder
+        self._sizes = sizes
         self._lock = threading.RLock()
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
 
@@ -194,6 +234,18 @@ class RouterLab:
             RecordedPairsError: there is none of that id, or its file cannot be read.
             StoreError: the run database cannot be read.
         """
+        found, sizes = self._read(id), self._sizes()
+        if id == RATED:  # a thumb is what somebody says of an answer
+            return replace(found, parameters=sizes)
+        marks = self._store.marks(id)
+        told = tuple((its.tier, its.last_at, its.own, its.to_renew) for its in found.recorded.values())
+        return self._once(
+            ("judged", id, found.name, found.sha256, told, marks, tuple(sorted(sizes.items()))),
+            lambda: _with_judgements(replace(found, parameters=sizes), marks),
+        )
+
+    def _read(self, id: str) -> DataSet:
+        """A data set as it was recorded."""
         if id.startswith("built-in:"):
             path = self._folder / f"{id.removeprefix('built-in:')}.jsonl"
             if not path.is_file():
@@ -205,7 +257,9 @@ class RouterLab:
         kept = next((kept for kept in self._store.sets() if kept.sha256 == id), None)
         if kept is None:
             raise RecordedPairsError("There is no such data set any more.")
-        state = tuple((r.tier, r.weights_sha256, r.answers, r.last_at) for r in self._store.recorded(id))
+        state = tuple(
+            (r.tier, r.weights_sha256, r.answers, r.last_at, r.own, r.to_renew) for r in self._store.recorded(id)
+        )
         return self._once(("recorded", kept, state), lambda: read_recorded(self._store, kept))
 
     def _read_rated(self) -> DataSet:

@@ -7,12 +7,12 @@ was when it is started again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from app.jobs import Report
+from app.jobs import Report, Steps
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
@@ -58,11 +58,27 @@ def record(
     tiers: Sequence[Tier],
     report: Report,
     *,
+    identity: str | None = None,
+    only: Collection[str] | None = None,
+    again: bool = False,
     sandbox: Callable[[], str | None] = why_not,
 ) -> None:
     """Let each tier answer each prompt once, greedily, and keep the answers. What is there under the same weights is
     not asked again; what was disturbed is asked once more, for its time counts. A prompt that a tier cannot take keeps
     no other from being answered.
+
+    Args:
+        engine: who answers.
+        store: what keeps the answers, for whoever sees it.
+        name: of the set, should it not be kept yet.
+        tasks: all prompts of the set.
+        tiers: who is asked.
+        report: told of the progress.
+        identity: of the set, where it is not its prompts' hash.
+        only: ids of the prompts to record now, of the set that stays the whole; ``None`` is all.
+        again: record anew what is there. Each answer stays until the new one takes its place, so that a recording that
+            is cut short has an answer to each prompt all the same, and goes on with those that are still old.
+        sandbox: why code cannot be checked here.
 
     Raises:
         LabError: a run failed; or, when all else is recorded, prompts could not be taken.
@@ -70,32 +86,34 @@ def record(
         JobCancelled: from ``report``.
     """
     report("Looking at the prompts", 0.0)
-    identity, checkable = tasks_sha256(tasks), Checkable.of(tasks, sandbox).tasks
+    identity = identity or tasks_sha256(tasks)
+    asked = [task for task in tasks if only is None or task.id in only]
+    checkable = Checkable.of(asked, sandbox).tasks
     if not store.tasks(identity):
         store.keep_set(identity, name, tasks, everybodys=True)
     weights = {tier: engine.weights_sha256(tier.model) for tier in tiers}
     missing = {}
     for tier in tiers:
-        known = store.answers(identity, tier.key, weights[tier])
+        if again:
+            store.renew(identity, tier.key, weights[tier])
+        known = store.answered(identity, tier.key, weights[tier])
         missing[tier] = [task for task in checkable if task.id not in known]
-    total = max(1, len(tiers) * len(checkable))
-    done = total - sum(map(len, missing.values()))
+    total = len(tiers) * len(checkable)
+    steps = Steps(report, done=total - sum(map(len, missing.values())), total=total)
     refused: list[str] = []
     # the tiers take turns one after the other: each model is loaded once
     for tier in tiers:
         before = len(checkable) - len(missing[tier])
         for place, task in enumerate(missing[tier], start=before + 1):
-            stage = f"{tier.key} · prompt {place:,} of {len(checkable):,}"
-            report(stage, done / total)
-            look = partial(report, stage, done / total)
+            steps.at(f"{tier.key} · prompt {place:,} of {len(checkable):,}")
             try:
-                _record_one(engine, store, identity, weights[tier], tier, task, look)
+                _record_one(engine, store, identity, weights[tier], tier, task, steps)
             except RequestRefusedError as error:
                 refused.append(f"“{task.id}” by {tier.key} ({error})")
-            done += 1
+            steps.advance()
     if refused:
         raise LabError(refusal_words(refused))
-    report("Done", 1.0)
+    steps.at("Done", finished=True)
 
 
 def _record_one(
@@ -105,10 +123,12 @@ def _record_one(
     weights_sha256: str,
     tier: Tier,
     task: Task,
-    look: Callable[[], object],
+    steps: Steps,
 ) -> None:
     try:
-        run = answer_undisturbed(engine, task.request(tier.model, tier.precision), lambda _: look())
+        run = answer_undisturbed(
+            engine, task.request(tier.model, tier.precision), lambda run: steps.meanwhile(run.loading_stage)
+        )
     except RequestRefusedError:
         raise
     except RunNotFinishedError as error:

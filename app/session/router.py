@@ -36,8 +36,6 @@ _STEP = "router-step"
 _SHORT = 12
 _PROMISES = "router-promises"
 _SEEN = "router-threshold-seen"
-_PAIRS_SHOWN = "router-pairs-shown"
-_PAIRS_AT_ONCE = 8
 _FIRST_SHARE = 0.4
 
 
@@ -134,13 +132,3 @@ def threshold_seen(study: Study) -> None:
 def put_threshold_into_address(study: Study) -> None:
     """Let the page's address name the threshold of the router on view."""
     put(THRESHOLD_QUERY, f"{threshold(study):.3f}")
-
-
-def pairs_shown() -> int:
-    """How many pairs of answers are on view."""
-    return int(st.session_state.get(_PAIRS_SHOWN, _PAIRS_AT_ONCE))
-
-
-def show_more_pairs() -> None:
-    """Put some more of them on view."""
-    st.session_state[_PAIRS_SHOWN] = pairs_shown() + _PAIRS_AT_ONCE

@@ -6,6 +6,7 @@ Importing this loads no torch; the functions that need it do.
 from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
 from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, corpus_from, default_corpus, read_corpus
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence
+from engine.evaluation.explanations import expected_words, explain_check
 from engine.evaluation.importers import read_tasks
 from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
 from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
@@ -27,6 +28,8 @@ __all__ = [
     "compare_outcomes",
     "corpus_from",
     "default_corpus",
+    "expected_words",
+    "explain_check",
     "load_tasks",
     "read_corpus",
     "read_tasks",

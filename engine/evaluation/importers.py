@@ -66,15 +66,29 @@ def _csv_rows(name: str, text: str) -> Iterator[Record]:
         yield Record(record.line, {column: cell for column, cell in row.items() if cell.strip()})
 
 
+def published_form(row: Row) -> tuple[str, Callable[[Row, int], Task]] | None:
+    """The public benchmark whose line this is, and how such a line with its number becomes a task; ``None`` for any
+    other. What converts raises ValueError or KeyError where a line is none.
+
+    A question with an answer is GSM8K's only where the answer ends as those do: ``#### 42``.
+    """
+    if {"question", "answer"} <= row.keys() and isinstance(row["answer"], str) and _FINAL.search(row["answer"]):
+        return "GSM8K", _gsm8k
+    if {"prompt", "test", "entry_point"} <= row.keys():
+        return "HumanEval", _human_eval
+    if isinstance(row.get("turns"), list):
+        return "MT-Bench", _mt_bench
+    return None
+
+
 def _converter(row: Row) -> Callable[[Row, int], Task]:
     """How to read a file whose first line is this."""
     if {"question", "answer"} <= row.keys():
         return _gsm8k
-    if {"prompt", "test", "entry_point"} <= row.keys():
-        return _human_eval
     if "turns" in row:
         return _mt_bench
-    return _own
+    found = published_form(row)
+    return found[1] if found else _own
 
 
 def _gsm8k(row: Row, line: int) -> Task:

@@ -48,17 +48,23 @@ def exact(text: str, expected: str | list[str]) -> bool:
 
 def number(text: str, expected: float) -> bool:
     """The last number of the answer is ``expected``. A point marks decimals; 1,234 is a thousand and more."""
-    found = _NUMBER.findall(text)
-    if not found or not -_LARGEST <= expected <= _LARGEST:
+    found = last_number(text)
+    if found is None or not -_LARGEST <= expected <= _LARGEST:
         return False
-    value = float(re.sub(r"[,\u00a0\u202f']", "", found[-1]).replace("−", "-"))
+    value = float(re.sub(r"[,\u00a0\u202f']", "", found).replace("−", "-"))
     return abs(value - expected) <= 1e-9
+
+
+def last_number(text: str) -> str | None:
+    """The last number of a text as it stands there; ``None`` where there is none."""
+    found = _NUMBER.findall(text)
+    return found[-1] if found else None
 
 
 def choice(text: str, expected: Mapping[str, Any]) -> bool:
     """The answer picks ``expected["answer"]``, a letter, out of ``expected["options"]``, a list whose
     first is A. It may give the letter or the option's text; one that names several options picks none."""
-    return _picked(text, expected["options"]) == str(expected["answer"])
+    return picked(text, expected["options"]) == str(expected["answer"])
 
 
 def contains(text: str, expected: str | list[str]) -> bool:
@@ -82,7 +88,7 @@ def json_equal(text: str, expected: Any) -> bool:
     """The first JSON object or list in the answer equals ``expected``. The order of keys does not
     matter, nor 1 against 1.0, nor case and white space around strings; true is not 1. What is nested too deep is
     no JSON."""
-    return any(_same_json(value, valid_tree(expected)) for value in _first_json(text))
+    return any(_same_json(value, valid_tree(expected)) for value in first_json(text))
 
 
 def schema(text: str, expected: Mapping[str, Any]) -> bool:
@@ -92,7 +98,7 @@ def schema(text: str, expected: Mapping[str, Any]) -> bool:
     Raises:
         NotJudgedError: the schema took too long, or refers to what it does not hold.
     """
-    return any(patterns.is_valid(expected["schema"], value) for value in _first_json(text))
+    return any(patterns.is_valid(expected["schema"], value) for value in first_json(text))
 
 
 def code(text: str, expected: Mapping[str, str]) -> bool:
@@ -126,7 +132,7 @@ def _bare(text: str) -> str:
     return plain(text).strip(_WRAPPING)
 
 
-def _picked(text: str, options: list[str]) -> str | None:
+def picked(text: str, options: list[str]) -> str | None:
     """The letter of the option that an answer picks."""
     letters = [chr(ord("A") + index) for index in range(len(options))]
     label = f"[{letters[0]}-{letters[-1]}]"
@@ -157,7 +163,7 @@ def _named(text: str, options: Mapping[str, str]) -> set[str]:
     return named
 
 
-def _first_json(text: str) -> list[Any]:
+def first_json(text: str) -> list[Any]:
     """The first object or list that parses, in a list of one; an empty list if none does, or if it is nested deeper
     than JSON from strangers is read, or if looking for it takes more than :data:`_JSON_EFFORT`."""
     decoder = json.JSONDecoder()

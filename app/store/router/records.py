@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.cascade import RouterProfile
+from engine.cascade import RouterProfile, TierAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +29,59 @@ class RecordedTier:
     answers: int
     disturbed: int | None
     """Answers whose times others held up; ``None`` where none tells."""
+    first_at: datetime
     last_at: datetime
     environment: Mapping[str, Any]
     """Of the latest answer."""
+    machines: tuple[str, ...]
+    """What recorded it, in words, the latest first; several where it went on elsewhere, or in another setting."""
+    own: int
+    """Answers that the viewer had recorded."""
+    others: int
+    """Answers that somebody else had recorded. Of the rest nobody knows."""
+    to_renew: int
+    """Older answers that stay until they are recorded again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedAnswer:
+    """One answer of a recording."""
+
+    set_sha256: str
+    prompt_id: str
+    answer: TierAnswer
+    environment: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptMark:
+    """What somebody says of an answer, whatever its checker says."""
+
+    prompt_id: str
+    tier: str
+    answer_sha256: str
+    """:func:`answer_sha256` of the text that was read."""
+    right: bool
+    created_at: datetime
+    own: bool
+    """Whether it is the viewer's."""
+
+
+def answer_sha256(text: str) -> str:
+    """What a mark is about: 64 hex digits."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def machine_words(environment: Mapping[str, Any]) -> str:
+    """The processor, threads and kernel that answers are from: "Xeon Platinum, 2 threads, native"."""
+    threads = environment.get("threads")
+    device = environment.get("device")
+    parts = [
+        environment.get("cpu") if device in (None, "cpu") else device,
+        f"{threads} {'thread' if threads == 1 else 'threads'}" if threads else None,
+        environment.get("kernel") or environment.get("cpu_capability"),
+    ]
+    return ", ".join(str(part) for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

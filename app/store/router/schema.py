@@ -9,6 +9,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.database.columns import Base, CleanText, JsonText
+from app.store.people.schema import PERSON
 
 _HASH = 64
 
@@ -36,6 +37,36 @@ class RouterAnswer(Base):
     created_at: Mapped[datetime]
     payload: Mapped[bytes] = mapped_column(LargeBinary)
     environment: Mapped[Any] = mapped_column(JsonText)
+    person_id: Mapped[str | None] = mapped_column(CleanText(PERSON))
+    """Who had it recorded; ``None`` where nobody knows."""
+
+
+class RouterRenewal(Base):
+    """That a tier is recorded again: its older answers stay until they are replaced, and are asked once more."""
+
+    __tablename__ = "router_renewals"
+
+    set_sha256: Mapped[str] = mapped_column(CleanText(_HASH), ForeignKey(RouterSet.sha256), primary_key=True)
+    tier: Mapped[str] = mapped_column(primary_key=True)
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    since: Mapped[datetime]
+
+
+class RouterMark(Base):
+    """What somebody says of one answer, whatever its checker says. It holds for the text that was read."""
+
+    __tablename__ = "router_marks"
+
+    id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
+    set_id: Mapped[str] = mapped_column(index=True)
+    """Of a recorded set its hash; of one that comes with Gearbox its name."""
+    prompt_id: Mapped[str]
+    tier: Mapped[str]
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH))
+    answer_sha256: Mapped[str] = mapped_column(CleanText(_HASH))
+    person_id: Mapped[str | None] = mapped_column(CleanText(PERSON))
+    created_at: Mapped[datetime]
+    right: Mapped[bool]
 
 
 class RouterProfileRow(Base):

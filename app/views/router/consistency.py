@@ -9,7 +9,8 @@ from app.literal import literal
 from app.router.lab import DataSet, RouterLab
 from app.router.study import Study
 from app.session import router as lab_session
-from app.views.router.threshold import right_or_wrong
+from app.views.router.answers import select_and_read, verdict
+from app.views.runs.naming import one_line
 from engine.cascade import TierAgreement, changes_tier
 
 
@@ -56,28 +57,27 @@ def _show_conversations(lab: RouterLab, study: Study) -> None:
 
 
 def _show_pairs(agreement: TierAgreement, data: DataSet, study: Study) -> None:
-    prompts = {prompt.prompt_id: prompt for prompt in data.prompts}
-    shown = lab_session.pairs_shown()
-    for pair in agreement.pairs[:shown]:
-        prompt = prompts[pair.prompt_id]
-        with st.container(border=True):
-            st.caption(f"{literal(pair.category)} · similarity {units.percent(pair.similarity)}")
-            st.text(prompt.prompt)
-            for column, tier in zip(st.columns(2), (study.weak, study.strong), strict=True):
-                answer = prompt.answers[tier]
-                with column:
-                    _show_answer(tier, answer.text, answer.score)
-    if shown < len(agreement.pairs) and st.button(
-        "Show more", key="router-pairs-more", icon=":material/expand_more:", help=f"{len(agreement.pairs):,} in all."
-    ):
-        lab_session.show_more_pairs()
-        st.rerun()
-
-
-def _show_answer(tier: str, text: str, score: float | None) -> None:
-    if score is None:
-        st.badge(f"{literal(tier)}: no checker", color="gray")
-    else:
-        right = score > 0.5
-        st.badge(f"{literal(tier)}: {right_or_wrong(score)}", color="green" if right else "red")
-    st.text(text or "(nothing)")
+    by_id = {prompt.prompt_id: prompt for prompt in data.prompts}
+    prompts = [by_id[pair.prompt_id] for pair in agreement.pairs]
+    column = st.column_config
+    select_and_read(
+        {
+            "Prompt": [one_line(prompt.prompt, 120) for prompt in prompts],
+            "Category": [pair.category for pair in agreement.pairs],
+            "Similarity": [100 * pair.similarity for pair in agreement.pairs],
+            "Small": [verdict(data, prompt, study.weak) for prompt in prompts],
+            "Large": [verdict(data, prompt, study.strong) for prompt in prompts],
+            "Small's answer": [one_line(prompt.answers[study.weak].text, 120) for prompt in prompts],
+            "Large's answer": [one_line(prompt.answers[study.strong].text, 120) for prompt in prompts],
+        },
+        prompts,
+        key="router-pairs",
+        tiers=(study.weak, study.strong),
+        column_config={
+            "Prompt": column.TextColumn(pinned=True, width="medium"),
+            "Similarity": column.NumberColumn(format="%.0f %%", help="F1 of the two answers' words."),
+            "Small": column.TextColumn(help=f"What {literal(study.weak)} got."),
+            "Large": column.TextColumn(help=f"What {literal(study.strong)} got."),
+        },
+        alt="Pairs of answers, the most contradictory first",
+    )

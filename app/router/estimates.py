@@ -1,0 +1,152 @@
+"""How long a recording will take, from what the same tiers took before on this machine; and smaller ones to choose."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from app.store import RouterStore, RunFilter, RunStatus, RunStore
+from engine import Task
+from engine.cascade import TierAnswer
+from engine.types import Backend, Tier
+
+_LOOKED_AT = 60
+"""Answers or runs of a tier."""
+_CHARACTERS_A_TOKEN = 4
+_TEMPLATE_TOKENS = 24
+"""That a chat template adds to a prompt."""
+_SHARE_UNKNOWN = 0.6
+"""Of the tokens allowed that an answer takes, where no recording tells."""
+SIZES: Mapping[str, int | None] = {"Quick": 30, "Standard": 150, "Full": None}
+"""Prompts of a recording, by what it is called; ``None`` is all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast a tier is on this machine."""
+
+    prefill_s: float
+    """For each token of a prompt."""
+    step_s: float
+    """For each token of an answer after the first."""
+    share: float
+    """Tokens of an answer, of those allowed, 0 to 1."""
+    source: Literal["recordings", "runs"]
+
+    @classmethod
+    def of(cls, answers: Sequence[tuple[TierAnswer, int | None]]) -> Self | None:
+        """From recorded answers, each with the tokens that it was allowed; ``None`` where they tell nothing."""
+        prompt_tokens = sum(answer.prompt_tokens for answer, _ in answers)
+        steps = sum(max(0, answer.completion_tokens - 1) for answer, _ in answers)
+        if not prompt_tokens or not steps:
+            return None
+        allowed = [(answer.completion_tokens, most) for answer, most in answers if most]
+        written = sum(tokens for tokens, _ in allowed)
+        return cls(
+            prefill_s=sum(answer.first_token_s for answer, _ in answers) / prompt_tokens,
+            step_s=sum(answer.e2e_s - answer.first_token_s for answer, _ in answers) / steps,
+            share=min(1.0, written / sum(most for _, most in allowed)) if allowed else _SHARE_UNKNOWN,
+            source="recordings",
+        )
+
+    def seconds(self, task: Task) -> float:
+        """For one prompt: prefill · prompt tokens + step · answer tokens."""
+        prompt_tokens = len(task.prompt) / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS
+        return self.prefill_s * prompt_tokens + self.step_s * self.share * task.max_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a recording will take."""
+
+    seconds: float | None
+    """Loading left out; ``None`` where no tier's pace is known."""
+    unknown: tuple[str, ...]
+    """Tiers that nothing was measured of here, and whose time comes on top."""
+
+
+def recording_estimate(to_record: Mapping[str, Sequence[Task]], paces: Mapping[str, Pace]) -> Estimate:
+    """The time of the prompts that each tier is still to answer.
+
+    Args:
+        to_record: by tier.
+        paces: of the tiers, as far as they are known.
+    """
+    wanted = {tier: tasks for tier, tasks in to_record.items() if tasks}
+    known = [paces[tier].seconds(task) for tier, tasks in wanted.items() if tier in paces for task in tasks]
+    unknown = tuple(tier for tier in wanted if tier not in paces)
+    return Estimate(sum(known) if known or not unknown else None, unknown)
+
+
+def measured_paces(
+    store: RouterStore, runs: RunStore, tiers: Sequence[str], here: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Pace]:
+    """How fast tiers are on this machine: by the latest recordings, else by the latest runs that nothing disturbed.
+
+    Args:
+        store: of recordings.
+        runs: of runs.
+        tiers: as :attr:`engine.types.Tier.key` names them.
+        here: whether an environment is this machine's.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    found = {}
+    for tier in tiers:
+        pace = _recorded_pace(store, tier, here) or _pace_of_runs(runs, Tier.from_key(tier), here)
+        if pace:
+            found[tier] = pace
+    return found
+
+
+def _recorded_pace(store: RouterStore, tier: str, here: Callable[[Mapping[str, Any]], bool]) -> Pace | None:
+    latest = [each for each in store.latest_answers(tier, _LOOKED_AT) if here(each.environment)]
+    allowed = {
+        sha256: {task.id: task.max_tokens for task in store.tasks(sha256)}
+        for sha256 in {each.set_sha256 for each in latest}
+    }
+    return Pace.of([(each.answer, allowed[each.set_sha256].get(each.prompt_id)) for each in latest])
+
+
+def _pace_of_runs(runs: RunStore, tier: Tier, here: Callable[[Mapping[str, Any]], bool]) -> Pace | None:
+    wanted = RunFilter(
+        models=(tier.model,), precisions=(tier.precision,), backends=(Backend.LOCAL,), statuses=(RunStatus.FINISHED,)
+    )
+    rows = runs.page(wanted, limit=_LOOKED_AT).rows
+    read, read_s, steps, steps_s = 0, 0.0, 0, 0.0
+    for run in runs.get_many([row.id for row in rows]):
+        metrics = run.metrics
+        if metrics is None or run.cascade is not None or metrics.tpot_s is None or not here(run.environment):
+            continue
+        read += metrics.prompt_tokens - metrics.cached_tokens
+        read_s += metrics.prefill_s
+        steps += metrics.completion_tokens - 1
+        steps_s += metrics.tpot_s * (metrics.completion_tokens - 1)
+    if not read or not steps:
+        return None
+    return Pace(prefill_s=read_s / read, step_s=steps_s / steps, share=_SHARE_UNKNOWN, source="runs")
+
+
+def stratified(tasks: Sequence[Task], count: int | None) -> frozenset[str]:
+    """Ids of some prompts in which every category has its share. A smaller choice is a part of each larger one, so
+    that a recording can be completed later.
+
+    Args:
+        tasks: all there are.
+        count: how many; ``None`` is all.
+    """
+    if count is None or count >= len(tasks):
+        return frozenset(task.id for task in tasks)
+    by_category: dict[str, list[Task]] = defaultdict(list)
+    for task in sorted(tasks, key=lambda task: hashlib.sha256(task.id.encode("utf-8", "replace")).digest()):
+        by_category[task.category].append(task)
+    places = [
+        ((rank + 0.5) / len(group), category, task.id)
+        for category, group in by_category.items()
+        for rank, task in enumerate(group)
+    ]
+    return frozenset(id for *_, id in sorted(places)[:count])

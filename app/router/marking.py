@@ -1,0 +1,60 @@
+"""The scores that count: the checker's, unless somebody says otherwise; likeness where there is no checker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from app.store import KeptMark, answer_sha256
+from engine.cascade import RoutedPrompt
+from engine.cascade.consistency import word_f1
+from engine.evaluation.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A score that is not the checker's."""
+
+    how: Literal["mark", "likeness"]
+    automatic: float | None
+    """The score without it; ``None`` where there is none."""
+    mark: KeptMark | None = None
+    """What somebody said."""
+
+
+def judged(
+    prompts: Sequence[RoutedPrompt], tasks: Mapping[str, Task], tiers: Sequence[str], marks: Sequence[KeptMark]
+) -> tuple[tuple[RoutedPrompt, ...], dict[tuple[str, str], Judgement]]:
+    """The prompts with the scores that count, and which of these are not the checker's, by prompt and tier.
+
+    A prompt without a checker is scored by the likeness of each answer to the largest tier's: the F1 of their words,
+    1 for the largest itself. A mark counts for the text that was read, and no other.
+
+    Args:
+        prompts: as they were recorded.
+        tasks: their checkers, by id. Where a task is not known, an answer without a score stays so.
+        tiers: from the smallest up.
+        marks: what is said of single answers.
+    """
+    said = {(mark.prompt_id, mark.tier, mark.answer_sha256): mark for mark in marks}
+    marked = {mark.prompt_id for mark in marks}
+    largest = tiers[-1] if len(tiers) > 1 else None
+    found: dict[tuple[str, str], Judgement] = {}
+    scored = []
+    for prompt in prompts:
+        answers = dict(prompt.answers)
+        task = tasks.get(prompt.prompt_id)
+        if task is not None and task.checker is None and largest in answers:
+            for tier, answer in prompt.answers.items():
+                found[prompt.prompt_id, tier] = Judgement("likeness", None)
+                likeness = 1.0 if tier == largest else word_f1(answer.text, answers[largest].text)
+                answers[tier] = replace(answer, score=likeness)
+        if prompt.prompt_id in marked:
+            for tier, answer in prompt.answers.items():
+                if mark := said.get((prompt.prompt_id, tier, answer_sha256(answer.text))):
+                    found[prompt.prompt_id, tier] = Judgement("mark", answers[tier].score, mark)
+                    answers[tier] = replace(answers[tier], score=float(mark.right))
+        changed = answers != dict(prompt.answers)
+        scored.append(replace(prompt, answers=answers) if changed else prompt)
+    return tuple(scored), found

@@ -1,0 +1,285 @@
+"""Which column of a file is what, and how its answers are checked: guessed, and changed by the reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from app.router.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
+from app.router.prompts.tables import LeftOut, Row, Table
+from engine import Task
+from engine.errors import InvalidRequestError
+from engine.evaluation.expected import expected_of
+from engine.evaluation.importers import published_form
+from engine.evaluation.scorers import CHECKERS
+from engine.untrusted import parse_json
+
+NONE, FROM_FILE = "none", "file"
+CHECKS: Mapping[str, str] = {
+    "contains": "Contains: the expected words stand in the answer",
+    "exact": "Exact: the whole answer is the expected text",
+    "number": "Number: the last number of the answer is the expected one",
+    "choice": "One of several: the answer picks the right option",
+    "regex": "Pattern: a regular expression is found in the answer",
+    "json": "JSON: the first JSON in the answer equals the expected one",
+    "code": "Code: the answer's Python passes the expected tests",
+    NONE: "None: likeness to the large model's answer",
+    FROM_FILE: "As the file's column “checker” says",
+}
+"""How answers can be checked, each in a line."""
+_MAX_TOKENS = {"exact": 32, "number": 128, "choice": 32, "json": 256, "code": 384, NONE: 256}
+_USUAL_TOKENS = 64
+_MOST_TOKENS = 4096
+_LONGEST_PROMPT = 200_000
+_LOOKED_AT = 200
+"""Rows that a guess is made from."""
+_MOSTLY = 0.9
+_SHORT_WORDS = 12
+_PROMPTS = ("prompt", "question", "instruction", "query", "problem", "input", "text", "task", "user", "frage")
+_EXPECTED = (
+    "expected", "expected_answer", "expected_output", "answer", "answers", "answerkey", "answer_key", "correct_answer",
+    "output", "target", "label", "reference", "solution", "correct", "gold", "ideal", "ground_truth", "pattern",
+    "regex", "test", "tests", "response", "completion", "antwort",
+)  # fmt: skip
+_CATEGORIES = ("category", "topic", "subject", "type", "kind", "group", "kategorie")
+_OPTION_LISTS = ("options", "choices")
+_OPTION = re.compile(r"(?:option|choice|answer)?_?([a-z]|\d)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Which column is what, and the checker."""
+
+    prompt: str
+    expected: str | None
+    category: str | None = None
+    options: tuple[str, ...] = ()
+    """The column of options, or one for each; empty where they stand in the prompt, or there are none."""
+    checker: str = NONE
+    """One of :data:`CHECKS`."""
+    max_tokens: int = _USUAL_TOKENS
+    """Of an answer, where the file does not say."""
+
+    def checked_by(self, checker: str) -> Columns:
+        """The same with another checker, and as many tokens as its answers need."""
+        return replace(self, checker=checker, max_tokens=_MAX_TOKENS.get(checker, _USUAL_TOKENS))
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What becomes of a file."""
+
+    tasks: tuple[Task, ...]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+    """What the reader should know of those that are taken, a sentence each."""
+
+
+def published_as(table: Table) -> str | None:
+    """The public benchmark that a file is, by its first row."""
+    found = published_form(table.rows[0].cells)
+    return found[0] if found else None
+
+
+def guess(table: Table) -> Columns:
+    """The likeliest meaning of a file's columns, by their names and by what stands in them."""
+    plain = {_plain(column): column for column in reversed(table.columns)}
+    rows = table.rows[:_LOOKED_AT]
+    prompt = _named(plain, _PROMPTS) or _longest(table.columns, rows)
+    others = {name: column for name, column in plain.items() if column != prompt}
+    expected = _named(others, _EXPECTED)
+    category = _named(others, _CATEGORIES)
+    options = _option_columns(others, rows)
+    rest = [column for column in table.columns if column not in (prompt, category, *options)]
+    if expected is None and len(table.columns) == 2 and len(rest) == 1:
+        expected = rest[0]
+    columns = Columns(prompt=prompt, expected=expected, category=category, options=options)
+    return columns.checked_by(_guess_checker(columns, rows, plain))
+
+
+def guess_checker(table: Table, columns: Columns) -> str:
+    """The likeliest checker for some columns."""
+    plain = {_plain(column): column for column in reversed(table.columns)}
+    return _guess_checker(columns, table.rows[:_LOOKED_AT], plain)
+
+
+def convert(table: Table, columns: Columns) -> Brought:
+    """The prompts of a file, as its columns are read. What cannot be checked as wanted is left out, with its reason; a
+    prompt that stands there twice with different answers is kept twice."""
+    return _gather(table, lambda row, place: _task(row, place, columns, table.plain))
+
+
+def convert_published(table: Table) -> Brought:
+    """The prompts of a public benchmark, each row as it is published."""
+
+    def task(row: Row, place: int) -> Task:
+        found = published_form(row.cells)
+        if found is None:
+            raise ValueError("is not like the first one")
+        try:
+            return found[1](row.cells, place)
+        except KeyError as error:
+            raise ValueError(f"has no column {error}") from error
+        except ValueError as error:
+            raise ValueError(f"cannot be asked, because {str(error).rstrip('.')}") from error
+
+    return _gather(table, task)
+
+
+def _gather(table: Table, task_of: Callable[[Row, int], Task]) -> Brought:
+    left_out = list(table.left_out)
+    tasks: dict[str, Task] = {}
+    first: dict[tuple[str, str], str] = {}
+    prompts: dict[str, int] = {}
+    for place, row in enumerate(table.rows, 1):
+        try:
+            task = task_of(row, place)
+        except (ValueError, InvalidRequestError) as error:
+            left_out.append(LeftOut(row.place, str(error).rstrip(".")))
+            continue
+        same = (task.prompt, repr((task.checker, task.expected)))
+        if same in first:
+            left_out.append(LeftOut(row.place, f"repeats {first[same]}"))
+            continue
+        first[same] = row.place
+        prompts[task.prompt] = prompts.get(task.prompt, 0) + 1
+        if task.id in tasks:
+            task = replace(task, id=f"{task.id} ({row.place})")
+        tasks[task.id] = task
+    several = sum(count > 1 for count in prompts.values())
+    notes = []
+    if several:
+        stand = "One prompt stands" if several == 1 else f"{several:,} prompts stand"
+        notes.append(f"{stand} there more than once with different answers: each is kept as a prompt of its own.")
+    return Brought(tuple(tasks.values()), tuple(left_out), tuple(notes))
+
+
+def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
+    prompt = row.text(columns.prompt)
+    if not prompt:
+        raise ValueError("is empty" if plain else f"has no text in column “{columns.prompt}”")
+    if len(prompt) > _LONGEST_PROMPT:
+        raise ValueError(f"has {len(prompt):,} characters in column “{columns.prompt}”, more than any model here reads")
+    checker: str | None = columns.checker
+    expected: Any = None
+    if checker == FROM_FILE:
+        checker = row.text(_checker_column(row.cells) or "") or NONE
+        if checker not in (*CHECKERS, NONE):
+            raise ValueError(f"has “{checker[:40]}” as its checker; there are: {', '.join(CHECKERS)}")
+    if checker == NONE:
+        checker = None
+    elif columns.expected is None:
+        raise ValueError("has nothing to check by: choose the column of the expected answers")
+    elif checker == "choice" and columns.checker != FROM_FILE:
+        prompt, expected = read_choice(prompt, row, columns.expected, columns.options)
+    elif columns.checker == FROM_FILE:
+        expected = _as_file_says(str(checker), row, columns.expected)
+    else:
+        expected = read_expected(str(checker), row, columns.expected)
+    return Task(
+        id=row.text("id") or f"{row.place}",
+        category=(row.text(columns.category) if columns.category else "") or "Uploaded",
+        prompt=prompt,
+        checker=checker,
+        expected=expected,
+        max_tokens=_tokens(row, columns.max_tokens),
+        template=row.text("template"),
+    )
+
+
+def _as_file_says(checker: str, row: Row, column: str) -> Any:
+    if column not in row.cells:
+        raise ValueError(f"has no text in column “{column}”")
+    try:
+        return expected_of(checker, row.cells[column])
+    except ValueError as error:
+        raise ValueError(f"cannot be checked by column “{column}”: {str(error).rstrip('.')}") from error
+
+
+def _tokens(row: Row, usual: int) -> int:
+    text = row.text("max_tokens")
+    if not text:
+        return usual
+    if not text.isdecimal() or len(text) > len(str(_MOST_TOKENS)) or not 1 <= int(text) <= _MOST_TOKENS:
+        raise ValueError(f"has “{text[:20]}” in column “max_tokens”: a number between 1 and {_MOST_TOKENS:,} is needed")
+    return int(text)
+
+
+# --- guesses ----------------------------------------------------------------------------------------
+
+
+def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, str]) -> str:
+    column = columns.expected
+    checkers = [row.text(_checker_column(row.cells) or "") for row in rows]
+    if column is not None and any(checkers) and all(name in (*CHECKERS, "") for name in checkers):
+        return FROM_FILE
+    filled = [row for row in rows if column in row.cells] if column else []
+    if column is None or not filled:
+        return NONE
+    if _most(_reads_as_choice(row, columns) for row in filled):
+        return "choice"
+    values = [row.cells[column] for row in filled]
+    texts = [value if isinstance(value, str) else "" for value in values]
+    if _most(not isinstance(v, bool) and as_number(str(v)) is not None for v in values):
+        return "number"
+    if _most(map(_is_tree, values)):
+        return "json"
+    if _plain(column) in ("pattern", "regex") or _most(re.fullmatch(r"/.+/[a-z]*|\^.*\$", t.strip()) for t in texts):
+        return "regex"
+    if _most("assert" in text and tested_function(text) is not None for text in texts):
+        return "code"
+    if _most(isinstance(v, list) or 0 < len(str(v).split()) <= _SHORT_WORDS for v in values):
+        return "contains"
+    return NONE
+
+
+def _reads_as_choice(row: Row, columns: Columns) -> bool:
+    prompt = row.text(columns.prompt)
+    try:
+        read_choice(prompt, row, columns.expected or "", columns.options)
+    except ValueError:
+        return False
+    return len(options_of(prompt, row, columns.options)[1]) > 1
+
+
+def _is_tree(value: Any) -> bool:
+    """Whether a cell is JSON that is no list of equivalent texts."""
+    if isinstance(value, str):
+        try:
+            value = parse_json(value) if value.strip()[:1] in ("{", "[") else None
+        except ValueError:
+            return False
+    return isinstance(value, dict) or (isinstance(value, list) and not all(isinstance(v, str) for v in value))
+
+
+def _checker_column(cells: Mapping[str, Any]) -> str | None:
+    return next((column for column in cells if _plain(column) == "checker"), None)
+
+
+def _option_columns(plain: Mapping[str, str], rows: Sequence[Row]) -> tuple[str, ...]:
+    if listed := _named(plain, _OPTION_LISTS):
+        return (listed,)
+    found = {match[1]: column for name, column in plain.items() if (match := _OPTION.fullmatch(name))}
+    letters = [mark for mark in "abcdefghijklmnopqrstuvwxyz" if mark in found]
+    digits = [mark for mark in "0123456789" if mark in found]
+    marks = letters if "a" in letters and "b" in letters else digits if len(digits) > 1 else []
+    return tuple(found[mark] for mark in marks)
+
+
+def _named(plain: Mapping[str, str], names: Iterable[str]) -> str | None:
+    return next((plain[name] for name in names if name in plain), None)
+
+
+def _longest(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    return max(columns, key=lambda column: sum(len(row.text(column)) for row in rows))
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s\-]+", "_", column.strip().casefold())
+
+
+def _most(found: Iterable[object]) -> bool:
+    told = [bool(each) for each in found]
+    return bool(told) and sum(told) >= _MOSTLY * len(told)

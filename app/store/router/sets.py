@@ -1,0 +1,152 @@
+"""Sets of prompts that tiers are recorded on: kept, named, copied, deleted."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import asdict
+from typing import Any, Self
+
+from sqlalchemy import delete, exists, insert, literal, select
+from sqlalchemy.orm import Session
+
+from app.store.database.errors import GoneError
+from app.store.database.identity import now
+from app.store.database.session import Database
+from app.store.outbox.outbox import Outbox
+from app.store.people.schema import TextOwner
+from app.store.people.texts import claim, may_see_text, own_names, visible_text
+from app.store.people.visibility import Viewer
+from app.store.router.records import KeptSet
+from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet
+from engine.evaluation.tasks import Task
+
+
+class SetStore:
+    """The part of the Router lab's store that keeps sets of prompts. Safe to share between threads."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Use a database whose schema is up to date, and the outbox before it."""
+        self._database = database
+        self._outbox = outbox
+        self._viewer: Viewer | None = None
+        """Who sees what is read here; ``None`` is the application itself."""
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same store as somebody sees it: without others' sets of prompts."""
+        seen = copy(self)
+        seen._viewer = viewer
+        return seen
+
+    @property
+    def person_id(self) -> str | None:
+        """Who looks; ``None`` for the application itself."""
+        return self._viewer.person_id if self._viewer else None
+
+    def keep_set(self, sha256: str, name: str, tasks: Sequence[Task], *, everybodys: bool = False) -> None:
+        """Keep a set under its hash, as the viewer's, or if it is ``everybodys`` the desk's. One that is there already
+        stays as it is, unless it becomes everybody's."""
+        with self._database.write() as session:
+            kept = session.get(RouterSet, sha256)
+            claim(session, sha256, name, self._viewer, everybodys=everybodys, is_new=kept is None)
+            if kept and everybodys:
+                kept.name = name
+            elif kept is None:
+                payload = pack([asdict(task) for task in tasks])
+                session.add(RouterSet(sha256=sha256, name=name, created_at=now(), payload=payload))
+
+    def sets(self) -> tuple[KeptSet, ...]:
+        """The sets kept that the viewer may see, newest first; those of their own by the name they gave."""
+        rows = select(RouterSet.sha256, RouterSet.name, RouterSet.created_at)
+        rows = rows.where(*visible_text(RouterSet.sha256, self._viewer))
+        with self._database.read() as session:
+            found = session.execute(rows.order_by(RouterSet.created_at.desc(), RouterSet.sha256)).all()
+            names = own_names(session, self._viewer)
+        return tuple(
+            KeptSet(sha256=sha256, name=names.get(sha256, name), created_at=created_at)
+            for sha256, name, created_at in found
+        )
+
+    def tasks(self, sha256: str) -> tuple[Task, ...]:
+        """The prompts of a set, in its order; none where there is no such set that the viewer may see."""
+        with self._database.read() as session:
+            kept = session.get(RouterSet, sha256)
+            if kept is None or not may_see_text(session, sha256, self._viewer):
+                return ()
+            return tuple(Task(**tree) for tree in unpack(kept.payload))
+
+    def rename_set(self, sha256: str, name: str) -> None:
+        """Call a set something else: for the viewer where it is theirs, for everybody where it is the desk's.
+
+        Raises:
+            GoneError: there is no such set that the viewer may see.
+        """
+        with self._database.write() as session:
+            kept = self._seen(session, sha256)
+            claimed = session.get(TextOwner, (sha256, self._viewer.person_id)) if self._viewer else None
+            if claimed:
+                claimed.name = name
+            else:
+                kept.name = name
+
+    def delete_set(self, sha256: str) -> None:
+        """Delete a set, with all that was recorded of it; where it is somebody else's too, only the viewer's claim.
+
+        Raises:
+            GoneError: there is no such set that the viewer may see.
+        """
+        with self._database.write() as session:
+            kept = self._seen(session, sha256)
+            owners = set(session.scalars(select(TextOwner.person_id).where(TextOwner.sha256 == sha256)))
+            if self._viewer and self._viewer.person_id in owners and len(owners) > 1:
+                session.delete(session.get_one(TextOwner, (sha256, self._viewer.person_id)))
+                return
+            session.execute(delete(TextOwner).where(TextOwner.sha256 == sha256))
+            session.execute(delete(RouterMark).where(RouterMark.set_id == sha256))
+            for table in (RouterRenewal, RouterAnswer):
+                session.execute(delete(table).where(table.set_sha256 == sha256))
+            session.delete(kept)
+
+    def copy_answers(self, source: str, target: str, prompt_ids: Mapping[str, str]) -> int:
+        """Give a set the answers that another one has to the same prompts; how many there were. Marks come along.
+
+        Args:
+            source: the set that has them.
+            target: the set that is given them; what it has itself stays.
+            prompt_ids: of the source, each with the one that the prompt has in the target.
+
+        Raises:
+            GoneError: there is no such set that the viewer may see.
+        """
+        row = RouterAnswer
+        copied = ("tier", "weights_sha256", "created_at", "payload", "environment", "person_id")
+        count = 0
+        with self._database.write() as session:
+            self._seen(session, source), self._seen(session, target)
+            for old, new in prompt_ids.items():
+                rows = select(literal(target), literal(new), *(getattr(row, name) for name in copied)).where(
+                    row.set_sha256 == source, row.prompt_id == old
+                )
+                there = exists().where(row.set_sha256 == target, row.prompt_id == new)
+                if not session.scalar(select(there)):
+                    result = session.execute(insert(row).from_select(["set_sha256", "prompt_id", *copied], rows))
+                    count += max(0, getattr(result, "rowcount", 0))
+        return count
+
+    def _seen(self, session: Session, sha256: str) -> RouterSet:
+        kept = session.get(RouterSet, sha256)
+        if kept is None or not may_see_text(session, sha256, self._viewer):
+            raise GoneError("There is no such data set any more.")
+        return kept
+
+
+def pack(tree: Any) -> bytes:
+    """A JSON tree as a column holds it."""
+    return zlib.compress(json.dumps(tree, separators=(",", ":")).encode())
+
+
+def unpack(payload: bytes) -> Any:
+    """The inverse of :func:`pack`."""
+    return json.loads(zlib.decompress(payload))
