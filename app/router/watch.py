@@ -15,9 +15,9 @@ from datetime import datetime
 import numpy as np
 
 from app import units
-from app.router.in_use import profile_text, tiers_of
+from app.router.in_use import cascade_by
 from app.router.live import score_of
-from app.store import Rating, RunFilter, RunRecord, RunStatus, RunStore
+from app.store import WITHOUT_LABS, Rating, RunFilter, RunRecord, RunSource, RunStatus, RunStore
 from engine import Task, check
 from engine.cascade import Figure, RouterProfile, router_class
 from engine.cascade.calibration import Drift
@@ -194,13 +194,13 @@ def watch(store: RunStore, profile: RouterProfile, promised: Mapping[str, Figure
     Raises:
         StoreError: the run database cannot be read.
     """
-    largest, text = tiers_of(profile)[-1], profile_text(profile)
-    of_largest = RunFilter(
-        models=(largest.model,), precisions=(str(largest.precision),), statuses=(RunStatus.FINISHED,)
+    of_profile = RunFilter(
+        router_profile=cascade_by(profile).profile_key,
+        statuses=(RunStatus.FINISHED,),
+        sources=tuple(source for source in WITHOUT_LABS if source is not RunSource.EXPERIMENT),
     )
-    rows = store.page(of_largest, limit=MOST_RUNS).rows
-    wanted = [row.id for row in rows if row.gears.cascade and row.gears.cascade.profile == text]
-    runs = (_watched(run, tasks) for run in store.get_many(wanted))
+    rows = store.page(of_profile, limit=MOST_RUNS).rows
+    runs = (_watched(run, tasks) for run in store.get_many([row.id for row in rows]))
     return Watch(profile, tuple(sorted((run for run in runs if run), key=lambda run: run.at)), promised)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -106,6 +107,11 @@ class CascadeConfig:
             "thresholds": tuple(tree["thresholds"]),
         }
         return cls(**{**tree, **changed})
+
+    @property
+    def profile_key(self) -> str | None:
+        """What tells the profile from every other: 16 hex digits of its text's sha256."""
+        return None if self.profile is None else hashlib.sha256(self.profile.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values. A guard that is off is left out, so that older configurations keep their hash."""

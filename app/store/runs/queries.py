@@ -48,6 +48,8 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
     parts += [Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)) for tag in filter.tags]
     if filter.disturbed is not None:
         parts.append(Run.disturbed.is_(True) if filter.disturbed else Run.disturbed.is_not(True))
+    if filter.router_profile is not None:
+        parts.append(Run.router_profile == filter.router_profile)
     if filter.group_id is not None:
         parts.append(Run.group_id == filter.group_id)
     if filter.person_id is not None:

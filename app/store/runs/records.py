@@ -139,6 +139,8 @@ class RunFilter:
     """``None`` among them stands for runs of which nobody knows."""
     disturbed: bool | None = None
     """Whether runs marked as disturbed are meant, or all the others, those of which nobody knows among them."""
+    router_profile: str | None = None
+    """`CascadeConfig.profile_key` of the cascade that answered."""
     group_id: str | None = None
     person_id: str | None = None
     """Asked by this person."""

@@ -31,6 +31,8 @@ class Run(Base):
     backend: Mapped[str]
     precision: Mapped[str]
     config_hash: Mapped[str] = mapped_column(CleanText(16))
+    router_profile: Mapped[str | None] = mapped_column(CleanText(16))
+    """`CascadeConfig.profile_key` of a cascade that goes by a profile."""
     seed: Mapped[int]
 
     finish_reason: Mapped[str | None]
@@ -85,6 +87,7 @@ class Run(Base):
         Index(None, "model", "created_at"),
         Index(None, "status", "created_at"),
         Index(None, "group_id"),
+        Index(None, "router_profile", "created_at"),
         Index(None, "person_id", "created_at"),
     )
 

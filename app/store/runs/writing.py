@@ -75,6 +75,7 @@ class RunWriter(RunReader):
             backend=config.backend,
             precision=config.precision,
             config_hash=config.hash,
+            router_profile=config.optimization.cascade.profile_key if config.optimization.cascade else None,
             seed=config.sampling.seed,
             owner_host=self._owner.host,
             owner_pid=self._owner.pid,

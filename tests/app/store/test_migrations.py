@@ -23,7 +23,7 @@ from app.store.database.session import Database
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0014"
+HEAD = "0017"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from app.store import WITHOUT_LABS, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
 from app.store.database import session as session_module
-from app.store.database.migrate import MIGRATIONS, migrate
 from app.store.outbox import keeper as keeper_module
 from tests.support.fakes import make_metrics, make_request
+from tests.support.migrations import migrate_until
 from tests.support.ui import add_run
 
 EVERY_SOURCE = (None, *RunSource)
@@ -116,12 +116,7 @@ MESSAGE = (
 
 
 def test_older_runs_get_the_source_that_can_be_told_of_them_and_lose_nothing(file: Path, tmp_path: Path) -> None:
-    earlier = tmp_path / "migrations"
-    (earlier / "versions").mkdir(parents=True)
-    for each in (MIGRATIONS / "env.py", *(MIGRATIONS / "versions").glob("*.py")):
-        if not each.name.startswith("0013"):
-            (earlier / each.relative_to(MIGRATIONS)).write_text(each.read_text())
-    migrate(f"sqlite:///{file}", migrations=earlier)
+    migrate_until(file, "0013", tmp_path / "migrations")
     asked, deleted = "0199a0000000" + "0" * 20, "0199b0000000" + "0" * 20
     groups = {
         "race": uuid.uuid4().hex,
