@@ -60,9 +60,11 @@ def measure_corpus(
         total=len(corpus.prompts) + len(wanted) * (size + SPEED_RUNS),
     )
     refused: list[str] = []
+    in_memory = any((each.model, each.precision) == (model, Precision.BF16) for each in engine.status().resident)
+    does = "Answering" if in_memory else "Loading and answering"
     for place, prompt in enumerate(corpus.prompts):
         if place not in answers:
-            steps.at(f"Answering in 16 bits · prompt {place + 1} of {size}")
+            steps.at(f"{does} in 16 bits · prompt {place + 1} of {size}")
             try:
                 answers[place] = engine.windows(model, replace(corpus, prompts=(prompt,)), steps.still)
             except CorpusError:
@@ -72,6 +74,7 @@ def measure_corpus(
                 answers[place] = ()
             lab.keep_answer(weights, corpus.sha256, place, answers[place])
             steps.advance()
+            does = "Answering"
     windows = windows or tuple(window for place in sorted(answers) for window in answers[place])
     if not windows and refused:
         raise LabError(refusal_words(refused))

@@ -23,14 +23,11 @@ from tests.support.cascading import CASCADE, SMALL, make_cascade_report
 from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.drafting import IDENTICAL, SpeculatingEngine, make_report
 from tests.support.fakes import FakeEngine, make_request
+from tests.support.jobs import ignore
 
 MODEL = "smollm2-135m"
 NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)
 TWO = lab_prompts()[:2]
-
-
-def ignore(stage: str, fraction: float) -> None:
-    """A job's report that nobody reads."""
 
 
 class Until:
@@ -39,7 +36,7 @@ class Until:
     def __init__(self, calls: int) -> None:
         self.left = calls
 
-    def __call__(self, stage: str, fraction: float) -> None:
+    def __call__(self, stage: str, fraction: float, *, loading: float | None = None) -> None:
         self.left -= 1
         if self.left < 0:
             raise JobCancelled
