@@ -74,7 +74,7 @@ def show_corpus_lab(model: str, lab: LabStore, limits: AlarmLimits) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         corpus_sha256, name = _choose_corpus(lab)
         _add_corpus(lab)
-    job = BackgroundJob(f"quantization corpus {model} {corpus_sha256}")
+    job = BackgroundJob(f"quantization corpus {model} {corpus_sha256}", title=f"Measuring {model} on {name}")
     rows = read_rows(lab, model, corpus_sha256)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = choose_precisions("lab-corpus-precisions", offered_precisions(), disabled=job.running)

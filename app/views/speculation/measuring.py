@@ -7,14 +7,16 @@ from functools import partial
 
 from app import resources
 from app.environment import measured_here
+from app.estimates import answer_times
 from app.jobs import Report
 from app.runs.prompts import SamplePrompt
 from app.speculation.figures import Summary
-from app.speculation.lab import lab_request, prompt_sha256
+from app.speculation.lab import MAX_TOKENS, PAIRS, lab_request, prompt_sha256
 from app.speculation.measuring import measure_drafters
 from app.store import DraftFigures
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.sizes import Size, choose_size
 from engine.errors import InvalidRequestError
 from engine.types import Precision, SpeculationConfig
 
@@ -58,6 +60,51 @@ def disturbed_column(summaries: Sequence[Summary | None]) -> dict[str, list[str 
     return {DISTURBED: marks} if any(marks) else {}
 
 
+def measuring_job(name: str, model: str, precision: Precision) -> BackgroundJob:
+    """The background job of a section."""
+    return BackgroundJob(f"speculation {name} {model} {precision}", title=f"Measuring drafters for {model} {precision}")
+
+
+def choose_prompts(
+    name: str,
+    model: str,
+    precision: Precision,
+    speculations: Sequence[SpeculationConfig],
+    prompts: Mapping[str, Sequence[SamplePrompt]],
+    known: Known,
+    *,
+    first: str,
+) -> Sequence[SamplePrompt]:
+    """The prompts of the size that is chosen.
+
+    Args:
+        name: of the section; begins the widget's key.
+        model, precision: what is drafted for.
+        speculations: who drafts.
+        prompts: those of each size, by its name, from the smallest to the largest.
+        known: what is there already.
+        first: the size that is chosen at first.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    time = answer_times(resources.get_store(), model, resources.get_engine().status().device).get(precision)
+
+    def size_of(size: str, its: Sequence[SamplePrompt]) -> Size:
+        left = [
+            prompt for each in speculations for prompt in its if not figures_of(known, model, precision, each, [prompt])
+        ]
+        seconds = None
+        if time:
+            answers_s = sum(2 * PAIRS * time.seconds(each.system + each.prompt, MAX_TOKENS) for each in left)
+            seconds = (time.load_s or 0.0) + answers_s
+        return Size(size, len(its), "prompt", len(left) or int(not speculations), seconds)
+
+    sizes = [size_of(size, its) for size, its in prompts.items()]
+    busy = measuring_job(name, model, precision).running
+    return prompts[choose_size(sizes, key=f"speculation-{name}-size", first=first, disabled=busy).name]
+
+
 def measure(
     name: str,
     model: str,
@@ -75,7 +122,7 @@ def measure(
         prompts: what is answered.
         known: what is there already.
     """
-    job = BackgroundJob(f"speculation {name} {model} {precision}")
+    job = measuring_job(name, model, precision)
     done = sum(len(figures_of(known, model, precision, each, prompts)) for each in speculations)
     again = done > 0 and done == len(speculations) * len(prompts)
     if job.start_button(
