@@ -270,3 +270,16 @@ def test_a_kept_run_shows_its_drafts(lab: Open, store: RunStore, jobs: Jobs, mon
     assert "Identical to plain decoding" in words(app)
     assert "m cannot draft." in words(app)
     assert "Acceptance rate" in [metric.label for metric in app.metric]
+
+
+def test_the_matchmakers_sizes_go_on_from_one_another(lab: Open, store: RunStore, jobs: Jobs) -> None:
+    app = lab(SpeculatingEngine(), MATCHMAKER)
+    for size, prompts in (("Quick", 3), ("Standard", 6)):
+        app.segmented_control(key="speculation-matchmaker-size").set_value(size).run()
+        app.button(key="speculation-matchmaker-run").click().run()
+        settle(app, jobs)
+        assert len(store.drafts.results(MODEL, "int8")) == 2 * prompts
+        assert f"{prompts} of {prompts}" in set(app.dataframe[0].value["Prompts"])
+    app.segmented_control(key="speculation-matchmaker-size").set_value("Full").run()
+    assert "6 of 18" in set(app.dataframe[0].value["Prompts"])
+    assert app.button(key="speculation-matchmaker-run").label == "Resume"

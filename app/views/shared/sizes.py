@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import streamlit as st
 
@@ -40,12 +41,13 @@ def choose_size(sizes: Sequence[Size], *, key: str, first: str, disabled: bool =
     """One of the sizes.
 
     Args:
-        sizes: from the smallest to the largest; those that measure no more than the one before them are left out.
+        sizes: from the smallest to the largest; those that measure as much as the one after them are left out.
         key: the widget's.
         first: the name of the one that is chosen at first.
         disabled: whether it cannot be changed now.
     """
-    offered = {size.name: size for place, size in enumerate(sizes) if not place or size.count > sizes[place - 1].count}
+    smaller = [size for size, larger in pairwise(sizes) if size.count < larger.count]
+    offered = {size.name: size for size in (*smaller, sizes[-1])}
     kept = f"{key}-kept"  # labels change as more is measured, which must not change what is chosen
     chosen = st.session_state.get(kept, first)
     st.session_state[key] = chosen if chosen in offered else next(reversed(offered))
