@@ -188,7 +188,7 @@ class Jobs:
 
 
 class Steps:
-    """Progress counted in steps of about the same length."""
+    """Progress counted in steps of about the same length, or longer ones that count for several."""
 
     def __init__(self, report: Report, *, done: int, total: int) -> None:
         self._report = report

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs import JobCancelled, Jobs, Report
-from app.quantization.corpus import SPEED_RUNS, measure_corpus
+from app.quantization.corpus import SPEED_EFFORT, SPEED_RUNS, WINDOW_EFFORT, measure_corpus
 from app.quantization.lab import LabError, greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import measure_tasks
@@ -290,7 +290,8 @@ def test_a_cancelled_job_can_be_resumed_and_reckons_its_time_from_there(lab: Lab
     state = jobs.state("job")
     assert state is not None
     assert state.status == "done"
-    assert begun[0] == pytest.approx(result.scored / (4 + SPEED_RUNS))
+    window, speed = WINDOW_EFFORT["text"], SPEED_RUNS * SPEED_EFFORT
+    assert begun[0] == pytest.approx(result.scored * window / (4 * window + speed))
     assert len(set(engine.compared)) == 4
 
 
