@@ -83,7 +83,8 @@ class BackgroundJob:
 
     def start(self, work: Work) -> None:
         """Start the work unless it runs already, and draw the page again."""
-        title = self.title or _HASH.sub("", self.key).capitalize()
+        named = _HASH.sub("", self.key)
+        title = self.title or named[:1].upper() + named[1:]
         resources.get_jobs().submit(self.key, work, title=title, owner=person_id(), page=self.page or address.here())
         st.rerun()
 
