@@ -19,7 +19,7 @@ from app.views.reports.speculation_charts import grouped_bars
 from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.faults import show_faults
-from app.views.speculation.measuring import choose_prompts, disturbed_column, figures_of, known_figures, measure
+from app.views.speculation.measuring import Amount, choose_amount, disturbed_column, figures_of, known_figures, measure
 
 
 def show_categories(form: Form, installed: Sequence[str]) -> None:
@@ -38,9 +38,10 @@ def show_categories(form: Form, installed: Sequence[str]) -> None:
             help=f"{len(prompts)} prompts, some of whose answers copy much of the prompt.",
         )
     gears = [drafter_of(key) for key in chosen]
-    sizes = {"Quick": some_of_each(prompts, 1), "Standard": some_of_each(prompts, 2), "Full": prompts}
-    wanted = choose_prompts("categories", model, precision, gears, sizes, known, first="Full")
-    measure("categories", model, precision, gears, wanted, known)
+    of_each = {"Quick": some_of_each(prompts, 1), "Standard": some_of_each(prompts, 2), "Full": prompts}
+    sizes = {size: Amount(gears, its) for size, its in of_each.items()}
+    amount = choose_amount("categories", model, precision, sizes, known, first="Full")
+    measure("categories", model, precision, gears, amount.prompts, known)
     categories = list(dict.fromkeys(prompt.category for prompt in prompts))
     summaries: dict[tuple[str, str], Summary] = {}
     for key in offered:

@@ -18,7 +18,15 @@ from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.runs.noise import machine_noise
 from app.views.shared.faults import show_faults
-from app.views.speculation.measuring import Known, choose_prompts, disturbed_column, figures_of, known_figures, measure
+from app.views.speculation.measuring import (
+    Amount,
+    Known,
+    choose_amount,
+    disturbed_column,
+    figures_of,
+    known_figures,
+    measure,
+)
 from engine.types import DrafterChoice, Precision
 
 
@@ -36,8 +44,9 @@ def show_matchmaker(form: Form, installed: Sequence[str]) -> None:
     table = st.container()
     possible = [choice.speculation for choice in choices if choice.speculation]
     one = some_of_each(lab_prompts(), 1)
-    sizes = {"Quick": one[::2], "Standard": one, "Full": lab_prompts()}
-    prompts = choose_prompts("matchmaker", model, precision, possible, sizes, known, first="Standard")
+    of_each = {"Quick": one[::2], "Standard": one, "Full": lab_prompts()}
+    sizes = {size: Amount(possible, its) for size, its in of_each.items()}
+    prompts = choose_amount("matchmaker", model, precision, sizes, known, first="Standard").prompts
     measured = {choice.name: _measured(choice, model, precision, prompts, known) for choice in choices}
     with table:
         _show_table(choices, measured, of=len(prompts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from app import resources
@@ -65,44 +66,56 @@ def measuring_job(name: str, model: str, precision: Precision) -> BackgroundJob:
     return BackgroundJob(f"speculation {name} {model} {precision}", title=f"Measuring drafters for {model} {precision}")
 
 
-def choose_prompts(
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What one size measures: every drafter on every prompt."""
+
+    speculations: Sequence[SpeculationConfig]
+    prompts: Sequence[SamplePrompt]
+
+
+def choose_amount(
     name: str,
     model: str,
     precision: Precision,
-    speculations: Sequence[SpeculationConfig],
-    prompts: Mapping[str, Sequence[SamplePrompt]],
+    sizes: Mapping[str, Amount],
     known: Known,
     *,
     first: str,
-) -> Sequence[SamplePrompt]:
-    """The prompts of the size that is chosen.
+    draft_lengths: bool = False,
+) -> Amount:
+    """What the size that is chosen measures.
 
     Args:
         name: of the section; begins the widget's key.
         model, precision: what is drafted for.
-        speculations: who drafts.
-        prompts: those of each size, by its name, from the smallest to the largest.
+        sizes: by their names, from the smallest to the largest.
         known: what is there already.
         first: the size that is chosen at first.
+        draft_lengths: whether sizes differ by their drafters, one for each draft length, instead of their prompts.
 
     Raises:
         StoreError: the run database cannot be read.
     """
     time = answer_times(resources.get_store(), model, resources.get_engine().status().device).get(precision)
 
-    def size_of(size: str, its: Sequence[SamplePrompt]) -> Size:
+    def size_of(size: str, its: Amount) -> Size:
         left = [
-            prompt for each in speculations for prompt in its if not figures_of(known, model, precision, each, [prompt])
+            prompt
+            for each in its.speculations
+            for prompt in its.prompts
+            if not figures_of(known, model, precision, each, [prompt])
         ]
         seconds = None
         if time:
             answers_s = sum(2 * PAIRS * time.seconds(each.system + each.prompt, MAX_TOKENS) for each in left)
             seconds = (time.load_s or 0.0) + answers_s
-        return Size(size, len(its), "prompt", len(left) or int(not speculations), seconds)
+        count, noun = (len(its.speculations), "draft length") if draft_lengths else (len(its.prompts), "prompt")
+        return Size(size, count, noun, len(left) or int(not its.speculations), seconds)
 
-    sizes = [size_of(size, its) for size, its in prompts.items()]
+    offered = [size_of(size, its) for size, its in sizes.items()]
     busy = measuring_job(name, model, precision).running
-    return prompts[choose_size(sizes, key=f"speculation-{name}-size", first=first, disabled=busy).name]
+    return sizes[choose_size(offered, key=f"speculation-{name}-size", first=first, disabled=busy).name]
 
 
 def measure(
