@@ -10,6 +10,7 @@ from app.session.address import arrive
 from app.session.identity import known_person, person_id
 from app.session.kept import widgets_kept
 from app.views.shared.errors import errors_shown
+from app.views.shared.job_strip import show_jobs
 from app.views.sidebar.engine_status import show_engine_status
 from app.views.sidebar.store_status import show_store_status
 
@@ -23,7 +24,7 @@ if config._server_mode == "starlette-managed":  # this script was served by itse
     st.stop()
 
 page = st.navigation(
-    {
+    sections := {
         "Try": [
             st.Page(
                 "pages/playground.py",
@@ -111,5 +112,6 @@ with st.sidebar:
 resources.hold_kv_for(person_id())
 
 arrive(page.url_path)
+show_jobs({each.url_path: each for pages in sections.values() for each in pages})
 with errors_shown(), widgets_kept(known_person()):
     page.run()

@@ -34,7 +34,11 @@ def ask_plain(engine: InferenceEngine, request: GenerationRequest, report: Repor
     tier, most = request.config.ladder[-1], request.config.sampling.max_tokens
 
     def watch(run: LiveRun) -> None:
-        report(run.loading_stage or f"{tier} writes", min(len(run.tokens) / most, 1.0))
+        done = min(len(run.tokens) / most, 1.0)
+        if loading := run.loading_now:
+            report(loading.stage, done, loading=loading.fraction)
+        else:
+            report(f"{tier} writes", done)
 
     report("Waits for the engine", 0.0)
     said = answer_unkept(engine, request, watch).text

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from app.chat.conversations import history
 from app.environment import measured_here
-from app.jobs import Report
+from app.jobs import Report, Steps
 from app.runs.answers import answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine
@@ -123,11 +123,11 @@ def measure_turns(
         if (turn.asked.id, settings[mode]) not in kept
     ]
     salts = [f"replay {uuid.uuid4().hex}"]
-    total, done = sum(_effort(mode, turns[place]) for mode, place in missing), 0
+    steps = Steps(report, done=0, total=sum(_effort(mode, turns[place]) for mode, place in missing))
 
     def run(stage: str, request: GenerationRequest) -> LiveRun:
-        report(stage, done / total)
-        return answer_unkept(engine, request, lambda answer: report(answer.loading_stage or stage, done / total))
+        steps.at(stage)
+        return answer_unkept(engine, request, lambda answer: steps.meanwhile(answer.loading_now))
 
     def measure(mode: CacheMode, place: int, salt: str) -> LiveRun:
         """One turn, under a salt that has not met it yet."""
@@ -155,11 +155,11 @@ def measure_turns(
                 salts.append(f"replay {uuid.uuid4().hex}")  # the first one's KV would be found
                 answer = measure(mode, place, salts[-1])
             chats.keep_timing(conversation.id, turns[place].asked.id, settings[mode], timing_of(answer))
-            done += _effort(mode, turns[place])
+            steps.advance(_effort(mode, turns[place]))
     finally:
         for salt in salts:
             engine.forget_session(salt)
-    report("Done", 1.0)
+    steps.at("Done", finished=True)
 
 
 def _as_kept(request: GenerationRequest, turn: AnsweredTurn) -> GenerationRequest:

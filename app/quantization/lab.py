@@ -66,7 +66,7 @@ def answer(engine: InferenceEngine, request: GenerationRequest, steps: Steps, *,
     """
     try:
         ask = answer_undisturbed if timed else answer_unkept
-        return ask(engine, request, lambda run: steps.meanwhile(run.loading_stage))
+        return ask(engine, request, lambda run: steps.meanwhile(run.loading_now))
     except RequestRefusedError:
         raise
     except RunNotFinishedError as error:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from app.jobs import Report
 from app.quantization.lab import LabEngine, LabError
 from app.runs.answers import RunNotFinishedError, answer_kept
-from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.store import RunSource, RunStore
 from engine import AnswerDivergence
 
-_LOADED, _WRITTEN = 0.3, 0.7
-"""Shares of a prompt's check at which its model is loaded, and at which its answer is written."""
+_WRITTEN = 0.6
+"""Share of a prompt's check at which its answer is written."""
 
 
 @dataclass
@@ -36,12 +35,11 @@ def check_prompt(engine: LabEngine, store: RunStore, checked: PromptCheck, repor
 
     def watch(run: LaneRun) -> None:
         if run.tokens:
-            share = _LOADED + (_WRITTEN - _LOADED) * len(run.tokens) / max_tokens
-            report(f"{stage} · token {len(run.tokens)}", share)
-        elif run.loading and run.loading_stage:
-            report(run.loading_stage, _LOADED * run.loading.fraction)
+            report(f"{stage} · token {len(run.tokens)}", _WRITTEN * len(run.tokens) / max_tokens)
+        elif loading := run.loading_now:
+            report(loading.stage, 0.0, loading=loading.fraction)
         else:
-            report(stage, _LOADED if run.phase in (Phase.READING, Phase.WRITING, Phase.OVER) else 0.0)
+            report(stage, 0.0)
 
     report(stage, 0.0)
     try:

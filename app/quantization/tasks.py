@@ -32,10 +32,11 @@ def measure_tasks(
     tasks: Sequence[Task],
     report: Report,
     *,
+    only: Sequence[Task] | None = None,
     again: bool = False,
 ) -> None:
-    """Let precisions answer tasks, and keep what each answered and whether it was right. A task that the model cannot
-    take, its prompt being too long for one, is not right.
+    """Let precisions answer tasks, or ``only`` some of them, and keep what each answered and whether it was right. A
+    task that the model cannot take, its prompt being too long for one, is not right.
 
     An answer that cannot be judged, since the task's pattern or schema takes too long on it, counts as wrong.
 
@@ -56,14 +57,16 @@ def measure_tasks(
         )
         for precision in precisions
     }
+    asked = tasks if only is None else only
     answered = {precision: lab.task_answers(result_id) for precision, result_id in results.items()}
-    steps = Steps(report, done=sum(map(len, answered.values())), total=len(precisions) * len(tasks))
+    done = sum(task.id in answers for answers in answered.values() for task in asked)
+    steps = Steps(report, done=done, total=len(precisions) * len(asked))
     unjudged: dict[str, str] = {}
     for precision, result_id in results.items():
-        for place, task in enumerate(tasks):
+        for place, task in enumerate(asked):
             if task.id in answered[precision]:
                 continue
-            steps.at(f"{precision} · task {place + 1} of {len(tasks)}")
+            steps.at(f"{precision} · task {place + 1} of {len(asked)}")
             try:
                 text = answer(engine, task.request(model, precision), steps).text
                 right = check(task, text)

@@ -134,9 +134,14 @@ class LiveRun:
         return found.why if found and found.is_disturbed else None
 
     @property
+    def loading_now(self) -> Loading | None:
+        """What is being loaded for it right now, and how far that is; ``None`` where nothing is."""
+        return self.loading if self.phase is Phase.LOADING else None
+
+    @property
     def loading_stage(self) -> str | None:
         """What is being loaded for it right now, for the user; ``None`` where nothing is."""
-        return self.loading.stage if self.loading and self.phase is Phase.LOADING else None
+        return self.loading_now.stage if self.loading_now else None
 
     def to_outcome(self) -> RunOutcome:
         """How a run that is over ended, as it is stored."""

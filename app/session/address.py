@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlencode
+
 import streamlit as st
 
 _SHOWN, _ARRIVED = "address-page", "address-arrived"
+
+
+def here() -> str:
+    """The address of the page on view with what it says of what is shown, without a slash before it."""
+    query = urlencode(st.query_params.to_dict(), safe=",")
+    page = st.session_state.get(_SHOWN, "")
+    return f"{page}?{query}" if query else page
+
+
+def is_here(address: str) -> bool:
+    """Whether the page on view is that of an address, and says all that this says, whatever it says besides."""
+    page, _, query = address.partition("?")
+    shown = st.query_params.to_dict()
+    return page == st.session_state.get(_SHOWN) and all(shown.get(name) == value for name, value in parse_qsl(query))
 
 
 def arrive(page: str) -> None:

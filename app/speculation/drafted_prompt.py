@@ -75,4 +75,8 @@ def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPromp
 
 def _tell(report: Report, stage: str, begun: float, share: float, run: LaneRun) -> None:
     """Report how far one run is, which begins at ``begun`` and has a ``share`` of the work."""
-    report(run.loading_stage or stage, begun + share * len(run.tokens) / run.request.config.sampling.max_tokens)
+    done = begun + share * len(run.tokens) / run.request.config.sampling.max_tokens
+    if loading := run.loading_now:
+        report(loading.stage, done, loading=loading.fraction)
+    else:
+        report(stage, done)

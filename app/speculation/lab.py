@@ -53,11 +53,6 @@ def lab_prompts(path: Path = PROMPTS) -> tuple[SamplePrompt, ...]:
     return load_prompts(path)
 
 
-def one_of_each(prompts: Sequence[SamplePrompt]) -> tuple[SamplePrompt, ...]:
-    """The first prompt of each category: enough to choose a drafter by."""
-    return tuple({prompt.category: prompt for prompt in reversed(prompts)}.values())[::-1]
-
-
 def prompt_sha256(prompt: SamplePrompt) -> str:
     """Identity of a prompt's text."""
     return hashlib.sha256(f"{prompt.system}\0{prompt.prompt}".encode()).hexdigest()

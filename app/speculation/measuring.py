@@ -118,7 +118,7 @@ def _measure(
 
 def _answer(engine: SpeculationEngine, request: GenerationRequest, steps: Steps) -> LiveRun:
     try:
-        run = answer_undisturbed(engine, request, lambda run: steps.meanwhile(run.loading_stage))
+        run = answer_undisturbed(engine, request, lambda run: steps.meanwhile(run.loading_now))
     except RunNotFinishedError as error:
         raise SpeculationLabError(str(error)) from error
     if run.metrics is None or run.metrics.tpot_s is None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.jobs import Jobs, JobState
+from app.jobs import Jobs, JobState, Steps
 from engine.errors import InstallError
 
 KEY = "install tiny"
@@ -47,30 +47,117 @@ def test_a_job_says_how_far_it_is_and_that_it_is_done(jobs):
     assert jobs.state(KEY) == JobState("done", "Almost", 0.9)
 
 
-def test_the_time_left_follows_from_the_pace_so_far(monkeypatch):
-    state = JobState("running", "Halfway", 0.25, begun=100.0)
-    monkeypatch.setattr("app.jobs.monotonic", lambda: 110.0)
-    assert state.remaining_s == pytest.approx(30)
-    assert JobState("running", "Starting", 0.001, begun=100.0).remaining_s is None
-    assert JobState("done", "Ready", 1.0, begun=100.0).remaining_s is None
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_a_job_that_goes_on_reckons_its_pace_from_where_it_began(monkeypatch):
-    monkeypatch.setattr("app.jobs.monotonic", lambda: 110.0)
-    resumed = JobState("running", "Goes on", 0.75, begun=100.0, begun_at=0.5)
-    assert resumed.remaining_s == pytest.approx(10)
-    assert JobState("running", "Goes on", 0.51, begun=100.0, begun_at=0.5).remaining_s is None
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("app.jobs.monotonic", clock)
+    return clock
 
 
-def test_the_fraction_first_reported_is_where_a_job_began(jobs):
-    work = Work()
+def test_the_time_left_is_by_the_pace_of_the_steps_and_not_by_the_loading_before_them(jobs, clock):
+    seen = []
+
+    def work(report):
+        steps = Steps(report, done=0, total=20)
+        steps.at("First")
+        for loaded in (0.2, 0.6):
+            steps.loading("Loading", loaded)
+            clock.now += 17.5
+            seen.append(jobs.state(KEY))
+        for _ in range(19):
+            steps.at("Answering")
+            clock.now += 2.0
+            steps.advance()
+            steps.at("Answering")
+            seen.append(jobs.state(KEY).remaining_s)
+
     jobs.submit(KEY, work)
-    assert work.started.wait(10)
-    assert jobs.state(KEY).begun_at == 0.5
+    wait_until_ended(jobs)
+    (first, second), left = seen[:2], seen[2:]
+    assert [(state.stage, state.fraction, state.loading) for state in (first, second)] == [
+        ("Loading", 0.0, 0.2),
+        ("Loading", 0.0, 0.6),
+    ]
+    assert left[:3] == [None, None, None]
+    assert left[3:] == pytest.approx([2.0 * (20 - done) for done in range(4, 20)])
+
+
+def test_a_job_that_goes_on_reckons_its_pace_from_where_it_began(jobs, clock):
+    seen = []
+
+    def work(report):
+        for done in range(50, 60):
+            report("Goes on", done / 100)
+            seen.append(jobs.state(KEY).remaining_s)
+            clock.now += 3.0
+
+    jobs.submit(KEY, work)
+    wait_until_ended(jobs)
+    assert seen[:4] == [None] * 4
+    assert seen[4:] == pytest.approx([3.0 * (100 - done) for done in range(54, 60)])
+
+
+def test_a_job_that_is_over_has_no_time_left(jobs, clock):
+    def work(report):
+        for done in range(10):
+            report("On", done / 20)
+            clock.now += 1.0
+
+    jobs.submit(KEY, work)
+    wait_until_ended(jobs)
     assert jobs.state(KEY).remaining_s is None
+
+
+# --- what people are told of ------------------------------------------------------------------------
+
+
+def test_only_jobs_with_a_title_are_told_of_and_with_whose_they_are(jobs):
+    work = Work()
+    jobs.submit("hidden", work)
+    jobs.submit(KEY, work, title="Installing", owner="me", page="models")
+    (job,) = jobs.told()
+    assert (job.key, job.title, job.owner, job.page, job.state.running) == (KEY, "Installing", "me", "models", True)
+    work.go_on.set()
+
+
+def test_those_that_run_come_first_and_those_over_are_forgotten_after_a_while(jobs, clock):
+    gate = threading.Event()
+    jobs.submit("runs", lambda report: gate.wait(20), title="Runs")
+    for key in ("first", "second"):
+        jobs.submit(key, lambda report: None, title=key)
+        jobs._threads[key].join(10)
+        clock.now += 60
+    assert [job.key for job in jobs.told()] == ["runs", "second", "first"]
+    clock.now += 520
+    assert [job.key for job in jobs.told()] == ["runs", "second"]
+    clock.now += 10_000
+    assert [job.key for job in jobs.told()] == ["runs"]
+    gate.set()
+
+
+def test_a_job_that_was_asked_to_stop_says_so_until_it_has(jobs):
+    work = Work()
+    jobs.submit(KEY, work, title="Work")
+    assert work.started.wait(10)
+    assert not jobs.state(KEY).cancelling
+    jobs.cancel(KEY)
+    assert jobs.state(KEY).cancelling
+    assert jobs.state(KEY).running
     work.go_on.set()
     wait_until_ended(jobs)
-    assert jobs.state(KEY).begun_at == 0.5
+    assert jobs.state(KEY).status == "cancelled"
+    assert jobs.submit(KEY, work)
+    assert not jobs.state(KEY).cancelling
 
 
 def test_a_second_job_of_the_same_key_is_not_started(jobs):

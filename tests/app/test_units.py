@@ -112,3 +112,23 @@ def test_durations_and_rates_end_where_their_spread_begins() -> None:
     assert units.rate(146.3, 0.12) == "150 tok/s"
     assert units.rate(None, 0.1) == units.seconds(None, 0.1) == units.ratio(None, 0.1) == units.MISSING
     assert units.rounded(146.3, 0.12) == 150
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "words"),
+    [
+        (0.0, "a few seconds"),
+        (7.4, "a few seconds"),
+        (8.0, "10 s"),
+        (41.0, "40 s"),
+        (58.0, "1 min"),
+        (77.0, "1 min 20 s"),
+        (594.0, "9 min 50 s"),
+        (596.0, "10 min"),
+        (1_740.0, "29 min"),
+        (3_580.0, "1 h"),
+        (7_800.0, "2 h 10 min"),
+    ],
+)
+def test_a_time_that_is_reckoned_has_few_digits(duration_s: float, words: str) -> None:
+    assert units.about(duration_s) == words

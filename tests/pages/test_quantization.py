@@ -307,3 +307,28 @@ def test_tasks_are_measured_in_the_background(lab: Open, jobs: Jobs, few_tasks: 
     finish(app, jobs)
     assert list(app.dataframe[0].value["Precision"]) == [str(precision) for precision in ALL]
     assert "gets the same tasks right and wrong as 16 bits" in words(app)
+
+
+def test_a_quick_size_is_marked_and_a_larger_one_goes_on_from_it(
+    lab: Open, jobs: Jobs, store: RunStore, few_tasks: tuple[Task, ...]
+) -> None:
+    engine = FakeLabEngine(tokens=("sky",))
+    app = lab(engine, TASKS)
+    assert [label.split(" · ")[:2] for label in app.segmented_control(key="lab-tasks-size").options] == [
+        ["Quick", "2 tasks"],
+        ["Full", "3 tasks"],
+    ]
+    app.segmented_control(key="lab-tasks-size").set_value("Quick").run()
+    app.button(key="lab-tasks-run").click().run()
+    finish(app, jobs)
+    assert {len(result.answers) for result in store.lab.task_results(MODEL)} == {2}
+    assert list(app.dataframe[0].value["Right"]) == ["1 of 2"] * len(ALL)
+    assert "Quick: on 2 of 3 tasks" in words(app)
+    assert app.button(key="lab-tasks-run").disabled
+    app.segmented_control(key="lab-tasks-size").set_value("Full").run()
+    assert app.button(key="lab-tasks-run").label == "Resume"
+    app.button(key="lab-tasks-run").click().run()
+    finish(app, jobs)
+    assert {len(result.answers) for result in store.lab.task_results(MODEL)} == {3}
+    assert list(app.dataframe[0].value["Right"]) == ["1 of 3"] * len(ALL)
+    assert "tasks. A larger size" not in words(app)

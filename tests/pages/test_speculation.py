@@ -13,10 +13,11 @@ from streamlit.testing.v1 import AppTest
 import engine as engine_package
 from app import resources
 from app.jobs import Jobs
+from app.runs.prompts import some_of_each
 from app.session import playground
 from app.speculation import drafter_choices
 from app.speculation.drafter_choices import DrafterChoices
-from app.speculation.lab import GAMMAS, PAIRS, lab_prompts, one_of_each
+from app.speculation.lab import GAMMAS, PAIRS, lab_prompts
 from app.speculation.measuring import measure_drafters
 from app.store import RunStore
 from engine.errors import GearboxError
@@ -189,7 +190,7 @@ def test_a_measurement_that_was_cut_short_is_offered_to_resume(lab: Open, store:
     measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], lab_prompts()[:4], ignore)
     app = lab(scripted, CATEGORIES)
     assert app.button(key="speculation-categories-run").label == "Resume"
-    assert list(app.dataframe[0].value["Prompts"]) == [3, 1]
+    assert list(app.dataframe[0].value["Prompts"]) == ["3 of 3", "1 of 3"]
 
 
 def test_refused_drafters_are_not_offered(lab: Open) -> None:
@@ -227,7 +228,7 @@ def test_the_best_drafter_is_set_in_the_playground(lab: Open, store: RunStore, j
     app = lab(SpeculatingEngine(), MATCHMAKER)
     app.button(key="speculation-matchmaker-run").click().run()
     settle(app, jobs)
-    assert len(store.drafts.results(MODEL, "int8")) == 2 * len(one_of_each(lab_prompts()))
+    assert len(store.drafts.results(MODEL, "int8")) == 2 * len(some_of_each(lab_prompts(), 1))
     table = app.dataframe[0].value.set_index("Drafter")
     assert table["Measured speed-up"]["n-grams"] == "1.50× faster"
     assert app.button(key="speculation-use").label == "Use n-grams in the Playground"
@@ -242,7 +243,7 @@ def test_the_best_drafter_is_set_in_the_playground(lab: Open, store: RunStore, j
 
 def test_drafters_that_are_slower_than_plain_decoding_are_called_so(lab: Open, store: RunStore, jobs: Jobs) -> None:
     scripted = SpeculatingEngine(speedup=0.8)
-    measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], one_of_each(lab_prompts()), ignore)
+    measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], some_of_each(lab_prompts(), 1), ignore)
     app = lab(scripted, MATCHMAKER)
     said = words(app)
     assert "None of them is faster than plain decoding on these prompts. The nearest is n-grams: 1.25× slower" in said
@@ -250,7 +251,7 @@ def test_drafters_that_are_slower_than_plain_decoding_are_called_so(lab: Open, s
 
 def test_a_drafter_within_the_noise_is_no_gain(lab: Open, store: RunStore, jobs: Jobs) -> None:
     scripted = SpeculatingEngine(speedup=1.03)
-    measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], one_of_each(lab_prompts()), ignore)
+    measure_drafters(scripted, store.drafts, MODEL, Precision.INT8, [NGRAM], some_of_each(lab_prompts(), 1), ignore)
     app = lab(scripted, MATCHMAKER)
     assert "None of them is faster than plain decoding on these prompts. The nearest is n-grams: tied" in words(app)
 
@@ -269,3 +270,16 @@ def test_a_kept_run_shows_its_drafts(lab: Open, store: RunStore, jobs: Jobs, mon
     assert "Identical to plain decoding" in words(app)
     assert "m cannot draft." in words(app)
     assert "Acceptance rate" in [metric.label for metric in app.metric]
+
+
+def test_the_matchmakers_sizes_go_on_from_one_another(lab: Open, store: RunStore, jobs: Jobs) -> None:
+    app = lab(SpeculatingEngine(), MATCHMAKER)
+    for size, prompts in (("Quick", 3), ("Standard", 6)):
+        app.segmented_control(key="speculation-matchmaker-size").set_value(size).run()
+        app.button(key="speculation-matchmaker-run").click().run()
+        settle(app, jobs)
+        assert len(store.drafts.results(MODEL, "int8")) == 2 * prompts
+        assert f"{prompts} of {prompts}" in set(app.dataframe[0].value["Prompts"])
+    app.segmented_control(key="speculation-matchmaker-size").set_value("Full").run()
+    assert "6 of 18" in set(app.dataframe[0].value["Prompts"])
+    assert app.button(key="speculation-matchmaker-run").label == "Resume"

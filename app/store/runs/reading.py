@@ -201,11 +201,11 @@ class RunReader:
         with self._database.read() as session:
             return session.scalar(counted) or 0
 
-    def recent_speeds(self, model: str) -> dict[str, RecentSpeed]:
+    def recent_speeds(self, model: str, *, host: str | None = None) -> dict[str, RecentSpeed]:
         """By precision, what the latest finished runs of a model say that Gearbox's own backend answered, those of the
-        labs left out."""
+        labs left out. ``host`` is the machine that they ran on, if only one is meant."""
         with self._database.read() as session:
-            return statistics.recent_speeds(session, model, _RECENT_RUNS)
+            return statistics.recent_speeds(session, model, _RECENT_RUNS, host)
 
     def repeats(self, host: str, *, without: str | None = None) -> dict[str, Repeats]:
         """How far apart ``ttft_s``, ``tpot_s`` and ``e2e_s`` lie in runs of a host that did the same work within a day.

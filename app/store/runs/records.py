@@ -291,6 +291,10 @@ class RecentSpeed:
     """Their median; ``None`` without any."""
     weights_bytes: int
     """Of the latest."""
+    read_s: float | None = None
+    """Median seconds a token of the prompt, of runs that read one; ``None`` without any."""
+    load_s: float | None = None
+    """Median seconds of loading the weights, of runs that had to; ``None`` without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ from engine.types import GearKind, OptimizationConfig, backends_with
 
 _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
+_LOADED_FROM_S = 0.5
+"""A run that took less to make its model ready found it in memory."""
 _NO_RUNS = Totals(
     runs=0,
     finished=0,
@@ -101,7 +103,7 @@ def by_configuration(
     )
 
 
-def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentSpeed]:
+def recent_speeds(session: Session, model: str, limit: int, host: str | None) -> dict[str, RecentSpeed]:
     """By precision, what the latest finished runs of a model say, on backends that quantize. A cascade's
     figures are of several models, and left out; so are the labs' runs, and the speeds of disturbed ones.
 
@@ -109,9 +111,19 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
         session: to read with.
         model: its name.
         limit: how many runs are looked at, all precisions together.
+        host: where they ran; ``None`` for anywhere.
     """
+    tokens_read = Run.prompt_tokens - Run.cached_tokens
     rows = session.execute(
-        select(Run.precision, Run.tpot_s, Run.weights_bytes, Run.disturbed)
+        select(
+            Run.precision,
+            Run.tpot_s,
+            Run.weights_bytes,
+            Run.disturbed,
+            Run.prefill_s,
+            tokens_read.label("tokens_read"),
+            Run.load_s,
+        )
         .join(RunContent, RunContent.run_id == Run.id)
         .where(
             # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
@@ -120,22 +132,28 @@ def recent_speeds(session: Session, model: str, limit: int) -> dict[str, RecentS
             Run.backend.in_(backends_with(GearKind.QUANTIZATION)),
             Run.status == RunStatus.FINISHED,
             *conditions(RunFilter(sources=WITHOUT_LABS)),
+            *(() if host is None else (Run.owner_host == host,)),
         )
         .order_by(Run.created_at.desc())
         .limit(limit)
     )
-    weights: dict[str, int] = {}
-    tpots_s: dict[str, list[float]] = {}
-    for precision, tpot_s, weights_bytes, disturbed in rows:
-        if tpot_s is not None and weights_bytes is not None:
-            weights.setdefault(precision, weights_bytes)
-            tpots_s.setdefault(precision, []).extend([] if disturbed else [tpot_s])
-    return {
-        precision: RecentSpeed(
-            runs=len(found), tpot_s=median(found) if found else None, weights_bytes=weights[precision]
+    by_precision: dict[str, list[Any]] = {}
+    for row in rows:
+        if row.tpot_s is not None and row.weights_bytes is not None:
+            by_precision.setdefault(row.precision, []).append(row)
+    found = {}
+    for precision, runs in by_precision.items():
+        quiet = [run for run in runs if not run.disturbed]
+        read = [run.prefill_s / run.tokens_read for run in quiet if run.prefill_s and (run.tokens_read or 0) > 0]
+        loads = [run.load_s for run in quiet if (run.load_s or 0.0) >= _LOADED_FROM_S]
+        found[precision] = RecentSpeed(
+            runs=len(quiet),
+            tpot_s=median(run.tpot_s for run in quiet) if quiet else None,
+            weights_bytes=runs[0].weights_bytes,
+            read_s=median(read) if read else None,
+            load_s=median(loads) if loads else None,
         )
-        for precision, found in tpots_s.items()
-    }
+    return found
 
 
 def configurations(session: Session, filter: RunFilter, limit: int) -> tuple[Configuration, ...]:

@@ -59,7 +59,7 @@ def show_ttft(conversation: Conversation, runs: Mapping[str, RunRecord], chats: 
     turns = answered_turns(conversation)
     if len(turns) < _FEWEST_TURNS:
         return
-    job = BackgroundJob(f"chat ttft {conversation.id}")
+    job = BackgroundJob(f"chat ttft {conversation.id}", title="Measuring the TTFT of a chat")
     missing = _show_chart(conversation, runs, chats)
     if busy:
         return

@@ -16,7 +16,7 @@ from engine import ModelInfo, install_model
 
 def install_job(name: str) -> BackgroundJob:
     """The background job that installs a model."""
-    return BackgroundJob(f"install {name}")
+    return BackgroundJob(f"install {name}", title=f"Installing {name}")
 
 
 def show_model(model: ModelInfo, models_dir: Path) -> None:

@@ -11,9 +11,11 @@ import streamlit as st
 
 from app import resources, units
 from app.environment import measured_here
+from app.estimates import answer_times
 from app.literal import literal
 from app.quantization.corpus import measure_corpus
 from app.quantization.degradation import alarms
+from app.quantization.durations import corpus_seconds, windows_in
 from app.runs.invariants import share_faults
 from app.runs.verdict import Figure, Noise, Paired, gain
 from app.session.quantization import CORPUS
@@ -74,11 +76,13 @@ def show_corpus_lab(model: str, lab: LabStore, limits: AlarmLimits) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         corpus_sha256, name = _choose_corpus(lab)
         _add_corpus(lab)
-    job = BackgroundJob(f"quantization corpus {model} {corpus_sha256}")
+    job = BackgroundJob(f"quantization corpus {model} {corpus_sha256}", title=f"Measuring {model} on {name}")
     rows = read_rows(lab, model, corpus_sha256)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = choose_precisions("lab-corpus-precisions", offered_precisions(), disabled=job.running)
         _measure(model, lab, job, corpus_sha256, chosen, rows)
+    if not job.running:
+        _say_how_long(model, _corpus(lab, corpus_sha256), chosen, rows)
 
     def finished() -> int:
         return sum(row.finished for row in read_rows(lab, model, corpus_sha256))
@@ -160,6 +164,18 @@ def _measure(
     ):
         corpus = _corpus(lab, corpus_sha256)
         job.start(partial(measure_corpus, resources.get_engine(), lab, model, chosen, corpus, again=again))
+
+
+def _say_how_long(model: str, corpus: Corpus, chosen: Sequence[Precision], rows: Sequence[Row]) -> None:
+    left = [row for row in rows if row.precision in chosen and not row.finished]
+    if not left:
+        return
+    scored = {row.precision: row.result.scored if row.result else 0 for row in left}
+    times = answer_times(resources.get_store(), model, resources.get_engine().status().device)
+    seconds = corpus_seconds(corpus, scored, times, answered=any(row.result for row in rows))
+    amount = units.counted(windows_in(corpus), "prompt" if corpus.prompts else "window")
+    time = "time known after the first answers of each" if seconds is None else f"about {units.about(seconds)}"
+    st.caption(f"{amount} · {units.counted(len(left), 'precision')} · {time}")
 
 
 def _corpus(lab: LabStore, sha256: str) -> Corpus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -60,7 +61,8 @@ def _start(form: Form, prompt: str, store: RunStore, job: BackgroundJob) -> None
         return
     checked = PromptCheck(request, person_id())
     lab_session.set_prompt_check(checked)
-    job.start(partial(check_prompt, resources.get_engine(), store, checked))
+    title = f"Comparing {form.model} {form.precision} with 16 bits"
+    replace(job, title=title).start(partial(check_prompt, resources.get_engine(), store, checked))
 
 
 def _show_result(checked: PromptCheck, limits: AlarmLimits) -> None:

@@ -8,11 +8,14 @@ from functools import partial
 import streamlit as st
 
 from app import resources, units
+from app.estimates import AnswerTime, answer_times
 from app.literal import literal
 from app.quantization.tasks import measure_tasks, tasks_sha256
+from app.runs.prompts import some_of_each
 from app.store import LabStore, TaskAnswer, TaskResult
 from app.views.gears.precisions import choose_precisions, quantized_precisions
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.sizes import Size, choose_size
 from engine import Task, compare_outcomes, load_tasks, wilson_interval
 from engine.types import Precision
 
@@ -22,16 +25,20 @@ _SHOWN = "lab-tasks-shown"
 def show_task_lab(model: str, lab: LabStore) -> None:
     """What to measure, how far it is, the scores, and the answers that flipped."""
     tasks = load_tasks()
-    job = BackgroundJob(f"quantization tasks {model}")
+    job = BackgroundJob(f"quantization tasks {model}", title=f"Measuring {model} on tasks")
     results = read_results(lab, model, tasks)
     others = quantized_precisions()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help_text = "Each is compared with 16 bits."
         chosen = choose_precisions("lab-tasks-precisions", others, help_text, disabled=job.running)
-        _measure(model, lab, job, tasks, [Precision.BF16, *chosen], results)
+    precisions = [Precision.BF16, *chosen]
+    size = _choose_size(model, tasks, precisions, results, job)
+    _measure(model, lab, job, tasks, size, precisions, results)
 
     def finished() -> int:
-        return sum(result.finished for result in read_results(lab, model, tasks).values())
+        return sum(_answered(result, each) for result in read_results(lab, model, tasks).values() for each in sizes)
+
+    sizes = sizes_of(tasks).values()
 
     job.follow(finished)
     plain = results.get(Precision.BF16)
@@ -41,11 +48,24 @@ def show_task_lab(model: str, lab: LabStore) -> None:
             "and in each precision, and checked. Two precisions can score alike and still get different tasks right: "
             "the lab counts the answers that flipped, and lists them."
         )
-    if plain is None or not plain.finished:
+    if plain is None:
         return
-    measured = [results[p] for p in (Precision.BF16, *others) if p in results and results[p].finished]
-    _show_scores(measured, plain, tasks)
-    _show_flips(measured, plain, tasks)
+    for name, answered in reversed(sizes_of(tasks).items()):
+        measured = [results[p] for p in (Precision.BF16, *others) if p in results and _answered(results[p], answered)]
+        if plain in measured and (len(measured) > 1 or len(answered) == len(tasks)):
+            if len(answered) < len(tasks):
+                st.caption(
+                    f":material/data_thresholding: {name}: on {len(answered)} of {len(tasks)} tasks. A larger size "
+                    "goes on from these, and tells smaller differences."
+                )
+            _show_scores(measured, plain, answered)
+            _show_flips(measured, plain, answered)
+            return
+
+
+def sizes_of(tasks: Sequence[Task]) -> dict[str, Sequence[Task]]:
+    """The tasks of each size, from the smallest to the largest."""
+    return {"Quick": some_of_each(tasks, 2), "Standard": some_of_each(tasks, 6), "Full": tasks}
 
 
 def read_results(lab: LabStore, model: str, tasks: Sequence[Task]) -> Mapping[str, TaskResult]:
@@ -59,27 +79,70 @@ def read_results(lab: LabStore, model: str, tasks: Sequence[Task]) -> Mapping[st
     return {r.precision: r for r in results if r.weights_sha256 == results[0].weights_sha256}
 
 
+def _answered(result: TaskResult, tasks: Sequence[Task]) -> bool:
+    return all(task.id in result.answers for task in tasks)
+
+
+def _choose_size(
+    model: str,
+    tasks: Sequence[Task],
+    precisions: Sequence[Precision],
+    results: Mapping[str, TaskResult],
+    job: BackgroundJob,
+) -> Sequence[Task]:
+    times = answer_times(resources.get_store(), model, resources.get_engine().status().device)
+
+    def size_of(name: str, its: Sequence[Task]) -> Size:
+        left = {
+            precision: [task for task in its if precision not in results or task.id not in results[precision].answers]
+            for precision in precisions
+        }
+        known = all(precision in times for precision, missing in left.items() if missing)
+        seconds = None
+        if known:
+            seconds = sum(
+                (times[precision].load_s or 0.0) + sum(_seconds(task, times[precision]) for task in missing)
+                for precision, missing in left.items()
+                if missing
+            )
+        return Size(name, len(its), "task", sum(map(len, left.values())), seconds)
+
+    sizes = [size_of(name, its) for name, its in sizes_of(tasks).items()]
+    return sizes_of(tasks)[choose_size(sizes, key="lab-tasks-size", first="Full", disabled=job.running).name]
+
+
+def _seconds(task: Task, time: AnswerTime) -> float:
+    """Of one task: answers are taken to be half as long as they may be."""
+    return time.seconds(task.prompt, task.max_tokens / 2)
+
+
 def _measure(
     model: str,
     lab: LabStore,
     job: BackgroundJob,
     tasks: Sequence[Task],
+    size: Sequence[Task],
     precisions: Sequence[Precision],
     results: Mapping[str, TaskResult],
 ) -> None:
     known = [results.get(precision) for precision in precisions]
     again = all(result and result.finished for result in known)
+    measured = not again and all(result and _answered(result, size) for result in known)
     if job.start_button(
         "Measure",
         key="lab-tasks-run",
         begun=any(known),
         again=again,
-        why_not="" if len(precisions) > 1 else "Choose a precision to compare with 16 bits.",
+        why_not="Choose a precision to compare with 16 bits."
+        if len(precisions) < 2
+        else "This size is measured. Choose a larger one to go on."
+        if measured
+        else "",
         help="All of these were measured already; the earlier answers stay in the database."
         if again
         else "What was answered before is not asked again.",
     ):
-        job.start(partial(measure_tasks, resources.get_engine(), lab, model, precisions, tasks, again=again))
+        job.start(partial(measure_tasks, resources.get_engine(), lab, model, precisions, tasks, only=size, again=again))
 
 
 def _outcomes(result: TaskResult, tasks: Sequence[Task]) -> list[bool]:

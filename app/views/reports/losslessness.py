@@ -20,7 +20,7 @@ def show_losslessness(run: RunRecord) -> None:
     if run.losslessness:
         show_badge(run.losslessness, RunConfig.from_dict(run.config).sampling)
         return
-    job = BackgroundJob(f"losslessness {run.id}", "Press Check to begin again.")
+    job = BackgroundJob(f"losslessness {run.id}", "Press Check to begin again.", title="Checking an answer")
     if job.start_button(
         "Check",
         key=f"check-{run.id}",

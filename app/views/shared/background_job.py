@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
 
-from app import resources, units
+from app import resources
 from app.jobs import JobState, Work
-from app.literal import literal
+from app.session import address
+from app.session.identity import person_id
 from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.progress import is_of_viewer, progress_words, show_bar
 
 _REFRESH_EVERY = "1s"
+_HASH = re.compile(r"\s*\b[0-9a-f]{32,}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,12 @@ class BackgroundJob:
     key: str
     when_cancelled: str = "What was done so far is kept, and the work goes on from there."
     """What to tell of it once it was cancelled."""
+    title: str = ""
+    """What it is for, as its owner reads it on every page: "Measuring int4 · smollm2-135m". By default its key, without
+    the hashes in it."""
+    page: str = ""
+    """The address of the page with its results: "router-lab?router-section=Data". By default that of the page on which
+    it is started."""
 
     @property
     def state(self) -> JobState | None:
@@ -73,7 +83,9 @@ class BackgroundJob:
 
     def start(self, work: Work) -> None:
         """Start the work unless it runs already, and draw the page again."""
-        resources.get_jobs().submit(self.key, work)
+        named = _HASH.sub("", self.key)
+        title = self.title or named[:1].upper() + named[1:]
+        resources.get_jobs().submit(self.key, work, title=title, owner=person_id(), page=self.page or address.here())
         st.rerun()
 
     def follow(self, watch: Callable[[], object] = lambda: None) -> None:
@@ -98,8 +110,12 @@ class BackgroundJob:
 
     def show_progress(self, job: JobState) -> None:
         """What a running job does, its share done, the time left, and a button that cancels it."""
-        left = f", about {units.seconds(max(1, round(job.remaining_s)))} left" if job.remaining_s else ""
-        st.progress(min(max(job.fraction, 0.0), 1.0), text=f"{literal(job.stage)}, {units.percent(job.fraction)}{left}")
-        if st.button("Cancel", icon=":material/close:", key=f"cancel-{self.key}"):
+        show_bar(job, progress_words(job))
+        known = resources.get_jobs().job(self.key)
+        if (
+            known
+            and is_of_viewer(known)
+            and st.button("Cancel", icon=":material/close:", key=f"cancel-{self.key}", disabled=job.cancelling)
+        ):
             resources.get_jobs().cancel(self.key)
             st.toast("Cancelling: it ends within a few seconds.")

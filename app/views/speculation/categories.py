@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.runs.prompts import some_of_each
 from app.session.configuration import Form
 from app.speculation.drafters import NGRAM, drafter_label, drafter_of
 from app.speculation.figures import Summary
@@ -17,7 +19,7 @@ from app.views.reports.speculation_charts import grouped_bars
 from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.faults import show_faults
-from app.views.speculation.measuring import disturbed_column, figures_of, known_figures, measure
+from app.views.speculation.measuring import Amount, choose_amount, disturbed_column, figures_of, known_figures, measure
 
 
 def show_categories(form: Form, installed: Sequence[str]) -> None:
@@ -35,7 +37,11 @@ def show_categories(form: Form, installed: Sequence[str]) -> None:
             format_func=drafter_label,
             help=f"{len(prompts)} prompts, some of whose answers copy much of the prompt.",
         )
-    measure("categories", model, precision, [drafter_of(key) for key in chosen], prompts, known)
+    gears = [drafter_of(key) for key in chosen]
+    of_each = {"Quick": some_of_each(prompts, 1), "Standard": some_of_each(prompts, 2), "Full": prompts}
+    sizes = {size: Amount(gears, its) for size, its in of_each.items()}
+    amount = choose_amount("categories", model, precision, sizes, known, first="Full")
+    measure("categories", model, precision, gears, amount.prompts, known)
     categories = list(dict.fromkeys(prompt.category for prompt in prompts))
     summaries: dict[tuple[str, str], Summary] = {}
     for key in offered:
@@ -56,10 +62,10 @@ def show_categories(form: Form, installed: Sequence[str]) -> None:
         grouped_bars(categories, series, title="Speed-up by category", unit="× plain decoding"),
         key="speculation-by-category",
     )
-    _show_table(summaries)
+    _show_table(summaries, Counter(prompt.category for prompt in prompts))
 
 
-def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
+def _show_table(summaries: dict[tuple[str, str], Summary], prompts: Mapping[str, int]) -> None:
     column = st.column_config
     rows, noise = list(summaries.values()), machine_noise()
     paired = [row.paired(noise) for row in rows]
@@ -73,7 +79,7 @@ def _show_table(summaries: dict[tuple[str, str], Summary]) -> None:
             "Acceptance rate": [units.percent(row.acceptance_rate) for row in rows],
             "Acceptance length": [units.tokens(row.acceptance_length) for row in rows],
             "Identical": [f"{row.identical}/{row.tokens} tokens" for row in rows],
-            "Prompts": [row.prompts for row in rows],
+            "Prompts": [f"{row.prompts} of {prompts[category]}" for (category, _), row in summaries.items()],
             **disturbed_column(rows),
         },
         hide_index=True,

@@ -19,7 +19,10 @@ from app.views.reports.speculation_charts import speedup_curves
 from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.faults import show_faults
-from app.views.speculation.measuring import figures_of, known_figures, measure
+from app.views.speculation.measuring import Amount, choose_amount, figures_of, known_figures, measure
+
+_FEW = (2, 4, 8)
+"""The draft lengths of the quick size."""
 
 
 def show_gamma(form: Form, installed: Sequence[str]) -> None:
@@ -41,7 +44,10 @@ def show_gamma(form: Form, installed: Sequence[str]) -> None:
             key=f"speculation-gamma-drafter-{model}-{precision}-{len(offered)}",
         )
     speculations = [replace(drafter_of(drafter), gamma=gamma) for gamma in GAMMAS]
-    measure("gamma", model, precision, speculations, [prompt], known)
+    sizes = {"Quick": Amount([each for each in speculations if each.gamma in _FEW], [prompt])}
+    sizes["Full"] = Amount(speculations, [prompt])
+    amount = choose_amount("gamma", model, precision, sizes, known, first="Full", draft_lengths=True)
+    measure("gamma", model, precision, amount.speculations, [prompt], known)
     found = {
         gamma: figures[0]
         for gamma, each in zip(GAMMAS, speculations, strict=True)

@@ -8,16 +8,25 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
+from app.runs.prompts import SamplePrompt, some_of_each
 from app.runs.verdict import gain, ranged_gain
 from app.session import playground
 from app.session.configuration import Form
 from app.speculation.drafters import drafter_name
 from app.speculation.figures import Summary
-from app.speculation.lab import lab_prompts, one_of_each
+from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
 from app.views.runs.noise import machine_noise
 from app.views.shared.faults import show_faults
-from app.views.speculation.measuring import Known, disturbed_column, figures_of, known_figures, measure
+from app.views.speculation.measuring import (
+    Amount,
+    Known,
+    choose_amount,
+    disturbed_column,
+    figures_of,
+    known_figures,
+    measure,
+)
 from engine.types import DrafterChoice, Precision
 
 
@@ -32,22 +41,30 @@ def show_matchmaker(form: Form, installed: Sequence[str]) -> None:
         st.error("The engine could not say who can draft for this model.", icon=":material/error:")
         return
     known = known_figures(model, precision)
-    measured = {choice.name: _measured(choice, model, precision, known) for choice in choices}
-    _show_table(choices, measured)
-    show_faults([f"{name}: {fault}" for name, each in measured.items() if each for fault in each.faults])
+    table = st.container()
     possible = [choice.speculation for choice in choices if choice.speculation]
-    measure("matchmaker", model, precision, possible, one_of_each(lab_prompts()), known)
+    one = some_of_each(lab_prompts(), 1)
+    of_each = {"Quick": one[::2], "Standard": one, "Full": lab_prompts()}
+    sizes = {size: Amount(possible, its) for size, its in of_each.items()}
+    prompts = choose_amount("matchmaker", model, precision, sizes, known, first="Standard").prompts
+    measured = {choice.name: _measured(choice, model, precision, prompts, known) for choice in choices}
+    with table:
+        _show_table(choices, measured, of=len(prompts))
+        show_faults([f"{name}: {fault}" for name, each in measured.items() if each for fault in each.faults])
+    measure("matchmaker", model, precision, possible, prompts, known)
     _offer_best(choices, measured, model, precision)
 
 
-def _measured(choice: DrafterChoice, model: str, precision: Precision, known: Known) -> Summary | None:
+def _measured(
+    choice: DrafterChoice, model: str, precision: Precision, prompts: Sequence[SamplePrompt], known: Known
+) -> Summary | None:
     if choice.speculation is None:
         return None
-    figures = figures_of(known, model, precision, choice.speculation, one_of_each(lab_prompts()))
+    figures = figures_of(known, model, precision, choice.speculation, prompts)
     return Summary.of(figures) if figures else None
 
 
-def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | None]) -> None:
+def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | None], *, of: int) -> None:
     column = st.column_config
     found, noise = [measured[choice.name] for choice in choices], machine_noise()
     st.dataframe(
@@ -56,6 +73,7 @@ def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | 
             "Measured speed-up": [
                 gain(paired) if each and (paired := each.paired(noise)) else units.MISSING for each in found
             ],
+            "Prompts": [f"{each.prompts} of {of}" if each else units.MISSING for each in found],
             **disturbed_column(found),
             "Acceptance rate": [units.percent(each.acceptance_rate if each else None) for each in found],
             "Expected speed-up": [
@@ -74,8 +92,8 @@ def _show_table(choices: Sequence[DrafterChoice], measured: dict[str, Summary | 
                 help="By the formula, from a first guess of the acceptance. N-grams depend on the text alone."
             ),
             "Measured speed-up": column.TextColumn(
-                help="Median over one prompt of each category. Tied unless all agree, and more clearly than by what "
-                "runs differ by themselves."
+                help="Median over the prompts of the size chosen below. Tied unless all agree, and more clearly than "
+                "by what runs differ by themselves."
             ),
         },
         alt="Drafters",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from app import resources
 from app.environment import measured_here
+from app.estimates import answer_times
 from app.jobs import Report
 from app.runs.prompts import SamplePrompt
 from app.speculation.figures import Summary
-from app.speculation.lab import lab_request, prompt_sha256
+from app.speculation.lab import MAX_TOKENS, PAIRS, lab_request, prompt_sha256
 from app.speculation.measuring import measure_drafters
 from app.store import DraftFigures
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.sizes import Size, choose_size
 from engine.errors import InvalidRequestError
 from engine.types import Precision, SpeculationConfig
 
@@ -58,6 +61,63 @@ def disturbed_column(summaries: Sequence[Summary | None]) -> dict[str, list[str 
     return {DISTURBED: marks} if any(marks) else {}
 
 
+def measuring_job(name: str, model: str, precision: Precision) -> BackgroundJob:
+    """The background job of a section."""
+    return BackgroundJob(f"speculation {name} {model} {precision}", title=f"Measuring drafters for {model} {precision}")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """What one size measures: every drafter on every prompt."""
+
+    speculations: Sequence[SpeculationConfig]
+    prompts: Sequence[SamplePrompt]
+
+
+def choose_amount(
+    name: str,
+    model: str,
+    precision: Precision,
+    sizes: Mapping[str, Amount],
+    known: Known,
+    *,
+    first: str,
+    draft_lengths: bool = False,
+) -> Amount:
+    """What the size that is chosen measures.
+
+    Args:
+        name: of the section; begins the widget's key.
+        model, precision: what is drafted for.
+        sizes: by their names, from the smallest to the largest.
+        known: what is there already.
+        first: the size that is chosen at first.
+        draft_lengths: whether sizes differ by their drafters, one for each draft length, instead of their prompts.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    time = answer_times(resources.get_store(), model, resources.get_engine().status().device).get(precision)
+
+    def size_of(size: str, its: Amount) -> Size:
+        left = [
+            prompt
+            for each in its.speculations
+            for prompt in its.prompts
+            if not figures_of(known, model, precision, each, [prompt])
+        ]
+        seconds = None
+        if time:
+            answers_s = sum(2 * PAIRS * time.seconds(each.system + each.prompt, MAX_TOKENS) for each in left)
+            seconds = (time.load_s or 0.0) + answers_s
+        count, noun = (len(its.speculations), "draft length") if draft_lengths else (len(its.prompts), "prompt")
+        return Size(size, count, noun, len(left) or int(not its.speculations), seconds)
+
+    offered = [size_of(size, its) for size, its in sizes.items()]
+    busy = measuring_job(name, model, precision).running
+    return sizes[choose_size(offered, key=f"speculation-{name}-size", first=first, disabled=busy).name]
+
+
 def measure(
     name: str,
     model: str,
@@ -75,7 +135,7 @@ def measure(
         prompts: what is answered.
         known: what is there already.
     """
-    job = BackgroundJob(f"speculation {name} {model} {precision}")
+    job = measuring_job(name, model, precision)
     done = sum(len(figures_of(known, model, precision, each, prompts)) for each in speculations)
     again = done > 0 and done == len(speculations) * len(prompts)
     if job.start_button(

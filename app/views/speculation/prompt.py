@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -90,7 +91,8 @@ def _start(form: Form, text: str, job: BackgroundJob) -> None:
         return
     shown = DraftedPrompt(plain, drafted, person_id())
     lab_session.set_drafted_prompt(shown)
-    job.start(partial(draft_prompt, resources.get_engine(), resources.get_store(), shown))
+    title = f"Drafting for {form.model} {form.precision} on a prompt"
+    replace(job, title=title).start(partial(draft_prompt, resources.get_engine(), resources.get_store(), shown))
 
 
 def _show_result(shown: DraftedPrompt) -> None:

@@ -19,6 +19,7 @@ from engine.types import CacheMode, KVDtype, OptimizationConfig, Precision, RunC
 from tests.conftest import SMALL
 from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.fakes import FakeEngine
+from tests.support.jobs import ignore
 
 PREFIX, KV, OFF = CacheMode.PREFIX, CacheMode.KV, CacheMode.OFF
 CONFIG = RunConfig(
@@ -26,10 +27,6 @@ CONFIG = RunConfig(
     optimization=OptimizationConfig.at(Precision.INT4, PREFIX),
     sampling=SamplingParams(max_tokens=12, temperature=0.7, seed=3),
 )
-
-
-def ignore(stage: str, fraction: float) -> None:
-    """A report that nobody reads."""
 
 
 def hold(store: RunStore, engine: Engine | FakeEngine, *texts: str, config: RunConfig = CONFIG) -> Conversation:
@@ -100,7 +97,7 @@ def test_cancelling_keeps_what_was_measured_and_forgets_the_rest(store: RunStore
     conversation = hold(store, engine := FakeEngine(["So"]), "One", "Two", "Three")
     heard: list[float] = []
 
-    def report(stage: str, fraction: float) -> None:
+    def report(stage: str, fraction: float, *, loading: float | None = None) -> None:
         heard.append(fraction)
         if "turn 3" in stage:
             raise JobCancelled
@@ -112,7 +109,7 @@ def test_cancelling_keeps_what_was_measured_and_forgets_the_rest(store: RunStore
     assert heard == sorted(heard)
     assert 0 < heard[-1] < 1
     engine.requests.clear()
-    measure_turns(engine, store.chat, conversation, (KV,), lambda stage, fraction: heard.append(fraction))
+    measure_turns(engine, store.chat, conversation, (KV,), lambda stage, fraction, loading=None: heard.append(fraction))
     assert len(engine.requests) == 1
     assert heard[-1] == 1
 

@@ -13,6 +13,7 @@ from app.views.reports.alarm import Alarms
 from engine import Corpus
 from engine.types import CPU_PRECISIONS, Precision
 from tests.support.fakes import FakeLabEngine, make_metrics, make_request
+from tests.support.jobs import ignore
 from tests.support.ui import open_app, texts
 
 LIMITS = AlarmLimits()
@@ -24,7 +25,7 @@ SEA = Corpus(name="Sea", text="The sea, the sea.")
 def degraded(store: RunStore) -> RunStore:
     """A store whose lab found int4 beyond the limits, and nf4 within them."""
     engine = FakeLabEngine(klds={"int4": 0.3, "nf4": 0.01})
-    measure_corpus(engine, store.lab, MODEL, CPU_PRECISIONS, SEA, lambda stage, fraction: None)
+    measure_corpus(engine, store.lab, MODEL, CPU_PRECISIONS, SEA, ignore)
     return store
 
 
@@ -77,7 +78,7 @@ def test_an_alarm_is_found_by_model_and_by_the_weights_of_a_run(degraded: RunSto
 def test_the_worst_corpus_speaks(degraded: RunStore) -> None:
     worse = FakeLabEngine(klds={"int4": 0.9})
     storm = Corpus(name="Storm", text="A storm.")
-    measure_corpus(worse, degraded.lab, MODEL, [Precision.INT4], storm, lambda stage, fraction: None)
+    measure_corpus(worse, degraded.lab, MODEL, [Precision.INT4], storm, ignore)
     alarm = Alarms.read(degraded.lab).of_model(MODEL, "local", "int4")
     assert alarm is not None
     assert alarm.measured_on == "Storm"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs import JobCancelled, Jobs
-from app.quantization.corpus import SPEED_RUNS, measure_corpus
+from app.jobs import JobCancelled, Jobs, Report
+from app.quantization.corpus import SPEED_EFFORT, SPEED_RUNS, WINDOW_EFFORT, measure_corpus
 from app.quantization.lab import LabError, greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import measure_tasks
@@ -51,7 +51,7 @@ class Reports:
         self.fractions: list[float] = []
         self.cancel_at = cancel_at
 
-    def __call__(self, stage: str, fraction: float) -> None:
+    def __call__(self, stage: str, fraction: float, *, loading: float | None = None) -> None:
         self.stages.append(stage)
         self.fractions.append(fraction)
         if self.cancel_at and self.cancel_at in stage:
@@ -276,12 +276,22 @@ def test_a_cancelled_job_can_be_resumed_and_reckons_its_time_from_there(lab: Lab
     (result,) = lab.corpus_results(MODEL)
     assert 2 <= result.scored < 4
 
-    assert jobs.submit("job", partial(measure_corpus, engine, lab, MODEL, [Precision.INT4], TEXT))
+    begun: list[float] = []
+
+    def go_on(report: Report) -> None:
+        def noted(stage: str, fraction: float, *, loading: float | None = None) -> None:
+            begun.append(fraction)
+            report(stage, fraction, loading=loading)
+
+        measure_corpus(engine, lab, MODEL, [Precision.INT4], TEXT, noted)
+
+    assert jobs.submit("job", go_on)
     wait_until(lambda: not jobs.state("job").running)  # type: ignore[union-attr]
     state = jobs.state("job")
     assert state is not None
     assert state.status == "done"
-    assert state.begun_at == pytest.approx(result.scored / (4 + SPEED_RUNS))
+    window, speed = WINDOW_EFFORT["text"], SPEED_RUNS * SPEED_EFFORT
+    assert begun[0] == pytest.approx(result.scored * window / (4 * window + speed))
     assert len(set(engine.compared)) == 4
 
 

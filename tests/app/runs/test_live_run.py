@@ -46,6 +46,7 @@ from engine.types import (
 from tests.support.cascading import make_cascade_report
 from tests.support.drafting import IDENTICAL, make_report
 from tests.support.fakes import FakeLabEngine, make_metrics, make_request
+from tests.support.jobs import ignore
 from tests.support.tiny import make_tiny_checkpoint
 
 SMALL, LARGE = Tier(model="small", precision=Precision.INT4), Tier(model="large", precision=Precision.INT8)
@@ -260,21 +261,21 @@ def test_everybody_sees_the_same_run(store: RunStore, real: list[list[Event]], d
 
     checked, drafted = PromptCheck(request, "s"), DraftedPrompt(request, request, "s")
     if over and wanted.token_ids:
-        check_prompt(engine, store, checked, lambda *_: None)
-        draft_prompt(engine, store, drafted, lambda *_: None)
+        check_prompt(engine, store, checked, ignore)
+        draft_prompt(engine, store, drafted, ignore)
         assert {Seen.of(run) for run in (*drafted.plain_runs, *drafted.drafted_runs)} == {wanted}
     else:
         with pytest.raises(LabError):
-            check_prompt(engine, store, checked, lambda *_: None)
+            check_prompt(engine, store, checked, ignore)
         with pytest.raises(SpeculationLabError):
-            draft_prompt(engine, store, drafted, lambda *_: None)
+            draft_prompt(engine, store, drafted, ignore)
     assert Seen.of(checked) == Seen.kept(store, store.get(checked.run_id or "")) == wanted
 
     task = replace(TASK, prompt=f"{TASK.prompt} {lane.run_id}")
     if over:
         assert Seen.of(answer_unkept(engine, request, lambda _: None)) == wanted
-        assert ask_plain(engine, request, lambda *_: None) == wanted.text
-        record(engine, store.router, "Own", [task], [SMALL], lambda *_: None)
+        assert ask_plain(engine, request, ignore) == wanted.text
+        record(engine, store.router, "Own", [task], [SMALL], ignore)
         (answer,) = store.router.answers(tasks_sha256([task]), SMALL.key, engine.WEIGHTS).values()
         assert (answer.text, answer.token_ids, len(answer.logprobs)) == (
             wanted.text,
@@ -285,7 +286,7 @@ def test_everybody_sees_the_same_run(store: RunStore, real: list[list[Event]], d
         with pytest.raises(RunNotFinishedError):
             answer_unkept(engine, request, lambda _: None)
         with pytest.raises(LabError):
-            record(engine, store.router, "Own", [task], [SMALL], lambda *_: None)
+            record(engine, store.router, "Own", [task], [SMALL], ignore)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

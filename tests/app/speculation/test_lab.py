@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from app.jobs import JobCancelled
+from app.runs.prompts import some_of_each
 from app.runs.service import RunSaved, stream
 from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
 from app.speculation.figures import Summary
-from app.speculation.lab import PAIRS, SpeculationLabError, lab_prompts, lab_request, one_of_each, prompt_sha256
+from app.speculation.lab import PAIRS, SpeculationLabError, lab_prompts, lab_request, prompt_sha256
 from app.speculation.losslessness import NothingToCheckError, check_run
 from app.speculation.measuring import common_start, measure_drafters
 from app.store import DraftFigures, RunFilter, RunOutcome, RunSource, RunStatus, RunStore, Timeline
@@ -23,14 +24,11 @@ from tests.support.cascading import CASCADE, SMALL, make_cascade_report
 from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.drafting import IDENTICAL, SpeculatingEngine, make_report
 from tests.support.fakes import FakeEngine, make_request
+from tests.support.jobs import ignore
 
 MODEL = "smollm2-135m"
 NGRAM = SpeculationConfig(drafter=Drafter.NGRAM)
 TWO = lab_prompts()[:2]
-
-
-def ignore(stage: str, fraction: float) -> None:
-    """A job's report that nobody reads."""
 
 
 class Until:
@@ -39,7 +37,7 @@ class Until:
     def __init__(self, calls: int) -> None:
         self.left = calls
 
-    def __call__(self, stage: str, fraction: float) -> None:
+    def __call__(self, stage: str, fraction: float, *, loading: float | None = None) -> None:
         self.left -= 1
         if self.left < 0:
             raise JobCancelled
@@ -57,8 +55,8 @@ def test_the_labs_prompts_are_distinct_and_three_of_each_kind() -> None:
     kinds = [prompt.category for prompt in prompts]
     assert len({prompt_sha256(prompt) for prompt in prompts}) == len({prompt.id for prompt in prompts}) == 18
     assert {kinds.count(kind) for kind in kinds} == {3}
-    assert [prompt.category for prompt in one_of_each(prompts)] == list(dict.fromkeys(kinds))
-    assert one_of_each(prompts)[0] == prompts[0]
+    assert [prompt.category for prompt in some_of_each(prompts, 1)] == list(dict.fromkeys(kinds))
+    assert some_of_each(prompts, 1)[0] == prompts[0]
 
 
 # --- on many prompts ------------------------------------------------------------------------------

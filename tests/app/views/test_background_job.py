@@ -19,7 +19,7 @@ def page() -> None:
 
     from app.views.shared.background_job import BackgroundJob
 
-    job = BackgroundJob("work", "Begin again.")
+    job = BackgroundJob(st.session_state.get("job-key", "work"), "Begin again.")
     if job.start_button("Measure", key="start", help="All of it.", **st.session_state["button"]):
         job.start(st.session_state["work"])
     job.follow()
@@ -86,3 +86,21 @@ def test_a_failure_is_told_beside_the_button(open_page: Any, jobs: Jobs) -> None
     settle(app, jobs)
     assert [error.value for error in app.error] == ["The memory is full."]
     assert not app.button(key="start").disabled
+
+
+def test_a_job_that_says_nothing_of_itself_is_told_of_by_its_key_without_hashes(open_page: Any, jobs: Jobs) -> None:
+    app = open_page(lambda report: None)
+    app.session_state["job-key"] = f"recording Qwen {'0a' * 32}"
+    app.button(key="start").click().run()
+    settle(app, jobs)
+    assert [job.title for job in jobs.told()] == ["Recording Qwen"]
+
+
+def test_a_job_leads_back_to_where_it_was_started_for_whoever_started_it(open_page: Any, jobs: Jobs) -> None:
+    app = open_page(lambda report: None)
+    app.session_state["address-page"], app.query_params["section"] = "a-lab", "On tasks"
+    app.session_state["tab-id"] = "somebody"
+    app.button(key="start").click().run()
+    settle(app, jobs)
+    (job,) = jobs.told()
+    assert (job.title, job.page, job.owner) == ("Work", "a-lab?section=On+tasks", "somebody")
