@@ -23,7 +23,8 @@ from app.router import profiles as router_profiles
 from app.router.lab import RouterLab
 from app.router.scoring import Choice
 from app.store import RunStore
-from app.views.router import data as router_data
+from app.views.router import record as router_record
+from app.views.router import recorded as router_recorded
 from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import Task
 from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded
@@ -62,8 +63,9 @@ def open_lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_p
         models = [SimpleNamespace(name=name, title=name, installed=True, in_catalog=False) for name in here]
         lab = RouterLab(store, folder)
         monkeypatch.setattr(engine_package, "list_models", lambda _: models)
-        monkeypatch.setattr(router_data, "list_models", lambda _: models)
-        monkeypatch.setattr(router_profiles, "installed_weights", lambda model, _: here.get(model))
+        monkeypatch.setattr(router_record, "list_models", lambda _: models)
+        for module in (router_profiles, router_record, router_recorded):
+            monkeypatch.setattr(module, "installed_weights", lambda model, _: here.get(model))
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
         monkeypatch.setattr(resources, "get_router_lab", lambda: lab)
         return open_app(monkeypatch, store, PAGE, {"router-section": section}, engine=scripted or FakeLabEngine())
