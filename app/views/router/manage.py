@@ -7,20 +7,21 @@ from typing import Any
 
 import streamlit as st
 
-from app import resources, units
+from app import units
 from app.literal import literal
 from app.quantization.tasks import tasks_sha256
 from app.router.forks import edited, expected_text, keep_fork
 from app.router.lab import DataSet
 from app.router.recordings import job_key
 from app.session.router import DATA_SET
-from app.store import RouterStore
+from app.store import RouterStore, StoreError
 from app.views.shared.background_job import BackgroundJob
-from app.views.shared.errors import errors_shown
+from app.views.shared.errors import errors_shown, show_error
 from engine import MIXED_FILE, Task, load_tasks
 
 _ITS_OWN = "It comes with Gearbox: only what was recorded of it can be deleted."
 _NAME_CHARACTERS = 120
+_NOT_DELETED = "router-not-deleted"
 
 
 def manage_set(store: RouterStore, data: DataSet | None, identity: str, name: str, tasks: Sequence[Task]) -> None:
@@ -88,9 +89,22 @@ def _confirm_delete(store: RouterStore, identity: str, name: str) -> None:
             f"“{literal(name)}” goes with {units.counted(answers, 'recorded answer')} and all marks. Profiles made "
             "from it stay. Where it is somebody else's too, they keep it."
         )
-        if st.button("Delete", type="primary", key="router-delete-do", icon=":material/delete:"):
-            resources.get_store().router.delete_set(identity)
-            st.rerun()
+        if st.button(
+            "Delete data set", type="primary", key="router-delete-do", on_click=_delete, args=(store, identity)
+        ):
+            if refusal := st.session_state.pop(_NOT_DELETED, None):
+                show_error(refusal)
+            else:
+                st.rerun()
+
+
+def _delete(store: RouterStore, identity: str) -> None:
+    st.session_state.pop(_NOT_DELETED, None)
+    try:
+        store.delete_set(identity)
+    except StoreError as error:
+        # what a callback shows is gone once the dialog draws itself again, so the dialog says it
+        st.session_state[_NOT_DELETED] = str(error)
 
 
 @st.dialog("Fork", width="large")
