@@ -5,13 +5,14 @@ import streamlit as st
 from app import resources
 from app.router.way import Step, Way
 from app.session import router as lab_session
+from app.views.router.bring import show_bring
 from app.views.router.calibration import show_calibration
 from app.views.router.choose import choose_data_set, choose_study
 from app.views.router.consistency import show_consistency
 from app.views.router.curve import show_curve
-from app.views.router.data import show_data
 from app.views.router.pick import show_picker
 from app.views.router.profiles import show_profiles
+from app.views.router.record import show_record
 from app.views.router.steps import choose_step, offer_next
 from app.views.router.threshold import show_threshold
 from app.views.router.use import show_use
@@ -38,8 +39,10 @@ with choices:
 way = Way.of(data, store.router.profiles())
 with steps:
     step = choose_step(way)
-if step in (Step.BRING, Step.RECORD) or data is None:
-    show_data(store.router, data, any_set=bool(names))
+if step is Step.BRING:
+    show_bring(store.router, lab)
+elif step is Step.RECORD or data is None:
+    show_record(store.router, lab, data)
 elif step is Step.WATCH:
     show_watch(store)
 elif study := choose_study(lab, data, choices):

@@ -216,6 +216,10 @@ class RouterLab:
         seen._runs, seen._store = store, store.router
         return seen
 
+    def parameters(self) -> Mapping[str, int]:
+        """Of models, by name, as far as they are known."""
+        return self._sizes()
+
     def names(self) -> dict[str, str]:
         """What there is, by id: what comes with Gearbox, the recorded sets with the newest first, the rated runs."""
         names = {}

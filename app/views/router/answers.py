@@ -1,4 +1,4 @@
-"""Reading what tiers answered: prompt, answers, what was expected and why it counts as it does; and saying otherwise."""
+"""Reading what tiers answered, what was expected and why an answer counts as it does; and saying otherwise."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def select_and_read(
     state = st.dataframe(
         dict(columns), hide_index=True, key=key, on_select="rerun", selection_mode="single-row", **options
     )
-    rows = [row for row in state.selection.rows if row < len(prompts)]  # type: ignore[attr-defined]
+    rows = [row for row in state.selection.rows if row < len(prompts)]
     if rows:
         read_prompt(prompts[rows[0]], key=key, tiers=tiers)
     elif prompts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from app.quantization.lab import LabError
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
 from app.router.recording import Checkable, record
-from app.store import RouterStore, RunStore
+from app.store import GoneError, RouterStore, RunStore
 from engine import MIXED_FILE, Engine, load_tasks, read_tasks
 from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
@@ -115,6 +116,50 @@ def test_a_cancelled_recording_goes_on_where_it_stopped(store: RouterStore) -> N
     record(engine, store, "Own", TASKS, [SMALL, LARGE], resumed)
     assert len(engine.requests) == 6
     assert resumed.fractions[1] == pytest.approx(4 / 6)
+
+
+def test_a_part_is_recorded_under_the_whole_set_and_completed_later(
+    store: RouterStore, runs: RunStore, tmp_path: Path
+) -> None:
+    engine = FakeLabEngine()
+    record(engine, store, "Own", TASKS, [SMALL], Reports(), only={"moon"})
+    assert store.answers(SET, SMALL.key, engine.WEIGHTS).keys() == {"moon"}
+    assert RouterLab(runs, tmp_path).data_set(SET).size == 3
+    record(engine, store, "Own", TASKS, [SMALL], Reports())
+    assert [request.prompt for request in engine.requests] == [TASKS[n].prompt for n in (1, 0, 2)]
+
+
+def test_recorded_again_each_answer_stays_until_the_new_one_is_there(store: RouterStore) -> None:
+    engine = FakeLabEngine()
+    record(engine, store, "Own", TASKS, [SMALL], Reports())
+    engine.tokens = ["New", "."]
+    with pytest.raises(JobCancelled):
+        record(engine, store, "Own", TASKS, [SMALL], Reports("prompt 3 of 3"), again=True)
+    texts = {name: answer.text for name, answer in store.answers(SET, SMALL.key, engine.WEIGHTS).items()}
+    assert texts == {"sky": "New.", "moon": "New.", "open": "The sky scatters blue light."}
+    assert store.recorded(SET)[0].to_renew == 1
+    record(engine, store, "Own", TASKS, [SMALL], Reports())
+    assert {answer.text for answer in store.answers(SET, SMALL.key, engine.WEIGHTS).values()} == {"New."}
+    assert store.recorded(SET)[0].to_renew == 0
+    assert len(engine.requests) == 6
+
+
+def test_a_recording_says_what_is_loaded_for_it(models_dir: Path, store: RouterStore) -> None:
+    stages: list[str] = []
+    tier = Tier(model=SMALL_MODEL, precision=Precision.INT4)
+    with closing(Engine(models_dir)) as engine:
+        record(engine, store, "One", TASKS[1:2], [tier], lambda stage, _: stages.append(stage))
+    assert any(stage.startswith("Loading") for stage in stages), stages
+
+
+def test_an_answer_to_a_set_that_was_deleted_meanwhile_ends_the_recording(store: RouterStore) -> None:
+    class Deleting(Reports):
+        def __call__(self, stage: str, fraction: float) -> None:
+            if "prompt 2" in stage and store.sets():
+                store.delete_set(SET)
+
+    with pytest.raises(GoneError):
+        record(FakeLabEngine(), store, "Own", TASKS, [SMALL], Deleting())
 
 
 def test_a_failed_run_says_which_prompt_and_keeps_the_others(store: RouterStore) -> None:

@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from app.store import RouterStore, RunStore, StoreError, ladder_key
+from app.store import GoneError, RouterStore, RunStore, StoreError, Viewer, answer_sha256, ladder_key
 from engine.cascade import BoundaryRouter, RouterKind, RouterProfile, TierAnswer, TierIdentity
 from engine.evaluation.tasks import Task
 from engine.types import Precision
@@ -76,6 +76,83 @@ def test_answers_under_other_weights_are_apart_and_none_is_lost(router: RouterSt
 def test_an_answer_needs_its_set(router: RouterStore) -> None:
     with pytest.raises(StoreError):
         router.keep_answer("x" * 64, "t0", "small@int8", "w", answer(), {})
+
+
+ANN, BOB, GUEST = (Viewer(name, sees_all=name == "guest") for name in ("ann", "bob", "guest"))
+
+
+def test_a_set_is_renamed_by_whoever_may_see_it_each_for_themselves(store: RunStore) -> None:
+    ann, bob = store.seen_by(ANN).router, store.seen_by(BOB).router
+    ann.keep_set("s" * 64, "Ann's", TASKS)
+    with pytest.raises(GoneError):
+        bob.rename_set("s" * 64, "Stolen")
+    bob.keep_set("s" * 64, "Bob's", TASKS)
+    ann.rename_set("s" * 64, "Better")
+    assert ([kept.name for kept in ann.sets()], [kept.name for kept in bob.sets()]) == (["Better"], ["Bob's"])
+
+
+def test_the_desks_set_is_renamed_for_everybody(router: RouterStore, store: RunStore) -> None:
+    store.seen_by(ANN).router.rename_set("s" * 64, "Ours")
+    assert [kept.name for kept in store.seen_by(BOB).router.sets()] == ["Ours"]
+
+
+def test_a_set_goes_with_all_that_was_recorded_and_said_of_it(router: RouterStore) -> None:
+    router.keep_set("t" * 64, "Others", TASKS)
+    for sha256 in ("s" * 64, "t" * 64):
+        router.keep_answer(sha256, "t0", "small@int8", "w", answer(), {})
+        router.renew(sha256, "small@int8", "w")
+        router.mark(sha256, "t0", "small@int8", "w", "Four.", False)
+    router.delete_set("s" * 64)
+    assert [kept.name for kept in router.sets()] == ["Others"]
+    assert (router.recorded("s" * 64), router.marks("s" * 64)) == ((), ())
+    assert (len(router.recorded("t" * 64)), len(router.marks("t" * 64))) == (1, 1)
+    with pytest.raises(GoneError):
+        router.delete_set("s" * 64)
+
+
+def test_a_set_of_two_people_is_deleted_for_one_of_them_alone(store: RunStore) -> None:
+    ann, bob = store.seen_by(ANN).router, store.seen_by(BOB).router
+    for who in (ann, bob):
+        who.keep_set("s" * 64, "Theirs", TASKS)
+    ann.keep_answer("s" * 64, "t0", "small@int8", "w", answer(), {})
+    ann.delete_set("s" * 64)
+    assert ann.sets() == ()
+    assert [tier.answers for tier in bob.recorded("s" * 64)] == [1]
+    bob.delete_set("s" * 64)
+    assert store.router.sets() == ()
+
+
+def test_of_a_shared_recording_everybody_deletes_their_own(router: RouterStore, store: RunStore) -> None:
+    ann, bob, guest = (store.seen_by(viewer).router for viewer in (ANN, BOB, GUEST))
+    ann.keep_answer("s" * 64, "t0", "small@int8", "w", answer(), {})
+    bob.keep_answer("s" * 64, "t1", "small@int8", "w", answer(), {})
+    router.keep_answer("s" * 64, "t2", "small@int8", "w", answer(), {})
+    (seen,) = ann.recorded("s" * 64)
+    assert (seen.own, seen.others, seen.answers) == (1, 1, 3)
+    assert ann.delete_recording("s" * 64, "small@int8", "w") == 2
+    assert ann.answers("s" * 64, "small@int8", "w").keys() == {"t1"}
+    assert guest.delete_recording("s" * 64, "small@int8", "w") == 1
+
+
+def test_hardware_that_changed_within_a_recording_is_told(router: RouterStore) -> None:
+    for n, cpu in enumerate(("Xeon", "Epyc", "Epyc")):
+        environment = {"cpu": cpu, "threads": 2, "kernel": "native", "disturbed": "others" if n else None}
+        router.keep_answer("s" * 64, f"t{n}", "small@int8", "w", answer(), environment)
+    (tier,) = router.recorded("s" * 64)
+    assert tier.machines == ("Epyc, 2 threads, native", "Xeon, 2 threads, native")
+    assert tier.disturbed == 2
+    assert tier.first_at < tier.last_at
+
+
+def test_a_mark_is_replaced_and_taken_back(router: RouterStore) -> None:
+    for right in (True, False):
+        router.mark("built-in:mixed", "t0", "small@int8", "", "Four.", right)
+    (mark,) = router.marks("built-in:mixed")
+    assert (mark.right, mark.answer_sha256, mark.own) == (False, answer_sha256("Four."), True)
+    router.mark("built-in:mixed", "t0", "small@int8", "", "Five.", None)
+    assert len(router.marks("built-in:mixed")) == 1
+    router.mark("built-in:mixed", "t0", "small@int8", "", "Four.", None)
+    assert router.marks("built-in:mixed") == ()
 
 
 def test_a_profile_saved_again_is_a_new_version(router: RouterStore) -> None:
