@@ -33,7 +33,10 @@ from engine.types import NEVER
 GRID = np.append(np.linspace(0, 1, 1001), NEVER)
 """Thresholds that a risk is certified on, the safest first."""
 DRAWS = 2000
+MOST_PROMPTS = 5_000
+"""Beyond this an estimate says no more than that it is hopeless."""
 _DRAWS_AT_ONCE = 100
+_UNMET = 0.25
 
 
 def certified(data: BoundaryData, target: KeepQuality | SpendAtMost) -> Bools:
@@ -86,22 +89,23 @@ def p_values(score: Floats, kept: Floats, up: Floats, worst: float, seed: int = 
 
 def prompts_needed(score: Floats, kept: Floats, up: Floats, worst: float, delta: float) -> Floats:
     """About how many prompts like these certify each threshold, ``[points]``; infinite where the mean looks no higher
-    than 0. Arguments as in :func:`p_values`.
+    than 0, or it would be more than :data:`MOST_PROMPTS`. Arguments as in :func:`p_values`.
 
-    Least n with n·mean − z·√n·deviation ≥ −worst·ln(1/δ): what chance may take away, and the one worst prompt of
+    A quarter of the one worst prompt counts among them: what few prompts did not meet made such estimates too low by
+    half. Least n with n·mean − z·√n·deviation ≥ −worst·ln(1/δ): what chance may take away, and the one worst prompt of
     :func:`p_values`, whose exponential weight is that large with probability δ.
     """
     from scipy.special import ndtri
 
     order, ends = _points(score)
     mean, square = (
-        (base.sum() + np.append(0.0, np.cumsum((other - base)[order]))[ends]) / len(score)
-        for base, other in ((kept, up), (kept**2, up**2))
+        (base.sum() + np.append(0.0, np.cumsum((other - base)[order]))[ends] + _UNMET * bad) / (len(score) + _UNMET)
+        for base, other, bad in ((kept, up, worst), (kept**2, up**2, worst**2))
     )
     spread = max(0.0, float(ndtri(1 - delta))) * np.sqrt(np.maximum(square - mean**2, 0))
     positive = np.where(mean > 1e-9, mean, np.nan)
     root = (spread + np.sqrt(spread**2 - 4 * positive * worst * math.log(1 / delta))) / (2 * positive)
-    return np.where(np.isnan(root), np.inf, np.ceil(root**2))
+    return np.where(np.isnan(root) | (root**2 > MOST_PROMPTS), np.inf, np.ceil(root**2))
 
 
 def _points(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
