@@ -52,7 +52,7 @@ def verdict(study: Study, selection: Selection) -> Verdict:
         )
     if not choice.met:
         return Verdict(outcome="too dear", title="No threshold is that cheap", because=(choice.reason,))
-    if naive.share.value == 0 and choice.naive >= NEVER and choice.saves:
+    if isinstance(target, KeepQuality) and choice.safe is not None and choice.safe >= NEVER:
         return _small_alone(study, selection)
     dearer = naive.cost_share is not None and naive.cost_share.low >= 1
     if not isinstance(target, SpendAtMost) and (not choice.saves or dearer):
@@ -111,23 +111,25 @@ def reached(figures: ThresholdFigures) -> str:
 
 
 def _small_alone(study: Study, selection: Selection) -> Verdict:
-    shown = selection.choice.safe is not None and selection.choice.safe >= NEVER
-    sure = promise_in_words(selection.promise) if shown else f"{promise_mark(selection.promise) or 'not shown'}"
     return Verdict(
         outcome="small",
-        title=f"{study.weak} alone is enough on these prompts: {sure}",
-        because=(f"{_where(selection)} it gives {reached(selection.naive)}.", "No cascade can be quicker."),
+        title=f"{study.weak} alone is enough on these prompts: {promise_in_words(selection.promise)}",
+        because=(f"{_where(selection)} it gives {reached(selection.test)}.", "No cascade can be quicker."),
     )
 
 
 def _large_alone(study: Study, selection: Selection) -> Verdict:
     cost = selection.naive.cost_share
-    found = "" if cost is None else f", takes {cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its time"
+    because = []
+    if cost is not None:
+        because.append(
+            f"{_where(selection)}, the quickest threshold that would {target_in_words(selection.target)} takes "
+            f"{cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its time: {study.choice} sends "
+            f"{units.percent(selection.naive.share.value)} of them up."
+        )
+        if cost.low < 1:
+            because.append("The interval leaves room for a saving: more prompts would tell.")
     oracle = oracle_saving(study, selection.target)
-    because = [
-        f"{_where(selection)} the quickest threshold that would {target_in_words(selection.target)}{found}: "
-        f"{study.choice} sends {units.percent(selection.naive.share.value)} of the prompts up and tries in vain."
-    ]
     if oracle is not None and oracle > 0:
         because.append(f"A router that knew both answers would save {units.percent(oracle)}: another router may pay.")
     else:
@@ -137,7 +139,7 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
 
 def _not_shown(selection: Selection) -> Verdict:
     more = selection.promise.more_prompts
-    missing = f"about {units.counted(more, 'more prompt')}" if more else "more prompts of this kind would not help"
+    missing = f"about {units.counted(more, 'more prompt')}" if more else "how many more prompts would cannot be told"
     because = [
         f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
         f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which are too few to promise it. "
@@ -153,10 +155,13 @@ def _price(selection: Selection) -> tuple[str, ...]:
     naive, safe = selection.naive, selection.test
     if naive.threshold == safe.threshold or naive.cost_share is None or safe.cost_share is None:
         return ()
-    price = safe.cost_share.value - naive.cost_share.value
+    if isinstance(selection.target, SpendAtMost) and naive.quality_kept and safe.quality_kept:
+        price, of = naive.quality_kept.value - safe.quality_kept.value, "quality"
+    else:
+        price, of = safe.cost_share.value - naive.cost_share.value, "time"
     return (
         f"Without the promise, threshold {written(naive.threshold)} gives {reached(naive)}: being sure costs "
-        f"{units.percent(price)} of the large model's time.",
+        f"{units.percent(max(0.0, price))} of the large model's {of}.",
     )
 
 

@@ -289,14 +289,22 @@ def test_a_certificate_of_nothing_is_not_called_one() -> None:
 
     choice = choose(data(4), RiskAtMost(0.05, 0.05))
     assert choice.safe is None
-    assert "Only sending every prompt up" in choice.reason
+    assert "misses 4.0% of 100 prompts, too few to be sure" in choice.reason
     assert choice.more_prompts is not None
     assert 500 < choice.more_prompts < 3000
     hopeless = choose(data(30), RiskAtMost(0.05, 0.05))
-    assert (hopeless.safe, hopeless.more_prompts) == (None, None)
-    assert "would not help" in hopeless.reason
-    unknown = replace(data(4), router_score=np.full(100, math.nan))
-    assert "no prompt has a score" in choose(unknown, RiskAtMost(0.05, 0.05)).reason
+    assert (hopeless.safe, hopeless.saves, hopeless.more_prompts) == (None, False, None)
+    unknown = choose(replace(data(4), router_score=np.full(100, math.nan)), RiskAtMost(0.05, 0.05))
+    assert (unknown.safe, unknown.saves) == (None, False)
+
+
+def test_a_certified_risk_that_saves_nothing_is_no_use() -> None:
+    # every prompt pays for the try: keeping the surest few costs more than the large model alone
+    score = np.linspace(0, 1, 400)
+    data = boundary((score < 0.2).astype(float), np.ones(400), score, tried=1.0)
+    choice = choose(data, RiskAtMost(0.05, 0.05))
+    assert certified_thresholds(score, data.weak_score < 1, RiskAtMost(0.05, 0.05))[-1] > 0.15
+    assert choice.safe is None
 
 
 @pytest.mark.parametrize(
