@@ -16,6 +16,8 @@ from engine.cascade import (
     Curve,
     Figure,
     KeepQuality,
+    LadderFigures,
+    LadderSelection,
     Promise,
     RiskAtMost,
     Selection,
@@ -66,6 +68,37 @@ def verdict(study: Study, selection: Selection) -> Verdict:
     )
 
 
+def ladder_verdict(tiers: tuple[str, ...], selection: LadderSelection) -> Verdict:
+    """The same for three tiers, whose thresholds were picked at once."""
+    where = f"On the {units.counted(selection.test.prompts, 'prompt')} that had no part in choosing"
+    pair = " and ".join(map(written, selection.thresholds))
+    if selection.naive.quality_kept is None:
+        return Verdict(outcome="no quality", title=f"{tiers[-1]} gets none of these prompts right", because=())
+    cost = selection.naive.cost_share
+    if not isinstance(selection.target, SpendAtMost) and (not selection.saves or (cost is not None and cost.low >= 1)):
+        return Verdict(
+            outcome="large",
+            title=f"Always use {tiers[-1]}: no pair of thresholds pays here",
+            because=(
+                f"{where}, the quickest that would {target_in_words(selection.target)}: {reached(selection.naive)}.",
+            ),
+        )
+    found = f"{where}: {reached(selection.test)}."
+    if selection.promise.shown:
+        return Verdict(
+            outcome="shown", title=f"Thresholds {pair}: {promise_in_words(selection.promise)}", because=(found,)
+        )
+    return Verdict(
+        outcome="not shown",
+        title=_missing(selection.promise),
+        because=(
+            f"Thresholds {pair} would {target_in_words(selection.target)} on the prompts that chose them, which are "
+            "too few to promise it. You can use them: the profile stays marked as not shown.",
+            found,
+        ),
+    )
+
+
 def promise_mark(promise: Promise | None) -> str:
     """What to write beside a threshold wherever it is used: empty where its promise is shown or it makes none."""
     if promise is None or promise.shown:
@@ -104,7 +137,7 @@ def written(threshold: float) -> str:
     return "“none goes up”" if threshold >= NEVER else f"{threshold:.3f}"
 
 
-def reached(figures: ThresholdFigures) -> str:
+def reached(figures: ThresholdFigures | LadderFigures) -> str:
     """Quality kept and time saved, with intervals: "0.97× (0.93–1.01) of the quality, 21 % (15–27 %) of the time
     saved"."""
     return f"{_kept(figures.quality_kept)} of the quality, {_saved(figures.cost_share)}"
@@ -138,8 +171,6 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
 
 
 def _not_shown(selection: Selection) -> Verdict:
-    more = selection.promise.more_prompts
-    missing = f"about {units.counted(more, 'more prompt')}" if more else "how many more prompts would cannot be told"
     because = [
         f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
         f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which are too few to promise it. "
@@ -148,7 +179,14 @@ def _not_shown(selection: Selection) -> Verdict:
     ]
     if selection.choice.reason:
         because.append(selection.choice.reason)
-    return Verdict(outcome="not shown", title=f"Not shown yet: {missing}", because=tuple(because))
+    return Verdict(outcome="not shown", title=_missing(selection.promise), because=tuple(because))
+
+
+def _missing(promise: Promise) -> str:
+    more = promise.more_prompts
+    if more is None:
+        return "Not shown: these prompts cannot tell how many more it takes"
+    return f"Not shown yet: about {units.counted(more, 'more prompt')}"
 
 
 def _price(selection: Selection) -> tuple[str, ...]:
