@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from app.router.ladder import LadderStudy
 from app.router.live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
 from app.router.marking import Judgement, judged
 from app.router.scoring import Choice
@@ -22,6 +23,7 @@ from app.settings import REPOSITORY
 from app.store import KeptMark, KeptSet, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
+    LadderSelection,
     Resampling,
     RoutedPrompt,
     RouterMetrics,
@@ -31,6 +33,7 @@ from engine.cascade import (
     data_hash,
     read_prompts,
     select,
+    select_ladder,
     signal_strengths,
 )
 from engine.cascade.calibration import SignalStrength
@@ -315,6 +318,19 @@ class RouterLab:
     def selection(self, study: Study, target: Target) -> Selection:
         """A threshold picked on one half and reported on the other."""
         return self._once(("selection", _identity(study.data), target), lambda: select(study.data, target))
+
+    def ladder(self, data: DataSet, tiers: tuple[str, str, str], choice: Choice) -> LadderStudy:
+        """A router of one kind at both boundaries of three tiers.
+
+        Raises:
+            RecordedPairsError: no prompt has a scored answer of all three.
+        """
+        return self._once(("ladder", data.sha256, tiers, choice), lambda: LadderStudy.of(data.prompts, tiers, choice))
+
+    def ladder_selection(self, ladder: LadderStudy, target: Target) -> LadderSelection:
+        """Both thresholds picked on one half and reported on the other."""
+        key = tuple(map(_identity, ladder.boundaries))
+        return self._once(("ladder selection", key, target), lambda: select_ladder(ladder.boundaries, target))
 
     def tier_runs(self, tier: str) -> tuple[RoutedPrompt, ...]:
         """The latest finished runs of a tier, as prompts that it alone answered.

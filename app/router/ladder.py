@@ -1,28 +1,126 @@
-"""Three tiers from two profiles: one router below, another above."""
+"""Three tiers: two routers whose thresholds are chosen at once, or two profiles that continue each other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
 
-from app.router.scoring import score_prompts
-from app.router.study import learning_rows, value_of
+from app.router.scoring import Choice, score_prompts
+from app.router.study import Study, learning_rows, tier_identity, value_of
 from engine.cascade import (
     BoundaryData,
     LadderFigures,
+    LadderSelection,
     RoutedPrompt,
     RouterKind,
     RouterProfile,
+    ScoreReference,
     scored_by_both,
     stratified_parts,
 )
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderStudy:
+    """Two routers of one kind on the same prompts: between the small and the middle tier, and the middle and the large
+    one."""
+
+    lower: Study
+    upper: Study
+
+    @classmethod
+    def of(cls, prompts: Sequence[RoutedPrompt], tiers: tuple[str, str, str], choice: Choice) -> LadderStudy:
+        """Learn both routers from the prompts that all three tiers answered, and score those that neither saw.
+
+        Args:
+            prompts: recorded answers.
+            tiers: keys, from the smallest up.
+            choice: the router.
+
+        Raises:
+            RecordedPairsError: no prompt has a scored answer of all three tiers.
+        """
+        scored = scored_by_all(prompts, tiers)
+        if not scored:
+            raise RecordedPairsError(f"No prompt has an answer with a score of all of {', '.join(tiers)}.")
+        lower, upper = (Study.of(scored, weak, strong, choice) for weak, strong in pairwise(tiers))
+        # where only one of them could be learned, it alone leaves out what it was learned from
+        both = set(lower.data.ids) & set(upper.data.ids)
+        return cls(lower=_on(lower, both), upper=_on(upper, both))
+
+    @property
+    def tiers(self) -> tuple[str, str, str]:
+        """Keys, from the smallest up."""
+        return self.lower.weak, self.lower.strong, self.upper.strong
+
+    @property
+    def boundaries(self) -> tuple[BoundaryData, BoundaryData]:
+        """What was recorded at either, on the same prompts."""
+        return self.lower.data, self.upper.data
+
+    def profile(
+        self,
+        name: str,
+        selection: LadderSelection,
+        weights: Mapping[str, str],
+        data_sha256: str,
+        made_on: date,
+    ) -> RouterProfile:
+        """This ladder at the thresholds that were picked; arguments as in :meth:`~app.router.study.Study.profile`.
+
+        Raises:
+            RouterProfileError: it cannot be deployed, or the data set does not say from which weights it is.
+        """
+        figures = selection.test
+        low, high = (
+            replace(study.router, threshold=threshold, reference=ScoreReference.of(study.data.router_score))
+            for study, threshold in zip((self.lower, self.upper), selection.thresholds, strict=True)
+        )
+        return RouterProfile(
+            name=name,
+            made_on=made_on,
+            kind=self.lower.choice.kind,
+            ladder=tuple(tier_identity(tier, weights) for tier in self.tiers),
+            boundaries=(low, high),
+            data_sha256=data_sha256,
+            prompts=max(self.lower.learned_from, self.upper.learned_from) + len(self.lower.data),
+            figures=_figures(figures),
+            after_tokens=self.lower.choice.after_tokens,
+            promise=selection.promise,
+        )
+
+
+def scored_by_all(prompts: Iterable[RoutedPrompt], tiers: Sequence[str]) -> list[RoutedPrompt]:
+    """Prompts that every one of these tiers answered with a score."""
+    return [
+        prompt
+        for prompt in prompts
+        if all(tier in prompt.answers and prompt.answers[tier].score is not None for tier in tiers)
+    ]
+
+
+def _on(study: Study, ids: Set[str]) -> Study:
+    rows = np.array([row for row, id in enumerate(study.data.ids) if id in ids], np.intp)
+    return replace(study, prompts=tuple(study.prompts[row] for row in rows), data=study.data.rows(rows))
+
+
+def _figures(found: LadderFigures) -> dict[str, float | None]:
+    return {
+        "quality": found.quality.value,
+        "quality_kept": value_of(found.quality_kept),
+        "share": 1 - found.shares[0].value,
+        "cost_s": found.cost.value,
+        "cost_share": value_of(found.cost_share),
+        "ttft_s": found.ttft_s.value,
+        "missed": found.missed.value,
+    }
 
 
 def continues(lower: RouterProfile, upper: RouterProfile) -> bool:
@@ -74,19 +172,7 @@ def join(
         figures={},
         promise=None,
     )
-    found = ladder_figures(made, prompts)
-    return replace(
-        made,
-        figures={
-            "quality": found.quality.value,
-            "quality_kept": value_of(found.quality_kept),
-            "share": 1 - found.shares[0].value,
-            "cost_s": found.cost.value,
-            "cost_share": value_of(found.cost_share),
-            "ttft_s": found.ttft_s.value,
-            "missed": found.missed.value,
-        },
-    )
+    return replace(made, figures=_figures(ladder_figures(made, prompts)))
 
 
 def ladder_figures(profile: RouterProfile, prompts: Sequence[RoutedPrompt]) -> LadderFigures:
@@ -96,11 +182,7 @@ def ladder_figures(profile: RouterProfile, prompts: Sequence[RoutedPrompt]) -> L
         RecordedPairsError: too few prompts have a scored answer of every tier, or some of only two of them.
     """
     tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
-    scored = [
-        prompt
-        for prompt in prompts
-        if all(tier in prompt.answers and prompt.answers[tier].score is not None for tier in tiers)
-    ]
+    scored = scored_by_all(prompts, tiers)
     for weak, strong in pairwise(tiers):
         if len(scored_by_both(prompts, weak, strong)) != len(scored):
             raise RecordedPairsError(

@@ -16,6 +16,8 @@ from engine.cascade import (
     Curve,
     Figure,
     KeepQuality,
+    LadderFigures,
+    LadderSelection,
     Promise,
     RiskAtMost,
     Selection,
@@ -52,7 +54,7 @@ def verdict(study: Study, selection: Selection) -> Verdict:
         )
     if not choice.met:
         return Verdict(outcome="too dear", title="No threshold is that cheap", because=(choice.reason,))
-    if naive.share.value == 0 and choice.naive >= NEVER and choice.saves:
+    if isinstance(target, KeepQuality) and choice.safe is not None and choice.safe >= NEVER:
         return _small_alone(study, selection)
     dearer = naive.cost_share is not None and naive.cost_share.low >= 1
     if not isinstance(target, SpendAtMost) and (not choice.saves or dearer):
@@ -63,6 +65,37 @@ def verdict(study: Study, selection: Selection) -> Verdict:
         outcome="shown",
         title=f"Threshold {written(choice.safe)}: {promise_in_words(selection.promise)}",
         because=(f"{_where(selection)}: {reached(selection.test)}.", *_price(selection)),
+    )
+
+
+def ladder_verdict(tiers: tuple[str, ...], selection: LadderSelection) -> Verdict:
+    """The same for three tiers, whose thresholds were picked at once."""
+    where = f"On the {units.counted(selection.test.prompts, 'prompt')} that had no part in choosing"
+    pair = " and ".join(map(written, selection.thresholds))
+    if selection.naive.quality_kept is None:
+        return Verdict(outcome="no quality", title=f"{tiers[-1]} gets none of these prompts right", because=())
+    cost = selection.naive.cost_share
+    if not isinstance(selection.target, SpendAtMost) and (not selection.saves or (cost is not None and cost.low >= 1)):
+        return Verdict(
+            outcome="large",
+            title=f"Always use {tiers[-1]}: no pair of thresholds pays here",
+            because=(
+                f"{where}, the quickest that would {target_in_words(selection.target)}: {reached(selection.naive)}.",
+            ),
+        )
+    found = f"{where}: {reached(selection.test)}."
+    if selection.promise.shown:
+        return Verdict(
+            outcome="shown", title=f"Thresholds {pair}: {promise_in_words(selection.promise)}", because=(found,)
+        )
+    return Verdict(
+        outcome="not shown",
+        title=_missing(selection.promise),
+        because=(
+            f"Thresholds {pair} would {target_in_words(selection.target)} on the prompts that chose them, which are "
+            "too few to promise it. You can use them: the profile stays marked as not shown.",
+            found,
+        ),
     )
 
 
@@ -104,30 +137,32 @@ def written(threshold: float) -> str:
     return "“none goes up”" if threshold >= NEVER else f"{threshold:.3f}"
 
 
-def reached(figures: ThresholdFigures) -> str:
+def reached(figures: ThresholdFigures | LadderFigures) -> str:
     """Quality kept and time saved, with intervals: "0.97× (0.93–1.01) of the quality, 21 % (15–27 %) of the time
     saved"."""
     return f"{_kept(figures.quality_kept)} of the quality, {_saved(figures.cost_share)}"
 
 
 def _small_alone(study: Study, selection: Selection) -> Verdict:
-    shown = selection.choice.safe is not None and selection.choice.safe >= NEVER
-    sure = promise_in_words(selection.promise) if shown else f"{promise_mark(selection.promise) or 'not shown'}"
     return Verdict(
         outcome="small",
-        title=f"{study.weak} alone is enough on these prompts: {sure}",
-        because=(f"{_where(selection)} it gives {reached(selection.naive)}.", "No cascade can be quicker."),
+        title=f"{study.weak} alone is enough on these prompts: {promise_in_words(selection.promise)}",
+        because=(f"{_where(selection)} it gives {reached(selection.test)}.", "No cascade can be quicker."),
     )
 
 
 def _large_alone(study: Study, selection: Selection) -> Verdict:
     cost = selection.naive.cost_share
-    found = "" if cost is None else f", takes {cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its time"
+    because = []
+    if cost is not None:
+        because.append(
+            f"{_where(selection)}, the quickest threshold that would {target_in_words(selection.target)} takes "
+            f"{cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its time: {study.choice} sends "
+            f"{units.percent(selection.naive.share.value)} of them up."
+        )
+        if cost.low < 1:
+            because.append("The interval leaves room for a saving: more prompts would tell.")
     oracle = oracle_saving(study, selection.target)
-    because = [
-        f"{_where(selection)} the quickest threshold that would {target_in_words(selection.target)}{found}: "
-        f"{study.choice} sends {units.percent(selection.naive.share.value)} of the prompts up and tries in vain."
-    ]
     if oracle is not None and oracle > 0:
         because.append(f"A router that knew both answers would save {units.percent(oracle)}: another router may pay.")
     else:
@@ -136,8 +171,6 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
 
 
 def _not_shown(selection: Selection) -> Verdict:
-    more = selection.promise.more_prompts
-    missing = f"about {units.counted(more, 'more prompt')}" if more else "more prompts of this kind would not help"
     because = [
         f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
         f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which are too few to promise it. "
@@ -146,17 +179,27 @@ def _not_shown(selection: Selection) -> Verdict:
     ]
     if selection.choice.reason:
         because.append(selection.choice.reason)
-    return Verdict(outcome="not shown", title=f"Not shown yet: {missing}", because=tuple(because))
+    return Verdict(outcome="not shown", title=_missing(selection.promise), because=tuple(because))
+
+
+def _missing(promise: Promise) -> str:
+    more = promise.more_prompts
+    if more is None:
+        return "Not shown: these prompts cannot tell how many more it takes"
+    return f"Not shown yet: about {units.counted(more, 'more prompt')}"
 
 
 def _price(selection: Selection) -> tuple[str, ...]:
     naive, safe = selection.naive, selection.test
     if naive.threshold == safe.threshold or naive.cost_share is None or safe.cost_share is None:
         return ()
-    price = safe.cost_share.value - naive.cost_share.value
+    if isinstance(selection.target, SpendAtMost) and naive.quality_kept and safe.quality_kept:
+        price, of = naive.quality_kept.value - safe.quality_kept.value, "quality"
+    else:
+        price, of = safe.cost_share.value - naive.cost_share.value, "time"
     return (
         f"Without the promise, threshold {written(naive.threshold)} gives {reached(naive)}: being sure costs "
-        f"{units.percent(price)} of the large model's time.",
+        f"{units.percent(max(0.0, price))} of the large model's {of}.",
     )
 
 

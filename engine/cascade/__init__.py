@@ -12,6 +12,7 @@ from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.guard import Guard, Guards
 from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
+from engine.cascade.ladder_selection import LadderSelection, select_ladder
 from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
 from engine.cascade.profiles import RouterProfile, TierIdentity, routers_of
 from engine.cascade.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target
@@ -57,6 +58,7 @@ __all__ = [
     "Judged",
     "KeepQuality",
     "LadderFigures",
+    "LadderSelection",
     "Learned",
     "LogisticWeights",
     "Look",
@@ -102,6 +104,7 @@ __all__ = [
     "routers_of",
     "scored_by_both",
     "select",
+    "select_ladder",
     "signal_strengths",
     "stratified_parts",
     "tier_answer",

@@ -20,6 +20,7 @@ the counts have an exact binomial p-value.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,10 @@ from engine.types import NEVER
 GRID = np.append(np.linspace(0, 1, 1001), NEVER)
 """Thresholds that a risk is certified on, the safest first."""
 DRAWS = 2000
+MOST_PROMPTS = 5_000
+"""Beyond this an estimate says no more than that it is hopeless."""
 _DRAWS_AT_ONCE = 100
+_UNMET = 0.25
 
 
 def certified(data: BoundaryData, target: KeepQuality | SpendAtMost) -> Bools:
@@ -71,37 +75,57 @@ def p_values(score: Floats, kept: Floats, up: Floats, worst: float, seed: int = 
         seed: of the weights.
     """
     order, ends = _points(score)
+    changes = (up - kept)[order]
+
+    def sums(weights: Floats) -> Floats:
+        drawn = np.cumsum(weights * changes, axis=1)
+        found: Floats = (weights @ kept[order])[:, None] + np.pad(drawn, ((0, 0), (1, 0)))[:, ends]
+        return found
+
+    return _share_below(sums, len(score), worst, seed)
+
+
+def p_values_of(values: Floats, worst: float, seed: int = 0) -> Floats:
+    """The same for means of any ``values [prompts, points]``."""
+    return _share_below(lambda weights: np.asarray(weights @ values), len(values), worst, seed)
+
+
+def _share_below(sums: Callable[[Floats], Floats], prompts: int, worst: float, seed: int) -> Floats:
+    """The share of draws of weights ``[draws, prompts]`` in which the weighted sums ``[draws, points]``, with one more
+    prompt that is the worst, are not above 0."""
     rng = np.random.default_rng(seed)
-    below = np.zeros(len(ends))
+    below = 0.0
     for start in range(0, DRAWS, _DRAWS_AT_ONCE):
-        weights = rng.exponential(size=(min(_DRAWS_AT_ONCE, DRAWS - start), len(score) + 1))
-        drawn = weights[:, :-1]
-        total = drawn @ kept[order] + worst * weights[:, -1]
-        changes = np.cumsum(drawn * (up - kept)[order], axis=1)
-        sums = total[:, None] + np.pad(changes, ((0, 0), (1, 0)))[:, ends]
-        below += (sums <= 0).sum(axis=0)
-    values: Floats = below / DRAWS
-    return values
+        weights = rng.exponential(size=(min(_DRAWS_AT_ONCE, DRAWS - start), prompts + 1))
+        below = below + (sums(weights[:, :-1]) + worst * weights[:, -1:] <= 0).sum(axis=0)
+    return np.asarray(below / DRAWS, np.float64)
 
 
 def prompts_needed(score: Floats, kept: Floats, up: Floats, worst: float, delta: float) -> Floats:
     """About how many prompts like these certify each threshold, ``[points]``; infinite where the mean looks no higher
-    than 0. Arguments as in :func:`p_values`.
+    than 0, or it would be more than :data:`MOST_PROMPTS`. Arguments as in :func:`p_values`.
 
-    Least n with n·mean − z·√n·deviation ≥ −worst·ln(1/δ): what chance may take away, and the one worst prompt of
+    A quarter of the one worst prompt counts among them: what few prompts did not meet made such estimates too low by
+    half. Least n with n·mean − z·√n·deviation ≥ −worst·ln(1/δ): what chance may take away, and the one worst prompt of
     :func:`p_values`, whose exponential weight is that large with probability δ.
     """
-    from scipy.special import ndtri
-
     order, ends = _points(score)
-    mean, square = (
-        (base.sum() + np.append(0.0, np.cumsum((other - base)[order]))[ends]) / len(score)
+    sums, squares = (
+        base.sum() + np.append(0.0, np.cumsum((other - base)[order]))[ends]
         for base, other in ((kept, up), (kept**2, up**2))
     )
+    return prompts_needed_of(sums, squares, len(score), worst, delta)
+
+
+def prompts_needed_of(sums: Floats, squares: Floats, prompts: int, worst: float, delta: float) -> Floats:
+    """The same for any values of so many prompts, by their sums and sums of squares, ``[points]`` each."""
+    from scipy.special import ndtri
+
+    mean, square = ((total + _UNMET * bad) / (prompts + _UNMET) for total, bad in ((sums, worst), (squares, worst**2)))
     spread = max(0.0, float(ndtri(1 - delta))) * np.sqrt(np.maximum(square - mean**2, 0))
     positive = np.where(mean > 1e-9, mean, np.nan)
     root = (spread + np.sqrt(spread**2 - 4 * positive * worst * math.log(1 / delta))) / (2 * positive)
-    return np.where(np.isnan(root), np.inf, np.ceil(root**2))
+    return np.where(np.isnan(root) | (root**2 > MOST_PROMPTS), np.inf, np.ceil(root**2))
 
 
 def _points(score: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

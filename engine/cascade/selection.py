@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.cascade.boundary import BoundaryData, Curve, descending
-from engine.cascade.certificates import certified, certified_thresholds, gains, prompts_needed
+from engine.cascade.certificates import MOST_PROMPTS, certified, certified_thresholds, gains, prompts_needed
 from engine.cascade.figures import ThresholdFigures, missed_prompts
 from engine.cascade.intervals import prompts_to_certify
 from engine.cascade.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target, promise_of
@@ -224,39 +224,37 @@ def _risk_at_most(data: BoundaryData, target: RiskAtMost) -> Choice:
     needed = missed_prompts(data, np.zeros(len(data), np.bool_))
     order, _ = descending(data.router_score)
     went_up = np.append(0, np.cumsum(needed[order]))[np.rint(curve.share * len(data)).astype(np.intp)]
-    naive = _cheapest(curve, (needed.sum() - went_up) / len(data) <= target.alpha)
-    saves = bool(curve.cost[naive] < large - _TINY)
+    risk = (needed.sum() - went_up) / len(data)
+    naive = _cheapest(curve, risk <= target.alpha)
+    saved = large - curve.cost
     shown = certified_thresholds(data.router_score, needed, target)
-    if shown.size and not data.up(float(shown[-1])).all():
-        return Choice(naive=float(curve.thresholds[naive]), safe=float(shown[-1]), met=True, saves=saves, reason="")
-    reason, more = _why_uncertified(data, target) if shown.size else _too_few(len(data), target)
+    safe = float(shown[-1]) if shown.size and data.cost(data.up(float(shown[-1]))).mean() < large - _TINY else None
+    reason, more = ("", None) if safe is not None else _why_uncertified(risk, saved, naive, target, len(data))
     return Choice(
-        naive=float(curve.thresholds[naive]), safe=None, met=True, saves=saves, reason=reason, more_prompts=more
+        naive=float(curve.thresholds[naive]),
+        safe=safe,
+        met=True,
+        saves=bool(saved[naive] > _TINY),
+        reason=reason,
+        more_prompts=more,
     )
 
 
-def _too_few(prompts: int, target: RiskAtMost) -> tuple[str, int | None]:
+def _why_uncertified(
+    risk: Floats, saved: Floats, naive: int, target: RiskAtMost, prompts: int
+) -> tuple[str, int | None]:
+    """What is said where no threshold that saves is certified, and about how many more prompts would certify one."""
     least = prompts_to_certify(0.0, target.alpha, target.delta)
-    reason = (
-        f"{prompts:,} calibration prompts cannot show a risk of at most {target.alpha:.1%} with "
-        f"{target.confidence:.0%} confidence, even without a single miss."
-    )
-    return reason, None if least is None else least - prompts
-
-
-def _why_uncertified(data: BoundaryData, target: RiskAtMost) -> tuple[str, int | None]:
-    """The only certified thresholds send every prompt up: a certificate of nothing."""
-    known = data.router_score[~np.isnan(data.router_score)]
-    reason = "Only sending every prompt up can be certified: "
-    if not known.size:
-        return reason + "no prompt has a score.", None
-    surest = data.router_score <= known.min()
-    risk = float(missed_prompts(data, ~surest).mean())
-    total = prompts_to_certify(risk, target.alpha, target.delta)
-    if total is None:
+    if least is not None and prompts < least:
         return (
-            reason + f"already the surest small answers miss {risk:.1%} of all prompts, and more would not help.",
-            None,
-        )
-    reason += f"keeping the surest small answers misses {risk:.1%} of {len(data):,} prompts, too few to be sure."
-    return reason, max(1, total - len(data))
+            f"{prompts:,} calibration prompts cannot show a risk of at most {target.alpha:.1%} with "
+            f"{target.confidence:.0%} confidence, even without a single miss."
+        ), least - prompts
+    if saved[naive] <= _TINY:
+        return "", None
+    surest = float(risk[saved >= saved[naive] / 2].min())
+    total = prompts_to_certify(surest, target.alpha, target.delta, MOST_PROMPTS)
+    reason = f"The surest threshold that saves half as much misses {surest:.1%} of {prompts:,} prompts"
+    if total is None:
+        return f"{reason}, and more would not help.", None
+    return f"{reason}, too few to be sure.", max(1, total - prompts)

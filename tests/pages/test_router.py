@@ -361,7 +361,8 @@ def test_a_threshold_is_told_in_words(open_lab: Open) -> None:
 
 def test_a_picked_threshold_is_used_by_the_slider(open_lab: Open) -> None:
     app = open_lab("Pick for me", recorded(300))
-    assert "Met on the half that chose" in words(app)
+    assert "keep at least 95 % of the large model's score (90 % confidence)" in words(app)
+    assert "On the 150 prompts that had no part in choosing" in words(app)
     used = app.button(key="router-use")
     threshold = float(used.label.rpartition("(")[2].rstrip(")"))
     used.click().run()
@@ -374,8 +375,23 @@ def test_too_few_prompts_cannot_certify_and_say_how_many_more_would(open_lab: Op
     app.segmented_control(key="router-target").set_value("Certify a risk").run()
     app.number_input(key="router-target-risk").set_value(5).run()
     assert not app.exception
-    assert "This cannot be certified" in words(app)
-    assert "more prompts with both tiers' answers would do" in words(app)
+    assert "Not shown yet: about 98 more prompts" in words(app)
+    assert not app.success
+    # too few block no use: the threshold is set, and marked
+    app.button(key="router-use").click().run()
+    app.segmented_control(key="router-section").set_value("Threshold").run()
+    assert "Not shown yet, about 98 more prompts" in words(app)
+    app.slider[0].set_value(0.5).run()
+    assert "Not shown yet" not in words(app)
+
+
+def test_where_no_threshold_pays_the_verdict_says_so_and_nothing_else_pretends_success(open_lab: Open) -> None:
+    # the small model is never right, and its tries are paid for
+    hopeless = recorded(120, weak=0.0)
+    app = open_lab("Pick for me", hopeless)
+    assert not app.exception
+    assert "Always use large" in words(app)
+    assert not app.success
 
 
 # --- calibration ----------------------------------------------------------------------------------

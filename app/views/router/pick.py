@@ -6,10 +6,12 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.router.lab import RouterLab
+from app.router.lab import DataSet, RouterLab
 from app.router.study import Study
 from app.router.verdict import Verdict, promise_mark, verdict, written
 from app.session import router as lab_session
+from app.views.router.pick_ladder import choose_third_tier, show_ladder
+from app.views.router.verdict import show_verdict
 from app.views.router.words import flipped, signed_percent, with_interval
 from engine.cascade import KeepQuality, RiskAtMost, Selection, SpendAtMost, Target, ThresholdFigures
 from engine.cascade.promise import CONFIDENCE, promise_of
@@ -27,13 +29,23 @@ _TARGET, _SHARE, _BUDGET, _ALPHA, _CONFIDENCE, _RISK_CONFIDENCE = (
 
 def show_picker(lab: RouterLab, study: Study) -> None:
     """The target, the one verdict on it, and the way to use what was found."""
-    selection = lab.selection(study, choose_target())
+    target, data = choose_target(), _data_set(lab)
+    if data is not None and (tiers := choose_third_tier(data, study)):
+        show_ladder(lab, data, study, tiers, target)
+        return
+    selection = lab.selection(study, target)
     found = verdict(study, selection)
     show_verdict(found)
     if study.learned_from == 0 and study.reason:
         st.caption("The router was not learned: its score needs no data.")
     _show_use(study, selection, found)
     _show_figures(selection)
+
+
+def _data_set(lab: RouterLab) -> DataSet | None:
+    """The one that the page looks at."""
+    id = st.session_state.get(lab_session.DATA_SET.key)
+    return lab.data_set(id) if id in lab.names() else None
 
 
 def choose_target() -> Target:
@@ -71,18 +83,6 @@ def _confidence() -> float:
 def _percent(key: str, label: str, first: int, least: int, most: int, help: str | None = None) -> float:
     number = st.number_input(label, least, most, first, key=key, step=1, width=220, persist_state="session", help=help)
     return int(number) / 100
-
-
-def show_verdict(found: Verdict) -> None:
-    """One box: green only where a promise is shown."""
-    text = f"**{literal(found.title)}**\n\n" + "\n\n".join(map(literal, found.because))
-    match found.outcome:
-        case "shown":
-            st.success(text, icon=":material/verified:")
-        case "not shown":
-            st.info(text, icon=":material/hourglass_empty:")
-        case _:
-            st.warning(text, icon=":material/block:")
 
 
 def _show_use(study: Study, selection: Selection, found: Verdict) -> None:

@@ -10,10 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.router.ladder import continues, join, ladder_figures
+from app.router.ladder import LadderStudy, continues, join, ladder_figures
 from app.router.scoring import Choice
 from app.router.study import Study
-from engine.cascade import LadderFigures, RouterProfile, ThresholdFigures
+from engine.cascade import (
+    KeepQuality,
+    LadderFigures,
+    RiskAtMost,
+    RouterProfile,
+    SpendAtMost,
+    Target,
+    ThresholdFigures,
+    select_ladder,
+    stratified_parts,
+)
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import NEVER
 from tests.support.cascade import STRONG, WEAK, answer, boundary, prompt, recorded, simulated
@@ -120,3 +130,93 @@ def test_profiles_that_do_not_continue_each_other_are_refused() -> None:
         join("No", lower, upper, [prompt("a", answer(), answer()), *PROMPTS], TODAY)
     with pytest.raises(RecordedPairsError, match="Too few prompts"):
         join("No", lower, upper, PROMPTS[:1], TODAY)
+
+
+# --- thresholds chosen at once --------------------------------------------------------------------
+
+
+def ladder(choice: Choice = Choice.ESCALATE) -> LadderStudy:
+    return LadderStudy.of(PROMPTS, (WEAK, STRONG, LARGEST), choice)
+
+
+@pytest.mark.parametrize("target", [KeepQuality(0.9), SpendAtMost(0.8), RiskAtMost(0.1)])
+def test_both_thresholds_are_chosen_on_one_half_and_reported_on_the_other(target: Target) -> None:
+    study = ladder()
+    found = select_ladder(study.boundaries, target)
+    chose, reports = (
+        [boundary.rows(rows) for boundary in study.boundaries]
+        for rows in stratified_parts(study.lower.data.ids, study.lower.data.categories)
+    )
+    assert found.test == LadderFigures.of(reports, found.thresholds)
+    assert found.calibration == LadderFigures.of(chose, found.thresholds)
+    naive = LadderFigures.of(chose, found.naive_thresholds)
+    assert naive.quality_kept is not None
+    assert naive.cost_share is not None
+    match target:
+        case KeepQuality(share):
+            assert naive.quality_kept.value >= share - 1e-9
+        case SpendAtMost(share):
+            assert naive.cost_share.value <= share + 1e-9
+        case RiskAtMost(alpha):
+            assert naive.missed.value <= alpha
+    # no pair of one boundary alone is better: they are among those searched
+    if isinstance(target, KeepQuality):
+        for pair in ((0.0, found.naive_thresholds[1]), (found.naive_thresholds[0], NEVER)):
+            other = LadderFigures.of(chose, pair)
+            assert other.quality_kept is not None
+            assert other.quality_kept.value < target.share or other.cost.value >= naive.cost.value - 1e-9
+
+
+def test_a_pair_that_is_promised_is_more_careful_than_the_naive_one() -> None:
+    found = select_ladder(ladder().boundaries, KeepQuality(0.7))
+    assert found.promise.shown
+    assert found.calibration.quality_kept is not None
+    assert found.calibration.quality_kept.value > 0.7
+    assert found.test.cost.value > found.naive.cost.value
+
+
+def test_too_few_prompts_leave_the_naive_pair_and_say_so() -> None:
+    few = LadderStudy.of(PROMPTS[:24], (WEAK, STRONG, LARGEST), Choice.ESCALATE)
+    found = select_ladder(few.boundaries, KeepQuality(0.95))
+    assert not found.promise.shown
+    assert found.thresholds == found.naive_thresholds
+
+
+@pytest.mark.parametrize("choice", [Choice.ESCALATE, Choice.ROUTE_LEARNED, Choice.HYBRID_LEARNED])
+def test_a_ladder_of_one_router_becomes_a_profile_whose_figures_are_those_reported(choice: Choice) -> None:
+    study = ladder(choice)
+    found = select_ladder(study.boundaries, KeepQuality(0.9))
+    made = study.profile("Three", found, WEIGHTS, "d" * 64, TODAY)
+    assert [tier.model for tier in made.ladder] == ["small", "large", "largest"]
+    assert tuple(router.threshold for router in made.boundaries) == found.thresholds
+    assert made.promise == found.promise
+    assert made.figures["quality"] == found.test.quality.value
+    assert made.figures["quality"] == ladder_figures(made, PROMPTS).quality.value
+    assert RouterProfile.from_dict(made.to_dict()) == made
+
+
+def test_two_precisions_of_one_model_are_tiers() -> None:
+    tiers = ("one@int4", "one@int8", "one@bf16")
+    prompts = [
+        replace(each, answers=dict(zip(tiers, (each.answers[tier] for tier in (WEAK, STRONG, LARGEST)), strict=True)))
+        for each in PROMPTS
+    ]
+    study = LadderStudy.of(prompts, tiers, Choice.ESCALATE)
+    found = select_ladder(study.boundaries, KeepQuality(0.9))
+    made = study.profile("One", found, dict.fromkeys(tiers, "a" * 64), "d" * 64, TODAY)
+    assert [tier.precision.value for tier in made.ladder] == ["int4", "int8", "bf16"]
+    pair = Study.of(prompts, tiers[0], tiers[2], Choice.ESCALATE)
+    assert pair.profile("Pair", 0.5, dict.fromkeys(tiers, "a" * 64), "d" * 64, TODAY).boundaries[0].threshold == 0.5
+
+
+def test_prompts_that_one_of_the_three_did_not_answer_are_left_out() -> None:
+    lacking = [prompt("a", answer(), answer()), *PROMPTS]
+    assert "a" not in LadderStudy.of(lacking, (WEAK, STRONG, LARGEST), Choice.ESCALATE).lower.data.ids
+    with pytest.raises(RecordedPairsError, match="all of"):
+        LadderStudy.of(lacking[:1], (WEAK, STRONG, LARGEST), Choice.ESCALATE)
+
+
+def test_one_prompt_makes_a_ladder_that_promises_nothing() -> None:
+    one = LadderStudy.of(PROMPTS[:1], (WEAK, STRONG, LARGEST), Choice.ESCALATE)
+    for target in (KeepQuality(0.95), SpendAtMost(0.5), RiskAtMost(0.1)):
+        assert select_ladder(one.boundaries, target).test.prompts == 1

@@ -130,12 +130,14 @@ def test_the_first_share_that_reaches_a_level() -> None:
 
 
 @pytest.mark.parametrize("unknown", [0, 5])
-def test_a_draw_of_every_prompt_once_gives_the_figures_themselves(unknown: int) -> None:
+def test_a_draw_of_every_prompt_once_gives_the_figures_with_room_for_prompts_not_met(unknown: int) -> None:
     data = simulated(200)
     data.router_score[:unknown] = np.nan
     once = RouterMetrics.of(data, Resampling(np.ones((40, 200), np.float32)))
     for name in ("apgr_area", "apgr_mean", "cpt50", "cpt80", "aiq"):
-        assert getattr(once, f"{name}_interval") == pytest.approx([getattr(once, name)] * 2, abs=1e-5), name
+        value, unseen = getattr(once, name), 1 - 0.025 ** (1 / 200)
+        expected = (value - unseen * value, value + unseen * (1 - value))
+        assert getattr(once, f"{name}_interval") == pytest.approx(expected, abs=1e-5), name
 
 
 def test_intervals_hold_the_figures_and_shrink_with_more_prompts() -> None:

@@ -10,19 +10,12 @@ import numpy as np
 import pytest
 
 from engine.cascade.boundary import BoundaryData
+from engine.cascade.certificates import GRID, certified, certified_thresholds, gains, p_values, prompts_needed
 from engine.cascade.figures import ThresholdFigures
-from engine.cascade.intervals import Resampling, binomial_p_value
+from engine.cascade.intervals import binomial_p_value
+from engine.cascade.promise import KeepQuality, RiskAtMost, SpendAtMost
 from engine.cascade.scores import escalates
-from engine.cascade.selection import (
-    GRID,
-    KeepQuality,
-    RiskAtMost,
-    SpendAtMost,
-    certified_thresholds,
-    choose,
-    select,
-    stratified_parts,
-)
+from engine.cascade.selection import choose, rounded, select, stratified_parts
 from engine.errors import InvalidRequestError
 from engine.types import NEVER
 from tests.support.cascade import boundary, from_counts, simulated
@@ -51,7 +44,7 @@ def test_quality_is_kept_at_least_cost() -> None:
     choice = choose(data, KeepQuality(0.95))
     assert choice.met
     needed = 0.95 * data.strong_score.mean()
-    chosen = data.up(choice.threshold)
+    chosen = data.up(choice.naive)
     assert data.quality(chosen).mean() >= needed
     for threshold in np.unique(data.router_score):
         up = data.up(threshold)
@@ -59,52 +52,154 @@ def test_quality_is_kept_at_least_cost() -> None:
             assert data.cost(up).mean() >= data.cost(chosen).mean() - 1e-9
 
 
+def test_what_is_certified_costs_more_and_keeps_more_than_what_only_looks_so() -> None:
+    data = simulated(3000)
+    choice = choose(data, KeepQuality(0.95))
+    assert choice.safe is not None
+    assert choice.threshold == choice.safe < choice.naive
+    safe, naive = (ThresholdFigures.of(data, threshold) for threshold in (choice.safe, choice.naive))
+    assert safe.cost.value > naive.cost.value
+    assert safe.quality.value > naive.quality.value >= 0.95 * safe.strong.value
+    surer = choose(data, KeepQuality(0.95, confidence=0.99))
+    assert surer.safe is not None
+    assert surer.safe < choice.safe
+
+
 def test_spending_is_held_at_best_quality() -> None:
     data = simulated(3000)
     choice = choose(data, SpendAtMost(0.6))
     budget = 0.6 * data.strong_cost.mean()
-    chosen = data.up(choice.threshold)
+    chosen = data.up(choice.naive)
     assert data.cost(chosen).mean() <= budget
     for threshold in np.unique(data.router_score):
         up = data.up(threshold)
         if data.cost(up).mean() <= budget:
             assert data.quality(up).mean() <= data.quality(chosen).mean() + 1e-9
+    # to be sure of it, fewer go up
+    assert choice.safe is not None
+    assert choice.safe > choice.naive
 
 
 def test_what_cannot_be_spent_so_little_is_said() -> None:
     choice = choose(simulated(200), SpendAtMost(0.1))
-    assert (choice.met, choice.threshold) == (False, NEVER)
+    assert (choice.met, choice.naive, choice.safe) == (False, NEVER, None)
     assert "the least is 2" in choice.reason
 
 
-def test_dearer_than_the_large_model_alone_is_said() -> None:
+def test_a_cascade_that_is_dearer_than_the_large_model_alone_saves_nothing() -> None:
     # the small model is never right: each prompt pays for both
-    data = boundary(np.zeros(50), np.ones(50), np.linspace(0, 1, 50), tried=1.0)
-    assert "always use that" in choose(data, KeepQuality(1.0)).reason
+    data = boundary(np.zeros(500), np.ones(500), np.linspace(0, 1, 500), tried=1.0)
+    choice = choose(data, KeepQuality(1.0))
+    assert (choice.saves, choice.safe, choice.more_prompts) == (False, None, None)
 
 
 def test_one_half_chooses_and_the_other_reports() -> None:
     data = simulated(2000)
     calibration, test = stratified_parts(data.ids, data.categories, seed=5)
     selection = select(data, KeepQuality(0.9), seed=5)
-    assert selection.threshold == choose(data.rows(calibration), KeepQuality(0.9)).threshold
+    assert selection.choice == choose(data.rows(calibration), KeepQuality(0.9))
     assert selection.test == ThresholdFigures.of(data.rows(test), selection.threshold)
-    assert (selection.calibration.prompts, selection.test.prompts) == (1000, 1000)
+    assert selection.naive == ThresholdFigures.of(data.rows(test), selection.choice.naive)
+    assert (selection.calibration.prompts, selection.test.prompts, selection.held_out) == (1000, 1000, True)
+    assert (selection.promise.kind, selection.promise.share, selection.promise.shown) == ("quality", 0.9, True)
     # reversed reports choose nothing else
     again = select(data.rows(np.arange(2000)[::-1]), KeepQuality(0.9), seed=5)
     assert again.threshold == selection.threshold
 
 
-def test_a_target_missed_on_the_test_half_is_not_said_to_hold() -> None:
-    data = simulated(600)
-    calibration, test = stratified_parts(data.ids, data.categories)
-    strong = data.strong_score.copy()
-    # what the calibration half saw of the router does not hold on the other half
-    router = data.router_score.copy()
-    router[test] = 1 - router[test]
-    selection = select(replace(data, router_score=router, strong_score=strong), KeepQuality(0.97))
-    assert (selection.met, selection.held) == (True, False)
-    assert len(calibration) == 300
+def test_too_few_prompts_leave_a_threshold_to_use_and_say_how_many_are_missing() -> None:
+    selection = select(simulated(120), KeepQuality(0.95))
+    assert not selection.promise.shown
+    assert selection.threshold == selection.choice.naive
+    more = selection.promise.more_prompts
+    assert more is not None
+    assert 100 <= more <= 4_000
+    assert more == rounded(2 * (selection.choice.more_prompts or 0))
+    # the estimate is of the right size: so many prompts of this kind mostly show it
+    shown = [select(simulated(120 + more, seed), KeepQuality(0.95)).promise.shown for seed in range(20, 28)]
+    assert sum(shown) >= 4
+
+
+def test_one_prompt_chooses_and_reports_and_promises_nothing() -> None:
+    selection = select(from_counts(1, 0, 0, 0), KeepQuality(0.95))
+    assert not selection.held_out
+    assert not selection.promise.shown
+    assert selection.test.quality_kept is not None
+    assert selection.test.quality_kept.low < 1 < selection.test.quality_kept.high
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 1.0])
+@pytest.mark.parametrize("right", [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize("score", [math.nan, 0.5])
+def test_samples_without_any_variation_are_chosen_on_too(
+    share: float, right: tuple[float, float], score: float
+) -> None:
+    weak, strong = (np.full(30, each) for each in right)
+    data = boundary(weak, strong, np.full(30, score), tried=1.0)
+    for target in (KeepQuality(share), SpendAtMost(share), RiskAtMost(0.1)):
+        selection = select(data, target)
+        if target == KeepQuality(share) and right == (0.0, 1.0):
+            assert not selection.choice.saves
+
+
+def test_estimates_are_written_with_two_digits() -> None:
+    assert [rounded(n) for n in (1, 62, 101, 1204, 12_000)] == [1, 62, 110, 1300, 12_000]
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+def test_without_gains_the_test_is_the_exact_binomial_one() -> None:
+    # 100 that the large model gets right, of which the small one misses 2 of the surest 60
+    strong, weak = np.append(np.ones(100), np.zeros(40)), np.append(np.ones(100), np.zeros(40))
+    score = np.linspace(0, 1, 140)
+    weak[[10, 50]] = 0.0
+    data = boundary(weak, strong, score)
+    p = p_values(score, *gains(data, KeepQuality(0.95)))
+    for kept, missed in ((140, 2), (40, 1), (5, 0)):
+        # points are from NEVER down: so many are up
+        exact = float(binomial_p_value(np.array(missed), 100, 0.05))
+        assert p[140 - kept] == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 2000) + 1e-9)
+
+
+def certified_wrongly(rng: np.random.Generator, prompts: int, miss: float, gain: float, share: float) -> bool:
+    """Whether a threshold is certified that keeps a little less than was asked for."""
+    strong = (rng.random(prompts) < 0.7).astype(float)
+    weak = np.where(rng.random(prompts) < np.where(strong > 0, miss, gain), 1 - strong, strong)
+    # one score for all: the only threshold beside all up keeps everybody
+    data = boundary(weak, strong, np.full(prompts, 0.5))
+    return bool(certified(data, KeepQuality(share))[0])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "miss", "gain"),
+    # each loses exactly 5 % of what the large model gets right: the edge, where it is hardest
+    [(60, 0.05, 0.0), (100, 0.05, 0.0), (100, 0.10, 0.35 / 3), (300, 0.05, 0.0), (300, 0.2, 1.05 / 3)],
+)
+def test_a_promise_is_made_wrongly_no_more_often_than_it_says(prompts: int, miss: float, gain: float) -> None:
+    rng = np.random.default_rng(prompts)
+    wrong = sum(certified_wrongly(rng, prompts, miss, gain, 0.95) for _ in range(300))
+    # 300 draws at 10 %: more than 47 would happen once in a thousand
+    assert wrong <= 47
+
+
+def test_a_promise_is_made_where_there_is_enough_to_show() -> None:
+    rng = np.random.default_rng(5)
+    assert sum(certified_wrongly(rng, 300, 0.01, 0.0, 0.95) for _ in range(100)) >= 90
+
+
+def test_everything_up_keeps_all_quality_and_needs_no_test() -> None:
+    data = boundary(np.zeros(5), np.ones(5), np.linspace(0, 1, 5))
+    assert certified(data, KeepQuality(0.95)).tolist() == [False] * 5 + [True]
+
+
+def test_how_many_prompts_are_missing_without_a_single_miss() -> None:
+    # 0.95^45 is the first power below 10 %
+    data = boundary(np.ones(2000), np.ones(2000), np.full(2000, 0.5))
+    needed = prompts_needed(data.router_score, *gains(data, KeepQuality(0.95)), 0.1)
+    assert needed[0] == pytest.approx(45, abs=3)
+    lost = boundary(np.zeros(20), np.ones(20), np.full(20, 0.5))
+    assert prompts_needed(lost.router_score, *gains(lost, KeepQuality(0.95)), 0.1)[0] == math.inf
 
 
 def drawn(prompts: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +264,8 @@ def test_what_is_certified_is_what_the_p_values_of_the_thresholds_say() -> None:
 
 def test_a_certified_risk_is_reported_with_its_bound() -> None:
     selection = select(simulated(4000), RiskAtMost(0.05, 0.1))
-    assert (selection.met, selection.more_prompts, selection.reason) == (True, None, "")
+    assert (selection.promise.shown, selection.promise.more_prompts, selection.choice.reason) == (True, None, "")
+    assert selection.choice.naive > selection.threshold
     assert selection.test.missed.low <= 0.05
     assert selection.test.missed_of_kept is not None
     assert selection.test.missed_of_kept.value > selection.test.missed.value
@@ -178,12 +274,11 @@ def test_a_certified_risk_is_reported_with_its_bound() -> None:
 
 def test_too_few_prompts_certify_nothing_and_how_many_would_is_said() -> None:
     selection = select(simulated(40), RiskAtMost(0.05, 0.05))
-    assert not selection.met
-    assert selection.threshold == 0.0
-    assert selection.test.share.value == 1
-    assert "even without a single miss" in selection.reason
+    assert not selection.promise.shown
+    assert selection.threshold == selection.choice.naive
+    assert "even without a single miss" in selection.choice.reason
     # 59 in the calibration half, of which there are 20
-    assert selection.more_prompts == 2 * (59 - 20)
+    assert selection.promise.more_prompts == 2 * (59 - 20)
 
 
 def test_a_certificate_of_nothing_is_not_called_one() -> None:
@@ -193,19 +288,35 @@ def test_a_certificate_of_nothing_is_not_called_one() -> None:
         return boundary(1.0 - needed, np.ones(100), np.full(100, 0.5))
 
     choice = choose(data(4), RiskAtMost(0.05, 0.05))
-    assert not choice.met
-    assert "Only sending every prompt up" in choice.reason
+    assert choice.safe is None
+    assert "misses 4.0% of 100 prompts, too few to be sure" in choice.reason
     assert choice.more_prompts is not None
     assert 500 < choice.more_prompts < 3000
     hopeless = choose(data(30), RiskAtMost(0.05, 0.05))
-    assert (hopeless.met, hopeless.more_prompts) == (False, None)
-    assert "would not help" in hopeless.reason
-    unknown = replace(data(4), router_score=np.full(100, math.nan))
-    assert "no prompt has a score" in choose(unknown, RiskAtMost(0.05, 0.05)).reason
+    assert (hopeless.safe, hopeless.saves, hopeless.more_prompts) == (None, False, None)
+    unknown = choose(replace(data(4), router_score=np.full(100, math.nan)), RiskAtMost(0.05, 0.05))
+    assert (unknown.safe, unknown.saves) == (None, False)
+
+
+def test_a_certified_risk_that_saves_nothing_is_no_use() -> None:
+    # every prompt pays for the try: keeping the surest few costs more than the large model alone
+    score = np.linspace(0, 1, 400)
+    data = boundary((score < 0.2).astype(float), np.ones(400), score, tried=1.0)
+    choice = choose(data, RiskAtMost(0.05, 0.05))
+    assert certified_thresholds(score, data.weak_score < 1, RiskAtMost(0.05, 0.05))[-1] > 0.15
+    assert choice.safe is None
 
 
 @pytest.mark.parametrize(
-    "target", [lambda: KeepQuality(0.0), lambda: SpendAtMost(-1), lambda: RiskAtMost(0.0), lambda: RiskAtMost(0.1, 1.0)]
+    "target",
+    [
+        lambda: KeepQuality(0.0),
+        lambda: KeepQuality(0.9, 1.0),
+        lambda: SpendAtMost(0.5, 0.0),
+        lambda: SpendAtMost(-1),
+        lambda: RiskAtMost(0.0),
+        lambda: RiskAtMost(0.1, 1.0),
+    ],
 )
 def test_targets_that_cannot_be_are_refused(target: object) -> None:
     with pytest.raises(InvalidRequestError):
@@ -228,11 +339,6 @@ def test_figures_at_a_threshold_by_hand() -> None:
     assert everyone_small.missed.low < 0.3 < everyone_small.missed.high
     for figure in (figures.quality, figures.share, figures.cost, figures.quality_kept, figures.pgr, figures.ttft_s):
         assert figure.low <= figure.value <= figure.high
-
-
-def test_the_same_draws_serve_every_threshold() -> None:
-    data = simulated(500)
-    assert ThresholdFigures.of(data, 0.4, Resampling.of(500)) == ThresholdFigures.of(data, 0.4)
 
 
 def test_a_gap_that_may_be_none_gives_no_pgr() -> None:
