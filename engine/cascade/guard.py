@@ -8,6 +8,7 @@ can be lost over any stretch of prompts, whatever they are.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -22,10 +23,13 @@ _LARGEST_CREDIT = 2.0
 _PROBING_SHARE = 0.06
 """The first pause is so long that probes take this share of the large model's time."""
 _SHORTEST_PAUSE = 4
+"""Answers of the large model."""
 _LONGEST_PAUSE = 4
 """Times the first one: a pause is doubled every time it steps aside again before the loss was made good."""
 _LARGE_DECAY, _VAIN_DECAY = 0.995, 0.97
 """What a large answer's time and a vain try's still count for at the next one."""
+_DERIVED = 0.9
+"""Of what the large model is derived to take, so much is counted: trusting a figure that is too high costs more."""
 _MOST_CONFIGURATIONS = 64
 
 
@@ -76,7 +80,7 @@ class Guard:
     """What a try loses that loses anything."""
     _recent: _Recent = field(default_factory=_Recent)
     _decisions: int = 0
-    _waited: int = 0
+    _waited_s: float = 0.0
     _longer: int = 0
     """Times the shortest pause; 0 while nothing was lost lately."""
 
@@ -89,8 +93,7 @@ class Guard:
         self._decisions += 1
         if self._mode == "trying":
             return True
-        self._waited += 1
-        self._mode = "probing" if self._waited > self._pause else "aside"
+        self._mode = "probing" if self._waited_s >= self._pause_s else "aside"
         return self._mode == "probing"
 
     def observe_kept(self, small_s: float, large_s: float) -> None:
@@ -98,12 +101,13 @@ class Guard:
 
         Args:
             small_s: seconds that it took.
-            large_s: seconds that the largest model alone would have taken.
+            large_s: seconds that the largest model alone would have taken, derived.
         """
         self._large_s.observe(large_s)
+        saved_s = _DERIVED * large_s - small_s
         self._recent.kept += 1
-        self._recent.saved_s += large_s - small_s
-        self._settle(small_s - large_s)
+        self._recent.saved_s += saved_s
+        self._settle(-saved_s)
 
     def observe_lost(self, tried_s: float, large_s: float) -> None:
         """The tier was tried and the prompt went on.
@@ -120,6 +124,7 @@ class Guard:
     def observe_passed(self, large_s: float) -> None:
         """The tier was passed over, and the largest model alone would have taken so many seconds."""
         self._large_s.observe(large_s)
+        self._waited_s += large_s
 
     @property
     def state(self) -> GuardState:
@@ -132,7 +137,7 @@ class Guard:
             recent_share=recent.kept / recent.tried if recent.tried else None,
             recent=recent.tried,
             decisions=self._decisions,
-            probe_every=None if self._mode == "trying" else self._pause + 1,
+            probe_every=None if self._mode == "trying" else 1 + math.ceil(self._pause_s / self._large_s.value),
         )
 
     @property
@@ -141,11 +146,10 @@ class Guard:
         return answers * self._large_s.value
 
     @property
-    def _pause(self) -> int:
-        """Prompts that go straight on before the next probe."""
-        large_s = self._large_s.value
-        share = self._vain_s.value / large_s if large_s else 0.0
-        return max(_SHORTEST_PAUSE, round(share / _PROBING_SHARE)) * max(1, self._longer)
+    def _pause_s(self) -> float:
+        """Seconds of the large model's answers before the next probe."""
+        shortest_s = max(_SHORTEST_PAUSE * self._large_s.value, self._vain_s.value / _PROBING_SHARE)
+        return shortest_s * max(1, self._longer)
 
     def _settle(self, loss_s: float) -> None:
         """A try is over: whether another one can be afforded."""
@@ -163,7 +167,7 @@ class Guard:
             if self._loss_s <= affordable_s / 2:
                 self._longer = 0
         else:
-            self._mode, self._waited = "aside", 0
+            self._mode, self._waited_s = "aside", 0.0
             self._longer = min(2 * self._longer or 1, _LONGEST_PAUSE)
         if self._loss_s <= max(self._lowest_s, floor_s):
             self._lowest_s, self._recent = self._loss_s, _Recent()
@@ -172,7 +176,7 @@ class Guard:
         """What a lost try takes / (that + what a kept one saves), of the recent ones; ``None`` before one was lost."""
         recent = self._recent
         lost_s = recent.lost_s / recent.lost if recent.lost else 0.0
-        saved_s = recent.saved_s / recent.kept if recent.kept else self._large_s.value - lost_s
+        saved_s = recent.saved_s / recent.kept if recent.kept else _DERIVED * self._large_s.value - lost_s
         if saved_s <= 0:
             return 1.0 if recent.tried else None
         return max(0.0, lost_s) / (max(0.0, lost_s) + saved_s) if recent.lost else None
