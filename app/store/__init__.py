@@ -23,6 +23,7 @@ from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
 from app.store.router.records import KeptProfile, KeptSet, RecordedTier
 from app.store.router.repository import RouterStore, ladder_key
+from app.store.runs.cascades import CascadeSums
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -53,6 +54,7 @@ __all__ = [
     "NAME_CHARACTERS",
     "NEWEST_FIRST",
     "AlarmLimits",
+    "CascadeSums",
     "ChatMessage",
     "ChatStore",
     "Configuration",
