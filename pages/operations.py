@@ -4,7 +4,9 @@ import streamlit as st
 
 from app import resources
 from app.runs.invariants import totals_faults
+from app.runs.pricing import load_prices, prices_path
 from app.store import RunFilter, RunSort
+from app.views.operations.cascades import show_cascades
 from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch
 from app.views.reports.cache_report import show_verification
 from app.views.runs.naming import configuration_names
@@ -86,6 +88,10 @@ def dashboard() -> None:
         st.subheader("Configurations", anchor=False)
         used = store.by_configuration(chosen, with_disturbed=with_disturbed)
         show_configurations(used, names, total=store.count_configurations(chosen))
+        with errors_shown():  # of the price file
+            prices = load_prices(prices_path(resources.get_settings().data_dir))
+            saved = store.cascades(chosen, with_disturbed=with_disturbed)
+            show_cascades(saved, names, prices.machines[0], prices.currency)
         st.subheader("Slowest runs", anchor=False)
         say_whose(store)
         show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10))

@@ -33,7 +33,8 @@ def cascade_name(cascade: CascadeConfig, largest: str) -> str:
     else:
         how = str(cascade.router).replace("-", " ")
     early = f" after {cascade.after_tokens} tokens" if cascade.after_tokens else ""
-    return f"{ladder}, {how}{early}{', keeps its tier' if cascade.keep_tier else ''}"
+    keeps, unguarded = ", keeps its tier" if cascade.keep_tier else "", "" if cascade.guard else ", never steps aside"
+    return f"{ladder}, {how}{early}{keeps}{unguarded}"
 
 
 def threshold_text(threshold: float) -> str:

@@ -12,6 +12,7 @@ from engine.types import (
     CacheReport,
     CascadeReport,
     Escalated,
+    GuardState,
     MissCause,
     RouterKind,
     RunConfig,
@@ -75,6 +76,8 @@ def threshold_meaning(router: RouterKind, threshold: float, after_tokens: int | 
 
 def escalation(event: Escalated, router: RouterKind) -> str:
     """That a larger model is being asked, and why."""
+    if event.passed_over:
+        return f"Straight to {event.to_tier}: trying {event.from_tier} has not paid lately."
     score = ""
     if event.score is not None:
         known = not math.isnan(event.score)
@@ -118,6 +121,7 @@ def cascade_notices(
     cascade, largest = config.optimization.cascade, str(config.ladder[-1])
     if cascade is None:
         return notices
+    notices += guard_notices(report)
     if report.router is RouterKind.ALWAYS_LARGE:
         notices.append("This router always asks the largest model: the smaller ones only take memory.")
     elif report.router is RouterKind.ALWAYS_SMALL:
@@ -139,6 +143,59 @@ def cascade_notices(
                 + ("" if cascade.keep_tier else " Keeping the tier avoids that.")
             )
     return notices
+
+
+def guard_notices(report: CascadeReport) -> list[str]:
+    """Where guards stood aside; a sentence or two each."""
+    found = []
+    for state in report.guards:
+        if not state.stepped_aside:
+            continue
+        next_tier = _next_tier(report, state.tier)
+        did = f"Tried {state.tier} once more" if state.probing else f"Went straight to {next_tier}"
+        found.append(f"{did}: {guard_reason(state, next_tier)}")
+        if not state.probing and state.probe_every:
+            found.append(f"One in {state.probe_every:,} still tries {state.tier}.")
+    return found
+
+
+def guard_reason(state: GuardState, next_tier: str) -> str:
+    """Whether a tier pays by what its guard has seen: "of the last 12 prompts 20 % stayed with …"."""
+    if state.recent_share is None or state.needed_share is None:
+        return "too few prompts were tried to tell whether the cascade pays."
+    if state.needed_share >= 1:
+        return f"{state.tier} takes as long as {next_tier} alone, or longer."
+    return (
+        f"of the last {units.counted(state.recent, 'prompt')} {units.percent(state.recent_share)} stayed with "
+        f"{state.tier}, and {units.percent(state.needed_share)} must for the cascade to pay."
+    )
+
+
+def guard_words(state: GuardState) -> str:
+    """Where a guard stands, in a few words: "smollm2-135m int4: one in 16 tried; 20 % of the last 12 stayed, 45 %
+    must"."""
+    does = f"one in {state.probe_every:,} tried" if state.stepped_aside and state.probe_every else "tried"
+    if state.recent_share is None or state.needed_share is None:
+        return f"{state.tier}: {does}"
+    must = "never enough" if state.needed_share >= 1 else f"{units.percent(state.needed_share)} must"
+    return f"{state.tier}: {does}; {units.percent(state.recent_share)} of the last {state.recent:,} stayed, {must}"
+
+
+def _next_tier(report: CascadeReport, tier: str) -> str:
+    """Who was asked after a tier, those passed over left out."""
+    asked = [attempt.tier for attempt in report.attempts if not attempt.passed_over or attempt.tier == tier]
+    place = asked.index(tier) + 1
+    return asked[place] if place < len(asked) else "the larger model"
+
+
+def alone_text(seconds: float, *, derived: bool) -> str:
+    """What the largest model alone takes: "~3.2 s, derived"."""
+    return f"~{units.seconds(seconds)}, derived" if derived else units.seconds(seconds)
+
+
+def saved_text(seconds: float) -> str:
+    """Time against the largest model alone: "2.1 s saved", or lost."""
+    return f"{units.seconds(abs(seconds))} {'saved' if seconds >= 0 else 'lost'}"
 
 
 def habit(went_on: int, runs: int) -> str | None:

@@ -127,7 +127,7 @@ def _record_one(
 ) -> None:
     try:
         run = answer_undisturbed(
-            engine, task.request(tier.model, tier.precision), lambda run: steps.meanwhile(run.loading_stage)
+            engine, task.request(tier.model, tier.precision), lambda run: steps.meanwhile(run.loading_now)
         )
     except RequestRefusedError:
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic, sleep
 
@@ -111,11 +110,11 @@ class Recordings:
                 del self._orders[identity]
             return tuple(waiting)
 
-    def _share_of(self, identity: str, order: Order, done: int, report: Report) -> Callable[[str, float], None]:
+    def _share_of(self, identity: str, order: Order, done: int, report: Report) -> Report:
         """A report of one order as a share of all that are known by now."""
 
-        def tell(stage: str, fraction: float) -> None:
+        def tell(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
             total = done + sum(waiting.answers for waiting in self.orders(identity))
-            report(stage, (done + fraction * order.answers) / max(total, 1))
+            report(stage, (done + fraction * order.answers) / max(total, 1), loading=loading)
 
         return tell

@@ -187,11 +187,18 @@ def cascade_of(values: Mapping[str, Any]) -> CascadeConfig:
         profile=profile,
         after_tokens=after_tokens,
         keep_tier=bool(values["keep-tier"]),
+        guard=bool(values["guard"]),
     )
 
 
 def _cascade_values(cascade: CascadeConfig | None) -> dict[str, Any]:
-    values: dict[str, Any] = {"router": RouterKind.ESCALATE, "after-tokens": None, "keep-tier": False, "profile": None}
+    values: dict[str, Any] = {
+        "router": RouterKind.ESCALATE,
+        "after-tokens": None,
+        "keep-tier": False,
+        "guard": True,
+        "profile": None,
+    }
     for place, model in zip(PLACES, (DEFAULT_CONFIG.model, None), strict=True):
         values |= {
             f"{place}-model": model,
@@ -199,7 +206,7 @@ def _cascade_values(cascade: CascadeConfig | None) -> dict[str, Any]:
             f"{place}-threshold": FIRST_THRESHOLD,
         }
     if cascade:
-        values |= {"keep-tier": cascade.keep_tier, "profile": cascade.profile}
+        values |= {"keep-tier": cascade.keep_tier, "guard": cascade.guard, "profile": cascade.profile}
         for place, tier, threshold in zip(PLACES, cascade.smaller, cascade.thresholds, strict=False):
             values |= {f"{place}-model": tier.model, f"{place}-precision": tier.precision}
             if cascade.profile is None and cascade.router in JUDGING:

@@ -191,9 +191,10 @@ def start_race() -> None:
     """
     st.session_state.pop(_REFUSAL, None)
     try:
-        started = Race.between(
-            {lane: lane_request(lane) for lane in LANES}, rounds=st.session_state.get(ROUNDS) or ROUNDS_OFFERED[0]
-        )
+        rounds = st.session_state.get(ROUNDS) or ROUNDS_OFFERED[0]
+        # rounds are compared: what a cascade tried in one it tries in the next
+        lanes = {lane: replace(lane_request(lane), unguarded=rounds > 1) for lane in LANES}
+        started = Race.between(lanes, rounds=rounds)
         resources.get_races().start(
             started,
             person=person_id(),

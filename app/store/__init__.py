@@ -23,6 +23,7 @@ from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
 from app.store.router.records import KeptMark, KeptProfile, KeptSet, RecordedTier, answer_sha256, machine_words
 from app.store.router.repository import RouterStore, ladder_key
+from app.store.runs.cascades import CascadeSums
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -56,6 +57,7 @@ __all__ = [
     "NEWEST_FIRST",
     "WITHOUT_LABS",
     "AlarmLimits",
+    "CascadeSums",
     "ChatMessage",
     "ChatStore",
     "Configuration",

@@ -20,13 +20,16 @@ _FIRST_ALLOWANCE, _ALLOWANCE_GROWTH, _LARGEST_ALLOWANCE = 1.5, 0.02, 2.5
 most."""
 _LARGEST_CREDIT = 2.0
 """Of what was saved, so many answers of the large model stand against later losses: a change is not noticed late."""
-_PROBING_SHARE = 0.04
+_PROBING_SHARE = 0.06
 """The first pause is so long that probes take this share of the large model's time."""
 _SHORTEST_PAUSE = 4
+"""Answers of the large model."""
 _LONGEST_PAUSE = 4
-"""Times the first one: a pause is doubled every time a probe fails."""
-_LARGE_DECAY, _TRY_DECAY = 0.995, 0.97
-"""What a large answer's time and a try's still count for at the next one."""
+"""Times the first one: a pause is doubled every time it steps aside again before the loss was made good."""
+_LARGE_DECAY, _VAIN_DECAY = 0.995, 0.97
+"""What a large answer's time and a vain try's still count for at the next one."""
+_DERIVED = 0.9
+"""Of what the large model is derived to take, so much is counted: trusting a figure that is too high costs more."""
 _MOST_CONFIGURATIONS = 64
 
 
@@ -73,12 +76,13 @@ class Guard:
     """What tries took in vain, less what kept answers saved; below 0 where more was saved."""
     _lowest_s: float = 0.0
     _large_s: _Mean = field(default_factory=lambda: _Mean(_LARGE_DECAY))
-    _try_s: _Mean = field(default_factory=lambda: _Mean(_TRY_DECAY))
-    """Of tries in vain."""
+    _vain_s: _Mean = field(default_factory=lambda: _Mean(_VAIN_DECAY))
+    """What a try loses that loses anything."""
     _recent: _Recent = field(default_factory=_Recent)
     _decisions: int = 0
-    _waited: int = 0
-    _longer: int = 1
+    _waited_s: float = 0.0
+    _longer: int = 0
+    """Times the shortest pause; 0 while nothing was lost lately."""
 
     def choose(self) -> bool:
         """Whether to try the tier with the next prompt.
@@ -89,8 +93,7 @@ class Guard:
         self._decisions += 1
         if self._mode == "trying":
             return True
-        self._waited += 1
-        self._mode = "probing" if self._waited > self._pause else "aside"
+        self._mode = "probing" if self._waited_s >= self._pause_s else "aside"
         return self._mode == "probing"
 
     def observe_kept(self, small_s: float, large_s: float) -> None:
@@ -98,12 +101,13 @@ class Guard:
 
         Args:
             small_s: seconds that it took.
-            large_s: seconds that the largest model alone would have taken.
+            large_s: seconds that the largest model alone would have taken, derived.
         """
         self._large_s.observe(large_s)
+        saved_s = _DERIVED * large_s - small_s
         self._recent.kept += 1
-        self._recent.saved_s += large_s - small_s
-        self._settle(small_s - large_s)
+        self._recent.saved_s += saved_s
+        self._settle(-saved_s)
 
     def observe_lost(self, tried_s: float, large_s: float) -> None:
         """The tier was tried and the prompt went on.
@@ -113,7 +117,6 @@ class Guard:
             large_s: seconds that the largest model alone would have taken.
         """
         self._large_s.observe(large_s)
-        self._try_s.observe(max(0.0, tried_s))
         self._recent.lost += 1
         self._recent.lost_s += tried_s
         self._settle(tried_s)
@@ -121,6 +124,7 @@ class Guard:
     def observe_passed(self, large_s: float) -> None:
         """The tier was passed over, and the largest model alone would have taken so many seconds."""
         self._large_s.observe(large_s)
+        self._waited_s += large_s
 
     @property
     def state(self) -> GuardState:
@@ -133,7 +137,7 @@ class Guard:
             recent_share=recent.kept / recent.tried if recent.tried else None,
             recent=recent.tried,
             decisions=self._decisions,
-            probe_every=None if self._mode == "trying" else self._pause + 1,
+            probe_every=None if self._mode == "trying" else 1 + math.ceil(self._pause_s / self._large_s.value),
         )
 
     @property
@@ -142,27 +146,29 @@ class Guard:
         return answers * self._large_s.value
 
     @property
-    def _pause(self) -> int:
-        """Prompts that go straight on before the next probe."""
-        large_s = self._large_s.value
-        share = self._try_s.value / large_s if large_s else 0.0
-        return max(_SHORTEST_PAUSE, math.ceil(share / _PROBING_SHARE)) * self._longer
+    def _pause_s(self) -> float:
+        """Seconds of the large model's answers before the next probe."""
+        shortest_s = max(_SHORTEST_PAUSE * self._large_s.value, self._vain_s.value / _PROBING_SHARE)
+        return shortest_s * max(1, self._longer)
 
     def _settle(self, loss_s: float) -> None:
         """A try is over: whether another one can be afforded."""
         was_probing = self._mode != "trying"
+        if loss_s > 0:
+            self._vain_s.observe(loss_s)
         floor_s = -_LARGEST_CREDIT * self._large_s.value
         self._loss_s = max(floor_s, self._loss_s + loss_s)
         allowance_s = self._allowance_s
-        affordable_s = allowance_s - min(self._try_s.value, allowance_s / 2)  # the next try may be in vain too
-        if self._loss_s <= affordable_s or (was_probing and loss_s < 0):
-            self._mode, self._longer = "trying", 1
+        affordable_s = allowance_s - min(self._vain_s.value, allowance_s / 2)  # the next try may be in vain too
+        if was_probing:  # what is over is over: one good probe is enough to try again
+            self._loss_s = min(self._loss_s, affordable_s + min(0.0, loss_s))
+        if loss_s <= 0 if was_probing else self._loss_s <= affordable_s:
+            self._mode = "trying"
+            if self._loss_s <= affordable_s / 2:
+                self._longer = 0
         else:
-            self._mode, self._waited = "aside", 0
-            if was_probing:
-                self._longer = min(2 * self._longer, _LONGEST_PAUSE)
-        if was_probing or self._mode == "aside":
-            self._loss_s = min(self._loss_s, affordable_s)  # what is over is over: one good probe is enough to return
+            self._mode, self._waited_s = "aside", 0.0
+            self._longer = min(2 * self._longer or 1, _LONGEST_PAUSE)
         if self._loss_s <= max(self._lowest_s, floor_s):
             self._lowest_s, self._recent = self._loss_s, _Recent()
 
@@ -170,7 +176,7 @@ class Guard:
         """What a lost try takes / (that + what a kept one saves), of the recent ones; ``None`` before one was lost."""
         recent = self._recent
         lost_s = recent.lost_s / recent.lost if recent.lost else 0.0
-        saved_s = recent.saved_s / recent.kept if recent.kept else self._large_s.value - lost_s
+        saved_s = recent.saved_s / recent.kept if recent.kept else _DERIVED * self._large_s.value - lost_s
         if saved_s <= 0:
             return 1.0 if recent.tried else None
         return max(0.0, lost_s) / (max(0.0, lost_s) + saved_s) if recent.lost else None

@@ -98,8 +98,8 @@ class Cascade:
         One that a threshold keeps from ever going on is not: that was asked for. Nor are yardsticks, which look at
         nothing and are there to be measured, nor any tier where the largest model cannot take over.
         """
-        last = self._attempts[-1]
-        if self._config is None or not self._config.guard or last.request is not self._largest:
+        cascade, last = self._config, self._attempts[-1]
+        if cascade is None or not cascade.guard or request.unguarded or last.request is not self._largest:
             return {}
         configuration = (request.config.model, request.config.optimization)
         return {

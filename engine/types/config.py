@@ -177,6 +177,9 @@ class GenerationRequest:
     With all but the last token of an answer and ``max_tokens=1`` the prefix cache keeps what it kept after it."""
     last_tier: str | None = None
     """Who answered the conversation's last turn (``CascadeReport.tier``), for a cascade that keeps to it."""
+    unguarded: bool = False
+    """Whether the cascade's guard neither decides nor learns: for one prompt that is asked again and again, to be
+    compared with itself."""
 
     def __post_init__(self) -> None:
         require(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")

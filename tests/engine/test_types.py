@@ -150,11 +150,7 @@ def test_a_cascade_stored_before_there_was_a_guard_has_none_and_keeps_its_hash()
     del tree["optimization"]["cascade"]["guard"]
     older = RunConfig.from_dict(tree)
     assert older.optimization.cascade == CascadeConfig(smaller=smaller, thresholds=(0.5,), guard=False)
-    assert (
-        older.to_dict()
-        == RunConfig.from_dict(older.to_dict()).to_dict()
-        == tree | {"sampling": older.to_dict()["sampling"]}
-    )
+    assert json.loads(json.dumps(older.to_dict())) == tree
     assert older.hash != guarded.hash
 
 

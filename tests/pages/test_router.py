@@ -464,11 +464,11 @@ def test_a_profile_needs_a_name(open_lab: Open, store: RunStore) -> None:
     assert store.router.profiles() == ()
 
 
-def test_the_oracle_cannot_be_saved(open_lab: Open, store: RunStore) -> None:
+def test_the_oracle_cannot_be_used(open_lab: Open) -> None:
     app = open_lab("use", recorded(150))
     app.selectbox(key="router-choice").set_value(Choice.ORACLE).run()
-    assert "cannot be deployed" in app.error[0].value
-    assert store.router.profiles() == ()
+    assert "is a yardstick and cannot answer" in words(app)
+    assert not any(str(button.key).startswith("router-use-") for button in app.button)
 
 
 def test_answers_of_unknown_weights_are_taken_as_those_installed(open_lab: Open, store: RunStore) -> None:

@@ -158,6 +158,9 @@ def _end(run: Run, fields: Mapping[str, Any]) -> None:
         setattr(content, name, fields[name])
     for name in REPORTS:  # one that an older server wrote aside may lack a report
         setattr(content, name, fields.get(name))
-    disturbance = Reports.from_json(fields).disturbance
-    run.disturbed = None if disturbance is None else disturbance.is_disturbed
+    reports = Reports.from_json(fields)
+    run.disturbed = None if reports.disturbance is None else reports.disturbance.is_disturbed
+    if (cascade := reports.cascade) and cascade.large_alone_s is not None:
+        run.large_alone_s, run.large_alone_derived = cascade.large_alone_s, cascade.derived
+        run.cascade_saved_s = cascade.saved_s
     content.environment = {**content.environment, **fields["environment"]}

@@ -18,6 +18,7 @@ from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import Viewer, visible
 from app.store.runs import export, statistics
+from app.store.runs.cascades import CascadeSums, cascades
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
 from app.store.runs.queries import conditions, listed, order, to_record, to_summary
 from app.store.runs.records import (
@@ -194,6 +195,13 @@ class RunReader:
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
             return statistics.by_configuration(session, self._asked(filter), limit, with_disturbed)
+
+    def cascades(
+        self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS, with_disturbed: bool = False
+    ) -> tuple[CascadeSums, ...]:
+        """What the most used configurations with a cascade saved against their largest model alone."""
+        with self._database.read() as session:
+            return cascades(session, self._asked(filter), limit, with_disturbed)
 
     def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
         """How many configurations the runs that the filter lets through have."""

@@ -58,6 +58,13 @@ class Run(Base):
     disturbed: Mapped[bool | None]
     """Whether others took so much of the processor that its speed is not to be relied on; null where nobody looked."""
 
+    large_alone_s: Mapped[float | None]
+    """Of a cascade: what its largest model alone would have taken; null where nobody can tell."""
+    large_alone_derived: Mapped[bool | None]
+    """Whether that is derived, because a smaller model answered; null where there is none."""
+    cascade_saved_s: Mapped[float | None]
+    """The difference to what the cascade took."""
+
     rating: Mapped[int] = mapped_column(SmallInteger, default=0)
     note: Mapped[str] = mapped_column(default="")
 

@@ -35,6 +35,16 @@ def choose_cascade(form: Form, installed: Sequence[str], *, in_conversation: boo
         _choose_tier(form, place, label, help_text, installed, disabled=disabled)
     if not _choose_profile(form, disabled=disabled):
         _choose_router(form, disabled=disabled)
+    st.toggle(
+        "Step aside where it does not pay",
+        key=form.widget("cascade-guard"),
+        disabled=disabled,
+        help="Prompts go straight to the model above while trying a smaller one costs more time than it saves; now and "
+        "then one is tried again. It learns from all prompts asked with these settings since the app started, so who "
+        "answers depends on the prompts before. Rounds of one race are not led by it. Nor are routers that look at "
+        "nothing: random, always small and always large.",
+        persist_state="session",
+    )
     if in_conversation:
         st.toggle(
             "Keep the tier",

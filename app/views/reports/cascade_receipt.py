@@ -11,7 +11,7 @@ import streamlit as st
 from app import resources, units
 from app.cascade.cascades import alone_config, threshold_text
 from app.cascade.other_tier import ask_plain, known_answer, others
-from app.cascade.words import cascade_notices, contradiction, habit
+from app.cascade.words import alone_text, cascade_notices, contradiction, guard_reason, habit, saved_text
 from app.literal import literal
 from app.session.runs import other_answers
 from app.store import WITHOUT_LABS, RunFilter, RunRecord, RunStatus, RunStore
@@ -22,6 +22,7 @@ from engine.types import (
     CacheReport,
     CascadeReport,
     GenerationRequest,
+    GuardState,
     Message,
     RouterKind,
     RunConfig,
@@ -65,8 +66,8 @@ def show_cascade_notices(
 
 
 def show_habit(store: RunStore, config: RunConfig, report: CascadeReport) -> None:
-    """Say so where the router has been deciding the same of every prompt."""
-    if report.router not in (RouterKind.ESCALATE, RouterKind.HYBRID):
+    """Say so where the router has been deciding the same of every prompt; a guard tells that better."""
+    if report.guards or report.router not in (RouterKind.ESCALATE, RouterKind.HYBRID):
         return
     same = RunFilter(config_hashes=(config.hash,), statuses=(RunStatus.FINISHED,), sources=WITHOUT_LABS)
     measured = [run.metrics for run in store.page(same, limit=_HABIT_OF).rows if run.metrics]
@@ -120,7 +121,7 @@ def _show_tiers(report: CascadeReport) -> None:
             "Tier": [attempt.tier for attempt in attempts],
             "Answer": [_fate(attempt) for attempt in attempts],
             "Score": [_score(attempt) for attempt in attempts],
-            "Time": [units.seconds(attempt.seconds) for attempt in attempts],
+            "Time": [units.MISSING if each.passed_over else units.seconds(each.seconds) for each in attempts],
         },
         hide_index=True,
         column_config={
@@ -156,6 +157,41 @@ def _show_costs(report: CascadeReport) -> None:
                 width="content",
             )
         st.metric("Routing", units.seconds(report.routing_s), help="Time spent on judging.", width="content")
+        _show_counterfactual(report)
+        for state in report.guards:
+            _show_guard(state)
+
+
+def _show_counterfactual(report: CascadeReport) -> None:
+    """What the largest tier alone would have taken, and what that makes of the cascade."""
+    if report.large_alone_s is None or report.saved_s is None:
+        return
+    _small_metric(
+        "Large model alone",
+        alone_text(report.large_alone_s, derived=report.derived),
+        saved_text(report.saved_s),
+        "Derived from what reading and writing a token takes it on this machine, for an answer of this length."
+        if report.derived
+        else "Measured: its own answer, without what smaller models took before it. Where it took over their tokens "
+        "as drafts, what that spared it is added, derived.",
+    )
+
+
+def _show_guard(state: GuardState) -> None:
+    """What the guard of a tier knew when the prompt came."""
+    if state.recent_share is None or state.needed_share is None:
+        return
+    _small_metric(
+        f"Stayed with {literal(state.tier)}",
+        units.percent(state.recent_share),
+        f"{units.percent(state.needed_share)} must",
+        f"Before this prompt: {literal(guard_reason(state, 'the larger model'))} All prompts asked with these settings "
+        "since the app started count, those of longest ago no more.",
+    )
+
+
+def _small_metric(label: str, value: str, detail: str, help_text: str) -> None:
+    st.metric(label, value, detail, delta_color="off", delta_arrow="off", help=help_text, width="content")
 
 
 def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: Tier) -> None:
@@ -200,6 +236,8 @@ def _show_both(run: RunRecord, answered: str, other: str, said: str) -> None:
 
 
 def _fate(attempt: TierAttempt) -> str:
+    if attempt.passed_over:
+        return "not tried"
     if not attempt.token_ids and not attempt.kept:
         return "passed over"
     return f"{units.counted(len(attempt.token_ids), 'token')} {'kept' if attempt.kept else 'thrown away'}"

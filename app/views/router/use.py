@@ -23,7 +23,7 @@ from app.store import KeptProfile, RouterStore
 from app.views.router.words import signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
-from engine.cascade import NEVER, RouterProfile
+from engine.cascade import NEVER, RouterProfile, router_class
 from engine.types import CacheMode
 
 _NAME = "router-profile-name"
@@ -35,6 +35,9 @@ _PLACES = {
 
 def show_use(store: RouterStore, data: DataSet, study: Study) -> None:
     """The router as it is set, and the ways to put it to use."""
+    if not router_class(study.choice.kind).deployable:
+        st.info(f"{study.choice} is a yardstick and cannot answer: choose another router to use one.")
+        return
     threshold = lab_session.threshold(study)
     with st.container(border=True), errors_shown():
         shown = "nothing goes up" if threshold >= lab_session.HIGHEST else f"{threshold:.3f}"
