@@ -110,6 +110,12 @@ def set_threshold(study: Study, value: float, promise: Promise | None = None) ->
     st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (value, promise)
 
 
+def use_threshold(study: Study, value: float, promise: Promise | None = None) -> None:
+    """Set it, and go on to using it."""
+    set_threshold(study, value, promise)
+    turn_to(Step.USE)
+
+
 def promise(study: Study) -> Promise | None:
     """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand."""
     promises: dict[str, tuple[float, Promise | None]] = st.session_state.get(_PROMISES, {})

@@ -366,6 +366,8 @@ def test_a_picked_threshold_is_used_by_the_slider(open_lab: Open) -> None:
     used = app.button(key="router-use")
     threshold = float(used.label.rpartition("(")[2].rstrip(")"))
     used.click().run()
+    assert f"Escalate at {threshold:.3f}" in words(app)
+    app.button(key="router-step-choose").click().run()
     app.segmented_control(key="router-section").set_value("Threshold").run()
     assert app.slider[0].value == pytest.approx(threshold, abs=0.001)
 
@@ -379,6 +381,8 @@ def test_too_few_prompts_cannot_certify_and_say_how_many_more_would(open_lab: Op
     assert not app.success
     # too few block no use: the threshold is set, and marked
     app.button(key="router-use").click().run()
+    assert "not shown yet, about 98 more prompts" in words(app)
+    app.button(key="router-step-choose").click().run()
     app.segmented_control(key="router-section").set_value("Threshold").run()
     assert "Not shown yet, about 98 more prompts" in words(app)
     app.slider[0].set_value(0.5).run()

@@ -93,15 +93,15 @@ def _show_use(study: Study, selection: Selection, found: Verdict) -> None:
             key="router-use",
             icon=":material/check:",
             type="primary" if found.usable else "secondary",
-            on_click=lab_session.set_threshold,
+            on_click=lab_session.use_threshold,
             args=(study, selection.threshold, selection.promise),
-            help=literal(f"Sets the slider under Threshold. {promise_mark(selection.promise).capitalize()}".strip()),
+            help=literal(f"Sets it, and goes on to using it. {promise_mark(selection.promise).capitalize()}".strip()),
         )
         if choice.safe is not None and choice.naive != choice.safe:
             st.button(
                 f"Use {written(choice.naive)} instead",
                 key="router-use-naive",
-                on_click=lab_session.set_threshold,
+                on_click=lab_session.use_threshold,
                 args=(study, choice.naive, promise_of(selection.target, shown=False)),
                 help="Quicker, and its promise is not shown: about every second such threshold breaks it.",
             )
