@@ -78,7 +78,7 @@ class Job:
     owner: str | None
     """The person who started it; ``None`` for the desk."""
     page: str
-    """The address of the page with its results, without a slash before it: "router-lab?router-section=Data"."""
+    """The address of the page with its results, without a slash before it: "router-lab?step=record"."""
     state: JobState = field(default_factory=lambda: JobState("running"))
 
 

@@ -18,13 +18,7 @@ from app.views.router.threshold import show_threshold
 from app.views.router.use import show_use
 from app.views.router.watch import show_watch
 
-PICK, THRESHOLD, CURVE, CALIBRATION, CONSISTENCY = (
-    "Pick for me",
-    "Threshold",
-    "Curve",
-    "Calibration",
-    "Tier consistency",
-)
+SECTIONS = ("Pick for me", "Threshold", "Curve", "Calibration", "Tier consistency")
 
 lab = resources.get_router_lab()
 store = resources.get_store()
@@ -42,6 +36,11 @@ with steps:
 if step is Step.BRING:
     show_bring(store.router, lab)
 elif step is Step.RECORD or data is None:
+    if data is None:
+        st.info(
+            "No answers are recorded yet. A router is chosen and judged on what a small and a large model answer to "
+            "the same prompts: bring your own, or record those of Gearbox below."
+        )
     show_record(store.router, lab, data)
 elif step is Step.WATCH:
     show_watch(store)
@@ -51,15 +50,16 @@ elif study := choose_study(lab, data, choices):
         show_use(store.router, data, study)
         show_profiles(store.router, data, study)
     else:
+        lab_session.SECTION.prepare(SECTIONS)
         section = st.segmented_control(
             "Show",
-            (PICK, THRESHOLD, CURVE, CALIBRATION, CONSISTENCY),
-            default=PICK,
+            SECTIONS,
             required=True,
-            key=lab_session.SECTION_QUERY,
-            bind="query-params",
+            key=lab_session.SECTION.key,
+            persist_state="session",
             label_visibility="collapsed",
         )
+        lab_session.SECTION.into_address()
         match section:
             case "Threshold":
                 show_threshold(lab, study)

@@ -131,7 +131,7 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
         chat.NEW_SYSTEM: _text,
         quantization.PROMPT: _text,
         speculation.PROMPT: _text,
-        router.CHOICE: lambda kept: Choice(str(kept)),
+        router.CHOICE.key: lambda kept: Choice(str(kept)),
         cache.LOG: _text,
         cache.LOG_BUDGET: _number(int, 1, cache.MOST_BUDGET_MIB),
         cache.LOG_AT_ONCE: _number(int, 1, cache.MOST_AT_ONCE),

@@ -3,7 +3,7 @@ what was shown before stands in the page's address too."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 import streamlit as st
@@ -15,11 +15,13 @@ from app.session.options import ChosenOption
 from engine.cascade import Curve, Promise
 
 DATA_SET = ChosenOption("router-data-set")
-WEAK, STRONG = ChosenOption("router-weak"), ChosenOption("router-strong")
+WEAK, STRONG = ChosenOption("router-weak", "router-weak"), ChosenOption("router-strong", "router-strong")
 PROMPTS = ChosenOption("router-prompts")
 """What is recorded next."""
-CHOICE = "router-choice"
+CHOICE = ChosenOption("router-choice", "router-choice")
 """Of the router between two tiers."""
+SECTION = ChosenOption("router-section", "router-section")
+"""The way in which thresholds are looked at."""
 THRESHOLD = "router-threshold "
 """Begins the keys of the sliders."""
 PROFILE = ChosenOption("router-profile")
@@ -29,8 +31,8 @@ COMPARED = ChosenOption("router-drift-data")
 """Whose scores are looked at for drift."""
 HIGHEST = 1.0
 """The threshold slider's end: past every score but those that go up whatever the threshold."""
-STEP_QUERY, SECTION_QUERY, DATA_QUERY, THRESHOLD_QUERY = "step", "router-section", "data", "threshold"
-"""Query parameters: of the step, of what is shown of it, of the data set, of the threshold of the router on view."""
+STEP_QUERY, DATA_QUERY, THRESHOLD_QUERY = "step", "data", "threshold"
+"""Query parameters: of the step, of the data set, of the threshold of the router on view."""
 
 _STEP = "router-step"
 _SHORT = 12
@@ -44,7 +46,7 @@ def step(first: Step) -> Step:
     named = named_anew(STEP_QUERY)
     if named in list(Step):
         turned = Step(named)
-    elif named is None and STEP_QUERY not in st.query_params and SECTION_QUERY in st.query_params:
+    elif named is None and STEP_QUERY not in st.query_params and SECTION.parameter in st.query_params:
         turned = Step.CHOOSE  # an address that names a way to look at thresholds alone
     else:
         turned = Step(st.session_state.get(_STEP, first))
@@ -70,6 +72,16 @@ def prepare_data_set(ids: Collection[str]) -> str | None:
         DATA_SET.turn_to(found)
     gone = DATA_SET.prepare(ids)
     return named if named and not found else gone and short_id(gone)
+
+
+def prepare_tiers(tiers: Sequence[str], small: str, large: str) -> None:
+    """Before the tiers are chosen: where not both that were chosen last are among these, take ``small`` and ``large``
+    instead: a pair is kept whole."""
+    kept = [st.session_state.get(f"{tier.key}-next", st.session_state.get(tier.key)) for tier in (WEAK, STRONG)]
+    named = [st.query_params.get(tier.parameter) for tier in (WEAK, STRONG)]
+    if not (set(kept) <= set(tiers) or set(named) <= set(tiers)):
+        WEAK.turn_to(small)
+        STRONG.turn_to(large)
 
 
 def short_id(id: str) -> str:

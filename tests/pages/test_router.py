@@ -277,7 +277,7 @@ CAPITALS = b"question;answer\nCapital of France?;Paris\n;Rome\nCapital of Spain?
 
 
 def test_a_file_is_previewed_kept_and_chosen(open_lab: Open, store: RunStore) -> None:
-    app = bring(open_lab("record"), "capitals.csv", CAPITALS)
+    app = bring(open_lab("bring"), "capitals.csv", CAPITALS)
     shown = app.dataframe[-1].value
     assert list(shown["As it is asked"]) == ["Capital of France?", "Capital of Spain?"]
     assert list(shown["Right is"]) == ["“Paris” in it", "“Madrid” in it"]
@@ -290,7 +290,7 @@ def test_a_file_is_previewed_kept_and_chosen(open_lab: Open, store: RunStore) ->
 
 
 def test_the_checker_that_was_guessed_can_be_changed(open_lab: Open, store: RunStore) -> None:
-    app = bring(open_lab("record"), "capitals.csv", CAPITALS)
+    app = bring(open_lab("bring"), "capitals.csv", CAPITALS)
     checker = next(each for each in app.selectbox if each.label == "Checked by")
     assert checker.value == "contains"
     checker.set_value("none").run()
@@ -301,14 +301,14 @@ def test_the_checker_that_was_guessed_can_be_changed(open_lab: Open, store: RunS
 
 
 def test_a_checker_that_fits_nothing_says_so_and_keeps_nothing(open_lab: Open, store: RunStore) -> None:
-    app = bring(open_lab("record"), "capitals.csv", CAPITALS)
+    app = bring(open_lab("bring"), "capitals.csv", CAPITALS)
     next(each for each in app.selectbox if each.label == "Checked by").set_value("number").run()
     assert "cannot be checked by column “answer”: “Paris” is no number" in words(app)
     assert "router-bring-keep" not in {button.key for button in app.button}
 
 
 def test_the_same_file_again_says_that_it_is_there_and_goes_on(open_lab: Open, store: RunStore) -> None:
-    app = bring(open_lab("record"), "capitals.csv", CAPITALS)
+    app = bring(open_lab("bring"), "capitals.csv", CAPITALS)
     app.button(key="router-bring-keep").click().run()
     app = bring(app, "capitals again.csv", CAPITALS)
     assert "These prompts are here already, as “capitals”, since" in words(app)
@@ -318,7 +318,7 @@ def test_the_same_file_again_says_that_it_is_there_and_goes_on(open_lab: Open, s
 
 
 def test_a_file_that_cannot_be_read_says_why(open_lab: Open) -> None:
-    app = bring(open_lab("record"), "own.csv", "prompt,answer\nGrüße,x\n".encode("latin-1"))
+    app = bring(open_lab("bring"), "own.csv", "prompt,answer\nGrüße,x\n".encode("latin-1"))
     assert "Save it as UTF-8" in app.error[0].value
 
 

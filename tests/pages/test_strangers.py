@@ -65,7 +65,7 @@ PAGES: Sequence[tuple[str, dict[str, str]]] = [
     ("pages/chat.py", {}),
     ("pages/cache.py", {}),
     ("pages/router.py", {}),
-    ("pages/router.py", {"router-section": "Data"}),
+    ("pages/router.py", {"step": "record"}),
     ("pages/quantization.py", {"measure": "On a corpus"}),
     ("pages/speculation.py", {}),
 ]

@@ -13,7 +13,7 @@ from app.router.scoring import Choice
 from app.router.study import Study
 from app.session.address import put
 from app.session.options import ChosenOption
-from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, short_id
+from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, prepare_tiers, short_id
 from app.views.shared.errors import show_error
 from engine.cascade.signals import FIRST_TOKENS
 from engine.errors import GearboxError
@@ -68,17 +68,20 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
             "answered: record them under Record."
         )
         return None
+    prepare_tiers(tiers, tiers[-2], tiers[-1])
     with place:
         weak = _choose_tier(WEAK, "Small", tiers, tiers[-2])
         others = tuple(tier for tier in tiers if tier != weak)
         strong = _choose_tier(STRONG, "Large", others, _first_above(tiers, weak))
+        CHOICE.prepare(list(Choice))
         choice = st.selectbox(
             "Router",
             list(Choice),
-            key=CHOICE,
+            key=CHOICE.key,
             help="\n".join(f"- **{name}**: {text}" for name, text in _HELP.items()),
-            bind="query-params",
+            persist_state="session",
         )
+        CHOICE.into_address()
     try:
         study = lab.study(data, weak, strong, Choice(choice or Choice.ESCALATE))
     except GearboxError as error:
@@ -118,15 +121,15 @@ def _swap(weak: str, strong: str) -> None:
 def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], default: str) -> str:
     place.prepare(tiers, default)
     asked = "first" if label == "Small" else "where the small one's answer will not do"
-    return str(
-        st.selectbox(
-            label,
-            tiers,
-            key=place.key,
-            help=f"The tier that is asked {asked}. Tiers are in the order of their size.",
-            bind="query-params",
-        )
+    chosen = st.selectbox(
+        label,
+        tiers,
+        key=place.key,
+        help=f"The tier that is asked {asked}. Tiers are in the order of their size.",
+        persist_state="session",
     )
+    place.into_address()
+    return str(chosen)
 
 
 def _say_what_reports(study: Study) -> None:

@@ -30,7 +30,7 @@ class BackgroundJob:
     """What it is for, as its owner reads it on every page: "Measuring int4 · smollm2-135m". By default its key, without
     the hashes in it."""
     page: str = ""
-    """The address of the page with its results: "router-lab?router-section=Data". By default that of the page on which
+    """The address of the page with its results: "router-lab?step=record". By default that of the page on which
     it is started."""
 
     @property
