@@ -7,7 +7,7 @@ from app.router.way import Step, Way
 from app.session import router as lab_session
 from app.views.router.bring import show_bring
 from app.views.router.calibration import show_calibration
-from app.views.router.choose import choose_data_set, choose_study
+from app.views.router.choose import choose_data_set, choose_study, data_set_on_view
 from app.views.router.consistency import show_consistency
 from app.views.router.curve import show_curve
 from app.views.router.pick import show_picker
@@ -25,14 +25,14 @@ store = resources.get_store()
 
 st.title("Router lab", anchor=False)
 st.caption("A cascade lets a small model answer what it can. Here you see which prompts that is, and what it saves.")
-steps = st.container()
 names = lab.names()
-choices = st.grid(4, min_column_width=190)
-with choices:
-    data = choose_data_set(lab, names)
+data = data_set_on_view(lab, names)
 way = Way.of(data, store.router.profiles())
-with steps:
-    step = choose_step(way)
+step = choose_step(way)
+choices = st.grid(4, min_column_width=190)
+if step is not Step.WATCH:
+    with choices:
+        choose_data_set(names)
 if step is Step.BRING:
     show_bring(store.router, lab)
 elif step is Step.RECORD or data is None:

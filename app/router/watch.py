@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -30,6 +30,8 @@ MOST_RUNS = 500
 """The latest that are looked at."""
 FEWEST_RUNS = 20
 """Below so many, no promise is called broken."""
+RECENT_RUNS = 50
+"""The latest ones, that an alarm is about: what long went well must not hide what goes wrong now."""
 _CONFIDENCE = 0.99
 """Of the intervals behind an alarm: they are looked at again and again."""
 _POINTS = 12
@@ -140,8 +142,11 @@ class Watch:
         """What of the promise no longer holds, for the user; none while there are too few runs to say so."""
         if len(self.runs) < FEWEST_RUNS:
             return ()
-        found = (self._share_alarm(), self._quality_alarm(), self._time_alarm(), self._drift_alarm())
-        return tuple(alarm for alarm in found if alarm)
+        recent = replace(self, runs=self.runs[-RECENT_RUNS:])
+        return tuple(alarm for alarm in recent._alarms() if alarm)
+
+    def _alarms(self) -> tuple[str, ...]:
+        return self._share_alarm(), self._quality_alarm(), self._time_alarm(), self._drift_alarm()
 
     def _share_alarm(self) -> str:
         went_up, promised = sum(run.went_up for run in self.runs), self.promised.get("share")

@@ -32,19 +32,13 @@ _HELP = {
 }
 
 
-def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
-    """The data set to look at, of those named; ``None`` where there is none, or it cannot be read."""
+def data_set_on_view(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
+    """The data set that the address names or that was chosen last, of those named; ``None`` where there is none, or it
+    cannot be read."""
     if not names:
         return None
     gone = prepare_data_set(names)
-    chosen = st.selectbox(
-        "Data set",
-        list(names),
-        key=DATA_SET.key,
-        format_func=lambda id: names.get(id, id),
-        help="Prompts, and what each tier answered to them.",
-        persist_state="session",
-    )
+    chosen = str(st.session_state[DATA_SET.key])
     put(DATA_QUERY, short_id(chosen))
     if gone:
         st.warning(
@@ -56,6 +50,19 @@ def choose_data_set(lab: RouterLab, names: Mapping[str, str]) -> DataSet | None:
     except GearboxError as error:
         show_error(error)
         return None
+
+
+def choose_data_set(names: Mapping[str, str]) -> None:
+    """The box in which another one is chosen; :func:`data_set_on_view` comes before it."""
+    if names:
+        st.selectbox(
+            "Data set",
+            list(names),
+            key=DATA_SET.key,
+            format_func=lambda id: names.get(id, id),
+            help="Prompts, and what each tier answered to them.",
+            persist_state="session",
+        )
 
 
 def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study | None:

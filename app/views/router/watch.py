@@ -11,7 +11,7 @@ from app import resources, units
 from app.literal import literal
 from app.quantization.tasks import tasks_sha256
 from app.router.promised import promised_figures
-from app.router.watch import FEWEST_RUNS, MOST_RUNS, Watch, WatchedRun, live_tasks, watch
+from app.router.watch import FEWEST_RUNS, MOST_RUNS, RECENT_RUNS, Watch, WatchedRun, live_tasks, watch
 from app.router.way import Step
 from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
@@ -87,7 +87,10 @@ def _show_alarms(found: Watch) -> None:
             icon=":material/hourglass_top:",
         )
     else:
-        st.success(f"Nothing in the last {runs:,} runs speaks against its promise.", icon=":material/check_circle:")
+        st.success(
+            f"Nothing in the last {min(runs, RECENT_RUNS):,} runs speaks against its promise.",
+            icon=":material/check_circle:",
+        )
 
 
 def _show_figures(found: Watch) -> None:
@@ -189,7 +192,7 @@ def _show_share(found: Watch) -> None:
         hovertemplate="%{customdata}<extra></extra>",
     )
     figure = finish(figure, "Sent up over time", x="Time", y="Sent to a larger tier")
-    figure.update_layout(legend=LEGEND_BELOW)
+    figure.update_layout(height=380, legend={**LEGEND_BELOW, "y": -0.3})
     figure.update_yaxes(range=[-4, 104], rangemode="normal", ticksuffix=" %")
     show(figure, key="router-watch-share")
 

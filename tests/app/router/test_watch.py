@@ -115,7 +115,7 @@ def test_a_share_far_from_the_promised_one_raises_the_alarm(store: RunStore) -> 
     for _ in range(60):
         add(store, made, up=True, score=0.5)
     said = " ".join(look(store, made).alarms())
-    assert "76 % of the last 100 runs were sent up, where 40 %" in said
+    assert "100 % of the last 50 runs were sent up, where 40 %" in said
 
 
 def test_answers_to_prompts_with_a_checker_are_checked(store: RunStore) -> None:
