@@ -22,7 +22,7 @@ def test_a_job_is_followed_from_another_page_led_back_to_and_told_to_be_done(
 ) -> None:
     page, server = new_page(), make_server()
     page.goto(f"{server.url}/quantization-lab?measure=On+tasks")
-    page.get_by_role("button", name=re.compile("^Quick · 14 tasks")).click()
+    page.get_by_role("radio", name=re.compile("^Quick · 14 tasks")).click()
     page.get_by_role("button", name="Measure").click()
     # on its own page it is followed in its place alone
     expect(page.get_by_role("button", name="Cancel")).to_have_count(1)

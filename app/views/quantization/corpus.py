@@ -174,7 +174,11 @@ def _say_how_long(model: str, corpus: Corpus, chosen: Sequence[Precision], rows:
     times = answer_times(resources.get_store(), model, resources.get_engine().status().device)
     seconds = corpus_seconds(corpus, scored, times, answered=any(row.result for row in rows))
     amount = units.counted(windows_in(corpus), "prompt" if corpus.prompts else "window")
-    time = "time known after the first answers of each" if seconds is None else f"about {units.about(seconds)}"
+    time = (
+        "time known once an answer in the Playground or Chat has measured each"
+        if seconds is None
+        else f"about {units.about(seconds)}"
+    )
     st.caption(f"{amount} · {units.counted(len(left), 'precision')} · {time}")
 
 

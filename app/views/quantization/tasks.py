@@ -35,10 +35,11 @@ def show_task_lab(model: str, lab: LabStore) -> None:
     size = _choose_size(model, tasks, precisions, results, job)
     _measure(model, lab, job, tasks, size, precisions, results)
 
-    def finished() -> int:
-        return sum(_answered(result, each) for result in read_results(lab, model, tasks).values() for each in sizes)
+    sizes = sizes_of(tasks)
 
-    sizes = sizes_of(tasks).values()
+    def finished() -> int:
+        known = read_results(lab, model, tasks).values()
+        return sum(_answered(result, each) for result in known for each in sizes.values())
 
     job.follow(finished)
     plain = results.get(Precision.BF16)
@@ -50,7 +51,7 @@ def show_task_lab(model: str, lab: LabStore) -> None:
         )
     if plain is None:
         return
-    for name, answered in reversed(sizes_of(tasks).items()):
+    for name, answered in reversed(sizes.items()):
         measured = [results[p] for p in (Precision.BF16, *others) if p in results and _answered(results[p], answered)]
         if plain in measured and (len(measured) > 1 or len(answered) == len(tasks)):
             if len(answered) < len(tasks):
@@ -142,7 +143,18 @@ def _measure(
         if again
         else "What was answered before is not asked again.",
     ):
-        job.start(partial(measure_tasks, resources.get_engine(), lab, model, precisions, tasks, only=size, again=again))
+        job.start(
+            partial(
+                measure_tasks,
+                resources.get_engine(),
+                lab,
+                model,
+                precisions,
+                tasks,
+                only=None if again else size,
+                again=again,
+            )
+        )
 
 
 def _outcomes(result: TaskResult, tasks: Sequence[Task]) -> list[bool]:

@@ -67,5 +67,7 @@ def choose_size(sizes: Sequence[Size], *, key: str, first: str, disabled: bool =
     )
     size = offered[name or first]
     if any(each.left and each.seconds is None for each in offered.values()):
-        st.caption("How long it takes is known after the first answers of these models.")
+        st.caption(
+            "Times are told once an answer in the Playground or Chat, or the lab on a corpus, has measured them."
+        )
     return size

@@ -316,7 +316,7 @@ def test_cancelled_tasks_go_on_where_they_stopped(lab: LabStore) -> None:
         measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports("int4 · task 2"))
     resumed = Reports()
     measure_tasks(engine, lab, MODEL, BOTH, TASKS, resumed)
-    assert resumed.fractions[0] == pytest.approx(3 / 4)
+    assert resumed.fractions[0] == pytest.approx(5 / 6)  # 16 bits count twice
     assert all(result.finished for result in lab.task_results(MODEL))
 
 
@@ -446,3 +446,45 @@ def test_a_cancelled_prompt_is_kept_as_a_stopped_run(store: RunStore) -> None:
 def test_a_prompt_without_an_answer_says_why(store: RunStore, engine: FakeLabEngine, words: str) -> None:
     with pytest.raises(LabError, match=words):
         check_prompt(engine, store, checked(), Reports())
+
+
+class Slow(FakeLabEngine):
+    """On a clock of its own: loading takes 35 s, an answer 6 s, a window 3 s, a run for the speed 5 s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000.0
+        self.before_window = lambda _: self.pass_time(3.0)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
+        self.pass_time(6.0 if self.answered else 41.0)
+        return super().windows(model, corpus, progress)
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        self.pass_time(5.0)
+        return super().generate(request)
+
+
+def test_the_time_left_of_a_corpus_is_within_a_factor_from_when_it_is_first_said(
+    lab: LabStore, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, corpus = Slow(), Corpus(name="Many", prompts=tuple(CorpusPrompt(f"Question {n}?") for n in range(21)))
+    monkeypatch.setattr("app.jobs.monotonic", lambda: engine.now)
+    said: list[tuple[float, float]] = []
+
+    def work(report: Report) -> None:
+        def noted(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
+            report(stage, fraction, loading=loading)
+            state = jobs.state("job")
+            if state and state.remaining_s is not None and fraction < 0.95:
+                said.append((engine.now, state.remaining_s))
+
+        measure_corpus(engine, lab, MODEL, BOTH, corpus, noted)
+
+    assert jobs.submit("job", work)
+    wait_until(lambda: not jobs.state("job").running)  # type: ignore[union-attr]
+    assert len(said) > 50
+    assert all(0.5 < left / (engine.now - now) < 2.0 for now, left in said)

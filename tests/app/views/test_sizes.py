@@ -63,5 +63,5 @@ def test_what_is_chosen_stays_while_its_label_changes() -> None:
 
 
 def test_where_nobody_knows_the_time_it_says_when_it_will_be_known() -> None:
-    assert "after the first answers" in texts(opened(size("Quick", 3, None)), "caption")
+    assert "Times are told once" in texts(opened(size("Quick", 3, None)), "caption")
     assert texts(opened(size("Quick", 3, None, left=0)), "caption") == ""
