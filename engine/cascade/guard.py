@@ -31,6 +31,8 @@ _LARGE_DECAY, _VAIN_DECAY = 0.995, 0.97
 """What a large answer's time and a vain try's still count for at the next one."""
 _DERIVED = 0.9
 """Of what the large model is derived to take, so much is counted: trusting a figure that is too high costs more."""
+_FEWEST_TRIES = 3
+"""Before a try's loss is foreseen."""
 _FEWEST_RECENT, _MOST_TRIES = 20, 500
 """Tries that the recent share is of, at least while they go on and at most."""
 _MOST_CONFIGURATIONS = 64
@@ -161,7 +163,9 @@ class Guard:
         floor_s = -_LARGEST_CREDIT * self._large_s.value
         self._loss_s = max(floor_s, self._loss_s + loss_s)
         allowance_s = self._allowance_s
-        affordable_s = allowance_s - min(self._vain_s.value, allowance_s / 2)  # the next try may be in vain too
+        # the next try may be in vain too; a first one that was slow, as in a cold start, is not taken for all
+        next_s = min(self._vain_s.value, allowance_s / 2) if len(self._tries) >= _FEWEST_TRIES else 0.0
+        affordable_s = allowance_s - next_s
         if was_probing:  # what is over is over: one good probe is enough to try again
             self._loss_s = min(self._loss_s, affordable_s + min(0.0, loss_s))
         if loss_s <= 0 if was_probing else self._loss_s <= affordable_s:
