@@ -90,8 +90,7 @@ def dashboard() -> None:
         show_configurations(used, names, total=store.count_configurations(chosen))
         with errors_shown():  # of the price file
             prices = load_prices(prices_path(resources.get_settings().data_dir))
-            saved = store.cascades(chosen, with_disturbed=with_disturbed)
-            show_cascades(saved, names, prices.machines[0], prices.currency)
+            show_cascades(store.cascades(chosen), names, prices.machines[0], prices.currency)
         st.subheader("Slowest runs", anchor=False)
         say_whose(store)
         show_slowest(store.page(chosen, RunSort("e2e_s", descending=True), limit=10))

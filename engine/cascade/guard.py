@@ -9,9 +9,10 @@ can be lost over any stretch of prompts, whatever they are.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engine.types import GuardMode, GuardState
 
@@ -30,6 +31,10 @@ _LARGE_DECAY, _VAIN_DECAY = 0.995, 0.97
 """What a large answer's time and a vain try's still count for at the next one."""
 _DERIVED = 0.9
 """Of what the large model is derived to take, so much is counted: trusting a figure that is too high costs more."""
+_FEWEST_TRIES = 3
+"""Before a try's loss is foreseen."""
+_FEWEST_RECENT, _MOST_TRIES = 20, 500
+"""Tries that the recent share is of, at least while they go on and at most."""
 _MOST_CONFIGURATIONS = 64
 
 
@@ -51,18 +56,12 @@ class _Mean:
         self.weight = self.weight * self.decay + 1
 
 
-@dataclass(slots=True)
-class _Recent:
-    """The tries since the sum of losses stood lowest."""
+class _Try(NamedTuple):
+    """What came of one."""
 
-    kept: int = 0
-    saved_s: float = 0.0
-    lost: int = 0
-    lost_s: float = 0.0
-
-    @property
-    def tried(self) -> int:
-        return self.kept + self.lost
+    kept: bool
+    saved_s: float
+    """Below 0 where time was lost."""
 
 
 @dataclass(slots=True)
@@ -78,7 +77,9 @@ class Guard:
     _large_s: _Mean = field(default_factory=lambda: _Mean(_LARGE_DECAY))
     _vain_s: _Mean = field(default_factory=lambda: _Mean(_VAIN_DECAY))
     """What a try loses that loses anything."""
-    _recent: _Recent = field(default_factory=_Recent)
+    _tries: deque[_Try] = field(default_factory=lambda: deque(maxlen=_MOST_TRIES))
+    _since_lowest: int = 0
+    """Tries since the sum of losses stood lowest."""
     _decisions: int = 0
     _waited_s: float = 0.0
     _longer: int = 0
@@ -104,10 +105,7 @@ class Guard:
             large_s: seconds that the largest model alone would have taken, derived.
         """
         self._large_s.observe(large_s)
-        saved_s = _DERIVED * large_s - small_s
-        self._recent.kept += 1
-        self._recent.saved_s += saved_s
-        self._settle(-saved_s)
+        self._settle(_Try(True, _DERIVED * large_s - small_s))
 
     def observe_lost(self, tried_s: float, large_s: float) -> None:
         """The tier was tried and the prompt went on.
@@ -117,9 +115,7 @@ class Guard:
             large_s: seconds that the largest model alone would have taken.
         """
         self._large_s.observe(large_s)
-        self._recent.lost += 1
-        self._recent.lost_s += tried_s
-        self._settle(tried_s)
+        self._settle(_Try(False, -tried_s))
 
     def observe_passed(self, large_s: float) -> None:
         """The tier was passed over, and the largest model alone would have taken so many seconds."""
@@ -129,16 +125,22 @@ class Guard:
     @property
     def state(self) -> GuardState:
         """Where it stands, for the report of a prompt that it has just decided on."""
-        recent = self._recent
+        recent = self._recent()
         return GuardState(
             tier=self.tier,
             mode=self._mode,
-            needed_share=self._needed_share(),
-            recent_share=recent.kept / recent.tried if recent.tried else None,
-            recent=recent.tried,
+            needed_share=self._needed_share(recent),
+            recent_share=sum(each.kept for each in recent) / len(recent) if recent else None,
+            recent=len(recent),
             decisions=self._decisions,
-            probe_every=None if self._mode == "trying" else 1 + math.ceil(self._pause_s / self._large_s.value),
+            probe_every=self._probe_every,
         )
+
+    @property
+    def _probe_every(self) -> int | None:
+        """While it stands aside, one prompt in so many is tried, if they take the large model as long as lately."""
+        large_s = self._large_s.value
+        return 1 + math.ceil(self._pause_s / large_s) if self._mode != "trying" and large_s else None
 
     @property
     def _allowance_s(self) -> float:
@@ -151,15 +153,19 @@ class Guard:
         shortest_s = max(_SHORTEST_PAUSE * self._large_s.value, self._vain_s.value / _PROBING_SHARE)
         return shortest_s * max(1, self._longer)
 
-    def _settle(self, loss_s: float) -> None:
+    def _settle(self, last: _Try) -> None:
         """A try is over: whether another one can be afforded."""
-        was_probing = self._mode != "trying"
+        was_probing, loss_s = self._mode != "trying", -last.saved_s
+        self._tries.append(last)
+        self._since_lowest += 1
         if loss_s > 0:
             self._vain_s.observe(loss_s)
         floor_s = -_LARGEST_CREDIT * self._large_s.value
         self._loss_s = max(floor_s, self._loss_s + loss_s)
         allowance_s = self._allowance_s
-        affordable_s = allowance_s - min(self._vain_s.value, allowance_s / 2)  # the next try may be in vain too
+        # the next try may be in vain too; a first one that was slow, as in a cold start, is not taken for all
+        next_s = min(self._vain_s.value, allowance_s / 2) if len(self._tries) >= _FEWEST_TRIES else 0.0
+        affordable_s = allowance_s - next_s
         if was_probing:  # what is over is over: one good probe is enough to try again
             self._loss_s = min(self._loss_s, affordable_s + min(0.0, loss_s))
         if loss_s <= 0 if was_probing else self._loss_s <= affordable_s:
@@ -170,16 +176,22 @@ class Guard:
             self._mode, self._waited_s = "aside", 0.0
             self._longer = min(2 * self._longer or 1, _LONGEST_PAUSE)
         if self._loss_s <= max(self._lowest_s, floor_s):
-            self._lowest_s, self._recent = self._loss_s, _Recent()
+            self._lowest_s, self._since_lowest = self._loss_s, 0
 
-    def _needed_share(self) -> float | None:
-        """What a lost try takes / (that + what a kept one saves), of the recent ones; ``None`` before one was lost."""
-        recent = self._recent
-        lost_s = recent.lost_s / recent.lost if recent.lost else 0.0
-        saved_s = recent.saved_s / recent.kept if recent.kept else _DERIVED * self._large_s.value - lost_s
+    def _recent(self) -> list[_Try]:
+        """Tries since the sum of losses stood lowest: what made it step aside. While it tries, some more."""
+        count = self._since_lowest if self._mode != "trying" else max(self._since_lowest, _FEWEST_RECENT)
+        return list(self._tries)[max(0, len(self._tries) - count) :]
+
+    def _needed_share(self, recent: Sequence[_Try]) -> float | None:
+        """What a lost try takes / (that + what a kept one saves); ``None`` before one was lost."""
+        lost = [-each.saved_s for each in recent if not each.kept]
+        saved = [each.saved_s for each in recent if each.kept]
+        lost_s = max(0.0, sum(lost) / len(lost)) if lost else 0.0
+        saved_s = sum(saved) / len(saved) if saved else _DERIVED * self._large_s.value - lost_s
         if saved_s <= 0:
-            return 1.0 if recent.tried else None
-        return max(0.0, lost_s) / (max(0.0, lost_s) + saved_s) if recent.lost else None
+            return 1.0 if recent else None
+        return lost_s / (lost_s + saved_s) if lost else None
 
 
 class Guards:

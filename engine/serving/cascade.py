@@ -14,6 +14,10 @@ from engine.serving.tiers import Tiers
 from engine.types import NEVER, CascadeReport, Escalated, GenerationRequest, GuardState, TierAttempt
 
 
+_MOST_SLOWER = 4.0
+"""Times the usual, up or down, that a model is believed to have been held up by others on the machine."""
+
+
 class Cascade:
     """The tiers of a request: each answers in turn, from the smallest up, until the router above it keeps the answer.
     With the gear off it is one tier, and nothing is above it."""
@@ -74,6 +78,7 @@ class Cascade:
             reports.append(self._report_attempt(attempt, judgement, recorder, begun, kept=is_kept))
             if is_kept:
                 break
+            self._observe_pace(attempt, reports[-1].seconds, recorder)
             score = judgement.prompt_score if judgement.answer_score is None else judgement.answer_score
             self._go_on(attempt, self._attempts[index + 1], recorder, score, judgement.threshold)
         return attempt, self._conclude(attempt, reports, routing_s, recorder)
@@ -166,14 +171,13 @@ class Cascade:
         """Report, and let guards and paces learn from it. An answer that was cut short teaches nothing."""
         cancelled = recorder.finish_reason == "abort"
         salvaged_s = kept.salvaged_s()
-        if not cancelled:
-            self._observe_pace(kept, attempts[-1].seconds + salvaged_s, recorder)
+        slower = 1.0 if cancelled else self._observe_pace(kept, attempts[-1].seconds + salvaged_s, recorder)
         if self._config is None:
             return None
         answered_by_largest = kept.request is self._largest
         large_s = None
         if not cancelled:
-            large_s = attempts[-1].seconds + salvaged_s if answered_by_largest else self._derive(kept, recorder)
+            large_s = attempts[-1].seconds + salvaged_s if answered_by_largest else self._derive(kept, recorder, slower)
         if large_s is not None:
             self._observe(attempts, large_s, salvaged_s)
         return CascadeReport(
@@ -188,23 +192,33 @@ class Cascade:
             guards=tuple(self._states),
         )
 
-    def _observe_pace(self, kept: Attempt, seconds: float, recorder: RunRecorder) -> None:
-        config, cached = kept.request.config, recorder.cached_tokens
-        self._paces.of(config.model, config.optimization).observe(
-            len(kept.prompt_ids) - cached, recorder.prefill_s, len(recorder.tokens), seconds
-        )
+    def _observe_pace(self, attempt: Attempt, seconds: float, recorder: RunRecorder) -> float:
+        """A tier has written.
 
-    def _derive(self, kept: Attempt, recorder: RunRecorder) -> float | None:
+        Returns:
+            How many times longer it took than it usually does: what held it up would have held up another model too.
+        """
+        if not recorder.tokens:
+            return 1.0
+        config, tokens = attempt.request.config, len(recorder.tokens)
+        read_tokens = len(attempt.prompt_ids) - recorder.cached_tokens
+        pace = self._paces.of(config.model, config.optimization)
+        usual_s = pace.seconds(read_tokens, tokens, None)
+        pace.observe(read_tokens, recorder.prefill_s, tokens, seconds)
+        return min(max(seconds / usual_s, 1 / _MOST_SLOWER), _MOST_SLOWER) if usual_s else 1.0
+
+    def _derive(self, kept: Attempt, recorder: RunRecorder, slower: float) -> float | None:
         """What the largest model would have taken for an answer of this length, had as much of the prompt been kept
-        for it; ``None`` where nothing is known of its speed."""
+        for it and had it been held up as much; ``None`` where nothing is known of its speed."""
         last, config = self._attempts[-1], self._largest.config
         present = last if last.request is self._largest else None
         prompt_tokens = len((present or kept).prompt_ids)
-        return self._paces.of(config.model, config.optimization).seconds(
+        usual_s = self._paces.of(config.model, config.optimization).seconds(
             max(1, prompt_tokens - recorder.cached_tokens),
             len(recorder.tokens),
             present.model.stepwise.step_times() if present and present.model.stepwise else None,
         )
+        return None if usual_s is None else usual_s * slower
 
     def _observe(self, attempts: Sequence[TierAttempt], large_s: float, salvaged_s: float) -> None:
         """Let the guards know what came of the prompt."""

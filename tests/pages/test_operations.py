@@ -7,7 +7,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.store import RunStatus, RunStore
-from engine.types import Precision
+from engine.types import GuardState, Precision
+from tests.support.cascading import CASCADE, make_cascade_report
 from tests.support.fakes import make_metrics, make_request
 from tests.support.ui import add_run, open_app, texts
 
@@ -52,6 +53,27 @@ def test_the_model_and_configuration_filters_hold_for_everything(
     by_configuration, slowest = (frame.value for frame in app.dataframe)
     assert list(by_configuration["configuration"]) == ["large · int4"]
     assert list(slowest["prompt"]) == ["c"]
+
+
+def test_cascades_are_told_of_with_what_they_saved_and_their_guards(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    assert "Sent up" not in figures(open_app(monkeypatch, store, PAGE))
+    request = make_request(model="m", cascade=CASCADE)
+    guard = GuardState(
+        tier="s", mode="aside", needed_share=0.4, recent_share=0.1, recent=10, decisions=30, probe_every=12
+    )
+    add_run(store, request, cascade=make_cascade_report(went_up=False, large_alone_s=3600.25, derived=True))
+    add_run(store, request, cascade=make_cascade_report(large_alone_s=0.5, guards=(guard,)))
+    app = open_app(monkeypatch, store, PAGE)
+    shown = figures(app)
+    assert shown["Against the large model alone"] == "60 min 00 s saved"
+    assert shown["Money"] == "$0.100 saved"
+    assert shown["Sent up"] == "50 %"
+    table = app.dataframe[1].value
+    assert list(table["guard"]) == ["s: one in 12 tried; 10 % of the last 10 stayed, 40 % must"]
+    assert list(table["derived"]) == [3600.0]
+    assert list(table["measured"]) == [-0.25]
 
 
 def test_the_slowest_runs_come_first_with_their_links(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

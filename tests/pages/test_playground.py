@@ -758,6 +758,8 @@ def test_a_lane_shows_who_answered_and_what_the_other_tier_said(playground: Any,
     figures = {metric.label: metric.value for metric in page.metric}
     assert figures["Thrown away"] == "3 tokens"
     assert figures["Tried in vain"] == "250 ms"
+    assert figures["Large model alone"] == "30.0 ms"
+    assert "250 ms lost" in {metric.delta for metric in page.metric}
     (tiers,) = (table.value for table in page.dataframe if "Tier" in table.value)
     assert list(tiers["Tier"]) == ["smollm2-135m int4", "qwen2.5-coder-0.5b int4"]
     assert list(tiers["Answer"]) == ["3 tokens thrown away", "2 tokens kept"]
@@ -785,6 +787,25 @@ def test_a_tier_whose_answer_was_cut_short_is_asked_in_the_background(
     assert asked.prompt == scripted.requests[1].prompt
     assert "one says yes, the other no" in words(page)
     assert store.page().total == 2
+
+
+def test_a_guard_that_is_turned_off_is_asked_for_and_named(playground: Any) -> None:
+    scripted = CascadingEngine()
+    page = set_cascade(playground(scripted))
+    page.toggle(key=LANE_B.key("cascade-guard")).set_value(False).run()
+    assert "never steps aside" in words(page)
+    run(page)
+    gear = scripted.requests[1].config.optimization.cascade
+    assert gear is not None
+    assert not gear.guard
+
+
+def test_rounds_are_not_led_by_what_a_cascade_learns(playground: Any) -> None:
+    scripted = CascadingEngine()
+    page = run(set_cascade(playground(scripted)))
+    assert [request.unguarded for request in scripted.requests] == [False, False]
+    run(set_rounds(page, 3))
+    assert all(request.unguarded for request in scripted.requests[2:])
 
 
 def test_a_run_page_keeps_the_receipt(playground: Any, store: RunStore) -> None:

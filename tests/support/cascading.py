@@ -87,7 +87,8 @@ class _CascadingGeneration(FakeGeneration):
         large = str(self._request.config.ladder[-1])
         report = make_cascade_report(small=self._engine.small, large=large)
         first, second = report.attempts
-        report, tried_s = replace(report, attempts=(first, replace(second, seconds=0.03))), first.seconds
+        report = replace(report, attempts=(first, replace(second, seconds=0.03)), large_alone_s=0.03)
+        tried_s = first.seconds
         for place, text in enumerate(report.attempts[0].token_texts):
             yield TokenEvent(place, text, 0.01 * place, -0.5, 1.0, tier=str(SMALL))
         yield Escalated(

@@ -41,18 +41,14 @@ class CascadeSums:
         return self.measured_saved_s + self.derived_saved_s
 
 
-def cascades(session: Session, filter: RunFilter, limit: int, with_disturbed: bool) -> tuple[CascadeSums, ...]:
+def cascades(session: Session, filter: RunFilter, limit: int) -> tuple[CascadeSums, ...]:
     """By configuration, the most used first.
 
     Args:
         session: to read with.
         filter: which runs.
         limit: how many configurations at most.
-        with_disturbed: whether runs that others held up count too.
     """
-    wanted = [Run.large_alone_s.is_not(None), *conditions(filter)]
-    if not with_disturbed and filter.disturbed is None:
-        wanted.append(Run.disturbed.is_not(True))
     derived = Run.large_alone_derived.is_(True)
     rows = session.execute(
         select(
@@ -65,7 +61,7 @@ def cascades(session: Session, filter: RunFilter, limit: int, with_disturbed: bo
             func.sum(case((derived, Run.large_alone_s), else_=0.0)).label("derived_alone_s"),
             func.sum(case((derived, Run.cascade_saved_s), else_=0.0)).label("derived_saved_s"),
         )
-        .where(*wanted)
+        .where(Run.large_alone_s.is_not(None), *conditions(filter))
         .group_by(Run.config_hash)
         .order_by(func.count().desc(), Run.config_hash)
         .limit(limit)

@@ -196,12 +196,12 @@ class RunReader:
         with self._database.read() as session:
             return statistics.by_configuration(session, self._asked(filter), limit, with_disturbed)
 
-    def cascades(
-        self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS, with_disturbed: bool = False
-    ) -> tuple[CascadeSums, ...]:
-        """What the most used configurations with a cascade saved against their largest model alone."""
+    def cascades(self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS) -> tuple[CascadeSums, ...]:
+        """What the most used configurations with a cascade saved against their largest model alone. Disturbed runs
+        count: what held one model up held up the other.
+        """
         with self._database.read() as session:
-            return cascades(session, self._asked(filter), limit, with_disturbed)
+            return cascades(session, self._asked(filter), limit)
 
     def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
         """How many configurations the runs that the filter lets through have."""

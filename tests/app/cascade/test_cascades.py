@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cascade.cascades import JUDGING, cascade_name, profile_fits
-from app.cascade.words import cascade_notices, contradiction, escalation, habit, threshold_meaning
+from app.cascade.words import (
+    alone_text,
+    cascade_notices,
+    contradiction,
+    escalation,
+    guard_notices,
+    guard_words,
+    habit,
+    saved_text,
+    threshold_meaning,
+)
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.service import stream
@@ -27,7 +38,9 @@ from engine.types import (
     CacheMode,
     CacheReport,
     CascadeConfig,
+    CascadeReport,
     Escalated,
+    GuardState,
     MissCause,
     OptimizationConfig,
     Precision,
@@ -35,6 +48,7 @@ from engine.types import (
     RunConfig,
     SpeculationConfig,
     Tier,
+    TierAttempt,
 )
 from tests.support.cascading import CASCADE, SMALL, CascadingEngine, make_cascade_report
 from tests.support.fakes import make_metrics, make_request
@@ -96,6 +110,71 @@ def test_a_name_tells_the_ladder_the_router_and_the_other_gears() -> None:
     gears = OptimizationConfig.at(Precision.INT4, speculation=SpeculationConfig(), cascade=CASCADE)
     name = configuration_name("qwen2.5-coder-0.5b", "local", "int4", gears)
     assert name == "smollm2-135m int4 → qwen2.5-coder-0.5b int4, escalate at 0.30 · drafts: auto"
+
+
+def test_a_name_says_only_where_a_cascade_never_steps_aside() -> None:
+    assert cascade_name(replace(CASCADE, guard=False), "m int4").endswith("escalate at 0.30, never steps aside")
+
+
+def guard_state(**changed: object) -> GuardState:
+    figures: dict[str, Any] = {
+        "tier": "s",
+        "mode": "aside",
+        "needed_share": 0.45,
+        "recent_share": 0.2,
+        "recent": 10,
+        "decisions": 40,
+        "probe_every": 16,
+    }
+    return GuardState(**{**figures, **changed})
+
+
+def guarded_report(state: GuardState) -> CascadeReport:
+    asked = state.mode != "aside"
+    attempts = (
+        TierAttempt(tier="s", kept=False, passed_over=not asked, seconds=0.4 * asked, threshold=0.3),
+        TierAttempt(tier="l", kept=True, seconds=1.0),
+    )
+    return make_cascade_report(attempts=attempts, guards=(state,), large_alone_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (
+            guard_state(),
+            "Went straight to l: of the last 10 prompts 20 % stayed with s, and 45 % must for the cascade to pay. "
+            "One in 16 still tries s.",
+        ),
+        (
+            guard_state(mode="probing"),
+            "Tried s once more: of the last 10 prompts 20 % stayed with s, and 45 % must for the cascade to pay.",
+        ),
+        (guard_state(needed_share=1.0, probe_every=None), "Went straight to l: s takes as long as l alone, or longer."),
+        (guard_state(mode="trying", probe_every=None), ""),
+    ],
+)
+def test_a_guard_says_what_it_did_and_why(state: GuardState, says: str) -> None:
+    assert " ".join(guard_notices(guarded_report(state))) == says
+    config = make_request(model="m", cascade=CASCADE).config
+    assert says in " ".join(cascade_notices(guarded_report(state), None, None, None, config, later_turn=False))
+
+
+def test_a_guard_in_a_few_words() -> None:
+    assert guard_words(guard_state()) == "s: one in 16 tried; 20 % of the last 10 stayed, 45 % must"
+    assert guard_words(guard_state(mode="trying", probe_every=None)).startswith("s: tried; 20 %")
+    assert guard_words(guard_state(recent_share=None, recent=0)) == "s: one in 16 tried"
+
+
+def test_a_prompt_that_goes_straight_on_is_told_of_while_it_does() -> None:
+    event = Escalated(from_tier="s", to_tier="l", score=None, threshold=0.3, discarded_tokens=0, passed_over=True)
+    assert escalation(event, RouterKind.ESCALATE) == "Straight to l: trying s has not paid lately."
+
+
+def test_what_the_large_model_alone_takes_says_whether_it_is_derived() -> None:
+    assert alone_text(3.2, derived=True) == "~3.20 s, derived"
+    assert alone_text(3.2, derived=False) == "3.20 s"
+    assert (saved_text(2.1), saved_text(-0.4)) == ("2.10 s saved", "400 ms lost")
 
 
 @given(st.integers(0, 99), st.floats(0.001, 1))

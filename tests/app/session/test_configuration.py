@@ -66,16 +66,28 @@ PROFILE = json.dumps(
 def cascades(draw: st.DrawFn) -> CascadeConfig:
     tiers = st.builds(Tier, model=models, precision=precisions)
     smaller = tuple(draw(st.lists(tiers, min_size=1, max_size=2, unique=True)))
-    keep_tier = draw(st.booleans())
+    keep_tier, guard = draw(st.booleans()), draw(st.booleans())
     if len(smaller) == 1 and draw(st.booleans()):
         return CascadeConfig(
-            smaller=smaller, router=RouterKind.HYBRID, thresholds=(0.42,), profile=PROFILE, keep_tier=keep_tier
+            smaller=smaller,
+            router=RouterKind.HYBRID,
+            thresholds=(0.42,),
+            profile=PROFILE,
+            keep_tier=keep_tier,
+            guard=guard,
         )
     router = draw(st.sampled_from([kind for kind in RouterKind if kind not in (RouterKind.HYBRID, RouterKind.ORACLE)]))
     early = draw(st.none() | st.integers(1, 32_768)) if router is RouterKind.ESCALATE else None
     fixed = {RouterKind.ALWAYS_SMALL: NEVER, RouterKind.ALWAYS_LARGE: 0.0}
     thresholds = tuple(fixed.get(router, draw(st.floats(0, 1))) for _ in smaller)
-    return CascadeConfig(smaller=smaller, router=router, thresholds=thresholds, after_tokens=early, keep_tier=keep_tier)
+    return CascadeConfig(
+        smaller=smaller,
+        router=router,
+        thresholds=thresholds,
+        after_tokens=early,
+        keep_tier=keep_tier,
+        guard=guard,
+    )
 
 
 speculations = st.one_of(
@@ -251,7 +263,7 @@ SHOWN = {
         KVDtype.INT8,
         None,
         SpeculationConfig.with_self(),
-        CascadeConfig(smaller=(SMALL,), thresholds=(0.4,), after_tokens=8),
+        CascadeConfig(smaller=(SMALL,), thresholds=(0.4,), after_tokens=8, guard=False),
     ),
     "never": config(
         Precision.INT4,

@@ -86,6 +86,7 @@ def use_everything(store: RunStore) -> None:
         store.over_time(filter, timedelta(hours=1))
         store.by_configuration(filter, limit=1)
         store.count_configurations(filter)
+        store.cascades(filter)
         store.export_csv(filter, io.StringIO())
         store.export_jsonl(filter, io.StringIO())
     chat_id = store.chat.create("T", request.config.to_dict())

@@ -77,7 +77,11 @@ def test_nor_do_200_prompts_after_a_life_that_paid(first: int, block: int, small
 def test_a_cascade_that_pays_is_left_alone(small_s: float) -> None:
     guard = Guard(TIER)
     assert all(ask(guard, [n % 4 != 3 for n in range(400)], small_s))
-    assert not guard.state.stepped_aside
+    state = guard.state
+    assert not state.stepped_aside
+    assert state.recent_share == pytest.approx(0.75, abs=0.05)
+    assert state.needed_share == pytest.approx(small_s / 0.9)
+    assert state.recent >= 20
 
 
 def test_it_steps_aside_says_why_and_tries_again_less_and_less_often() -> None:
