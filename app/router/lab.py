@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -21,6 +21,7 @@ from app.settings import REPOSITORY
 from app.store import KeptSet, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
+    Costs,
     LadderSelection,
     Resampling,
     RoutedPrompt,
@@ -233,6 +234,22 @@ class RouterLab:
             ("study", data.sha256, weak, strong, choice), lambda: Study.of(data.prompts, weak, strong, choice)
         )
 
+    def study_elsewhere(self, data: DataSet, study: Study, costs: Costs) -> Study:
+        """The same router, with costs derived from another machine's times or from prices.
+
+        Raises:
+            RecordedPairsError: they say nothing of one of the tiers.
+        """
+
+        def made() -> Study:
+            prompts = costs.applied(data.prompts, (study.weak, study.strong))
+            found = Study.of(prompts, study.weak, study.strong, study.choice)
+            # this machine's router takes time, not money
+            free = found.data if costs.in_seconds else replace(found.data, extra_cost=np.zeros(len(found.data)))
+            return replace(found, data=free, costs=costs)
+
+        return self._once(("elsewhere", data.sha256, study.weak, study.strong, study.choice, costs.to_json()), made)
+
     def figures(self, study: Study, threshold: float) -> ThresholdFigures:
         """What a threshold gives on all prompts of a study, those that chose it among them."""
         return ThresholdFigures.of(study.data, threshold)
@@ -313,7 +330,8 @@ class RouterLab:
 
 
 def _identity(data: BoundaryData) -> Hashable:
-    return hash((data.ids, data.router_score.tobytes(), data.weak_score.tobytes(), data.strong_cost.tobytes()))
+    figures = (data.router_score, data.weak_score, data.weak_cost, data.strong_cost)
+    return hash((data.ids, *(each.tobytes() for each in figures)))
 
 
 def moved(study: Study, before: float, now: float) -> Sequence[int]:

@@ -15,6 +15,7 @@ from engine.cascade import (
     NEVER,
     BoundaryData,
     BoundaryRouter,
+    Costs,
     FeatureTable,
     Figure,
     Promise,
@@ -61,6 +62,8 @@ class Study:
     """Why nothing was learned; empty where it was, or where there is nothing to learn."""
     left_out: int
     """Prompts of the data set that lack a scored answer of either tier."""
+    costs: Costs | None = None
+    """What costs were derived from; ``None`` where they are seconds as recorded."""
 
     @classmethod
     def of(cls, prompts: Sequence[RoutedPrompt], weak: str, strong: str, choice: Choice) -> Study:

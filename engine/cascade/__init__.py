@@ -8,6 +8,7 @@ and a larger ("strong") tier.
 from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.calibration import Drift, Reliability, ScoreReference, signal_strengths
 from engine.cascade.consistency import TierAgreement, changes_tier
+from engine.cascade.costs import Costs, Rates
 from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
@@ -48,6 +49,7 @@ __all__ = [
     "AlwaysSmall",
     "BoundaryData",
     "BoundaryRouter",
+    "Costs",
     "Curve",
     "Drift",
     "FeatureTable",
@@ -60,6 +62,7 @@ __all__ = [
     "LogisticWeights",
     "Look",
     "Promise",
+    "Rates",
     "Reliability",
     "Resampling",
     "RiskAtMost",
