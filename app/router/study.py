@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,10 @@ from engine.cascade import (
     BoundaryData,
     BoundaryRouter,
     Costs,
+    Evidence,
     FeatureTable,
     Figure,
+    LadderFigures,
     Promise,
     RoutedPrompt,
     Router,
@@ -185,6 +188,22 @@ class Study:
             after_tokens=self.choice.after_tokens,
             promise=promise,
         )
+
+    def evidence(self, threshold: float, environment: Mapping[str, Any]) -> Evidence:
+        """What a profile at a threshold is to be judged by; ``environment`` is this machine's."""
+        return evidence_of(self, ThresholdFigures.of(self.reporting().data, threshold), environment)
+
+
+def evidence_of(study: Study, figures: ThresholdFigures | LadderFigures, environment: Mapping[str, Any]) -> Evidence:
+    """From the prompts of a study and figures on the half that reports."""
+    costs = study.costs
+    return Evidence.of(
+        texts(study.prompts),
+        figures,
+        environment,
+        unit="s" if costs is None else costs.unit,
+        derived_from="" if costs is None else costs.name,
+    )
 
 
 def tier_identity(tier: str, weights: Mapping[str, str]) -> TierIdentity:

@@ -9,6 +9,7 @@ from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.calibration import Drift, Reliability, ScoreReference, signal_strengths
 from engine.cascade.consistency import TierAgreement, changes_tier
 from engine.cascade.costs import Costs, Rates
+from engine.cascade.evidence import Evidence, profile_from_json, profile_to_json
 from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.intervals import Resampling
 from engine.cascade.ladder_figures import LadderFigures
@@ -52,6 +53,7 @@ __all__ = [
     "Costs",
     "Curve",
     "Drift",
+    "Evidence",
     "FeatureTable",
     "Figure",
     "Judged",
@@ -94,6 +96,8 @@ __all__ = [
     "needs_larger",
     "oracle_quality",
     "oracle_score",
+    "profile_from_json",
+    "profile_to_json",
     "prompt_table",
     "quality_at_share",
     "random_quality",

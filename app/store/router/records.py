@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.cascade import RouterProfile
+from engine.cascade import Evidence, RouterProfile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +46,5 @@ class KeptProfile:
     active: bool
     """Whether the cascade uses it on this ladder."""
     profile: RouterProfile
+    evidence: Evidence | None = None
+    """What it is judged by; ``None`` for one that came without."""

@@ -22,7 +22,7 @@ from app.store.people.texts import claim, may_see_text, own_names, visible_text
 from app.store.people.visibility import Viewer
 from app.store.router.records import KeptProfile, KeptSet, RecordedTier
 from app.store.router.schema import RouterAnswer, RouterProfileRow, RouterSet
-from engine.cascade import RouterProfile, TierAnswer, TierIdentity
+from engine.cascade import Evidence, RouterProfile, TierAnswer, TierIdentity
 from engine.evaluation.tasks import Task
 from engine.types import Tier
 
@@ -155,8 +155,8 @@ class RouterStore:
 
     # --- profiles -----------------------------------------------------------------------------------
 
-    def keep_profile(self, profile: RouterProfile) -> str:
-        """Keep a profile as the next version of its name; its id."""
+    def keep_profile(self, profile: RouterProfile, evidence: Evidence | None = None) -> str:
+        """Keep a profile as the next version of its name, with what it is judged by; its id."""
         row = RouterProfileRow
         with self._database.write() as session:
             last = session.scalar(select(func.max(row.version)).where(row.name == profile.name)) or 0
@@ -168,6 +168,7 @@ class RouterStore:
                 created_at=now(),
                 activated_at=None,
                 profile=profile.to_dict(),
+                evidence=None if evidence is None else evidence.to_dict(),
             )
             session.add(kept)
             return kept.id
@@ -231,6 +232,7 @@ def _to_profile(row: RouterProfileRow, *, active: bool) -> KeptProfile:
         created_at=row.created_at,
         active=active,
         profile=RouterProfile.from_dict(row.profile),
+        evidence=None if row.evidence is None else Evidence.from_dict(row.evidence),
     )
 
 

@@ -23,7 +23,7 @@ from app.store.database.session import Database
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0012"
+HEAD = "0016"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
