@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -240,15 +240,8 @@ class RouterLab:
         Raises:
             RecordedPairsError: they say nothing of one of the tiers.
         """
-
-        def made() -> Study:
-            prompts = costs.applied(data.prompts, (study.weak, study.strong))
-            found = Study.of(prompts, study.weak, study.strong, study.choice)
-            # this machine's router takes time, not money
-            free = found.data if costs.in_seconds else replace(found.data, extra_cost=np.zeros(len(found.data)))
-            return replace(found, data=free, costs=costs)
-
-        return self._once(("elsewhere", data.sha256, study.weak, study.strong, study.choice, costs.to_json()), made)
+        key = ("elsewhere", data.sha256, study.weak, study.strong, study.choice, costs.to_json())
+        return self._once(key, lambda: study.elsewhere(data.prompts, costs))
 
     def figures(self, study: Study, threshold: float) -> ThresholdFigures:
         """What a threshold gives on all prompts of a study, those that chose it among them."""

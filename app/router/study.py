@@ -100,6 +100,17 @@ class Study:
             left_out=len(prompts) - len(scored),
         )
 
+    def elsewhere(self, prompts: Sequence[RoutedPrompt], costs: Costs) -> Study:
+        """The same router on the same prompts, whose answers cost what they would on another machine or by prices.
+
+        Raises:
+            RecordedPairsError: the costs say nothing of one of the tiers.
+        """
+        found = Study.of(costs.applied(prompts, (self.weak, self.strong)), self.weak, self.strong, self.choice)
+        # this machine's router takes time, not money
+        free = found.data if costs.in_seconds else replace(found.data, extra_cost=np.zeros(len(found.data)))
+        return replace(found, data=free, costs=costs)
+
     def reporting(self) -> Study:
         """The same router on the half of its prompts that has no part in choosing a threshold."""
         _, rows = half_rows(self.data.ids, self.data.categories)
