@@ -134,7 +134,9 @@ def target_in_words(target: Target) -> str:
 
 def written(threshold: float) -> str:
     """A threshold, as a number or what it means."""
-    return "“none goes up”" if threshold >= NEVER else f"{threshold:.3f}"
+    if threshold >= NEVER:
+        return "“none goes up”"
+    return f"{threshold:.3f}" if threshold > 0 else "“all go up”"
 
 
 def reached(figures: ThresholdFigures | LadderFigures, of: str = "time") -> str:

@@ -45,8 +45,10 @@ def show_curve(lab: RouterLab, study: Study) -> None:
         "A router that lets the small model try first pays for the tries it throws away: all up, it is slower than "
         "the large model alone."
     )
-    st.caption(f":material/fact_check: Over all thresholds, on all {len(study.data):,} prompts.")
-    _show_metrics(lab.metrics(study), lab.figures(study, threshold))
+    st.caption(
+        f":material/fact_check: Over all thresholds, on all {len(study.data):,} prompts; PGR here on those that report."
+    )
+    _show_metrics(lab.metrics(study), figures)
 
 
 def _router_path(study: Study) -> Path:
@@ -124,7 +126,7 @@ def _show_metrics(metrics: RouterMetrics, figures: ThresholdFigures) -> None:
             pgr.interval if pgr else None,
             share,
             figures.pgr_reason,
-            "At the threshold set: (quality − small) / (large − small).",
+            "At the threshold set, on the prompts that report: (quality − small) / (large − small).",
         ),
         (
             "APGR, ten budgets",

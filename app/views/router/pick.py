@@ -33,10 +33,12 @@ _TARGET, _SHARE, _BUDGET, _ALPHA, _CONFIDENCE, _RISK_CONFIDENCE = (
 def show_picker(lab: RouterLab, study: Study) -> None:
     """The target, the one verdict on it, and the way to use what was found."""
     target, data = choose_target(), data_set(lab)
-    if data is not None and (tiers := choose_third_tier(data, study)):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        tiers = None if data is None else choose_third_tier(data, study)
+        study = study if tiers else choose_costs(lab, study)
+    if data is not None and tiers:
         show_ladder(lab, data, study, tiers, target)
         return
-    study = choose_costs(lab, study)
     show_derived(study)
     selection = lab.selection(study, target)
     found = verdict(study, selection)
