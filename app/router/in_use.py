@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.store import KeptProfile, RouterStore
-from engine.cascade import RouterProfile
+from engine.cascade import Evidence, RouterProfile
 from engine.types import CacheMode, CascadeConfig, OptimizationConfig, RunConfig, SamplingParams, Tier
 
 
@@ -47,7 +47,7 @@ def large_alone(profile: RouterProfile, sampling: SamplingParams) -> RunConfig:
     return RunConfig(model=largest.model, optimization=OptimizationConfig.at(largest.precision), sampling=sampling)
 
 
-def keep_once(store: RouterStore, profile: RouterProfile, kept: Sequence[KeptProfile]) -> str:
+def keep_once(store: RouterStore, profile: RouterProfile, evidence: Evidence, kept: Sequence[KeptProfile]) -> str:
     """The id of a profile in the store. One that decides the same under the same name, from the same answers, is not
     kept again.
 
@@ -55,7 +55,7 @@ def keep_once(store: RouterStore, profile: RouterProfile, kept: Sequence[KeptPro
         StoreError: it could not be kept.
     """
     same = (each.id for each in kept if _decides(each.profile) == _decides(profile))
-    return next(same, None) or store.keep_profile(profile)
+    return next(same, None) or store.keep_profile(profile, evidence)
 
 
 def _decides(profile: RouterProfile) -> dict[str, Any]:

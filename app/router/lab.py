@@ -23,6 +23,7 @@ from app.settings import REPOSITORY
 from app.store import KeptMark, KeptSet, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
+    Costs,
     LadderSelection,
     Resampling,
     RoutedPrompt,
@@ -291,6 +292,15 @@ class RouterLab:
             ("study", data.sha256, weak, strong, choice), lambda: Study.of(data.prompts, weak, strong, choice)
         )
 
+    def study_elsewhere(self, data: DataSet, study: Study, costs: Costs) -> Study:
+        """The same router, with costs derived from another machine's times or from prices.
+
+        Raises:
+            RecordedPairsError: they say nothing of one of the tiers.
+        """
+        key = ("elsewhere", data.sha256, study.weak, study.strong, study.choice, costs.to_json())
+        return self._once(key, lambda: study.elsewhere(data.prompts, costs))
+
     def figures(self, study: Study, threshold: float) -> ThresholdFigures:
         """What a threshold gives on all prompts of a study, those that chose it among them."""
         return ThresholdFigures.of(study.data, threshold)
@@ -371,7 +381,8 @@ class RouterLab:
 
 
 def _identity(data: BoundaryData) -> Hashable:
-    return hash((data.ids, data.router_score.tobytes(), data.weak_score.tobytes(), data.strong_cost.tobytes()))
+    figures = (data.router_score, data.weak_score, data.weak_cost, data.strong_cost)
+    return hash((data.ids, *(each.tobytes() for each in figures)))
 
 
 def moved(study: Study, before: float, now: float) -> Sequence[int]:

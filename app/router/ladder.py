@@ -7,13 +7,15 @@ from dataclasses import dataclass, replace
 from datetime import date
 from itertools import pairwise
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from app.router.scoring import Choice, score_prompts
-from app.router.study import Study, learning_rows, tier_identity, value_of
+from app.router.study import Study, evidence_of, learning_rows, tier_identity, value_of
 from engine.cascade import (
     BoundaryData,
+    Evidence,
     LadderFigures,
     LadderSelection,
     RoutedPrompt,
@@ -95,6 +97,10 @@ class LadderStudy:
             after_tokens=self.lower.choice.after_tokens,
             promise=selection.promise,
         )
+
+    def evidence(self, selection: LadderSelection, environment: Mapping[str, Any]) -> Evidence:
+        """What its profile is to be judged by; ``environment`` is this machine's."""
+        return evidence_of(self.upper, selection.test, environment)
 
 
 def scored_by_all(prompts: Iterable[RoutedPrompt], tiers: Sequence[str]) -> list[RoutedPrompt]:

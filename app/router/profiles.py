@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.router.study import tier_identity
-from engine.cascade import RouterProfile, TierIdentity
+from app.router.verdict import promise_in_words, promise_mark
+from engine.cascade import Evidence, RoutedPrompt, RouterProfile, TierIdentity, profile_from_json
+from engine.cascade.evidence import MOST_BYTES
 from engine.errors import GearboxError, RouterProfileError
 from engine.models import resolve
 from engine.types import Tier
-from engine.untrusted import parse_json
-
-MOST_BYTES = 2**20
 
 
 def installed_weights(model: str, models_dir: Path) -> str | None:
@@ -53,8 +53,8 @@ def check_installed(profile: RouterProfile, models_dir: Path) -> None:
     profile.check_fits(found)
 
 
-def read_profile(name: str, data: bytes) -> RouterProfile:
-    """A profile from an uploaded file.
+def read_profile(name: str, data: bytes) -> tuple[RouterProfile, Evidence | None]:
+    """A profile from an uploaded file, and its evidence where it has some.
 
     Raises:
         RouterProfileError: it is no profile, or not of a format that is read here.
@@ -62,7 +62,53 @@ def read_profile(name: str, data: bytes) -> RouterProfile:
     if len(data) > MOST_BYTES:
         raise RouterProfileError(f"“{name}” is too large for a router profile.")
     try:
-        tree = parse_json(data)
-    except ValueError as error:
-        raise RouterProfileError(f"“{name}” is no router profile: {error}.") from error
-    return RouterProfile.from_dict(tree)
+        return profile_from_json(data)
+    except RouterProfileError as error:
+        raise RouterProfileError(f"“{name}”: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was checked of an uploaded profile."""
+
+    good: bool
+    text: str
+
+
+def check_import(
+    profile: RouterProfile, evidence: Evidence | None, prompts: Sequence[RoutedPrompt], models_dir: Path
+) -> tuple[Finding, ...]:
+    """What an uploaded profile is worth here: whether its weights are here, its prompts known, its figures proven.
+
+    Args:
+        profile: as read.
+        evidence: as read; ``None`` in an older file.
+        prompts: recorded here.
+        models_dir: where models are installed.
+    """
+    findings = []
+    for tier in profile.ladder:
+        here = installed_weights(tier.model, models_dir)
+        if here is None:
+            findings.append(Finding(good=False, text=f"{tier.model} is not installed here."))
+        elif here != tier.weights_sha256:
+            findings.append(Finding(good=False, text=f"{tier.model} has other weights here: its scores would differ."))
+        else:
+            findings.append(Finding(good=True, text=f"{tier.model}: the same weights are installed here."))
+    if evidence is None:
+        findings.append(Finding(good=False, text="The file says nothing of its prompts and the spread of its figures."))
+        return tuple(findings)
+    every, known = len(evidence.prompts_sha256), evidence.known(prompt.prompt for prompt in prompts)
+    findings.append(
+        Finding(good=known == every, text=f"{known:,} of its {every:,} prompts are among those recorded here.")
+    )
+    kept = evidence.figures.get("quality_kept")
+    reached = "" if kept is None else f": {kept.value:.2f}× ({kept.low:.2f}–{kept.high:.2f}) of the quality"
+    findings.append(
+        Finding(good=evidence.held_out > 0, text=f"Made {profile.made_on}, reported on {evidence.held_out:,}{reached}.")
+    )
+    mark = promise_mark(profile.promise)
+    if profile.promise is not None:
+        told = promise_in_words(profile.promise)
+        findings.append(Finding(good=not mark, text=f"It promises: {told}{f', {mark}' if mark else ''}."))
+    return tuple(findings)

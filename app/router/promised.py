@@ -10,7 +10,12 @@ from engine.cascade.figures import count_of
 
 
 def promised_figures(kept: KeptProfile) -> Mapping[str, Figure]:
-    """Shares on the prompts that reported, by their names in a profile: half of those it was made from."""
+    """A profile's figures on the prompts that reported, by their names in a profile.
+
+    Of a profile that was kept without its evidence only shares are told, from half of the prompts it was made from.
+    """
+    if kept.evidence is not None:
+        return kept.evidence.figures
     reported = max(1, kept.profile.prompts // 2)
     return {
         name: count_of(round(value * reported), reported)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,11 @@ from engine.cascade import (
     NEVER,
     BoundaryData,
     BoundaryRouter,
+    Costs,
+    Evidence,
     FeatureTable,
     Figure,
+    LadderFigures,
     Promise,
     RoutedPrompt,
     Router,
@@ -61,6 +65,8 @@ class Study:
     """Why nothing was learned; empty where it was, or where there is nothing to learn."""
     left_out: int
     """Prompts of the data set that lack a scored answer of either tier."""
+    costs: Costs | None = None
+    """What costs were derived from; ``None`` where they are seconds as recorded."""
 
     @classmethod
     def of(cls, prompts: Sequence[RoutedPrompt], weak: str, strong: str, choice: Choice) -> Study:
@@ -93,6 +99,17 @@ class Study:
             reason=reason,
             left_out=len(prompts) - len(scored),
         )
+
+    def elsewhere(self, prompts: Sequence[RoutedPrompt], costs: Costs) -> Study:
+        """The same router on the same prompts, whose answers cost what they would on another machine or by prices.
+
+        Raises:
+            RecordedPairsError: the costs say nothing of one of the tiers.
+        """
+        found = Study.of(costs.applied(prompts, (self.weak, self.strong)), self.weak, self.strong, self.choice)
+        # this machine's router takes time, not money
+        free = found.data if costs.in_seconds else replace(found.data, extra_cost=np.zeros(len(found.data)))
+        return replace(found, data=free, costs=costs)
 
     def reporting(self) -> Study:
         """The same router on the half of its prompts that has no part in choosing a threshold."""
@@ -182,6 +199,22 @@ class Study:
             after_tokens=self.choice.after_tokens,
             promise=promise,
         )
+
+    def evidence(self, threshold: float, environment: Mapping[str, Any]) -> Evidence:
+        """What a profile at a threshold is to be judged by; ``environment`` is this machine's."""
+        return evidence_of(self, ThresholdFigures.of(self.reporting().data, threshold), environment)
+
+
+def evidence_of(study: Study, figures: ThresholdFigures | LadderFigures, environment: Mapping[str, Any]) -> Evidence:
+    """From the prompts of a study and figures on the half that reports."""
+    costs = study.costs
+    return Evidence.of(
+        texts(study.prompts),
+        figures,
+        environment,
+        unit="s" if costs is None else costs.unit,
+        derived_from="" if costs is None else costs.name,
+    )
 
 
 def tier_identity(tier: str, weights: Mapping[str, str]) -> TierIdentity:

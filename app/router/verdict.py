@@ -60,11 +60,11 @@ def verdict(study: Study, selection: Selection) -> Verdict:
     if not isinstance(target, SpendAtMost) and (not choice.saves or dearer):
         return _large_alone(study, selection)
     if choice.safe is None:
-        return _not_shown(selection)
+        return _not_shown(study, selection)
     return Verdict(
         outcome="shown",
         title=f"Threshold {written(choice.safe)}: {promise_in_words(selection.promise)}",
-        because=(f"{_where(selection)}: {reached(selection.test)}.", *_price(selection)),
+        because=(f"{_where(selection)}: {reached(selection.test, spent(study))}.", *_price(study, selection)),
     )
 
 
@@ -115,7 +115,7 @@ def promise_in_words(promise: Promise) -> str:
         case "quality":
             return f"keep at least {share} of the large model's score ({sure})"
         case "cost":
-            return f"take at most {share} of the large model's time ({sure})"
+            return f"take at most {share} of what the large model takes ({sure})"
         case "risk":
             return f"at most {share} of prompts keep a worse answer ({sure})"
 
@@ -127,27 +127,37 @@ def target_in_words(target: Target) -> str:
         case KeepQuality():
             return f"keep {share} of the large model's score"
         case SpendAtMost():
-            return f"take at most {share} of the large model's time"
+            return f"take at most {share} of what the large model takes"
         case RiskAtMost():
             return f"let at most {share} of prompts keep a worse answer"
 
 
 def written(threshold: float) -> str:
     """A threshold, as a number or what it means."""
-    return "“none goes up”" if threshold >= NEVER else f"{threshold:.3f}"
+    if threshold >= NEVER:
+        return "“none goes up”"
+    return f"{threshold:.3f}" if threshold > 0 else "“all go up”"
 
 
-def reached(figures: ThresholdFigures | LadderFigures) -> str:
-    """Quality kept and time saved, with intervals: "0.97× (0.93–1.01) of the quality, 21 % (15–27 %) of the time
+def reached(figures: ThresholdFigures | LadderFigures, of: str = "time") -> str:
+    """Quality kept and time saved, with intervals: "0.97× (0.93–1.01) of the quality, 21 % (15 to 27 %) of the time
     saved"."""
-    return f"{_kept(figures.quality_kept)} of the quality, {_saved(figures.cost_share)}"
+    return f"{_kept(figures.quality_kept)} of the quality, {_saved(figures.cost_share, of)}"
+
+
+def spent(study: Study) -> str:
+    """What the study's costs are."""
+    return "time" if study.costs is None or study.costs.in_seconds else "cost"
 
 
 def _small_alone(study: Study, selection: Selection) -> Verdict:
     return Verdict(
         outcome="small",
         title=f"{study.weak} alone is enough on these prompts: {promise_in_words(selection.promise)}",
-        because=(f"{_where(selection)} it gives {reached(selection.test)}.", "No cascade can be quicker."),
+        because=(
+            f"{_where(selection)} it gives {reached(selection.test, spent(study))}.",
+            "No cascade can be quicker.",
+        ),
     )
 
 
@@ -157,7 +167,7 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
     if cost is not None:
         because.append(
             f"{_where(selection)}, the quickest threshold that would {target_in_words(selection.target)} takes "
-            f"{cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its time: {study.choice} sends "
+            f"{cost.value:.2f}× ({cost.low:.2f}–{cost.high:.2f}) its {spent(study)}: {study.choice} sends "
             f"{units.percent(selection.naive.share.value)} of them up."
         )
         if cost.low < 1:
@@ -166,16 +176,16 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
     if oracle is not None and oracle > 0:
         because.append(f"A router that knew both answers would save {units.percent(oracle)}: another router may pay.")
     else:
-        because.append("Not even a router that knew both answers would save time.")
+        because.append("Not even a router that knew both answers would save any.")
     return Verdict(outcome="large", title=f"Always use {study.strong}: no threshold pays here", because=tuple(because))
 
 
-def _not_shown(selection: Selection) -> Verdict:
+def _not_shown(study: Study, selection: Selection) -> Verdict:
     because = [
         f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
         f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which are too few to promise it. "
         "You can use it: it stays marked as not shown.",
-        f"{_where(selection)}: {reached(selection.test)}.",
+        f"{_where(selection)}: {reached(selection.test, spent(study))}.",
     ]
     if selection.choice.reason:
         because.append(selection.choice.reason)
@@ -189,17 +199,17 @@ def _missing(promise: Promise) -> str:
     return f"Not shown yet: about {units.counted(more, 'more prompt')}"
 
 
-def _price(selection: Selection) -> tuple[str, ...]:
+def _price(study: Study, selection: Selection) -> tuple[str, ...]:
     naive, safe = selection.naive, selection.test
     if naive.threshold == safe.threshold or naive.cost_share is None or safe.cost_share is None:
         return ()
     if isinstance(selection.target, SpendAtMost) and naive.quality_kept and safe.quality_kept:
         price, of = naive.quality_kept.value - safe.quality_kept.value, "quality"
     else:
-        price, of = safe.cost_share.value - naive.cost_share.value, "time"
+        price, of = safe.cost_share.value - naive.cost_share.value, spent(study)
     return (
-        f"Without the promise, threshold {written(naive.threshold)} gives {reached(naive)}: being sure costs "
-        f"{units.percent(max(0.0, price))} of the large model's {of}.",
+        f"Without the promise, threshold {written(naive.threshold)} gives {reached(naive, spent(study))}: being sure "
+        f"costs {units.percent(max(0.0, price))} of the large model's {of}.",
     )
 
 
@@ -213,15 +223,15 @@ def _kept(figure: Figure | None) -> str:
     return "none" if figure is None else f"{figure.value:.2f}× ({figure.low:.2f}–{figure.high:.2f})"
 
 
-def _saved(cost: Figure | None) -> str:
+def _saved(cost: Figure | None, of: str) -> str:
     if cost is None:
-        return "time unknown"
+        return f"{of} unknown"
     word = "saved" if cost.value <= 1 else "lost"
     saved, low, high = 1 - cost.value, 1 - cost.high, 1 - cost.low
     if cost.value > 1:
         saved, low, high = -saved, -high, -low
     between = f"{100 * low:.0f} to {100 * high:.0f} %".replace("-", "−")
-    return f"{units.percent(saved)} ({between}) of the time {word}"
+    return f"{units.percent(saved)} ({between}) of the {of} {word}"
 
 
 def oracle_saving(study: Study, target: Target) -> float | None:

@@ -8,6 +8,8 @@ and a larger ("strong") tier.
 from engine.cascade.boundary import BoundaryData, Curve
 from engine.cascade.calibration import Drift, Reliability, ScoreReference, signal_strengths
 from engine.cascade.consistency import TierAgreement, changes_tier
+from engine.cascade.costs import Costs, Rates
+from engine.cascade.evidence import Evidence, profile_from_json, profile_to_json
 from engine.cascade.figures import Figure, ThresholdFigures
 from engine.cascade.guard import Guard, Guards
 from engine.cascade.intervals import Resampling
@@ -49,8 +51,10 @@ __all__ = [
     "AlwaysSmall",
     "BoundaryData",
     "BoundaryRouter",
+    "Costs",
     "Curve",
     "Drift",
+    "Evidence",
     "FeatureTable",
     "Figure",
     "Guard",
@@ -63,6 +67,7 @@ __all__ = [
     "LogisticWeights",
     "Look",
     "Promise",
+    "Rates",
     "Reliability",
     "Resampling",
     "RiskAtMost",
@@ -94,6 +99,8 @@ __all__ = [
     "needs_larger",
     "oracle_quality",
     "oracle_score",
+    "profile_from_json",
+    "profile_to_json",
     "prompt_table",
     "quality_at_share",
     "random_quality",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
-
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.intervals import Interval, clopper_pearson, kept_interval, mean_interval, ratio_interval
 from engine.cascade.metrics import undefined
@@ -66,7 +64,6 @@ class ThresholdFigures:
         up = data.up(threshold)
         quality, cost = data.quality(up), data.cost(up)
         missed = missed_prompts(data, up)
-        dearest = dearest_of(data)
         pgr, pgr_reason = _pgr(data, quality)
         return cls(
             threshold=threshold,
@@ -76,8 +73,8 @@ class ThresholdFigures:
             weak=score_of(data.weak_score),
             strong=score_of(data.strong_score),
             share=count_of(int(up.sum()), len(data)),
-            cost=mean_of(cost, dearest),
-            ttft_s=mean_of(data.ttft_s(up), 2 * float(np.maximum(data.weak_ttft_s, data.strong_ttft_s).max())),
+            cost=mean_of(cost),
+            ttft_s=mean_of(data.ttft_s(up)),
             quality_kept=kept_of(quality, data.strong_score),
             cost_share=cost_share_of(cost, data.strong_cost),
             pgr=pgr,
@@ -106,15 +103,11 @@ def score_of(scores: Floats) -> Figure:
     return Figure(value=float(scores.mean()), low=max(0.0, low), high=min(1.0, high))
 
 
-def mean_of(values: Floats, most: float) -> Figure:
-    """A mean of costs ``[prompts]``, none below 0; a prompt of a kind not met may cost up to ``most``."""
-    low, high = mean_interval(values, 0.0, most)
-    return Figure(value=float(values.mean()), low=max(0.0, low), high=high)
-
-
-def dearest_of(data: BoundaryData) -> float:
-    """What a prompt of a kind not met may cost: twice the dearest that was, whoever answers."""
-    return 2 * float(np.maximum(data.up_cost, data.kept_cost).max())
+def mean_of(values: Floats) -> Figure:
+    """A mean of costs ``[prompts]``, none below 0; a prompt of a kind not met may cost up to twice as much."""
+    mean = float(values.mean())
+    low, high = mean_interval(values, 0.0, 2 * mean)
+    return Figure(value=mean, low=max(0.0, low), high=high)
 
 
 def kept_of(quality: Floats, strong: Floats) -> Figure | None:

@@ -84,15 +84,13 @@ class LadderFigures:
         first, largest = boundaries[0], boundaries[-1]
         way = Way.of(boundaries, thresholds)
         missed = needs_larger(way.quality, largest.strong_score)
-        dearest = 2 * float(sum(boundary.up_cost.max() for boundary in boundaries))
-        slowest = 2 * float(max(first.weak_ttft_s.max(), *(boundary.strong_ttft_s.max() for boundary in boundaries)))
         return cls(
             prompts=len(first),
             shares=tuple(count_of(int((way.tiers == tier).sum()), len(first)) for tier in range(len(boundaries) + 1)),
             quality=score_of(way.quality),
             quality_kept=kept_of(way.quality, largest.strong_score),
-            cost=mean_of(way.cost, dearest),
+            cost=mean_of(way.cost),
             cost_share=cost_share_of(way.cost, largest.strong_cost),
-            ttft_s=mean_of(way.ttft_s, slowest),
+            ttft_s=mean_of(way.ttft_s),
             missed=count_of(int(missed.sum()), len(first)),
         )

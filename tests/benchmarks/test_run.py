@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from engine.models.format.manifest import FileRecord, Manifest, sha256_of
-from tests.benchmarks import all_gears, cascade, chat, convert, decode, divergence, guard, load, speculation, store
+from tests.benchmarks import (
+    all_gears,
+    cascade,
+    chat,
+    convert,
+    coverage,
+    decode,
+    divergence,
+    guard,
+    load,
+    speculation,
+    store,
+)
 from tests.benchmarks.lanes import MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
@@ -90,6 +102,8 @@ def test_convert(tmp_path: Path) -> None:
 def test_cascade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cascade, "SPLITS", 1)
     monkeypatch.setattr(cascade, "BOUNDARIES", cascade.BOUNDARIES[:1])
+    monkeypatch.setattr(coverage, "DRAWS", 10)
+    monkeypatch.setattr(coverage, "SIZES", (100,))
     assert_whole(cascade.run(()))
 
 

@@ -398,6 +398,57 @@ def test_where_no_threshold_pays_the_verdict_says_so_and_nothing_else_pretends_s
     assert not app.success
 
 
+def test_a_third_tier_is_chosen_for_and_saved(open_lab: Open, store: RunStore) -> None:
+    largest = "largest@int4"
+    prompts = [
+        replace(each, answers={**each.answers, largest: answer(1.0, (-0.1,) * 12, e2e_s=9.0)}) for each in recorded(150)
+    ]
+    app = open_lab("Pick for me", prompts, weights={**WEIGHTS, largest: "c" * 64})
+    app.selectbox(key="router-weak").set_value(WEAK).run()
+    app.selectbox(key="router-strong").set_value(largest).run()
+    app.selectbox(key="router-third-tier").set_value(STRONG).run()
+    assert not app.exception
+    app.text_input(key="router-ladder-name").set_value("Three")
+    app.button(key="router-ladder-save").click().run()
+    assert not app.error
+    (kept,) = store.router.profiles()
+    assert kept.ladder == f"{WEAK} → {STRONG} → {largest}"
+    assert kept.profile.promise is not None
+    assert kept.evidence is not None
+    assert kept.evidence.held_out == 75
+
+
+def test_a_threshold_is_chosen_for_prices_and_marked_as_derived(open_lab: Open) -> None:
+    app = open_lab("Pick for me", recorded(150))
+    app.segmented_control(key="router-costs-kind").set_value("Price list").run()
+    for tier, price in ((WEAK, 1.0), (STRONG, 9.0)):
+        app.number_input(key=f"router-costs-completion-{tier}").set_value(price)
+    app.button(key="router-costs-prices").click().run()
+    assert not app.exception
+    assert "Derived, not measured" in words(app)
+    assert "of the cost saved" in words(app)
+    app.segmented_control(key="router-section").set_value("Threshold").run()
+    assert "Derived, not measured" in words(app)
+    assert "Cost saved" in metrics(app)
+    assert "Time to first token" not in metrics(app)
+    app.segmented_control(key="router-section").set_value("Pick for me").run()
+    app.segmented_control(key="router-costs-kind").set_value("As recorded").run()
+    app.button(key="router-costs-none").click().run()
+    assert "Derived, not measured" not in words(app)
+
+
+def test_a_machines_times_are_taken_from_a_file_and_refused_in_words(open_lab: Open) -> None:
+    app = open_lab("Pick for me", recorded(60))
+    app.segmented_control(key="router-costs-kind").set_value("Another machine").run()
+    rates = {"per_answer": 0.0, "per_prompt_token": 0.001, "per_completion_token": 0.1}
+    for tiers, says in (({"other@int4": rates}, "says nothing of small@int8"), ({WEAK: rates, STRONG: rates}, "")):
+        data = json.dumps({"format": 1, "name": "server", "unit": "s", "tiers": tiers}).encode()
+        app.file_uploader(key="router-costs-file").set_value([("times.json", data, "application/json")]).run()
+        app.button(key="router-costs-machine").click().run()
+        assert not app.exception
+        assert (says in words(app)) if says else ("times of server" in words(app))
+
+
 # --- calibration ----------------------------------------------------------------------------------
 
 

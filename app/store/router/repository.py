@@ -11,7 +11,7 @@ from app.store.database.identity import new_id, now
 from app.store.router.answers import WRITERS, AnswerStore
 from app.store.router.records import KeptProfile
 from app.store.router.schema import RouterProfileRow
-from engine.cascade import RouterProfile, TierIdentity
+from engine.cascade import Evidence, RouterProfile, TierIdentity
 from engine.types import Tier
 
 __all__ = ["WRITERS", "RouterStore", "ladder_key"]
@@ -30,8 +30,8 @@ class RouterStore(AnswerStore):
 
     # --- profiles -----------------------------------------------------------------------------------
 
-    def keep_profile(self, profile: RouterProfile) -> str:
-        """Keep a profile as the next version of its name; its id."""
+    def keep_profile(self, profile: RouterProfile, evidence: Evidence | None = None) -> str:
+        """Keep a profile as the next version of its name, with what it is judged by; its id."""
         row = RouterProfileRow
         with self._database.write() as session:
             last = session.scalar(select(func.max(row.version)).where(row.name == profile.name)) or 0
@@ -43,6 +43,7 @@ class RouterStore(AnswerStore):
                 created_at=now(),
                 activated_at=None,
                 profile=profile.to_dict(),
+                evidence=None if evidence is None else evidence.to_dict(),
             )
             session.add(kept)
             return kept.id
@@ -87,4 +88,5 @@ def _to_profile(row: RouterProfileRow, *, active: bool) -> KeptProfile:
         created_at=row.created_at,
         active=active,
         profile=RouterProfile.from_dict(row.profile),
+        evidence=None if row.evidence is None else Evidence.from_dict(row.evidence),
     )

@@ -82,6 +82,8 @@ class RouterProfileRow(Base):
     activated_at: Mapped[datetime | None]
     profile: Mapped[Any] = mapped_column(JsonText)
     """`RouterProfile.to_dict`."""
+    evidence: Mapped[Any | None] = mapped_column(JsonText)
+    """`Evidence.to_dict`; nothing for a profile that came without."""
 
     __table_args__ = (
         Index("uq_router_profiles_name_version", "name", "version", unique=True),

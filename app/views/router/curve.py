@@ -11,9 +11,11 @@ import streamlit as st
 from app import units
 from app.router.lab import RouterLab
 from app.router.study import Study
+from app.router.verdict import spent
 from app.session import router as lab_session
 from app.views.router.charts import Mark, Path, quality_against_cost
-from app.views.router.words import between, reporting_prompts
+from app.views.router.times import in_costs, show_derived
+from app.views.router.words import between, cost_of, reporting_prompts
 from app.views.shared import charts
 from engine.cascade import BoundaryData, Curve, RouterMetrics, ThresholdFigures
 
@@ -22,33 +24,38 @@ _UNSURE = "no interval: in too many draws the models' gap is none"
 
 def show_curve(lab: RouterLab, study: Study) -> None:
     """The chart and the figures."""
+    study = in_costs(lab, study)
+    of = "seconds" if study.costs is None or study.costs.in_seconds else "cost"
     half, threshold = lab.reporting(study), lab_session.threshold(study)
     figures = lab.held_out(study, threshold)
     charts.show(
         quality_against_cost(
             [_router_path(half), _chance_path(half.data), _oracle_path(half)],
             _marks(half, figures),
-            title="Quality against time",
-            x="Mean seconds per prompt (less is better)",
+            title=f"Quality against {spent(study)}",
+            x=f"Mean {of} per prompt (less is better)",
             y="Mean score (more is better)",
         ),
         key="router-curve",
     )
     st.caption(f":material/fact_check: {reporting_prompts(study)}: the figures of Threshold and of saved profiles.")
+    show_derived(study)
     st.caption(
         "The oracle knows both answers' scores beforehand. Chance sends prompts by lot, before anything is generated. "
         "A router that lets the small model try first pays for the tries it throws away: all up, it is slower than "
         "the large model alone."
     )
-    st.caption(f":material/fact_check: Over all thresholds, on all {len(study.data):,} prompts.")
-    _show_metrics(lab.metrics(study), lab.figures(study, threshold))
+    st.caption(
+        f":material/fact_check: Over all thresholds, on all {len(study.data):,} prompts; PGR here on those that report."
+    )
+    _show_metrics(lab.metrics(study), figures)
 
 
 def _router_path(study: Study) -> Path:
-    curve = Curve.of(study.data)
+    curve, written = Curve.of(study.data), cost_of(study)
     details = [
         f"threshold {'none' if threshold > 1 else f'{threshold:.3f}'}<br>{units.percent(share)} sent up<br>"
-        f"score {units.percent(quality, 1)}<br>{units.seconds(cost)} per prompt"
+        f"score {units.percent(quality, 1)}<br>{written(cost)} per prompt"
         for threshold, share, quality, cost in zip(
             curve.thresholds, curve.share, curve.quality, curve.cost, strict=True
         )
@@ -87,8 +94,10 @@ def _marks(study: Study, figures: ThresholdFigures) -> list[Mark]:
     data = study.data
     weak_cost, strong_cost = float(data.weak_cost.mean()), float(data.strong_cost.mean())
 
+    written = cost_of(study)
+
     def said(quality: float, cost: float) -> str:
-        return f"score {units.percent(quality, 1)}<br>{units.seconds(cost)} per prompt"
+        return f"score {units.percent(quality, 1)}<br>{written(cost)} per prompt"
 
     return [
         Mark("Always small", weak_cost, figures.weak.value, "square", said(figures.weak.value, weak_cost)),
@@ -117,7 +126,7 @@ def _show_metrics(metrics: RouterMetrics, figures: ThresholdFigures) -> None:
             pgr.interval if pgr else None,
             share,
             figures.pgr_reason,
-            "At the threshold set: (quality − small) / (large − small).",
+            "At the threshold set, on the prompts that report: (quality − small) / (large − small).",
         ),
         (
             "APGR, ten budgets",

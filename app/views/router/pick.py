@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.router.lab import DataSet, RouterLab
+from app.router.lab import RouterLab
 from app.router.study import Study
-from app.router.verdict import Verdict, promise_mark, verdict, written
+from app.router.verdict import Verdict, promise_mark, spent, verdict, written
 from app.session import router as lab_session
 from app.views.router.pick_ladder import choose_third_tier, show_ladder
+from app.views.router.times import choose_costs, data_set, show_derived
 from app.views.router.verdict import show_verdict
-from app.views.router.words import flipped, signed_percent, with_interval
+from app.views.router.words import cost_of, flipped, signed_percent, with_interval
 from engine.cascade import KeepQuality, RiskAtMost, Selection, SpendAtMost, Target, ThresholdFigures
 from engine.cascade.promise import CONFIDENCE, promise_of
 
@@ -29,23 +32,21 @@ _TARGET, _SHARE, _BUDGET, _ALPHA, _CONFIDENCE, _RISK_CONFIDENCE = (
 
 def show_picker(lab: RouterLab, study: Study) -> None:
     """The target, the one verdict on it, and the way to use what was found."""
-    target, data = choose_target(), _data_set(lab)
-    if data is not None and (tiers := choose_third_tier(data, study)):
+    target, data = choose_target(), data_set(lab)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        tiers = None if data is None else choose_third_tier(data, study)
+        study = study if tiers else choose_costs(lab, study)
+    if data is not None and tiers:
         show_ladder(lab, data, study, tiers, target)
         return
+    show_derived(study)
     selection = lab.selection(study, target)
     found = verdict(study, selection)
     show_verdict(found)
     if study.learned_from == 0 and study.reason:
         st.caption("The router was not learned: its score needs no data.")
     _show_use(study, selection, found)
-    _show_figures(selection)
-
-
-def _data_set(lab: RouterLab) -> DataSet | None:
-    """The one that the page looks at."""
-    id = st.session_state.get(lab_session.DATA_SET.key)
-    return lab.data_set(id) if id in lab.names() else None
+    _show_figures(study, selection)
 
 
 def choose_target() -> Target:
@@ -107,7 +108,7 @@ def _show_use(study: Study, selection: Selection, found: Verdict) -> None:
             )
 
 
-def _show_figures(selection: Selection) -> None:
+def _show_figures(study: Study, selection: Selection) -> None:
     safe = selection.choice.safe is not None
     name = "Safe" if safe else "Not shown"
     columns = {f"{name}, {written(selection.threshold)}: prompts that report": selection.test}
@@ -119,12 +120,12 @@ def _show_figures(selection: Selection) -> None:
             "Figure": [
                 "Prompts",
                 "Quality kept (of the large model's score)",
-                "Time saved (of the large model's)",
+                f"{spent(study).capitalize()} saved (of the large model's)",
                 "Sent to the large model",
                 "Missed (of all prompts)",
-                "Time per prompt",
+                f"{spent(study).capitalize()} per prompt",
             ],
-            **{title: _column(figures) for title, figures in columns.items()},
+            **{title: _column(figures, cost_of(study)) for title, figures in columns.items()},
         },
         hide_index=True,
         column_config={"Figure": st.column_config.TextColumn(pinned=True)},
@@ -136,12 +137,12 @@ def _show_figures(selection: Selection) -> None:
     )
 
 
-def _column(figures: ThresholdFigures) -> list[str]:
+def _column(figures: ThresholdFigures, cost: Callable[[float], str]) -> list[str]:
     return [
         units.count(figures.prompts),
         with_interval(figures.quality_kept, lambda value: f"{value:.2f}×"),
         with_interval(flipped(figures.cost_share), signed_percent),
         with_interval(figures.share, units.percent),
         with_interval(figures.missed, lambda value: units.percent(value, 1)),
-        with_interval(figures.cost, units.seconds),
+        with_interval(figures.cost, cost),
     ]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from app import resources, units
+from app.environment import app_environment
 from app.literal import literal
 from app.router.lab import DataSet, RouterLab
 from app.router.ladder import LadderStudy
@@ -109,7 +110,8 @@ def _save(data: DataSet, ladder: LadderStudy, selection: LadderSelection) -> Non
             st.error("Give it a name first.", icon=":material/error:")
             return
         profile = ladder.profile(name, selection, _weights(data, ladder.tiers), data.sha256, datetime.now(UTC).date())
-        PROFILE.turn_to(resources.get_store().router.keep_profile(profile))
+        evidence = ladder.evidence(selection, app_environment())
+        PROFILE.turn_to(resources.get_store().router.keep_profile(profile, evidence))
         st.success(f"Saved as “{literal(name)}”. Put it in use under Profiles.", icon=":material/check:")
 
 

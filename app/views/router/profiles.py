@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import streamlit as st
 
 from app import resources, units
+from app.literal import literal
 from app.router.lab import DataSet
 from app.router.ladder import continues, join
-from app.router.profiles import current_ladder, read_profile
+from app.router.profiles import check_import, current_ladder, read_profile
 from app.router.study import Study
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
 from app.views.router.use import show_promise, use_kept
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
-from engine.cascade import NEVER, RouterKind, RouterProfile
+from engine.cascade import NEVER, RouterKind, RouterProfile, profile_to_json
 from engine.types import Tier
 
 _NAME = "router-profile-name"
@@ -49,13 +49,16 @@ def _import(store: RouterStore, data: DataSet, study: Study) -> None:
         if file is None:
             st.error("Choose a file first.", icon=":material/error:")
             return
-        profile = read_profile(file.name, file.getvalue())
+        profile, evidence = read_profile(file.name, file.getvalue())
         tiers = [study.weak, study.strong]
         # the lab looks at two tiers at a time: of three only the weights can differ
         if len(profile.ladder) > len(tiers):
             tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
-        profile.check_fits(current_ladder(tiers, data.weights, resources.get_settings().models_dir))
-        PROFILE.turn_to(store.keep_profile(profile))
+        models_dir = resources.get_settings().models_dir
+        profile.check_fits(current_ladder(tiers, data.weights, models_dir))
+        PROFILE.turn_to(store.keep_profile(profile, evidence))
+        for finding in check_import(profile, evidence, data.prompts, models_dir):
+            st.toast(literal(finding.text), icon=":material/check:" if finding.good else ":material/warning:")
         st.rerun()
 
 
@@ -177,7 +180,7 @@ def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
         )
         st.download_button(
             "Export",
-            json.dumps(chosen.profile.to_dict(), ensure_ascii=False, indent=1),
+            profile_to_json(chosen.profile, chosen.evidence),
             file_name=f"{_file_name(chosen)}.json",
             mime="application/json",
             key="router-profile-export",

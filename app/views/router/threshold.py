@@ -10,12 +10,22 @@ from app import resources, units
 from app.literal import literal
 from app.router.lab import RouterLab, moved, nearest
 from app.router.study import Study
-from app.router.verdict import promise_mark
+from app.router.verdict import promise_mark, spent
 from app.runs.invariants import share_faults
 from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
-from app.views.router.words import INTERVAL, flipped, in_words, metric, reporting_prompts, scaled, signed_percent
+from app.views.router.times import in_costs, show_derived
+from app.views.router.words import (
+    INTERVAL,
+    cost_of,
+    flipped,
+    in_words,
+    metric,
+    reporting_prompts,
+    scaled,
+    signed_percent,
+)
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
 from app.views.shared.faults import show_faults
@@ -29,6 +39,8 @@ _RIGHT = 0.5
 def show_threshold(lab: RouterLab, study: Study) -> None:
     """The slider and all that depends on it."""
     lab_session.prepare_threshold(study)
+    study = in_costs(lab, study)
+    show_derived(study)
     _show(lab, study)
 
 
@@ -49,26 +61,19 @@ def _show(lab: RouterLab, study: Study) -> None:
         st.markdown(in_words(study, threshold, figures.share.value, study.data.unknown))
         if mark := promise_mark(lab_session.promise(study)):
             st.caption(f":material/hourglass_empty: {mark.capitalize()}")
-        _show_figures(figures, lab.figures(study, threshold), study)
+        large = float(lab.reporting(study).data.strong_cost.mean())
+        _show_figures(figures, lab.figures(study, threshold), study, large)
         before = lab_session.threshold_before(study)
         _show_moved(study, before, threshold)
         lab_session.threshold_seen(study)
 
 
-def _show_figures(figures: ThresholdFigures, of_all: ThresholdFigures, study: Study) -> None:
+def _show_figures(figures: ThresholdFigures, of_all: ThresholdFigures, study: Study, large: float) -> None:
     """Of the prompts that report; on hover, of all."""
     st.caption(f":material/fact_check: {reporting_prompts(study)}. On hover: on all {len(study.data):,}.")
-    prices = load_prices(prices_path(resources.get_settings().data_dir))
-    per_hour = playground.price_per_hour(prices.machines[0].per_hour)
-    per_second = cost(per_hour, _PER)
-
-    def money(amount: float) -> str:
-        return units.money(amount, prices.currency)
-
     shares = {"The strong-call share": figures.share, "The score": figures.quality, "The risk": figures.missed}
     show_faults(share_faults({name: figure.value for name, figure in shares.items()}))
-    large_s = figures.cost.value / figures.cost_share.value if figures.cost_share else 0.0
-    large_alone = money(large_s * per_second)
+    written, times = cost_of(study), study.costs is None or study.costs.in_seconds
     with st.container(horizontal=True):
         metric(
             "Sent to the large model",
@@ -88,32 +93,17 @@ def _show_figures(figures: ThresholdFigures, of_all: ThresholdFigures, study: St
             of_all=of_all.quality_kept,
         )
         metric(
-            "Time saved",
+            f"{spent(study).capitalize()} saved",
             flipped(figures.cost_share),
             signed_percent,
-            help=f"Of the large model's own time: {units.seconds(figures.cost.value)} a prompt instead of "
-            f"{units.seconds(large_s)}. Below 0, the cascade is slower than the large "
+            help=f"Of the large model's own: {literal(written(figures.cost.value))} a prompt instead of "
+            f"{literal(written(large))}. Below 0, the cascade takes more than the large "
             "model alone. The small model's tries that were thrown away are counted.",
             missing="the large model takes no time",
             of_all=flipped(of_all.cost_share),
         )
-        metric(
-            f"Cost of {_PER:,} prompts",
-            scaled(figures.cost, per_second),
-            money,
-            help=f"Derived: {literal(prices.currency)}{per_hour:g} per hour × E2E. The large model alone: "
-            f"{literal(large_alone)}. The "
-            "price is the Playground's.",
-            of_all=scaled(of_all.cost, per_second),
-        )
-        metric(
-            "Time to first token",
-            figures.ttft_s,
-            units.seconds,
-            help="Mean TTFT of the answer that is kept: after a try that was thrown away, the large model's comes "
-            "on top.",
-            of_all=of_all.ttft_s,
-        )
+        if times:
+            _show_times(figures, of_all, large)
         metric(
             "PGR",
             figures.pgr,
@@ -132,6 +122,32 @@ def _show_figures(figures: ThresholdFigures, of_all: ThresholdFigures, study: St
         )
     if figures.pgr_reason:
         st.caption(f":material/info: PGR is undefined. {literal(figures.pgr_reason)}")
+
+
+def _show_times(figures: ThresholdFigures, of_all: ThresholdFigures, large_s: float) -> None:
+    """What follows from seconds: money for the machine, and the wait for the first token."""
+    prices = load_prices(prices_path(resources.get_settings().data_dir))
+    per_hour = playground.price_per_hour(prices.machines[0].per_hour)
+    per_second = cost(per_hour, _PER)
+
+    def money(amount: float) -> str:
+        return units.money(amount, prices.currency)
+
+    metric(
+        f"Cost of {_PER:,} prompts",
+        scaled(figures.cost, per_second),
+        money,
+        help=f"Derived: {literal(prices.currency)}{per_hour:g} per hour × E2E. The large model alone: "
+        f"{literal(money(large_s * per_second))}. The price is the Playground's.",
+        of_all=scaled(of_all.cost, per_second),
+    )
+    metric(
+        "Time to first token",
+        figures.ttft_s,
+        units.seconds,
+        help="Mean TTFT of the answer that is kept: after a try that was thrown away, the large model's comes on top.",
+        of_all=of_all.ttft_s,
+    )
 
 
 def _show_moved(study: Study, before: float, now: float) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from app import resources, units
+from app.environment import app_environment
 from app.literal import literal
 from app.router.in_use import configuration_by, keep_once, large_alone
 from app.router.lab import DataSet
@@ -20,10 +21,10 @@ from app.session.configuration import DEFAULT_CONFIG
 from app.session.identity import person_id
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
-from app.views.router.words import signed_percent
+from app.views.router.words import INTERVAL, flipped, metric, signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
-from engine.cascade import NEVER, RouterProfile, router_class
+from engine.cascade import NEVER, Evidence, RouterProfile, router_class
 from engine.types import CacheMode
 
 _NAME = "router-profile-name"
@@ -47,7 +48,8 @@ def show_use(store: RouterStore, data: DataSet, study: Study) -> None:
         )
         profile = _profile(data, study, threshold, name=data.name)
         show_promise(profile)
-        _show_figures(profile)
+        evidence = study.evidence(profile.boundaries[0].threshold, app_environment())
+        _show_figures(evidence)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = one_line(st.text_input("Name", data.name, key=f"{_NAME} {data.id}", width=320) or "")
             if not name:
@@ -62,7 +64,7 @@ def show_use(store: RouterStore, data: DataSet, study: Study) -> None:
             )
         if not (pressed or save):
             return
-        kept_id = keep_once(store, replace(profile, name=name), store.profiles())
+        kept_id = keep_once(store, replace(profile, name=name), evidence, store.profiles())
         PROFILE.turn_to(kept_id)
         if pressed:
             put_to_use(store, next(kept for kept in store.profiles() if kept.id == kept_id), pressed)
@@ -159,11 +161,18 @@ def _profile(data: DataSet, study: Study, threshold: float, name: str) -> Router
     )
 
 
-def _show_figures(profile: RouterProfile) -> None:
-    figures = profile.figures
-    cost, kept = figures.get("cost_share"), figures.get("quality_kept")
+def _show_figures(evidence: Evidence) -> None:
+    figures = evidence.figures
     with st.container(horizontal=True):
-        st.metric("Sent to the large model", units.percent(figures.get("share")))
-        st.metric("Quality kept", units.MISSING if kept is None else f"{kept:.2f}×")
-        st.metric("Time saved", units.MISSING if cost is None else signed_percent(1 - cost))
-    st.caption("On the half of the prompts that did not choose the threshold.")
+        metric("Sent to the large model", figures.get("share"), units.percent, help=INTERVAL)
+        metric(
+            "Quality kept",
+            figures.get("quality_kept"),
+            lambda value: f"{value:.2f}×",
+            help=f"Of the large model's mean score. {INTERVAL}",
+            missing="the large model scores 0",
+        )
+        saved = "Time saved" if evidence.unit == "s" else "Money saved"
+        metric(saved, flipped(figures.get("cost_share")), signed_percent, help=f"Of the large model's own. {INTERVAL}")
+    derived = f" Derived: {literal(evidence.derived_from)}." if evidence.derived_from else ""
+    st.caption(f"On the {units.counted(evidence.held_out, 'prompt')} that had no part in choosing.{derived}")

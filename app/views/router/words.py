@@ -69,6 +69,14 @@ def signed_percent(value: float | None) -> str:
     return units.percent(value).replace("-", "−")
 
 
+def cost_of(study: Study) -> Callable[[float], str]:
+    """How the study's costs are written: seconds, or money."""
+    costs = study.costs
+    if costs is None or costs.in_seconds:
+        return units.seconds
+    return lambda amount: units.money(amount, costs.unit)
+
+
 def scaled(figure: Figure, by: float) -> Figure:
     """A figure in another unit."""
     return Figure(value=figure.value * by, low=figure.low * by, high=figure.high * by)

@@ -45,9 +45,11 @@ def test_it_is_held_against_its_largest_tier_alone() -> None:
 
 
 def test_the_same_router_is_kept_once_whatever_the_day(store: RunStore) -> None:
-    first = keep_once(store.router, profile(day=14), store.router.profiles())
-    assert keep_once(store.router, profile(day=15), store.router.profiles()) == first
-    other = keep_once(store.router, profile(Choice.ESCALATE_LEARNED), store.router.profiles())
+    evidence = Study.of(recorded(150), WEAK, STRONG, Choice.ESCALATE).evidence(0.4, {"cpu": "Xeon"})
+    first = keep_once(store.router, profile(day=14), evidence, store.router.profiles())
+    assert keep_once(store.router, profile(day=15), evidence, store.router.profiles()) == first
+    other = keep_once(store.router, profile(Choice.ESCALATE_LEARNED), evidence, store.router.profiles())
+    assert store.router.profiles()[0].evidence == evidence
     assert other != first
     assert [kept.version for kept in store.router.profiles()] == [2, 1]
     assert profile().kind is RouterKind.ESCALATE

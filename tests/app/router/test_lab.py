@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab, moved, nearest
 from app.router.scoring import Choice
+from app.router.study import Study
+from app.router.verdict import verdict
 from app.store import RunStore
-from engine.cascade import KeepQuality, data_hash, write_prompts
+from engine.cascade import Costs, KeepQuality, Rates, data_hash, write_prompts
 from engine.errors import RecordedPairsError
 from engine.evaluation.tasks import Task
 from tests.support.cascade import STRONG, WEAK, answer, recorded
@@ -108,3 +112,65 @@ def test_prompts_that_change_sides_lie_between_the_thresholds(lab: RouterLab, tm
     assert [*rows] == [*moved(study, 0.6, 0.4)] == sorted(rows, key=lambda row: -score[row])
     assert moved(study, 0.5, 0.5) == []
     assert len(nearest(study, 0.5, 7)) == 7
+
+
+SERVER = Costs(
+    name="server",
+    unit="s",
+    tiers={
+        WEAK: Rates(per_answer=0.0, per_prompt_token=0.0, per_completion_token=0.3),
+        STRONG: Rates(per_answer=0.0, per_prompt_token=0.0, per_completion_token=0.4),
+    },
+)
+
+
+def test_a_threshold_is_chosen_for_another_machines_times(lab: RouterLab, tmp_path: Path) -> None:
+    ship(tmp_path / "pairs", "mixed", 400)
+    data = lab.data_set("built-in:mixed")
+    here = lab.study(data, WEAK, STRONG, Choice.ESCALATE)
+    there = lab.study_elsewhere(data, here, SERVER)
+    assert there.costs == SERVER
+    assert there.data.strong_cost == pytest.approx(12 * 0.4)
+    assert (there.data.router_score == here.data.router_score).all()
+    assert there.data.ids == here.data.ids
+    # here the small model is four times as quick; there hardly quicker, and a try in vain costs more than it saves
+    target = KeepQuality(0.95)
+    assert lab.selection(here, target).test.cost_share.value < 1  # type: ignore[union-attr]
+    assert not lab.selection(there, target).choice.saves
+    assert lab.study_elsewhere(data, here, SERVER) is there
+
+
+def test_prices_make_a_threshold_of_money(lab: RouterLab, tmp_path: Path) -> None:
+    ship(tmp_path / "pairs", "mixed", 60)
+    data = lab.data_set("built-in:mixed")
+    prices = Costs(
+        name="prices",
+        unit="$",
+        tiers={
+            tier: Rates(per_answer=0.0, per_prompt_token=1e-6, per_completion_token=2e-6) for tier in (WEAK, STRONG)
+        },
+    )
+    study = lab.study_elsewhere(data, lab.study(data, WEAK, STRONG, Choice.ESCALATE), prices)
+    assert study.data.weak_cost == pytest.approx(7e-6 + 24e-6)
+    assert (study.data.extra_cost == 0).all()
+    assert lab.held_out(study, 0.5).prompts == 30
+
+
+def test_the_half_that_reports_has_the_figures_of_a_saved_profile(lab: RouterLab, tmp_path: Path) -> None:
+    ship(tmp_path / "pairs", "mixed", 120)
+    study = lab.study(lab.data_set("built-in:mixed"), WEAK, STRONG, Choice.ESCALATE)
+    figures = lab.held_out(study, 0.4)
+    made = study.profile("One", 0.4, {WEAK: "a" * 64, STRONG: "b" * 64}, "", date(2026, 3, 14))
+    assert made.figures["quality"] == figures.quality.value
+    assert made.figures["missed"] == figures.missed.value
+    assert figures.prompts == 60
+    assert lab.figures(study, 0.4).prompts == 120
+
+
+def test_five_thousand_prompts_of_a_hundred_categories_have_a_verdict(lab: RouterLab) -> None:
+    prompts = [replace(each, category=f"c{n % 100}") for n, each in enumerate(recorded(5000))]
+    study = Study.of(prompts, WEAK, STRONG, Choice.ESCALATE)
+    selection = lab.selection(study, KeepQuality(0.95))
+    assert selection.promise.shown
+    assert selection.test.prompts == selection.calibration.prompts == 2500
+    assert verdict(study, selection).outcome == "shown"

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from app.router.profiles import MOST_BYTES, check_installed, current_ladder, installed_weights, read_profile
+from app.router.profiles import check_import, check_installed, current_ladder, installed_weights, read_profile
+from app.router.scoring import Choice
+from app.router.study import Study
 from engine import Engine
-from engine.cascade import BoundaryRouter, RouterKind, RouterProfile, TierIdentity
+from engine.cascade import BoundaryRouter, Promise, RouterKind, RouterProfile, TierIdentity, profile_to_json
+from engine.cascade.evidence import MOST_BYTES, Evidence
 from engine.errors import RouterProfileError
 from engine.types import Precision
 from tests.conftest import SMALL
+from tests.support.cascade import STRONG, WEAK, recorded
 
 
 def profile(weights: str) -> RouterProfile:
@@ -58,7 +62,57 @@ def test_the_ladder_has_the_recorded_weights_and_else_the_installed_ones(models_
 
 
 def test_a_file_is_read_as_it_was_written() -> None:
-    assert read_profile("p.json", json.dumps(profile("a" * 64).to_dict()).encode()) == profile("a" * 64)
+    assert read_profile("p.json", json.dumps(profile("a" * 64).to_dict()).encode()) == (profile("a" * 64), None)
+
+
+def evidence(prompts: int = 60) -> Evidence:
+    return Study.of(recorded(prompts), WEAK, STRONG, Choice.ESCALATE).evidence(0.4, {"cpu": "some"})
+
+
+def test_a_file_carries_what_a_profile_is_judged_by() -> None:
+    made, found = profile("a" * 64), evidence()
+    assert found.held_out == 30
+    assert len(found.prompts_sha256) == 60
+    kept = found.figures["quality_kept"]
+    assert kept.low < kept.value < kept.high
+    data = profile_to_json(made, found).encode()
+    assert b"What is" not in data  # prompts are known by their hashes alone
+    assert read_profile("p.json", data) == (made, found)
+
+
+def test_an_uploaded_profile_is_checked_against_what_is_here(models_dir: Path) -> None:
+    weights = installed_weights(SMALL, models_dir)
+    assert weights is not None
+    promise = Promise(kind="quality", share=0.95, confidence=0.9, shown=False, more_prompts=120)
+    good = check_import(replace(profile(weights), promise=promise), evidence(), recorded(60), models_dir)
+    assert [finding.good for finding in good] == [True, True, True, True, False]
+    assert "60 of its 60 prompts" in good[2].text
+    assert "reported on 30" in good[3].text
+    assert "not shown yet, about 120 more prompts" in good[4].text
+    other = check_import(profile("a" * 64), evidence(), recorded(50), models_dir)
+    assert "other weights here" in other[0].text
+    assert "50 of its 60 prompts" in other[2].text
+    old = check_import(profile(weights), None, (), models_dir)
+    assert "says nothing of its prompts" in old[-1].text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tree: tree.pop("profile"), "it has no 'profile'"),
+        (lambda tree: tree.update(format=9), "no router profile|format 9"),
+        (lambda tree: tree["evidence"].pop("figures"), "evidence cannot be read"),
+        (lambda tree: tree["evidence"].update(held_out=-1), "no number"),
+        (lambda tree: tree["evidence"].update(prompts_sha256=["x"]), "no sha256"),
+        (lambda tree: tree["evidence"]["figures"].update(quality=[1, 2]), "evidence cannot be read"),
+        (lambda tree: tree["evidence"]["figures"].update(quality=["a", 1, 2]), "evidence cannot be read"),
+    ],
+)
+def test_evidence_that_does_not_hold_together_is_refused(change: object, message: str) -> None:
+    tree = json.loads(profile_to_json(profile("a" * 64), evidence()))
+    change(tree)  # type: ignore[operator]
+    with pytest.raises(RouterProfileError, match=message):
+        read_profile("p.json", json.dumps(tree).encode())
 
 
 @pytest.mark.parametrize(
@@ -71,4 +125,4 @@ def test_a_file_that_is_no_profile_says_so(data: bytes) -> None:
 
 def test_a_file_with_a_byte_order_mark_is_read() -> None:
     data = json.dumps(profile("a" * 64).to_dict()).encode("utf-8-sig")
-    assert read_profile("p.json", data) == profile("a" * 64)
+    assert read_profile("p.json", data) == (profile("a" * 64), None)

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from app.store import GoneError, RouterStore, RunStore, StoreError, Viewer, answer_sha256, ladder_key
-from engine.cascade import BoundaryRouter, RouterKind, RouterProfile, TierAnswer, TierIdentity
+from engine.cascade import BoundaryRouter, Evidence, Figure, RouterKind, RouterProfile, TierAnswer, TierIdentity
 from engine.evaluation.tasks import Task
 from engine.types import Precision
 from tests.support.cascade import answer
@@ -167,6 +167,20 @@ def test_a_profile_saved_again_is_a_new_version(router: RouterStore) -> None:
     assert router.profiles()[1].profile == profile(threshold=0.6)
     assert not any(kept.active for kept in router.profiles())
     assert router.active_profile(LADDER) is None
+
+
+def test_what_a_profile_is_judged_by_is_kept_beside_it(router: RouterStore) -> None:
+    evidence = Evidence(
+        prompts_sha256=("a" * 64,),
+        held_out=12,
+        figures={"quality_kept": Figure(value=0.97, low=0.9, high=1.02)},
+        unit="s",
+        derived_from="",
+        environment={"cpu": "some"},
+    )
+    router.keep_profile(profile(), evidence)
+    router.keep_profile(profile())
+    assert [kept.evidence for kept in router.profiles()] == [None, evidence]
 
 
 def test_one_profile_is_active_on_a_ladder_and_can_be_taken_back(router: RouterStore) -> None:

@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.cascade.boundary import BoundaryData
 from engine.cascade.certificates import GRID, certified, certified_thresholds, gains, p_values, prompts_needed
 from engine.cascade.figures import ThresholdFigures
 from engine.cascade.intervals import binomial_p_value
-from engine.cascade.promise import KeepQuality, RiskAtMost, SpendAtMost
+from engine.cascade.promise import KeepQuality, RiskAtMost, SpendAtMost, Target
 from engine.cascade.scores import escalates
 from engine.cascade.selection import choose, rounded, select, stratified_parts
 from engine.errors import InvalidRequestError
@@ -144,6 +146,50 @@ def test_samples_without_any_variation_are_chosen_on_too(
 
 def test_estimates_are_written_with_two_digits() -> None:
     assert [rounded(n) for n in (1, 62, 101, 1204, 12_000)] == [1, 62, 110, 1300, 12_000]
+
+
+SAMPLES = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([0.0, 0.2, 0.5, 0.9, math.nan]),
+        st.floats(0.1, 5),
+        st.floats(0.1, 5),
+    ),
+    min_size=1,
+    max_size=25,
+)
+TARGETS = st.one_of(
+    st.builds(KeepQuality, st.floats(0.1, 1), st.floats(0.1, 0.9)),
+    st.builds(SpendAtMost, st.floats(0.1, 2), st.floats(0.1, 0.9)),
+    st.builds(RiskAtMost, st.floats(0.05, 0.9), st.floats(0.05, 0.9)),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SAMPLES, TARGETS, st.sampled_from([0.0, 1.0]))
+def test_whatever_the_prompts_there_is_a_threshold_to_use_and_no_promise_without_a_certificate(
+    rows: list[tuple[float, ...]], target: Target, tried: float
+) -> None:
+    weak, strong, router, small, large = map(np.array, zip(*rows, strict=True))
+    data = replace(boundary(weak, strong, router, tried=tried), weak_cost=small, strong_cost=large)
+    selection = select(data, target)
+    choice = selection.choice
+    assert selection.promise.shown is (choice.safe is not None)
+    assert selection.threshold == (choice.naive if choice.safe is None else choice.safe)
+    assert 0 <= selection.threshold <= NEVER
+    assert not (selection.promise.shown and selection.promise.more_prompts)
+    if choice.safe is not None:
+        # what is promised was met on the prompts that chose, with room to spare
+        figures = selection.calibration
+        match target:
+            case KeepQuality(share):
+                assert figures.quality.value >= share * figures.strong.value - 1e-9
+                assert choice.saves
+            case SpendAtMost(share):
+                assert figures.cost_share is None or figures.cost_share.value <= share + 1e-9
+            case RiskAtMost(alpha):
+                assert figures.missed.value <= alpha
 
 
 # --- certificates ---------------------------------------------------------------------------------
