@@ -531,8 +531,8 @@ def test_contradictions_come_first(open_lab: Open) -> None:
 
 
 def select_row(app: AppTest, key: str, row: int) -> AppTest:
-    """What a click on a row leaves; the testing framework has no way to click."""
-    app.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    """What a click leaves; the testing framework has no way to click."""
+    app.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": [(row, "Prompt")]}}
     return app.run()
 
 
@@ -544,7 +544,7 @@ def test_an_answer_is_read_where_it_is_marked_wrong_and_marked_right(
     app = select_row(app, "router-recorded", 1)
     assert "What is it?" in words(app)
     assert "The sky scatters blue light." in words(app)
-    assert "**Expected:** “moon” in it" in words(app)
+    assert "Expected: “moon” in it" in words(app)
     assert "It does not say “moon” as words of their own." in words(app)
     app.button(key="router-recorded-Mark as right-moon-small@int4").click().run()
     assert not app.exception

@@ -10,7 +10,7 @@ from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
 from app.quantization.tasks import tasks_sha256
-from app.router.estimates import SIZES, Estimate, measured_paces, recording_estimate, stratified
+from app.router.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
 from app.router.lab import RATED, DataSet, RouterLab
 from app.router.profiles import installed_weights
 from app.router.recording import Checkable
@@ -49,8 +49,7 @@ def show_record(store: RouterStore, lab: RouterLab, data: DataSet | None) -> Non
         manage_set(store, data, identity, name, tasks)
     if data is not None and not own:
         st.caption(
-            f"“{literal(data.name)}” is not recorded here. To record on this machine, take {MIXED}: they become a data "
-            "set of their own."
+            f"“{literal(data.name)}” stays as it is: what is recorded here are {MIXED}, as a data set of their own."
         )
     _show_recording(store, lab, identity, name, tasks)
 
@@ -60,12 +59,13 @@ def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str
     checkable = _checkable(identity, tasks)
     tiers = _choose_tiers(lab)
     missing = _missing(store, identity, checkable.tasks, tiers)
-    size = _choose_size(store, checkable.tasks, missing)
+    paces = _paces(store, tiers)
+    size = _choose_size(checkable.tasks, missing, paces)
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _start(store, job, identity, name, tasks, tiers, only, wanted)
-    _say_how_much(store, checkable, tiers, only, wanted)
+    _say_how_much(checkable, only, wanted, paces)
     _say_whose(store, identity)
     each = max(10, len(only) * max(1, len(tiers)) // _REDRAWN)
 
@@ -111,15 +111,12 @@ def _missing(store: RouterStore, identity: str, tasks: Sequence[Task], tiers: Se
     return found
 
 
-def _estimate(store: RouterStore, wanted: Mapping[str, Sequence[Task]]) -> Estimate:
+def _paces(store: RouterStore, tiers: Sequence[str]) -> dict[str, Pace]:
     device = resources.get_engine().status().device
-    paces = measured_paces(
-        store, resources.get_store(), list(wanted), lambda environment: measured_here(environment, device)
-    )
-    return recording_estimate(wanted, paces)
+    return measured_paces(store, resources.get_store(), tiers, lambda environment: measured_here(environment, device))
 
 
-def _choose_size(store: RouterStore, tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]]) -> str:
+def _choose_size(tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]], paces: Mapping[str, Pace]) -> str:
     """How many of the prompts; only asked where there are more than a quick recording takes."""
     smaller = [name for name, count in SIZES.items() if count is not None and count < len(tasks)]
     if not smaller:
@@ -128,7 +125,7 @@ def _choose_size(store: RouterStore, tasks: Sequence[Task], missing: Mapping[str
     says = {}
     for name in names:
         only = stratified(tasks, SIZES[name])
-        found = _estimate(store, {tier: [t for t in left if t.id in only] for tier, left in missing.items()})
+        found = recording_estimate({tier: [t for t in left if t.id in only] for tier, left in missing.items()}, paces)
         time = f" · {_about(found)}" if found.seconds else ""
         says[name] = f"{name} · {len(only):,} prompts{time}"
     return str(
@@ -198,21 +195,20 @@ def _start(
 
 
 def _say_how_much(
-    store: RouterStore,
     checkable: Checkable,
-    tiers: Sequence[str],
     only: frozenset[str],
     wanted: Mapping[str, Sequence[Task]],
+    paces: Mapping[str, Pace],
 ) -> None:
     left = sum(map(len, wanted.values()))
     parts = [f"{units.counted(len(only), 'prompt')}, {units.counted(left, 'answer')} to record"]
     if left:
-        found = _estimate(store, wanted)
+        found = recording_estimate(wanted, paces)
         if found.seconds:
             parts.append(f"{_about(found)}, loading left out")
         if found.unknown:
-            parts.append(f"nothing was measured yet here of {literal(', '.join(found.unknown))}: its time is unknown")
-    elif tiers:
+            parts.append(f"nothing was measured here yet of {literal(', '.join(found.unknown))}: how long is not known")
+    elif wanted:
         parts.append("all of it is there")
     if checkable.left_out:
         parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {literal(checkable.reason)}")

@@ -130,8 +130,8 @@ def _show_origins(data: DataSet) -> None:
             "By": [_by_whom(found) for found in origins],
             "First": [units.moment(found.first_at, zone) for found in origins],
             "Last": [units.moment(found.last_at, zone) for found in origins],
-            "On": ["; ".join(found.machines) or units.MISSING for found in origins],
             "Weights": [found.weights_sha256[:_SHORT_HASH] for found in origins],
+            "On": ["; ".join(found.machines) or units.MISSING for found in origins],
         },
         hide_index=True,
         column_config={
