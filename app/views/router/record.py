@@ -9,11 +9,10 @@ import streamlit as st
 from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
-from app.quantization.tasks import tasks_sha256
 from app.router.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
 from app.router.lab import RATED, DataSet, RouterLab
 from app.router.profiles import installed_weights
-from app.router.recording import Checkable
+from app.router.recording import Checkable, mixed_sha256
 from app.router.recordings import Order, job_key
 from app.router.sizes import by_size
 from app.session.router import DATA_SET
@@ -22,6 +21,7 @@ from app.views.gears.precisions import offered_precisions
 from app.views.router.manage import manage_set
 from app.views.router.recorded import show_recorded
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.errors import errors_shown
 from app.views.shared.missing_models import show_missing
 from engine import MIXED_FILE, Task, list_models, load_tasks
 from engine.types import Precision, Tier
@@ -42,7 +42,7 @@ def show_record(store: RouterStore, lab: RouterLab, data: DataSet | None) -> Non
         return
     own = data is not None and not data.built_in and data.id != RATED
     tasks = store.tasks(data.id) if own and data is not None else load_tasks(MIXED_FILE)
-    identity = data.id if own and data is not None else tasks_sha256(tasks)
+    identity = data.id if own and data is not None else mixed_sha256()
     name = data.name if own and data is not None else MIXED
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Record", anchor=False)
@@ -186,12 +186,12 @@ def _start(
         only=only,
         again=again,
     )
-    comes_with_gearbox = identity == tasks_sha256(load_tasks(MIXED_FILE))
-    if comes_with_gearbox or not store.tasks(identity):
-        store.keep_set(identity, name, tasks, everybodys=comes_with_gearbox)
-    DATA_SET.turn_to(identity)
-    resources.get_recordings().ask(resources.get_jobs(), resources.get_engine(), order)
-    st.rerun()
+    with errors_shown():
+        if identity == mixed_sha256():
+            store.keep_set(identity, name, tasks, everybodys=True)
+        DATA_SET.turn_to(identity)
+        resources.get_recordings().ask(resources.get_jobs(), resources.get_engine(), order)
+        st.rerun()
 
 
 def _say_how_much(
