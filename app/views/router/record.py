@@ -28,6 +28,8 @@ from engine.types import Precision, Tier
 
 MIXED = "Gearbox's mixed prompts"
 _TIERS, _SIZE = "router-tiers", "router-size"
+_IN_MINUTES_S = 90
+"""From here on seconds would pretend to more than is known."""
 _REDRAWN = 20
 """Times that the table is drawn anew while a recording runs."""
 
@@ -216,8 +218,9 @@ def _say_how_much(
 
 
 def _about(found: Estimate) -> str:
-    more = " and more" if found.unknown else ""
-    return f"about {units.seconds(max(1, round(found.seconds or 0)))}{more}"
+    seconds = found.seconds or 0.0
+    time = f"{round(seconds / 60):,} min" if seconds >= _IN_MINUTES_S else units.seconds(max(1, round(seconds)))
+    return f"about {time}{' and more' if found.unknown else ''}"
 
 
 def _say_whose(store: RouterStore, identity: str) -> None:

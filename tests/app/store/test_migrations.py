@@ -159,8 +159,8 @@ def test_answers_recorded_before_anybody_was_noted_are_kept_and_nobodys(tmp_path
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("INSERT INTO router_sets VALUES ('s', 'Sums', 1, ?)", (pack([tree]),))
         connection.execute(
-            "INSERT INTO router_answers (set_sha256, tier, weights_sha256, prompt_id, created_at, payload, environment) "
-            "VALUES ('s', 'small@int8', 'w', 't0', 1, ?, '{\"cpu\":\"x\"}')",
+            "INSERT INTO router_answers (set_sha256, tier, weights_sha256, prompt_id, created_at, payload, "
+            "environment) VALUES ('s', 'small@int8', 'w', 't0', 1, ?, '{\"cpu\":\"x\"}')",
             (pack(given.to_dict()),),
         )
     store = RunStore.open(url_of(file))
