@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -187,6 +188,22 @@ def test_a_recording_runs_and_shows_its_data_set(open_lab: Open, store: RunStore
     assert "0 answers to record · all of it is there" in words(app)
     assert app.button(key="router-record").label == "Record again"
     assert not app.warning
+
+
+def test_tiers_are_added_to_a_recording_that_runs(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
+    gate = threading.Event()
+    scripted = FakeLabEngine(gate=gate)
+    app = open_own(open_lab, store, scripted=scripted)
+    app.multiselect(key="router-tiers").set_value(["small@int4"]).run()
+    app.button(key="router-record").click().run()
+    app.multiselect(key="router-tiers").set_value(["small@int4", "large@int4"]).run()
+    assert app.button(key="router-record").label == "Add to the recording"
+    app.button(key="router-record").click().run()
+    assert "Being recorded for you: small@int4; then you: small@int4, large@int4" in words(app).replace("\\", "")
+    gate.set()
+    app = settle(app, jobs)
+    assert [request.config.model for request in scripted.requests] == ["small", "small", "large", "large"]
+    assert list(app.dataframe[0].value["Answered"]) == ["2 of 2", "2 of 2"]
 
 
 def test_what_is_recorded_can_be_recorded_again(open_lab: Open, store: RunStore, jobs: Jobs) -> None:

@@ -42,14 +42,13 @@ def show_record(store: RouterStore, lab: RouterLab, data: DataSet | None) -> Non
         st.info(f"Nothing is recorded of “{literal(data.name)}” yet.")
     if show_missing(list_models(resources.get_settings().models_dir)):
         return
-    own = data is not None and not data.built_in and data.id != RATED
-    tasks = store.tasks(data.id) if own and data is not None else load_tasks(MIXED_FILE)
-    identity = data.id if own and data is not None else mixed_sha256()
-    name = data.name if own and data is not None else MIXED
+    kept = data if data is not None and not data.built_in and data.id != RATED else None
+    tasks = store.tasks(kept.id) if kept else load_tasks(MIXED_FILE)
+    identity, name = (kept.id, kept.name) if kept else (mixed_sha256(), MIXED)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Record", anchor=False)
         manage_set(store, data, identity, name, tasks)
-    if data is not None and not own:
+    if data is not None and kept is None:
         st.caption(
             f"“{literal(data.name)}” stays as it is: what is recorded here are {MIXED}, as a data set of their own."
         )
