@@ -91,7 +91,7 @@ def record(
         GearboxError: whatever keeps the engine or the store from it.
         JobCancelled: from ``report``.
     """
-    report("Looking at the prompts", 0.0)
+    report(f"Looking up the weights of {', '.join(dict.fromkeys(tier.model for tier in tiers))}", 0.0)
     identity = identity or tasks_sha256(tasks)
     asked = [task for task in tasks if only is None or task.id in only]
     checkable = Checkable.of(asked, sandbox).tasks

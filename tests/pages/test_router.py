@@ -196,6 +196,7 @@ def test_tiers_are_added_to_a_recording_that_runs(open_lab: Open, store: RunStor
     app = open_own(open_lab, store, scripted=scripted)
     app.multiselect(key="router-tiers").set_value(["small@int4"]).run()
     app.button(key="router-record").click().run()
+    assert app.button(key="router-record").disabled
     app.multiselect(key="router-tiers").set_value(["small@int4", "large@int4"]).run()
     assert app.button(key="router-record").label == "Add to the recording"
     app.button(key="router-record").click().run()

@@ -160,12 +160,12 @@ def _start(
     again = bool(tiers) and not left
     label = "Record again" if again else "Add to the recording" if job.running else "Resume" if begun else "Record"
     why_not = "" if tiers else "Choose a tier to record."
-    if job.running and again:
+    if job.running and (again or _is_asked(identity, tiers, only)):
         why_not = "All of this is recorded, or being recorded."
     pressed = st.button(
         label,
         key="router-record",
-        type="secondary" if again else "primary",
+        type="secondary" if again or job.running else "primary",
         icon=":material/refresh:" if again else ":material/play_arrow:",
         disabled=bool(why_not),
         help=why_not
@@ -193,6 +193,17 @@ def _start(
         DATA_SET.turn_to(identity)
         resources.get_recordings().ask(resources.get_jobs(), resources.get_engine(), order)
         st.rerun()
+
+
+def _is_asked(identity: str, tiers: Sequence[str], only: frozenset[str]) -> bool:
+    """Whether the recording that runs will come to all of this."""
+    asked = {
+        tier.key
+        for order in resources.get_recordings().orders(identity)
+        if order.only is None or only <= order.only
+        for tier in order.tiers
+    }
+    return asked.issuperset(tiers)
 
 
 def _say_how_much(
