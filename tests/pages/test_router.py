@@ -568,7 +568,8 @@ def test_an_answer_is_read_where_it_is_marked_wrong_and_marked_right(
     assert not app.exception
     assert app.dataframe[0].value.set_index("Tier").loc["small@int4", "Mean score"] == "100 %"
     app = select_row(app, "router-recorded", 1)
-    assert "Marked by you. Without the mark: ✗ wrong." in words(app)
+    assert "Marked by you, " in words(app)
+    assert "Without the mark: ✗ wrong." in words(app)
     app.button(key="router-recorded-Take the mark back-moon-small@int4").click().run()
     assert app.dataframe[0].value.set_index("Tier").loc["small@int4", "Mean score"] == "50 %"
 

@@ -11,6 +11,7 @@ from app import resources, units
 from app.literal import literal
 from app.router.lab import RATED, DataSet
 from app.session.router import DATA_SET
+from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 from app.views.shared.reasons import say_reason, show_reason
 from engine import Task, expected_words
@@ -105,7 +106,8 @@ def _show_answer(data: DataSet | None, task: Task | None, prompt: RoutedPrompt, 
     if found and found.mark:
         before = "no score" if found.automatic is None else right_or_wrong(found.automatic)
         who = "you" if found.mark.own else "somebody else"
-        st.caption(f"{MARKED} Marked by {who}. Without the mark: {before}.")
+        when = units.moment(found.mark.created_at, reader_zone())
+        st.caption(f"{MARKED} Marked by {who}, {when}. Without the mark: {before}.")
     if data and data.id != RATED:
         _offer_marks(data, prompt, tier, answer, key)
 

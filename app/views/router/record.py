@@ -217,7 +217,9 @@ def _say_how_much(
     if left:
         found = recording_estimate(wanted, paces)
         if found.seconds:
-            parts.append(f"{_about(found)}, loading left out")
+            recorded = all(paces[tier].source == "recordings" for tier in wanted if tier in paces)
+            by = "earlier recordings" if recorded else "stored runs"
+            parts.append(f"{_about(found)} at the pace of {by} here, loading left out")
         if found.unknown:
             parts.append(f"nothing was measured here yet of {literal(', '.join(found.unknown))}: how long is not known")
     elif wanted:
