@@ -57,7 +57,8 @@ def keep_fork(
 ) -> str:
     """Keep prompts as a set of their own, whatever others there are with the same prompts; its id.
 
-    Answers of the source to prompts that are still the same come along, so that they are not asked again.
+    Answers of the source to prompts that are still the same come along with their marks, so that they are not asked
+    again.
 
     Args:
         store: of whoever forks.
@@ -79,7 +80,7 @@ def keep_fork(
     store.keep_set(identity, name.strip(), tasks)
     if source is not None:
         before = {task.id: _asked(task) for task in original}
-        store.copy_answers(source, identity, {t.id: t.id for t in tasks if before.get(t.id) == _asked(t)})
+        store.copy_answers(source, identity, [task.id for task in tasks if before.get(task.id) == _asked(task)])
     return identity
 
 

@@ -46,7 +46,7 @@ PAIRS = REPOSITORY / "data" / "pairs"
 """Recorded answers that come with Gearbox: a JSONL file each, beside it a JSON file that says what it is."""
 RATED = "rated"
 _RATED_NAME = "Runs you rated"
-_KEPT = 24
+_KEPT = 32
 _T = TypeVar("_T")
 
 

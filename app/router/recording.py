@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 from app.jobs import Report, Steps
@@ -18,13 +18,19 @@ from app.quantization.tasks import tasks_sha256
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
 from app.runs.service import InferenceEngine
 from app.store import RouterStore
-from engine import Task, check
+from engine import MIXED_FILE, Task, check, load_tasks
 from engine.cascade import tier_answer
 from engine.errors import NotJudgedError
 from engine.evaluation.sandbox import why_not
 from engine.types import Tier
 
 log = logging.getLogger(__name__)
+
+
+@cache
+def mixed_sha256() -> str:
+    """The set of prompts that comes with Gearbox."""
+    return tasks_sha256(load_tasks(MIXED_FILE))
 
 
 class RecordingEngine(InferenceEngine, Protocol):
@@ -85,12 +91,12 @@ def record(
         GearboxError: whatever keeps the engine or the store from it.
         JobCancelled: from ``report``.
     """
-    report("Looking at the prompts", 0.0)
+    report(f"Looking up the weights of {', '.join(dict.fromkeys(tier.model for tier in tiers))}", 0.0)
     identity = identity or tasks_sha256(tasks)
     asked = [task for task in tasks if only is None or task.id in only]
     checkable = Checkable.of(asked, sandbox).tasks
     if not store.tasks(identity):
-        store.keep_set(identity, name, tasks, everybodys=True)
+        store.keep_set(identity, name, tasks)
     weights = {tier: engine.weights_sha256(tier.model) for tier in tiers}
     missing = {}
     for tier in tiers:

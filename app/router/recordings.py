@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 
 from app.jobs import Jobs, Report
+from app.quantization.lab import LabError
 from app.router.recording import RecordingEngine, record
 from app.store import RouterStore
 from engine import Task
@@ -60,7 +61,11 @@ class Recordings:
             return tuple(self._orders.get(identity, ()))
 
     def ask(self, jobs: Jobs, engine: RecordingEngine, order: Order) -> bool:
-        """Record something, or add it to the job that records the same set; says whether a job was started for it."""
+        """Record something, or add it to the job that records the same set; says whether a job was started for it.
+
+        Raises:
+            LabError: the job before does not come to its end.
+        """
         with self._lock:
             waiting = self._orders.setdefault(order.identity, [])
             waiting.append(order)
@@ -72,7 +77,7 @@ class Recordings:
             if monotonic() > until:
                 with self._lock:
                     self._orders.pop(order.identity, None)
-                return False
+                raise LabError("The recording before this one has not ended yet. Try again in a moment.")
             sleep(0.02)
         return True
 

@@ -21,7 +21,7 @@ from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
-from app.store.router.records import KeptMark, KeptProfile, KeptSet, RecordedTier, answer_sha256, machine_words
+from app.store.router.records import KeptMark, KeptProfile, KeptSet, RecordedTier, answer_sha256
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
 from app.store.runs.records import (
@@ -114,5 +114,4 @@ __all__ = [
     "Waiting",
     "answer_sha256",
     "ladder_key",
-    "machine_words",
 ]

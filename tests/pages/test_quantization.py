@@ -295,8 +295,8 @@ def test_equal_scores_do_not_hide_answers_that_flipped(lab: Open, store: RunStor
     assert (table["Lost"]["int4"], table["Gained"]["int4"], table["McNemar's p"]["int4"]) == (1, 1, 1)
     assert "to" in table["Accuracy (95 % interval)"]["bf16"]
     shown = texts(app, "text", "caption")
-    assert "Expected (contains): sky" in shown
-    assert "Expected (contains): sun" in shown
+    assert "Expected (contains): “sky” in it" in shown
+    assert "Expected (contains): “sun” in it" in shown
     assert "moon" not in shown
     assert app.button(key="lab-tasks-run").label == "Measure again"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
@@ -193,6 +194,23 @@ def test_a_recording_runs_and_shows_its_data_set(open_lab: Open, store: RunStore
     assert "0 answers to record · all of it is there" in words(app)
     assert app.button(key="router-record").label == "Record again"
     assert not app.warning
+
+
+def test_tiers_are_added_to_a_recording_that_runs(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
+    gate = threading.Event()
+    scripted = FakeLabEngine(gate=gate)
+    app = open_own(open_lab, store, scripted=scripted)
+    app.multiselect(key="router-tiers").set_value(["small@int4"]).run()
+    app.button(key="router-record").click().run()
+    assert app.button(key="router-record").disabled
+    app.multiselect(key="router-tiers").set_value(["small@int4", "large@int4"]).run()
+    assert app.button(key="router-record").label == "Add to the recording"
+    app.button(key="router-record").click().run()
+    assert "Being recorded for you: small@int4; then you: small@int4, large@int4" in words(app).replace("\\", "")
+    gate.set()
+    app = settle(app, jobs)
+    assert [request.config.model for request in scripted.requests] == ["small", "small", "large", "large"]
+    assert list(app.dataframe[0].value["Answered"]) == ["2 of 2", "2 of 2"]
 
 
 def test_what_is_recorded_can_be_recorded_again(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
@@ -612,8 +630,8 @@ def test_contradictions_come_first(open_lab: Open) -> None:
 
 
 def select_row(app: AppTest, key: str, row: int) -> AppTest:
-    """What a click on a row leaves; the testing framework has no way to click."""
-    app.session_state[key] = {"selection": {"rows": [row], "columns": [], "cells": []}}
+    """What a click leaves; the testing framework has no way to click."""
+    app.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": [(row, "Prompt")]}}
     return app.run()
 
 
@@ -625,13 +643,14 @@ def test_an_answer_is_read_where_it_is_marked_wrong_and_marked_right(
     app = select_row(app, "router-recorded", 1)
     assert "What is it?" in words(app)
     assert "The sky scatters blue light." in words(app)
-    assert "**Expected:** “moon” in it" in words(app)
+    assert "Expected: “moon” in it" in words(app)
     assert "It does not say “moon” as words of their own." in words(app)
     app.button(key="router-recorded-Mark as right-moon-small@int4").click().run()
     assert not app.exception
     assert app.dataframe[0].value.set_index("Tier").loc["small@int4", "Mean score"] == "100 %"
     app = select_row(app, "router-recorded", 1)
-    assert "Marked by you. Without the mark: ✗ wrong." in words(app)
+    assert "Marked by you, " in words(app)
+    assert "Without the mark: ✗ wrong." in words(app)
     app.button(key="router-recorded-Take the mark back-moon-small@int4").click().run()
     assert app.dataframe[0].value.set_index("Tier").loc["small@int4", "Mean score"] == "50 %"
 

@@ -25,8 +25,8 @@ CHECKS: Mapping[str, str] = {
     "regex": "Pattern: a regular expression is found in the answer",
     "json": "JSON: the first JSON in the answer equals the expected one",
     "code": "Code: the answer's Python passes the expected tests",
-    NONE: "None: likeness to the large model's answer",
-    FROM_FILE: "As the file's column “checker” says",
+    NONE: "None: an answer is scored by its likeness to the largest tier's, the F1 of their words",
+    FROM_FILE: "As the file says: by its column “checker”",
 }
 """How answers can be checked, each in a line."""
 _MAX_TOKENS = {"exact": 32, "number": 128, "choice": 32, "json": 256, "code": 384, NONE: 256}

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from dataclasses import asdict
 from typing import Any, Self
 
-from sqlalchemy import delete, exists, insert, literal, select
+from sqlalchemy import delete, insert, literal, select
 from sqlalchemy.orm import Session
 
 from app.store.database.errors import GoneError
-from app.store.database.identity import now
+from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.schema import TextOwner
 from app.store.people.texts import claim, may_see_text, own_names, visible_text
-from app.store.people.visibility import Viewer
+from app.store.people.visibility import Viewer, visible
 from app.store.router.records import KeptSet
 from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet
 from engine.evaluation.tasks import Task
+
+_AT_ONCE = 500
+"""Prompts of a statement: databases bound how many values one takes."""
 
 
 class SetStore:
@@ -109,31 +112,35 @@ class SetStore:
                 session.execute(delete(table).where(table.set_sha256 == sha256))
             session.delete(kept)
 
-    def copy_answers(self, source: str, target: str, prompt_ids: Mapping[str, str]) -> int:
-        """Give a set the answers that another one has to the same prompts; how many there were. Marks come along.
+    def copy_answers(self, source: str, target: str, prompt_ids: Collection[str]) -> None:
+        """Give a new set the answers that another one has to the same prompts, with the marks that the viewer sees.
 
         Args:
             source: the set that has them.
-            target: the set that is given them; what it has itself stays.
-            prompt_ids: of the source, each with the one that the prompt has in the target.
+            target: the set that is given them.
+            prompt_ids: of the prompts that are the same in both.
 
         Raises:
             GoneError: there is no such set that the viewer may see.
         """
-        row = RouterAnswer
-        copied = ("tier", "weights_sha256", "created_at", "payload", "environment", "person_id")
-        count = 0
+        row, mark = RouterAnswer, RouterMark
+        copied = ("prompt_id", "tier", "weights_sha256", "created_at", "payload", "environment", "person_id")
+        marked = ("prompt_id", "tier", "weights_sha256", "answer_sha256", "person_id", "created_at", "right")
+        wanted = list(prompt_ids)
         with self._database.write() as session:
-            self._seen(session, source), self._seen(session, target)
-            for old, new in prompt_ids.items():
-                rows = select(literal(target), literal(new), *(getattr(row, name) for name in copied)).where(
-                    row.set_sha256 == source, row.prompt_id == old
+            self._seen(session, source)
+            self._seen(session, target)
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                answers = select(literal(target), *(getattr(row, name) for name in copied))
+                answers = answers.where(row.set_sha256 == source, row.prompt_id.in_(some))
+                session.execute(insert(row).from_select(["set_sha256", *copied], answers))
+                marks = select(mark).where(
+                    mark.set_id == source, mark.prompt_id.in_(some), *visible(mark.person_id, self._viewer)
                 )
-                there = exists().where(row.set_sha256 == target, row.prompt_id == new)
-                if not session.scalar(select(there)):
-                    result = session.execute(insert(row).from_select(["set_sha256", "prompt_id", *copied], rows))
-                    count += max(0, getattr(result, "rowcount", 0))
-        return count
+                for said in session.scalars(marks).all():
+                    fields = {name: getattr(said, name) for name in marked}
+                    session.add(mark(id=new_id(), set_id=target, **fields))
 
     def _seen(self, session: Session, sha256: str) -> RouterSet:
         kept = session.get(RouterSet, sha256)

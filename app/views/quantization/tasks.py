@@ -15,8 +15,9 @@ from app.runs.prompts import some_of_each
 from app.store import LabStore, TaskAnswer, TaskResult
 from app.views.gears.precisions import choose_precisions, quantized_precisions
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.reasons import show_reason
 from app.views.shared.sizes import Size, choose_size
-from engine import Task, compare_outcomes, load_tasks, wilson_interval
+from engine import Task, compare_outcomes, expected_words, load_tasks, wilson_interval
 from engine.types import Precision
 
 _SHOWN = "lab-tasks-shown"
@@ -219,17 +220,18 @@ def _show_flips(measured: Sequence[TaskResult], plain: TaskResult, tasks: Sequen
         with st.container(border=True):
             st.caption(literal(task.category))
             st.text(task.prompt)
-            st.text(f"Expected ({task.checker}): {task.expected}")
+            st.text(f"Expected ({task.checker}): {expected_words(task)}")
             left, right = st.columns(2)
             with left:
-                _show_answer("16 bits", plain.answers[task.id])
+                _show_answer("16 bits", task, plain.answers[task.id])
             with right:
-                _show_answer(other.precision, other.answers[task.id])
+                _show_answer(other.precision, task, other.answers[task.id])
 
 
-def _show_answer(name: str, answer: TaskAnswer) -> None:
+def _show_answer(name: str, task: Task, answer: TaskAnswer) -> None:
     icon, colour, word = (
         (":material/check:", "green", "right") if answer.right else (":material/close:", "red", "wrong")
     )
     st.badge(f"{name}: {word}", icon=icon, color=colour)  # type: ignore[arg-type]
     st.text(answer.text or "(nothing)")
+    show_reason(task, answer.text)

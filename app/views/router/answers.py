@@ -11,8 +11,10 @@ from app import resources, units
 from app.literal import literal
 from app.router.lab import RATED, DataSet
 from app.session.router import DATA_SET
+from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
-from engine import Task, expected_words, explain_check
+from app.views.shared.reasons import say_reason, show_reason
+from engine import Task, expected_words
 from engine.cascade import RoutedPrompt, TierAnswer
 from engine.errors import GearboxError
 
@@ -30,7 +32,7 @@ def select_and_read(
     tiers: Sequence[str] | None = None,
     **options: Any,
 ) -> None:
-    """A table of prompts of the data set that the lab looks at, a row each. The row that is selected is read below it.
+    """A table of prompts of the data set that the lab looks at, a row each. The one that is clicked is read below it.
 
     Args:
         columns: of the table.
@@ -40,13 +42,13 @@ def select_and_read(
         **options: of ``st.dataframe``.
     """
     state = st.dataframe(
-        dict(columns), hide_index=True, key=key, on_select="rerun", selection_mode="single-row", **options
+        dict(columns), hide_index=True, key=key, on_select="rerun", selection_mode="single-cell", **options
     )
-    rows = [row for row in state.selection.rows if row < len(prompts)]
+    rows = [row for row, _ in state.selection.cells if row < len(prompts)]
     if rows:
         read_prompt(prompts[rows[0]], key=key, tiers=tiers)
     elif prompts:
-        st.caption(":material/touch_app: Select a row to read the answers, and why they count as they do.")
+        st.caption(":material/touch_app: Click a prompt to read its answers, and why they count as they do.")
 
 
 def read_prompt(prompt: RoutedPrompt, *, key: str, tiers: Sequence[str] | None = None) -> None:
@@ -60,7 +62,7 @@ def read_prompt(prompt: RoutedPrompt, *, key: str, tiers: Sequence[str] | None =
         st.caption(f"{literal(prompt.category)}{checker}")
         st.text(prompt.prompt)
         if task and task.checker:
-            st.caption(f"**Expected:** {literal(expected_words(task))}")
+            st.text(f"Expected: {expected_words(task)}")
         for column, tier in zip(st.columns(max(1, min(len(shown), _MOST_TIERS))), shown, strict=False):
             with column:
                 _show_answer(data, task, prompt, tier, key)
@@ -99,33 +101,28 @@ def _show_answer(data: DataSet | None, task: Task | None, prompt: RoutedPrompt, 
     colour = "gray" if answer.score is None else "green" if answer.score > _RIGHT else "red"
     st.badge(literal(f"{tier}: {verdict(data, prompt, tier)}"), color=colour)  # type: ignore[arg-type]
     st.text(answer.text or "(nothing)")
-    if reason := _reason(data, task, answer, tier):
-        st.caption(literal(f"{reason[0].upper()}{reason[1:]}."))
+    if task is not None:
+        _say_why(data, task, answer, tier)
     if found and found.mark:
         before = "no score" if found.automatic is None else right_or_wrong(found.automatic)
         who = "you" if found.mark.own else "somebody else"
-        st.caption(f"{MARKED} Marked by {who}. Without the mark: {before}.")
+        when = units.moment(found.mark.created_at, reader_zone())
+        st.caption(f"{MARKED} Marked by {who}, {when}. Without the mark: {before}.")
     if data and data.id != RATED:
         _offer_marks(data, prompt, tier, answer, key)
 
 
-def _reason(data: DataSet | None, task: Task | None, answer: TierAnswer, tier: str) -> str:
-    if task is None:
-        return ""
-    if task.checker is not None:
-        return _explained(task, answer.text)
+def _say_why(data: DataSet | None, task: Task, answer: TierAnswer, tier: str) -> None:
+    """Why an answer has its score, before anybody marked it."""
     tiers = data.tiers if data else ()
-    if len(tiers) < 2:
-        return "there is no checker: once a larger tier is recorded too, its answer is what this one is compared with"
-    if tier == tiers[-1]:
-        return "there is no checker: the others are compared with this answer"
-    return f"there is no checker: the figure is the F1 of its words and those of {tiers[-1]}"
-
-
-@st.cache_data(show_spinner=False, max_entries=500)
-def _explained(task: Task, text: str) -> str:
-    """The reason; code is run for it, and only once."""
-    return explain_check(task, text)
+    if task.checker is not None:
+        show_reason(task, answer.text)
+    elif len(tiers) < 2:
+        say_reason("There is no checker: once a larger tier is recorded too, its answer is what this is compared with")
+    elif tier == tiers[-1]:
+        say_reason("There is no checker: the others are compared with this answer")
+    else:
+        say_reason(f"There is no checker: the figure is the F1 of its words and those of {tiers[-1]}")
 
 
 def _offer_marks(data: DataSet, prompt: RoutedPrompt, tier: str, answer: TierAnswer, key: str) -> None:

@@ -27,7 +27,7 @@ from app.router.prompts.columns import (
     guess_checker,
     published_as,
 )
-from app.router.prompts.tables import MOST_PROMPTS, SUFFIXES, LeftOut, Table, read_table
+from app.router.prompts.tables import MOST_BYTES, MOST_PROMPTS, SUFFIXES, LeftOut, Table, read_table
 from app.router.prompts.templates import TEMPLATES
 from app.session.router import DATA_SET
 from app.store import KeptSet, RouterStore
@@ -55,6 +55,7 @@ def show_bring(store: RouterStore, lab: RouterLab) -> None:
             "A file of prompts",
             type=list(SUFFIXES),
             key=f"{_FILE}-{st.session_state.get(_ROUND, 0)}",
+            max_upload_size=MOST_BYTES >> 20,
             help=f"CSV as spreadsheets write it, JSON, JSON lines, plain text with a prompt a line; GSM8K, HumanEval "
             f"and MT-Bench as published. Up to {MOST_PROMPTS:,} prompts.",
         )
@@ -132,9 +133,9 @@ def _choose_columns(digest: str, table: Table) -> Columns:
             checks,
             index=checks.index(checker),
             key=f"router-bring-checker-{digest}-{prompt}-{expected}",
-            format_func=lambda name: CHECKS[name],
-            help="Guessed by what stands in the columns. Without a checker, an answer is scored by its likeness to the "
-            "largest tier's: the F1 of their words, 100 % for the same words.",
+            format_func=lambda name: CHECKS[name].partition(":")[0],
+            help="Guessed by what stands in the columns.\n"
+            + "\n".join(f"- **{_bold(text)}" for text in CHECKS.values()),
         )
         mapped = mapped.checked_by(chosen)
         tokens = st.number_input(
@@ -158,6 +159,12 @@ def _choose_columns(digest: str, table: Table) -> Columns:
             )
         )
     return replace(mapped, options=options, max_tokens=int(tokens))
+
+
+def _bold(text: str) -> str:
+    """The rest of a line that begins bold: up to its colon."""
+    name, colon, says = text.partition(":")
+    return f"{name}**{colon}{says}"
 
 
 def _show_brought(brought: Brought) -> None:

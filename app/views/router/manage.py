@@ -9,15 +9,15 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.quantization.tasks import tasks_sha256
 from app.router.forks import edited, expected_text, keep_fork
 from app.router.lab import DataSet
+from app.router.recording import mixed_sha256
 from app.router.recordings import job_key
 from app.session.router import DATA_SET
 from app.store import RouterStore, StoreError
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown, show_error
-from engine import MIXED_FILE, Task, load_tasks
+from engine import Task
 
 _ITS_OWN = "It comes with Gearbox: only what was recorded of it can be deleted."
 _NAME_CHARACTERS = 120
@@ -26,7 +26,7 @@ _NOT_DELETED = "router-not-deleted"
 
 def manage_set(store: RouterStore, data: DataSet | None, identity: str, name: str, tasks: Sequence[Task]) -> None:
     """What can be done with the set whose prompts are recorded, in a popover."""
-    comes_with_gearbox = identity == tasks_sha256(load_tasks(MIXED_FILE))
+    comes_with_gearbox = identity == mixed_sha256()
     kept = data is not None and data.id == identity
     running = BackgroundJob(job_key(identity)).running
     with st.popover("Manage", icon=":material/settings:"):

@@ -9,11 +9,10 @@ import streamlit as st
 from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
-from app.quantization.tasks import tasks_sha256
-from app.router.estimates import SIZES, Estimate, measured_paces, recording_estimate, stratified
+from app.router.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
 from app.router.lab import RATED, DataSet, RouterLab
 from app.router.profiles import installed_weights
-from app.router.recording import Checkable
+from app.router.recording import Checkable, mixed_sha256
 from app.router.recordings import Order, job_key
 from app.router.sizes import by_size
 from app.session.router import DATA_SET
@@ -22,12 +21,15 @@ from app.views.gears.precisions import offered_precisions
 from app.views.router.manage import manage_set
 from app.views.router.recorded import show_recorded
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.errors import errors_shown
 from app.views.shared.missing_models import show_missing
 from engine import MIXED_FILE, Task, list_models, load_tasks
 from engine.types import Precision, Tier
 
 MIXED = "Gearbox's mixed prompts"
 _TIERS, _SIZE = "router-tiers", "router-size"
+_IN_MINUTES_S = 90
+"""From here on seconds would pretend to more than is known."""
 _REDRAWN = 20
 """Times that the table is drawn anew while a recording runs."""
 
@@ -40,17 +42,15 @@ def show_record(store: RouterStore, lab: RouterLab, data: DataSet | None) -> Non
         st.info(f"Nothing is recorded of “{literal(data.name)}” yet.")
     if show_missing(list_models(resources.get_settings().models_dir)):
         return
-    own = data is not None and not data.built_in and data.id != RATED
-    tasks = store.tasks(data.id) if own and data is not None else load_tasks(MIXED_FILE)
-    identity = data.id if own and data is not None else tasks_sha256(tasks)
-    name = data.name if own and data is not None else MIXED
+    kept = data if data is not None and not data.built_in and data.id != RATED else None
+    tasks = store.tasks(kept.id) if kept else load_tasks(MIXED_FILE)
+    identity, name = (kept.id, kept.name) if kept else (mixed_sha256(), MIXED)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Record", anchor=False)
         manage_set(store, data, identity, name, tasks)
-    if data is not None and not own:
+    if data is not None and kept is None:
         st.caption(
-            f"“{literal(data.name)}” is not recorded here. To record on this machine, take {MIXED}: they become a data "
-            "set of their own."
+            f"“{literal(data.name)}” stays as it is: what is recorded here are {MIXED}, as a data set of their own."
         )
     _show_recording(store, lab, identity, name, tasks)
 
@@ -60,12 +60,13 @@ def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str
     checkable = _checkable(identity, tasks)
     tiers = _choose_tiers(lab)
     missing = _missing(store, identity, checkable.tasks, tiers)
-    size = _choose_size(store, checkable.tasks, missing)
+    paces = _paces(store, tiers)
+    size = _choose_size(checkable.tasks, missing, paces)
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _start(store, job, identity, name, tasks, tiers, only, wanted)
-    _say_how_much(store, checkable, tiers, only, wanted)
+    _say_how_much(checkable, only, wanted, paces)
     _say_whose(store, identity)
     each = max(10, len(only) * max(1, len(tiers)) // _REDRAWN)
 
@@ -111,15 +112,12 @@ def _missing(store: RouterStore, identity: str, tasks: Sequence[Task], tiers: Se
     return found
 
 
-def _estimate(store: RouterStore, wanted: Mapping[str, Sequence[Task]]) -> Estimate:
+def _paces(store: RouterStore, tiers: Sequence[str]) -> dict[str, Pace]:
     device = resources.get_engine().status().device
-    paces = measured_paces(
-        store, resources.get_store(), list(wanted), lambda environment: measured_here(environment, device)
-    )
-    return recording_estimate(wanted, paces)
+    return measured_paces(store, resources.get_store(), tiers, lambda environment: measured_here(environment, device))
 
 
-def _choose_size(store: RouterStore, tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]]) -> str:
+def _choose_size(tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]], paces: Mapping[str, Pace]) -> str:
     """How many of the prompts; only asked where there are more than a quick recording takes."""
     smaller = [name for name, count in SIZES.items() if count is not None and count < len(tasks)]
     if not smaller:
@@ -128,7 +126,7 @@ def _choose_size(store: RouterStore, tasks: Sequence[Task], missing: Mapping[str
     says = {}
     for name in names:
         only = stratified(tasks, SIZES[name])
-        found = _estimate(store, {tier: [t for t in left if t.id in only] for tier, left in missing.items()})
+        found = recording_estimate({tier: [t for t in left if t.id in only] for tier, left in missing.items()}, paces)
         time = f" · {_about(found)}" if found.seconds else ""
         says[name] = f"{name} · {len(only):,} prompts{time}"
     return str(
@@ -162,12 +160,12 @@ def _start(
     again = bool(tiers) and not left
     label = "Record again" if again else "Add to the recording" if job.running else "Resume" if begun else "Record"
     why_not = "" if tiers else "Choose a tier to record."
-    if job.running and again:
+    if job.running and (again or _is_asked(identity, tiers, only)):
         why_not = "All of this is recorded, or being recorded."
     pressed = st.button(
         label,
         key="router-record",
-        type="secondary" if again else "primary",
+        type="secondary" if again or job.running else "primary",
         icon=":material/refresh:" if again else ":material/play_arrow:",
         disabled=bool(why_not),
         help=why_not
@@ -189,30 +187,42 @@ def _start(
         only=only,
         again=again,
     )
-    comes_with_gearbox = identity == tasks_sha256(load_tasks(MIXED_FILE))
-    if comes_with_gearbox or not store.tasks(identity):
-        store.keep_set(identity, name, tasks, everybodys=comes_with_gearbox)
-    DATA_SET.turn_to(identity)
-    resources.get_recordings().ask(resources.get_jobs(), resources.get_engine(), order)
-    st.rerun()
+    with errors_shown():
+        if identity == mixed_sha256():
+            store.keep_set(identity, name, tasks, everybodys=True)
+        DATA_SET.turn_to(identity)
+        resources.get_recordings().ask(resources.get_jobs(), resources.get_engine(), order)
+        st.rerun()
+
+
+def _is_asked(identity: str, tiers: Sequence[str], only: frozenset[str]) -> bool:
+    """Whether the recording that runs will come to all of this."""
+    asked = {
+        tier.key
+        for order in resources.get_recordings().orders(identity)
+        if order.only is None or only <= order.only
+        for tier in order.tiers
+    }
+    return asked.issuperset(tiers)
 
 
 def _say_how_much(
-    store: RouterStore,
     checkable: Checkable,
-    tiers: Sequence[str],
     only: frozenset[str],
     wanted: Mapping[str, Sequence[Task]],
+    paces: Mapping[str, Pace],
 ) -> None:
     left = sum(map(len, wanted.values()))
     parts = [f"{units.counted(len(only), 'prompt')}, {units.counted(left, 'answer')} to record"]
     if left:
-        found = _estimate(store, wanted)
+        found = recording_estimate(wanted, paces)
         if found.seconds:
-            parts.append(f"{_about(found)}, loading left out")
+            recorded = all(paces[tier].source == "recordings" for tier in wanted if tier in paces)
+            by = "earlier recordings" if recorded else "stored runs"
+            parts.append(f"{_about(found)} at the pace of {by} here, loading left out")
         if found.unknown:
-            parts.append(f"nothing was measured yet here of {literal(', '.join(found.unknown))}: its time is unknown")
-    elif tiers:
+            parts.append(f"nothing was measured here yet of {literal(', '.join(found.unknown))}: how long is not known")
+    elif wanted:
         parts.append("all of it is there")
     if checkable.left_out:
         parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {literal(checkable.reason)}")
@@ -220,8 +230,9 @@ def _say_how_much(
 
 
 def _about(found: Estimate) -> str:
-    more = " and more" if found.unknown else ""
-    return f"about {units.seconds(max(1, round(found.seconds or 0)))}{more}"
+    seconds = found.seconds or 0.0
+    time = f"{round(seconds / 60):,} min" if seconds >= _IN_MINUTES_S else units.seconds(max(1, round(seconds)))
+    return f"about {time}{' and more' if found.unknown else ''}"
 
 
 def _say_whose(store: RouterStore, identity: str) -> None:

@@ -31,7 +31,8 @@ def show_recorded(data: DataSet) -> None:
     marked = sum(each.how == "mark" for each in data.judged.values())
     marks = f" {MARKED} {units.counted(marked, 'score')} given by hand." if marked else ""
     st.caption(
-        f"{units.counted(len(data.prompts), 'prompt')} in {len(categories):,} categories: "
+        f"{units.counted(len(data.prompts), 'prompt')} in "
+        f"{'one category' if len(categories) == 1 else f'{len(categories):,} categories'}: "
         f"{literal(named)}{further}.{marks} Data {data.sha256[:_SHORT_HASH]}."
     )
     if data.recorded:
@@ -113,9 +114,9 @@ def _other_weights(data: DataSet) -> list[str]:
     """Tiers whose model is here with other weights than the answers are from."""
     models_dir = resources.get_settings().models_dir
     found = []
-    for tier, weights in data.weights.items():
+    for tier in data.tiers:
         here = installed_weights(Tier.from_key(tier).model, models_dir)
-        if tier in data.tiers and here is not None and here != weights:
+        if here is not None and here != data.weights.get(tier, here):
             found.append(tier)
     return found
 
@@ -130,8 +131,8 @@ def _show_origins(data: DataSet) -> None:
             "By": [_by_whom(found) for found in origins],
             "First": [units.moment(found.first_at, zone) for found in origins],
             "Last": [units.moment(found.last_at, zone) for found in origins],
-            "On": ["; ".join(found.machines) or units.MISSING for found in origins],
             "Weights": [found.weights_sha256[:_SHORT_HASH] for found in origins],
+            "On": ["; ".join(found.machines) or units.MISSING for found in origins],
         },
         hide_index=True,
         column_config={

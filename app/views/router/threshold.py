@@ -15,6 +15,7 @@ from app.runs.invariants import share_faults
 from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
+from app.views.router.answers import right_or_wrong, select_and_read
 from app.views.router.times import in_costs, show_derived
 from app.views.router.words import (
     INTERVAL,
@@ -33,7 +34,6 @@ from engine.cascade import ThresholdFigures
 
 _NEAREST = 12
 _PER = 1000
-_RIGHT = 0.5
 
 
 def show_threshold(lab: RouterLab, study: Study) -> None:
@@ -165,7 +165,7 @@ def _show_moved(study: Study, before: float, now: float) -> None:
 def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:
     up = study.data.up(threshold)
     column = st.column_config
-    st.dataframe(
+    select_and_read(
         {
             "Prompt": [one_line(study.prompts[row].prompt) for row in rows],
             "Category": [study.prompts[row].category for row in rows],
@@ -174,7 +174,9 @@ def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:
             "Small": [right_or_wrong(float(study.data.weak_score[row])) for row in rows],
             "Large": [right_or_wrong(float(study.data.strong_score[row])) for row in rows],
         },
-        hide_index=True,
+        [study.prompts[row] for row in rows],
+        key="router-threshold-prompts",
+        tiers=(study.weak, study.strong),
         placeholder=units.MISSING,
         column_config={
             "Prompt": column.TextColumn(pinned=True, width="large"),
@@ -184,9 +186,3 @@ def _show_prompts(study: Study, rows: Sequence[int], threshold: float) -> None:
         },
         alt="Prompts by score",
     )
-
-
-def right_or_wrong(score: float) -> str:
-    """A score as a word, with its figure where it is neither 0 nor 1."""
-    word = "✓ right" if score > _RIGHT else "✗ wrong"
-    return word if score in (0, 1) else f"{word} ({score:.2f})"

@@ -25,6 +25,8 @@ def router(store: RunStore) -> RouterStore:
     store.router.keep_set(SET, "Sums", TASKS)
     for task in TASKS:
         store.router.keep_answer(SET, task.id, WEAK, "w", answer(text=task.id), {"cpu": "x"})
+    for task in TASKS[:2]:
+        store.router.mark(SET, task.id, WEAK, "w", task.id, False)
     return store.router
 
 
@@ -35,6 +37,7 @@ def test_answers_to_unchanged_prompts_come_along_and_no_others(router: RouterSto
     assert router.answers(fork, WEAK, "w").keys() == {"t0", "t2"}
     assert router.answers(SET, WEAK, "w").keys() == {"t0", "t1", "t2"}
     assert router.recorded(fork)[0].environment == {"cpu": "x"}
+    assert [mark.prompt_id for mark in router.marks(fork)] == ["t0"]
 
 
 def test_a_copy_of_the_same_prompts_is_a_set_of_its_own(router: RouterStore) -> None:

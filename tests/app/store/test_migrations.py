@@ -20,6 +20,8 @@ from app.store.database import migrate as migrate_module
 from app.store.database.columns import Base
 from app.store.database.migrate import MIGRATIONS, migrate
 from app.store.database.session import Database
+from app.store.router.sets import pack
+from tests.support.cascade import answer
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
@@ -144,6 +146,28 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
     assert (kept.person_id, kept.session_id) == (None, "s")
     assert store.lab.corpus_results() == ()
     assert revision(file) == HEAD
+    store.close()
+
+
+def test_answers_recorded_before_anybody_was_noted_are_kept_and_nobodys(tmp_path: Path, migrations: Path) -> None:
+    file = tmp_path / "gearbox.db"
+    for later in (migrations / "versions").glob("*.py"):
+        if later.name[:4] > "0012":
+            later.unlink()
+    migrate(url_of(file), migrations=migrations)
+    tree, given = {"id": "t0", "category": "c", "prompt": "?", "max_tokens": 8}, answer()
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("INSERT INTO router_sets VALUES ('s', 'Sums', 1, ?)", (pack([tree]),))
+        connection.execute(
+            "INSERT INTO router_answers (set_sha256, tier, weights_sha256, prompt_id, created_at, payload, "
+            "environment) VALUES ('s', 'small@int8', 'w', 't0', 1, ?, '{\"cpu\":\"x\"}')",
+            (pack(given.to_dict()),),
+        )
+    store = RunStore.open(url_of(file))
+    assert store.router.answers("s", "small@int8", "w") == {"t0": given}
+    (tier,) = store.router.recorded("s")
+    assert (tier.answers, tier.own, tier.others, tier.machines, tier.to_renew) == (1, 0, 0, ("x",), 0)
+    assert store.router.marks("s") == ()
     store.close()
 
 
