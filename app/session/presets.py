@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import engine
 from app import resources
 from app.cascade.pairs import Pair, Sized, largest_pair, pair_for
+from app.router.in_use import configuration_by
 from app.session.configuration import FIRST_THRESHOLD, Form, values_of
+from engine.cascade import RouterProfile
 from engine.types import (
     CacheMode,
     CascadeConfig,
     OptimizationConfig,
     Precision,
     RunConfig,
+    SamplingParams,
     SpeculationConfig,
     Tier,
 )
@@ -65,6 +68,16 @@ def turn_on_cascade(form: Form) -> None:
     if pair and pair.small:
         small = Precision.INT4
         form.set({"model": pair.large, "cascade-first-model": pair.small, "cascade-first-precision": small})
+
+
+def go_by(form: Form, profile: RouterProfile) -> None:
+    """Set a form's cascade to a router profile: its tiers, the model and precision of the largest among them, and its
+    thresholds. All else stays."""
+    values = values_of(configuration_by(profile, SamplingParams()))
+    of_cascade = {setting: value for setting, value in values.items() if setting.startswith("cascade")}
+    kept = {"cascade-guard", "cascade-keep-tier"}
+    form.set({setting: values[setting] for setting in ("model", "quantization", "precision")})
+    form.set({setting: value for setting, value in of_cascade.items() if setting not in kept})
 
 
 def put_gears(form: Form, config: RunConfig) -> None:

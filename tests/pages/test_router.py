@@ -753,3 +753,21 @@ def test_swapped_tiers_stay_swapped_and_say_so(open_lab: Open) -> None:
     app.button(key="router-swap").click().run()
     assert (app.selectbox(key="router-weak").value, app.selectbox(key="router-strong").value) == (STRONG, WEAK)
     assert "you swapped them" in words(app)
+
+
+def test_a_profile_chosen_among_the_gears_brings_its_tiers_along(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("use", recorded(150))
+    app.button(key="router-use-saved").click().run()
+    (kept,) = store.router.profiles()
+    app.switch_page("pages/playground.py").run()
+    app.toggle(key="lane-b-cascade").set_value(True).run()
+    (option,) = app.selectbox(key="lane-b-cascade-profile").options
+    assert option == "Mixed (comes with Gearbox) · small int8 → large int4"
+    app.selectbox(key="lane-b-cascade-profile").select(option).run()
+    assert not app.exception
+    state = app.session_state
+    assert (state["lane-b-model"], state["lane-b-precision"]) == ("large", "int4")
+    assert (state["lane-b-cascade-first-model"], state["lane-b-cascade-first-precision"]) == ("small", "int8")
+    assert RouterProfile.from_dict(json.loads(state["lane-b-cascade-profile"])) == kept.profile
+    app.selectbox(key="lane-b-cascade-first-precision").set_value("int4").run()
+    assert app.session_state["lane-b-cascade-profile"] is None

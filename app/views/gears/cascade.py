@@ -13,8 +13,11 @@ from app import resources
 from app.cascade.cascades import JUDGING, OFFERED, profile_fits, profile_name
 from app.cascade.words import router_words, threshold_meaning
 from app.literal import literal
+from app.router.in_use import profile_text
+from app.session import presets
 from app.session.configuration import PLACES, Form, cascade_of
 from app.views.gears.precisions import offered_precisions, precision_help
+from engine.cascade import RouterProfile
 from engine.errors import GearboxError
 from engine.types import RouterKind, Tier
 
@@ -105,37 +108,57 @@ def _choose_tier(
 
 
 def _choose_profile(form: Form, *, disabled: bool) -> str | None:
-    """A calibrated router, where the Router lab has one in use for these very tiers; the one chosen, as JSON."""
-    fitting = _profiles_in_use(form)
-    if form.value("cascade-profile") not in fitting:
+    """A calibrated router among those that the Router lab has in use; the one chosen, as JSON. Choosing one sets the
+    tiers it was made for, and changing a tier leaves it."""
+    chosen = form.value("cascade-profile")
+    if chosen and not _fits(form, chosen):
         form.set({"cascade-profile": None})
-    if not fitting:
+        chosen = None
+    offered = list(dict.fromkeys([*_profiles_in_use(), *([chosen] if chosen else [])]))
+    if not offered:
         return None
-    chosen: str | None = st.selectbox(
+
+    def take() -> None:
+        if text := form.value("cascade-profile"):
+            presets.go_by(form, RouterProfile.from_dict(json.loads(text)))
+
+    picked: str | None = st.selectbox(
         "Profile",
-        fitting,
+        offered,
         index=None,
         key=form.widget("cascade-profile"),
-        format_func=profile_name,
+        format_func=_profile_title,
         placeholder="None: set by hand",
         disabled=disabled,
-        help="A router in use for this ladder, saved in the Router lab. It brings its thresholds along.",
+        on_change=take,
+        help="A router that the Router lab has in use. It brings its tiers and its thresholds along.",
         persist_state="session",
     )
-    return chosen
+    return picked
 
 
-def _profiles_in_use(form: Form) -> list[str]:
+def _profile_title(text: str) -> str:
+    ladder = json.loads(text)["ladder"]
+    return f"{profile_name(text)} · {' → '.join('{model} {precision}'.format(**tier) for tier in ladder)}"
+
+
+def _fits(form: Form, text: str) -> bool:
+    """Whether a profile was made for the tiers that a form is set to."""
     try:
         ladder = cascade_of({**form.values(), "cascade-profile": None})
-        largest = Tier(model=form.model, precision=form.precision)
-        kept = resources.get_store().router.profiles()
     except GearboxError:  # a cascade that cannot run says why in its summary
+        return False
+    return profile_fits(
+        RouterProfile.from_dict(json.loads(text)), ladder, Tier(model=form.model, precision=form.precision)
+    )
+
+
+def _profiles_in_use() -> list[str]:
+    try:
+        kept = resources.get_store().router.profiles()
+    except GearboxError:  # told of elsewhere: no database
         return []
-    profiles = (each.profile for each in kept if each.active)
-    return [
-        json.dumps(profile.to_dict(), sort_keys=True) for profile in profiles if profile_fits(profile, ladder, largest)
-    ]
+    return [profile_text(each.profile) for each in kept if each.active]
 
 
 def _choose_router(form: Form, *, disabled: bool) -> None:
