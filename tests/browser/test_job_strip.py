@@ -30,7 +30,7 @@ def test_a_job_is_followed_from_another_page_led_back_to_and_told_to_be_done(
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
     strip = page.get_by_test_id("stProgress")
     expect(strip).to_contain_text(TITLE)
-    expect(strip).to_contain_text(re.compile(r"task \d+ of 14|Loading"))
+    expect(strip).to_contain_text(re.compile(r"task \d+ of 14|Loading"), timeout=DONE_MS)
     page.get_by_role("link", name="Open").click()
     expect(page).to_have_url(re.compile(r"/quantization-lab\?.*measure=On(\+|%20)tasks"))
     expect(page.get_by_role("button", name="Cancel")).to_have_count(1)

@@ -30,7 +30,7 @@ def progress_words(job: JobState, *, stage: bool = True) -> str:
         parts.append(f"{units.percent(job.loading)} loaded" if stage else "Loading a model")
         if job.fraction:
             parts.append(f"{units.percent(job.fraction)} done")
-    else:
+    elif job.pace is not None or not stage:  # before it has told anything, only that it starts is known
         parts.append(units.percent(job.fraction))
     if (left := job.remaining_s) is not None:
         parts.append(f"about {units.about(left)} left")
