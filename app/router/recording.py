@@ -7,14 +7,16 @@ was when it is started again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Protocol
 
 from app.jobs import Report, Steps
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
+from app.router.sizes import efforts
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
 from app.runs.service import InferenceEngine
 from app.store import RouterStore
@@ -67,6 +69,7 @@ def record(
     identity: str | None = None,
     only: Collection[str] | None = None,
     again: bool = False,
+    parameters: Mapping[str, int] = MappingProxyType({}),
     sandbox: Callable[[], str | None] = why_not,
 ) -> None:
     """Let each tier answer each prompt once, greedily, and keep the answers. What is there under the same weights is
@@ -84,6 +87,7 @@ def record(
         only: ids of the prompts to record now, of the set that stays the whole; ``None`` is all.
         again: record anew what is there. Each answer stays until the new one takes its place, so that a recording that
             is cut short has an answer to each prompt all the same, and goes on with those that are still old.
+        parameters: of models, by name: an answer of a larger tier counts for more of the progress.
         sandbox: why code cannot be checked here.
 
     Raises:
@@ -104,8 +108,9 @@ def record(
             store.renew(identity, tier.key, weights[tier])
         known = store.answered(identity, tier.key, weights[tier])
         missing[tier] = [task for task in checkable if task.id not in known]
-    total = len(tiers) * len(checkable)
-    steps = Steps(report, done=total - sum(map(len, missing.values())), total=total)
+    effort = efforts(tiers, parameters)
+    total = sum(effort.values()) * len(checkable)
+    steps = Steps(report, done=total - sum(effort[tier] * len(left) for tier, left in missing.items()), total=total)
     refused: list[str] = []
     # the tiers take turns one after the other: each model is loaded once
     for tier in tiers:
@@ -116,7 +121,7 @@ def record(
                 _record_one(engine, store, identity, weights[tier], tier, task, steps)
             except RequestRefusedError as error:
                 refused.append(f"“{task.id}” by {tier.key} ({error})")
-            steps.advance()
+            steps.advance(effort[tier])
     if refused:
         raise LabError(refusal_words(refused))
     steps.at("Done", finished=True)

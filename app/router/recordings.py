@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import monotonic, sleep
 
 from app.jobs import Jobs, Report
@@ -32,6 +33,10 @@ class Order:
     only: frozenset[str] | None = None
     """Ids of the prompts to record now; ``None`` is all."""
     again: bool = False
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """Of models, by name."""
+    page: str = ""
+    """The address at which it is followed."""
 
     @property
     def answers(self) -> int:
@@ -72,7 +77,13 @@ class Recordings:
             if len(waiting) > 1:
                 return False
         until = monotonic() + _HANDING_OVER_S
-        while not jobs.submit(job_key(order.identity), lambda report: self._work(engine, order.identity, report)):
+        while not jobs.submit(
+            job_key(order.identity),
+            lambda report: self._work(engine, order.identity, report),
+            title=f"Recording “{order.name}”",
+            owner=order.store.person_id,
+            page=order.page,
+        ):
             # the job before has taken its last order, and is about to end
             if monotonic() > until:
                 with self._lock:
@@ -96,6 +107,7 @@ class Recordings:
                     identity=identity,
                     only=order.only,
                     again=order.again,
+                    parameters=order.parameters,
                 )
                 done += order.answers
                 waiting = self._next(identity)

@@ -64,5 +64,13 @@ def unknown_sizes(tiers: Collection[str], parameters: Mapping[str, int]) -> tupl
     return tuple(sorted(tier for tier in tiers if _model(tier) not in parameters))
 
 
+def efforts(tiers: Collection[Tier], parameters: Mapping[str, int]) -> dict[Tier, int]:
+    """What an answer takes each tier, in a unit of their own: the bits of its weights, in hundreds of millions. All the
+    same where a size is not known."""
+    if any(tier.model not in parameters for tier in tiers):
+        return dict.fromkeys(tiers, 1)
+    return {tier: max(1, round(parameters[tier.model] * _BITS[tier.precision] / 1e8)) for tier in tiers}
+
+
 def _model(tier: str) -> str:
     return Tier.from_key(tier).model

@@ -15,11 +15,13 @@ from app.router.profiles import installed_weights
 from app.router.recording import Checkable, mixed_sha256
 from app.router.recordings import Order, job_key
 from app.router.sizes import by_size
-from app.session.router import DATA_SET
+from app.router.way import Step
+from app.session.router import DATA_QUERY, DATA_SET, STEP_QUERY, short_id
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
 from app.views.router.manage import manage_set
 from app.views.router.recorded import show_recorded
+from app.views.runs.naming import ROUTER_PATH
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
 from app.views.shared.missing_models import show_missing
@@ -65,7 +67,7 @@ def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        _start(store, job, identity, name, tasks, tiers, only, wanted)
+        _start(store, lab.parameters(), job, identity, name, tasks, tiers, only, wanted)
     _say_how_much(checkable, only, wanted, paces)
     _say_whose(store, identity)
     each = max(10, len(only) * max(1, len(tiers)) // _REDRAWN)
@@ -147,6 +149,7 @@ def _choose_size(tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]], p
 
 def _start(
     store: RouterStore,
+    parameters: Mapping[str, int],
     job: BackgroundJob,
     identity: str,
     name: str,
@@ -186,6 +189,8 @@ def _start(
         tiers=tuple(Tier.from_key(tier) for tier in tiers),
         only=only,
         again=again,
+        parameters=parameters,
+        page=f"{ROUTER_PATH}?{STEP_QUERY}={Step.RECORD}&{DATA_QUERY}={short_id(identity)}",
     )
     with errors_shown():
         if identity == mixed_sha256():

@@ -21,6 +21,8 @@ CHAT_PATH = "conversation"
 """The Chat page's place in the URL."""
 HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
+ROUTER_PATH = "router-lab"
+"""The Router lab's place in the URL."""
 COMPARE_PATH = "comparison"
 """The Compare page's place in the URL."""
 MAX_COMPARED = 4

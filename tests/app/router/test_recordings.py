@@ -43,6 +43,8 @@ def test_a_second_order_joins_the_job_and_nothing_is_asked_twice(store: RunStore
     assert recordings.ask(jobs, engine, order(store, "ann", SMALL))
     assert not recordings.ask(jobs, engine, order(store, "bob", SMALL, LARGE))
     assert [waiting.store.person_id for waiting in recordings.orders(SET)] == ["ann", "bob"]
+    (told,) = jobs.told()
+    assert (told.title, told.owner) == ("Recording “Own”", "ann")
     gate.set()
     wait(jobs)
     assert [request.config.model for request in engine.requests] == ["small"] * 4 + ["large"] * 4
