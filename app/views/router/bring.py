@@ -63,7 +63,7 @@ def show_bring(store: RouterStore, lab: RouterLab) -> None:
     if file is None:
         return
     data = file.getvalue()
-    digest = hashlib.sha256(data).hexdigest()[:16]
+    digest = hashlib.sha256(file.name.encode("utf-8", "replace") + b"\n" + data).hexdigest()[:16]
     with errors_shown():
         table = _table(file.name, data)
         if benchmark := published_as(table):
