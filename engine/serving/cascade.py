@@ -13,7 +13,6 @@ from engine.serving.judgement import Judgement
 from engine.serving.tiers import Tiers
 from engine.types import NEVER, CascadeReport, Escalated, GenerationRequest, GuardState, TierAttempt
 
-
 _MOST_SLOWER = 4.0
 """Times the usual, up or down, that a model is believed to have been held up by others on the machine."""
 
