@@ -175,8 +175,8 @@ def _rows(
             "guarded_worst": float(guarded.max()),
             "lost_where_it_pays": float((guarded[paying] / free[paying]).mean() - 1) if paying.any() else None,
             "lost_worst": float((guarded[paying] / free[paying]).max() - 1) if paying.any() else None,
-            "went_up": float(np.mean([each.went_up / PROMPTS for each, _ in both])),
-            "went_up_guarded": float(np.mean([each.went_up / PROMPTS for _, each in both])),
+            "went_up": float(np.mean([each.went_up / len(index) for each, _ in both])),
+            "went_up_guarded": float(np.mean([each.went_up / len(index) for _, each in both])),
             "tries_guarded": float(np.mean([each.tries for _, each in both])),
             "derived_over_measured": (
                 sum(each.derived_s for each in kept) / sum(each.kept_alone_s for each in kept) if kept else None

@@ -67,7 +67,7 @@ def test_cascades_are_told_of_with_what_they_saved_and_their_guards(
     add_run(store, request, cascade=make_cascade_report(large_alone_s=0.5, guards=(guard,)))
     app = open_app(monkeypatch, store, PAGE)
     shown = figures(app)
-    assert shown["Against the large model alone"] == "60 min 00 s saved"
+    assert shown["Time"] == "60 min 00 s saved"
     assert shown["Money"] == "$0.100 saved"
     assert shown["Sent up"] == "50 %"
     table = app.dataframe[1].value

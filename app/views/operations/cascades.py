@@ -32,9 +32,11 @@ def show_cascades(sums: Sequence[CascadeSums], names: Mapping[str, str], machine
     alone_s, saved_s = sum(each.alone_s for each in sums), measured_s + derived_s
     with st.grid(min_column_width=170, gap="medium"):
         _metric(
-            "Against the large model alone",
+            "Time",
             saved_text(saved_s),
-            f"{units.percent(abs(saved_s) / alone_s)} of {units.seconds(alone_s)}" if alone_s else "",
+            f"{units.percent(abs(saved_s) / alone_s, 1)} of the large model's {units.seconds(alone_s)}"
+            if alone_s
+            else "",
             "Against what the largest model of each cascade alone would have taken: "
             f"{saved_text(measured_s)} where it answered, measured, and {saved_text(derived_s)} where a smaller one "
             "did, derived from what reading and writing a token takes the large one.",
@@ -59,9 +61,9 @@ def show_cascades(sums: Sequence[CascadeSums], names: Mapping[str, str], machine
             "runs": [each.runs for each in sums],
             "up": [100 * each.went_up / each.runs for each in sums],
             "saved": [100 * each.saved_s / each.alone_s if each.alone_s else None for each in sums],
+            "guard": ["; ".join(map(guard_words, each.guards)) or "none" for each in sums],
             "measured": [each.measured_saved_s for each in sums],
             "derived": [each.derived_saved_s for each in sums],
-            "guard": [" ".join(map(guard_words, each.guards)) or "none" for each in sums],
         },
         column_config={
             "configuration": column.TextColumn("Configuration"),

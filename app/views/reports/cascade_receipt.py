@@ -135,7 +135,7 @@ def _show_tiers(report: CascadeReport) -> None:
 
 
 def _show_costs(report: CascadeReport) -> None:
-    tried = [attempt for attempt in report.attempts if not attempt.kept]
+    tried = [attempt for attempt in report.attempts if not attempt.kept and not attempt.passed_over]
     with st.container(horizontal=True, gap="medium"):
         if tried:
             st.metric(
