@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from engine.cascade import BoundaryData, KeepQuality, halves
+from engine.cascade import BoundaryData, KeepQuality, SpendAtMost, halves
 from engine.cascade.boundary import Curve
 from engine.cascade.figures import cost_share_of
 from engine.cascade.intervals import kept_bounds
@@ -44,13 +44,20 @@ class _Truth:
         return self.quality[rows], self.cost[rows]
 
 
-def run(title: dict[str, str], population: BoundaryData, target: KeepQuality) -> list[Row]:
+def run(title: dict[str, str], population: BoundaryData, target: KeepQuality | SpendAtMost) -> list[Row]:
     """A row for each size of sample."""
     truth = _Truth.of(population)
     return [{**title, **_row(population, truth, target, size)} for size in (*SIZES, len(population))]
 
 
-def _row(population: BoundaryData, truth: _Truth, target: KeepQuality, size: int) -> Row:
+def _kept(target: KeepQuality | SpendAtMost, quality: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    """Whether figures over the population are what was promised."""
+    if isinstance(target, KeepQuality):
+        return np.asarray(quality >= target.share - 1e-9)
+    return np.asarray(cost <= target.share + 1e-9)
+
+
+def _row(population: BoundaryData, truth: _Truth, target: KeepQuality | SpendAtMost, size: int) -> Row:
     rng = np.random.default_rng(size)
     naive, safe, counts, costs = np.empty(DRAWS), np.full(DRAWS, np.nan), np.empty((DRAWS, 3)), np.empty((DRAWS, 3))
     for draw in range(DRAWS):
@@ -71,7 +78,7 @@ def _row(population: BoundaryData, truth: _Truth, target: KeepQuality, size: int
     reported = counts[:, 0] + counts[:, 2] > 0
     low, high = kept_bounds(*counts[reported].T)
     inside = (low <= quality[reported] + 1e-9) & (quality[reported] <= high + 1e-9)
-    keeps = quality >= target.share - 1e-9
+    keeps = _kept(target, quality, cost)
     return {
         "sample": size,
         "quality interval holds truth": _percent(inside),
@@ -79,8 +86,10 @@ def _row(population: BoundaryData, truth: _Truth, target: KeepQuality, size: int
         "promise made": _percent(shown),
         "made and kept": _percent(keeps[shown]),
         "kept, of all (large alone where none)": _percent(keeps | ~shown),
-        "naive keeps": _percent(naive_quality >= target.share - 1e-9),
+        "naive keeps": _percent(_kept(target, naive_quality, naive_cost)),
         "time, safe (large alone where none)": _percent(np.where(shown, cost, 1.0)),
+        "quality, safe where made": _percent(quality[shown]),
+        "quality, naive there": _percent(naive_quality[shown]),
         "time, safe where made": _percent(cost[shown]),
         "time, naive there": _percent(naive_cost[shown]),
         "threshold, safe": _mean(safe[shown]),
