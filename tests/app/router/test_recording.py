@@ -50,10 +50,12 @@ class Reports:
 
     def __init__(self, cancel_at: str = "never") -> None:
         self.fractions: list[float] = []
+        self.stages: list[str] = []
         self.cancel_at = cancel_at
 
-    def __call__(self, stage: str, fraction: float) -> None:
+    def __call__(self, stage: str, fraction: float, /, *, loading: float | None = None) -> None:
         self.fractions.append(fraction)
+        self.stages.append(stage)
         if self.cancel_at in stage:
             raise JobCancelled
 
@@ -145,16 +147,16 @@ def test_recorded_again_each_answer_stays_until_the_new_one_is_there(store: Rout
 
 
 def test_a_recording_says_what_is_loaded_for_it(models_dir: Path, store: RouterStore) -> None:
-    stages: list[str] = []
+    reports = Reports()
     tier = Tier(model=SMALL_MODEL, precision=Precision.INT4)
     with closing(Engine(models_dir)) as engine:
-        record(engine, store, "One", TASKS[1:2], [tier], lambda stage, _: stages.append(stage))
-    assert any(stage.startswith("Loading") for stage in stages), stages
+        record(engine, store, "One", TASKS[1:2], [tier], reports)
+    assert any(stage.startswith("Loading") for stage in reports.stages), reports.stages
 
 
 def test_an_answer_to_a_set_that_was_deleted_meanwhile_ends_the_recording(store: RouterStore) -> None:
     class Deleting(Reports):
-        def __call__(self, stage: str, fraction: float) -> None:
+        def __call__(self, stage: str, fraction: float, /, *, loading: float | None = None) -> None:
             if "prompt 2" in stage and store.sets():
                 store.delete_set(SET)
 
