@@ -106,6 +106,13 @@ def _show_use(study: Study, selection: Selection, found: Verdict) -> None:
                 args=(study, choice.naive, promise_of(selection.target, shown=False)),
                 help="Quicker, and its promise is not shown: about every second such threshold breaks it.",
             )
+    made = lab_session.promise(study)
+    if made is not None:
+        mark = promise_mark(made)
+        st.caption(
+            f":material/check: The threshold is set to {written(lab_session.threshold(study))}"
+            f"{f', {mark}' if mark else ''}. Save it under Profiles."
+        )
 
 
 def _show_figures(study: Study, selection: Selection) -> None:

@@ -117,10 +117,11 @@ def _prices(study: Study) -> None:
 
 
 def _price(tier: str) -> Rates:
+    st.caption(literal(tier))
     with st.container(horizontal=True):
         prompt, completion = (
             st.number_input(
-                f"{literal(tier)}: {what} tokens, per million",
+                f"{what.capitalize()} tokens, per million",
                 0.0,
                 value=0.0,
                 step=0.1,

@@ -190,6 +190,18 @@ def test_three_tiers(engine: Engine) -> None:
     assert run.token_ids == finish(engine, ask(None, tier=middle)).token_ids
 
 
+@pytest.mark.parametrize(("low", "high"), [(INT4, Precision.BF16), (INT8, Precision.BF16), (INT4, INT8)])
+@pytest.mark.parametrize("threshold", [0.0, NEVER])
+def test_two_precisions_of_one_model_are_tiers(
+    engine: Engine, low: Precision, high: Precision, threshold: float
+) -> None:
+    below, above = (Tier(model="large", precision=precision) for precision in (low, high))
+    run = finish(engine, ask(CascadeConfig(smaller=(below,), thresholds=(threshold,)), tier=above))
+    kept = above if threshold == 0.0 else below
+    assert report_of(run).tier == str(kept)
+    assert run.token_ids == finish(engine, ask(None, tier=kept)).token_ids
+
+
 def test_the_small_answer_drafts_for_the_large_one_and_what_is_salvaged_is_counted(engine: Engine) -> None:
     """A twin says the very same; how much is drafted is fixed, not timed."""
     gear = CascadeConfig(smaller=(Tier(model="twin", precision=INT8),), thresholds=(0.0,))
