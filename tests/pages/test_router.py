@@ -384,12 +384,8 @@ def test_a_picked_threshold_is_used_by_the_slider(open_lab: Open) -> None:
     used = app.button(key="router-use")
     threshold = float(used.label.rpartition("(")[2].rstrip(")"))
     used.click().run()
-<<<<<<< HEAD
     assert f"Escalate at {threshold:.3f}" in words(app)
     app.button(key="router-step-choose").click().run()
-=======
-    assert "The threshold is set to" in words(app)
->>>>>>> wt16-s
     app.segmented_control(key="router-section").set_value("Threshold").run()
     assert app.slider[0].value == pytest.approx(threshold, abs=0.001)
 
