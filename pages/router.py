@@ -36,7 +36,7 @@ if step is not Step.WATCH:
 if step is Step.BRING:
     show_bring(store.router, lab)
 elif step is Step.RECORD or data is None:
-    if data is None:
+    if not names:
         st.info(
             "No answers are recorded yet. A router is chosen and judged on what a small and a large model answer to "
             "the same prompts: bring your own, or record those of Gearbox below."
