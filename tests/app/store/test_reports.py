@@ -32,7 +32,7 @@ TOKENS = [
 
 
 def keep_run_with_all_reports(store: RunStore) -> str:
-    request = make_request("Why?", model="m", cascade=CASCADE)
+    request = make_request("Why?", model="m", cascade=replace(CASCADE, guard=False))
     run_id = store.create_run(request, person_id="s", group_id="g", environment={"git_commit": "abc"})
     outcome = RunOutcome(
         status=RunStatus.FINISHED,
