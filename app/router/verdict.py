@@ -70,7 +70,7 @@ def verdict(study: Study, selection: Selection) -> Verdict:
 
 def ladder_verdict(tiers: tuple[str, ...], selection: LadderSelection) -> Verdict:
     """The same for three tiers, whose thresholds were picked at once."""
-    where = f"On the {units.counted(selection.test.prompts, 'prompt')} that had no part in choosing"
+    where = _where(selection)
     pair = " and ".join(map(written, selection.thresholds))
     if selection.naive.quality_kept is None:
         return Verdict(outcome="no quality", title=f"{tiers[-1]} gets none of these prompts right", because=())
@@ -92,8 +92,8 @@ def ladder_verdict(tiers: tuple[str, ...], selection: LadderSelection) -> Verdic
         outcome="not shown",
         title=_missing(selection.promise),
         because=(
-            f"Thresholds {pair} would {target_in_words(selection.target)} on the prompts that chose them, which are "
-            "too few to promise it. You can use them: the profile stays marked as not shown.",
+            f"Thresholds {pair} would {target_in_words(selection.target)} on the prompts that chose them, which is not "
+            "enough to promise it. You can use them: the profile stays marked as not shown.",
             found,
         ),
     )
@@ -183,8 +183,8 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
 def _not_shown(study: Study, selection: Selection) -> Verdict:
     because = [
         f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
-        f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which are too few to promise it. "
-        "You can use it: it stays marked as not shown.",
+        f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which is not enough to promise "
+        "it. You can use it: it stays marked as not shown.",
         f"{_where(selection)}: {reached(selection.test, spent(study))}.",
     ]
     if selection.choice.reason:
@@ -213,8 +213,8 @@ def _price(study: Study, selection: Selection) -> tuple[str, ...]:
     )
 
 
-def _where(selection: Selection) -> str:
-    if not selection.held_out:
+def _where(selection: Selection | LadderSelection) -> str:
+    if selection.prompts < 2:
         return "On the one prompt, which both chose and reports"
     return f"On the {units.counted(selection.test.prompts, 'prompt')} that had no part in choosing"
 

@@ -34,6 +34,8 @@ class LadderSelection:
     """Thresholds picked on one half of the prompts, and what they give on the other."""
 
     target: Target
+    prompts: int
+    """Of both halves; a single prompt chooses and reports."""
     promise: Promise
     thresholds: Thresholds
     """The safe ones, or the naive ones in their stead where nothing that saves is certified."""
@@ -68,6 +70,7 @@ def select_ladder(boundaries: Sequence[BoundaryData], target: Target, seed: int 
     thresholds = grid[naive] if safe is None else safe
     return LadderSelection(
         target=target,
+        prompts=len(boundaries[0]),
         promise=promise_of(target, shown=safe is not None, more_prompts=None if more is None else rounded(2 * more)),
         thresholds=thresholds,
         naive_thresholds=grid[naive],

@@ -11,7 +11,7 @@ from engine.errors import InvalidRequestError, RouterProfileError
 
 PromiseKind = Literal["quality", "cost", "risk"]
 CONFIDENCE = 0.9
-"""Of a promise, where nothing else is asked: over many samples of prompts, nine of ten promises made are kept."""
+"""Of a promise, where nothing else is asked: at most one sample of prompts in ten leads to one that does not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

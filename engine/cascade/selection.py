@@ -55,7 +55,7 @@ class Selection:
 
     target: Target
     prompts: int
-    """Of both halves."""
+    """Of both halves; a single prompt chooses and reports."""
     choice: Choice
     promise: Promise
     """Its missing prompts count both halves."""
@@ -70,11 +70,6 @@ class Selection:
     def threshold(self) -> float:
         """:data:`~engine.types.NEVER` where nothing may go up."""
         return self.choice.threshold
-
-    @property
-    def held_out(self) -> bool:
-        """Whether other prompts report than those that chose: a single prompt must do both."""
-        return self.prompts > 1
 
 
 def select(data: BoundaryData, target: Target, seed: int = 0) -> Selection:

@@ -74,7 +74,10 @@ def choose_target() -> Target:
                 return KeepQuality(_percent(_SHARE, "Score, % of the large model's", 95, 50, 100), _confidence())
 
 
-_SURE = "Of many promises made with this confidence, so many are kept. More of it asks for more prompts."
+_SURE = (
+    "At 90 %, at most one sample of prompts in ten leads to a promise that does not hold. More confidence asks for "
+    "more prompts."
+)
 
 
 def _confidence() -> float:

@@ -102,7 +102,7 @@ def test_one_half_chooses_and_the_other_reports() -> None:
     assert selection.choice == choose(data.rows(calibration), KeepQuality(0.9))
     assert selection.test == ThresholdFigures.of(data.rows(test), selection.threshold)
     assert selection.naive == ThresholdFigures.of(data.rows(test), selection.choice.naive)
-    assert (selection.calibration.prompts, selection.test.prompts, selection.held_out) == (1000, 1000, True)
+    assert (selection.calibration.prompts, selection.test.prompts, selection.prompts) == (1000, 1000, 2000)
     assert (selection.promise.kind, selection.promise.share, selection.promise.shown) == ("quality", 0.9, True)
     # reversed reports choose nothing else
     again = select(data.rows(np.arange(2000)[::-1]), KeepQuality(0.9), seed=5)
@@ -124,7 +124,7 @@ def test_too_few_prompts_leave_a_threshold_to_use_and_say_how_many_are_missing()
 
 def test_one_prompt_chooses_and_reports_and_promises_nothing() -> None:
     selection = select(from_counts(1, 0, 0, 0), KeepQuality(0.95))
-    assert not selection.held_out
+    assert selection.calibration.prompts == selection.test.prompts == selection.prompts == 1
     assert not selection.promise.shown
     assert selection.test.quality_kept is not None
     assert selection.test.quality_kept.low < 1 < selection.test.quality_kept.high
