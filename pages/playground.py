@@ -13,7 +13,6 @@ from app.session import playground
 from app.store import Timeline
 from app.units import counted
 from app.views.gears.editor import edit_lane
-from app.views.gears.promise import show_unshown
 from app.views.gears.sampling import sampling_summary
 from app.views.gears.whole import choose_whole
 from app.views.reports.token_stream import show_tokens
@@ -24,6 +23,7 @@ from app.views.runs.rounds import RoundView
 from app.views.runs.verdict import show_verdict
 from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing
+from app.views.shared.promise import show_unshown
 from engine import list_models
 from engine.errors import InvalidRequestError
 

@@ -16,6 +16,7 @@ from app.literal import literal
 from app.session.runs import other_answers
 from app.store import WITHOUT_LABS, RunFilter, RunRecord, RunStatus, RunStore
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.promise import show_unshown
 from app.views.shared.segments import Category, Hue, Line, Scale, Segment, show_segments
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
 from engine.types import (
@@ -78,6 +79,7 @@ def show_habit(store: RunStore, config: RunConfig, report: CascadeReport) -> Non
 def show_receipt(run: RunRecord, report: CascadeReport, store: RunStore) -> None:
     """All of it."""
     config = RunConfig.from_dict(run.config)
+    show_unshown(config)
     _show_tiers(report)
     _show_costs(report)
     show_habit(store, config, report)
