@@ -18,8 +18,8 @@ from app.doors.person import person_id
 from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
-from app.router.recordings import Recordings
-from app.router.sizes import model_sizes
+from app.router.recorded.recordings import Recordings
+from app.router.recorded.sizes import model_sizes
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices

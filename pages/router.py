@@ -5,18 +5,18 @@ import streamlit as st
 from app import resources
 from app.router.way import Step, Way
 from app.session import router as lab_session
-from app.views.router.bring import show_bring
-from app.views.router.calibration import show_calibration
 from app.views.router.choose import choose_data_set, choose_study, data_set_on_view
-from app.views.router.consistency import show_consistency
-from app.views.router.curve import show_curve
-from app.views.router.pick import show_picker
-from app.views.router.profiles import show_profiles
-from app.views.router.record import show_record
+from app.views.router.choosing.calibration import show_calibration
+from app.views.router.choosing.consistency import show_consistency
+from app.views.router.choosing.curve import show_curve
+from app.views.router.choosing.pick import show_picker
+from app.views.router.choosing.threshold import show_threshold
+from app.views.router.data.bring import show_bring
+from app.views.router.data.record import show_record
+from app.views.router.operation.profiles import show_profiles
+from app.views.router.operation.use import show_use
+from app.views.router.operation.watch import show_watch
 from app.views.router.steps import choose_step, offer_next
-from app.views.router.threshold import show_threshold
-from app.views.router.use import show_use
-from app.views.router.watch import show_watch
 
 SECTIONS = ("Pick for me", "Threshold", "Curve", "Calibration", "Tier consistency")
 

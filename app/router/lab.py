@@ -13,12 +13,12 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from app.router.ladder import LadderStudy
-from app.router.live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
-from app.router.marking import Judgement, judged
-from app.router.scoring import Choice
-from app.router.sizes import by_size, catalogue_sizes, unknown_sizes
-from app.router.study import Study
+from app.router.choosing.ladder import LadderStudy
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
+from app.router.operation.live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
+from app.router.recorded.marking import Judgement, judged
+from app.router.recorded.sizes import by_size, catalogue_sizes, unknown_sizes
 from app.settings import REPOSITORY
 from app.store import KeptMark, KeptSet, RecordedTier, RouterStore, RunStore
 from engine.cascade import (

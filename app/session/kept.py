@@ -16,7 +16,7 @@ from typing import Any, cast
 import streamlit as st
 
 from app import resources
-from app.router.scoring import Choice
+from app.router.choosing.scoring import Choice
 from app.session import cache, chat, playground, quantization, router, speculation
 from app.session.configuration import Form, values_of
 from app.speculation.drafters import drafter_of

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import streamlit as st
 
-from app.router.study import Study
+from app.router.choosing.study import Study
 from app.router.way import Step
 from app.session.address import named_anew, put
 from app.session.options import ChosenOption

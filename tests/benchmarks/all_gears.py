@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from app.router.scoring import Choice
-from app.router.study import Study
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.runs.prompts import load_prompts
 from app.settings import REPOSITORY
 from engine import Engine

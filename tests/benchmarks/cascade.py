@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from app.router.scoring import Choice
-from app.router.study import Study
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.settings import REPOSITORY
 from engine.cascade import (
     BoundaryData,

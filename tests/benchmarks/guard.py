@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from app.router.scoring import Choice
-from app.router.study import Study
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from engine.cascade import (
     BoundaryRouter,
     Guard,

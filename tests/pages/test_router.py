@@ -18,15 +18,15 @@ import engine as engine_package
 from app import resources
 from app.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
-from app.router import profiles as router_profiles
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.router.lab import RouterLab
-from app.router.scoring import Choice
-from app.router.study import Study
+from app.router.operation import profiles as router_profiles
 from app.router.way import Step
 from app.session import router as lab_session
 from app.store import RunStore
-from app.views.router import record as router_record
-from app.views.router import recorded as router_recorded
+from app.views.router.data import record as router_record
+from app.views.router.data import recorded as router_recorded
 from engine.cascade import Promise, RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import MIXED_FILE, Task, load_tasks
 from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded

@@ -13,7 +13,7 @@ from app import resources
 from app.cascade.cascades import JUDGING, OFFERED, profile_fits, profile_name
 from app.cascade.words import router_words, threshold_meaning
 from app.literal import literal
-from app.router.in_use import profile_text
+from app.router.operation.in_use import profile_text
 from app.session import presets
 from app.session.configuration import PLACES, Form, cascade_of
 from app.views.gears.precisions import offered_precisions, precision_help

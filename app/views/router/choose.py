@@ -8,9 +8,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app.literal import literal
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.router.lab import DataSet, RouterLab
-from app.router.scoring import Choice
-from app.router.study import Study
 from app.session.address import put
 from app.session.options import ChosenOption
 from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, prepare_tiers, short_id

@@ -8,8 +8,8 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.router.scoring import Choice
-from app.router.study import Study
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from engine.cascade import Figure
 from engine.cascade.signals import FIRST_TOKENS
 

@@ -7,7 +7,7 @@ import json
 import streamlit as st
 
 from app.literal import literal
-from app.router.verdict import promise_in_words, promise_mark
+from app.router.choosing.verdict import promise_in_words, promise_mark
 from engine.cascade import RouterProfile
 from engine.types import RunConfig
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.quantization.tasks import tasks_sha256
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
+from app.router.choosing.verdict import verdict
 from app.router.lab import RouterLab, moved, nearest
-from app.router.scoring import Choice
-from app.router.study import Study
-from app.router.verdict import verdict
 from app.store import RunStore
 from engine.cascade import Costs, KeepQuality, Rates, data_hash, write_prompts
 from engine.errors import RecordedPairsError

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.router.lab import DataSet, RouterLab
-from app.router.scoring import Choice
-from app.router.study import Study
 from app.router.way import Step, Way, following
 from app.store import KeptProfile, RunStore
 from engine.cascade import RoutedPrompt, write_prompts

@@ -16,7 +16,7 @@ from app.chat import conversations as chat
 from app.quantization.lab import LabError
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import tasks_sha256
-from app.router.recording import record
+from app.router.recorded.recording import record
 from app.runs.answers import RunNotFinishedError, answer_unkept
 from app.runs.live_run import LiveRun, Phase
 from app.runs.race import LaneRun

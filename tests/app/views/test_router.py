@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from app import units
-from app.router.scoring import Choice
-from app.router.study import Study
-from app.views.router.charts import Mark, Path, quality_against_cost, reliability
-from app.views.router.threshold import right_or_wrong
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
+from app.views.router.choosing.charts import Mark, Path, quality_against_cost, reliability
+from app.views.router.choosing.threshold import right_or_wrong
 from app.views.router.words import between, flipped, in_words, signed_percent
 from engine.cascade import Figure, Reliability
 from tests.support.cascade import STRONG, WEAK, recorded

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.router.scoring import Choice, score_prompts
+from app.router.choosing.scoring import Choice, score_prompts
 from engine import Engine
 from engine.cascade import (
     BoundaryRouter,

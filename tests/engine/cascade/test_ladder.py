@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.router.ladder import LadderStudy, continues, join, ladder_figures
-from app.router.scoring import Choice
-from app.router.study import Study
+from app.router.choosing.ladder import LadderStudy, continues, join, ladder_figures
+from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from engine.cascade import (
     KeepQuality,
     LadderFigures,

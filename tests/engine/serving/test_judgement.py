@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.router.scoring import score_prompts
+from app.router.choosing.scoring import score_prompts
 from engine.cascade import (
     BoundaryRouter,
     LogisticWeights,

@@ -1,0 +1,1 @@
+"""Routers and thresholds: learned, judged, put into a verdict."""

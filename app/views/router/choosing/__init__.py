@@ -1,0 +1,1 @@
+"""The Router lab's step of choosing a threshold."""

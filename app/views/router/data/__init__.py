@@ -1,0 +1,1 @@
+"""The Router lab's steps of bringing prompts and recording answers."""

@@ -1,0 +1,1 @@
+"""The Router lab's steps of using a profile and watching it."""

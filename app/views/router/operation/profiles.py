@@ -1,0 +1,201 @@
+"""The Router lab's profiles: compare versions, put one in use, take it back, carry it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from app import resources, units
+from app.literal import literal
+from app.router.choosing.ladder import continues, join
+from app.router.choosing.study import Study
+from app.router.lab import DataSet
+from app.router.operation.profiles import check_import, current_ladder, read_profile
+from app.session.router import PROFILE
+from app.store import KeptProfile, RouterStore
+from app.views.router.operation.use import show_promise, use_kept
+from app.views.runs.naming import one_line
+from app.views.shared.errors import errors_shown
+from engine.cascade import NEVER, RouterKind, RouterProfile, profile_to_json
+from engine.types import Tier
+
+_NAME = "router-profile-name"
+
+
+def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
+    """What is kept, and the ways to bring more."""
+    kept = store.profiles()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader("Profiles", anchor=False, width="content")
+        _join(store, data, kept)
+        _import(store, data, study)
+    if not kept:
+        st.info(
+            "No profile is saved yet. A profile is a router with its threshold, made for these very weights and "
+            "precisions: use the one above, and it is kept."
+        )
+        return
+    _show_versions(kept, data)
+    _show_chosen(store, kept)
+
+
+def _import(store: RouterStore, data: DataSet, study: Study) -> None:
+    with st.popover("Import", icon=":material/upload:"), st.form("router-profile-import", border=False), errors_shown():
+        file = st.file_uploader("Profile", type="json", key="router-profile-file", help="As exported here.")
+        if not st.form_submit_button("Import", key="router-profile-import-run"):
+            return
+        if file is None:
+            st.error("Choose a file first.", icon=":material/error:")
+            return
+        profile, evidence = read_profile(file.name, file.getvalue())
+        tiers = [study.weak, study.strong]
+        # the lab looks at two tiers at a time: of three only the weights can differ
+        if len(profile.ladder) > len(tiers):
+            tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
+        models_dir = resources.get_settings().models_dir
+        profile.check_fits(current_ladder(tiers, data.weights, models_dir))
+        PROFILE.turn_to(store.keep_profile(profile, evidence))
+        for finding in check_import(profile, evidence, data.prompts, models_dir):
+            st.toast(literal(finding.text), icon=":material/check:" if finding.good else ":material/warning:")
+        st.rerun()
+
+
+def _join(store: RouterStore, data: DataSet, kept: Sequence[KeptProfile]) -> None:
+    """Where two profiles continue each other, make one of three tiers."""
+    by_ids = {
+        (low.id, high.id): (low, high)
+        for low in kept
+        for high in kept
+        if continues(low.profile, high.profile) and low.profile.data_sha256 == data.sha256
+    }
+    if not by_ids:
+        return
+    with st.popover("Join", icon=":material/stairs:"), st.form("router-profile-join", border=False), errors_shown():
+        ids = st.selectbox(
+            "Profiles",
+            list(by_ids),
+            key="router-profile-joined",
+            format_func=lambda pair: " → ".join(_title(each) for each in by_ids[pair]),
+            help="Two routers of one kind, made from the same answers, become one ladder of three tiers.",
+        )
+        name = one_line(st.text_input("Name", key=f"{_NAME}-joined", placeholder="Three tiers") or "")
+        if not st.form_submit_button("Join", key="router-profile-join-run", type="primary"):
+            return
+        if not name:
+            st.error("Give it a name first.", icon=":material/error:")
+            return
+        lower, upper = by_ids[ids]
+        profile = join(name, lower.profile, upper.profile, data.prompts, datetime.now(UTC).date())
+        PROFILE.turn_to(store.keep_profile(profile))
+        st.rerun()
+
+
+def _title(kept: KeptProfile) -> str:
+    return f"{kept.profile.name} · version {kept.version}"
+
+
+def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
+    def share(each: KeptProfile, name: str) -> float | None:
+        value = each.profile.figures.get(name)
+        return None if value is None else 100 * value
+
+    def saved(each: KeptProfile) -> float | None:
+        value = share(each, "cost_share")
+        return None if value is None else 100 - value
+
+    column = st.column_config
+    st.dataframe(
+        {
+            "Profile": [_title(each) for each in kept],
+            "In use": [each.active for each in kept],
+            "Router": [_router_name(each.profile) for each in kept],
+            "Ladder": [each.ladder for each in kept],
+            "Threshold": [_thresholds(each) for each in kept],
+            "Sent up": [share(each, "share") for each in kept],
+            "Quality kept": [each.profile.figures.get("quality_kept") for each in kept],
+            "Time saved": [saved(each) for each in kept],
+            "Missed": [share(each, "missed") for each in kept],
+            "Prompts": [each.profile.prompts for each in kept],
+            "Made from": [
+                "these answers"
+                if each.profile.data_sha256 == data.sha256
+                else f"others ({each.profile.data_sha256[:8]})"
+                for each in kept
+            ],
+            "Saved": [each.created_at for each in kept],
+        },
+        hide_index=True,
+        placeholder=units.MISSING,
+        column_config={
+            "Profile": column.TextColumn(pinned=True),
+            "In use": column.CheckboxColumn(help="What the cascade goes by on this ladder."),
+            "Sent up": column.NumberColumn(
+                format="%.0f %%",
+                help="Strong-call share. Like the figures beside it: on the half of the prompts that reports.",
+            ),
+            "Quality kept": column.NumberColumn(format="%.2f×", help="Of the large model's mean score."),
+            "Time saved": column.NumberColumn(format="%.0f %%", help="Of the large model's own time."),
+            "Missed": column.NumberColumn(format="%.1f %%", help="Kept a small answer where the large one is better."),
+            "Prompts": column.NumberColumn(help="Recorded prompts it was made from."),
+            "Saved": column.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
+        },
+        alt="Versions of router profiles",
+    )
+
+
+def _router_name(profile: RouterProfile) -> str:
+    learned = any(boundary.prompt_weights or boundary.answer_weights for boundary in profile.boundaries)
+    reads = profile.kind is RouterKind.ROUTE and any(boundary.reads_first for boundary in profile.boundaries)
+    early = f" after {units.counted(profile.after_tokens, 'token')}" if profile.after_tokens else ""
+    return f"{profile.kind}{early}{' after reading' if reads else ''}{', learned' if learned else ''}".capitalize()
+
+
+def _thresholds(kept: KeptProfile) -> str:
+    values = (boundary.threshold for boundary in kept.profile.boundaries)
+    return ", ".join("none goes up" if value >= NEVER else f"{value:.3f}" for value in values)
+
+
+def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
+    by_id = {each.id: each for each in kept}
+    PROFILE.prepare(by_id)
+    with st.container(horizontal=True, vertical_alignment="bottom"), errors_shown():
+        chosen = by_id[
+            st.selectbox(
+                "Version",
+                list(by_id),
+                key=PROFILE.key,
+                format_func=lambda id: _title(by_id[id]),
+                width=320,
+                persist_state="session",
+            )
+        ]
+        back = st.button(
+            "Revert",
+            key="router-profile-revert",
+            icon=":material/undo:",
+            disabled=not chosen.active,
+            help="Back to the version that was in use before.",
+        )
+        st.download_button(
+            "Export",
+            profile_to_json(chosen.profile, chosen.evidence),
+            file_name=f"{_file_name(chosen)}.json",
+            mime="application/json",
+            key="router-profile-export",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    show_promise(chosen.profile)
+    with st.container(horizontal=True), errors_shown():
+        use_kept(store, chosen)
+    if back:
+        with errors_shown():
+            store.revert(chosen.ladder)
+            st.rerun()
+
+
+def _file_name(kept: KeptProfile) -> str:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in kept.profile.name.lower())
+    return f"router-{plain}-{kept.version}"

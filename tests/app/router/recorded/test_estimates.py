@@ -1,0 +1,73 @@
+"""How long a recording takes, by what was measured before; smaller choices that are parts of the larger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.quantization.tasks import tasks_sha256
+from app.router.recorded.estimates import Estimate, Pace, measured_paces, recording_estimate, stratified
+from app.store import RunStore
+from engine.evaluation.tasks import Task
+from engine.types import Precision
+from tests.support.cascade import answer
+from tests.support.fakes import make_metrics, make_request
+from tests.support.ui import add_run
+
+TASK = Task(id="t", category="c", prompt="x" * 304, max_tokens=100)
+PACE = Pace(prefill_s=0.01, step_s=0.1, share=0.5, source="recordings")
+
+
+def test_an_estimate_adds_up_prefill_and_steps() -> None:
+    assert PACE.seconds(TASK) == pytest.approx(0.01 * (76 + 24) + 0.1 * 0.5 * 100)
+    assert recording_estimate({"a": [TASK] * 3, "b": []}, {"a": PACE}) == Estimate(pytest.approx(18.0), ())
+
+
+def test_what_was_never_measured_is_said() -> None:
+    assert recording_estimate({"a": [TASK], "b": [TASK]}, {"a": PACE}) == Estimate(pytest.approx(6.0), ("b",))
+    assert recording_estimate({"b": [TASK]}, {}) == Estimate(None, ("b",))
+    assert recording_estimate({"a": [], "b": []}, {}) == Estimate(0, ())
+
+
+def test_recordings_of_this_machine_alone_tell_the_pace(store: RunStore) -> None:
+    tasks = tuple(replace(TASK, id=f"t{n}", max_tokens=6) for n in range(4))
+    identity = tasks_sha256(tasks)
+    store.router.keep_set(identity, "Own", tasks)
+    for task, cpu in zip(tasks, ("here", "here", "there", "there"), strict=True):
+        given = answer(e2e_s=1.25 if cpu == "here" else 99.0, ttft_s=0.25)
+        store.router.keep_answer(identity, task.id, "small@int8", "w", given, {"cpu": cpu})
+    paces = measured_paces(store.router, store, ["small@int8", "large@int8"], lambda found: found.get("cpu") == "here")
+    assert paces == {
+        "small@int8": Pace(
+            prefill_s=pytest.approx(0.25 / 7), step_s=pytest.approx(0.5), share=pytest.approx(0.5), source="recordings"
+        )
+    }
+
+
+def test_without_recordings_runs_tell_the_pace(store: RunStore) -> None:
+    request = make_request(model="small", precision=Precision.INT8)
+    add_run(store, request, metrics=make_metrics(completion_tokens=11))
+    paces = measured_paces(store.router, store, ["small@int8"], lambda _: True)
+    metrics = make_metrics(completion_tokens=11)
+    assert paces["small@int8"].source == "runs"
+    assert paces["small@int8"].step_s == pytest.approx(metrics.tpot_s)
+    assert measured_paces(store.router, store, ["small@int8"], lambda _: False) == {}
+
+
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=120), st.integers(1, 60), st.integers(1, 60))
+def test_a_smaller_choice_is_part_of_the_larger_and_every_category_has_its_share(
+    categories: list[str], one: int, other: int
+) -> None:
+    tasks = [replace(TASK, id=f"t{n}", category=category) for n, category in enumerate(categories)]
+    small, large = (stratified(tasks, count) for count in sorted((one, other)))
+    assert small <= large
+    assert len(large) == min(len(tasks), max(one, other))
+    assert stratified(tasks, None) == {task.id for task in tasks}
+    of = Counter(categories)
+    chosen = Counter(task.category for task in tasks if task.id in large)
+    for category, count in of.items():
+        assert abs(chosen[category] - count * len(large) / len(tasks)) <= 1 + len(of) / 2
