@@ -179,7 +179,7 @@ def _p_values(found: _Found, target: Target) -> Floats:
 
 
 def _worst(values: Floats, target: Target) -> float:
-    return -target.share if isinstance(target, KeepQuality) else min(0.0, float(values.min()))
+    return -target.share if isinstance(target, KeepQuality) else min(0.0, float(np.quantile(values.min(axis=1), 0.1)))
 
 
 def _more_prompts(found: _Found, target: Target, saved: Floats, naive: int) -> int | None:

@@ -160,9 +160,9 @@ SAMPLES = st.lists(
     max_size=25,
 )
 TARGETS = st.one_of(
-    st.builds(KeepQuality, st.floats(0.1, 1), st.floats(0.1, 0.9)),
-    st.builds(SpendAtMost, st.floats(0.1, 2), st.floats(0.1, 0.9)),
-    st.builds(RiskAtMost, st.floats(0.05, 0.9), st.floats(0.05, 0.9)),
+    st.builds(KeepQuality, st.floats(0.1, 1), st.floats(0.7, 0.95)),
+    st.builds(SpendAtMost, st.floats(0.1, 2), st.floats(0.7, 0.95)),
+    st.builds(RiskAtMost, st.floats(0.05, 0.9), st.floats(0.05, 0.3)),
 )
 
 
