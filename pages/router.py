@@ -47,7 +47,7 @@ elif step is Step.WATCH:
 elif study := choose_study(lab, data, choices):
     lab_session.prepare_threshold(study)
     if step is Step.USE:
-        show_use(store.router, data, study)
+        show_use(lab, store.router, data, study)
         show_profiles(store.router, data, study)
     else:
         lab_session.SECTION.prepare(SECTIONS)

@@ -9,12 +9,13 @@ import streamlit as st
 
 from app import resources, units
 from app.environment import app_environment
-from app.literal import literal
 from app.router.choosing.ladder import LadderStudy
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import ladder_verdict, written
 from app.router.lab import DataSet, RouterLab
 from app.router.operation.profiles import current_ladder
+from app.router.way import Step
+from app.session import router as lab_session
 from app.session.router import PROFILE
 from app.views.router.choosing.verdict import show_verdict
 from app.views.router.words import flipped, signed_percent, with_interval
@@ -112,7 +113,8 @@ def _save(data: DataSet, ladder: LadderStudy, selection: LadderSelection) -> Non
         profile = ladder.profile(name, selection, _weights(data, ladder.tiers), data.sha256, datetime.now(UTC).date())
         evidence = ladder.evidence(selection, app_environment())
         PROFILE.turn_to(resources.get_store().router.keep_profile(profile, evidence))
-        st.success(f"Saved as “{literal(name)}”. Put it in use under Profiles.", icon=":material/check:")
+        lab_session.turn_to(Step.USE)
+        st.rerun()
 
 
 def _weights(data: DataSet, tiers: tuple[str, ...]) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from app.environment import app_environment
 from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_in_words, promise_mark
-from app.router.lab import DataSet
+from app.router.lab import DataSet, RouterLab
 from app.router.operation.in_use import configuration_by, keep_once, large_alone
 from app.router.operation.profiles import check_installed, current_ladder
 from app.session import chat, playground
@@ -21,6 +21,7 @@ from app.session.configuration import DEFAULT_CONFIG
 from app.session.identity import person_id
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
+from app.views.router.choosing.times import in_costs
 from app.views.router.words import INTERVAL, flipped, metric, signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
@@ -34,8 +35,9 @@ _PLACES = {
 }
 
 
-def show_use(store: RouterStore, data: DataSet, study: Study) -> None:
+def show_use(lab: RouterLab, store: RouterStore, data: DataSet, study: Study) -> None:
     """The router as it is set, and the ways to put it to use."""
+    study = in_costs(lab, study)
     if not router_class(study.choice.kind).deployable:
         st.info(f"{study.choice} is a yardstick and cannot answer: choose another router to use one.")
         return
