@@ -37,7 +37,7 @@ from engine.cascade import (
     select_ladder,
     signal_strengths,
 )
-from engine.cascade.calibration import SignalStrength
+from engine.cascade.routing.calibration import SignalStrength
 from engine.errors import RecordedPairsError
 from engine.evaluation.tasks import MIXED_FILE, Task, load_tasks
 from engine.untrusted import parse_json
@@ -66,7 +66,7 @@ class DataSet:
     disturbed: Mapping[str, int]
     """Answers whose times others held up, by tier, as far as it is known."""
     sha256: str
-    """:func:`~engine.cascade.records.data_hash` of what was recorded, with the scores as they count."""
+    """:func:`~engine.cascade.routing.records.data_hash` of what was recorded, with the scores as they count."""
     tasks: Mapping[str, Task] = field(default_factory=dict)
     """The prompts with their checkers, by id, as far as they are known."""
     judged: Mapping[tuple[str, str], Judgement] = field(default_factory=dict)

@@ -5,20 +5,21 @@ learned or a bound is computed, not before. Everything is about one *boundary* o
 and a larger ("strong") tier.
 """
 
-from engine.cascade.boundary import BoundaryData, Curve
-from engine.cascade.calibration import Drift, Reliability, ScoreReference, signal_strengths
-from engine.cascade.consistency import TierAgreement, changes_tier
-from engine.cascade.costs import Costs, Rates
-from engine.cascade.evidence import Evidence, profile_from_json, profile_to_json
-from engine.cascade.figures import Figure, ThresholdFigures
-from engine.cascade.guard import Guard, Guards
-from engine.cascade.intervals import Resampling
-from engine.cascade.ladder_figures import LadderFigures
-from engine.cascade.ladder_selection import LadderSelection, select_ladder
-from engine.cascade.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
-from engine.cascade.profiles import RouterProfile, TierIdentity, routers_of
-from engine.cascade.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target
-from engine.cascade.records import (
+from engine.cascade.choosing.evidence import Evidence, profile_from_json, profile_to_json
+from engine.cascade.choosing.ladder_selection import LadderSelection, select_ladder
+from engine.cascade.choosing.selection import Selection, half_rows, halves, select, stratified_parts
+from engine.cascade.judging.boundary import BoundaryData, Curve
+from engine.cascade.judging.consistency import TierAgreement, changes_tier
+from engine.cascade.judging.costs import Costs, Rates
+from engine.cascade.judging.figures import Figure, ThresholdFigures
+from engine.cascade.judging.intervals import Resampling
+from engine.cascade.judging.ladder_figures import LadderFigures
+from engine.cascade.judging.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
+from engine.cascade.routing.calibration import Drift, Reliability, ScoreReference, signal_strengths
+from engine.cascade.routing.guard import Guard, Guards
+from engine.cascade.routing.profiles import RouterProfile, TierIdentity, routers_of
+from engine.cascade.routing.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target
+from engine.cascade.routing.records import (
     RoutedPrompt,
     TierAnswer,
     data_hash,
@@ -27,8 +28,8 @@ from engine.cascade.records import (
     tier_answer,
     write_prompts,
 )
-from engine.cascade.routers import AlwaysSmall, BoundaryRouter, Judged, Look, Router, router_class
-from engine.cascade.scores import (
+from engine.cascade.routing.routers import AlwaysSmall, BoundaryRouter, Judged, Look, Router, router_class
+from engine.cascade.routing.scores import (
     Learned,
     LogisticWeights,
     SureBand,
@@ -42,8 +43,7 @@ from engine.cascade.scores import (
     oracle_score,
     random_score,
 )
-from engine.cascade.selection import Selection, half_rows, halves, select, stratified_parts
-from engine.cascade.signals import FeatureTable, answer_table, prompt_table, reading_table
+from engine.cascade.routing.signals import FeatureTable, answer_table, prompt_table, reading_table
 from engine.types import NEVER, RouterKind
 
 __all__ = [

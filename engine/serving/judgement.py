@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Literal
 
 from engine.cascade import Router, TierAnswer, escalates
-from engine.cascade.scores import Floats
+from engine.cascade.routing.scores import Floats
 from engine.generation.choosing import Choice
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.types import FinishReason

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engine.cascade import BoundaryData, KeepQuality, SpendAtMost, halves
-from engine.cascade.boundary import Curve
-from engine.cascade.figures import cost_share_of
-from engine.cascade.intervals import kept_bounds
-from engine.cascade.selection import choose
+from engine.cascade.choosing.selection import choose
+from engine.cascade.judging.boundary import Curve
+from engine.cascade.judging.figures import cost_share_of
+from engine.cascade.judging.intervals import kept_bounds
 from tests.benchmarks.table import Row
 
 SIZES = (30, 60, 100, 200, 400)

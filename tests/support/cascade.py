@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.cascade.boundary import BoundaryData
-from engine.cascade.records import RoutedPrompt, TierAnswer
-from engine.cascade.scores import Floats
+from engine.cascade.judging.boundary import BoundaryData
+from engine.cascade.routing.records import RoutedPrompt, TierAnswer
+from engine.cascade.routing.scores import Floats
 
 WEAK, STRONG = "small@int8", "large@int4"
 

@@ -24,7 +24,7 @@ from engine.cascade import (
     reading_table,
     router_class,
 )
-from engine.cascade.signals import FIRST_TOKENS
+from engine.cascade.routing.signals import FIRST_TOKENS
 
 Floats = npt.NDArray[np.float64]
 

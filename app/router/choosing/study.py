@@ -36,7 +36,7 @@ from engine.cascade import (
     scored_by_both,
     stratified_parts,
 )
-from engine.cascade.signals import HIDDEN
+from engine.cascade.routing.signals import HIDDEN
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Tier
 
@@ -164,7 +164,7 @@ class Study:
         promise: Promise | None = None,
     ) -> RouterProfile:
         """This router at a threshold, as it is kept; its figures are those of the half that reports, as with a
-        threshold that was picked (:func:`~engine.cascade.selection.select`).
+        threshold that was picked (:func:`~engine.cascade.choosing.selection.select`).
 
         Args:
             name: what the user calls it.

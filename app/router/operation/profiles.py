@@ -9,7 +9,7 @@ from pathlib import Path
 from app.router.choosing.study import tier_identity
 from app.router.choosing.verdict import promise_in_words, promise_mark
 from engine.cascade import Evidence, RoutedPrompt, RouterProfile, TierIdentity, profile_from_json
-from engine.cascade.evidence import MOST_BYTES
+from engine.cascade.choosing.evidence import MOST_BYTES
 from engine.errors import GearboxError, RouterProfileError
 from engine.models import resolve
 from engine.types import Tier

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from app.store import KeptProfile
 from engine.cascade import Figure
-from engine.cascade.figures import count_of
+from engine.cascade.judging.figures import count_of
 
 
 def promised_figures(kept: KeptProfile) -> Mapping[str, Figure]:

@@ -20,9 +20,9 @@ from app.router.operation.live import score_of
 from app.store import WITHOUT_LABS, Rating, RunFilter, RunRecord, RunSource, RunStatus, RunStore
 from engine import Task, check
 from engine.cascade import Figure, RouterProfile, router_class
-from engine.cascade.calibration import Drift
-from engine.cascade.figures import count_of
-from engine.cascade.intervals import clopper_pearson
+from engine.cascade.judging.figures import count_of
+from engine.cascade.judging.intervals import clopper_pearson
+from engine.cascade.routing.calibration import Drift
 from engine.errors import NotJudgedError
 from engine.types import CascadeReport, RunConfig
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.store import KeptMark, answer_sha256
 from engine.cascade import RoutedPrompt
-from engine.cascade.consistency import word_f1
+from engine.cascade.judging.consistency import word_f1
 from engine.evaluation.tasks import Task
 
 

@@ -16,7 +16,7 @@ from app.session.address import put
 from app.session.options import ChosenOption
 from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, prepare_tiers, short_id
 from app.views.shared.errors import show_error
-from engine.cascade.signals import FIRST_TOKENS
+from engine.cascade.routing.signals import FIRST_TOKENS
 from engine.errors import GearboxError
 
 _HELP = {

@@ -11,7 +11,7 @@ from app.literal import literal
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
 from engine.cascade import Figure
-from engine.cascade.signals import FIRST_TOKENS
+from engine.cascade.routing.signals import FIRST_TOKENS
 
 INTERVAL = "The small print is the 95 % interval."
 

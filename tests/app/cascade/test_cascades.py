@@ -32,8 +32,8 @@ from app.runs.verdict import UNMEASURED, judge
 from app.store import Reports, RunStore
 from app.views.runs.naming import configuration_name
 from engine.cascade import BoundaryRouter, RouterProfile, SureBand, TierIdentity
-from engine.cascade.scores import default_answer_score
-from engine.cascade.signals import MEAN_LOGPROB, FeatureTable
+from engine.cascade.routing.scores import default_answer_score
+from engine.cascade.routing.signals import MEAN_LOGPROB, FeatureTable
 from engine.types import (
     CacheMode,
     CacheReport,

@@ -24,7 +24,7 @@ from engine.cascade import (
     router_class,
     tier_answer,
 )
-from engine.cascade.signals import ANSWER_SIGNALS, PROMPT_FEATURES
+from engine.cascade.routing.signals import ANSWER_SIGNALS, PROMPT_FEATURES
 from engine.generation.choosing import Choice
 from engine.generation.confidence import Confidence
 from engine.generation.recorder import RunRecorder

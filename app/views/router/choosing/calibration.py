@@ -16,7 +16,7 @@ from app.views.router.choosing.charts import reliability
 from app.views.shared import charts
 from app.views.shared.errors import errors_shown
 from engine.cascade import Drift, Reliability, ScoreReference
-from engine.cascade.calibration import MIN_LIVE
+from engine.cascade.routing.calibration import MIN_LIVE
 
 _LIVE, _CASCADES = "live", "cascades"
 

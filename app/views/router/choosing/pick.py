@@ -17,7 +17,7 @@ from app.views.router.choosing.times import choose_costs, data_set, show_derived
 from app.views.router.choosing.verdict import show_verdict
 from app.views.router.words import cost_of, flipped, signed_percent, with_interval
 from engine.cascade import KeepQuality, RiskAtMost, Selection, SpendAtMost, Target, ThresholdFigures
-from engine.cascade.promise import CONFIDENCE, promise_of
+from engine.cascade.routing.promise import CONFIDENCE, promise_of
 
 _QUALITY, _COST, _RISK = "Keep quality", "Spend at most", "Certify a risk"
 _TARGET, _SHARE, _BUDGET, _ALPHA, _CONFIDENCE, _RISK_CONFIDENCE = (

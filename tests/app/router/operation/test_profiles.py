@@ -14,7 +14,7 @@ from app.router.choosing.study import Study
 from app.router.operation.profiles import check_import, check_installed, current_ladder, installed_weights, read_profile
 from engine import Engine
 from engine.cascade import BoundaryRouter, Promise, RouterKind, RouterProfile, TierIdentity, profile_to_json
-from engine.cascade.evidence import MOST_BYTES, Evidence
+from engine.cascade.choosing.evidence import MOST_BYTES, Evidence
 from engine.errors import RouterProfileError
 from engine.types import Precision
 from tests.conftest import SMALL

@@ -1,0 +1,1 @@
+"""Thresholds that keep a promise, and the evidence for it."""

@@ -1,0 +1,1 @@
+"""What a threshold gives on recorded answers: figures with intervals."""

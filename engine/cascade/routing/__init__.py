@@ -1,0 +1,1 @@
+"""What decides who answers: recorded answers, their signals, scores and routers, the guard."""

@@ -1,0 +1,397 @@
+"""A threshold picked for a target, on prompts that do not report."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.cascade.choosing.certificates import GRID, certified, certified_thresholds, gains, p_values, prompts_needed
+from engine.cascade.choosing.selection import choose, rounded, select, stratified_parts
+from engine.cascade.judging.boundary import BoundaryData
+from engine.cascade.judging.figures import ThresholdFigures
+from engine.cascade.judging.intervals import binomial_p_value
+from engine.cascade.routing.promise import KeepQuality, RiskAtMost, SpendAtMost, Target
+from engine.cascade.routing.scores import escalates
+from engine.errors import InvalidRequestError
+from engine.types import NEVER
+from tests.support.cascade import boundary, from_counts, simulated
+
+
+def test_parts_are_equal_in_all_and_in_each_category_and_know_no_order() -> None:
+    ids = tuple(f"p{index}" for index in range(101))
+    categories = tuple("abc"[index % 3 if index < 60 else 0] for index in range(101))
+    for parts in (2, 3):
+        split = stratified_parts(ids, categories, parts, seed=1)
+        assert sorted(np.concatenate(split).tolist()) == list(range(101))
+        assert max(map(len, split)) - min(map(len, split)) <= 1
+        for category in "abc":
+            counts = [Counter(categories[i] for i in part)[category] for part in split]
+            assert max(counts) - min(counts) <= 1
+    first = {ids[i] for i in stratified_parts(ids, categories, seed=1)[0]}
+    turned = stratified_parts(ids[::-1], categories[::-1], seed=1)[0]
+    assert {ids[::-1][i] for i in turned} == first
+    assert {ids[i] for i in stratified_parts(ids, categories, seed=2)[0]} != first
+    with pytest.raises(InvalidRequestError, match="Too few"):
+        stratified_parts(("a",), ("x",))
+
+
+def test_quality_is_kept_at_least_cost() -> None:
+    data = simulated(3000)
+    choice = choose(data, KeepQuality(0.95))
+    assert choice.met
+    needed = 0.95 * data.strong_score.mean()
+    chosen = data.up(choice.naive)
+    assert data.quality(chosen).mean() >= needed
+    for threshold in np.unique(data.router_score):
+        up = data.up(threshold)
+        if data.quality(up).mean() >= needed:
+            assert data.cost(up).mean() >= data.cost(chosen).mean() - 1e-9
+
+
+def test_what_is_certified_costs_more_and_keeps_more_than_what_only_looks_so() -> None:
+    data = simulated(3000)
+    choice = choose(data, KeepQuality(0.95))
+    assert choice.safe is not None
+    assert choice.threshold == choice.safe < choice.naive
+    safe, naive = (ThresholdFigures.of(data, threshold) for threshold in (choice.safe, choice.naive))
+    assert safe.cost.value > naive.cost.value
+    assert safe.quality.value > naive.quality.value >= 0.95 * safe.strong.value
+    surer = choose(data, KeepQuality(0.95, confidence=0.99))
+    assert surer.safe is not None
+    assert surer.safe < choice.safe
+
+
+def test_spending_is_held_at_best_quality() -> None:
+    data = simulated(3000)
+    choice = choose(data, SpendAtMost(0.6))
+    budget = 0.6 * data.strong_cost.mean()
+    chosen = data.up(choice.naive)
+    assert data.cost(chosen).mean() <= budget
+    for threshold in np.unique(data.router_score):
+        up = data.up(threshold)
+        if data.cost(up).mean() <= budget:
+            assert data.quality(up).mean() <= data.quality(chosen).mean() + 1e-9
+    # to be sure of it, fewer go up
+    assert choice.safe is not None
+    assert choice.safe > choice.naive
+
+
+def test_what_cannot_be_spent_so_little_is_said() -> None:
+    choice = choose(simulated(200), SpendAtMost(0.1))
+    assert (choice.met, choice.naive, choice.safe) == (False, NEVER, None)
+    assert "the least is 2" in choice.reason
+
+
+def test_a_cascade_that_is_dearer_than_the_large_model_alone_saves_nothing() -> None:
+    # the small model is never right: each prompt pays for both
+    data = boundary(np.zeros(500), np.ones(500), np.linspace(0, 1, 500), tried=1.0)
+    choice = choose(data, KeepQuality(1.0))
+    assert (choice.saves, choice.safe, choice.more_prompts) == (False, None, None)
+
+
+def test_one_half_chooses_and_the_other_reports() -> None:
+    data = simulated(2000)
+    calibration, test = stratified_parts(data.ids, data.categories, seed=5)
+    selection = select(data, KeepQuality(0.9), seed=5)
+    assert selection.choice == choose(data.rows(calibration), KeepQuality(0.9))
+    assert selection.test == ThresholdFigures.of(data.rows(test), selection.threshold)
+    assert selection.naive == ThresholdFigures.of(data.rows(test), selection.choice.naive)
+    assert (selection.calibration.prompts, selection.test.prompts, selection.prompts) == (1000, 1000, 2000)
+    assert (selection.promise.kind, selection.promise.share, selection.promise.shown) == ("quality", 0.9, True)
+    # reversed reports choose nothing else
+    again = select(data.rows(np.arange(2000)[::-1]), KeepQuality(0.9), seed=5)
+    assert again.threshold == selection.threshold
+
+
+def test_too_few_prompts_leave_a_threshold_to_use_and_say_how_many_are_missing() -> None:
+    selection = select(simulated(120), KeepQuality(0.95))
+    assert not selection.promise.shown
+    assert selection.threshold == selection.choice.naive
+    more = selection.promise.more_prompts
+    assert more is not None
+    assert 100 <= more <= 4_000
+    assert more == rounded(2 * (selection.choice.more_prompts or 0))
+    # the estimate is of the right size: so many prompts of this kind mostly show it
+    shown = [select(simulated(120 + more, seed), KeepQuality(0.95)).promise.shown for seed in range(20, 28)]
+    assert sum(shown) >= 4
+
+
+def test_one_prompt_chooses_and_reports_and_promises_nothing() -> None:
+    selection = select(from_counts(1, 0, 0, 0), KeepQuality(0.95))
+    assert selection.calibration.prompts == selection.test.prompts == selection.prompts == 1
+    assert not selection.promise.shown
+    assert selection.test.quality_kept is not None
+    assert selection.test.quality_kept.low < 1 < selection.test.quality_kept.high
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 1.0])
+@pytest.mark.parametrize("right", [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize("score", [math.nan, 0.5])
+def test_samples_without_any_variation_are_chosen_on_too(
+    share: float, right: tuple[float, float], score: float
+) -> None:
+    weak, strong = (np.full(30, each) for each in right)
+    data = boundary(weak, strong, np.full(30, score), tried=1.0)
+    for target in (KeepQuality(share), SpendAtMost(share), RiskAtMost(0.1)):
+        selection = select(data, target)
+        if target == KeepQuality(share) and right == (0.0, 1.0):
+            assert not selection.choice.saves
+
+
+def test_estimates_are_written_with_two_digits() -> None:
+    assert [rounded(n) for n in (1, 62, 101, 1204, 12_000)] == [1, 62, 110, 1300, 12_000]
+
+
+SAMPLES = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([0.0, 0.5, 1.0]),
+        st.sampled_from([0.0, 0.2, 0.5, 0.9, math.nan]),
+        st.floats(0.1, 5),
+        st.floats(0.1, 5),
+    ),
+    min_size=1,
+    max_size=25,
+)
+TARGETS = st.one_of(
+    st.builds(KeepQuality, st.floats(0.1, 1), st.floats(0.7, 0.95)),
+    st.builds(SpendAtMost, st.floats(0.1, 2), st.floats(0.7, 0.95)),
+    st.builds(RiskAtMost, st.floats(0.05, 0.9), st.floats(0.05, 0.3)),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(SAMPLES, TARGETS, st.sampled_from([0.0, 1.0]))
+def test_whatever_the_prompts_there_is_a_threshold_to_use_and_no_promise_without_a_certificate(
+    rows: list[tuple[float, ...]], target: Target, tried: float
+) -> None:
+    weak, strong, router, small, large = map(np.array, zip(*rows, strict=True))
+    data = replace(boundary(weak, strong, router, tried=tried), weak_cost=small, strong_cost=large)
+    selection = select(data, target)
+    choice = selection.choice
+    assert selection.promise.shown is (choice.safe is not None)
+    assert selection.threshold == (choice.naive if choice.safe is None else choice.safe)
+    assert 0 <= selection.threshold <= NEVER
+    assert not (selection.promise.shown and selection.promise.more_prompts)
+    if choice.safe is not None:
+        # what is promised was met on the prompts that chose, with room to spare
+        figures = selection.calibration
+        match target:
+            case KeepQuality(share):
+                assert figures.quality.value >= share * figures.strong.value - 1e-9
+                assert choice.saves
+            case SpendAtMost(share):
+                assert figures.cost_share is None or figures.cost_share.value <= share + 1e-9
+            case RiskAtMost(alpha):
+                assert figures.missed.value <= alpha
+
+
+# --- certificates ---------------------------------------------------------------------------------
+
+
+def test_without_gains_the_test_is_the_exact_binomial_one() -> None:
+    # 100 that the large model gets right, of which the small one misses 2 of the surest 60
+    strong, weak = np.append(np.ones(100), np.zeros(40)), np.append(np.ones(100), np.zeros(40))
+    score = np.linspace(0, 1, 140)
+    weak[[10, 50]] = 0.0
+    data = boundary(weak, strong, score)
+    p = p_values(score, *gains(data, KeepQuality(0.95)))
+    for kept, missed in ((140, 2), (40, 1), (5, 0)):
+        # points are from NEVER down: so many are up
+        exact = float(binomial_p_value(np.array(missed), 100, 0.05))
+        assert p[140 - kept] == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 2000) + 1e-9)
+
+
+def certified_wrongly(rng: np.random.Generator, prompts: int, miss: float, gain: float, share: float) -> bool:
+    """Whether a threshold is certified that keeps a little less than was asked for."""
+    strong = (rng.random(prompts) < 0.7).astype(float)
+    weak = np.where(rng.random(prompts) < np.where(strong > 0, miss, gain), 1 - strong, strong)
+    # one score for all: the only threshold beside all up keeps everybody
+    data = boundary(weak, strong, np.full(prompts, 0.5))
+    return bool(certified(data, KeepQuality(share))[0])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "miss", "gain"),
+    # each loses exactly 5 % of what the large model gets right: the edge, where it is hardest
+    [(60, 0.05, 0.0), (100, 0.05, 0.0), (100, 0.10, 0.35 / 3), (300, 0.05, 0.0), (300, 0.2, 1.05 / 3)],
+)
+def test_a_promise_is_made_wrongly_no_more_often_than_it_says(prompts: int, miss: float, gain: float) -> None:
+    rng = np.random.default_rng(prompts)
+    wrong = sum(certified_wrongly(rng, prompts, miss, gain, 0.95) for _ in range(300))
+    # 300 draws at 10 %: more than 47 would happen once in a thousand
+    assert wrong <= 47
+
+
+def test_a_promise_is_made_where_there_is_enough_to_show() -> None:
+    rng = np.random.default_rng(5)
+    assert sum(certified_wrongly(rng, 300, 0.01, 0.0, 0.95) for _ in range(100)) >= 90
+
+
+def test_everything_up_keeps_all_quality_and_needs_no_test() -> None:
+    data = boundary(np.zeros(5), np.ones(5), np.linspace(0, 1, 5))
+    assert certified(data, KeepQuality(0.95)).tolist() == [False] * 5 + [True]
+
+
+def test_how_many_prompts_are_missing_without_a_single_miss() -> None:
+    # 0.95^45 is the first power below 10 %
+    data = boundary(np.ones(2000), np.ones(2000), np.full(2000, 0.5))
+    needed = prompts_needed(data.router_score, *gains(data, KeepQuality(0.95)), 0.1)
+    assert needed[0] == pytest.approx(45, abs=3)
+    lost = boundary(np.zeros(20), np.ones(20), np.full(20, 0.5))
+    assert prompts_needed(lost.router_score, *gains(lost, KeepQuality(0.95)), 0.1)[0] == math.inf
+
+
+def drawn(prompts: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Scores 0.1, 0.3, … 0.9 and labels: R(t) is 0, 2, 5, 11, 20 and 32 % past each of them."""
+    level = rng.integers(0, 5, prompts)
+    needed = rng.random(prompts) < np.array([0.10, 0.15, 0.30, 0.45, 0.60])[level]
+    return 0.1 + 0.2 * level, needed
+
+
+def true_risk(threshold: float) -> float:
+    below = np.array([0.1, 0.3, 0.5, 0.7, 0.9]) < threshold
+    return float((np.array([0.10, 0.15, 0.30, 0.45, 0.60]) * below).sum() / 5)
+
+
+def test_a_certificate_is_wrong_no_more_often_than_it_says() -> None:
+    rng = np.random.default_rng(7)
+    # the threshold past 0.5 has a true risk of 11 %, just above the target: the hardest case
+    target, wrong, useful, plug_in_wrong = RiskAtMost(0.10, 0.2), 0, 0, 0
+    assert true_risk(0.6) == pytest.approx(0.11)
+    for _ in range(400):
+        scores, needed = drawn(100, rng)
+        certified = certified_thresholds(scores, needed, target)
+        wrong += true_risk(certified[-1]) > target.alpha
+        useful += certified[-1] > 0.3
+        plug_in_wrong += ((scores < 0.6) & needed).mean() <= target.alpha
+    # 400 draws at 20 %: 104 or more would happen once in 460
+    assert wrong <= 103
+    # the test has power: not certifying at all would pass the line above
+    assert wrong >= 20
+    assert useful >= 300
+    # and the simulation would catch a threshold chosen by the observed risk alone
+    assert plug_in_wrong > 150
+
+
+def test_the_certificate_is_the_last_before_the_first_that_stands() -> None:
+    rng = np.random.default_rng(0)
+    scores, needed = drawn(2000, rng)
+    target = RiskAtMost(0.08, 0.05)
+    certified = certified_thresholds(scores, needed, target)
+    assert 0.3 < certified[-1] <= 0.5
+    assert certified[0] == 0
+    # unknown scores go up and so cannot be missed
+    unknown = np.where(needed, math.nan, scores)
+    assert certified_thresholds(unknown, needed, target)[-1] == NEVER
+
+
+def test_what_is_certified_is_what_the_p_values_of_the_thresholds_say() -> None:
+    rng = np.random.default_rng(3)
+    # scores that lie on the grid itself: one that equals the threshold goes up
+    scores = np.where(rng.random(300) < 0.1, math.nan, rng.choice(GRID[:-1:100], 300))
+    needed = rng.random(300) < 0.2
+    target = RiskAtMost(0.1, 0.05)
+    rejected = []
+    for threshold in GRID:
+        losses = int((~escalates(scores, threshold) & needed).sum())
+        if binomial_p_value(np.array(losses), 300, 0.1) > 0.05:
+            break
+        rejected.append(threshold)
+    assert certified_thresholds(scores, needed, target).tolist() == rejected
+    assert rejected[-1] in GRID[:-1:100]
+
+
+def test_a_certified_risk_is_reported_with_its_bound() -> None:
+    selection = select(simulated(4000), RiskAtMost(0.05, 0.1))
+    assert (selection.promise.shown, selection.promise.more_prompts, selection.choice.reason) == (True, None, "")
+    assert selection.choice.naive > selection.threshold
+    assert selection.test.missed.low <= 0.05
+    assert selection.test.missed_of_kept is not None
+    assert selection.test.missed_of_kept.value > selection.test.missed.value
+    assert selection.test.share.value < 1
+
+
+def test_too_few_prompts_certify_nothing_and_how_many_would_is_said() -> None:
+    selection = select(simulated(40), RiskAtMost(0.05, 0.05))
+    assert not selection.promise.shown
+    assert selection.threshold == selection.choice.naive
+    assert "even without a single miss" in selection.choice.reason
+    # 59 in the calibration half, of which there are 20
+    assert selection.promise.more_prompts == 2 * (59 - 20)
+
+
+def test_a_certificate_of_nothing_is_not_called_one() -> None:
+    # one score for all: keeping anybody keeps everybody
+    def data(missed: int) -> BoundaryData:
+        needed = np.arange(100) < missed
+        return boundary(1.0 - needed, np.ones(100), np.full(100, 0.5))
+
+    choice = choose(data(4), RiskAtMost(0.05, 0.05))
+    assert choice.safe is None
+    assert "misses 4.0% of 100 prompts, too few to be sure" in choice.reason
+    assert choice.more_prompts is not None
+    assert 500 < choice.more_prompts < 3000
+    hopeless = choose(data(30), RiskAtMost(0.05, 0.05))
+    assert (hopeless.safe, hopeless.saves, hopeless.more_prompts) == (None, False, None)
+    unknown = choose(replace(data(4), router_score=np.full(100, math.nan)), RiskAtMost(0.05, 0.05))
+    assert (unknown.safe, unknown.saves) == (None, False)
+
+
+def test_a_certified_risk_that_saves_nothing_is_no_use() -> None:
+    # every prompt pays for the try: keeping the surest few costs more than the large model alone
+    score = np.linspace(0, 1, 400)
+    data = boundary((score < 0.2).astype(float), np.ones(400), score, tried=1.0)
+    choice = choose(data, RiskAtMost(0.05, 0.05))
+    assert certified_thresholds(score, data.weak_score < 1, RiskAtMost(0.05, 0.05))[-1] > 0.15
+    assert choice.safe is None
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda: KeepQuality(0.0),
+        lambda: KeepQuality(0.9, 1.0),
+        lambda: SpendAtMost(0.5, 0.0),
+        lambda: SpendAtMost(-1),
+        lambda: RiskAtMost(0.0),
+        lambda: RiskAtMost(0.1, 1.0),
+    ],
+)
+def test_targets_that_cannot_be_are_refused(target: object) -> None:
+    with pytest.raises(InvalidRequestError):
+        target()  # type: ignore[operator]
+
+
+def test_figures_at_a_threshold_by_hand() -> None:
+    data = from_counts(both=50, only_weak=10, only_strong=30, neither=10)
+    figures = ThresholdFigures.of(data, 0.75)
+    assert figures.share.value == pytest.approx(0.3)
+    assert figures.quality.value == pytest.approx(0.9)
+    assert figures.cost.value == pytest.approx(0.3 * 4 + 0.7 * 1)
+    assert figures.quality_kept is not None
+    assert figures.quality_kept.value == pytest.approx(0.9 / 0.8)
+    assert figures.pgr is not None
+    assert figures.pgr.value == pytest.approx(0.3 / 0.2)
+    assert figures.missed.value == 0
+    everyone_small = ThresholdFigures.of(data, NEVER)
+    assert everyone_small.missed.value == pytest.approx(0.3)
+    assert everyone_small.missed.low < 0.3 < everyone_small.missed.high
+    for figure in (figures.quality, figures.share, figures.cost, figures.quality_kept, figures.pgr, figures.ttft_s):
+        assert figure.low <= figure.value <= figure.high
+
+
+def test_a_gap_that_may_be_none_gives_no_pgr() -> None:
+    data = from_counts(both=4, only_weak=2, only_strong=3, neither=1)
+    figures = ThresholdFigures.of(data, 0.75)
+    assert figures.pgr is None
+    assert "too close" in figures.pgr_reason
+    same = ThresholdFigures.of(from_counts(4, 2, 2, 1), 0.75)
+    assert same.pgr is None
+    assert "score the same" in same.pgr_reason
