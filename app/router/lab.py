@@ -16,7 +16,14 @@ import numpy as np
 from app.router.choosing.ladder import LadderStudy
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
-from app.router.operation.live import cascade_scores, conversation_scores, rated_prompts, rated_runs, tier_runs
+from app.router.operation.live import (
+    LiveScores,
+    cascade_scores,
+    conversation_scores,
+    rated_prompts,
+    rated_runs,
+    tier_scores,
+)
 from app.router.recorded.marking import Judgement, judged
 from app.router.recorded.sizes import by_size, catalogue_sizes, unknown_sizes
 from app.settings import REPOSITORY
@@ -342,15 +349,15 @@ class RouterLab:
         key = tuple(map(_identity, ladder.boundaries))
         return self._once(("ladder selection", key, target), lambda: select_ladder(ladder.boundaries, target))
 
-    def tier_runs(self, tier: str) -> tuple[RoutedPrompt, ...]:
-        """The latest finished runs of a tier, as prompts that it alone answered.
+    def tier_scores(self, study: Study) -> LiveScores:
+        """What the study's router scores of the small tier's latest own runs.
 
         Raises:
             StoreError: the run database cannot be read.
         """
-        return tier_runs(self._runs, tier)
+        return tier_scores(self._runs, study)
 
-    def cascade_scores(self, study: Study) -> list[float]:
+    def cascade_scores(self, study: Study) -> LiveScores:
         """What the study's router scored in the latest cascades between its tiers.
 
         Raises:

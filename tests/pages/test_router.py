@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +22,7 @@ from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.operation import profiles as router_profiles
+from app.router.operation.live import LiveScores
 from app.router.way import Step
 from app.session import router as lab_session
 from app.store import RunStore
@@ -34,6 +35,7 @@ from tests.support.fakes import FakeLabEngine
 from tests.support.ui import open_app, settle, texts
 
 PAGE = "pages/router.py"
+MOMENT = datetime(2026, 3, 14, 12, tzinfo=UTC)
 SECTIONS = ("record", "Threshold", "Curve", "Pick for me", "Calibration", "use", "Tier consistency")
 """Steps of the way, and the sections of the step of choosing."""
 WEIGHTS = {WEAK: "a" * 64, STRONG: "b" * 64}
@@ -609,9 +611,10 @@ def test_drift_looks_at_what_cascades_scored(open_lab: Open, monkeypatch: pytest
     app = open_lab("Calibration", recorded(150))
     app.selectbox(key="router-drift-data").set_value("cascades").run()
     assert "Nothing to compare yet" in words(app)
-    monkeypatch.setattr(RouterLab, "cascade_scores", lambda self, study: [0.99] * 40)
+    monkeypatch.setattr(RouterLab, "cascade_scores", lambda self, study: LiveScores((MOMENT,) * 40, np.full(40, 0.99)))
     app.run()
     assert metrics(app)["Scores compared"] == "40"
+    assert "40 scores of “Your latest cascades with this router, 2026-03-14”" in words(app)
     assert app.warning
 
 

@@ -7,10 +7,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from app.router.choosing.study import Study
 from app.store import (
@@ -95,9 +97,30 @@ def rated_prompts(store: RunStore) -> tuple[tuple[RoutedPrompt, ...], dict[str, 
     return prompts, {tier: sha256 for tier, sha256 in weights.items() if sha256}
 
 
-def tier_runs(store: RunStore, tier: str) -> tuple[RoutedPrompt, ...]:
-    """The latest finished runs of a tier, as prompts that it alone answered: what it is asked in real use, lab runs
-    left out.
+@dataclass(frozen=True, slots=True)
+class LiveScores:
+    """What a router scores of what is asked in real use, runs of the labs left out."""
+
+    at: tuple[datetime, ...]
+    """When each was asked."""
+    scores: npt.NDArray[np.float64]
+    """``[runs]``; NaN where one is not known."""
+
+
+def tier_scores(store: RunStore, study: Study) -> LiveScores:
+    """The small tier's latest own runs, as the study's router scores them now.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    runs = tier_runs(store, study.weak)
+    scores = study.scores_of([prompt for _, prompt in runs]) if runs else np.array([], np.float64)
+    return LiveScores(tuple(at for at, _ in runs), scores)
+
+
+def tier_runs(store: RunStore, tier: str) -> tuple[tuple[datetime, RoutedPrompt], ...]:
+    """The latest finished runs of a tier, as prompts that it alone answered, and when: what it is asked in real use,
+    lab runs left out.
 
     Raises:
         StoreError: the run database cannot be read.
@@ -106,13 +129,13 @@ def tier_runs(store: RunStore, tier: str) -> tuple[RoutedPrompt, ...]:
     of_tier = replace(_LIVE, models=(asked.model,), precisions=(asked.precision,))
     rows = store.page(of_tier, limit=_MOST_LIVE).rows
     return tuple(
-        RoutedPrompt(prompt_id=run.id, category="Live", prompt=run.prompt, answers={tier: answer})
+        (run.created_at, RoutedPrompt(prompt_id=run.id, category="Live", prompt=run.prompt, answers={tier: answer}))
         for run in store.get_many([row.id for row in rows])
         if (answer := run_answer(run, store.timeline(run.id))) is not None
     )
 
 
-def cascade_scores(store: RunStore, study: Study) -> list[float]:
+def cascade_scores(store: RunStore, study: Study) -> LiveScores:
     """What the very router of a study scored between its two tiers in the latest cascades.
 
     Raises:
@@ -122,17 +145,17 @@ def cascade_scores(store: RunStore, study: Study) -> list[float]:
     # of three tiers, a boundary sees only what another one sent up: those scores are of other prompts
     of_strong = replace(_LIVE, models=(strong.model,), precisions=(strong.precision,))
     runs = store.get_many([row.id for row in store.page(of_strong, limit=_MOST_LIVE).rows])
-    scores = []
+    found: list[tuple[datetime, float]] = []
     for run in runs:
         cascade = RunConfig.from_dict(run.config).optimization.cascade
         if run.cascade is None or cascade is None or cascade.smaller != (weak,) or not _same_router(cascade, study):
             continue
-        scores += [
-            score
+        found += [
+            (run.created_at, score)
             for attempt in run.cascade.attempts
             if attempt.tier == str(weak) and (score := score_of(attempt, study.scorer)) is not None
         ]
-    return scores
+    return LiveScores(tuple(at for at, _ in found), np.array([score for _, score in found], np.float64))
 
 
 def score_of(attempt: TierAttempt, router: Router) -> float | None:

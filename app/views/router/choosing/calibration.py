@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import numpy as np
 import numpy.typing as npt
 import streamlit as st
@@ -14,6 +17,7 @@ from app.router.lab import RouterLab
 from app.session.router import COMPARED
 from app.views.router.choosing.charts import reliability
 from app.views.shared import charts
+from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 from engine.cascade import Drift, Reliability, ScoreReference
 from engine.cascade.routing.calibration import MIN_LIVE
@@ -102,8 +106,8 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
         st.caption("Hidden states are not kept with runs, and this router looks at them: compare with cascades.")
         return
     with errors_shown():
-        live = _live_scores(lab, study, chosen)
-        if not len(live):
+        scores, span = _live_scores(lab, study, chosen)
+        if not len(scores):
             none = (
                 "no cascade of these two tiers used this router"
                 if chosen == _CASCADES
@@ -111,15 +115,22 @@ def _show_drift(lab: RouterLab, study: Study, data_set_id: str) -> None:
             )
             st.caption(f"Nothing to compare yet: {none}.")
             return
-        _say_drift(ScoreReference.of(study.data.router_score).drift(live), names[chosen])
+        _say_drift(ScoreReference.of(study.data.router_score).drift(scores), f"{names[chosen]}{span}")
 
 
-def _live_scores(lab: RouterLab, study: Study, chosen: str) -> npt.NDArray[np.float64]:
-    if chosen == _CASCADES:
-        return np.array(lab.cascade_scores(study), np.float64)
-    found = lab.tier_runs(study.weak) if chosen == _LIVE else lab.data_set(chosen).prompts
-    prompts = [prompt for prompt in found if study.weak in prompt.answers]
-    return study.scores_of(prompts) if prompts else np.array([], np.float64)
+def _live_scores(lab: RouterLab, study: Study, chosen: str) -> tuple[npt.NDArray[np.float64], str]:
+    """The scores to compare, and from when they are."""
+    if chosen in (_CASCADES, _LIVE):
+        live = lab.cascade_scores(study) if chosen == _CASCADES else lab.tier_scores(study)
+        return live.scores, _span(live.at)
+    prompts = [prompt for prompt in lab.data_set(chosen).prompts if study.weak in prompt.answers]
+    return study.scores_of(prompts) if prompts else np.array([], np.float64), ""
+
+
+def _span(moments: Sequence[datetime]) -> str:
+    """From the first day to the last, as the reader's clock has it."""
+    days = sorted({moment.astimezone(reader_zone()).date().isoformat() for moment in moments})
+    return f", {days[0]} to {days[-1]}" if len(days) > 1 else f", {days[0]}" if days else ""
 
 
 def _say_drift(drift: Drift, compared: str) -> None:
@@ -129,6 +140,7 @@ def _say_drift(drift: Drift, compared: str) -> None:
             f"“{literal(compared)}”, and the test needs {MIN_LIVE}."
         )
         return
+    st.caption(f"{units.counted(drift.live, 'score')} of “{literal(compared)}”.")
     if drift.warning:
         st.warning(drift.warning, icon=":material/warning:")
     with st.container(horizontal=True):

@@ -102,7 +102,7 @@ def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
     add_run(store, STRONG)
     add_run(store, WEAK, "First?")
     add_run(store, WEAK, "Second?", logprob=-2.0)
-    found = tier_runs(store, WEAK)
+    found = [prompt for _, prompt in tier_runs(store, WEAK)]
     assert [prompt.prompt for prompt in found] == ["Second?", "First?"]
     assert [prompt.answers[WEAK].logprobs[0] for prompt in found] == [-2.0, -0.5]
     assert found[0].answers[WEAK].score is None
@@ -111,16 +111,16 @@ def test_live_answers_are_the_tiers_own_finished_runs(store: RunStore) -> None:
 def test_what_a_lab_asked_is_not_live_but_a_thumb_on_it_counts(store: RunStore) -> None:
     add_run(store, WEAK, "Of a lab?", source=RunSource.LAB, rating=1)
     add_run(store, WEAK, "Of a person?")
-    assert [prompt.prompt for prompt in tier_runs(store, WEAK)] == ["Of a person?"]
+    assert [prompt.prompt for _, prompt in tier_runs(store, WEAK)] == ["Of a person?"]
     assert [prompt.prompt for prompt in rated_prompts(store)[0]] == ["Of a lab?"]
 
 
 @pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])
 def test_a_figure_that_was_not_finite_leaves_a_run_without_a_score(store: RunStore, logprob: float) -> None:
     add_run(store, WEAK, logprob=logprob)
-    (prompt,) = found = tier_runs(store, WEAK)
+    ((_, prompt),) = tier_runs(store, WEAK)
     assert all(map(math.isnan, prompt.answers[WEAK].logprobs))
-    assert np.isnan(study().scores_of(found)).all()
+    assert np.isnan(study().scores_of([prompt])).all()
 
 
 # --- conversations --------------------------------------------------------------------------------
@@ -152,9 +152,9 @@ def test_what_a_cascade_scored_counts_for_the_router_that_scored_it(store: RunSt
     early = CascadeConfig(smaller=(small,), thresholds=(0.3,), after_tokens=4)
     add_run(store, STRONG, cascade=replace(report, attempts=(attempt, report.attempts[1])), gear=early)
     add_run(store, STRONG)
-    assert sorted(cascade_scores(store, looked)) == [0.2, 0.9]
-    assert sorted(cascade_scores(store, learned)) == [0.2, 0.9]
-    assert cascade_scores(store, study(Choice.ROUTE_LEARNED)) == []
+    assert sorted(cascade_scores(store, looked).scores) == [0.2, 0.9]
+    assert sorted(cascade_scores(store, learned).scores) == [0.2, 0.9]
+    assert cascade_scores(store, study(Choice.ROUTE_LEARNED)).at == ()
 
 
 def test_what_a_hybrid_decided_by_the_prompt_scores_as_in_the_lab(store: RunStore) -> None:
@@ -170,7 +170,7 @@ def test_what_a_hybrid_decided_by_the_prompt_scores_as_in_the_lab(store: RunStor
     for prompt_score, answer_score in ((hybrid.router.band.up_from, None), (0.0, None), (0.5, 0.7)):
         scored = replace(attempt, prompt_score=prompt_score, answer_score=answer_score)
         add_run(store, STRONG, cascade=replace(report, attempts=(scored, report.attempts[1])), gear=gear)
-    assert sorted(cascade_scores(store, hybrid)) == [0.0, 0.7, 1.0]
+    assert sorted(cascade_scores(store, hybrid).scores) == [0.0, 0.7, 1.0]
 
 
 def test_a_router_that_looks_at_hidden_states_cannot_score_kept_conversations(store: RunStore) -> None:
