@@ -179,6 +179,8 @@ class Cascade:
             large_s = attempts[-1].seconds + salvaged_s if answered_by_largest else self._derive(kept, recorder, slower)
         if large_s is not None:
             self._observe(attempts, large_s, salvaged_s)
+        if answered_by_largest and not cancelled:
+            self._observe_lengths(attempts)
         return CascadeReport(
             router=self._config.router,
             attempts=tuple(attempts),
@@ -207,17 +209,28 @@ class Cascade:
         return min(max(seconds / usual_s, 1 / _MOST_SLOWER), _MOST_SLOWER) if usual_s else 1.0
 
     def _derive(self, kept: Attempt, recorder: RunRecorder, slower: float) -> float | None:
-        """What the largest model would have taken for an answer of this length, had as much of the prompt been kept
-        for it and had it been held up as much; ``None`` where nothing is known of its speed."""
+        """What the largest model would have taken, had as much of the prompt been kept for it and had it been held up as
+        much; ``None`` where nothing is known of its speed. Its answer is taken to be as long as this one, or shorter
+        where its answers have been."""
         last, config = self._attempts[-1], self._largest.config
         present = last if last.request is self._largest else None
+        lengths = self._paces.lengths(str(kept.tier), str(config.ladder[-1]))
         prompt_tokens = len((present or kept).prompt_ids)
         usual_s = self._paces.of(config.model, config.optimization).seconds(
             max(1, prompt_tokens - recorder.cached_tokens),
-            len(recorder.tokens),
+            round(len(recorder.tokens) * lengths.ratio),
             present.model.stepwise.step_times() if present and present.model.stepwise else None,
         )
         return None if usual_s is None else usual_s * slower
+
+    def _observe_lengths(self, attempts: Sequence[TierAttempt]) -> None:
+        """The largest tier has answered what smaller ones tried: where they wrote whole answers, that compares them."""
+        *tried, largest = attempts
+        if self._config is None or self._config.after_tokens is not None:
+            return
+        for attempt in tried:
+            if attempt.answer_score is not None and attempt.token_ids:
+                self._paces.lengths(attempt.tier, largest.tier).observe(len(attempt.token_ids), len(largest.token_ids))
 
     def _observe(self, attempts: Sequence[TierAttempt], large_s: float, salvaged_s: float) -> None:
         """Let the guards know what came of the prompt."""

@@ -11,6 +11,8 @@ from engine.types import OptimizationConfig
 _DECAY = 0.95
 """What a run's times still count for at the next one."""
 _MOST_MODELS = 64
+_FEW_TOKENS = 16
+"""Stand for answers of equal length before any were seen."""
 
 
 class PassTimes(Protocol):
@@ -62,11 +64,44 @@ class Pace:
         return read_s + times.seconds(1) * steps if times else None
 
 
+@dataclass(slots=True)
+class Lengths:
+    """How long a model's answers are against a smaller one's to the same prompts, as far as both wrote them."""
+
+    _small: float = 0.0
+    _large: float = 0.0
+
+    def observe(self, small: int, large: int) -> None:
+        """Both have answered a prompt, in so many tokens of their own."""
+        self._small = self._small * _DECAY + small
+        self._large = self._large * _DECAY + large
+
+    @property
+    def ratio(self) -> float:
+        """At most 1: that the larger model would have written more is not claimed. Few answers say little."""
+        return min(1.0, (self._large + _FEW_TOKENS) / (self._small + _FEW_TOKENS))
+
+
 class Paces:
-    """The paces of all models that were used lately, each with its gears. Belongs to the engine's thread."""
+    """The paces of all models that were used lately, each with its gears, and how long their answers are. Belongs to
+    the engine's thread."""
 
     def __init__(self) -> None:
         self._paces: OrderedDict[tuple[str, OptimizationConfig], Pace] = OrderedDict()
+        self._lengths: OrderedDict[tuple[str, str], Lengths] = OrderedDict()
+
+    def lengths(self, small: str, large: str) -> Lengths:
+        """Of two models' answers; ones of which nothing is known for two not used for long.
+
+        Args:
+            small: the smaller tier, as it stands in reports.
+            large: the larger one.
+        """
+        lengths = self._lengths.setdefault((small, large), Lengths())
+        self._lengths.move_to_end((small, large))
+        if len(self._lengths) > _MOST_MODELS:
+            self._lengths.popitem(last=False)
+        return lengths
 
     def of(self, model: str, gears: OptimizationConfig) -> Pace:
         """The pace of a model; one that knows nothing for a model not used for long.

@@ -25,7 +25,7 @@ from engine.cascade import (
     scored_by_both,
     select,
 )
-from engine.serving.counterfactual import Pace
+from engine.serving.counterfactual import Lengths, Pace
 from tests.benchmarks.cascade import BOUNDARIES, PAIRS
 from tests.benchmarks.table import Row
 
@@ -71,6 +71,7 @@ class Recorded:
         """Ask the prompts in an order, as the engine would: what a kept answer saved is derived, not known."""
         *smaller, largest = self.ladder
         guards, pace, done = [Guard(tier) for tier in smaller], self._timed(), Cascaded()
+        lengths = [Lengths() for _ in smaller]
         for index in order:
             answers = self.prompts[index].answers
             large, took_s, tried = answers[largest], 0.0, []
@@ -86,7 +87,12 @@ class Recorded:
             if kept is None:
                 took_s += large.e2e_s
                 _learn(pace, large)
-            large_s = large.e2e_s if kept is None else pace.seconds(kept.prompt_tokens, kept.completion_tokens, None)
+                for place in tried:
+                    lengths[place].observe(answers[smaller[place]].completion_tokens, large.completion_tokens)
+                large_s: float | None = large.e2e_s
+            else:
+                tokens = round(kept.completion_tokens * lengths[tried[-1]].ratio)
+                large_s = pace.seconds(kept.prompt_tokens, tokens, None)
             assert large_s is not None
             for place, guard in enumerate(guards):
                 if place in tried and kept is not answers[smaller[place]]:
@@ -117,7 +123,8 @@ def _learn(pace: Pace, large: TierAnswer) -> None:
 
 
 def orders(categories: Sequence[str], seeds: int = SEEDS, most: int = PROMPTS) -> Iterator[tuple[str, Ints]]:
-    """Streams of prompts: in random order, and sorted by category, the categories in random order."""
+    """Streams of prompts: in random order, sorted by category, the categories in random order, and of one category,
+    each in turn, its prompts asked again and again."""
     names = sorted(set(categories))
     for seed in range(seeds):
         draw = np.random.default_rng(seed)
@@ -125,6 +132,8 @@ def orders(categories: Sequence[str], seeds: int = SEEDS, most: int = PROMPTS) -
         rank = dict(zip(names, draw.permutation(len(names)), strict=True))
         yield "random", drawn
         yield "sorted", drawn[np.argsort([rank[categories[index]] for index in drawn], kind="stable")]
+        alike = np.flatnonzero([category == names[seed % len(names)] for category in categories])
+        yield "one category", draw.choice(alike, most)
 
 
 def run(pairs: Sequence[Path]) -> list[Row]:

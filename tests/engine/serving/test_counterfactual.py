@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.serving.counterfactual import Pace, Paces
+from engine.serving.counterfactual import Lengths, Pace, Paces
 from engine.speculation import StepTimes
 from engine.types import OptimizationConfig, Precision
 
@@ -60,3 +60,31 @@ def test_a_model_with_other_gears_has_a_pace_of_its_own_and_few_are_kept() -> No
     for n in range(100):
         paces.of(f"m{n}", int4)
     assert paces.of("m", int4) is not first
+
+
+def test_a_model_that_writes_less_is_taken_to_have_written_less() -> None:
+    lengths = Lengths()
+    assert lengths.ratio == 1
+    for _ in range(50):
+        lengths.observe(small=100, large=40)
+    assert lengths.ratio == pytest.approx(0.4, abs=0.02)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=40))
+def test_it_is_never_claimed_to_have_written_more(answers: list[tuple[int, int]]) -> None:
+    lengths = Lengths()
+    for small, large in answers:
+        lengths.observe(small, large)
+    assert 0 < lengths.ratio <= 1
+
+
+def test_few_answers_say_little_of_lengths() -> None:
+    lengths = Lengths()
+    lengths.observe(small=4, large=1)
+    assert lengths.ratio > 0.8
+
+
+def test_two_models_have_lengths_of_their_own() -> None:
+    paces = Paces()
+    assert paces.lengths("a", "b") is paces.lengths("a", "b")
+    assert paces.lengths("a", "b") is not paces.lengths("b", "a")
