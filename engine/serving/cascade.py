@@ -209,8 +209,8 @@ class Cascade:
         return min(max(seconds / usual_s, 1 / _MOST_SLOWER), _MOST_SLOWER) if usual_s else 1.0
 
     def _derive(self, kept: Attempt, recorder: RunRecorder, slower: float) -> float | None:
-        """What the largest model would have taken, had as much of the prompt been kept for it and had it been held up as
-        much; ``None`` where nothing is known of its speed. Its answer is taken to be as long as this one, or shorter
+        """What the largest model would have taken, had as much of the prompt been kept for it and had it been held up
+        as much; ``None`` where nothing is known of its speed. Its answer is taken to be as long as this one, or shorter
         where its answers have been."""
         last, config = self._attempts[-1], self._largest.config
         present = last if last.request is self._largest else None
