@@ -7,11 +7,13 @@ Whether others held the judge up does not matter: its time counts nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 from app.cascade.pairs import Sized, by_size
 from app.jobs import Report, Steps
 from app.quantization.lab import LabError
 from app.router.estimates import shares_of
+from app.router.lab import DataSet
 from app.router.watch import RECENT_RUNS, WatchedRun
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.runs.service import InferenceEngine
@@ -64,64 +66,79 @@ def ask_judge(engine: InferenceEngine, judge: Tier, graded: Graded, steps: Steps
 # --- recorded answers -------------------------------------------------------------------------------
 
 
-def unjudged(
-    store: RouterStore,
-    identity: str,
-    tasks: Sequence[Task],
-    tiers: Iterable[tuple[str, str]],
-    judge: Tier,
-    weights_sha256: str | None,
-) -> list[tuple[Task, str, str]]:
-    """Recorded answers that a judge has still to look at: the task, the tier, the answer's text.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """A judge's work on a recording: the answers to prompts that only a model can judge."""
 
-    Args:
-        store: of whoever asks.
-        identity: of the set.
-        tasks: its prompts; only those that a model judges are looked at.
-        tiers: the keys of the tiers, each with its weights.
-        judge: whose verdicts are wanted.
-        weights_sha256: the judge's; ``None`` where they are not known.
+    store: RouterStore
+    """As whoever records sees it."""
+    identity: str
+    """Of the set."""
+    tasks: Sequence[Task]
+    """Its prompts, as far as a model judges them."""
+    tiers: Sequence[tuple[str, str]]
+    """Their keys, each with its weights_sha256."""
+    judge: Tier
+    weights_sha256: str
+    """The judge's."""
 
-    Raises:
-        StoreError: the run database cannot be read.
-    """
-    judged = [task for task in tasks if task.checker == JUDGED]
-    if not judged:
-        return []
-    said = store.verdicts(identity)
-    found = []
-    for tier, weights in tiers:
-        answers = store.answers(identity, tier, weights)
-        for task in judged:
-            answer = answers.get(task.id)
-            if answer is not None:
-                key = (task.id, tier, answer_sha256(answer.text))
-                if not is_judged_by(judge, weights_sha256, said.get(key, ())):
-                    found.append((task, tier, answer.text))
-    return found
+    def waiting(self) -> list[tuple[Task, str, str]]:
+        """Recorded answers that this judge has still to look at: the task, the tier, the answer's text.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        said = self.store.verdicts(self.identity)
+        found = []
+        for tier, weights in self.tiers:
+            answers = self.store.answers(self.identity, tier, weights)
+            for task in self.tasks:
+                answer = answers.get(task.id)
+                if answer is not None:
+                    verdicts = said.get((task.id, tier, answer_sha256(answer.text)), ())
+                    if not is_judged_by(self.judge, self.weights_sha256, verdicts):
+                        found.append((task, tier, answer.text))
+        return found
+
+    def done(self, to_ask: Collection[tuple[str, str]]) -> int:
+        """Of all answers, those that need no looking at.
+
+        Args:
+            to_ask: prompt's id and tier of answers that are yet to be recorded.
+        """
+        ids = {task.id for task in self.tasks}
+        waiting = {(task.id, tier) for task, tier, _ in self.waiting()}
+        waiting |= {(id, tier) for id, tier in to_ask if id in ids}
+        return len(self.tasks) * len(self.tiers) - len(waiting)
+
+    def run(self, engine: InferenceEngine, steps: Steps) -> None:
+        """Have the judge look at what waits, and keep what it says; a step each.
+
+        Raises:
+            LabError: a run failed.
+            StoreError: the run database cannot be used.
+            JobCancelled: from ``steps``.
+        """
+        waiting = self.waiting()
+        for place, (task, tier, text) in enumerate(waiting, start=1):
+            steps.at(f"{self.judge} judges · answer {place:,} of {len(waiting):,}")
+            verdict = ask_judge(engine, self.judge, Graded(task.prompt, text, task.expected), steps)
+            self.store.keep_verdict(self.identity, task.id, tier, text, self.judge, self.weights_sha256, verdict)
+            steps.advance()
 
 
-def judge_recorded(
-    engine: InferenceEngine,
-    store: RouterStore,
-    identity: str,
-    waiting: Sequence[tuple[Task, str, str]],
-    judge: Tier,
-    weights_sha256: str,
-    steps: Steps,
-) -> None:
-    """Have a judge look at recorded answers (:func:`unjudged`), and keep what it says; a step each.
-
-    Raises:
-        LabError: a run failed.
-        StoreError: the run database cannot be used.
-        JobCancelled: from ``steps``.
-    """
-    for place, (task, tier, text) in enumerate(waiting, start=1):
-        steps.at(f"{judge} judges · answer {place:,} of {len(waiting):,}")
-        verdict = ask_judge(engine, judge, Graded(task.prompt, text, task.expected), steps)
-        store.keep_verdict(identity, task.id, tier, text, judge, weights_sha256, verdict)
-        steps.advance()
+def left_to_judge(
+    data: DataSet, only: Collection[str], tiers: Collection[str], judge: Tier, weights_sha256: str | None
+) -> int:
+    """How many recorded answers of some tiers to some prompts wait for a judge."""
+    return sum(
+        not is_judged_by(judge, weights_sha256, said.verdicts if said else ())
+        for prompt in data.prompts
+        if prompt.prompt_id in only and data.tasks[prompt.prompt_id].checker == JUDGED
+        for tier in tiers
+        if tier in prompt.answers
+        for said in [data.judged.get((prompt.prompt_id, tier))]
+    )
 
 
 # --- live answers -----------------------------------------------------------------------------------

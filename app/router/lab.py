@@ -20,7 +20,7 @@ from app.router.scoring import Choice
 from app.router.sizes import by_size, catalogue_sizes, unknown_sizes
 from app.router.study import Study
 from app.settings import REPOSITORY
-from app.store import KeptMark, KeptSet, RecordedTier, RouterStore, RunStore
+from app.store import AnswerKey, KeptMark, KeptSet, KeptVerdict, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
     Costs,
@@ -193,10 +193,12 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
     )
 
 
-def _with_judgements(data: DataSet, marks: Sequence[KeptMark]) -> DataSet:
-    """The same with the scores that count: of prompts without a checker the likeness to the largest tier's answer, and
-    of every answer what somebody said of it."""
-    prompts, found = judged(data.prompts, data.tasks, data.tiers, marks)
+def _with_judgements(
+    data: DataSet, marks: Sequence[KeptMark], verdicts: Mapping[AnswerKey, tuple[KeptVerdict, ...]]
+) -> DataSet:
+    """The same with the scores that count: of prompts without a checker the likeness to the largest tier's answer, or
+    what a judge says, and of every answer what somebody said of it."""
+    prompts, found = judged(data.prompts, data.tasks, data.tiers, marks, verdicts)
     return replace(data, prompts=prompts, judged=found, sha256=data_hash(prompts) if found else data.sha256)
 
 
@@ -245,11 +247,11 @@ class RouterLab:
         found, sizes = self._read(id), self._sizes()
         if id == RATED:  # a thumb is what somebody says of an answer
             return replace(found, parameters=sizes)
-        marks = self._store.marks(id)
+        marks, of_judges = self._store.marks(id), self._store.judged_until(id)
         told = tuple((its.tier, its.last_at, its.own, its.to_renew) for its in found.recorded.values())
         return self._once(
-            ("judged", id, found.name, found.sha256, told, marks, tuple(sorted(sizes.items()))),
-            lambda: _with_judgements(replace(found, parameters=sizes), marks),
+            ("judged", id, found.name, found.sha256, told, marks, of_judges, tuple(sorted(sizes.items()))),
+            lambda: _with_judgements(replace(found, parameters=sizes), marks, self._store.verdicts(id)),
         )
 
     def _read(self, id: str) -> DataSet:

@@ -32,6 +32,8 @@ class Order:
     only: frozenset[str] | None = None
     """Ids of the prompts to record now; ``None`` is all."""
     again: bool = False
+    judge: Tier | None = None
+    """Who looks at answers that no checker can judge; ``None`` leaves them without a score."""
 
     @property
     def answers(self) -> int:
@@ -96,6 +98,7 @@ class Recordings:
                     identity=identity,
                     only=order.only,
                     again=order.again,
+                    judge=order.judge,
                 )
                 done += order.answers
                 waiting = self._next(identity)

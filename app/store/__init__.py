@@ -21,6 +21,7 @@ from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
+from app.store.router.judgements import AnswerKey
 from app.store.router.records import KeptMark, KeptProfile, KeptSet, KeptVerdict, RecordedTier, answer_sha256
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
@@ -57,6 +58,7 @@ __all__ = [
     "NEWEST_FIRST",
     "WITHOUT_LABS",
     "AlarmLimits",
+    "AnswerKey",
     "CascadeSums",
     "ChatMessage",
     "ChatStore",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.store.database.errors import GoneError
 from app.store.database.identity import now
@@ -58,6 +59,16 @@ class JudgementStore(AnswerStore):
             for said in session.scalars(rows.order_by(row.created_at, row.judge)):
                 found[said.prompt_id, said.tier, said.answer_sha256].append(_to_verdict(said))
         return {key: tuple(said) for key, said in found.items()}
+
+    def judged_until(self, set_sha256: str) -> tuple[int, datetime | None]:
+        """How many verdicts there are of a set's answers, and when the latest was kept."""
+        row = RouterVerdict
+        rows = select(func.count(), func.max(row.created_at))
+        with self._database.read() as session:
+            count, latest = session.execute(
+                rows.where(row.set_sha256 == set_sha256, *visible_text(row.set_sha256, self._viewer))
+            ).one()
+            return count, latest
 
     def keep_run_verdict(self, run_id: str, judge: Tier, weights_sha256: str, verdict: Verdict) -> None:
         """Keep what a judge says of a run's answer, in place of what it said before; nothing where the run is gone."""

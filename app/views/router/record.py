@@ -10,6 +10,7 @@ from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
 from app.router.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
+from app.router.judging import left_to_judge
 from app.router.lab import RATED, DataSet, RouterLab
 from app.router.profiles import installed_weights
 from app.router.recording import Checkable, mixed_sha256
@@ -18,12 +19,13 @@ from app.router.sizes import by_size
 from app.session.router import DATA_SET
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
+from app.views.router.judge import judge_here, judge_weights, warn_of_judge
 from app.views.router.manage import manage_set
 from app.views.router.recorded import show_recorded
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
 from app.views.shared.missing_models import show_missing
-from engine import MIXED_FILE, Task, list_models, load_tasks
+from engine import JUDGED, MIXED_FILE, Task, list_models, load_tasks
 from engine.types import Precision, Tier
 
 MIXED = "Gearbox's mixed prompts"
@@ -52,10 +54,12 @@ def show_record(store: RouterStore, lab: RouterLab, data: DataSet | None) -> Non
         st.caption(
             f"“{literal(data.name)}” stays as it is: what is recorded here are {MIXED}, as a data set of their own."
         )
-    _show_recording(store, lab, identity, name, tasks)
+    _show_recording(store, lab, kept, identity, name, tasks)
 
 
-def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str, tasks: tuple[Task, ...]) -> None:
+def _show_recording(
+    store: RouterStore, lab: RouterLab, kept: DataSet | None, identity: str, name: str, tasks: tuple[Task, ...]
+) -> None:
     job = BackgroundJob(job_key(identity))
     checkable = _checkable(identity, tasks)
     tiers = _choose_tiers(lab)
@@ -64,14 +68,20 @@ def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str
     size = _choose_size(checkable.tasks, missing, paces)
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
+    judged = any(task.checker == JUDGED for task in checkable.tasks)
+    judge = judge_here() if judged else None
+    to_judge = left_to_judge(kept, only, tiers, judge, judge_weights(judge)) if kept and judge else 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        _start(store, job, identity, name, tasks, tiers, only, wanted)
-    _say_how_much(checkable, only, wanted, paces)
+        _start(store, job, identity, name, tasks, tiers, only, wanted, judge, to_judge)
+    _say_how_much(checkable, only, wanted, paces, to_judge)
+    if judged:
+        _say_who_judges(judge, tiers)
     _say_whose(store, identity)
     each = max(10, len(only) * max(1, len(tiers)) // _REDRAWN)
 
     def recorded() -> int:
-        return sum(tier.answers - tier.to_renew for tier in store.recorded(identity)) // each
+        answers = sum(tier.answers - tier.to_renew for tier in store.recorded(identity))
+        return (answers + store.judged_until(identity)[0]) // each
 
     job.follow(recorded)
 
@@ -154,11 +164,15 @@ def _start(
     tiers: Sequence[str],
     only: frozenset[str],
     wanted: Mapping[str, Sequence[Task]],
+    judge: Tier | None,
+    to_judge: int,
 ) -> None:
     left = sum(map(len, wanted.values()))
     begun = any(len(missing) < len(only) for missing in wanted.values())
-    again = bool(tiers) and not left
+    again = bool(tiers) and not left and not to_judge
     label = "Record again" if again else "Add to the recording" if job.running else "Resume" if begun else "Record"
+    if not left and to_judge and not job.running:
+        label = f"Judge {units.counted(to_judge, 'answer')}"
     why_not = "" if tiers else "Choose a tier to record."
     if job.running and (again or _is_asked(identity, tiers, only)):
         why_not = "All of this is recorded, or being recorded."
@@ -186,6 +200,7 @@ def _start(
         tiers=tuple(Tier.from_key(tier) for tier in tiers),
         only=only,
         again=again,
+        judge=judge,
     )
     with errors_shown():
         if identity == mixed_sha256():
@@ -211,6 +226,7 @@ def _say_how_much(
     only: frozenset[str],
     wanted: Mapping[str, Sequence[Task]],
     paces: Mapping[str, Pace],
+    to_judge: int,
 ) -> None:
     left = sum(map(len, wanted.values()))
     parts = [f"{units.counted(len(only), 'prompt')}, {units.counted(left, 'answer')} to record"]
@@ -224,9 +240,25 @@ def _say_how_much(
             parts.append(f"nothing was measured here yet of {literal(', '.join(found.unknown))}: how long is not known")
     elif wanted:
         parts.append("all of it is there")
+    if to_judge:
+        parts.append(f"{units.counted(to_judge, 'answer')} to judge")
     if checkable.left_out:
         parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {literal(checkable.reason)}")
     st.caption(" · ".join(parts))
+
+
+def _say_who_judges(judge: Tier | None, tiers: Sequence[str]) -> None:
+    """Which model judges answers that no checker can, and what speaks against it."""
+    if judge is None:
+        st.warning(
+            "These prompts are to be judged by a model, and none is installed that could.", icon=":material/gavel:"
+        )
+        return
+    st.caption(
+        f":material/gavel: Answers are judged by {literal(str(judge))}, the largest model installed, once they are "
+        "recorded. The time that takes comes on top, and counts in no figure."
+    )
+    warn_of_judge(judge, [Tier.from_key(tier) for tier in tiers])
 
 
 def _about(found: Estimate) -> str:
