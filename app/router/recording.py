@@ -15,7 +15,7 @@ from typing import Protocol
 from app.jobs import Report, Steps
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
-from app.router.judging import Judging
+from app.router.recorded.judging import Judging
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
 from app.runs.service import InferenceEngine
 from app.store import RouterStore

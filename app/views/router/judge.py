@@ -9,8 +9,9 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.router.in_use import cascade_by, tiers_of
-from app.router.judging import SAMPLE, doubts, judge_among, judge_live, sample_to_judge
+from app.router.operation.judging import SAMPLE, judge_live, sample_to_judge
 from app.router.profiles import installed_weights
+from app.router.recorded.judging import doubts, judge_among
 from app.router.watch import RECENT_RUNS, Watch
 from app.store import KeptProfile, RouterStore
 from app.views.shared.background_job import BackgroundJob

@@ -10,9 +10,9 @@ from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
 from app.router.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
-from app.router.judging import left_to_judge
 from app.router.lab import RATED, DataSet, RouterLab
 from app.router.profiles import installed_weights
+from app.router.recorded.judging import left_to_judge
 from app.router.recording import Checkable, mixed_sha256
 from app.router.recordings import Order, job_key
 from app.router.sizes import by_size
@@ -68,9 +68,12 @@ def _show_recording(
     size = _choose_size(checkable.tasks, missing, paces)
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
-    judged = any(task.checker == JUDGED for task in checkable.tasks)
+    judged = {task.id for task in checkable.tasks if task.checker == JUDGED}
     judge = judge_here() if judged else None
-    to_judge = left_to_judge(kept, only, tiers, judge, judge_weights(judge)) if kept and judge else 0
+    to_judge = 0
+    if kept and judge:
+        prompts = [prompt for prompt in kept.prompts if prompt.prompt_id in judged & only]
+        to_judge = left_to_judge(prompts, kept.judged, tiers, judge, judge_weights(judge))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _start(store, job, identity, name, tasks, tiers, only, wanted, judge, to_judge)
     _say_how_much(checkable, only, wanted, paces, to_judge)

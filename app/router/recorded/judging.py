@@ -1,28 +1,24 @@
-"""A model as judge of answers, as a background job: which model, what it is asked, and keeping what it says.
+"""A model as judge of answers: which model, what it is asked, and its work on a recording.
 
-Each verdict is kept as soon as it is there: a job that was cancelled goes on where it was when it is started again.
+Each verdict is kept as soon as it is there: work that was cancelled goes on where it was when it is started again.
 Whether others held the judge up does not matter: its time counts nowhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.cascade.pairs import Sized, by_size
-from app.jobs import Report, Steps
+from app.jobs import Steps
 from app.quantization.lab import LabError
-from app.router.estimates import shares_of
-from app.router.lab import DataSet
-from app.router.watch import RECENT_RUNS, WatchedRun
+from app.router.marking import Judgement
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.runs.service import InferenceEngine
 from app.store import KeptVerdict, RouterStore, answer_sha256
-from engine import JUDGED, Graded, Task, Verdict, verdict_of
+from engine import Graded, Task, Verdict, verdict_of
+from engine.cascade import RoutedPrompt
 from engine.types import Precision, Tier
-
-SAMPLE = 10
-"""Live answers that are judged at once."""
 
 
 def judge_among(models: Sequence[Sized]) -> Tier | None:
@@ -61,9 +57,6 @@ def ask_judge(engine: InferenceEngine, judge: Tier, graded: Graded, steps: Steps
     except RunNotFinishedError as error:
         raise LabError(f"{judge} could not judge an answer: {error}") from error
     return verdict_of(run.tokens)
-
-
-# --- recorded answers -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,73 +121,24 @@ class Judging:
 
 
 def left_to_judge(
-    data: DataSet, only: Collection[str], tiers: Collection[str], judge: Tier, weights_sha256: str | None
-) -> int:
-    """How many recorded answers of some tiers to some prompts wait for a judge."""
-    return sum(
-        not is_judged_by(judge, weights_sha256, said.verdicts if said else ())
-        for prompt in data.prompts
-        if prompt.prompt_id in only and data.tasks[prompt.prompt_id].checker == JUDGED
-        for tier in tiers
-        if tier in prompt.answers
-        for said in [data.judged.get((prompt.prompt_id, tier))]
-    )
-
-
-# --- live answers -----------------------------------------------------------------------------------
-
-
-def sample_to_judge(
-    runs: Sequence[WatchedRun], judge: Tier, weights_sha256: str | None = None, count: int = SAMPLE
-) -> tuple[WatchedRun, ...]:
-    """Some of the latest live answers that nothing else checks and that a judge has not seen: each tier that answered
-    has its share, and the same runs always give the same sample. Turns of conversations are left out, for the judge
-    would see a part of them only.
-
-    Args:
-        runs: a profile's, the oldest first.
-        judge: who is to judge.
-        weights_sha256: the judge's; ``None`` where they are not known.
-        count: how many at most.
-    """
-    open_ones = {
-        run.id: run
-        for run in runs[-RECENT_RUNS:]
-        if run.alone and run.correct is None and not is_judged_by(judge, weights_sha256, run.verdicts)
-    }
-    chosen = shares_of({id: run.report.tier for id, run in open_ones.items()}, count)
-    return tuple(run for id, run in open_ones.items() if id in chosen)
-
-
-def judge_live(
-    engine: InferenceEngine,
-    store: RouterStore,
-    sample: Sequence[WatchedRun],
+    prompts: Sequence[RoutedPrompt],
+    judgements: Mapping[tuple[str, str], Judgement],
+    tiers: Collection[str],
     judge: Tier,
-    weights_of: Callable[[str], str],
-    report: Report,
-) -> None:
-    """Have a judge look at live answers, and keep what it says of each.
+    weights_sha256: str | None,
+) -> int:
+    """How many recorded answers of some tiers wait for a judge.
 
     Args:
-        engine: who runs the judge.
-        store: what keeps the verdicts.
-        sample: see :func:`sample_to_judge`.
-        judge: who judges.
-        weights_of: the weights_sha256 of a model; it may take a while.
-        report: told of the progress.
-
-    Raises:
-        LabError: a run failed.
-        GearboxError: whatever keeps the engine or the store from it.
-        JobCancelled: from ``report``.
+        prompts: those that a model judges, with their answers.
+        judgements: what counts of them, by the prompt's id and the tier.
+        tiers: whose answers are looked at.
+        judge: whose verdicts are wanted.
+        weights_sha256: the judge's; ``None`` where they are not known.
     """
-    steps = Steps(report, done=0, total=len(sample))
-    steps.at(f"Looking up the weights of {judge.model}")
-    weights_sha256 = weights_of(judge.model)
-    for place, run in enumerate(sample, start=1):
-        steps.at(f"{judge} judges · answer {place:,} of {len(sample):,}")
-        verdict = ask_judge(engine, judge, Graded(run.prompt, run.text, run.reference), steps)
-        store.keep_run_verdict(run.id, judge, weights_sha256, verdict)
-        steps.advance()
-    steps.at("Done", finished=True)
+    count = 0
+    for prompt in prompts:
+        for tier in prompt.answers.keys() & set(tiers):
+            said = judgements.get((prompt.prompt_id, tier))
+            count += not is_judged_by(judge, weights_sha256, said.verdicts if said else ())
+    return count

@@ -1,0 +1,1 @@
+"""Profiles: kept, put to use, watched."""

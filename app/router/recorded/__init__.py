@@ -1,0 +1,1 @@
+"""Recorded answers: the job that records, how long that takes, what becomes of them."""
