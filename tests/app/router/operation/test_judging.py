@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from app.jobs import JobCancelled
@@ -15,6 +19,7 @@ from engine.types import Message, Precision, Tier
 from tests.app.router.test_watch import SUM, add, look, profile
 from tests.conftest import SMALL as SMALL_MODEL
 from tests.support.fakes import FakeLabEngine
+from tests.support.migrations import migrate_until
 
 JUDGE = Tier(model="judge", precision=Precision.INT4)
 OTHER = Tier(model="other", precision=Precision.INT4)
@@ -164,3 +169,20 @@ def test_a_real_model_judges_a_live_answer(store: RunStore, engine: Engine) -> N
     assert said.judge == judge
     assert said.weights_sha256 == engine.weights_sha256(SMALL_MODEL)
     assert (said.verdict.right is None) == (said.verdict.confidence is None)
+
+
+def test_a_database_from_before_judges_opens_keeps_its_runs_and_takes_verdicts(file: Path, tmp_path: Path) -> None:
+    migrate_until(file, "0018", tmp_path / "migrations")
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "INSERT INTO runs (id, created_at, status, session_id, model, backend, precision, config_hash, seed, "
+            "rating, note, owner_host, owner_pid, owner_started, seen_at) VALUES ('old', 1, 'finished', '', 'm', "
+            "'local', 'bf16', 'h', 0, 1, 'good', 'host', 1, 1.0, 1)"
+        )
+    store = RunStore.open(f"sqlite:///{file}")
+    store.router.keep_run_verdict("old", JUDGE, "w" * 64, Verdict(False, 0.75))
+    store.router.keep_run_verdict("old", OTHER, "v" * 64, Verdict(None))
+    first, second = store.router.run_verdicts(["old", "gone"])["old"]
+    assert (first.judge, first.weights_sha256, first.verdict) == (JUDGE, "w" * 64, Verdict(False, 0.75))
+    assert (second.judge, second.verdict) == (OTHER, Verdict(None))
+    store.close()
