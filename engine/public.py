@@ -2,6 +2,7 @@
 
 from engine.engine import Engine
 from engine.evaluation import (
+    JUDGED,
     MIXED_FILE,
     AnswerDivergence,
     AnswerToken,
@@ -9,9 +10,11 @@ from engine.evaluation import (
     CorpusPrompt,
     DivergenceStats,
     FirstDifference,
+    Graded,
     PairedOutcomes,
     Task,
     TokenChance,
+    Verdict,
     Window,
     WindowDivergence,
     check,
@@ -23,6 +26,7 @@ from engine.evaluation import (
     load_tasks,
     read_corpus,
     read_tasks,
+    verdict_of,
     wilson_interval,
 )
 from engine.machine.environment import machine_environment
@@ -34,6 +38,7 @@ from engine.serving.worker import Generation
 
 __all__ = [
     "FAMILIES",
+    "JUDGED",
     "MIXED_FILE",
     "AnswerDivergence",
     "AnswerToken",
@@ -46,12 +51,14 @@ __all__ = [
     "EvictedSequence",
     "FirstDifference",
     "Generation",
+    "Graded",
     "KeptSequence",
     "ModelInfo",
     "PairedOutcomes",
     "ResidentModel",
     "Task",
     "TokenChance",
+    "Verdict",
     "Window",
     "WindowDivergence",
     "check",
@@ -67,5 +74,6 @@ __all__ = [
     "machine_environment",
     "read_corpus",
     "read_tasks",
+    "verdict_of",
     "wilson_interval",
 ]

@@ -27,7 +27,7 @@ from app.router.operation.live import (
 from app.router.recorded.marking import Judgement, judged
 from app.router.recorded.sizes import by_size, catalogue_sizes, unknown_sizes
 from app.settings import REPOSITORY
-from app.store import KeptMark, KeptSet, RecordedTier, RouterStore, RunStore
+from app.store import AnswerKey, KeptMark, KeptSet, KeptVerdict, RecordedTier, RouterStore, RunStore
 from engine.cascade import (
     BoundaryData,
     Costs,
@@ -200,10 +200,12 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
     )
 
 
-def _with_judgements(data: DataSet, marks: Sequence[KeptMark]) -> DataSet:
-    """The same with the scores that count: of prompts without a checker the likeness to the largest tier's answer, and
-    of every answer what somebody said of it."""
-    prompts, found = judged(data.prompts, data.tasks, data.tiers, marks)
+def _with_judgements(
+    data: DataSet, marks: Sequence[KeptMark], verdicts: Mapping[AnswerKey, tuple[KeptVerdict, ...]]
+) -> DataSet:
+    """The same with the scores that count: of prompts without a checker the likeness to the largest tier's answer, or
+    what a judge says, and of every answer what somebody said of it."""
+    prompts, found = judged(data.prompts, data.tasks, data.tiers, marks, verdicts)
     return replace(data, prompts=prompts, judged=found, sha256=data_hash(prompts) if found else data.sha256)
 
 
@@ -252,11 +254,11 @@ class RouterLab:
         found, sizes = self._read(id), self._sizes()
         if id == RATED:  # a thumb is what somebody says of an answer
             return replace(found, parameters=sizes)
-        marks = self._store.marks(id)
+        marks, of_judges = self._store.marks(id), self._store.judged_until(id)
         told = tuple((its.tier, its.last_at, its.own, its.to_renew) for its in found.recorded.values())
         return self._once(
-            ("judged", id, found.name, found.sha256, told, marks, tuple(sorted(sizes.items()))),
-            lambda: _with_judgements(replace(found, parameters=sizes), marks),
+            ("judged", id, found.name, found.sha256, told, marks, of_judges, tuple(sorted(sizes.items()))),
+            lambda: _with_judgements(replace(found, parameters=sizes), marks, self._store.verdicts(id)),
         )
 
     def _read(self, id: str) -> DataSet:

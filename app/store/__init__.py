@@ -21,7 +21,8 @@ from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
-from app.store.router.records import KeptMark, KeptProfile, KeptSet, RecordedTier, answer_sha256
+from app.store.router.judgements import AnswerKey
+from app.store.router.records import KeptMark, KeptProfile, KeptSet, KeptVerdict, RecordedTier, answer_sha256
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
 from app.store.runs.records import (
@@ -57,6 +58,7 @@ __all__ = [
     "NEWEST_FIRST",
     "WITHOUT_LABS",
     "AlarmLimits",
+    "AnswerKey",
     "CascadeSums",
     "ChatMessage",
     "ChatStore",
@@ -78,6 +80,7 @@ __all__ = [
     "KeptMark",
     "KeptProfile",
     "KeptSet",
+    "KeptVerdict",
     "LabStore",
     "Latency",
     "NameTakenError",

@@ -8,10 +8,12 @@ from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, corpus_from, 
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence
 from engine.evaluation.explanations import expected_words, explain_check
 from engine.evaluation.importers import read_tasks
+from engine.evaluation.judge import JUDGED, Graded, Verdict, verdict_of
 from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
 from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
 
 __all__ = [
+    "JUDGED",
     "MIXED_FILE",
     "AnswerDivergence",
     "AnswerToken",
@@ -19,9 +21,11 @@ __all__ = [
     "CorpusPrompt",
     "DivergenceStats",
     "FirstDifference",
+    "Graded",
     "PairedOutcomes",
     "Task",
     "TokenChance",
+    "Verdict",
     "Window",
     "WindowDivergence",
     "check",
@@ -33,5 +37,6 @@ __all__ = [
     "load_tasks",
     "read_corpus",
     "read_tasks",
+    "verdict_of",
     "wilson_interval",
 ]

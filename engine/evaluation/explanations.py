@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.errors import NotJudgedError, SandboxUnavailableError
+from engine.evaluation.judge import JUDGED
 from engine.evaluation.programs import forms, helpers
 from engine.evaluation.sandbox import run_tests
 from engine.evaluation.scorers import (
@@ -33,6 +34,8 @@ def explain_check(task: Task, text: str) -> str:
     """
     if task.checker is None:
         return "the prompt has no checker"
+    if task.checker == JUDGED:
+        return "a model has to judge it"
     try:
         return _REASONS[task.checker](text, task.expected)
     except (NotJudgedError, SandboxUnavailableError) as error:
@@ -122,6 +125,9 @@ _EXPECTED: Mapping[str, Callable[[Any], str]] = {
     "json": lambda expected: f"the JSON {_short(_dumped(expected))}",
     "schema": lambda expected: f"JSON valid by {_short(_dumped(expected['schema']))}",
     "code": lambda expected: f"a function {expected['entry']} that passes the tests",
+    JUDGED: lambda expected: (
+        "what a model judges right" if expected is None else f"what agrees with {_quoted(expected)}"
+    ),
 }
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, NotJudgedError
+from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
 from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, RunConfig, SamplingParams
 from engine.types.requirement import keep_valid_text, require
@@ -25,10 +26,11 @@ class Task:
     category: str
     prompt: str
     checker: str | None = None
-    """Name of one of the checkers: exact, number, choice, contains, regex, json, schema, code. ``None`` where no
-    answer can be told right or wrong: such a task has no score, and shows only whether models answer alike."""
+    """Name of one of the checkers: exact, number, choice, contains, regex, json, schema, code; or "judged", where a
+    model has to say it. ``None`` where no answer can be told right or wrong: such a task has no score, and shows only
+    whether models answer alike."""
     expected: Any = None
-    """What the checker compares with."""
+    """What the checker compares with; of a judged task a right answer, or ``None`` where none is known."""
     max_tokens: int
     template: str = ""
     """Its family: prompts that were written to one pattern."""
@@ -40,8 +42,10 @@ class Task:
         require(type(self.max_tokens) is int, "A task's max_tokens must be a whole number.")
         keep_valid_text(self, *texts)
         object.__setattr__(self, "expected", valid_tree(self.expected))
-        if self.checker is not None and self.checker not in CHECKERS:
+        if self.checker is not None and self.checker not in (*CHECKERS, JUDGED):
             raise InvalidRequestError(f"There is no checker {self.checker!r}; there are: {', '.join(CHECKERS)}.")
+        if self.checker == JUDGED:
+            require(self.expected is None or isinstance(self.expected, str), "What a judge compares with is a text.")
 
     def request(self, model: str, precision: Precision) -> GenerationRequest:
         """The task as a greedy run of a model at a precision."""
@@ -82,8 +86,11 @@ def check(task: Task, text: str) -> bool:
 
     Raises:
         InvalidRequestError: the task has no checker.
+        NotJudgedError: a model has to judge it, or the checker cannot decide.
         SandboxUnavailableError: the answer is code, and this machine cannot run it safely.
     """
+    if task.checker == JUDGED:
+        raise NotJudgedError("a model has to judge it")
     if task.checker is None:
         raise InvalidRequestError(f"The prompt {task.id!r} has no answer that can be checked.")
     return CHECKERS[task.checker](text, task.expected)

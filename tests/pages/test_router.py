@@ -26,12 +26,17 @@ from app.router.operation.live import LiveScores
 from app.router.way import Step
 from app.session import router as lab_session
 from app.store import RunStore
+from app.views.router import judge as router_judge
 from app.views.router.data import record as router_record
 from app.views.router.data import recorded as router_recorded
+from engine import JUDGED
 from engine.cascade import Promise, RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import MIXED_FILE, Task, load_tasks
+from engine.types import GenerationRequest
+from tests.app.router.operation.test_watch import add as add_live_run
+from tests.app.router.operation.test_watch import profile as live_profile
 from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded
-from tests.support.fakes import FakeLabEngine
+from tests.support.fakes import FakeGeneration, FakeLabEngine
 from tests.support.ui import open_app, settle, texts
 
 PAGE = "pages/router.py"
@@ -71,8 +76,9 @@ def open_lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_p
         ]
         lab = RouterLab(store, folder)
         monkeypatch.setattr(engine_package, "list_models", lambda _: models)
-        monkeypatch.setattr(router_record, "list_models", lambda _: models)
-        for module in (router_profiles, router_record, router_recorded):
+        for module in (router_record, router_judge):
+            monkeypatch.setattr(module, "list_models", lambda _: models)
+        for module in (router_profiles, router_record, router_recorded, router_judge):
             monkeypatch.setattr(module, "installed_weights", lambda model, _: here.get(model))
         monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
         monkeypatch.setattr(resources, "get_router_lab", lambda: lab)
@@ -656,6 +662,83 @@ def test_an_answer_is_read_where_it_is_marked_wrong_and_marked_right(
     assert "Without the mark: ✗ wrong." in words(app)
     app.button(key="router-recorded-Take the mark back-moon-small@int4").click().run()
     assert app.dataframe[0].value.set_index("Tier").loc["small@int4", "Mean score"] == "50 %"
+
+
+# --- a model as judge -----------------------------------------------------------------------------
+
+OPEN_TASKS = (
+    Task(id="why", category="Open", prompt="Why is it blue?", checker=JUDGED, expected="Rayleigh", max_tokens=8),
+)
+
+
+class JudgingEngine(FakeLabEngine):
+    """Whoever is asked for one word says "No"."""
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        self.tokens = ["No"] if "one word" in request.messages[-1].content else ["Because", "."]
+        return super().generate(request)
+
+
+def test_answers_are_judged_by_a_model_that_is_named_with_its_reason_and_marked_right(
+    open_lab: Open, store: RunStore, jobs: Jobs
+) -> None:
+    store.router.keep_set(tasks_sha256(OPEN_TASKS), "Own prompts", OPEN_TASKS)
+    app = open_lab("record", installed=HERE, scripted=JudgingEngine())
+    app.multiselect(key="router-tiers").set_value(["small@int4", "large@int4"]).run()
+    assert "Answers are judged by large int4, the largest model installed" in words(app)
+    assert "large int4 is one of the tiers: a model that judges its own answers flatters itself." in words(app)
+    app.button(key="router-record").click().run()
+    app = settle(app, jobs)
+    assert app.button(key="router-record").label == "Record again"
+    assert list(app.dataframe[0].value["Mean score"]) == ["0 %", "0 %"]
+    assert "2 answers judged by a model." in words(app)
+    app.toggle(key="router-read").set_value(True).run()
+    app = select_row(app, "router-recorded", 0)
+    assert "judged by a model" in words(app)
+    assert "Expected: what agrees with “Rayleigh”" in words(app)
+    assert "Judged wrong by large int4, 61 % sure." in words(app)
+    assert "Judged wrong by large int4, which wrote it, 61 % sure." in words(app)
+    app.button(key="router-recorded-Mark as right-why-small@int4").click().run()
+    app = select_row(app, "router-recorded", 0)
+    assert "Marked by you, " in words(app)
+    assert "Judged wrong by large int4, 61 % sure." in words(app)
+
+
+def test_recorded_answers_without_a_verdict_are_offered_to_the_judge(
+    open_lab: Open, store: RunStore, jobs: Jobs
+) -> None:
+    identity = tasks_sha256(OPEN_TASKS)
+    store.router.keep_set(identity, "Own prompts", OPEN_TASKS)
+    store.router.keep_answer(identity, "why", "small@int4", HERE["small"], answer(None, text="x"), {})
+    app = open_lab("record", installed=HERE, scripted=JudgingEngine())
+    app.multiselect(key="router-tiers").set_value(["small@int4"]).run()
+    assert app.button(key="router-record").label == "Judge 1 answer"
+    assert "1 answer to judge" in words(app)
+    assert "flatters itself" not in words(app)
+    app.button(key="router-record").click().run()
+    app = settle(app, jobs)
+    assert app.button(key="router-record").label == "Record again"
+    assert store.router.judged_until(identity)[0] == 1
+
+
+def test_the_latest_live_answers_are_judged_on_request(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
+    made = live_profile()
+    store.router.activate(store.router.keep_profile(made))
+    for _ in range(12):
+        add_live_run(store, made)
+    app = open_lab("watch", recorded(40), installed=HERE, scripted=JudgingEngine())
+    assert metrics(app)["Judged right"] == "–"
+    button = app.button(key="router-judge")
+    assert button.label == "Judge 10 of the latest"
+    button.click().run()
+    app = settle(app, jobs)
+    assert metrics(app)["Judged right by large int4"] == "0 %"
+    assert metrics(app)["Right answers"] == "–"
+    assert app.button(key="router-judge").label == "Judge 2 of the latest"
+    app.button(key="router-judge").click().run()
+    app = settle(app, jobs)
+    assert app.button(key="router-judge").disabled
+    assert "✗ judged wrong" not in words(app)
 
 
 # --- faults ---------------------------------------------------------------------------------------

@@ -17,14 +17,14 @@ import numpy as np
 from app import units
 from app.router.operation.in_use import cascade_by
 from app.router.operation.live import score_of
-from app.store import WITHOUT_LABS, Rating, RunFilter, RunRecord, RunSource, RunStatus, RunStore
-from engine import Task, check
+from app.store import WITHOUT_LABS, KeptVerdict, Rating, RunFilter, RunRecord, RunSource, RunStatus, RunStore
+from engine import JUDGED, Task, check
 from engine.cascade import Figure, RouterProfile, router_class
 from engine.cascade.judging.figures import count_of
 from engine.cascade.judging.intervals import clopper_pearson
 from engine.cascade.routing.calibration import Drift
 from engine.errors import NotJudgedError
-from engine.types import CascadeReport, RunConfig
+from engine.types import CascadeReport, RunConfig, Tier
 
 MOST_RUNS = 500
 """The latest that are looked at."""
@@ -56,6 +56,17 @@ class WatchedRun:
     correct: bool | None
     """Where the prompt is one of a set with a checker, whether the answer is right."""
     rating: Rating
+    text: str
+    """The answer."""
+    reference: str | None = None
+    """What a judge is to compare it with, where the prompt is one of a set that has it."""
+    verdicts: tuple[KeptVerdict, ...] = ()
+    """What judges say of it, the latest last."""
+
+    def judged_by(self, judge: Tier | None) -> bool | None:
+        """Whether a judge finds the answer right; ``None`` where it gave no verdict."""
+        said = [each.verdict.right for each in self.verdicts if each.judge == judge]
+        return said[-1] if said else None
 
     @property
     def went_up(self) -> bool:
@@ -97,6 +108,24 @@ class Watch:
     def checked(self) -> int:
         """Answers that can be checked."""
         return sum(run.correct is not None for run in self.runs)
+
+    @property
+    def judge(self) -> Tier | None:
+        """Who judged last: whose verdicts count. Those of several are not mixed."""
+        said = [each for run in self.runs for each in run.verdicts]
+        return max(said, key=lambda each: each.created_at).judge if said else None
+
+    @property
+    def verdicts(self) -> tuple[bool, ...]:
+        """What :attr:`judge` says of the answers that nothing else checks."""
+        judge = self.judge
+        said = (run.judged_by(judge) for run in self.runs if run.correct is None)
+        return tuple(right for right in said if right is not None)
+
+    @property
+    def judged(self) -> Figure | None:
+        """Answers found right, of those that the judge gave a verdict on; ``None`` without any."""
+        return _share(sum(self.verdicts), len(self.verdicts))
 
     @property
     def thumbs(self) -> tuple[int, int]:
@@ -146,7 +175,14 @@ class Watch:
         return tuple(alarm for alarm in recent._alarms() if alarm)
 
     def _alarms(self) -> tuple[str, ...]:
-        return self._share_alarm(), self._quality_alarm(), self._time_alarm(), self._drift_alarm()
+        checked = [run.correct for run in self.runs if run.correct is not None]
+        return (
+            self._share_alarm(),
+            self._quality_alarm(checked, f"of {len(checked):,} checked answers are right"),
+            self._quality_alarm(self.verdicts, f"of {len(self.verdicts):,} answers are right by {self.judge}"),
+            self._time_alarm(),
+            self._drift_alarm(),
+        )
 
     def _share_alarm(self) -> str:
         went_up, promised = sum(run.went_up for run in self.runs), self.promised.get("share")
@@ -159,18 +195,17 @@ class Watch:
             "promised."
         )
 
-    def _quality_alarm(self) -> str:
-        promised, checked = self.promised.get("quality"), self.checked
-        if promised is None or checked < FEWEST_RUNS:
+    def _quality_alarm(self, told: Sequence[bool], words: str) -> str:
+        """On what a checker or a judge tells of answers; each alone, for they do not judge alike."""
+        promised = self.promised.get("quality")
+        if promised is None or len(told) < FEWEST_RUNS:
             return ""
-        right = sum(bool(run.correct) for run in self.runs)
-        _, high = clopper_pearson(right, checked, _CONFIDENCE)
+        _, high = clopper_pearson(sum(told), len(told), _CONFIDENCE)
         if high >= promised.low:
             return ""
         return (
-            f"{units.percent(right / checked)} of {checked:,} checked answers are right, where "
-            f"{units.percent(promised.value)} ({units.percent(promised.low)} to {units.percent(promised.high)}) were "
-            "promised."
+            f"{units.percent(sum(told) / len(told))} {words}, where {units.percent(promised.value)} "
+            f"({units.percent(promised.low)} to {units.percent(promised.high)}) were promised."
         )
 
     def _time_alarm(self) -> str:
@@ -204,8 +239,9 @@ def watch(store: RunStore, profile: RouterProfile, promised: Mapping[str, Figure
         statuses=(RunStatus.FINISHED,),
         sources=tuple(source for source in WITHOUT_LABS if source is not RunSource.EXPERIMENT),
     )
-    rows = store.page(of_profile, limit=MOST_RUNS).rows
-    runs = (_watched(run, tasks) for run in store.get_many([row.id for row in rows]))
+    ids = [row.id for row in store.page(of_profile, limit=MOST_RUNS).rows]
+    verdicts = store.router.run_verdicts(ids)
+    runs = (_watched(run, tasks, verdicts.get(run.id, ())) for run in store.get_many(ids))
     return Watch(profile, tuple(sorted((run for run in runs if run), key=lambda run: run.at)), promised)
 
 
@@ -227,7 +263,7 @@ def live_tasks(runs: Sequence[WatchedRun], tasks: Mapping[str, Task]) -> tuple[T
     return tuple(found.values())
 
 
-def _watched(run: RunRecord, tasks: Mapping[str, Task]) -> WatchedRun | None:
+def _watched(run: RunRecord, tasks: Mapping[str, Task], verdicts: tuple[KeptVerdict, ...]) -> WatchedRun | None:
     if run.cascade is None or run.metrics is None:
         return None
     task = tasks.get(run.prompt) if len(run.messages) == 1 else None
@@ -241,6 +277,9 @@ def _watched(run: RunRecord, tasks: Mapping[str, Task]) -> WatchedRun | None:
         config=RunConfig.from_dict(run.config),
         correct=_correct(task, run.text) if task else None,
         rating=run.rating,
+        text=run.text,
+        reference=task.expected if task and task.checker == JUDGED else None,
+        verdicts=verdicts,
     )
 
 

@@ -13,6 +13,7 @@ from engine import Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
 from engine.evaluation.importers import published_form
+from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
 from engine.untrusted import parse_json
 
@@ -25,11 +26,13 @@ CHECKS: Mapping[str, str] = {
     "regex": "Pattern: a regular expression is found in the answer",
     "json": "JSON: the first JSON in the answer equals the expected one",
     "code": "Code: the answer's Python passes the expected tests",
+    JUDGED: "Judged by a model: the largest one installed says whether the answer is right, by the expected one where "
+    "there is one",
     NONE: "None: an answer is scored by its likeness to the largest tier's, the F1 of their words",
     FROM_FILE: "As the file says: by its column “checker”",
 }
 """How answers can be checked, each in a line."""
-_MAX_TOKENS = {"exact": 32, "number": 128, "choice": 32, "json": 256, "code": 384, NONE: 256}
+_MAX_TOKENS = {"exact": 32, "number": 128, "choice": 32, "json": 256, "code": 384, JUDGED: 256, NONE: 256}
 _USUAL_TOKENS = 64
 _MOST_TOKENS = 4096
 _LONGEST_PROMPT = 200_000
@@ -166,10 +169,12 @@ def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
     expected: Any = None
     if checker == FROM_FILE:
         checker = row.text(_checker_column(row.cells) or "") or NONE
-        if checker not in (*CHECKERS, NONE):
-            raise ValueError(f"has “{checker[:40]}” as its checker; there are: {', '.join(CHECKERS)}")
+        if checker not in (*CHECKERS, JUDGED, NONE):
+            raise ValueError(f"has “{checker[:40]}” as its checker; there are: {', '.join((*CHECKERS, JUDGED))}")
     if checker == NONE:
         checker = None
+    elif checker == JUDGED:
+        expected = (row.text(columns.expected) if columns.expected else "") or None
     elif columns.expected is None:
         raise ValueError("has nothing to check by: choose the column of the expected answers")
     elif checker == "choice" and columns.checker != FROM_FILE:
@@ -213,7 +218,7 @@ def _tokens(row: Row, usual: int) -> int:
 def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, str]) -> str:
     column = columns.expected
     checkers = [row.text(_checker_column(row.cells) or "") for row in rows]
-    if column is not None and any(checkers) and all(name in (*CHECKERS, "") for name in checkers):
+    if column is not None and any(checkers) and all(name in (*CHECKERS, JUDGED, "") for name in checkers):
         return FROM_FILE
     filled = [row for row in rows if column in row.cells] if column else []
     if column is None or not filled:

@@ -139,14 +139,20 @@ def stratified(tasks: Sequence[Task], count: int | None) -> frozenset[str]:
         tasks: all there are.
         count: how many; ``None`` is all.
     """
-    if count is None or count >= len(tasks):
-        return frozenset(task.id for task in tasks)
-    by_category: dict[str, list[Task]] = defaultdict(list)
-    for task in sorted(tasks, key=lambda task: hashlib.sha256(task.id.encode("utf-8", "replace")).digest()):
-        by_category[task.category].append(task)
-    places = [
-        ((rank + 0.5) / len(group), category, task.id)
-        for category, group in by_category.items()
-        for rank, task in enumerate(group)
-    ]
+    return shares_of({task.id: task.category for task in tasks}, count)
+
+
+def shares_of(group_of: Mapping[str, str], count: int | None) -> frozenset[str]:
+    """Some ids in which every group has its share; always the same ones.
+
+    Args:
+        group_of: all there are, by id.
+        count: how many; ``None`` is all.
+    """
+    if count is None or count >= len(group_of):
+        return frozenset(group_of)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for id in sorted(group_of, key=lambda id: hashlib.sha256(id.encode("utf-8", "replace")).digest()):
+        groups[group_of[id]].append(id)
+    places = [((rank + 0.5) / len(ids), group, id) for group, ids in groups.items() for rank, id in enumerate(ids)]
     return frozenset(id for *_, id in sorted(places)[:count])

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.quantization.tasks import tasks_sha256
 from app.store import RouterStore
-from engine import Task
+from engine import JUDGED, Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
 
@@ -21,7 +21,7 @@ _ASKED = ("prompt", "checker", "expected", "max_tokens")
 
 def expected_text(task: Task) -> str:
     """What a task expects, as it can be edited: plain text, or JSON."""
-    if task.checker is None:
+    if task.checker is None or task.expected is None:
         return ""
     return task.expected if isinstance(task.expected, str) else json.dumps(task.expected, ensure_ascii=False)
 
@@ -42,7 +42,9 @@ def edited(task: Task, row: str, *, prompt: str, category: str, expected: str) -
     if not prompt.strip():
         raise InvalidRequestError(f"{row.capitalize()} has no text in column “Prompt”.")
     value = task.expected
-    if task.checker is not None and expected != expected_text(task):
+    if task.checker == JUDGED:
+        value = expected.strip() or None
+    elif task.checker is not None and expected != expected_text(task):
         try:
             value = expected_of(task.checker, expected)
         except ValueError as error:

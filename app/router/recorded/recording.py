@@ -16,11 +16,12 @@ from typing import Protocol
 from app.jobs import Report, Steps
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
+from app.router.recorded.judging import Judging
 from app.router.recorded.sizes import efforts
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
 from app.runs.service import InferenceEngine
 from app.store import RouterStore
-from engine import MIXED_FILE, Task, check, load_tasks
+from engine import JUDGED, MIXED_FILE, Task, check, load_tasks
 from engine.cascade import tier_answer
 from engine.errors import NotJudgedError
 from engine.evaluation.sandbox import why_not
@@ -70,11 +71,12 @@ def record(
     only: Collection[str] | None = None,
     again: bool = False,
     parameters: Mapping[str, int] = MappingProxyType({}),
+    judge: Tier | None = None,
     sandbox: Callable[[], str | None] = why_not,
 ) -> None:
-    """Let each tier answer each prompt once, greedily, and keep the answers. What is there under the same weights is
-    not asked again; what was disturbed is asked once more, for its time counts. A prompt that a tier cannot take keeps
-    no other from being answered.
+    """Let each tier answer each prompt once, greedily, and keep the answers; then have a judge look at those that no
+    checker can. What is there under the same weights is not asked again; what was disturbed is asked once more, for
+    its time counts. A prompt that a tier cannot take keeps no other from being answered.
 
     Args:
         engine: who answers.
@@ -88,6 +90,7 @@ def record(
         again: record anew what is there. Each answer stays until the new one takes its place, so that a recording that
             is cut short has an answer to each prompt all the same, and goes on with those that are still old.
         parameters: of models, by name: an answer of a larger tier counts for more of the progress.
+        judge: who says of prompts that a model judges whether answers are right; ``None`` leaves them without a score.
         sandbox: why code cannot be checked here.
 
     Raises:
@@ -95,7 +98,8 @@ def record(
         GearboxError: whatever keeps the engine or the store from it.
         JobCancelled: from ``report``.
     """
-    report(f"Looking up the weights of {', '.join(dict.fromkeys(tier.model for tier in tiers))}", 0.0)
+    models = [tier.model for tier in (*tiers, *([judge] if judge else []))]
+    report(f"Looking up the weights of {', '.join(dict.fromkeys(models))}", 0.0)
     identity = identity or tasks_sha256(tasks)
     asked = [task for task in tasks if only is None or task.id in only]
     checkable = Checkable.of(asked, sandbox).tasks
@@ -110,7 +114,20 @@ def record(
         missing[tier] = [task for task in checkable if task.id not in known]
     effort = efforts(tiers, parameters)
     total = sum(effort.values()) * len(checkable)
-    steps = Steps(report, done=total - sum(effort[tier] * len(left) for tier, left in missing.items()), total=total)
+    done = total - sum(effort[tier] * len(left) for tier, left in missing.items())
+    judging = None
+    if judge:
+        judging = Judging(
+            store=store,
+            identity=identity,
+            tasks=[task for task in checkable if task.checker == JUDGED],
+            tiers=[(tier.key, weights[tier]) for tier in tiers],
+            judge=judge,
+            weights_sha256=engine.weights_sha256(judge.model),
+        )
+        total += len(tiers) * len(judging.tasks)
+        done += judging.done({(task.id, tier.key) for tier, tasks in missing.items() for task in tasks})
+    steps = Steps(report, done=done, total=total)
     refused: list[str] = []
     # the tiers take turns one after the other: each model is loaded once
     for tier in tiers:
@@ -122,6 +139,8 @@ def record(
             except RequestRefusedError as error:
                 refused.append(f"“{task.id}” by {tier.key} ({error})")
             steps.advance(effort[tier])
+    if judging:
+        judging.run(engine, steps)
     if refused:
         raise LabError(refusal_words(refused))
     steps.at("Done", finished=True)
@@ -153,7 +172,7 @@ def _record_one(
 
 def _score(task: Task, text: str) -> float | None:
     """How right an answer is; ``None`` where that cannot be told, and the prompt is then left out of every count."""
-    if task.checker is None:
+    if task.checker in (None, JUDGED):
         return None
     try:
         return float(check(task, text))

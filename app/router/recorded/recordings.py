@@ -37,6 +37,8 @@ class Order:
     """Of models, by name."""
     page: str = ""
     """The address at which it is followed."""
+    judge: Tier | None = None
+    """Who looks at answers that no checker can judge; ``None`` leaves them without a score."""
 
     @property
     def answers(self) -> int:
@@ -108,6 +110,7 @@ class Recordings:
                     only=order.only,
                     again=order.again,
                     parameters=order.parameters,
+                    judge=order.judge,
                 )
                 done += order.answers
                 waiting = self._next(identity)

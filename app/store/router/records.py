@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from engine.cascade import Evidence, RouterProfile, TierAnswer
+from engine.evaluation.judge import Verdict
+from engine.types import Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +69,19 @@ class KeptMark:
     """Whether it is the viewer's."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptVerdict:
+    """What a judge says of an answer."""
+
+    judge: Tier
+    weights_sha256: str
+    """The judge's."""
+    verdict: Verdict
+    created_at: datetime
+
+
 def answer_sha256(text: str) -> str:
-    """What a mark is about: 64 hex digits."""
+    """What a mark or a verdict is about: 64 hex digits."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 

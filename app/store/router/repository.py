@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from app.store.database.identity import new_id, now
-from app.store.router.answers import WRITERS, AnswerStore
+from app.store.router.answers import WRITERS
+from app.store.router.judgements import JudgementStore
 from app.store.router.records import KeptProfile
 from app.store.router.schema import RouterProfileRow
 from engine.cascade import Evidence, RouterProfile, TierIdentity
@@ -22,7 +23,7 @@ def ladder_key(ladder: Sequence[TierIdentity]) -> str:
     return " → ".join(Tier(model=tier.model, precision=tier.precision).key for tier in ladder)
 
 
-class RouterStore(AnswerStore):
+class RouterStore(JudgementStore):
     """Keeps what the Router lab records and makes, beside the runs. Safe to share between threads.
 
     Every method raises `StoreError`, written for the user, where the database cannot be used.

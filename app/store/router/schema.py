@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.database.columns import Base, CleanText, JsonText
 from app.store.people.schema import PERSON
+from app.store.runs.schema import Run
 
 _HASH = 64
 
@@ -67,6 +68,38 @@ class RouterMark(Base):
     person_id: Mapped[str | None] = mapped_column(CleanText(PERSON))
     created_at: Mapped[datetime]
     right: Mapped[bool]
+
+
+class RouterVerdict(Base):
+    """What a judge says of one recorded answer. It holds for the text that it read."""
+
+    __tablename__ = "router_verdicts"
+
+    set_sha256: Mapped[str] = mapped_column(CleanText(_HASH), ForeignKey(RouterSet.sha256), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(primary_key=True)
+    tier: Mapped[str] = mapped_column(primary_key=True)
+    answer_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    judge: Mapped[str] = mapped_column(primary_key=True)
+    """`Tier.key` of the model that judged."""
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH))
+    """The judge's."""
+    created_at: Mapped[datetime]
+    right: Mapped[bool | None]
+    """Null where it gave no verdict that can be read."""
+    confidence: Mapped[float | None]
+
+
+class RouterJudgement(Base):
+    """What a judge says of the answer of a run."""
+
+    __tablename__ = "router_judgements"
+
+    run_id: Mapped[str] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="CASCADE"), primary_key=True)
+    judge: Mapped[str] = mapped_column(primary_key=True)
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH))
+    created_at: Mapped[datetime]
+    right: Mapped[bool | None]
+    confidence: Mapped[float | None]
 
 
 class RouterProfileRow(Base):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict
 from typing import Any, Self
@@ -20,7 +20,7 @@ from app.store.people.schema import TextOwner
 from app.store.people.texts import claim, may_see_text, own_names, visible_text
 from app.store.people.visibility import Viewer, visible
 from app.store.router.records import KeptSet
-from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet
+from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet, RouterVerdict
 from engine.evaluation.tasks import Task
 
 _AT_ONCE = 500
@@ -108,12 +108,13 @@ class SetStore:
                 return
             session.execute(delete(TextOwner).where(TextOwner.sha256 == sha256))
             session.execute(delete(RouterMark).where(RouterMark.set_id == sha256))
-            for table in (RouterRenewal, RouterAnswer):
+            for table in (RouterRenewal, RouterVerdict, RouterAnswer):
                 session.execute(delete(table).where(table.set_sha256 == sha256))
             session.delete(kept)
 
     def copy_answers(self, source: str, target: str, prompt_ids: Collection[str]) -> None:
-        """Give a new set the answers that another one has to the same prompts, with the marks that the viewer sees.
+        """Give a new set the answers that another one has to the same prompts, with what judges say of them and the
+        marks that the viewer sees.
 
         Args:
             source: the set that has them.
@@ -123,8 +124,15 @@ class SetStore:
         Raises:
             GoneError: there is no such set that the viewer may see.
         """
-        row, mark = RouterAnswer, RouterMark
-        copied = ("prompt_id", "tier", "weights_sha256", "created_at", "payload", "environment", "person_id")
+        mark = RouterMark
+        copied: Mapping[type[RouterAnswer | RouterVerdict], Sequence[str]] = {
+            RouterAnswer: (
+                "prompt_id", "tier", "weights_sha256", "created_at", "payload", "environment", "person_id",
+            ),
+            RouterVerdict: (
+                "prompt_id", "tier", "answer_sha256", "judge", "weights_sha256", "created_at", "right", "confidence",
+            ),
+        }  # fmt: skip
         marked = ("prompt_id", "tier", "weights_sha256", "answer_sha256", "person_id", "created_at", "right")
         wanted = list(prompt_ids)
         with self._database.write() as session:
@@ -132,9 +140,10 @@ class SetStore:
             self._seen(session, target)
             for start in range(0, len(wanted), _AT_ONCE):
                 some = wanted[start : start + _AT_ONCE]
-                answers = select(literal(target), *(getattr(row, name) for name in copied))
-                answers = answers.where(row.set_sha256 == source, row.prompt_id.in_(some))
-                session.execute(insert(row).from_select(["set_sha256", *copied], answers))
+                for row, names in copied.items():
+                    rows = select(literal(target), *(getattr(row, name) for name in names))
+                    rows = rows.where(row.set_sha256 == source, row.prompt_id.in_(some))
+                    session.execute(insert(row).from_select(["set_sha256", *names], rows))
                 marks = select(mark).where(
                     mark.set_id == source, mark.prompt_id.in_(some), *visible(mark.person_id, self._viewer)
                 )

@@ -10,11 +10,12 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.router.lab import RATED, DataSet
+from app.router.recorded.marking import Judgement
 from app.session.router import DATA_SET
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 from app.views.shared.reasons import say_reason, show_reason
-from engine import Task, expected_words
+from engine import JUDGED, Task, expected_words
 from engine.cascade import RoutedPrompt, TierAnswer
 from engine.errors import GearboxError
 
@@ -58,7 +59,8 @@ def read_prompt(prompt: RoutedPrompt, *, key: str, tiers: Sequence[str] | None =
     task = data.tasks.get(prompt.prompt_id) if data else None
     shown = [tier for tier in tiers or (data.tiers if data else prompt.answers) if tier in prompt.answers]
     with st.container(border=True):
-        checker = f" · checked by {task.checker}" if task and task.checker else ""
+        how = "judged by a model" if task and task.checker == JUDGED else f"checked by {task.checker}" if task else ""
+        checker = f" · {how}" if task and task.checker else ""
         st.caption(f"{literal(prompt.category)}{checker}")
         st.text(prompt.prompt)
         if task and task.checker:
@@ -83,6 +85,8 @@ def verdict(data: DataSet | None, prompt: RoutedPrompt, tier: str) -> str:
         return "not checked"
     if found and found.how == "likeness":
         return f"{units.percent(score)} alike"
+    if found and found.how == "judge":
+        return "✓ judged right" if score > _RIGHT else "✗ judged wrong"
     return right_or_wrong(score, marked=found is not None)
 
 
@@ -101,7 +105,9 @@ def _show_answer(data: DataSet | None, task: Task | None, prompt: RoutedPrompt, 
     colour = "gray" if answer.score is None else "green" if answer.score > _RIGHT else "red"
     st.badge(literal(f"{tier}: {verdict(data, prompt, tier)}"), color=colour)  # type: ignore[arg-type]
     st.text(answer.text or "(nothing)")
-    if task is not None:
+    if task is not None and task.checker == JUDGED:
+        say_reason(_judges_words(found, tier))
+    elif task is not None:
         _say_why(data, task, answer, tier)
     if found and found.mark:
         before = "no score" if found.automatic is None else right_or_wrong(found.automatic)
@@ -123,6 +129,19 @@ def _say_why(data: DataSet | None, task: Task, answer: TierAnswer, tier: str) ->
         say_reason("There is no checker: the others are compared with this answer")
     else:
         say_reason(f"There is no checker: the figure is the F1 of its words and those of {tiers[-1]}")
+
+
+def _judges_words(found: Judgement | None, tier: str) -> str:
+    """What a judge says of an answer: who it is, what it says, how sure it is."""
+    if found is None or not found.verdicts:
+        return "No model has judged it yet"
+    said = found.verdicts[-1]
+    who = f"{said.judge}, which wrote it" if said.judge.key == tier else str(said.judge)
+    if said.verdict.right is None:
+        return f"No verdict by {who}"
+    sure = said.verdict.confidence
+    how_sure = "" if sure is None else f", {units.percent(sure)} sure"
+    return f"Judged {'right' if said.verdict.right else 'wrong'} by {who}{how_sure}"
 
 
 def _offer_marks(data: DataSet, prompt: RoutedPrompt, tier: str, answer: TierAnswer, key: str) -> None:

@@ -35,7 +35,7 @@ from app.views.router.data.manage import fork_set
 from app.views.runs.naming import one_line
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
-from engine import Task, expected_words
+from engine import JUDGED, Task, expected_words
 
 _FILE, _TOLD = "router-bring-file", "router-brought"
 _ROUND = "router-bring-round"
@@ -44,6 +44,8 @@ _PREVIEWED = 5
 _REASONS = 8
 _NOBODY = "(none)"
 _NAME_CHARACTERS = 120
+_CHECKED = {None: "by likeness", JUDGED: "judged by a model"}
+"""What is said of prompts without a checker."""
 
 
 def show_bring(store: RouterStore, lab: RouterLab) -> None:
@@ -127,7 +129,9 @@ def _choose_columns(digest: str, table: Table) -> Columns:
         category = choose("Category", found.category, "Scores can be told apart by it.")
         mapped = replace(found, prompt=prompt, expected=expected, category=category)
         checker = guess_checker(table, mapped)
-        checks = [name for name in CHECKS if name == NONE or (expected and (name != FROM_FILE or checker == name))]
+        checks = [
+            name for name in CHECKS if name in (JUDGED, NONE) or (expected and (name != FROM_FILE or checker == name))
+        ]
         chosen = st.selectbox(
             "Checked by",
             checks,
@@ -243,8 +247,7 @@ def _in_words(name: str, brought: Brought) -> str:
     """That it worked: how many, how they are checked, how many were left out."""
     checkers = Counter(task.checker for task in brought.tasks)
     checked = ", ".join(
-        f"{count:,} by likeness" if checker is None else f"{count:,} checked by {checker}"
-        for checker, count in checkers.most_common()
+        f"{count:,} {_CHECKED.get(checker, f'checked by {checker}')}" for checker, count in checkers.most_common()
     )
     left_out = f", {units.counted(len(brought.left_out), 'row')} left out" if brought.left_out else ""
     kept = units.counted(len(brought.tasks), "prompt")

@@ -12,6 +12,7 @@ from app.literal import literal
 from app.router.lab import RATED, DataSet, RouterLab
 from app.router.operation.profiles import installed_weights
 from app.router.recorded.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
+from app.router.recorded.judging import left_to_judge
 from app.router.recorded.recording import Checkable, mixed_sha256
 from app.router.recorded.recordings import Order, job_key
 from app.router.recorded.sizes import by_size
@@ -21,11 +22,12 @@ from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
 from app.views.router.data.manage import manage_set
 from app.views.router.data.recorded import show_recorded
+from app.views.router.judge import judge_here, judge_weights, warn_of_judge
 from app.views.runs.naming import ROUTER_PATH
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
 from app.views.shared.missing_models import show_missing
-from engine import MIXED_FILE, Task, list_models, load_tasks
+from engine import JUDGED, MIXED_FILE, Task, list_models, load_tasks
 from engine.types import Precision, Tier
 
 MIXED = "Gearbox's mixed prompts"
@@ -54,10 +56,12 @@ def show_record(store: RouterStore, lab: RouterLab, data: DataSet | None) -> Non
         st.caption(
             f"“{literal(data.name)}” stays as it is: what is recorded here are {MIXED}, as a data set of their own."
         )
-    _show_recording(store, lab, identity, name, tasks)
+    _show_recording(store, lab, kept, identity, name, tasks)
 
 
-def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str, tasks: tuple[Task, ...]) -> None:
+def _show_recording(
+    store: RouterStore, lab: RouterLab, kept: DataSet | None, identity: str, name: str, tasks: tuple[Task, ...]
+) -> None:
     job = BackgroundJob(job_key(identity))
     checkable = _checkable(identity, tasks)
     tiers = _choose_tiers(lab)
@@ -66,14 +70,23 @@ def _show_recording(store: RouterStore, lab: RouterLab, identity: str, name: str
     size = _choose_size(checkable.tasks, missing, paces)
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
+    judged = {task.id for task in checkable.tasks if task.checker == JUDGED}
+    judge = judge_here() if judged else None
+    to_judge = 0
+    if kept and judge:
+        prompts = [prompt for prompt in kept.prompts if prompt.prompt_id in judged & only]
+        to_judge = left_to_judge(prompts, kept.judged, tiers, judge, judge_weights(judge))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        _start(store, lab.parameters(), job, identity, name, tasks, tiers, only, wanted)
-    _say_how_much(checkable, only, wanted, paces)
+        _start(store, lab.parameters(), job, identity, name, tasks, tiers, only, wanted, judge, to_judge)
+    _say_how_much(checkable, only, wanted, paces, to_judge)
+    if judged:
+        _say_who_judges(judge, tiers)
     _say_whose(store, identity)
     each = max(10, len(only) * max(1, len(tiers)) // _REDRAWN)
 
     def recorded() -> int:
-        return sum(tier.answers - tier.to_renew for tier in store.recorded(identity)) // each
+        answers = sum(tier.answers - tier.to_renew for tier in store.recorded(identity))
+        return (answers + store.judged_until(identity)[0]) // each
 
     job.follow(recorded)
 
@@ -157,11 +170,15 @@ def _start(
     tiers: Sequence[str],
     only: frozenset[str],
     wanted: Mapping[str, Sequence[Task]],
+    judge: Tier | None,
+    to_judge: int,
 ) -> None:
     left = sum(map(len, wanted.values()))
     begun = any(len(missing) < len(only) for missing in wanted.values())
-    again = bool(tiers) and not left
+    again = bool(tiers) and not left and not to_judge
     label = "Record again" if again else "Add to the recording" if job.running else "Resume" if begun else "Record"
+    if not left and to_judge and not job.running:
+        label = f"Judge {units.counted(to_judge, 'answer')}"
     why_not = "" if tiers else "Choose a tier to record."
     if job.running and (again or _is_asked(identity, tiers, only)):
         why_not = "All of this is recorded, or being recorded."
@@ -191,6 +208,7 @@ def _start(
         again=again,
         parameters=parameters,
         page=f"{ROUTER_PATH}?{STEP_QUERY}={Step.RECORD}&{DATA_QUERY}={short_id(identity)}",
+        judge=judge,
     )
     with errors_shown():
         if identity == mixed_sha256():
@@ -216,6 +234,7 @@ def _say_how_much(
     only: frozenset[str],
     wanted: Mapping[str, Sequence[Task]],
     paces: Mapping[str, Pace],
+    to_judge: int,
 ) -> None:
     left = sum(map(len, wanted.values()))
     parts = [f"{units.counted(len(only), 'prompt')}, {units.counted(left, 'answer')} to record"]
@@ -229,9 +248,25 @@ def _say_how_much(
             parts.append(f"nothing was measured here yet of {literal(', '.join(found.unknown))}: how long is not known")
     elif wanted:
         parts.append("all of it is there")
+    if to_judge:
+        parts.append(f"{units.counted(to_judge, 'answer')} to judge")
     if checkable.left_out:
         parts.append(f"{units.counted(checkable.left_out, 'prompt')} left out. {literal(checkable.reason)}")
     st.caption(" · ".join(parts))
+
+
+def _say_who_judges(judge: Tier | None, tiers: Sequence[str]) -> None:
+    """Which model judges answers that no checker can, and what speaks against it."""
+    if judge is None:
+        st.warning(
+            "These prompts are to be judged by a model, and none is installed that could.", icon=":material/gavel:"
+        )
+        return
+    st.caption(
+        f":material/gavel: Answers are judged by {literal(str(judge))}, the largest model installed, once they are "
+        "recorded. The time that takes comes on top, and counts in no figure."
+    )
+    warn_of_judge(judge, [Tier.from_key(tier) for tier in tiers])
 
 
 def _about(found: Estimate) -> str:

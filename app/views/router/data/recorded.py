@@ -29,11 +29,13 @@ def show_recorded(data: DataSet) -> None:
     more = len(categories) - _NAMED_CATEGORIES
     further = f" and {more:,} more" if more > 0 else ""
     marked = sum(each.how == "mark" for each in data.judged.values())
+    judged = sum(each.how == "judge" for each in data.judged.values())
+    judges = f" {units.counted(judged, 'answer')} judged by a model." if judged else ""
     marks = f" {MARKED} {units.counted(marked, 'score')} given by hand." if marked else ""
     st.caption(
         f"{units.counted(len(data.prompts), 'prompt')} in "
         f"{'one category' if len(categories) == 1 else f'{len(categories):,} categories'}: "
-        f"{literal(named)}{further}.{marks} Data {data.sha256[:_SHORT_HASH]}."
+        f"{literal(named)}{further}.{marks}{judges} Data {data.sha256[:_SHORT_HASH]}."
     )
     if data.recorded:
         with st.expander("Who recorded it, when and on what", icon=":material/badge:"):

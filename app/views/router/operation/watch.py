@@ -18,6 +18,7 @@ from app.session import playground
 from app.session import router as lab_session
 from app.session.router import DATA_SET, PROMPTS, WATCHED
 from app.store import KeptProfile, RouterStore, RunStore
+from app.views.router.judge import judged_help, offer_live_judging
 from app.views.router.operation.use import show_promise
 from app.views.router.words import metric, signed_percent
 from app.views.runs.naming import one_line, run_url
@@ -61,6 +62,7 @@ def show_watch(store: RunStore) -> None:
         return
     _show_alarms(found)
     _show_figures(found)
+    offer_live_judging(store.router, chosen, found)
     _show_share(found)
     _show_escalations(found)
     _offer_recalibration(store.router, chosen, found, tasks)
@@ -134,6 +136,13 @@ def _show_figures(found: Watch) -> None:
             units.percent,
             help=f"Of {found.checked:,} answers to prompts of a kept set, which can be checked.",
             missing="none can be checked",
+        )
+        metric(
+            f"Judged right by {literal(str(found.judge))}" if found.judge else "Judged right",
+            found.judged,
+            units.percent,
+            help=literal(judged_help(found)),
+            missing="none judged",
         )
         st.metric("Thumbs", f"{up:,} up, {down:,} down", help="What people thought of the answers.")
         st.metric(
@@ -211,7 +220,7 @@ def _show_escalations(found: Watch) -> None:
             "Score": [run.report.attempts[0].answer_score or run.report.attempts[0].prompt_score for run in sent],
             "Answered by": [run.report.tier for run in sent],
             "Took": [run.seconds for run in sent],
-            "Right": [_word(run) for run in sent],
+            "Right": [_word(run, found) for run in sent],
             "Receipt": [run_url(run.id) for run in sent],
         },
         hide_index=True,
@@ -227,8 +236,11 @@ def _show_escalations(found: Watch) -> None:
     )
 
 
-def _word(run: WatchedRun) -> str | None:
-    return None if run.correct is None else "✓ right" if run.correct else "✗ wrong"
+def _word(run: WatchedRun, found: Watch) -> str | None:
+    if run.correct is not None:
+        return "✓ right" if run.correct else "✗ wrong"
+    judged = run.judged_by(found.judge)
+    return None if judged is None else "✓ judged right" if judged else "✗ judged wrong"
 
 
 def _offer_recalibration(store: RouterStore, kept: KeptProfile, found: Watch, known: dict[str, Task]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from app.router.prompts.columns import FROM_FILE, NONE, convert, convert_published, guess, published_as
 from app.router.prompts.tables import MOST_PROMPTS, read_table
 from app.router.prompts.templates import TEMPLATES, Template
-from engine import MIXED_FILE, check, load_tasks
+from engine import JUDGED, MIXED_FILE, check, load_tasks
 from engine.errors import InvalidRequestError
 
 
@@ -118,6 +118,28 @@ def test_the_projects_own_columns_are_read_as_they_say() -> None:
 def test_the_checker_is_guessed_by_what_is_expected(answers: list[str], checker: str) -> None:
     rows = [[f"What is {n}?", answer] for n, answer in enumerate(answers)]
     assert guess(read_table("a.csv", sheet(["prompt", "answer"], *rows))).checker == checker
+
+
+def test_prompts_that_a_model_judges_need_no_expected_answer_and_keep_one_that_is_there() -> None:
+    table = read_table("a.csv", sheet(["prompt", "answer"], ["Why?", "word " * 40], ["How?", ""]))
+    found = convert(table, guess(table).checked_by(JUDGED))
+    assert [(task.checker, task.expected) for task in found.tasks] == [
+        (JUDGED, ("word " * 40).strip()),
+        (JUDGED, None),
+    ]
+    assert not found.left_out
+    alone = read_table("a.txt", b"Why?\n")
+    (task,) = convert(alone, guess(alone).checked_by(JUDGED)).tasks
+    assert (task.checker, task.expected) == (JUDGED, None)
+
+
+def test_a_file_may_say_that_a_model_judges() -> None:
+    table = read_table(
+        "a.csv", sheet(["prompt", "answer", "checker"], ["Why?", "", "judged"], ["2 + 2?", "4", "number"])
+    )
+    columns = guess(table)
+    assert columns.checker == FROM_FILE
+    assert [(task.checker, task.expected) for task in convert(table, columns).tasks] == [(JUDGED, None), ("number", 4)]
 
 
 ANT_OR_BEE = "Which one?\nA) ant\nB) bee"
