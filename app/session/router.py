@@ -129,8 +129,8 @@ def use_threshold(study: Study, value: float, promise: Promise | None = None) ->
 
 
 def promise(study: Study) -> Promise | None:
-    """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand, or chosen on other
-    answers, other scores of theirs or other costs."""
+    """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand, or chosen on
+    other answers, other scores of theirs or other costs."""
     promises: dict[str, tuple[float, Promise | None, int]] = st.session_state.get(_PROMISES, {})
     value, made, chosen_on = promises.get(threshold_key(study), (None, None, None))
     return made if value == threshold(study) and chosen_on == _answers_of(study) else None
