@@ -11,6 +11,7 @@ from app.views.router.choosing.consistency import show_consistency
 from app.views.router.choosing.curve import show_curve
 from app.views.router.choosing.pick import show_picker
 from app.views.router.choosing.threshold import show_threshold
+from app.views.router.choosing.times import in_costs
 from app.views.router.data.bring import show_bring
 from app.views.router.data.record import show_record
 from app.views.router.operation.profiles import show_profiles
@@ -47,7 +48,7 @@ elif step is Step.WATCH:
 elif study := choose_study(lab, data, choices):
     lab_session.prepare_threshold(study)
     if step is Step.USE:
-        show_use(lab, store.router, data, study)
+        show_use(store.router, data, study, in_costs(lab, study))
         show_profiles(store.router, data, study)
     else:
         lab_session.SECTION.prepare(SECTIONS)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -390,8 +390,8 @@ class RouterLab:
 
 
 def _identity(data: BoundaryData) -> Hashable:
-    figures = (data.router_score, data.weak_score, data.weak_cost, data.strong_cost)
-    return hash((data.ids, *(each.tobytes() for each in figures)))
+    columns = (getattr(data, field.name) for field in fields(data))
+    return hash(tuple(each.tobytes() if isinstance(each, np.ndarray) else each for each in columns))
 
 
 def moved(study: Study, before: float, now: float) -> Sequence[int]:

@@ -119,7 +119,7 @@ def set_threshold(study: Study, value: float, promise: Promise | None = None) ->
     """Set it, with what it was chosen to promise; :data:`~engine.types.NEVER` becomes the slider's end."""
     value = min(value, HIGHEST)
     st.session_state[threshold_key(study)] = value
-    st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (value, promise)
+    st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (value, promise, _answers_of(study))
 
 
 def use_threshold(study: Study, value: float, promise: Promise | None = None) -> None:
@@ -129,10 +129,18 @@ def use_threshold(study: Study, value: float, promise: Promise | None = None) ->
 
 
 def promise(study: Study) -> Promise | None:
-    """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand."""
-    promises: dict[str, tuple[float, Promise | None]] = st.session_state.get(_PROMISES, {})
-    value, made = promises.get(threshold_key(study), (None, None))
-    return made if value == threshold(study) else None
+    """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand, or chosen on
+    other answers, other scores of theirs or other costs."""
+    promises: dict[str, tuple[float, Promise | None, int]] = st.session_state.get(_PROMISES, {})
+    value, made, chosen_on = promises.get(threshold_key(study), (None, None, None))
+    return made if value == threshold(study) and chosen_on == _answers_of(study) else None
+
+
+def _answers_of(study: Study) -> int:
+    """Tells what a promise is about from all else."""
+    data = study.data
+    told = (data.router_score, data.weak_score, data.strong_score, data.weak_cost, data.strong_cost)
+    return hash((data.ids, *(each.tobytes() for each in told)))
 
 
 def threshold_before(study: Study) -> float:

@@ -19,18 +19,16 @@ from app import resources
 from app.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.router.choosing.scoring import Choice
-from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.operation import profiles as router_profiles
 from app.router.operation.live import LiveScores
 from app.router.way import Step
-from app.session import router as lab_session
 from app.store import RunStore
 from app.views.router import judge as router_judge
 from app.views.router.data import record as router_record
 from app.views.router.data import recorded as router_recorded
 from engine import JUDGED
-from engine.cascade import Promise, RoutedPrompt, RouterProfile, write_prompts
+from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import MIXED_FILE, Task, load_tasks
 from engine.types import GenerationRequest
 from tests.app.router.operation.test_watch import add as add_live_run
@@ -792,16 +790,46 @@ def test_one_click_saves_the_router_as_a_configuration(open_lab: Open, store: Ru
     assert option.startswith("Mixed (comes with Gearbox)")
 
 
-def test_a_promise_that_is_not_shown_is_marked_wherever_it_is_used(open_lab: Open, store: RunStore) -> None:
-    app = open_lab("use", recorded(30))
-    study = Study.of(recorded(30), WEAK, STRONG, Choice.ESCALATE)
-    promise = Promise(kind="quality", share=0.95, confidence=0.9, shown=False, more_prompts=120)
-    key = lab_session.threshold_key(study)
-    app.session_state["router-promises"] = {key: (app.session_state[key], promise)}
-    app.run()
-    assert "not shown yet, about 120 more prompts" in words(app)
+def picked(open_lab: Open) -> AppTest:
+    """Too few prompts for the promise asked for, and the threshold set all the same."""
+    app = open_lab("Pick for me", recorded(30))
+    app.segmented_control(key="router-target").set_value("Certify a risk").run()
+    app.number_input(key="router-target-risk").set_value(5).run()
+    app.button(key="router-use").click().run()
+    assert "not shown yet, about" in words(app)
+    return app
+
+
+def test_a_promise_that_is_not_shown_is_marked_wherever_it_is_used(open_lab: Open) -> None:
+    app = picked(open_lab)
     app.button(key="router-use-playground").click().run()
-    assert "not shown yet, about 120 more prompts" in words(app)
+    assert "not shown yet, about" in words(app)
+
+
+def test_a_promise_is_not_carried_to_answers_that_did_not_choose(open_lab: Open, store: RunStore) -> None:
+    app = picked(open_lab)
+    one = recorded(30)[7]
+    large = one.answers[STRONG]
+    store.router.mark("built-in:mixed", one.prompt_id, STRONG, "", large.text, not large.score)
+    app.run()
+    assert not app.exception
+    assert "not shown yet, about" not in words(app)
+    assert "Set by hand" in words(app)
+
+
+def test_what_was_chosen_for_prices_is_told_in_prices_where_it_is_used(open_lab: Open, store: RunStore) -> None:
+    app = open_lab("Pick for me", recorded(150))
+    app.segmented_control(key="router-costs-kind").set_value("Price list").run()
+    for tier, price in ((WEAK, 1.0), (STRONG, 9.0)):
+        app.number_input(key=f"router-costs-completion-{tier}").set_value(price)
+    app.button(key="router-costs-prices").click().run()
+    app.button(key="router-use").click().run()
+    assert "Money saved" in metrics(app)
+    app.button(key="router-profile-save").click().run()
+    (kept,) = store.router.profiles()
+    assert kept.profile.promise is not None
+    assert kept.evidence is not None
+    assert (kept.evidence.unit, kept.evidence.derived_from) == ("$", "a price list")
 
 
 # --- the way ----------------------------------------------------------------------------------------

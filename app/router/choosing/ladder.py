@@ -121,7 +121,7 @@ def _figures(found: LadderFigures) -> dict[str, float | None]:
     return {
         "quality": found.quality.value,
         "quality_kept": value_of(found.quality_kept),
-        "share": 1 - found.shares[0].value,
+        "share": found.share.value,
         "cost_s": found.cost.value,
         "cost_share": value_of(found.cost_share),
         "ttft_s": found.ttft_s.value,

@@ -70,8 +70,9 @@ class WatchedRun:
 
     @property
     def went_up(self) -> bool:
-        """Whether the smallest tier's answer was not kept."""
-        return self.report.tier != self.report.attempts[0].tier or not self.report.attempts[0].kept
+        """Whether the smallest tier's answer was not kept, or it could not take part."""
+        cascade = self.config.optimization.cascade
+        return cascade is None or self.report.tier != str(cascade.smaller[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,22 +96,25 @@ class Recordings:
 
     def _work(self, engine: RecordingEngine, identity: str, report: Report) -> None:
         done, order = 0, self.orders(identity)[0]
-        ended = False
+        ended, failures = False, []
         try:
             while not ended:
-                record(
-                    engine,
-                    order.store,
-                    order.name,
-                    order.tasks,
-                    order.tiers,
-                    self._share_of(identity, order, done, report),
-                    identity=identity,
-                    only=order.only,
-                    again=order.again,
-                    parameters=order.parameters,
-                    judge=order.judge,
-                )
+                try:
+                    record(
+                        engine,
+                        order.store,
+                        order.name,
+                        order.tasks,
+                        order.tiers,
+                        self._share_of(identity, order, done, report),
+                        identity=identity,
+                        only=order.only,
+                        again=order.again,
+                        parameters=order.parameters,
+                        judge=order.judge,
+                    )
+                except LabError as error:  # of this order: the next one may have other tiers
+                    failures.append(error)
                 done += order.answers
                 waiting = self._next(identity)
                 ended = not waiting
@@ -120,6 +123,8 @@ class Recordings:
             if not ended:
                 with self._lock:
                     del self._orders[identity]
+        if failures:
+            raise failures[0]
 
     def _next(self, identity: str) -> tuple[Order, ...]:
         """What waits once the first order is done. Where nothing does, the next order gets a job of its own."""

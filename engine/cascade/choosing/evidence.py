@@ -65,7 +65,7 @@ class Evidence:
             unit: of the costs.
             derived_from: what they were derived from.
         """
-        named = {field.name: getattr(figures, field.name) for field in fields(figures)}
+        named = {field.name: getattr(figures, field.name) for field in fields(figures)} | {"share": figures.share}
         return cls(
             prompts_sha256=tuple(sorted(map(prompt_sha256, prompts))),
             held_out=figures.prompts,

@@ -74,6 +74,12 @@ class LadderFigures:
     missed: Figure
     """Share of prompts that kept an answer where the largest tier scored higher."""
 
+    @property
+    def share(self) -> Figure:
+        """Share of prompts that the smallest tier does not answer."""
+        smallest = self.shares[0]
+        return Figure(value=1 - smallest.value, low=1 - smallest.high, high=1 - smallest.low)
+
     @classmethod
     def of(cls, boundaries: Sequence[BoundaryData], thresholds: Sequence[float]) -> Self:
         """From what was recorded at each boundary, on the same prompts in the same order.

@@ -19,6 +19,9 @@ from engine.untrusted import parse_json
 
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_PROMPTS = 10**9
+_SHARES = ("share", "quality", "missed")
+"""Figures that are shares of prompts, or a mean score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +74,25 @@ class RouterProfile:
         router = router_class(self.kind)
         _check(router.deployable, "The oracle knows the right answers beforehand: it cannot be deployed.")
         _check(
-            self.after_tokens is None or (self.after_tokens >= 1 and router.judges_first_tokens),
+            all(0 <= boundary.threshold <= 1 or boundary.threshold == NEVER for boundary in self.boundaries),
+            "A threshold lies between 0 and 1.",
+        )
+        after = self.after_tokens
+        _check(
+            after is None or (type(after) is int and after >= 1 and router.judges_first_tokens),
             "Only a router that escalates can judge an answer by its first tokens, at least one of them.",
         )
         _check(
             all((boundary.band is not None) == router.has_band for boundary in self.boundaries),
             "A hybrid needs to know where a prompt alone decides, and nothing else does.",
         )
-        _check(not self.data_sha256 or bool(_SHA256.fullmatch(self.data_sha256)), "The hash of the data is no sha256.")
-        _check(self.prompts >= 0, "A profile cannot be made from fewer than no prompts.")
+        of_data = self.data_sha256 == "" or bool(_SHA256.fullmatch(self.data_sha256))
+        _check(of_data, "The hash of the data is no sha256.")
+        _check(0 <= self.prompts <= _MOST_PROMPTS, "A profile cannot be made from so many prompts.")
         finite = (value is None or math.isfinite(value) for value in self.figures.values())
         _check(all(finite), "A figure is not a finite number.")
+        shares = (value for name in _SHARES if (value := self.figures.get(name)) is not None)
+        _check(all(0 <= share <= 1 for share in shares), "A share of prompts is not between 0 and 100 %.")
 
     def check_fits(self, ladder: Sequence[TierIdentity]) -> None:
         """Refuse a ladder that this profile was not made for.

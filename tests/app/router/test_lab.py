@@ -174,3 +174,22 @@ def test_five_thousand_prompts_of_a_hundred_categories_have_a_verdict(lab: Route
     assert selection.promise.shown
     assert selection.test.prompts == selection.calibration.prompts == 2500
     assert verdict(study, selection).outcome == "shown"
+
+
+def test_a_mark_on_a_large_answer_alone_changes_what_is_picked(lab: RouterLab, store: RunStore) -> None:
+    tasks = tuple(replace(TASKS[0], id=f"t{n}", prompt=f"{n}?") for n in range(40))
+    identity = tasks_sha256(tasks)
+    store.router.keep_set(identity, "Sums", tasks)
+    for n, task in enumerate(tasks):
+        store.router.keep_answer(identity, task.id, WEAK, "w", answer(0.0, (-n / 10, -0.1)), {})
+        store.router.keep_answer(identity, task.id, STRONG, "v", answer(0.0, e2e_s=4.0, text=f"large {n}"), {})
+
+    def selected() -> float:
+        study = lab.study(lab.data_set(identity), WEAK, STRONG, Choice.ESCALATE)
+        selection = lab.selection(study, KeepQuality(0.9))
+        assert lab.held_out(study, 0.0).strong == selection.test.strong
+        return selection.test.strong.value + selection.calibration.strong.value
+
+    assert selected() == 0
+    store.router.mark(identity, "t7", STRONG, "v", "large 7", True)
+    assert selected() > 0

@@ -195,6 +195,14 @@ def test_a_ladder_of_one_router_becomes_a_profile_whose_figures_are_those_report
     assert RouterProfile.from_dict(made.to_dict()) == made
 
 
+def test_the_evidence_of_a_ladder_says_how_much_leaves_the_smallest_tier() -> None:
+    found = ladder(Choice.ESCALATE)
+    selection = select_ladder(found.boundaries, KeepQuality(0.9))
+    share, smallest = found.evidence(selection, {}).figures["share"], selection.test.shares[0]
+    assert share.value == pytest.approx(1 - smallest.value)
+    assert (share.low, share.high) == pytest.approx((1 - smallest.high, 1 - smallest.low))
+
+
 def test_two_precisions_of_one_model_are_tiers() -> None:
     tiers = ("one@int4", "one@int8", "one@bf16")
     prompts = [

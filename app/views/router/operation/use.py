@@ -12,7 +12,7 @@ from app.environment import app_environment
 from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_in_words, promise_mark
-from app.router.lab import DataSet, RouterLab
+from app.router.lab import DataSet
 from app.router.operation.in_use import configuration_by, keep_once, large_alone
 from app.router.operation.profiles import check_installed, current_ladder
 from app.session import chat, playground
@@ -21,7 +21,6 @@ from app.session.configuration import DEFAULT_CONFIG
 from app.session.identity import person_id
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
-from app.views.router.choosing.times import in_costs
 from app.views.router.words import INTERVAL, flipped, metric, signed_percent
 from app.views.runs.naming import one_line
 from app.views.shared.errors import errors_shown
@@ -35,9 +34,15 @@ _PLACES = {
 }
 
 
-def show_use(lab: RouterLab, store: RouterStore, data: DataSet, study: Study) -> None:
-    """The router as it is set, and the ways to put it to use."""
-    study = in_costs(lab, study)
+def show_use(store: RouterStore, data: DataSet, study: Study, costed: Study) -> None:
+    """The router as it is set, and the ways to put it to use.
+
+    Args:
+        store: keeps it.
+        data: what it was chosen on.
+        study: the router.
+        costed: the same with the costs that the threshold was chosen by.
+    """
     if not router_class(study.choice.kind).deployable:
         st.info(f"{study.choice} is a yardstick and cannot answer: choose another router to use one.")
         return
@@ -48,9 +53,9 @@ def show_use(lab: RouterLab, store: RouterStore, data: DataSet, study: Study) ->
             f"**{study.choice} at {shown}** · {literal(study.weak)} → {literal(study.strong)} · from "
             f"“{literal(data.name)}”"
         )
-        profile = _profile(data, study, threshold, name=data.name)
+        profile = replace(_profile(data, study, threshold, name=data.name), promise=lab_session.promise(costed))
         show_promise(profile)
-        evidence = study.evidence(profile.boundaries[0].threshold, app_environment())
+        evidence = costed.evidence(profile.boundaries[0].threshold, app_environment())
         _show_figures(evidence)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = one_line(st.text_input("Name", data.name, key=f"{_NAME} {data.id}", width=320) or "")
@@ -159,7 +164,6 @@ def _profile(data: DataSet, study: Study, threshold: float, name: str) -> Router
         {tier: identity.weights_sha256 for tier, identity in zip(tiers, ladder, strict=True)},
         data.sha256,
         datetime.now(UTC).date(),
-        lab_session.promise(study),
     )
 
 

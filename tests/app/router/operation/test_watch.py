@@ -40,8 +40,8 @@ def profile(threshold: float = 0.4, *, name: str = "Careful") -> RouterProfile:
 
 
 def report(score: float, *, up: bool, alone_s: float | None = 4.0, derived: bool = False) -> CascadeReport:
-    made = make_cascade_report(small=SMALL, large=LARGE, went_up=up)
-    first = replace(made.attempts[0], answer_score=score, kept=not up)
+    made = make_cascade_report(large=LARGE, went_up=up)
+    first = replace(made.attempts[0], tier=SMALL, answer_score=score, kept=not up)
     return replace(made, attempts=(first, *made.attempts[1:]), large_alone_s=alone_s, derived=derived)
 
 
@@ -146,6 +146,15 @@ def test_time_saved_counts_what_is_known_and_how_much_of_it_is_derived(store: Ru
     found = look(store, made)
     assert found.saved_s == (6.0, 8.0, 2)
     assert found.derived == 1
+
+
+def test_what_the_large_model_answered_alone_since_the_small_one_is_missing_went_up(store: RunStore) -> None:
+    made = profile()
+    add(store, made)
+    (run,) = look(store, made).runs
+    first = replace(run.report.attempts[0], tier=LARGE, kept=True, answer_score=None)
+    alone = replace(run, report=replace(run.report, attempts=(first,), unavailable=(f"{SMALL}: not installed",)))
+    assert (run.went_up, alone.went_up) == (False, True)
 
 
 def test_a_cascade_that_costs_time_raises_the_alarm(store: RunStore) -> None:

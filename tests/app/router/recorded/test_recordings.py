@@ -12,10 +12,10 @@ from app.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.router.recorded.recordings import Order, Recordings, job_key
 from app.store import RunStore, Viewer
-from engine.errors import GearboxError
+from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
-from engine.types import Precision, Tier
-from tests.support.fakes import FakeLabEngine
+from engine.types import GenerationRequest, Precision, Tier
+from tests.support.fakes import FakeGeneration, FakeLabEngine
 
 TASKS = tuple(
     Task(id=f"t{n}", category="c", prompt=f"{n}?", checker="contains", expected="sky", max_tokens=8) for n in range(4)
@@ -74,6 +74,29 @@ def test_a_job_that_ends_early_leaves_nothing_waiting_and_can_be_begun_again(
     assert recordings.ask(jobs, engine, order(store, "bob", LARGE))
     wait(jobs)
     assert {r.tier: r.answers for r in store.router.recorded(SET)}[LARGE.key] == 4
+
+
+class ChoosyEngine(FakeLabEngine):
+    """Whose small model takes no prompt that asks for 2, as a model takes none that is too long."""
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        is_small = request.config.model == SMALL.model
+        self.failure = ContextLengthError(9000, 8192) if is_small and "2" in request.prompt else None
+        return super().generate(request)
+
+
+def test_what_one_order_could_not_record_keeps_no_other_order_from_being_recorded(store: RunStore, jobs: Jobs) -> None:
+    gate = threading.Event()
+    engine, recordings = ChoosyEngine(gate=gate), Recordings()
+    recordings.ask(jobs, engine, order(store, "ann", SMALL))
+    recordings.ask(jobs, engine, order(store, "bob", LARGE))
+    gate.set()
+    wait(jobs)
+    assert {r.tier: r.answers for r in store.router.recorded(SET)} == {SMALL.key: 3, LARGE.key: 4}
+    assert (state := jobs.state(job_key(SET)))
+    assert state.status == "failed"
+    assert "One prompt was left out" in str(state.error)
+    assert recordings.orders(SET) == ()
 
 
 def test_orders_one_after_the_other_each_get_a_job(store: RunStore, jobs: Jobs) -> None:

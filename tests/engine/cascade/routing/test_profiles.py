@@ -173,3 +173,29 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(RouterProfileError, match=r"“p\.json” cannot be read"):
         RouterProfile.read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "lie"),
+    [
+        *(("data_sha256", lie) for lie in (None, 0, [], {}, False)),
+        *(("after_tokens", lie) for lie in (True, 1.5, "3")),
+        *(("prompts", lie) for lie in (-1, 10**12, None)),
+        *(("figures", {name: lie}) for name in ("share", "quality", "missed") for lie in (5, -0.1, 1e300)),
+    ],
+)
+def test_a_file_that_lies_is_no_profile(name: str, lie: object) -> None:
+    tree = {**profile().to_dict(), name: lie}
+    with pytest.raises(RouterProfileError):
+        RouterProfile.from_dict(tree)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, 1.999, 3.0])
+def test_no_profile_has_a_threshold_that_no_cascade_takes(threshold: float) -> None:
+    tree = profile().to_dict()
+    tree["boundaries"][0]["threshold"] = threshold
+    with pytest.raises(RouterProfileError, match="between 0 and 1"):
+        RouterProfile.from_dict(tree)
+    for fine in (0.0, 1.0, NEVER):
+        tree["boundaries"][0]["threshold"] = fine
+        assert RouterProfile.from_dict(tree).boundaries[0].threshold == fine
