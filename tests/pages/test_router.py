@@ -19,15 +19,13 @@ from app import resources
 from app.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.router.choosing.scoring import Choice
-from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.operation import profiles as router_profiles
 from app.router.way import Step
-from app.session import router as lab_session
 from app.store import RunStore
 from app.views.router.data import record as router_record
 from app.views.router.data import recorded as router_recorded
-from engine.cascade import Promise, RoutedPrompt, RouterProfile, write_prompts
+from engine.cascade import RoutedPrompt, RouterProfile, write_prompts
 from engine.evaluation.tasks import MIXED_FILE, Task, load_tasks
 from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded
 from tests.support.fakes import FakeLabEngine
@@ -280,6 +278,19 @@ def test_a_fork_shows_the_prompts_to_change(open_lab: Open, store: RunStore) -> 
     assert app.button(key="router-fork-do").label == "Fork"
 
 
+def test_changes_to_one_category_of_a_fork_are_none_to_another(open_lab: Open, store: RunStore) -> None:
+    tasks = tuple(replace(TASKS[0], id=name, prompt=f"{name}?", category=name) for name in ("sums", "facts"))
+    store.router.keep_set(tasks_sha256(tasks), "Two kinds", tasks)
+    app = open_lab("record", installed=HERE)
+    editors = set()
+    for category in ("sums", "facts"):
+        app.session_state["router-fork-categories"] = [category]
+        app.button(key="router-fork").click().run()
+        assert app.multiselect(key="router-fork-categories").value == [category]
+        editors |= {frame.proto.id for frame in app.dataframe if "router-fork-rows" in frame.proto.id}
+    assert len(editors) == 2
+
+
 # --- bring ----------------------------------------------------------------------------------------
 
 
@@ -432,8 +443,9 @@ def test_a_third_tier_is_chosen_for_and_saved(open_lab: Open, store: RunStore) -
     (kept,) = store.router.profiles()
     assert kept.ladder == f"{WEAK} → {STRONG} → {largest}"
     assert kept.profile.promise is not None
-    assert kept.evidence is not None
-    assert kept.evidence.held_out == 75
+    evidence = store.router.evidence(kept.id)
+    assert evidence is not None
+    assert evidence.held_out == 75
 
 
 def test_a_threshold_is_chosen_for_prices_and_marked_as_derived(open_lab: Open) -> None:
@@ -744,8 +756,9 @@ def test_what_was_chosen_for_prices_is_told_in_prices_where_it_is_used(open_lab:
     app.button(key="router-profile-save").click().run()
     (kept,) = store.router.profiles()
     assert kept.profile.promise is not None
-    assert kept.evidence is not None
-    assert (kept.evidence.unit, kept.evidence.derived_from) == ("$", "a price list")
+    evidence = store.router.evidence(kept.id)
+    assert evidence is not None
+    assert (evidence.unit, evidence.derived_from) == ("$", "a price list")
 
 
 # --- the way ----------------------------------------------------------------------------------------

@@ -51,7 +51,8 @@ def show_watch(store: RunStore) -> None:
     ]
     show_promise(chosen.profile)
     tasks = checkable_prompts(store.router)
-    found = watch(store, chosen.profile, promised_figures(chosen), tasks)
+    promised = promised_figures(chosen.profile, store.router.evidence(chosen.id))
+    found = watch(store, chosen.profile, promised, tasks)
     if not found.runs:
         st.info(
             "No run has gone by it yet. Answers in the Playground and in chats count as soon as they are finished; "
