@@ -171,6 +171,14 @@ def test_the_data_section_tells_what_is_recorded_of_each_tier(open_lab: Open) ->
     assert "3 categories: Code, Facts, Sums" in words(app)
 
 
+def test_the_interval_of_scores_in_part_is_about_their_mean(open_lab: Open) -> None:
+    alike = [replace(p, answers={**p.answers, WEAK: replace(p.answers[WEAK], score=0.6)}) for p in recorded(40)]
+    row = open_lab("record", alike).dataframe[0].value.set_index("Tier").loc[WEAK]
+    assert row["Mean score"] == "60 %"
+    low, high = (int(end.strip(" %")) for end in row["95 % interval"].split("to"))
+    assert low < 60 < high
+
+
 HERE = {"small": FakeLabEngine.WEIGHTS, "large": FakeLabEngine.WEIGHTS}
 
 
