@@ -19,9 +19,11 @@ from app import resources
 from app.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.operation import profiles as router_profiles
 from app.router.way import Step
+from app.session import router as lab_session
 from app.store import RunStore
 from app.views.router.data import record as router_record
 from app.views.router.data import recorded as router_recorded
@@ -751,6 +753,23 @@ def test_a_promise_is_not_carried_to_answers_that_did_not_choose(open_lab: Open,
     assert not app.exception
     assert "not shown yet, about" not in words(app)
     assert "Set by hand" in words(app)
+
+
+def test_what_a_hybrid_sends_up_at_once_goes_up_at_the_end_of_the_slider_in_use_too(
+    open_lab: Open, store: RunStore
+) -> None:
+    app = open_lab("use", recorded(300))
+    app.selectbox(key="router-choice").set_value(Choice.HYBRID_LEARNED).run()
+    study = Study.of(recorded(300), WEAK, STRONG, Choice.HYBRID_LEARNED)
+    at_once = float((study.reporting().data.router_score == 1).mean())
+    assert at_once > 0
+    app.session_state[lab_session.threshold_key(study)] = 1.0
+    app.run()
+    assert "nothing goes up" not in words(app)
+    app.button(key="router-profile-save").click().run()
+    (kept,) = store.router.profiles()
+    assert kept.profile.boundaries[0].threshold == 1.0
+    assert kept.profile.figures["share"] == pytest.approx(at_once)
 
 
 def test_what_was_chosen_for_prices_is_told_in_prices_where_it_is_used(open_lab: Open, store: RunStore) -> None:
