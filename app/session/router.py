@@ -12,7 +12,7 @@ from app.router.choosing.study import Study
 from app.router.way import Step
 from app.session.address import named_anew, put
 from app.session.options import ChosenOption
-from engine.cascade import Curve, Promise
+from engine.cascade import NEVER, Curve, Promise
 
 DATA_SET = ChosenOption("router-data-set")
 WEAK, STRONG = ChosenOption("router-weak", "router-weak"), ChosenOption("router-strong", "router-strong")
@@ -117,9 +117,9 @@ def threshold(study: Study) -> float:
 
 def set_threshold(study: Study, value: float, promise: Promise | None = None) -> None:
     """Set it, with what it was chosen to promise; :data:`~engine.types.NEVER` becomes the slider's end."""
-    value = min(value, HIGHEST)
+    exact, value = value, min(value, HIGHEST)
     st.session_state[threshold_key(study)] = value
-    st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (value, promise, _answers_of(study))
+    st.session_state.setdefault(_PROMISES, {})[threshold_key(study)] = (value, promise, _answers_of(study), exact)
 
 
 def use_threshold(study: Study, value: float, promise: Promise | None = None) -> None:
@@ -131,9 +131,26 @@ def use_threshold(study: Study, value: float, promise: Promise | None = None) ->
 def promise(study: Study) -> Promise | None:
     """What the threshold that a router is set to was chosen to promise; ``None`` for one set by hand, or chosen on
     other answers, other scores of theirs or other costs."""
-    promises: dict[str, tuple[float, Promise | None, int]] = st.session_state.get(_PROMISES, {})
-    value, made, chosen_on = promises.get(threshold_key(study), (None, None, None))
+    value, made, chosen_on, _ = _chosen(study)
     return made if value == threshold(study) and chosen_on == _answers_of(study) else None
+
+
+def exact_threshold(study: Study) -> float:
+    """The threshold that the slider stands for: at its end the one that was picked there, else
+    :data:`~engine.types.NEVER`, unless scores are as high as that. Those of a hybrid are where prompts go up at once.
+    """
+    value = threshold(study)
+    picked, made, _, exact = _chosen(study)
+    if made is not None and picked == value:
+        return exact
+    return NEVER if value >= HIGHEST and not (study.data.router_score >= HIGHEST).any() else value
+
+
+def _chosen(study: Study) -> tuple[float | None, Promise | None, int, float]:
+    """How the threshold was last set but by the slider: where the slider stood then, the promise, on which answers, and
+    the threshold itself."""
+    chosen: dict[str, tuple[float, Promise | None, int, float]] = st.session_state.get(_PROMISES, {})
+    return chosen.get(threshold_key(study), (None, None, 0, NEVER))
 
 
 def _answers_of(study: Study) -> int:

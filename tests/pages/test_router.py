@@ -179,6 +179,14 @@ def test_the_data_section_tells_what_is_recorded_of_each_tier(open_lab: Open) ->
     assert "3 categories: Code, Facts, Sums" in words(app)
 
 
+def test_the_interval_of_scores_in_part_is_about_their_mean(open_lab: Open) -> None:
+    alike = [replace(p, answers={**p.answers, WEAK: replace(p.answers[WEAK], score=0.6)}) for p in recorded(40)]
+    row = open_lab("record", alike).dataframe[0].value.set_index("Tier").loc[WEAK]
+    assert row["Mean score"] == "60 %"
+    low, high = (int(end.strip(" %")) for end in row["95 % interval"].split("to"))
+    assert low < 60 < high
+
+
 HERE = {"small": FakeLabEngine.WEIGHTS, "large": FakeLabEngine.WEIGHTS}
 
 
@@ -284,6 +292,19 @@ def test_a_fork_shows_the_prompts_to_change(open_lab: Open, store: RunStore) -> 
     assert not app.exception
     assert app.text_input(key="router-fork-name").value == "Own prompts, changed"
     assert app.button(key="router-fork-do").label == "Fork"
+
+
+def test_changes_to_one_category_of_a_fork_are_none_to_another(open_lab: Open, store: RunStore) -> None:
+    tasks = tuple(replace(TASKS[0], id=name, prompt=f"{name}?", category=name) for name in ("sums", "facts"))
+    store.router.keep_set(tasks_sha256(tasks), "Two kinds", tasks)
+    app = open_lab("record", installed=HERE)
+    editors = set()
+    for category in ("sums", "facts"):
+        app.session_state["router-fork-categories"] = [category]
+        app.button(key="router-fork").click().run()
+        assert app.multiselect(key="router-fork-categories").value == [category]
+        editors |= {frame.proto.id for frame in app.dataframe if "router-fork-rows" in frame.proto.id}
+    assert len(editors) == 2
 
 
 # --- bring ----------------------------------------------------------------------------------------
@@ -438,8 +459,9 @@ def test_a_third_tier_is_chosen_for_and_saved(open_lab: Open, store: RunStore) -
     (kept,) = store.router.profiles()
     assert kept.ladder == f"{WEAK} → {STRONG} → {largest}"
     assert kept.profile.promise is not None
-    assert kept.evidence is not None
-    assert kept.evidence.held_out == 75
+    evidence = store.router.evidence(kept.id)
+    assert evidence is not None
+    assert evidence.held_out == 75
 
 
 def test_a_threshold_is_chosen_for_prices_and_marked_as_derived(open_lab: Open) -> None:
@@ -817,6 +839,23 @@ def test_a_promise_is_not_carried_to_answers_that_did_not_choose(open_lab: Open,
     assert "Set by hand" in words(app)
 
 
+def test_what_a_hybrid_sends_up_at_once_goes_up_at_the_end_of_the_slider_in_use_too(
+    open_lab: Open, store: RunStore
+) -> None:
+    app = open_lab("use", recorded(300))
+    app.selectbox(key="router-choice").set_value(Choice.HYBRID_LEARNED).run()
+    study = Study.of(recorded(300), WEAK, STRONG, Choice.HYBRID_LEARNED)
+    at_once = float((study.reporting().data.router_score == 1).mean())
+    assert at_once > 0
+    app.session_state[lab_session.threshold_key(study)] = 1.0
+    app.run()
+    assert "nothing goes up" not in words(app)
+    app.button(key="router-profile-save").click().run()
+    (kept,) = store.router.profiles()
+    assert kept.profile.boundaries[0].threshold == 1.0
+    assert kept.profile.figures["share"] == pytest.approx(at_once)
+
+
 def test_what_was_chosen_for_prices_is_told_in_prices_where_it_is_used(open_lab: Open, store: RunStore) -> None:
     app = open_lab("Pick for me", recorded(150))
     app.segmented_control(key="router-costs-kind").set_value("Price list").run()
@@ -828,8 +867,9 @@ def test_what_was_chosen_for_prices_is_told_in_prices_where_it_is_used(open_lab:
     app.button(key="router-profile-save").click().run()
     (kept,) = store.router.profiles()
     assert kept.profile.promise is not None
-    assert kept.evidence is not None
-    assert (kept.evidence.unit, kept.evidence.derived_from) == ("$", "a price list")
+    evidence = store.router.evidence(kept.id)
+    assert evidence is not None
+    assert (evidence.unit, evidence.derived_from) == ("$", "a price list")
 
 
 # --- the way ----------------------------------------------------------------------------------------

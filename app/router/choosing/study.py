@@ -82,7 +82,8 @@ class Study:
         if choice.learns:
             at = learning_rows(scored)
             router, learned_from, reason = learn_router([scored[i] for i in at], weak, strong, choice)
-            report = tuple(prompt for i, prompt in enumerate(scored) if not learned_from or i not in set(at.tolist()))
+            taught = set(at.tolist()) if learned_from else set()
+            report = tuple(prompt for i, prompt in enumerate(scored) if i not in taught)
         began = perf_counter()
         score, tried_s = score_prompts(report, weak, strong, choice.kind, router, choice.after_tokens)
         kind = router_class(choice.kind)

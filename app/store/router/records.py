@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from engine.cascade import Evidence, RouterProfile, TierAnswer
+from engine.cascade import RouterProfile, TierAnswer
 from engine.evaluation.judge import Verdict
 from engine.types import Tier
 
@@ -110,5 +110,3 @@ class KeptProfile:
     active: bool
     """Whether the cascade uses it on this ladder."""
     profile: RouterProfile
-    evidence: Evidence | None = None
-    """What it is judged by; ``None`` for one that came without."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
+from sqlalchemy.orm import defer
 
 from app.store.database.identity import new_id, now
 from app.store.router.answers import WRITERS
@@ -50,10 +51,12 @@ class RouterStore(JudgementStore):
             return kept.id
 
     def profiles(self) -> tuple[KeptProfile, ...]:
-        """All versions of all profiles, newest first."""
+        """All versions of all profiles, newest first. What each is judged by, :meth:`evidence` gives: it names every
+        prompt, and is too much to be read with all of them."""
         row = RouterProfileRow
         with self._database.read() as session:
-            rows = session.scalars(select(row).order_by(row.created_at.desc(), row.id.desc())).all()
+            newest_first = select(row).order_by(row.created_at.desc(), row.id.desc())
+            rows = session.scalars(newest_first.options(defer(row.evidence))).all()
         latest: dict[str, RouterProfileRow] = {}
         for kept in rows:
             if kept.activated_at and (
@@ -61,6 +64,13 @@ class RouterStore(JudgementStore):
             ):
                 latest[kept.ladder] = kept
         return tuple(_to_profile(kept, active=latest.get(kept.ladder) is kept) for kept in rows)
+
+    def evidence(self, profile_id: str) -> Evidence | None:
+        """What a profile is judged by; ``None`` for one that came without."""
+        row = RouterProfileRow
+        with self._database.read() as session:
+            kept = session.scalar(select(row.evidence).where(row.id == profile_id))
+        return None if kept is None else Evidence.from_dict(kept)
 
     def active_profile(self, ladder: Sequence[TierIdentity]) -> KeptProfile | None:
         """The profile in use on a ladder. Whether it fits its weights, `RouterProfile.check_fits` tells."""
@@ -89,5 +99,4 @@ def _to_profile(row: RouterProfileRow, *, active: bool) -> KeptProfile:
         created_at=row.created_at,
         active=active,
         profile=RouterProfile.from_dict(row.profile),
-        evidence=None if row.evidence is None else Evidence.from_dict(row.evidence),
     )

@@ -41,6 +41,8 @@ class RouterAnswer(Base):
     person_id: Mapped[str | None] = mapped_column(CleanText(PERSON))
     """Who had it recorded; ``None`` where nobody knows."""
 
+    __table_args__ = (Index("ix_router_answers_tier_created_at", "tier", "created_at"),)
+
 
 class RouterRenewal(Base):
     """That a tier is recorded again: its older answers stay until they are replaced, and are asked once more."""

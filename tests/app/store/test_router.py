@@ -8,7 +8,9 @@ from datetime import date
 import pytest
 
 from app.store import GoneError, RouterStore, RunStore, StoreError, Viewer, answer_sha256, ladder_key
+from app.store.router.schema import RouterProfileRow
 from engine.cascade import BoundaryRouter, Evidence, Figure, RouterKind, RouterProfile, TierAnswer, TierIdentity
+from engine.errors import RouterProfileError
 from engine.evaluation.tasks import Task
 from engine.types import Precision
 from tests.support.cascade import answer
@@ -180,7 +182,7 @@ def test_what_a_profile_is_judged_by_is_kept_beside_it(router: RouterStore) -> N
     )
     router.keep_profile(profile(), evidence)
     router.keep_profile(profile())
-    assert [kept.evidence for kept in router.profiles()] == [None, evidence]
+    assert [router.evidence(kept.id) for kept in router.profiles()] == [None, evidence]
 
 
 def test_one_profile_is_active_on_a_ladder_and_can_be_taken_back(router: RouterStore) -> None:
@@ -209,3 +211,12 @@ def test_one_profile_is_active_on_a_ladder_and_can_be_taken_back(router: RouterS
     kept = router.active_profile(other)
     assert kept is not None
     assert kept.id == elsewhere
+
+
+def test_profiles_are_listed_without_reading_what_they_are_judged_by(router: RouterStore) -> None:
+    kept = router.keep_profile(profile())
+    with router._database.write() as session:
+        session.get_one(RouterProfileRow, kept).evidence = {"figures": "lost"}
+    assert [each.id for each in router.profiles()] == [kept]
+    with pytest.raises(RouterProfileError):
+        router.evidence(kept)

@@ -16,6 +16,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("router_answers", sa.Column("person_id", sa.String(length=32), nullable=True))
+    op.create_index("ix_router_answers_tier_created_at", "router_answers", ["tier", "created_at"])
     op.create_table(
         "router_renewals",
         sa.Column("set_sha256", sa.String(length=64), nullable=False),
@@ -46,4 +47,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("router_marks")
     op.drop_table("router_renewals")
+    op.drop_index("ix_router_answers_tier_created_at", "router_answers")
     op.drop_column("router_answers", "person_id")

@@ -131,7 +131,7 @@ def fork_set(store: RouterStore, source: str | None, name: str, tasks: Sequence[
             },
             disabled=["Checked by"],
             height=320,
-            key=f"router-fork-rows-{len(shown)}",
+            key=f"router-fork-rows-{source}-{'|'.join(chosen)}",  # what is changed belongs to these very rows
             column_config={"Prompt": st.column_config.TextColumn(width="large")},
             alt="The prompts, to be changed",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import streamlit as st
 
 from app import resources, units
@@ -13,7 +14,7 @@ from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.router.data.answers import MARKED, select_and_read, verdict
 from app.views.runs.naming import one_line
 from app.views.shared.clock import reader_zone
-from engine import wilson_interval
+from engine.cascade.judging.figures import score_of
 from engine.types import Tier
 
 _NAMED_CATEGORIES = 12
@@ -48,16 +49,15 @@ def _show_tiers(data: DataSet) -> None:
     rows = []
     for tier in data.tiers:
         scores = data.scores(tier)
-        right = sum(score > 0.5 for score in scores)
-        low, high = wilson_interval(right, len(scores)) if scores else (None, None)
+        mean = score_of(np.array(scores)) if scores else None
         seconds = data.seconds(tier)
         answered = data.answered(tier)
         rows.append(
             (
                 tier,
                 f"{answered:,} of {data.size:,}",
-                units.percent(sum(scores) / len(scores)) if scores else units.MISSING,
-                f"{units.percent(low)} to {units.percent(high)}" if scores else units.MISSING,
+                units.percent(mean.value) if mean else units.MISSING,
+                f"{units.percent(mean.low)} to {units.percent(mean.high)}" if mean else units.MISSING,
                 units.count(len(scores)),
                 units.seconds(seconds),
                 units.seconds(seconds * answered),
@@ -73,7 +73,7 @@ def _show_tiers(data: DataSet) -> None:
             "Tier": column.TextColumn(
                 pinned=True, help="Model and precision, the smallest first: by parameters, then by bits."
             ),
-            "95 % interval": column.TextColumn(help="Wilson's, of the share of right answers."),
+            "95 % interval": column.TextColumn(help="Of the mean score."),
             "Checked": column.TextColumn(
                 help="Answers with a score. Without a checker, an answer is scored by its likeness to the largest "
                 "tier's: the F1 of their words."

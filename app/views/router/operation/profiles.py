@@ -180,7 +180,7 @@ def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
         )
         st.download_button(
             "Export",
-            profile_to_json(chosen.profile, chosen.evidence),
+            profile_to_json(chosen.profile, store.evidence(chosen.id)),
             file_name=f"{_file_name(chosen)}.json",
             mime="application/json",
             key="router-profile-export",

@@ -46,9 +46,9 @@ def show_use(store: RouterStore, data: DataSet, study: Study, costed: Study) -> 
     if not router_class(study.choice.kind).deployable:
         st.info(f"{study.choice} is a yardstick and cannot answer: choose another router to use one.")
         return
-    threshold = lab_session.threshold(study)
+    threshold = lab_session.exact_threshold(study)
     with st.container(border=True), errors_shown():
-        shown = "nothing goes up" if threshold >= lab_session.HIGHEST else f"{threshold:.3f}"
+        shown = "nothing goes up" if threshold >= NEVER else f"{threshold:.3f}"
         st.markdown(
             f"**{study.choice} at {shown}** · {literal(study.weak)} → {literal(study.strong)} · from "
             f"“{literal(data.name)}”"
@@ -160,7 +160,7 @@ def _profile(data: DataSet, study: Study, threshold: float, name: str) -> Router
     ladder = current_ladder(tiers, data.weights, resources.get_settings().models_dir)
     return study.profile(
         name,
-        NEVER if threshold >= lab_session.HIGHEST else threshold,
+        threshold,
         {tier: identity.weights_sha256 for tier, identity in zip(tiers, ladder, strict=True)},
         data.sha256,
         datetime.now(UTC).date(),

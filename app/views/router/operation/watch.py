@@ -52,7 +52,8 @@ def show_watch(store: RunStore) -> None:
     ]
     show_promise(chosen.profile)
     tasks = checkable_prompts(store.router)
-    found = watch(store, chosen.profile, promised_figures(chosen), tasks)
+    promised = promised_figures(chosen.profile, store.router.evidence(chosen.id))
+    found = watch(store, chosen.profile, promised, tasks)
     if not found.runs:
         st.info(
             "No run has gone by it yet. Answers in the Playground and in chats count as soon as they are finished; "
@@ -72,8 +73,14 @@ def checkable_prompts(store: RouterStore) -> dict[str, Task]:
     """Prompts of the kept sets that have a checker, by the prompt; of two sets the newer one's."""
     found: dict[str, Task] = {}
     for kept in reversed(store.sets()):
-        found |= {task.prompt: task for task in store.tasks(kept.sha256) if task.checker}
+        found |= _checkable_of(kept.sha256, store)
     return found
+
+
+@st.cache_resource(show_spinner=False, max_entries=50)
+def _checkable_of(sha256: str, _store: RouterStore) -> dict[str, Task]:
+    """Of one set, which never changes under its hash; whoever asks may see it."""
+    return {task.prompt: task for task in _store.tasks(sha256) if task.checker}
 
 
 def _show_alarms(found: Watch) -> None:

@@ -49,7 +49,7 @@ def test_the_same_router_is_kept_once_whatever_the_day(store: RunStore) -> None:
     first = keep_once(store.router, profile(day=14), evidence, store.router.profiles())
     assert keep_once(store.router, profile(day=15), evidence, store.router.profiles()) == first
     other = keep_once(store.router, profile(Choice.ESCALATE_LEARNED), evidence, store.router.profiles())
-    assert store.router.profiles()[0].evidence == evidence
+    assert store.router.evidence(store.router.profiles()[0].id) == evidence
     assert other != first
     assert [kept.version for kept in store.router.profiles()] == [2, 1]
     assert profile().kind is RouterKind.ESCALATE

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from app.router.choosing.study import Study
 from app.router.operation.in_use import cascade_by, configuration_by, profile_text
 from app.router.operation.promised import promised_figures
 from app.router.operation.watch import FEWEST_RUNS, Watch, live_tasks, watch
-from app.store import KeptProfile, Rating, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
+from app.store import Rating, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
 from engine import Task
 from engine.cascade import RouterProfile
 from engine.types import CascadeReport, GenerationRequest, Message, SamplingParams, Tier
@@ -75,10 +75,7 @@ def add(
 
 
 def look(store: RunStore, made: RouterProfile, tasks: Sequence[Task] = ()) -> Watch:
-    kept = KeptProfile(
-        id="1", version=1, ladder="", created_at=datetime(2026, 3, 14, tzinfo=UTC), active=True, profile=made
-    )
-    return watch(store, made, promised_figures(kept), {task.prompt: task for task in tasks})
+    return watch(store, made, promised_figures(made, None), {task.prompt: task for task in tasks})
 
 
 def test_runs_by_the_very_profile_count_and_runs_of_labs_never_do(store: RunStore) -> None:
