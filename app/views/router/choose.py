@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from app import units
 from app.literal import literal
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
@@ -140,7 +141,7 @@ def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], defaul
 
 
 def _say_what_reports(study: Study) -> None:
-    parts = [f"{len(study.data):,} prompts report"]
+    parts = [units.counted(len(study.data), "prompt")]
     if study.learned_from:
         parts.append(f"learned from {study.learned_from:,} others")
     if study.left_out:
