@@ -30,12 +30,13 @@ names = lab.names()
 data = data_set_on_view(lab, names)
 way = Way.of(data, store.router.profiles())
 step = choose_step(way)
+file_waits = False
 choices = st.grid(4, min_column_width=190)
 if step is not Step.WATCH:
     with choices:
         choose_data_set(names)
 if step is Step.BRING:
-    show_bring(store.router, lab)
+    file_waits = show_bring(store.router, lab)
 elif step is Step.RECORD or data is None:
     if not names:
         st.info(
@@ -73,4 +74,5 @@ elif study := choose_study(lab, data, choices):
             case _:
                 show_picker(lab, study)
     lab_session.put_threshold_into_address(study)
-offer_next(step, way)
+if not file_waits:
+    offer_next(step, way)

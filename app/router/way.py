@@ -37,7 +37,7 @@ class Way:
     @classmethod
     def of(cls, data: DataSet | None, profiles: Sequence[KeptProfile]) -> Way:
         """From the data set that is looked at, and what is kept of routers."""
-        made = [kept for kept in profiles if data and kept.profile.data_sha256 == data.sha256]
+        made = [kept for kept in profiles if data and made_from(kept, data)]
         in_use = [kept for kept in profiles if kept.active]
         used_here = [kept for kept in made if kept.active]
         scored = _scored_tiers(data)
@@ -60,6 +60,15 @@ class Way:
     def next(self) -> Step:
         """The first step that is not done; the last where all are."""
         return next(step for step in Step if step not in self.done)
+
+
+def made_from(kept: KeptProfile, data: DataSet) -> bool:
+    """Whether a profile was made from prompts of a data set, also where scores were marked or tiers added since."""
+    if kept.profile.data_sha256 == data.sha256:
+        return True
+    if kept.evidence is None or not kept.evidence.prompts_sha256:
+        return False
+    return kept.evidence.known(each.prompt for each in data.prompts) == len(set(kept.evidence.prompts_sha256))
 
 
 def following(step: Step) -> Step | None:

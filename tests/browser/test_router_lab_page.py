@@ -86,7 +86,7 @@ def test_a_threshold_is_moved_by_hand_and_kept(server: Server, store: RunStore, 
     expect(page.get_by_role("heading", name="Router lab")).to_be_visible()
     choose(page, "^Small", SMALL)
     choose(page, "^Large", LARGE)
-    expect(page.get_by_text(re.compile(r"\d+ prompts to choose on"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"→ .* · \d+ prompts"))).to_be_visible()
 
     sent = metric(page, "Sent to the large model")
     assert sent.inner_text() != "100 %"

@@ -19,10 +19,12 @@ from app import resources
 from app.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.router.choosing.scoring import Choice
+from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.operation import profiles as router_profiles
 from app.router.operation.live import LiveScores
 from app.router.way import Step
+from app.session import router as lab_session
 from app.store import RunStore
 from app.views.router import judge as router_judge
 from app.views.router.data import record as router_record
@@ -327,7 +329,9 @@ def test_a_file_is_previewed_kept_and_chosen(open_lab: Open, store: RunStore) ->
     assert list(shown["As it is asked"]) == ["Capital of France?", "Capital of Spain?"]
     assert list(shown["Right is"]) == ["“Paris” in it", "“Madrid” in it"]
     assert "Row 3 has no text in column “question”" in words(app)
+    assert "router-next" not in {button.key for button in app.button}, "to go on would be to go on without the file"
     app.button(key="router-bring-keep").click().run()
+    assert "router-next" in {button.key for button in app.button}
     assert "“capitals” is kept: 2 prompts, 2 checked by contains, 1 row left out" in app.success[0].value
     (kept,) = store.router.sets()
     assert app.selectbox(key="router-data-set").value == kept.sha256
@@ -604,6 +608,11 @@ def test_a_profile_for_another_precision_is_not_imported(
         assert store.router.profiles() == ()
     else:
         assert [kept.profile.name for kept in store.router.profiles()] == ["Theirs"]
+        assert app.toast[0].value == "“Theirs” is imported."
+        app.file_uploader(key="router-profile-file").set_value([("theirs.json", data, "application/json")])
+        app.button(key="router-profile-import-run").click().run()
+        assert app.toast[0].value == "“Theirs” is here already."
+        assert len(store.router.profiles()) == 1
 
 
 def test_two_routers_that_continue_each_other_are_joined(open_lab: Open, store: RunStore) -> None:
@@ -623,11 +632,11 @@ def test_two_routers_that_continue_each_other_are_joined(open_lab: Open, store: 
     joined = next(kept for kept in store.router.profiles() if kept.profile.name == "Three")
     assert joined.ladder == f"{WEAK} → {STRONG} → {largest}"
     assert joined.profile.figures["quality_kept"] is not None
-    exported = json.dumps(joined.profile.to_dict()).encode()
+    exported = json.dumps({**joined.profile.to_dict(), "name": "Theirs of three"}).encode()
     app.file_uploader(key="router-profile-file").set_value([("three.json", exported, "application/json")])
     app.button(key="router-profile-import-run").click().run()
     assert not app.error
-    assert [kept.version for kept in store.router.profiles() if kept.profile.name == "Three"] == [2, 1]
+    assert {"Three", "Theirs of three"} <= {kept.profile.name for kept in store.router.profiles()}
 
 
 # --- drift ------------------------------------------------------------------------------------------

@@ -47,7 +47,9 @@ def large_alone(profile: RouterProfile, sampling: SamplingParams) -> RunConfig:
     return RunConfig(model=largest.model, optimization=OptimizationConfig.at(largest.precision), sampling=sampling)
 
 
-def keep_once(store: RouterStore, profile: RouterProfile, evidence: Evidence, kept: Sequence[KeptProfile]) -> str:
+def keep_once(
+    store: RouterStore, profile: RouterProfile, evidence: Evidence | None, kept: Sequence[KeptProfile]
+) -> str:
     """The id of a profile in the store. One that decides the same under the same name, from the same answers, is not
     kept again.
 

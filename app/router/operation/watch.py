@@ -135,8 +135,11 @@ class Watch:
 
     @property
     def saved_s(self) -> tuple[float, float, int]:
-        """Seconds that the runs took, that the large model alone would have, and of how many both are known."""
-        known = [(run.seconds, run.report.large_alone_s) for run in self.runs if run.report.large_alone_s is not None]
+        """Seconds that all tiers took, that the large model alone would have, and of how many runs both are known. As
+        in a run's receipt and in Operations, without what the run took beside its tiers."""
+        known = [
+            (run.report.tried_s, run.report.large_alone_s) for run in self.runs if run.report.large_alone_s is not None
+        ]
         return sum(took for took, _ in known), sum(alone for _, alone in known), len(known)
 
     @property

@@ -274,7 +274,9 @@ def _option_columns(plain: Mapping[str, str], rows: Sequence[Row]) -> tuple[str,
 
 
 def _named(plain: Mapping[str, str], names: Iterable[str]) -> str | None:
-    return next((plain[name] for name in names if name in plain), None)
+    """The column of the first name that is there; "Expected (gold)" and "Answer:" are known by their first part."""
+    parts = {re.sub(r"_?(\(.*\)|[?:*])$", "", name): column for name, column in plain.items()}
+    return next((found[name] for found in (plain, parts) for name in names if name in found), None)
 
 
 def _longest(columns: Sequence[str], rows: Sequence[Row]) -> str:

@@ -141,7 +141,7 @@ def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], defaul
 
 
 def _say_what_reports(study: Study) -> None:
-    parts = [f"{units.counted(len(study.data), 'prompt')} to choose on and to report"]
+    parts = [units.counted(len(study.data), "prompt")]
     if study.learned_from:
         parts.append(f"learned from {study.learned_from:,} others")
     if study.left_out:

@@ -48,8 +48,12 @@ _CHECKED = {None: "by likeness", JUDGED: "judged by a model"}
 """What is said of prompts without a checker."""
 
 
-def show_bring(store: RouterStore, lab: RouterLab) -> None:
-    """The upload, what it will become, and the word that it worked."""
+def show_bring(store: RouterStore, lab: RouterLab) -> bool:
+    """The upload, what it will become, and the word that it worked.
+
+    Returns:
+        Whether a file waits to be kept: to go on now would be to go on without it.
+    """
     if told := st.session_state.pop(_TOLD, None):
         st.success(told, icon=":material/check_circle:")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -63,7 +67,7 @@ def show_bring(store: RouterStore, lab: RouterLab) -> None:
         )
         _offer_templates()
     if file is None:
-        return
+        return False
     data = file.getvalue()
     digest = hashlib.sha256(file.name.encode("utf-8", "replace") + b"\n" + data).hexdigest()[:16]
     with errors_shown():
@@ -77,6 +81,7 @@ def show_bring(store: RouterStore, lab: RouterLab) -> None:
         _show_brought(brought)
         if brought.tasks:
             _keep(store, lab, file.name, brought)
+    return True
 
 
 @st.cache_data(show_spinner=False, max_entries=4)

@@ -12,7 +12,9 @@ from app.literal import literal
 from app.router.choosing.ladder import continues, join
 from app.router.choosing.study import Study
 from app.router.lab import DataSet
-from app.router.operation.profiles import check_import, current_ladder, read_profile
+from app.router.operation.in_use import keep_once
+from app.router.operation.profiles import Finding, check_import, current_ladder, read_profile
+from app.router.way import made_from
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore
 from app.views.router.operation.use import show_promise, use_kept
@@ -22,10 +24,14 @@ from engine.cascade import NEVER, RouterKind, RouterProfile, profile_to_json
 from engine.types import Tier
 
 _NAME = "router-profile-name"
+_IMPORTED = "router-profile-imported"
+"""What is to be told of a file that was just imported: a message before a rerun is lost with it."""
 
 
 def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
     """What is kept, and the ways to bring more."""
+    for finding in st.session_state.pop(_IMPORTED, ()):
+        st.toast(literal(finding.text), icon=":material/check:" if finding.good else ":material/warning:")
     kept = store.profiles()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Profiles", anchor=False, width="content")
@@ -56,9 +62,12 @@ def _import(store: RouterStore, data: DataSet, study: Study) -> None:
             tiers = [Tier(model=tier.model, precision=tier.precision).key for tier in profile.ladder]
         models_dir = resources.get_settings().models_dir
         profile.check_fits(current_ladder(tiers, data.weights, models_dir))
-        PROFILE.turn_to(store.keep_profile(profile, evidence))
-        for finding in check_import(profile, evidence, data.prompts, models_dir):
-            st.toast(literal(finding.text), icon=":material/check:" if finding.good else ":material/warning:")
+        there = store.profiles()
+        kept = keep_once(store, profile, evidence, there)
+        PROFILE.turn_to(kept)
+        known = any(each.id == kept for each in there)
+        told = Finding(good=not known, text=f"“{profile.name}” is {'here already' if known else 'imported'}.")
+        st.session_state[_IMPORTED] = (told, *check_import(profile, evidence, data.prompts, models_dir))
         st.rerun()
 
 
@@ -118,12 +127,7 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
             "Time saved": [saved(each) for each in kept],
             "Missed": [share(each, "missed") for each in kept],
             "Prompts": [each.profile.prompts for each in kept],
-            "Made from": [
-                "these answers"
-                if each.profile.data_sha256 == data.sha256
-                else f"others ({each.profile.data_sha256[:8]})"
-                for each in kept
-            ],
+            "Made from": [_source(each, data) for each in kept],
             "Saved": [each.created_at for each in kept],
         },
         hide_index=True,
@@ -143,6 +147,12 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
         },
         alt="Versions of router profiles",
     )
+
+
+def _source(kept: KeptProfile, data: DataSet) -> str:
+    if kept.profile.data_sha256 == data.sha256:
+        return "these answers"
+    return "these prompts, before a change" if made_from(kept, data) else f"others ({kept.profile.data_sha256[:8]})"
 
 
 def _router_name(profile: RouterProfile) -> str:

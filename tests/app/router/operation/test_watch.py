@@ -39,10 +39,14 @@ def profile(threshold: float = 0.4, *, name: str = "Careful") -> RouterProfile:
     return replace(made, figures={**made.figures, "share": 0.4, "quality": 0.8, "missed": 0.05})
 
 
-def report(score: float, *, up: bool, alone_s: float | None = 4.0, derived: bool = False) -> CascadeReport:
+def report(
+    score: float, *, up: bool, seconds: float, alone_s: float | None = 4.0, derived: bool = False
+) -> CascadeReport:
+    """By all tiers together in so many seconds."""
     made = make_cascade_report(large=LARGE, went_up=up)
-    first = replace(made.attempts[0], tier=SMALL, answer_score=score, kept=not up)
-    return replace(made, attempts=(first, *made.attempts[1:]), large_alone_s=alone_s, derived=derived)
+    attempts = [replace(each, seconds=seconds / len(made.attempts)) for each in made.attempts]
+    first = replace(attempts[0], tier=SMALL, answer_score=score, kept=not up)
+    return replace(made, attempts=(first, *attempts[1:]), large_alone_s=alone_s, derived=derived)
 
 
 def add(
@@ -66,7 +70,11 @@ def add(
     run_id = store.create_run(request, person_id="s", environment={}, source=source)
     metrics = make_metrics(completion_tokens=3, e2e_s=e2e_s)
     outcome = RunOutcome(
-        RunStatus.FINISHED, text, finish_reason="stop", metrics=metrics, cascade=report(score, up=up, **said)
+        RunStatus.FINISHED,
+        text,
+        finish_reason="stop",
+        metrics=metrics,
+        cascade=report(score, up=up, seconds=e2e_s, **said),
     )
     store.finish_run(run_id, outcome)
     if rating:

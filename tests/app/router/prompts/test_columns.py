@@ -98,6 +98,12 @@ def test_the_projects_own_columns_are_read_as_they_say() -> None:
     assert convert(table, columns).tasks == load_tasks(MIXED_FILE)
 
 
+def test_a_column_is_known_by_its_name_before_brackets_and_signs() -> None:
+    table = read_table("a.csv", sheet(["No.", "Question:", "Expected (gold)"], ["1", "What is 2 + 2?", "4"]))
+    columns = guess(table)
+    assert (columns.prompt, columns.expected, columns.checker) == ("Question:", "Expected (gold)", "number")
+
+
 # --- checkers ---------------------------------------------------------------------------------------
 
 
