@@ -32,7 +32,7 @@ def judge_weights(judge: Tier) -> str | None:
 def warn_of_judge(judge: Tier, tiers: Collection[Tier]) -> None:
     """Say why its verdicts on these tiers' answers are to be taken with care, where something speaks against them."""
     if why := doubts(judge, _models(), tiers):
-        st.warning(literal(why), icon=":material/balance:")
+        st.caption(f":orange[:material/balance:] {literal(why)}")
 
 
 def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> None:
@@ -54,9 +54,11 @@ def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> N
         if sample
         else f"Of the latest {RECENT_RUNS} answers none is left to judge: checked ones, judged ones and turns of "
         "conversations are left out.",
-        help=f"{judge} says of each whether it is right: by the reference where the prompt is one of a set that has "
+        help="A model says of each whether it is right: by the reference where the prompt is one of a set that has "
         "one, else by what it knows. Each model that answered has its share. It runs in the background.",
     )
+    before = f" So far {literal(str(found.judge))} has judged." if found.judge not in (None, judge) else ""
+    st.caption(f":material/gavel: The judge is {literal(str(judge))}, the largest model installed.{before}")
     warn_of_judge(judge, tiers_of(kept.profile))
     if pressed:
         engine = resources.get_engine()
@@ -70,9 +72,9 @@ def judged_help(found: Watch) -> str:
     if found.judge is None:
         return "What a model says of answers that nothing else checks."
     return (
-        f"What {found.judge} says of {units.counted(len(found.verdicts), 'answer')} that nothing else checks, drawn "
-        "from the latest. A model's opinion: held against the promise by itself, never mixed with what checkers say. "
-        "The small print is the exact 95 % interval."
+        f"What {found.judge} says, a model as judge, of {units.counted(len(found.verdicts), 'answer')} that nothing "
+        "else checks, drawn from the latest. It is held against the promise by itself, never mixed with what checkers "
+        "say. The small print is the exact 95 % interval."
     )
 
 

@@ -72,8 +72,10 @@ def _show_recording(
     judge = judge_here() if judged else None
     to_judge = 0
     if kept and judge:
-        prompts = [prompt for prompt in kept.prompts if prompt.prompt_id in judged & only]
-        to_judge = left_to_judge(prompts, kept.judged, tiers, judge, judge_weights(judge))
+        to_record = {(task.id, tier) for tier, tasks_left in wanted.items() for task in tasks_left}
+        answers = {(prompt.prompt_id, tier) for prompt in kept.prompts for tier in prompt.answers}
+        answers = {(id, tier) for id, tier in answers - to_record if id in judged & only and tier in tiers}
+        to_judge = left_to_judge(answers, kept.judged, judge, judge_weights(judge))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _start(store, job, identity, name, tasks, tiers, only, wanted, judge, to_judge)
     _say_how_much(checkable, only, wanted, paces, to_judge)

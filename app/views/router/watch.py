@@ -138,7 +138,7 @@ def _show_figures(found: Watch) -> None:
             missing="none can be checked",
         )
         metric(
-            f"Judged right by {literal(str(found.judge))}" if found.judge else "Judged right",
+            "Judged right",
             found.judged,
             units.percent,
             help=literal(judged_help(found)),

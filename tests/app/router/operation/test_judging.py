@@ -144,7 +144,7 @@ def test_checkers_and_the_judge_raise_alarms_of_their_own(store: RunStore) -> No
     judge_all(store, FakeLabEngine(["No"]), count=FEWEST_RUNS)
     found = look(store, profile(), [SUM])
     assert [alarm for alarm in found.alarms() if "right" in alarm] == [
-        "0 % of 20 answers are right by judge int4, where 80 % (69 % to 88 %) were promised."
+        "0 % of 20 answers are right in the judgement of judge int4, where 80 % (69 % to 88 %) were promised."
     ]
 
 

@@ -69,7 +69,7 @@ SET = tasks_sha256(TASKS)
 
 def left(lab: RouterLab, tiers: Sequence[str], weights_sha256: str | None) -> int:
     data = lab.data_set(SET)
-    return left_to_judge([p for p in data.prompts if p.prompt_id == "why"], data.judged, tiers, JUDGE, weights_sha256)
+    return left_to_judge([("why", tier) for tier in tiers], data.judged, JUDGE, weights_sha256)
 
 
 class JudgingEngine(FakeLabEngine):
