@@ -19,7 +19,7 @@ from app.router.sizes import by_size
 from app.session.router import DATA_SET
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
-from app.views.router.judge import judge_here, judge_weights, warn_of_judge
+from app.views.router.judge import how_good, judge_here, judge_weights, warn_of_judge
 from app.views.router.manage import manage_set
 from app.views.router.recorded import show_recorded
 from app.views.shared.background_job import BackgroundJob
@@ -261,7 +261,8 @@ def _say_who_judges(judge: Tier | None, tiers: Sequence[str]) -> None:
         return
     st.caption(
         f":material/gavel: Answers are judged by {literal(str(judge))}, the largest model installed, once they are "
-        "recorded. The time that takes comes on top, and counts in no figure."
+        "recorded. The time that takes comes on top, and counts in no figure.",
+        help=how_good(judge),
     )
     warn_of_judge(judge, [Tier.from_key(tier) for tier in tiers])
 

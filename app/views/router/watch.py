@@ -141,7 +141,7 @@ def _show_figures(found: Watch) -> None:
             "Judged right",
             found.judged,
             units.percent,
-            help=literal(judged_help(found)),
+            help=judged_help(found),
             missing="none judged",
         )
         st.metric("Thumbs", f"{up:,} up, {down:,} down", help="What people thought of the answers.")
