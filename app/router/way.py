@@ -63,12 +63,8 @@ class Way:
 
 
 def made_from(kept: KeptProfile, data: DataSet) -> bool:
-    """Whether a profile was made from prompts of a data set, also where scores were marked or tiers added since."""
-    if kept.profile.data_sha256 == data.sha256:
-        return True
-    if kept.evidence is None or not kept.evidence.prompts_sha256:
-        return False
-    return kept.evidence.known(each.prompt for each in data.prompts) == len(set(kept.evidence.prompts_sha256))
+    """Whether a profile was made from a data set, also where scores were marked or tiers added since."""
+    return data.id == kept.data_set or kept.profile.data_sha256 == data.sha256
 
 
 def following(step: Step) -> Step | None:

@@ -761,7 +761,10 @@ def test_the_latest_live_answers_are_judged_on_request(open_lab: Open, store: Ru
     assert button.label == "Judge 10 of the latest"
     button.click().run()
     app = settle(app, jobs)
-    assert metrics(app)["Judged right by large int4"] == "0 %"
+    assert metrics(app)["Judged right"] == "0 %"
+    assert "The judge is large int4, the largest model installed." in words(app)
+    judged = next(metric for metric in app.metric if metric.label == "Judged right")
+    assert "How often large int4 agrees with checkers was not measured." in judged.help
     assert metrics(app)["Right answers"] == "–"
     assert app.button(key="router-judge").label == "Judge 2 of the latest"
     app.button(key="router-judge").click().run()

@@ -48,7 +48,11 @@ def large_alone(profile: RouterProfile, sampling: SamplingParams) -> RunConfig:
 
 
 def keep_once(
-    store: RouterStore, profile: RouterProfile, evidence: Evidence | None, kept: Sequence[KeptProfile]
+    store: RouterStore,
+    profile: RouterProfile,
+    evidence: Evidence | None,
+    kept: Sequence[KeptProfile],
+    data_set: str | None = None,
 ) -> str:
     """The id of a profile in the store. One that decides the same under the same name, from the same answers, is not
     kept again.
@@ -57,7 +61,7 @@ def keep_once(
         StoreError: it could not be kept.
     """
     same = (each.id for each in kept if _decides(each.profile) == _decides(profile))
-    return next(same, None) or store.keep_profile(profile, evidence)
+    return next(same, None) or store.keep_profile(profile, evidence, data_set)
 
 
 def _decides(profile: RouterProfile) -> dict[str, Any]:

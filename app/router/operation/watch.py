@@ -180,10 +180,11 @@ class Watch:
 
     def _alarms(self) -> tuple[str, ...]:
         checked = [run.correct for run in self.runs if run.correct is not None]
+        judged = f"of {len(self.verdicts):,} answers are right in the judgement of {self.judge}"
         return (
             self._share_alarm(),
             self._quality_alarm(checked, f"of {len(checked):,} checked answers are right"),
-            self._quality_alarm(self.verdicts, f"of {len(self.verdicts):,} answers are right by {self.judge}"),
+            self._quality_alarm(self.verdicts, judged),
             self._time_alarm(),
             self._drift_alarm(),
         )

@@ -17,7 +17,6 @@ from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_un
 from app.runs.service import InferenceEngine
 from app.store import KeptVerdict, RouterStore, answer_sha256
 from engine import Graded, Task, Verdict, verdict_of
-from engine.cascade import RoutedPrompt
 from engine.types import Precision, Tier
 
 
@@ -121,24 +120,18 @@ class Judging:
 
 
 def left_to_judge(
-    prompts: Sequence[RoutedPrompt],
+    answers: Iterable[tuple[str, str]],
     judgements: Mapping[tuple[str, str], Judgement],
-    tiers: Collection[str],
     judge: Tier,
     weights_sha256: str | None,
 ) -> int:
-    """How many recorded answers of some tiers wait for a judge.
+    """How many recorded answers wait for a judge.
 
     Args:
-        prompts: those that a model judges, with their answers.
-        judgements: what counts of them, by the prompt's id and the tier.
-        tiers: whose answers are looked at.
+        answers: to prompts that a model judges: the prompt's id and the tier.
+        judgements: what counts of them, by the same.
         judge: whose verdicts are wanted.
         weights_sha256: the judge's; ``None`` where they are not known.
     """
-    count = 0
-    for prompt in prompts:
-        for tier in prompt.answers.keys() & set(tiers):
-            said = judgements.get((prompt.prompt_id, tier))
-            count += not is_judged_by(judge, weights_sha256, said.verdicts if said else ())
-    return count
+    found = (judgements.get(answer) for answer in answers)
+    return sum(not is_judged_by(judge, weights_sha256, each.verdicts if each else ()) for each in found)

@@ -110,3 +110,5 @@ class KeptProfile:
     active: bool
     """Whether the cascade uses it on this ladder."""
     profile: RouterProfile
+    data_set: str | None = None
+    """Id of the data set it was made from here; ``None`` for one that was imported."""

@@ -32,8 +32,16 @@ class RouterStore(JudgementStore):
 
     # --- profiles -----------------------------------------------------------------------------------
 
-    def keep_profile(self, profile: RouterProfile, evidence: Evidence | None = None) -> str:
-        """Keep a profile as the next version of its name, with what it is judged by; its id."""
+    def keep_profile(
+        self, profile: RouterProfile, evidence: Evidence | None = None, data_set: str | None = None
+    ) -> str:
+        """Keep a profile as the next version of its name, with what it is judged by; its id.
+
+        Args:
+            profile: the profile.
+            evidence: what it is judged by; ``None`` for one that came without.
+            data_set: id of the data set it was made from; ``None`` for one that comes from elsewhere.
+        """
         row = RouterProfileRow
         with self._database.write() as session:
             last = session.scalar(select(func.max(row.version)).where(row.name == profile.name)) or 0
@@ -46,6 +54,7 @@ class RouterStore(JudgementStore):
                 activated_at=None,
                 profile=profile.to_dict(),
                 evidence=None if evidence is None else evidence.to_dict(),
+                data_set=data_set,
             )
             session.add(kept)
             return kept.id
@@ -99,4 +108,5 @@ def _to_profile(row: RouterProfileRow, *, active: bool) -> KeptProfile:
         created_at=row.created_at,
         active=active,
         profile=RouterProfile.from_dict(row.profile),
+        data_set=row.data_set,
     )

@@ -119,6 +119,8 @@ class RouterProfileRow(Base):
     """`RouterProfile.to_dict`."""
     evidence: Mapped[Any | None] = mapped_column(JsonText)
     """`Evidence.to_dict`; nothing for a profile that came without."""
+    data_set: Mapped[str | None]
+    """Id of the data set it was made from, whatever became of its answers since; nothing for one that was imported."""
 
     __table_args__ = (
         Index("uq_router_profiles_name_version", "name", "version", unique=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import streamlit as st
 
@@ -16,7 +16,12 @@ from app.router.recorded.judging import doubts, judge_among
 from app.store import KeptProfile, RouterStore
 from app.views.shared.background_job import BackgroundJob
 from engine import ModelInfo, list_models
+from engine.cascade.judging.figures import count_of
 from engine.types import Tier
+
+_MEASURED: Mapping[str, tuple[int, int, int]] = {"qwen2.5-coder-0.5b@int4": (28, 27, 40)}
+"""Recorded answers, half of them right, that a judge judged as their checkers do: with a right answer to compare with,
+without one, of how many (``python -m tests.benchmarks judge``)."""
 
 
 def judge_here() -> Tier | None:
@@ -32,7 +37,7 @@ def judge_weights(judge: Tier) -> str | None:
 def warn_of_judge(judge: Tier, tiers: Collection[Tier]) -> None:
     """Say why its verdicts on these tiers' answers are to be taken with care, where something speaks against them."""
     if why := doubts(judge, _models(), tiers):
-        st.warning(literal(why), icon=":material/balance:")
+        st.caption(f":orange[:material/balance:] {literal(why)}")
 
 
 def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> None:
@@ -54,8 +59,13 @@ def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> N
         if sample
         else f"Of the latest {RECENT_RUNS} answers none is left to judge: checked ones, judged ones and turns of "
         "conversations are left out.",
-        help=f"{judge} says of each whether it is right: by the reference where the prompt is one of a set that has "
+        help="A model says of each whether it is right: by the reference where the prompt is one of a set that has "
         "one, else by what it knows. Each model that answered has its share. It runs in the background.",
+    )
+    before = f" So far {literal(str(found.judge))} has judged." if found.judge not in (None, judge) else ""
+    st.caption(
+        f":material/gavel: The judge is {literal(str(judge))}, the largest model installed.{before}",
+        help=how_good(judge),
     )
     warn_of_judge(judge, tiers_of(kept.profile))
     if pressed:
@@ -65,14 +75,31 @@ def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> N
     job.follow(lambda: sum(map(len, store.run_verdicts(ids).values())))
 
 
+def how_good(judge: Tier) -> str:
+    """How far a judge is to be trusted, in words for the user."""
+    swayed = "An answer that tells the judge what to say can still sway a small one."
+    if judge.key not in _MEASURED:
+        return f"How often {literal(str(judge))} agrees with checkers was not measured. {swayed}"
+    compared, alone, answers = _MEASURED[judge.key]
+    with_reference, without = (
+        f"{units.percent(figure.value)} ({units.percent(figure.low)} to {units.percent(figure.high)})"
+        for figure in (count_of(compared, answers), count_of(alone, answers))
+    )
+    return (
+        f"Of {answers} recorded answers, half of them right, {literal(str(judge))} judged as the checkers do: "
+        f"{with_reference} with a right answer to compare with, {without} without; by chance 50 %. {swayed}"
+    )
+
+
 def judged_help(found: Watch) -> str:
     """What stands behind the share of answers judged right."""
     if found.judge is None:
         return "What a model says of answers that nothing else checks."
     return (
-        f"What {found.judge} says of {units.counted(len(found.verdicts), 'answer')} that nothing else checks, drawn "
-        "from the latest. A model's opinion: held against the promise by itself, never mixed with what checkers say. "
-        "The small print is the exact 95 % interval."
+        f"What {literal(str(found.judge))} says, a model as judge, of "
+        f"{units.counted(len(found.verdicts), 'answer')} that nothing else checks, drawn from the latest. It is held "
+        "against the promise by itself, never mixed with what checkers "
+        f"say. The small print is the exact 95 % interval. {how_good(found.judge)}"
     )
 
 

@@ -64,16 +64,14 @@ def test_a_profile_of_other_prompts_does_no_step_of_these(store: RunStore, tmp_p
 
 def test_a_profile_stays_one_of_its_prompts_when_their_scores_change(store: RunStore, tmp_path: Path) -> None:
     data = data_set(store, tmp_path, recorded(40))
-    study = Study.of(data.prompts, WEAK, STRONG, Choice.ESCALATE)
-    made = replace(kept(data, active=True), evidence=study.evidence(0.4, {}))
+    made = replace(kept(data, active=True), data_set=data.id)
     first, *others = recorded(40)
     weak = first.answers[WEAK]
     scores = {**first.answers, WEAK: replace(weak, score=1.0 - (weak.score or 0.0))}
     marked = data_set(store, tmp_path, [replace(first, answers=scores), *others])
     assert marked.sha256 != data.sha256
     assert Way.of(marked, (made,)).next is Step.WATCH
-    other = data_set(store, tmp_path, [replace(each, prompt=f"Other: {each.prompt}") for each in recorded(40)])
-    assert Way.of(other, (made,)).next is Step.CHOOSE
+    assert Way.of(replace(marked, id="another"), (made,)).next is Step.CHOOSE
 
 
 def test_answers_that_could_not_be_scored_are_no_recording(store: RunStore, tmp_path: Path) -> None:

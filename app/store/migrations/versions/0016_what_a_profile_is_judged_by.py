@@ -13,7 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("router_profiles", sa.Column("evidence", sa.Text(), nullable=True))
+    op.add_column("router_profiles", sa.Column("data_set", sa.String(), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column("router_profiles", "data_set")
     op.drop_column("router_profiles", "evidence")

@@ -112,7 +112,7 @@ def _save(data: DataSet, ladder: LadderStudy, selection: LadderSelection) -> Non
             return
         profile = ladder.profile(name, selection, _weights(data, ladder.tiers), data.sha256, datetime.now(UTC).date())
         evidence = ladder.evidence(selection, app_environment())
-        PROFILE.turn_to(resources.get_store().router.keep_profile(profile, evidence))
+        PROFILE.turn_to(resources.get_store().router.keep_profile(profile, evidence, data.id))
         lab_session.turn_to(Step.USE)
         st.rerun()
 

@@ -22,7 +22,7 @@ from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
 from app.views.router.data.manage import manage_set
 from app.views.router.data.recorded import show_recorded
-from app.views.router.judge import judge_here, judge_weights, warn_of_judge
+from app.views.router.judge import how_good, judge_here, judge_weights, warn_of_judge
 from app.views.runs.naming import ROUTER_PATH
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
@@ -74,8 +74,10 @@ def _show_recording(
     judge = judge_here() if judged else None
     to_judge = 0
     if kept and judge:
-        prompts = [prompt for prompt in kept.prompts if prompt.prompt_id in judged & only]
-        to_judge = left_to_judge(prompts, kept.judged, tiers, judge, judge_weights(judge))
+        to_record = {(task.id, tier) for tier, tasks_left in wanted.items() for task in tasks_left}
+        answers = {(prompt.prompt_id, tier) for prompt in kept.prompts for tier in prompt.answers}
+        answers = {(id, tier) for id, tier in answers - to_record if id in judged & only and tier in tiers}
+        to_judge = left_to_judge(answers, kept.judged, judge, judge_weights(judge))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _start(store, lab.parameters(), job, identity, name, tasks, tiers, only, wanted, judge, to_judge)
     _say_how_much(checkable, only, wanted, paces, to_judge)
@@ -264,7 +266,8 @@ def _say_who_judges(judge: Tier | None, tiers: Sequence[str]) -> None:
         return
     st.caption(
         f":material/gavel: Answers are judged by {literal(str(judge))}, the largest model installed, once they are "
-        "recorded. The time that takes comes on top, and counts in no figure."
+        "recorded. The time that takes comes on top, and counts in no figure.",
+        help=how_good(judge),
     )
     warn_of_judge(judge, [Tier.from_key(tier) for tier in tiers])
 

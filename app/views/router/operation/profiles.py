@@ -97,7 +97,7 @@ def _join(store: RouterStore, data: DataSet, kept: Sequence[KeptProfile]) -> Non
             return
         lower, upper = by_ids[ids]
         profile = join(name, lower.profile, upper.profile, data.prompts, datetime.now(UTC).date())
-        PROFILE.turn_to(store.keep_profile(profile))
+        PROFILE.turn_to(store.keep_profile(profile, data_set=data.id))
         st.rerun()
 
 

@@ -71,7 +71,7 @@ def show_use(store: RouterStore, data: DataSet, study: Study, costed: Study) -> 
             )
         if not (pressed or save):
             return
-        kept_id = keep_once(store, replace(profile, name=name), evidence, store.profiles())
+        kept_id = keep_once(store, replace(profile, name=name), evidence, store.profiles(), data.id)
         PROFILE.turn_to(kept_id)
         if pressed:
             put_to_use(store, next(kept for kept in store.profiles() if kept.id == kept_id), pressed)

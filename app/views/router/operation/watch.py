@@ -145,10 +145,10 @@ def _show_figures(found: Watch) -> None:
             missing="none can be checked",
         )
         metric(
-            f"Judged right by {literal(str(found.judge))}" if found.judge else "Judged right",
+            "Judged right",
             found.judged,
             units.percent,
-            help=literal(judged_help(found)),
+            help=judged_help(found),
             missing="none judged",
         )
         st.metric("Thumbs", f"{up:,} up, {down:,} down", help="What people thought of the answers.")

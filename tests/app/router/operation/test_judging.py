@@ -129,7 +129,7 @@ def test_a_prompt_of_a_set_that_a_model_judges_brings_its_reference_along(store:
     engine = FakeLabEngine(["Yes"])
     sample = sample_to_judge(look(store, profile(), [task]).runs, JUDGE)
     judge_live(engine, store.router, sample, JUDGE, engine.weights_sha256, silent)
-    assert "Reference answer:\n> Rayleigh" in engine.requests[0].messages[-1].content
+    assert "Correct answer:\n> Rayleigh" in engine.requests[0].messages[-1].content
 
 
 def test_checkers_and_the_judge_raise_alarms_of_their_own(store: RunStore) -> None:
@@ -144,7 +144,7 @@ def test_checkers_and_the_judge_raise_alarms_of_their_own(store: RunStore) -> No
     judge_all(store, FakeLabEngine(["No"]), count=FEWEST_RUNS)
     found = look(store, profile(), [SUM])
     assert [alarm for alarm in found.alarms() if "right" in alarm] == [
-        "0 % of 20 answers are right by judge int4, where 80 % (69 % to 88 %) were promised."
+        "0 % of 20 answers are right in the judgement of judge int4, where 80 % (69 % to 88 %) were promised."
     ]
 
 

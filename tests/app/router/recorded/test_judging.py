@@ -69,7 +69,7 @@ SET = tasks_sha256(TASKS)
 
 def left(lab: RouterLab, tiers: Sequence[str], weights_sha256: str | None) -> int:
     data = lab.data_set(SET)
-    return left_to_judge([p for p in data.prompts if p.prompt_id == "why"], data.judged, tiers, JUDGE, weights_sha256)
+    return left_to_judge([("why", tier) for tier in tiers], data.judged, JUDGE, weights_sha256)
 
 
 class JudgingEngine(FakeLabEngine):
@@ -101,7 +101,7 @@ def test_what_is_recorded_is_judged_and_the_verdict_is_the_score(store: RunStore
 
     record(engine, store.router, "Own", TASKS, TIERS, report, judge=JUDGE)
     assert [request.config.model for request in engine.requests] == ["small", "small", "large", "large", *["judge"] * 2]
-    assert "Reference answer:\n> Rayleigh" in engine.requests[-1].messages[-1].content
+    assert "Correct answer:\n> Rayleigh" in engine.requests[-1].messages[-1].content
     assert scores(store, tmp_path) == {TIERS[0].key: 0.0, TIERS[1].key: 1.0}
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
