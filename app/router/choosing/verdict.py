@@ -49,7 +49,7 @@ def verdict(study: Study, selection: Selection) -> Verdict:
     if isinstance(target, KeepQuality) and choice.reason:
         return Verdict(
             outcome="no quality",
-            title=f"{study.strong} gets none of these prompts right",
+            title=f"{study.strong} gets none of the prompts right that chose",
             because=("There is no quality to keep. Read its answers and how they are checked first.",),
         )
     if not choice.met:
@@ -73,7 +73,7 @@ def ladder_verdict(tiers: tuple[str, ...], selection: LadderSelection) -> Verdic
     where = _where(selection)
     pair = " and ".join(map(written, selection.thresholds))
     if selection.naive.quality_kept is None:
-        return Verdict(outcome="no quality", title=f"{tiers[-1]} gets none of these prompts right", because=())
+        return Verdict(outcome="no quality", title=f"{tiers[-1]} gets none of the prompts right that chose", because=())
     cost = selection.naive.cost_share
     if not isinstance(selection.target, SpendAtMost) and (not selection.saves or (cost is not None and cost.low >= 1)):
         return Verdict(

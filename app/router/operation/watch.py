@@ -17,9 +17,11 @@ import numpy as np
 from app import units
 from app.router.operation.in_use import cascade_by
 from app.router.operation.live import score_of
+from app.router.operation.promised import promised_figures
 from app.store import WITHOUT_LABS, KeptVerdict, Rating, RunFilter, RunRecord, RunSource, RunStatus, RunStore
 from engine import JUDGED, Task, check
-from engine.cascade import Figure, RouterProfile, router_class
+from engine.cascade import Evidence, Figure, RouterProfile, router_class
+from engine.cascade.choosing.evidence import prompt_sha256
 from engine.cascade.judging.figures import count_of
 from engine.cascade.judging.intervals import clopper_pearson
 from engine.cascade.routing.calibration import Drift
@@ -55,6 +57,8 @@ class WatchedRun:
     config: RunConfig
     correct: bool | None
     """Where the prompt is one of a set with a checker, whether the answer is right."""
+    is_promised: bool
+    """Whether the prompt is one of those that the profile was made from."""
     rating: Rating
     text: str
     """The answer."""
@@ -179,15 +183,7 @@ class Watch:
         return tuple(alarm for alarm in recent._alarms() if alarm)
 
     def _alarms(self) -> tuple[str, ...]:
-        checked = [run.correct for run in self.runs if run.correct is not None]
-        judged = f"of {len(self.verdicts):,} answers are right in the judgement of {self.judge}"
-        return (
-            self._share_alarm(),
-            self._quality_alarm(checked, f"of {len(checked):,} checked answers are right"),
-            self._quality_alarm(self.verdicts, judged),
-            self._time_alarm(),
-            self._drift_alarm(),
-        )
+        return self._share_alarm(), self._quality_alarm(), self._time_alarm(), self._drift_alarm()
 
     def _share_alarm(self) -> str:
         went_up, promised = sum(run.went_up for run in self.runs), self.promised.get("share")
@@ -200,16 +196,19 @@ class Watch:
             "promised."
         )
 
-    def _quality_alarm(self, told: Sequence[bool], words: str) -> str:
-        """On what a checker or a judge tells of answers; each alone, for they do not judge alike."""
+    def _quality_alarm(self) -> str:
+        """On what checkers tell of answers to the very prompts that the promise is about: other prompts may be harder,
+        and a judge does not judge as checkers do."""
         promised = self.promised.get("quality")
+        told = [run.correct for run in self.runs if run.correct is not None and run.is_promised]
         if promised is None or len(told) < FEWEST_RUNS:
             return ""
         _, high = clopper_pearson(sum(told), len(told), _CONFIDENCE)
         if high >= promised.low:
             return ""
         return (
-            f"{units.percent(sum(told) / len(told))} {words}, where {units.percent(promised.value)} "
+            f"{units.percent(sum(told) / len(told))} of {len(told):,} checked answers to the prompts it was chosen on are "
+            f"right, where {units.percent(promised.value)} "
             f"({units.percent(promised.low)} to {units.percent(promised.high)}) were promised."
         )
 
@@ -227,13 +226,13 @@ class Watch:
         return drift.warning if drift else ""
 
 
-def watch(store: RunStore, profile: RouterProfile, promised: Mapping[str, Figure], tasks: Mapping[str, Task]) -> Watch:
+def watch(store: RunStore, profile: RouterProfile, evidence: Evidence | None, tasks: Mapping[str, Task]) -> Watch:
     """A profile's latest live runs that the viewer may see.
 
     Args:
         store: where runs are kept.
         profile: the profile.
-        promised: see :attr:`Watch.promised`.
+        evidence: what it is judged by, where it has that.
         tasks: prompts whose answers can be checked, by the prompt.
 
     Raises:
@@ -246,8 +245,10 @@ def watch(store: RunStore, profile: RouterProfile, promised: Mapping[str, Figure
     )
     ids = [row.id for row in store.page(of_profile, limit=MOST_RUNS).rows]
     verdicts = store.router.run_verdicts(ids)
-    runs = (_watched(run, tasks, verdicts.get(run.id, ())) for run in store.get_many(ids))
-    return Watch(profile, tuple(sorted((run for run in runs if run), key=lambda run: run.at)), promised)
+    chosen_on = frozenset(evidence.prompts_sha256 if evidence else ())
+    runs = (_watched(run, tasks, chosen_on, verdicts.get(run.id, ())) for run in store.get_many(ids))
+    in_order = tuple(sorted((run for run in runs if run), key=lambda run: run.at))
+    return Watch(profile, in_order, promised_figures(profile, evidence))
 
 
 def live_tasks(runs: Sequence[WatchedRun], tasks: Mapping[str, Task]) -> tuple[Task, ...]:
@@ -268,7 +269,9 @@ def live_tasks(runs: Sequence[WatchedRun], tasks: Mapping[str, Task]) -> tuple[T
     return tuple(found.values())
 
 
-def _watched(run: RunRecord, tasks: Mapping[str, Task], verdicts: tuple[KeptVerdict, ...]) -> WatchedRun | None:
+def _watched(
+    run: RunRecord, tasks: Mapping[str, Task], chosen_on: frozenset[str], verdicts: tuple[KeptVerdict, ...]
+) -> WatchedRun | None:
     if run.cascade is None or run.metrics is None:
         return None
     task = tasks.get(run.prompt) if len(run.messages) == 1 else None
@@ -281,6 +284,7 @@ def _watched(run: RunRecord, tasks: Mapping[str, Task], verdicts: tuple[KeptVerd
         seconds=run.metrics.e2e_s - run.metrics.queue_s,
         config=RunConfig.from_dict(run.config),
         correct=_correct(task, run.text) if task else None,
+        is_promised=prompt_sha256(run.prompt) in chosen_on,
         rating=run.rating,
         text=run.text,
         reference=task.expected if task and task.checker == JUDGED else None,

@@ -100,7 +100,7 @@ def choose_study(lab: RouterLab, data: DataSet, place: DeltaGenerator) -> Study 
             f":material/swap_horiz: {literal(weak)} is the larger of the two, and answers first here: you swapped them."
         )
     with st.container(horizontal=True, vertical_alignment="center"):
-        _say_what_reports(study)
+        _say_what_reports(study, data)
         st.button(
             "Swap tiers",
             key="router-swap",
@@ -140,11 +140,13 @@ def _choose_tier(place: ChosenOption, label: str, tiers: tuple[str, ...], defaul
     return str(chosen)
 
 
-def _say_what_reports(study: Study) -> None:
+def _say_what_reports(study: Study, data: DataSet) -> None:
     parts = [units.counted(len(study.data), "prompt")]
     if study.learned_from:
         parts.append(f"learned from {study.learned_from:,} others")
     if study.left_out:
         parts.append(f"{study.left_out:,} left out, for lack of a scored answer of both tiers")
+    if held_up := data.disturbed.get(study.weak, 0) + data.disturbed.get(study.strong, 0):
+        parts.append(f"others held up the times of {units.counted(held_up, 'answer')}")
     ladder = f"{literal(study.weak)} → {literal(study.strong)}"
     st.caption(f":material/fact_check: {ladder} · {' · '.join(parts)}", width="content")

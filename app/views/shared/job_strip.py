@@ -38,8 +38,7 @@ def show_jobs(pages: Mapping[str, StreamlitPage]) -> None:
 
 def _running() -> list[Job]:
     """Those that run, but for one that was started on the very page on view: there it is followed in its place."""
-    here = address.here()
-    return [job for job in resources.get_jobs().told() if job.state.running and job.page != here]
+    return [job for job in resources.get_jobs().told() if job.state.running and not address.is_here(job.page)]
 
 
 def _keep_up(pages: Mapping[str, StreamlitPage], seen: Sequence[str]) -> None:

@@ -60,14 +60,19 @@ def oracle_score(weak_score: Floats, strong_score: Floats) -> Floats:
     return 0.5 + (strong_score - weak_score) / 2
 
 
+RIGHT = 0.5
+"""A score above it counts as a right answer."""
+
+
 def needs_larger(weak_score: Floats, strong_score: Floats) -> Bools:
-    """The label that is learned: the large model's answer scores higher, for 0/1 scores "small wrong and
-    large right".
+    """The label that is learned: the small model's answer is wrong and the large one's right, which is a score above
+    one half. That one of two right answers scores somewhat higher is no need of it: an answer that is scored by its
+    likeness to the large model's never scores as high.
 
     Not "small wrong" alone: the best rule compares both models' chances of being right, and a prompt that
     both fail is a large run for nothing (Jitkrittum et al., arXiv:2307.02764).
     """
-    return strong_score > weak_score
+    return (strong_score > RIGHT) & (weak_score <= RIGHT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ def upgrade() -> None:
     config = sa.cast(_contents.c.config, sa.Text)
     of_cascades = sa.select(_contents.c.run_id, config).where(config.contains('"boundaries'))
     for run_id, text in session.execute(of_cascades).all():
-        cascade = json.loads(text).get("optimization", {}).get("cascade") or {}
+        cascade = (json.loads(text).get("optimization") or {}).get("cascade") or {}
         if profile := cascade.get("profile"):
             key = hashlib.sha256(profile.encode()).hexdigest()[:16]
             session.execute(sa.update(_runs).where(_runs.c.id == run_id).values(router_profile=key))

@@ -87,7 +87,7 @@ def _confirm_delete(store: RouterStore, identity: str, name: str) -> None:
         answers = sum(recorded.answers for recorded in store.recorded(identity))
         st.write(
             f"“{literal(name)}” goes with {units.counted(answers, 'recorded answer')} and all marks. Profiles made "
-            "from it stay. Where it is somebody else's too, they keep it."
+            "from it stay. Who added it too keeps it; what belongs to this desk is gone for everybody."
         )
         if st.button(
             "Delete data set", type="primary", key="router-delete-do", on_click=_delete, args=(store, identity)

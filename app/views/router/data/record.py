@@ -80,7 +80,8 @@ def _show_recording(
         to_judge = left_to_judge(answers, kept.judged, judge, judge_weights(judge))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         _start(store, lab.parameters(), job, identity, name, tasks, tiers, only, wanted, judge, to_judge)
-    _say_how_much(checkable, only, wanted, paces, to_judge)
+    if not job.running:  # its own progress says more
+        _say_how_much(checkable, only, wanted, paces, to_judge)
     if judged:
         _say_who_judges(judge, tiers)
     _say_whose(store, identity)

@@ -13,7 +13,7 @@ from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_in_words, promise_mark
 from app.router.lab import DataSet
-from app.router.operation.in_use import configuration_by, keep_once, large_alone
+from app.router.operation.in_use import configuration_by, keep_once, large_alone, save_configuration
 from app.router.operation.profiles import check_installed, current_ladder
 from app.session import chat, playground
 from app.session import router as lab_session
@@ -80,7 +80,7 @@ def show_use(store: RouterStore, data: DataSet, study: Study, costed: Study) -> 
 
 def use_kept(store: RouterStore, kept: KeptProfile) -> None:
     """The same buttons for a profile that is kept."""
-    if pressed := _use_buttons("router-profile-use"):
+    if pressed := _use_buttons("router-profile-use", main=False):
         put_to_use(store, kept, pressed)
         st.rerun()
 
@@ -99,23 +99,20 @@ def put_to_use(store: RouterStore, kept: KeptProfile, place: str) -> None:
     """
     profile = kept.profile
     check_installed(profile, resources.get_settings().models_dir)
-    store.activate(kept.id)
     title = f"“{profile.name}” version {kept.version}"
-    sampling = DEFAULT_CONFIG.sampling
-    match place:
-        case "playground":
-            words = f"Lane B goes by the router profile {title}; lane A is its largest model alone."
-            playground.hold_against(large_alone(profile, sampling), configuration_by(profile, sampling), words)
-        case "chat":
-            words = f"This new conversation goes by the router profile {title}."
-            chat.begin_with(configuration_by(profile, sampling, CacheMode.PREFIX), words)
-        case _:
-            config = configuration_by(profile, sampling)
-            resources.get_store().configurations.save(
-                person_id(), profile.name, config.to_dict(), warm=False, overwrite=True
-            )
-            st.toast(f"Saved as the configuration “{literal(profile.name)}”.", icon=":material/bookmark_added:")
-            return
+    mode = CacheMode.PREFIX if place == "chat" else CacheMode.KV
+    config = configuration_by(profile, DEFAULT_CONFIG.sampling, mode)
+    if place == "saved":
+        name = save_configuration(resources.get_store().configurations, person_id(), profile.name, config)
+        store.activate(kept.id)
+        st.toast(f"Saved as the configuration “{literal(name)}”.", icon=":material/bookmark_added:")
+        return
+    store.activate(kept.id)
+    if place == "playground":
+        words = f"Lane B goes by the router profile {title}; lane A is its largest model alone."
+        playground.hold_against(large_alone(profile, DEFAULT_CONFIG.sampling), config, words)
+    else:
+        chat.begin_with(config, f"This new conversation goes by the router profile {title}.")
     st.switch_page(_PLACES[place][2])
 
 
@@ -131,7 +128,7 @@ def show_promise(profile: RouterProfile) -> None:
         st.caption(f":green[:material/verified: Promises to {literal(words)}.]")
 
 
-def _use_buttons(key: str, *, disabled: bool = False) -> str:
+def _use_buttons(key: str, *, main: bool = True, disabled: bool = False) -> str:
     """The place whose button was pressed; empty if none was."""
     pressed = ""
     for place, (label, icon, _) in _PLACES.items():
@@ -139,7 +136,7 @@ def _use_buttons(key: str, *, disabled: bool = False) -> str:
             label,
             key=f"{key}-{place}",
             icon=icon,
-            type="primary" if place == "playground" else "secondary",
+            type="primary" if main and place == "playground" else "secondary",
             disabled=disabled,
             help="Keeps it as a profile in use, and sets the whole configuration there with one click.",
         ):

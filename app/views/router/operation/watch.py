@@ -10,7 +10,6 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.quantization.tasks import tasks_sha256
-from app.router.operation.promised import promised_figures
 from app.router.operation.watch import FEWEST_RUNS, MOST_RUNS, RECENT_RUNS, Watch, WatchedRun, live_tasks, watch
 from app.router.way import Step
 from app.runs.pricing import cost, load_prices, prices_path
@@ -26,6 +25,7 @@ from app.views.shared.charts import LEGEND_BELOW, finish, show
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 from engine import Task
+from engine.types import TierAttempt
 
 _ESCALATIONS = 10
 
@@ -52,8 +52,7 @@ def show_watch(store: RunStore) -> None:
     ]
     show_promise(chosen.profile)
     tasks = checkable_prompts(store.router)
-    promised = promised_figures(chosen.profile, store.router.evidence(chosen.id))
-    found = watch(store, chosen.profile, promised, tasks)
+    found = watch(store, chosen.profile, store.router.evidence(chosen.id), tasks)
     if not found.runs:
         st.info(
             "No run has gone by it yet. Answers in the Playground and in chats count as soon as they are finished; "
@@ -224,7 +223,7 @@ def _show_escalations(found: Watch) -> None:
         {
             "Prompt": [one_line(run.prompt) for run in sent],
             "Asked": [run.at for run in sent],
-            "Score": [run.report.attempts[0].answer_score or run.report.attempts[0].prompt_score for run in sent],
+            "Score": [_score(run.report.attempts[0]) for run in sent],
             "Answered by": [run.report.tier for run in sent],
             "Took": [run.seconds for run in sent],
             "Right": [_word(run, found) for run in sent],
@@ -241,6 +240,10 @@ def _show_escalations(found: Watch) -> None:
         },
         alt="Latest runs sent up",
     )
+
+
+def _score(attempt: TierAttempt) -> float | None:
+    return attempt.prompt_score if attempt.answer_score is None else attempt.answer_score
 
 
 def _word(run: WatchedRun, found: Watch) -> str | None:

@@ -132,20 +132,16 @@ def test_a_prompt_of_a_set_that_a_model_judges_brings_its_reference_along(store:
     assert "Correct answer:\n> Rayleigh" in engine.requests[0].messages[-1].content
 
 
-def test_checkers_and_the_judge_raise_alarms_of_their_own(store: RunStore) -> None:
+def test_what_a_judge_says_is_told_apart_and_breaks_no_promise(store: RunStore) -> None:
     for n in range(FEWEST_RUNS):
         add(store, profile(), up=n % 5 < 2, score=n / FEWEST_RUNS)
         add(store, profile(), prompt=SUM.prompt, text="Four.", up=n % 5 < 2, score=n / FEWEST_RUNS)
-    judge_all(store, FakeLabEngine(["No"]), count=FEWEST_RUNS - 1)
+    judge_all(store, FakeLabEngine(["No"]), count=FEWEST_RUNS)
     found = look(store, profile(), [SUM])
     assert found.correct is not None
     assert found.correct.value == 1
+    assert found.verdicts == (False,) * FEWEST_RUNS
     assert not any("right" in alarm for alarm in found.alarms())
-    judge_all(store, FakeLabEngine(["No"]), count=FEWEST_RUNS)
-    found = look(store, profile(), [SUM])
-    assert [alarm for alarm in found.alarms() if "right" in alarm] == [
-        "0 % of 20 answers are right in the judgement of judge int4, where 80 % (69 % to 88 %) were promised."
-    ]
 
 
 def test_a_verdict_is_seen_by_those_who_see_the_run_and_goes_with_it(store: RunStore) -> None:

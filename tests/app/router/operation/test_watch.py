@@ -17,11 +17,12 @@ import pytest
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
 from app.router.operation.in_use import cascade_by, configuration_by, profile_text
-from app.router.operation.promised import promised_figures
 from app.router.operation.watch import FEWEST_RUNS, Watch, live_tasks, watch
 from app.store import Rating, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
 from engine import Task
-from engine.cascade import RouterProfile
+from engine.cascade import Evidence, RouterProfile
+from engine.cascade.choosing.evidence import prompt_sha256
+from engine.cascade.judging.figures import count_of
 from engine.types import CascadeReport, GenerationRequest, Message, SamplingParams, Tier
 from tests.support.cascade import STRONG, WEAK, recorded
 from tests.support.cascading import make_cascade_report
@@ -30,6 +31,16 @@ from tests.support.migrations import migrate_until
 
 SMALL, LARGE = str(Tier.from_key(WEAK)), str(Tier.from_key(STRONG))
 SUM = Task(id="sum", category="Sums", prompt="What is 2 + 2?", checker="contains", expected="Four", max_tokens=9)
+
+
+EVIDENCE = Evidence(
+    prompts_sha256=(prompt_sha256(SUM.prompt),),
+    held_out=75,
+    figures={"share": count_of(30, 75), "quality": count_of(60, 75), "missed": count_of(4, 75)},
+    unit="s",
+    derived_from="",
+    environment={},
+)
 
 
 @cache
@@ -83,7 +94,7 @@ def add(
 
 
 def look(store: RunStore, made: RouterProfile, tasks: Sequence[Task] = ()) -> Watch:
-    return watch(store, made, promised_figures(made, None), {task.prompt: task for task in tasks})
+    return watch(store, made, EVIDENCE, {task.prompt: task for task in tasks})
 
 
 def test_runs_by_the_very_profile_count_and_runs_of_labs_never_do(store: RunStore) -> None:
@@ -132,7 +143,18 @@ def test_answers_to_prompts_with_a_checker_are_checked(store: RunStore) -> None:
     assert found.checked == FEWEST_RUNS
     assert found.correct is not None
     assert found.correct.value == 0
-    assert any("0 % of 20 checked answers are right" in alarm for alarm in found.alarms())
+    assert any(
+        "0 % of 20 checked answers to the prompts it was chosen on are right" in alarm for alarm in found.alarms()
+    )
+
+
+def test_answers_to_other_prompts_than_it_was_chosen_on_break_no_promise(store: RunStore) -> None:
+    made, harder = profile(), replace(SUM, prompt="What is 17 * 23?")
+    for n in range(FEWEST_RUNS):
+        add(store, made, prompt=harder.prompt, text="Five.", up=n % 5 < 2, score=n / FEWEST_RUNS)
+    found = look(store, made, [harder])
+    assert found.checked == FEWEST_RUNS
+    assert found.alarms() == ()
 
 
 def test_a_turn_of_a_conversation_is_not_taken_for_the_prompt_alone(store: RunStore) -> None:

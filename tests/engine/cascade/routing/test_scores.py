@@ -180,6 +180,11 @@ def test_the_label_and_the_oracle_compare_both_models() -> None:
     assert oracle_score(weak, strong).tolist() == [1.0, 0.5, 0.5, 0.0]
 
 
+def test_of_two_right_answers_the_better_one_is_not_needed() -> None:
+    weak, strong = np.array([0.9, 0.4, 0.5, 0.2]), np.array([1.0, 1.0, 0.6, 0.4])
+    assert needs_larger(weak, strong).tolist() == [False, True, True, False]
+
+
 def test_a_hybrid_lets_the_prompt_decide_where_it_is_sure() -> None:
     band = SureBand(keep_below=0.2, up_from=0.8)
     score = hybrid_score(np.array([0.1, 0.2, 0.79, 0.8, math.nan]), np.array([0.9, 0.3, math.nan, 0.1, 0.1]), band)
