@@ -207,8 +207,8 @@ class Watch:
         if high >= promised.low:
             return ""
         return (
-            f"{units.percent(sum(told) / len(told))} of {len(told):,} checked answers to the prompts it was chosen on are "
-            f"right, where {units.percent(promised.value)} "
+            f"{units.percent(sum(told) / len(told))} of {len(told):,} checked answers to the prompts it was chosen on "
+            f"are right, where {units.percent(promised.value)} "
             f"({units.percent(promised.low)} to {units.percent(promised.high)}) were promised."
         )
 
