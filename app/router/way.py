@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app import units
-from app.router.lab import DataSet
+from app.router.recorded.data_sets import DataSet
 from app.store import KeptProfile
 
 

@@ -146,6 +146,12 @@ def exact_threshold(study: Study) -> float:
     return NEVER if value >= HIGHEST and not (study.data.router_score >= HIGHEST).any() else value
 
 
+def chosen_before_a_change(study: Study) -> bool:
+    """Whether the threshold was chosen to promise something, and answers, scores or costs have changed since."""
+    value, made, chosen_on, _ = _chosen(study)
+    return made is not None and value == threshold(study) and chosen_on != _answers_of(study)
+
+
 def _chosen(study: Study) -> tuple[float | None, Promise | None, int, float]:
     """How the threshold was last set but by the slider: where the slider stood then, the promise, on which answers, and
     the threshold itself."""

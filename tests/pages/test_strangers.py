@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from app import resources
 from app.doors import person
 from app.doors.hosts import AllowedHosts
-from app.router.lab import RATED, RouterLab
+from app.router.lab import RouterLab
+from app.router.recorded.data_sets import RATED
 from app.settings import Settings
 from app.store import RunStore, Viewer
 from tests.support.fakes import make_request

@@ -182,13 +182,17 @@ def _large_alone(study: Study, selection: Selection) -> Verdict:
 
 def _not_shown(study: Study, selection: Selection) -> Verdict:
     because = [
+        f"{_where(selection)}: {reached(selection.test, spent(study))}.",
         f"Threshold {written(selection.choice.naive)} would {target_in_words(selection.target)} on the "
         f"{units.counted(selection.calibration.prompts, 'prompt')} that chose it, which is not enough to promise "
         "it. You can use it: it stays marked as not shown.",
-        f"{_where(selection)}: {reached(selection.test, spent(study))}.",
     ]
     if selection.choice.reason:
         because.append(selection.choice.reason)
+    target, kept = selection.target, selection.test.quality_kept
+    if isinstance(target, KeepQuality) and kept is not None and kept.high < target.share:
+        title = f"Missed on the prompts that report: {kept.value:.2f}× of the quality"
+        return Verdict(outcome="not shown", title=title, because=tuple(because))
     return Verdict(outcome="not shown", title=_missing(selection.promise), because=tuple(because))
 
 

@@ -99,6 +99,12 @@ class Watch:
     """Figures on the prompts that reported, by their names in a profile, as far as they are known."""
 
     @property
+    def word(self) -> str:
+        """What its figures are called: promised, or where that is not shown, expected."""
+        promise = self.profile.promise
+        return "promised" if promise is not None and promise.shown else "expected"
+
+    @property
     def share(self) -> Figure | None:
         """Sent up, of all; ``None`` without a run."""
         return _share(sum(run.went_up for run in self.runs), len(self.runs))
@@ -193,7 +199,7 @@ class Watch:
         return (
             f"{units.percent(went_up / len(self.runs))} of the last {len(self.runs):,} runs were sent up, where "
             f"{units.percent(promised.value)} ({units.percent(promised.low)} to {units.percent(promised.high)}) were "
-            "promised."
+            f"{self.word}."
         )
 
     def _quality_alarm(self) -> str:
@@ -209,7 +215,7 @@ class Watch:
         return (
             f"{units.percent(sum(told) / len(told))} of {len(told):,} checked answers to the prompts it was chosen on "
             f"are right, where {units.percent(promised.value)} "
-            f"({units.percent(promised.low)} to {units.percent(promised.high)}) were promised."
+            f"({units.percent(promised.low)} to {units.percent(promised.high)}) were {self.word}."
         )
 
     def _time_alarm(self) -> str:

@@ -38,7 +38,8 @@ class Pace:
 
     @classmethod
     def of(cls, answers: Sequence[tuple[TierAnswer, int | None]]) -> Self | None:
-        """From recorded answers, each with the tokens that it was allowed; ``None`` where they tell nothing."""
+        """From recorded answers, each with the tokens that it was allowed, as far as its length says anything of the
+        answers to come; ``None`` where they tell nothing."""
         prompt_tokens = sum(answer.prompt_tokens for answer, _ in answers)
         steps = sum(max(0, answer.completion_tokens - 1) for answer, _ in answers)
         if not prompt_tokens or not steps:
@@ -82,7 +83,11 @@ def recording_estimate(to_record: Mapping[str, Sequence[Task]], paces: Mapping[s
 
 
 def measured_paces(
-    store: RouterStore, runs: RunStore, tiers: Sequence[str], here: Callable[[Mapping[str, Any]], bool]
+    store: RouterStore,
+    runs: RunStore,
+    tiers: Sequence[str],
+    here: Callable[[Mapping[str, Any]], bool],
+    identity: str | None = None,
 ) -> dict[str, Pace]:
     """How fast tiers are on this machine: by the latest recordings, else by the latest runs that nothing disturbed.
 
@@ -91,25 +96,27 @@ def measured_paces(
         runs: of runs.
         tiers: as :attr:`engine.types.Tier.key` names them.
         here: whether an environment is this machine's.
+        identity: of the set to record: how long answers are is told by answers to its own prompts alone.
 
     Raises:
         StoreError: the run database cannot be read.
     """
     found = {}
     for tier in tiers:
-        pace = _recorded_pace(store, tier, here) or _pace_of_runs(runs, Tier.from_key(tier), here)
+        pace = _recorded_pace(store, tier, here, identity) or _pace_of_runs(runs, Tier.from_key(tier), here)
         if pace:
             found[tier] = pace
     return found
 
 
-def _recorded_pace(store: RouterStore, tier: str, here: Callable[[Mapping[str, Any]], bool]) -> Pace | None:
+def _recorded_pace(
+    store: RouterStore, tier: str, here: Callable[[Mapping[str, Any]], bool], identity: str | None
+) -> Pace | None:
     latest = [each for each in store.latest_answers(tier, _LOOKED_AT) if here(each.environment)]
-    allowed = {
-        sha256: {task.id: task.max_tokens for task in store.tasks(sha256)}
-        for sha256 in {each.set_sha256 for each in latest}
-    }
-    return Pace.of([(each.answer, allowed[each.set_sha256].get(each.prompt_id)) for each in latest])
+    allowed = {task.id: task.max_tokens for task in store.tasks(identity)} if identity else {}
+    return Pace.of(
+        [(each.answer, allowed.get(each.prompt_id) if each.set_sha256 == identity else None) for each in latest]
+    )
 
 
 def _pace_of_runs(runs: RunStore, tier: Tier, here: Callable[[Mapping[str, Any]], bool]) -> Pace | None:

@@ -89,7 +89,9 @@ class Recordings:
             # the job before has taken its last order, and is about to end
             if monotonic() > until:
                 with self._lock:
-                    self._orders.pop(order.identity, None)
+                    waiting.remove(order)
+                    if not waiting:
+                        self._orders.pop(order.identity, None)
                 raise LabError("The recording before this one has not ended yet. Try again in a moment.")
             sleep(0.02)
         return True

@@ -113,8 +113,8 @@ class SetStore:
             session.delete(kept)
 
     def copy_answers(self, source: str, target: str, prompt_ids: Collection[str]) -> None:
-        """Give a new set the answers that another one has to the same prompts, with what judges say of them and the
-        marks that the viewer sees.
+        """Give a new set the answers that another one has to the same prompts, with what judges say of them, the marks
+        that the viewer sees, and word of those that are to be recorded again.
 
         Args:
             source: the set that has them.
@@ -138,6 +138,10 @@ class SetStore:
         with self._database.write() as session:
             self._seen(session, source)
             self._seen(session, target)
+            due = ("tier", "weights_sha256", "since")
+            renewals = select(literal(target), *(getattr(RouterRenewal, name) for name in due))
+            renewals = renewals.where(RouterRenewal.set_sha256 == source)
+            session.execute(insert(RouterRenewal).from_select(["set_sha256", *due], renewals))
             for start in range(0, len(wanted), _AT_ONCE):
                 some = wanted[start : start + _AT_ONCE]
                 for row, names in copied.items():

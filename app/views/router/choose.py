@@ -11,7 +11,8 @@ from app import units
 from app.literal import literal
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
-from app.router.lab import DataSet, RouterLab
+from app.router.lab import RouterLab
+from app.router.recorded.data_sets import DataSet
 from app.session.address import put
 from app.session.options import ChosenOption
 from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, prepare_tiers, short_id

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
-from app.router.lab import DataSet, RouterLab
+from app.router.lab import RouterLab
+from app.router.recorded.data_sets import DataSet
 from app.router.way import Step, Way, following
 from app.store import KeptProfile, RunStore
 from engine.cascade import RoutedPrompt, write_prompts

@@ -12,8 +12,9 @@ from app.environment import app_environment
 from app.router.choosing.ladder import LadderStudy
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import ladder_verdict, written
-from app.router.lab import DataSet, RouterLab
+from app.router.lab import RouterLab
 from app.router.operation.profiles import current_ladder
+from app.router.recorded.data_sets import DataSet
 from app.router.way import Step
 from app.session import router as lab_session
 from app.session.router import PROFILE

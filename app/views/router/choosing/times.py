@@ -8,7 +8,8 @@ import streamlit as st
 
 from app.literal import literal
 from app.router.choosing.study import Study
-from app.router.lab import DataSet, RouterLab
+from app.router.lab import RouterLab
+from app.router.recorded.data_sets import DataSet
 from app.session import costs as costs_session
 from app.session import router as lab_session
 from app.views.shared.errors import errors_shown, show_error

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.router.lab import RATED, DataSet
+from app.router.recorded.data_sets import RATED, DataSet
 from app.router.recorded.marking import Judgement
 from app.session.router import DATA_SET
 from app.views.shared.clock import reader_zone

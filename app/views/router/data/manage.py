@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.router.lab import DataSet
+from app.router.recorded.data_sets import DataSet
 from app.router.recorded.forks import edited, expected_text, keep_fork
 from app.router.recorded.recording import mixed_sha256
 from app.router.recorded.recordings import job_key

@@ -9,8 +9,9 @@ import streamlit as st
 from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
-from app.router.lab import RATED, DataSet, RouterLab
+from app.router.lab import RouterLab
 from app.router.operation.profiles import installed_weights
+from app.router.recorded.data_sets import RATED, DataSet
 from app.router.recorded.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
 from app.router.recorded.judging import left_to_judge
 from app.router.recorded.recording import Checkable, mixed_sha256
@@ -66,7 +67,7 @@ def _show_recording(
     checkable = _checkable(identity, tasks)
     tiers = _choose_tiers(lab)
     missing = _missing(store, identity, checkable.tasks, tiers)
-    paces = _paces(store, tiers)
+    paces = _paces(store, identity, tiers)
     size = _choose_size(checkable.tasks, missing, paces)
     only = stratified(checkable.tasks, SIZES[size])
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
@@ -130,9 +131,11 @@ def _missing(store: RouterStore, identity: str, tasks: Sequence[Task], tiers: Se
     return found
 
 
-def _paces(store: RouterStore, tiers: Sequence[str]) -> dict[str, Pace]:
+def _paces(store: RouterStore, identity: str, tiers: Sequence[str]) -> dict[str, Pace]:
     device = resources.get_engine().status().device
-    return measured_paces(store, resources.get_store(), tiers, lambda environment: measured_here(environment, device))
+    return measured_paces(
+        store, resources.get_store(), tiers, lambda environment: measured_here(environment, device), identity
+    )
 
 
 def _choose_size(tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]], paces: Mapping[str, Pace]) -> str:

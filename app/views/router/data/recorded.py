@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.router.lab import DataSet
 from app.router.operation.profiles import installed_weights
+from app.router.recorded.data_sets import DataSet
 from app.store import RecordedTier
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.router.data.answers import MARKED, select_and_read, verdict

@@ -11,9 +11,9 @@ from app import resources, units
 from app.literal import literal
 from app.router.choosing.ladder import continues, join
 from app.router.choosing.study import Study
-from app.router.lab import DataSet
 from app.router.operation.in_use import keep_once
 from app.router.operation.profiles import Finding, check_import, current_ladder, read_profile
+from app.router.recorded.data_sets import DataSet
 from app.router.way import made_from
 from app.session.router import PROFILE
 from app.store import KeptProfile, RouterStore

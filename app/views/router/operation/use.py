@@ -12,9 +12,9 @@ from app.environment import app_environment
 from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_in_words, promise_mark
-from app.router.lab import DataSet
 from app.router.operation.in_use import configuration_by, keep_once, large_alone, save_configuration
 from app.router.operation.profiles import check_installed, current_ladder
+from app.router.recorded.data_sets import DataSet
 from app.session import chat, playground
 from app.session import router as lab_session
 from app.session.configuration import DEFAULT_CONFIG
@@ -54,7 +54,10 @@ def show_use(store: RouterStore, data: DataSet, study: Study, costed: Study) -> 
             f"“{literal(data.name)}”"
         )
         profile = replace(_profile(data, study, threshold, name=data.name), promise=lab_session.promise(costed))
-        show_promise(profile)
+        if lab_session.chosen_before_a_change(costed):
+            st.caption(":material/history: Chosen before answers, scores or costs changed: choose again for a promise.")
+        else:
+            show_promise(profile)
         evidence = costed.evidence(profile.boundaries[0].threshold, app_environment())
         _show_figures(evidence)
         with st.container(horizontal=True, vertical_alignment="bottom"):

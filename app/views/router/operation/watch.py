@@ -84,11 +84,9 @@ def _checkable_of(sha256: str, _store: RouterStore) -> dict[str, Task]:
 
 def _show_alarms(found: Watch) -> None:
     runs = len(found.runs)
+    broken = "The promise no longer holds." if found.word == "promised" else "It does not do as expected."
     if alarms := found.alarms():
-        st.error(
-            "**The promise no longer holds.** " + " ".join(literal(alarm) for alarm in alarms),
-            icon=":material/notifications_active:",
-        )
+        st.error(f"**{broken}** {' '.join(literal(alarm) for alarm in alarms)}", icon=":material/notifications_active:")
     elif runs < FEWEST_RUNS:
         st.info(
             f"{units.counted(runs, 'run')} so far: too few to say whether the promise holds. It takes {FEWEST_RUNS}.",
@@ -116,10 +114,10 @@ def _show_figures(found: Watch) -> None:
             units.percent,
             help="The small print is the 95 % interval. "
             + (
-                f"Promised: {units.percent(promised.value)}, {units.percent(promised.low)} to "
+                f"{found.word.capitalize()}: {units.percent(promised.value)}, {units.percent(promised.low)} to "
                 f"{units.percent(promised.high)}."
                 if promised
-                else "The profile promises none."
+                else "The profile tells of none."
             ),
         )
         st.metric(
@@ -183,7 +181,7 @@ def _show_share(found: Watch) -> None:
         figure.add_scatter(
             x=[points[0].since.astimezone(zone), points[-1].until.astimezone(zone)],
             y=[100 * promised.value] * 2,
-            name="promised, with its 95 % interval",
+            name=f"{found.word}, with its 95 % interval",
             mode="lines",
             line={"dash": "dot", "color": "gray"},
             hoverinfo="skip",

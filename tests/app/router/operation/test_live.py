@@ -14,8 +14,9 @@ import pytest
 
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
-from app.router.lab import RATED, RouterLab
+from app.router.lab import RouterLab
 from app.router.operation.live import cascade_scores, conversation_scores, rated_prompts, tier_runs
+from app.router.recorded.data_sets import RATED
 from app.store import Rating, RunOutcome, RunSource, RunStatus, RunStore, Timeline
 from engine.cascade import BoundaryRouter
 from engine.types import (
