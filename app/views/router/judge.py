@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 import streamlit as st
 
@@ -16,12 +16,13 @@ from app.router.recorded.judging import doubts, judge_among
 from app.store import KeptProfile, RouterStore
 from app.views.shared.background_job import BackgroundJob
 from engine import ModelInfo, list_models
-from engine.cascade.judging.figures import count_of
 from engine.types import Tier
 
-_MEASURED: Mapping[str, tuple[int, int, int]] = {"qwen2.5-coder-0.5b@int4": (28, 27, 40)}
-"""Recorded answers, half of them right, that a judge judged as their checkers do: with a right answer to compare with,
-without one, of how many (``python -m tests.benchmarks judge``)."""
+TRUST = (
+    "Small models judge not much better than chance, and an answer that tells the judge what to say can sway them: mark "
+    "some answers by hand to see how far to trust it."
+)
+"""What to tell of a judge."""
 
 
 def judge_here() -> Tier | None:
@@ -65,7 +66,7 @@ def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> N
     before = f" So far {literal(str(found.judge))} has judged." if found.judge not in (None, judge) else ""
     st.caption(
         f":material/gavel: The judge is {literal(str(judge))}, the largest model installed.{before}",
-        help=how_good(judge),
+        help=TRUST,
     )
     warn_of_judge(judge, tiers_of(kept.profile))
     if pressed:
@@ -75,31 +76,14 @@ def offer_live_judging(store: RouterStore, kept: KeptProfile, found: Watch) -> N
     job.follow(lambda: sum(map(len, store.run_verdicts(ids).values())))
 
 
-def how_good(judge: Tier) -> str:
-    """How far a judge is to be trusted, in words for the user."""
-    swayed = "An answer that tells the judge what to say can still sway a small one."
-    if judge.key not in _MEASURED:
-        return f"How often {literal(str(judge))} agrees with checkers was not measured. {swayed}"
-    compared, alone, answers = _MEASURED[judge.key]
-    with_reference, without = (
-        f"{units.percent(figure.value)} ({units.percent(figure.low)} to {units.percent(figure.high)})"
-        for figure in (count_of(compared, answers), count_of(alone, answers))
-    )
-    return (
-        f"Of {answers} recorded answers, half of them right, {literal(str(judge))} judged as the checkers do: "
-        f"{with_reference} with a right answer to compare with, {without} without; by chance 50 %. {swayed}"
-    )
-
-
 def judged_help(found: Watch) -> str:
     """What stands behind the share of answers judged right."""
     if found.judge is None:
         return "What a model says of answers that nothing else checks."
     return (
         f"What {literal(str(found.judge))} says, a model as judge, of "
-        f"{units.counted(len(found.verdicts), 'answer')} that nothing else checks, drawn from the latest. It is held "
-        "against the promise by itself, never mixed with what checkers "
-        f"say. The small print is the exact 95 % interval. {how_good(found.judge)}"
+        f"{units.counted(len(found.verdicts), 'answer')} that nothing else checks, drawn from the latest. The small "
+        f"print is the exact 95 % interval. {TRUST}"
     )
 
 

@@ -23,7 +23,7 @@ from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
 from app.views.router.data.manage import manage_set
 from app.views.router.data.recorded import show_recorded
-from app.views.router.judge import how_good, judge_here, judge_weights, warn_of_judge
+from app.views.router.judge import TRUST, judge_here, judge_weights, warn_of_judge
 from app.views.runs.naming import ROUTER_PATH
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
@@ -271,7 +271,7 @@ def _say_who_judges(judge: Tier | None, tiers: Sequence[str]) -> None:
     st.caption(
         f":material/gavel: Answers are judged by {literal(str(judge))}, the largest model installed, once they are "
         "recorded. The time that takes comes on top, and counts in no figure.",
-        help=how_good(judge),
+        help=TRUST,
     )
     warn_of_judge(judge, [Tier.from_key(tier) for tier in tiers])
 
