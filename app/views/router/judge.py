@@ -19,8 +19,8 @@ from engine import ModelInfo, list_models
 from engine.types import Tier
 
 TRUST = (
-    "Small models judge not much better than chance, and an answer that tells the judge what to say can sway them: mark "
-    "some answers by hand to see how far to trust it."
+    "Small models judge not much better than chance, and an answer that tells the judge what to say can sway them: "
+    "mark some answers by hand to see how far to trust it."
 )
 """What to tell of a judge."""
 
