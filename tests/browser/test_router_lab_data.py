@@ -34,7 +34,7 @@ def test_prompts_are_brought_read_marked_and_forked(
 ) -> None:
     page = new_page()
     page.set_viewport_size({"width": 1400, "height": 2000})
-    page.goto(f"{server.url}/router-lab?router-section=Data")
+    page.goto(f"{server.url}/router-lab?step=bring")
     (tmp_path / "places.csv").write_text(FILE)
     page.locator("input[type=file]").set_input_files(tmp_path / "places.csv")
     expect(page.get_by_text("Row 3 has no text in column “question”")).to_be_visible()
@@ -45,6 +45,8 @@ def test_prompts_are_brought_read_marked_and_forked(
     for task in store.router.tasks(kept.sha256):
         for tier in (SMALL, LARGE):
             store.router.keep_answer(kept.sha256, task.id, tier, "w", answer(0.0, text="An Asian one."), {"cpu": "x"})
+    page.get_by_role("button", name="Next: record").click()
+    settle(page)
     page.reload()
     settle(page)
     page.get_by_text("Read the answers").click()
