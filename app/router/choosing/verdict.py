@@ -192,7 +192,7 @@ def _not_shown(study: Study, selection: Selection) -> Verdict:
     target, kept = selection.target, selection.test.quality_kept
     if isinstance(target, KeepQuality) and kept is not None and kept.high < target.share:
         title = f"Missed on the prompts that report: {kept.value:.2f}× of the quality"
-        return Verdict(outcome="not shown", title=title, because=tuple(because))
+        return Verdict(outcome="not shown", title=title, because=(*because, f"{_missing(selection.promise)}."))
     return Verdict(outcome="not shown", title=_missing(selection.promise), because=tuple(because))
 
 

@@ -51,11 +51,19 @@ def test_a_promise_that_is_shown_says_what_it_costs() -> None:
     assert found.usable
 
 
-def test_too_few_prompts_show_nothing_and_stay_usable() -> None:
+def test_a_threshold_that_misses_its_target_where_it_is_reported_says_that_first() -> None:
     found = told(recorded(60))
     assert found.outcome == "not shown"
+    assert found.title == "Missed on the prompts that report: 0.79× of the quality"
+    assert found.usable
+
+
+def test_too_few_prompts_show_nothing_and_stay_usable() -> None:
+    found = told(recorded(80))
+    assert found.outcome == "not shown"
     assert found.title.startswith("Not shown yet: about ")
-    assert "You can use it" in found.because[0]
+    assert "On the 40 prompts that had no part in choosing" in found.because[0]
+    assert "You can use it" in found.because[1]
     assert found.usable
 
 
@@ -91,7 +99,7 @@ def test_a_tier_that_answers_nothing_leaves_the_other() -> None:
 def test_one_prompt_says_that_it_both_chose_and_reports() -> None:
     found = told((prompt("p", answer(1.0), answer(1.0, e2e_s=4.0)),))
     assert found.outcome == "not shown"
-    assert "On the one prompt, which both chose and reports" in found.because[1]
+    assert "On the one prompt, which both chose and reports" in found.because[0]
 
 
 def test_a_budget_below_any_threshold_is_too_dear() -> None:

@@ -40,12 +40,17 @@ def test_recordings_of_this_machine_alone_tell_the_pace(store: RunStore) -> None
     for task, cpu in zip(tasks, ("here", "here", "there", "there"), strict=True):
         given = answer(e2e_s=1.25 if cpu == "here" else 99.0, ttft_s=0.25)
         store.router.keep_answer(identity, task.id, "small@int8", "w", given, {"cpu": cpu})
-    paces = measured_paces(store.router, store, ["small@int8", "large@int8"], lambda found: found.get("cpu") == "here")
-    assert paces == {
-        "small@int8": Pace(
-            prefill_s=pytest.approx(0.25 / 7), step_s=pytest.approx(0.5), share=pytest.approx(0.5), source="recordings"
-        )
-    }
+    tiers = ["small@int8", "large@int8"]
+    for wanted, share in ((identity, 0.5), ("f" * 64, 0.6)):  # other prompts' answers say nothing of these ones' length
+        paces = measured_paces(store.router, store, tiers, lambda found: found.get("cpu") == "here", wanted)
+        assert paces == {
+            "small@int8": Pace(
+                prefill_s=pytest.approx(0.25 / 7),
+                step_s=pytest.approx(0.5),
+                share=pytest.approx(share),
+                source="recordings",
+            )
+        }
 
 
 def test_without_recordings_runs_tell_the_pace(store: RunStore) -> None:

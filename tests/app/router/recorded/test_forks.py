@@ -40,6 +40,13 @@ def test_answers_to_unchanged_prompts_come_along_and_no_others(router: RouterSto
     assert [mark.prompt_id for mark in router.marks(fork)] == ["t0"]
 
 
+def test_answers_that_are_to_be_recorded_again_are_so_in_the_fork_too(router: RouterStore) -> None:
+    router.renew(SET, WEAK, "w")
+    fork = keep_fork(router, SET, "Mine", TASKS[:2], TASKS)
+    assert router.recorded(fork)[0].to_renew == 2
+    assert router.answered(fork, WEAK, "w") == frozenset()
+
+
 def test_a_copy_of_the_same_prompts_is_a_set_of_its_own(router: RouterStore) -> None:
     fork = keep_fork(router, None, "Copy", TASKS, TASKS)
     assert {kept.name for kept in router.sets()} == {"Sums", "Copy"}
