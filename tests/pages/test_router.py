@@ -848,7 +848,7 @@ def test_a_promise_is_not_carried_to_answers_that_did_not_choose(open_lab: Open,
     app.run()
     assert not app.exception
     assert "not shown yet, about" not in words(app)
-    assert "Set by hand" in words(app)
+    assert "Chosen before answers, scores or costs changed" in words(app)
 
 
 def test_what_a_hybrid_sends_up_at_once_goes_up_at_the_end_of_the_slider_in_use_too(
