@@ -8,13 +8,13 @@ and a larger ("strong") tier.
 from engine.cascade.choosing.evidence import Evidence, profile_from_json, profile_to_json
 from engine.cascade.choosing.ladder_selection import LadderSelection, select_ladder
 from engine.cascade.choosing.selection import Selection, half_rows, halves, select, stratified_parts
-from engine.cascade.judging.boundary import BoundaryData, Curve
-from engine.cascade.judging.consistency import TierAgreement, changes_tier
-from engine.cascade.judging.costs import Costs, Rates
-from engine.cascade.judging.figures import Figure, ThresholdFigures
-from engine.cascade.judging.intervals import Resampling
-from engine.cascade.judging.ladder_figures import LadderFigures
-from engine.cascade.judging.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
+from engine.cascade.reporting.boundary import BoundaryData, Curve
+from engine.cascade.reporting.consistency import TierAgreement, changes_tier
+from engine.cascade.reporting.costs import Costs, Rates
+from engine.cascade.reporting.figures import Figure, ThresholdFigures
+from engine.cascade.reporting.intervals import Resampling
+from engine.cascade.reporting.ladder_figures import LadderFigures
+from engine.cascade.reporting.metrics import RouterMetrics, oracle_quality, quality_at_share, random_quality
 from engine.cascade.routing.calibration import Drift, Reliability, ScoreReference, signal_strengths
 from engine.cascade.routing.guard import Guard, Guards
 from engine.cascade.routing.profiles import RouterProfile, TierIdentity, routers_of

@@ -12,9 +12,9 @@ import numpy as np
 
 from engine.cascade import BoundaryData, KeepQuality, SpendAtMost, halves
 from engine.cascade.choosing.selection import choose
-from engine.cascade.judging.boundary import Curve
-from engine.cascade.judging.figures import cost_share_of
-from engine.cascade.judging.intervals import kept_bounds
+from engine.cascade.reporting.boundary import Curve
+from engine.cascade.reporting.figures import cost_share_of
+from engine.cascade.reporting.intervals import kept_bounds
 from tests.benchmarks.table import Row
 
 SIZES = (30, 60, 100, 200, 400)

@@ -11,7 +11,7 @@ from app.router.recorded.estimates import shares_of
 from app.settings import REPOSITORY
 from engine import Engine, Graded, Verdict, load_tasks, verdict_of
 from engine.cascade import read_prompts
-from engine.cascade.judging.figures import count_of
+from engine.cascade.reporting.figures import count_of
 from engine.evaluation.tasks import MIXED_FILE, Task
 from engine.types import Precision, Tier, TokenEvent
 from tests.benchmarks.table import Row

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.cascade.judging.boundary import BoundaryData
+from engine.cascade.reporting.boundary import BoundaryData
 from engine.cascade.routing.records import RoutedPrompt, TierAnswer
 from engine.cascade.routing.scores import Floats
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engine.cascade import Evidence, Figure, RouterProfile
-from engine.cascade.judging.figures import count_of
+from engine.cascade.reporting.figures import count_of
 
 
 def promised_figures(profile: RouterProfile, evidence: Evidence | None) -> Mapping[str, Figure]:

@@ -22,8 +22,8 @@ from app.store import WITHOUT_LABS, KeptVerdict, Rating, RunFilter, RunRecord, R
 from engine import JUDGED, Task, check
 from engine.cascade import Evidence, Figure, RouterProfile, router_class
 from engine.cascade.choosing.evidence import prompt_sha256
-from engine.cascade.judging.figures import count_of
-from engine.cascade.judging.intervals import clopper_pearson
+from engine.cascade.reporting.figures import count_of
+from engine.cascade.reporting.intervals import clopper_pearson
 from engine.cascade.routing.calibration import Drift
 from engine.errors import NotJudgedError
 from engine.types import CascadeReport, RunConfig, Tier

@@ -8,7 +8,7 @@ from typing import Literal
 
 from app.store import KeptMark, KeptVerdict, answer_sha256
 from engine.cascade import RoutedPrompt
-from engine.cascade.judging.consistency import word_f1
+from engine.cascade.reporting.consistency import word_f1
 from engine.evaluation.judge import JUDGED
 from engine.evaluation.tasks import Task
 

@@ -25,8 +25,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from engine.cascade.judging.boundary import BoundaryData, Curve, descending
-from engine.cascade.judging.intervals import binomial_p_value
+from engine.cascade.reporting.boundary import BoundaryData, Curve, descending
+from engine.cascade.reporting.intervals import binomial_p_value
 from engine.cascade.routing.promise import KeepQuality, RiskAtMost, SpendAtMost
 from engine.cascade.routing.scores import Bools, Floats
 from engine.types import NEVER
@@ -70,7 +70,7 @@ def gains(data: BoundaryData, target: KeepQuality | SpendAtMost) -> tuple[Floats
 
 def p_values(score: Floats, kept: Floats, up: Floats, worst: float, seed: int = 0) -> Floats:
     """For each threshold, how likely so high a mean would be if the true one were below 0, ``[points]`` as in
-    :class:`~engine.cascade.judging.boundary.Curve`.
+    :class:`~engine.cascade.reporting.boundary.Curve`.
 
     Args:
         score: the router's, ``[prompts]``.

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from engine.cascade.judging.figures import Figure, ThresholdFigures
-from engine.cascade.judging.ladder_figures import LadderFigures
+from engine.cascade.reporting.figures import Figure, ThresholdFigures
+from engine.cascade.reporting.ladder_figures import LadderFigures
 from engine.cascade.routing.profiles import RouterProfile
 from engine.errors import RouterProfileError
 from engine.untrusted import parse_json

@@ -14,9 +14,9 @@ import numpy as np
 
 from engine.cascade.choosing.certificates import p_values_of, prompts_needed_of
 from engine.cascade.choosing.selection import half_rows, rounded
-from engine.cascade.judging.boundary import BoundaryData
-from engine.cascade.judging.intervals import binomial_p_value
-from engine.cascade.judging.ladder_figures import LadderFigures, Way
+from engine.cascade.reporting.boundary import BoundaryData
+from engine.cascade.reporting.intervals import binomial_p_value
+from engine.cascade.reporting.ladder_figures import LadderFigures, Way
 from engine.cascade.routing.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target, promise_of
 from engine.cascade.routing.scores import Bools, Floats, needs_larger
 from engine.types import NEVER

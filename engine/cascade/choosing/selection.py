@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.cascade.choosing.certificates import MOST_PROMPTS, certified, certified_thresholds, gains, prompts_needed
-from engine.cascade.judging.boundary import BoundaryData, Curve, descending
-from engine.cascade.judging.figures import ThresholdFigures, missed_prompts
-from engine.cascade.judging.intervals import prompts_to_certify
+from engine.cascade.reporting.boundary import BoundaryData, Curve, descending
+from engine.cascade.reporting.figures import ThresholdFigures, missed_prompts
+from engine.cascade.reporting.intervals import prompts_to_certify
 from engine.cascade.routing.promise import KeepQuality, Promise, RiskAtMost, SpendAtMost, Target, promise_of
 from engine.cascade.routing.scores import Bools, Floats
 from engine.errors import InvalidRequestError

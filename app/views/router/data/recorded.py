@@ -14,7 +14,7 @@ from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.router.data.answers import MARKED, select_and_read, verdict
 from app.views.runs.naming import one_line
 from app.views.shared.clock import reader_zone
-from engine.cascade.judging.figures import score_of
+from engine.cascade.reporting.figures import score_of
 from engine.types import Tier
 
 _NAMED_CATEGORIES = 12

@@ -22,7 +22,7 @@ from app.store import Rating, RunFilter, RunOutcome, RunSource, RunStatus, RunSt
 from engine import Task
 from engine.cascade import Evidence, RouterProfile
 from engine.cascade.choosing.evidence import prompt_sha256
-from engine.cascade.judging.figures import count_of
+from engine.cascade.reporting.figures import count_of
 from engine.types import CascadeReport, GenerationRequest, Message, SamplingParams, Tier
 from tests.support.cascade import STRONG, WEAK, recorded
 from tests.support.cascading import make_cascade_report

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from engine.cascade.choosing.certificates import GRID, certified, certified_thresholds, gains, p_values, prompts_needed
 from engine.cascade.choosing.selection import choose, rounded, select, stratified_parts
-from engine.cascade.judging.boundary import BoundaryData
-from engine.cascade.judging.figures import ThresholdFigures
-from engine.cascade.judging.intervals import binomial_p_value
+from engine.cascade.reporting.boundary import BoundaryData
+from engine.cascade.reporting.figures import ThresholdFigures
+from engine.cascade.reporting.intervals import binomial_p_value
 from engine.cascade.routing.promise import KeepQuality, RiskAtMost, SpendAtMost, Target
 from engine.cascade.routing.scores import escalates
 from engine.errors import InvalidRequestError

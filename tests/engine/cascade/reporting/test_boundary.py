@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cascade.judging.boundary import BoundaryData, Curve
-from engine.cascade.judging.metrics import oracle_quality, quality_at_share
+from engine.cascade.reporting.boundary import BoundaryData, Curve
+from engine.cascade.reporting.metrics import oracle_quality, quality_at_share
 from engine.errors import RecordedPairsError
 from engine.types import NEVER
 from tests.support.cascade import STRONG, WEAK, answer, boundary, prompt

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cascade.judging.intervals import (
+from engine.cascade.reporting.intervals import (
     Resampling,
     binomial_p_value,
     clopper_pearson,

@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from engine.cascade.judging.boundary import BoundaryData
-from engine.cascade.judging.figures import Figure, cost_share_of, count_of, kept_of, mean_of, score_of
+from engine.cascade.reporting.boundary import BoundaryData
+from engine.cascade.reporting.figures import Figure, cost_share_of, count_of, kept_of, mean_of, score_of
 from engine.cascade.routing.scores import Floats, answering_tier, needs_larger
 
 

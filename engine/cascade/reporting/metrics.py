@@ -12,8 +12,8 @@ from typing import Self
 
 import numpy as np
 
-from engine.cascade.judging.boundary import BoundaryData, Curve, descending
-from engine.cascade.judging.intervals import Interval, Resampling, percentile_interval, widened
+from engine.cascade.reporting.boundary import BoundaryData, Curve, descending
+from engine.cascade.reporting.intervals import Interval, Resampling, percentile_interval, widened
 from engine.cascade.routing.scores import Floats
 
 CALL_BUDGETS = tuple(step / 10 for step in range(1, 11))

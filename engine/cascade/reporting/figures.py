@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from engine.cascade.judging.boundary import BoundaryData
-from engine.cascade.judging.intervals import Interval, clopper_pearson, kept_interval, mean_interval, ratio_interval
-from engine.cascade.judging.metrics import undefined
+from engine.cascade.reporting.boundary import BoundaryData
+from engine.cascade.reporting.intervals import Interval, clopper_pearson, kept_interval, mean_interval, ratio_interval
+from engine.cascade.reporting.metrics import undefined
 from engine.cascade.routing.scores import Bools, Floats, needs_larger
 
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cascade.judging.boundary import Curve
-from engine.cascade.judging.intervals import Resampling
-from engine.cascade.judging.metrics import (
+from engine.cascade.reporting.boundary import Curve
+from engine.cascade.reporting.intervals import Resampling
+from engine.cascade.reporting.metrics import (
     RouterMetrics,
     aiq,
     first_reach,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cascade.judging.consistency import TierAgreement, changes_tier, normalized, word_f1
+from engine.cascade.reporting.consistency import TierAgreement, changes_tier, normalized, word_f1
 from tests.support.cascade import STRONG, WEAK, answer, prompt
 
 

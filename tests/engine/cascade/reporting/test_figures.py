@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.cascade.judging.boundary import BoundaryData
-from engine.cascade.judging.figures import Figure, ThresholdFigures
-from engine.cascade.judging.intervals import kept_bounds, kept_interval, mean_interval, ratio_interval, unseen_share
-from engine.cascade.judging.ladder_figures import LadderFigures
+from engine.cascade.reporting.boundary import BoundaryData
+from engine.cascade.reporting.figures import Figure, ThresholdFigures
+from engine.cascade.reporting.intervals import kept_bounds, kept_interval, mean_interval, ratio_interval, unseen_share
+from engine.cascade.reporting.ladder_figures import LadderFigures
 from engine.types import NEVER
 from tests.support.cascade import boundary
 
