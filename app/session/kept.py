@@ -143,7 +143,6 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
         router.DATA_SET,
         router.WEAK,
         router.STRONG,
-        router.PROMPTS,
         router.PROFILE,
         cache.LOG_MODEL,
     )

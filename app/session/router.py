@@ -16,8 +16,6 @@ from engine.cascade import NEVER, Curve, Promise
 
 DATA_SET = ChosenOption("router-data-set")
 WEAK, STRONG = ChosenOption("router-weak", "router-weak"), ChosenOption("router-strong", "router-strong")
-PROMPTS = ChosenOption("router-prompts")
-"""What is recorded next."""
 CHOICE = ChosenOption("router-choice", "router-choice")
 """Of the router between two tiers."""
 SECTION = ChosenOption("router-section", "router-section")

@@ -15,7 +15,7 @@ from app.router.way import Step
 from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
-from app.session.router import DATA_SET, PROMPTS, WATCHED
+from app.session.router import DATA_SET, WATCHED
 from app.store import KeptProfile, RouterStore, RunStore
 from app.views.router.judge import judged_help, offer_live_judging
 from app.views.router.operation.use import show_promise
@@ -94,7 +94,7 @@ def _show_alarms(found: Watch) -> None:
         )
     else:
         st.success(
-            f"Nothing in the last {min(runs, RECENT_RUNS):,} runs speaks against its promise.",
+            f"Nothing in the last {min(runs, RECENT_RUNS):,} runs speaks against what was {found.word}.",
             icon=":material/check_circle:",
         )
 
@@ -265,7 +265,6 @@ def _offer_recalibration(store: RouterStore, kept: KeptProfile, found: Watch, kn
             sha256 = tasks_sha256(tasks)
             day = datetime.now(UTC).astimezone(reader_zone()).date().isoformat()
             store.keep_set(sha256, f"Live prompts of {kept.profile.name}, {day}", tasks)
-            PROMPTS.turn_to(sha256)
             DATA_SET.turn_to(sha256)
             lab_session.turn_to(Step.RECORD)
             st.rerun()
