@@ -70,7 +70,8 @@ class Recorded:
     def run(self, order: Ints, *, guarded: bool) -> Cascaded:
         """Ask the prompts in an order, as the engine would: what a kept answer saved is derived, not known."""
         *smaller, largest = self.ladder
-        guards, pace, done = [Guard(tier) for tier in smaller], self._timed(), Cascaded()
+        guards = [Guard(tier, 1 / len(smaller)) for tier in smaller]
+        pace, done = self._timed(), Cascaded()
         lengths = [Lengths() for _ in smaller]
         for index in order:
             answers = self.prompts[index].answers

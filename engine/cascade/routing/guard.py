@@ -70,6 +70,8 @@ class Guard:
 
     tier: str
     """As it stands in reports."""
+    share: float = 1.0
+    """Of what a cascade may lose, so much is this tier's: the tiers of a ladder lose together."""
     _mode: GuardMode = "trying"
     _loss_s: float = 0.0
     """What tries took in vain, less what kept answers saved; below 0 where more was saved."""
@@ -145,7 +147,7 @@ class Guard:
     @property
     def _allowance_s(self) -> float:
         answers = min(_FIRST_ALLOWANCE + _ALLOWANCE_GROWTH * self._decisions, _LARGEST_ALLOWANCE)
-        return answers * self._large_s.value
+        return self.share * answers * self._large_s.value
 
     @property
     def _pause_s(self) -> float:
@@ -200,15 +202,16 @@ class Guards:
     def __init__(self) -> None:
         self._guards: OrderedDict[tuple[Hashable, str], Guard] = OrderedDict()
 
-    def of(self, configuration: Hashable, tier: str) -> Guard:
+    def of(self, configuration: Hashable, tier: str, share: float) -> Guard:
         """The guard of a tier of a configuration; a new one for those not used for long.
 
         Args:
             configuration: all that decides which prompts the tier keeps, and what they take.
             tier: as it stands in reports.
+            share: of what the cascade may lose.
         """
         key = (configuration, tier)
-        guard = self._guards.setdefault(key, Guard(tier))
+        guard = self._guards.setdefault(key, Guard(tier, share))
         self._guards.move_to_end(key)
         if len(self._guards) > _MOST_CONFIGURATIONS:
             self._guards.popitem(last=False)

@@ -99,6 +99,12 @@ def test_it_steps_aside_says_why_and_tries_again_less_and_less_often() -> None:
     assert state.probe_every == gaps[-1]
 
 
+def test_the_tiers_of_a_ladder_lose_no_more_together_than_one_alone() -> None:
+    alone, *both = [sum(ask(Guard(TIER, share), [False] * 20)) for share in (1.0, 0.5, 0.5)]
+    assert 0 < both[0] < alone
+    assert sum(both) <= alone + 2, "each may lose what it cannot foresee at first"
+
+
 def test_the_dearer_a_try_the_rarer_the_probes() -> None:
     tries = [sum(ask(Guard(TIER), [False] * 600, small_s)) for small_s in (0.1, 0.4, 1.0)]
     assert tries == sorted(tries, reverse=True)
@@ -168,12 +174,12 @@ def test_where_it_stands_aside_fewer_stayed_than_must(prompts: list[tuple[bool, 
 
 def test_each_configuration_and_tier_has_its_own_guard_and_few_are_kept() -> None:
     guards = Guards()
-    first = guards.of("a", TIER)
-    assert guards.of("a", TIER) is first
-    assert guards.of("b", TIER) is not first
-    assert guards.of("a", "middle int4") is not first
+    first = guards.of("a", TIER, 1.0)
+    assert guards.of("a", TIER, 1.0) is first
+    assert guards.of("b", TIER, 1.0) is not first
+    assert guards.of("a", "middle int4", 1.0) is not first
     for n in range(100):
-        guards.of(n, TIER)
-        guards.of("b", TIER)
-    assert guards.of("a", TIER) is not first, "unused for long"
-    assert guards.of("b", TIER).tier == TIER
+        guards.of(n, TIER, 1.0)
+        guards.of("b", TIER, 1.0)
+    assert guards.of("a", TIER, 1.0) is not first, "unused for long"
+    assert guards.of("b", TIER, 1.0).tier == TIER
