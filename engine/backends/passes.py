@@ -38,17 +38,36 @@ def ask(wanted: Pass[T]) -> Steps[T]:
     return result
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a pass: its result, or what it raised."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+    def hand_to(self, steps: Steps[Any]) -> Pass[Any]:
+        """Tell the sequence that asked; what it wants next. What a pass raised is raised inside of the sequence.
+
+        Raises:
+            StopIteration: the sequence has ended, with what it returns as its value.
+        """
+        return steps.send(self.result) if self.error is None else steps.throw(self.error)
+
+
+def outcome_of(work: Callable[[], Any]) -> Outcome:
+    """Do something for a sequence."""
+    try:
+        return Outcome(work())
+    except BaseException as error:  # noqa: BLE001 (the sequence decides, and cleans up)
+        return Outcome(error=error)
+
+
 def perform_alone(steps: Steps[T]) -> T:
     """Run a sequence to its end with nobody beside it. What a pass raises is raised inside of the sequence."""
     try:
         wanted = next(steps)
         while True:
-            try:
-                result = wanted.perform()
-            except BaseException as error:  # noqa: BLE001 (the sequence decides, and cleans up)
-                wanted = steps.throw(error)
-            else:
-                wanted = steps.send(result)
+            wanted = outcome_of(wanted.perform).hand_to(steps)
     except StopIteration as end:
         returned: T = end.value
         return returned
@@ -95,14 +114,16 @@ class Continuation:
     interrupt: c_int32
     """Ends it once it is not 0."""
 
+    @property
+    def ids(self) -> Tensor:
+        """What is read: int64 ``[1]``."""
+        return self.chooser.text.ids[-1:]
+
     def perform(self) -> list[Choice]:
         writer = self.decoder.native
-        if writer:
-            written = self.chooser.write(
-                lambda sequence: writer.write(sequence, self.cache), self.interrupt, self.most, self.seconds
-            )
-            if written is not None:
-                return written
+        if writer and (text := self.chooser.ask(self.interrupt, self.most, self.seconds)) is not None:
+            writer.write_many([(text, self.cache)], self.interrupt)
+            return self.chooser.take()
         return [self.chooser.choose(self.decoder.step(self.chooser.text.last, self.cache))]
 
 

@@ -64,13 +64,20 @@ class KVCache:
         Raises:
             ValueError: the capacity does not reach that far.
         """
-        whole = self.capacity == self._made_for
-        if self.slides and whole and self.length + rows > self.capacity and rows <= self.largest_claim:
+        self.check_room(rows)
+        if self.length + rows > self.capacity:
             self._slide(max(self.length + rows - self.capacity, (self.capacity - SINK_TOKENS) // 4))
-        end = self.length + rows
-        if end > self.capacity:
-            raise ValueError(f"{end} positions asked of a cache of {self.capacity}")
-        return self.length, end
+        return self.length, self.length + rows
+
+    def check_room(self, rows: int) -> None:
+        """See that ``rows`` could be claimed, and change nothing.
+
+        Raises:
+            ValueError: the capacity does not reach that far.
+        """
+        slides_on = self.slides and self.capacity == self._made_for and rows <= self.largest_claim
+        if self.length + rows > self.capacity and not slides_on:
+            raise ValueError(f"{self.length + rows} positions asked of a cache of {self.capacity}")
 
     def commit(self, rows: int) -> None:
         """The claimed rows of every layer have been written."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from collections.abc import Sequence as Sequences
 from ctypes import c_double, c_int32, c_int64
 from functools import cache
 from time import perf_counter
@@ -14,7 +15,7 @@ from torch import Tensor
 from engine.generation.confidence import Confidence, confidence
 from engine.generation.sampling import draw, greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
-from engine.native.kernels import Library, Sequence, library
+from engine.native.kernels import Library, Sequence, check, library
 from engine.types import SamplingParams, TokenSource
 
 MOST_AT_ONCE = 64
@@ -78,18 +79,46 @@ class Chooser:
         self.text.append(token)
         return Choice(token, confidence(logits[: self.vocab_size], token), perf_counter(), source)
 
-    def write(
-        self, pass_on: Callable[[Sequence], None], interrupt: c_int32, most: int, seconds: float
-    ) -> list[Choice] | None:
-        """Let the kernels write some tokens; ``None`` where they cannot choose as this machine's torch does.
+    def ask(self, interrupt: c_int32, most: int, seconds: float) -> Sequence | None:
+        """What the kernels need to know to write behind the text; ``None`` where they cannot choose as this machine's
+        torch does. :meth:`take` tells what they have written; until then nothing has changed.
 
         Args:
-            pass_on: has them write behind the text.
-            interrupt: ends that once it is not 0.
+            interrupt: ends it once it is not 0.
             most: tokens at most.
             seconds: no token is begun after so long.
         """
-        return self._native.write(pass_on, interrupt, most, seconds) if self._native else None
+        return self._native.ask(interrupt, most, seconds) if self._native else None
+
+    def take(self) -> list[Choice]:
+        """Add to the text what the kernels have written since :meth:`ask`.
+
+        Raises:
+            NonFiniteLogitsError: they have written nothing, for there is no probability to draw by.
+        """
+        if self._native is None:
+            raise ValueError("the kernels were asked for nothing")
+        return self._native.take()
+
+
+def choose_beside(choosers: Sequences[Chooser], logits: Sequences[Tensor]) -> bool:
+    """Have the kernels choose one token for each of several texts, on all threads; then :meth:`Chooser.take` tells.
+
+    Args:
+        choosers: each of another text.
+        logits: contiguous fp32 ``[vocab]`` each.
+
+    Returns:
+        Whether they can; if not, nothing has changed.
+    """
+    if not choosers:
+        return True
+    kernels, never = library(), c_int32(0)
+    asked = [sequence for chooser in choosers if (sequence := chooser.ask(never, 1, 0.0)) is not None]
+    if kernels is None or len(asked) < len(choosers):
+        return False
+    kernels.choose(logits, asked)
+    return True
 
 
 class _NativeChooser:
@@ -111,6 +140,7 @@ class _NativeChooser:
         self._stop_ids = (c_int64 * len(stop_ids))(*stop_ids)
         self._out = [(c_double * MOST_AT_ONCE)() for _ in range(4)]
         self._never = c_int32(0)
+        self._state = generator.get_state()
         logprobs, entropies, margins, times = self._out
         self._sequence = Sequence(
             ids=self._text.address,
@@ -129,22 +159,24 @@ class _NativeChooser:
         )
 
     def choose(self, logits: Tensor) -> Choice:
-        (choice,) = self.write(
-            lambda sequence: self._kernels.choose(logits.contiguous(), sequence), self._never, 1, 0.0
-        )
+        self._kernels.choose([logits.contiguous()], [self.ask(self._never, 1, 0.0)])
+        (choice,) = self.take()
         return choice
 
-    def write(self, pass_on: Callable[[Sequence], None], interrupt: c_int32, most: int, seconds: float) -> list[Choice]:
-        sequence, start = self._sequence, len(self._text)
-        sequence.length, sequence.most, sequence.seconds = start, min(most, MOST_AT_ONCE), seconds
+    def ask(self, interrupt: c_int32, most: int, seconds: float) -> Sequence:
+        sequence = self._sequence
+        sequence.length, sequence.most, sequence.seconds = len(self._text), min(most, MOST_AT_ONCE), seconds
         sequence.interrupted.contents = interrupt
         if self._generator:
-            state = self._generator.get_state()
-            sequence.generator = state.data_ptr()
-        pass_on(sequence)
+            self._state = self._generator.get_state()
+            sequence.generator = self._state.data_ptr()
+        return sequence
+
+    def take(self) -> list[Choice]:
+        check(self._sequence.status)
         if self._generator:
-            self._generator.set_state(state)
-        written: int = sequence.written
+            self._generator.set_state(self._state)
+        start, written = len(self._text), self._sequence.written
         self._text.grew(written)
         logprobs, entropies, margins, times = self._out
         ids = self._text.since(start)

@@ -32,6 +32,7 @@ struct Sequence {
   // there, in seconds of the monotonic clock
   double *logprobs, *entropies, *margins, *times;
   int32_t written;
+  int32_t status;  // of its own, where the call itself went well: why nothing was written
 };
 
 // torch's mt19937, in the bytes that torch.Generator.get_state gives: the seed, then left, seeded, next and the state,

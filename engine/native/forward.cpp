@@ -7,20 +7,20 @@
 #include "model.h"
 #include "pass.h"
 #include "summary.h"
+#include "writing.h"
 
 #include <omp.h>
 
-#include <new>
-#include <optional>
+#include <vector>
 
 namespace gearbox {
 
 Nf4Table nf4_table;
 
-template <typename Vector>
-Status forward(const Model& model, const int64_t* ids, int64_t rows, int64_t start, uint8_t* const* kv, float* hidden,
+Status forward(const Model& model, const int64_t* ids, const Segment* segments, int32_t count, float* hidden,
                int threads) {
-  Pass<Vector> pass(model, rows, start, kv, threads);
+  const Plan plan(model, segments, count);
+  Pass pass(model, plan, threads);
   if (!pass.made()) return kNoMemory;
 #pragma omp parallel num_threads(threads)
   {
@@ -51,46 +51,53 @@ Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, in
   return kDone;
 }
 
-// One token after the other, each chosen from the logits of a pass over the one before it.
-template <typename Vector>
-Status write(const Model& model, const Matrix& head, Sequence& to, int threads) {
-  const auto hidden = room_for<float>(model.hidden), logits = room_for<float>(head.outputs);
+// Rounds of a pass over the last token of each text and a token chosen for each, up to the first that ends.
+Status write(const Model& model, const Matrix& head, Sequence* const* to, int32_t count, const int32_t* interrupted,
+             int threads) {
+  const auto hidden = room_for<float>(static_cast<int64_t>(count) * model.hidden);
+  const auto logits = room_for<float>(static_cast<int64_t>(count) * head.outputs);
   if (!hidden || !logits) return kNoMemory;
-  Chooser chooser(to);
-  std::optional<Generator> generator;
-  if (to.temperature > 0) {
-    generator.emplace(to.generator);
-    if (!generator->sound()) return kWrongNumber;
-  }
-  const double begun = Chooser::seconds_now();
-  const int64_t *stop_begin = to.stop_ids, *stop_end = to.stop_ids + to.n_stop_ids;
+  Writers writers(to, count, threads);
+  if (!writers.sound()) return kWrongNumber;
+  std::vector<int64_t> ids(count);
+  std::vector<Segment> segments(count);
+  std::vector<const float*> rows(count);
+  for (int32_t i = 0; i < count; i++) rows[i] = logits.get() + static_cast<int64_t>(i) * head.outputs;
   Status status = kDone;
-  while (to.written < to.most) {
-    status = forward<Vector>(model, to.ids + to.length - 1, 1, to.kv_length, to.kv, hidden.get(), threads);
+  do {
+    for (int32_t i = 0; i < count; i++) {
+      ids[i] = to[i]->ids[to[i]->length - 1];
+      segments[i] = {1, to[i]->kv_length++, to[i]->kv_capacity, to[i]->kv, to[i]->kv_in_int8};
+    }
+    status = forward(model, ids.data(), segments.data(), count, hidden.get(), threads);
     if (status) break;
-    to.kv_length++;
-    status = multiply(head, hidden.get(), 1, logits.get(), threads);
+    status = multiply(head, hidden.get(), count, logits.get(), threads);
     if (status) break;
-    status = chooser.choose(logits.get(), to, generator ? &*generator : nullptr);
-    if (status) break;
-    if (std::find(stop_begin, stop_end, to.ids[to.length - 1]) != stop_end) break;
-    if (to.times[to.written - 1] - begun >= to.seconds) break;
-    if (*static_cast<const volatile int32_t*>(to.interrupted)) break;
-  }
-  if (generator) generator->keep();
+  } while (writers.choose(rows.data()) && !is_set(interrupted));
+  writers.keep();
   return status;
 }
 
-// What Python calls is C: nothing may be thrown out of it.
-template <typename Work>
-int guarded(Work work) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return kNoMemory;
-  } catch (...) {
-    return kFailed;
+// Whether each of them can be written to; empties what is told of them.
+Status check_sequences(Sequence* const* to, int32_t count) {
+  if (!to) return kNullPointer;
+  if (!in_range(count, kMostSegments)) return kWrongSegments;
+  for (Sequence* const* s = to; s != to + count; s++) {
+    if (!*s) return kNullPointer;
+    (*s)->written = 0;
+    (*s)->status = kDone;
+    if (Status status = check_sequence(**s)) return status;
   }
+  return kDone;
+}
+
+// Whether a text can be gone on with: its tokens are known, and its KV has room for more.
+Status check_text(const Model& model, const Matrix& head, const Sequence& s) {
+  if (!in_range(s.kv_capacity, kMostPositions) || s.kv_length < 0) return kNoRoom;
+  if (s.kv_length > s.kv_capacity || s.most > s.kv_capacity - s.kv_length) return kNoRoom;
+  if (s.vocabulary > head.outputs || s.vocabulary > model.embedding.outputs) return kWrongShape;
+  if (Status status = check_kv(model, s.kv)) return status;
+  return check_ids(s.ids, s.length, model.embedding.outputs);
 }
 
 }  // namespace gearbox
@@ -120,23 +127,18 @@ int gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
   return gearbox::kDone;
 }
 
-// Appends rows at position start; kv holds a pointer for each layer to [capacity, 2, kv_heads] vectors of head_dim
-// bf16, or of head_dim int8 and a scale in fp32.
-int gearbox_forward(const gearbox::Model* model, const int64_t* ids, int64_t rows, int64_t start, int64_t capacity,
-                    uint8_t* const* kv, int kv_in_int8, float* hidden, int threads) {
-  if (rows < 1) return gearbox::kWrongRows;
-  if (!model || !ids || !kv || !hidden) return gearbox::kNullPointer;
-  if (!gearbox::in_range(capacity, gearbox::kMostPositions) || start < 0 || start > capacity) return gearbox::kNoRoom;
-  if (rows > capacity - start) return gearbox::kNoRoom;
+// Appends the rows of each segment at its start; ids and hidden hold the segments' rows one after the other.
+int gearbox_forward(const gearbox::Model* model, const int64_t* ids, const gearbox::Segment* segments, int32_t count,
+                    float* hidden, int threads) {
+  if (!model || !segments) return gearbox::kNullPointer;
   if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
   if (gearbox::Status status = gearbox::check_model(*model)) return status;
-  for (int32_t i = 0; i < model->n_layers; i++)
-    if (!kv[i]) return gearbox::kNullPointer;
+  if (gearbox::Status status = gearbox::check_segments(*model, segments, count)) return status;
+  if (!ids || !hidden) return gearbox::kNullPointer;  // after the rows: of none there is no address
+  int64_t rows = 0;
+  for (int32_t i = 0; i < count; i++) rows += segments[i].rows;
   if (gearbox::Status status = gearbox::check_ids(ids, rows, model->embedding.outputs)) return status;
-  return gearbox::guarded([&] {
-    return kv_in_int8 ? gearbox::forward<gearbox::Int8Vector>(*model, ids, rows, start, kv, hidden, threads)
-                      : gearbox::forward<gearbox::Bf16Vector>(*model, ids, rows, start, kv, hidden, threads);
-  });
+  return gearbox::guarded([&] { return gearbox::forward(*model, ids, segments, count, hidden, threads); });
 }
 
 // y [rows, outputs] = x [rows, inputs] Wᵀ + bias
@@ -157,41 +159,37 @@ int gearbox_summarize(const float* logits, int64_t count, float* out) {
   return gearbox::kDone;
 }
 
-// One more token of a text, from logits [vocabulary]. Its KV is left as it is.
-int gearbox_choose(const float* logits, gearbox::Sequence* to) {
-  if (!logits || !to) return gearbox::kNullPointer;
-  to->written = 0;
-  if (gearbox::Status status = gearbox::check_sequence(*to)) return status;
-  return gearbox::guarded([&]() -> gearbox::Status {
-    gearbox::Chooser chooser(*to);
-    if (to->temperature <= 0) return chooser.choose(logits, *to, nullptr);
-    gearbox::Generator generator(to->generator);
-    if (!generator.sound()) return gearbox::kWrongNumber;
-    const gearbox::Status status = chooser.choose(logits, *to, &generator);
-    generator.keep();
-    return status;
+// One more token of each text, from logits [vocabulary] each. Their KV is left as it is.
+int gearbox_choose(const float* const* logits, gearbox::Sequence* const* to, int32_t count, int threads) {
+  if (!logits) return gearbox::kNullPointer;
+  if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  if (gearbox::Status status = gearbox::check_sequences(to, count)) return status;
+  for (int32_t i = 0; i < count; i++)
+    if (!logits[i]) return gearbox::kNullPointer;
+  return gearbox::guarded([&] {
+    gearbox::Writers writers(to, count, threads);
+    if (!writers.sound()) return gearbox::kWrongNumber;
+    writers.choose(logits);
+    writers.keep();
+    return gearbox::kDone;
   });
 }
 
-// Tokens of a text, until one of its conditions ends the call: at least one, unless something fails.
-int gearbox_write(const gearbox::Model* model, const gearbox::Matrix* head, gearbox::Sequence* to, int threads) {
-  if (!model || !head || !to || !to->kv) return gearbox::kNullPointer;
-  to->written = 0;
-  if (gearbox::Status status = gearbox::check_sequence(*to)) return status;
-  if (!gearbox::in_range(to->kv_capacity, gearbox::kMostPositions) || to->kv_length < 0) return gearbox::kNoRoom;
-  if (to->kv_length > to->kv_capacity || to->most > to->kv_capacity - to->kv_length) return gearbox::kNoRoom;
+// Tokens of one or several texts, until a condition of one of them ends the call, or `interrupted` is not 0: as many of
+// each, and at least one, unless something fails. No two texts may share ids, KV or anything else that is written to:
+// that is the caller's to see to.
+int gearbox_write(const gearbox::Model* model, const gearbox::Matrix* head, gearbox::Sequence* const* to, int32_t count,
+                  const int32_t* interrupted, int threads) {
+  if (!model || !head || !interrupted) return gearbox::kNullPointer;
+  if (gearbox::misaligned(interrupted, alignof(int32_t))) return gearbox::kMisaligned;
   if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  if (gearbox::Status status = gearbox::check_sequences(to, count)) return status;
   if (gearbox::Status status = gearbox::check_model(*model)) return status;
   if (gearbox::Status status = gearbox::check_matrix(*head)) return status;
-  if (head->inputs != model->hidden || to->vocabulary > head->outputs) return gearbox::kWrongShape;
-  if (to->vocabulary > model->embedding.outputs) return gearbox::kWrongShape;
-  for (int32_t i = 0; i < model->n_layers; i++)
-    if (!to->kv[i]) return gearbox::kNullPointer;
-  if (gearbox::Status status = gearbox::check_ids(to->ids, to->length, model->embedding.outputs)) return status;
-  return gearbox::guarded([&] {
-    return to->kv_in_int8 ? gearbox::write<gearbox::Int8Vector>(*model, *head, *to, threads)
-                          : gearbox::write<gearbox::Bf16Vector>(*model, *head, *to, threads);
-  });
+  if (head->inputs != model->hidden) return gearbox::kWrongShape;
+  for (int32_t i = 0; i < count; i++)
+    if (gearbox::Status status = gearbox::check_text(*model, *head, *to[i])) return status;
+  return gearbox::guarded([&] { return gearbox::write(*model, *head, to, count, interrupted, threads); });
 }
 
 int gearbox_lookup(const gearbox::Matrix* matrix, const int64_t* ids, int64_t rows, float* x) {

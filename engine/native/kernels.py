@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence as Numbers
-from ctypes import POINTER, c_float, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,11 +22,12 @@ from engine.native.structures import (
     Layer,
     Matrix,
     Model,
+    Segment,
     Sequence,
     layout,
 )
 
-__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "Sequence", "address_of", "library"]
+__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "Segment", "Sequence", "address_of", "check", "library"]
 
 
 class Library:
@@ -45,15 +47,19 @@ class Library:
         self._lib.gearbox_check_matrix.argtypes = (POINTER(Matrix),)
         self._lib.gearbox_check_model.argtypes = (POINTER(Model),)
         self._lib.gearbox_forward.argtypes = (
-            POINTER(Model), c_void_p, c_int64, c_int64, c_int64, POINTER(c_void_p), c_int, c_void_p, c_int,
+            POINTER(Model), c_void_p, POINTER(Segment), c_int32, c_void_p, c_int,
         )  # fmt: skip
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
-        self._lib.gearbox_write.argtypes = (POINTER(Model), POINTER(Matrix), POINTER(Sequence), c_int)
+        sequences = POINTER(POINTER(Sequence))
+        self._lib.gearbox_write.argtypes = (
+            POINTER(Model), POINTER(Matrix), sequences, c_int32, POINTER(c_int32), c_int,
+        )  # fmt: skip
         # calls that keep the GIL: they are so short that giving it up, and waiting for it, would cost more
         self._short = ctypes.PyDLL(str(path))
         self._short.gearbox_summarize.argtypes = (c_void_p, c_int64, c_void_p)
-        self._short.gearbox_choose.argtypes = (c_void_p, POINTER(Sequence))
+        for either in (self._short, self._lib):
+            either.gearbox_choose.argtypes = (POINTER(c_void_p), sequences, c_int32, c_int)
         self._lib.gearbox_set_nf4_table.argtypes = (c_void_p, c_void_p)
         ours = layout()
         theirs = (c_int64 * len(ours))()
@@ -66,7 +72,7 @@ class Library:
         Raises:
             ValueError: and why.
         """
-        _check(self._lib.gearbox_check_matrix(matrix))
+        check(self._lib.gearbox_check_matrix(matrix))
 
     def check_model(self, model: Model) -> None:
         """Refuse a model whose dimensions, matrices and norms do not go together, as :meth:`forward` does.
@@ -74,42 +80,30 @@ class Library:
         Raises:
             ValueError: and why.
         """
-        _check(self._lib.gearbox_check_model(model))
+        check(self._lib.gearbox_check_model(model))
 
-    def forward(
-        self,
-        model: Model,
-        ids: Tensor,
-        start: int,
-        capacity: int,
-        kv: ctypes.Array[c_void_p],
-        *,
-        kv_in_int8: bool,
-    ) -> Tensor:
-        """Append ``ids`` int64 ``[rows]`` at position ``start``; the final norm's output, fp32 ``[rows, hidden]``.
+    def forward(self, model: Model, ids: Tensor, segments: Numbers[Segment]) -> Tensor:
+        """Append the rows of each segment to its cache; the final norm's output, fp32 ``[rows, hidden]``.
+
+        Every row is what it would be without the others, to the last bit.
 
         Args:
             model: addresses of the weights.
-            ids: contiguous.
-            start: positions already in the cache.
-            capacity: positions there is room for.
-            kv: for each layer the address of its keys and values, laid out as ``engine.cache.KVCache`` says.
-            kv_in_int8: whether keys and values are kept in 8 bits instead of bf16.
+            ids: int64 ``[rows]``, the segments' one after the other.
+            segments: each with KV of its own, laid out as ``engine.cache.KVCache`` says, for each of the model's
+                layers. Who calls has seen to it that no two of them have the same.
 
         Raises:
             MemoryError: no room for the activations.
-            ValueError: an id outside the vocabulary, rows beyond the capacity, a tensor of another shape or type, a
+            ValueError: an id outside the vocabulary, rows beyond a capacity, a tensor of another shape or type, a
                 model that does not go together.
         """
-        if len(kv) != model.n_layers:
-            raise ValueError(f"a cache of {len(kv)} layers for a model of {model.n_layers}")
-        rows = ids.shape[0]
+        rows = sum(segment.rows for segment in segments)
         address = address_of(ids, torch.int64, (rows,))
         hidden = torch.empty((rows, model.hidden))
-        status = self._lib.gearbox_forward(
-            model, address, rows, start, capacity, kv, int(kv_in_int8), hidden.data_ptr(), torch.get_num_threads()
-        )
-        _check(status)
+        count = len(segments)
+        all_of_them = (Segment * count)(*segments)
+        check(self._lib.gearbox_forward(model, address, all_of_them, count, hidden.data_ptr(), torch.get_num_threads()))
         return hidden
 
     def multiply(self, matrix: Matrix, x: Tensor) -> Tensor:
@@ -123,7 +117,7 @@ class Library:
         rows = x.shape[0]
         address = address_of(x, torch.float, (rows, matrix.inputs))
         y = torch.empty((rows, matrix.outputs))
-        _check(self._lib.gearbox_multiply(matrix, address, rows, y.data_ptr(), torch.get_num_threads()))
+        check(self._lib.gearbox_multiply(matrix, address, rows, y.data_ptr(), torch.get_num_threads()))
         return y
 
     def lookup(self, matrix: Matrix, ids: Tensor) -> Tensor:
@@ -136,7 +130,7 @@ class Library:
         rows = ids.shape[0]
         address = address_of(ids, torch.int64, (rows,))
         x = torch.empty((rows, matrix.inputs))
-        _check(self._lib.gearbox_lookup(matrix, address, rows, x.data_ptr()))
+        check(self._lib.gearbox_lookup(matrix, address, rows, x.data_ptr()))
         return x
 
     def summarize(self, logits: Tensor) -> tuple[float, float, float, float]:
@@ -147,42 +141,51 @@ class Library:
         """
         out = (c_float * 4)()
         count = logits.shape[0]
-        _check(self._short.gearbox_summarize(address_of(logits, torch.float, (count,)), count, out))
+        check(self._short.gearbox_summarize(address_of(logits, torch.float, (count,)), count, out))
         log_sum, entropy, largest, second = out
         return log_sum, entropy, largest, second
 
-    def choose(self, logits: Tensor, sequence: Sequence) -> None:
-        """One more token of a text, from contiguous fp32 ``[vocabulary or more]``; see :meth:`write`.
+    def choose(self, logits: Numbers[Tensor], sequences: Numbers[Sequence]) -> None:
+        """One more token of each text, from contiguous fp32 ``[vocabulary or more]`` each; see :meth:`write`.
 
         Raises:
-            NonFiniteLogitsError: there is no probability to draw by.
-            ValueError: the sequence or the logits do not go together.
+            ValueError: a sequence and its logits do not go together.
         """
-        if logits.shape[0] < sequence.vocabulary:
-            raise ValueError(f"{logits.shape[0]} logits for a vocabulary of {sequence.vocabulary}")
-        _check(self._short.gearbox_choose(address_of(logits, torch.float, logits.shape), sequence))
+        for row, sequence in zip(logits, sequences, strict=True):
+            if row.shape[0] < sequence.vocabulary:
+                raise ValueError(f"{row.shape[0]} logits for a vocabulary of {sequence.vocabulary}")
+        count = len(sequences)
+        rows = (c_void_p * count)(*(address_of(row, torch.float, row.shape) for row in logits))
+        # one choice is so short that giving the GIL up, and waiting for it, would cost more
+        library = self._short if count == 1 else self._lib
+        check(library.gearbox_choose(rows, _addresses(sequences), count, torch.get_num_threads()))
 
-    def write(self, model: Model, head: Matrix, sequence: Sequence) -> None:
-        """Write tokens, each chosen from the logits of a pass over the one before it, until there are ``most``, one
-        is a stop id, ``seconds`` have passed or ``interrupted`` is not 0; at least one. They stand in ``ids``, their
-        KV but for the last one's in ``kv``, and ``written`` says how many there are.
+    def write(self, model: Model, head: Matrix, sequences: Numbers[Sequence], interrupted: c_int32) -> None:
+        """Write tokens of one or several texts beside one another, each chosen from the logits of a pass over the one
+        before it, until one of the texts has ``most`` of them or a stop id, its ``seconds`` have passed, or its
+        ``interrupted`` or that of all is not 0; at least one. They stand in ``ids``, their KV but for the last one's
+        in ``kv``, and ``written`` says how many there are.
+
+        What one of them writes does not depend on the others. ``status`` is what went wrong with it alone, and for
+        :func:`check`: then it has written nothing.
 
         Args:
             model: addresses of the weights.
             head: what logits are made with.
-            sequence: the text; its last token has no KV yet. Who calls has seen to it that its addresses hold what
-                they say.
+            sequences: the texts; the last token of each has no KV yet. Who calls has seen to it that their addresses
+                hold what they say, and that no two of them share any.
+            interrupted: ends the call once it is not 0.
 
         Raises:
             MemoryError: no room for the activations.
-            NonFiniteLogitsError: there is no probability to draw by.
             ValueError: something does not go together, or there is no room for so many tokens.
         """
-        _check(self._lib.gearbox_write(model, head, sequence, torch.get_num_threads()))
+        count, threads = len(sequences), torch.get_num_threads()
+        check(self._lib.gearbox_write(model, head, _addresses(sequences), count, interrupted, threads))
 
     def set_nf4_table(self, high: Tensor, low: Tensor) -> None:
         """The sixteen levels of NF4, int8 ``[16]`` each: 128 · high + low, in steps of 1 / 16256."""
-        _check(self._lib.gearbox_set_nf4_table(*(address_of(part, torch.int8, (16,)) for part in (high, low))))
+        check(self._lib.gearbox_set_nf4_table(*(address_of(part, torch.int8, (16,)) for part in (high, low))))
 
 
 _loaded: Library | None = None
@@ -210,7 +213,18 @@ def address_of(tensor: Tensor, dtype: torch.dtype, shape: Numbers[int]) -> int:
     return tensor.data_ptr()
 
 
-def _check(status: int) -> None:
+def _addresses(sequences: Numbers[Sequence]) -> ctypes.Array[Any]:
+    return (POINTER(Sequence) * len(sequences))(*(ctypes.pointer(sequence) for sequence in sequences))
+
+
+def check(status: int) -> None:
+    """Raise what the kernels' answer says, if it says anything.
+
+    Raises:
+        MemoryError: no room.
+        NonFiniteLogitsError: there is no probability to draw by.
+        ValueError: they refuse, and why.
+    """
     if not status:
         return
     if status == NO_MEMORY:

@@ -4,6 +4,7 @@
 
 #include "choice.h"
 #include "model.h"
+#include "segments.h"
 
 #include <cstddef>
 
@@ -19,6 +20,8 @@ constexpr int64_t kLayout[] = {
     offsetof(Model, n_heads), offsetof(Model, n_kv_heads), offsetof(Model, head_dim), offsetof(Model, norm_eps),
     offsetof(Model, rope_scaling), offsetof(Model, inv_freq), offsetof(Model, final_norm), offsetof(Model, layers),
     offsetof(Model, embedding),
+    sizeof(Segment), offsetof(Segment, rows), offsetof(Segment, start), offsetof(Segment, capacity),
+    offsetof(Segment, kv), offsetof(Segment, kv_in_int8),
     sizeof(Sequence), offsetof(Sequence, ids), offsetof(Sequence, length), offsetof(Sequence, room),
     offsetof(Sequence, kv), offsetof(Sequence, kv_length), offsetof(Sequence, kv_capacity),
     offsetof(Sequence, kv_in_int8), offsetof(Sequence, vocabulary), offsetof(Sequence, temperature),
@@ -26,6 +29,7 @@ constexpr int64_t kLayout[] = {
     offsetof(Sequence, stop_ids), offsetof(Sequence, n_stop_ids), offsetof(Sequence, most),
     offsetof(Sequence, seconds), offsetof(Sequence, interrupted), offsetof(Sequence, logprobs),
     offsetof(Sequence, entropies), offsetof(Sequence, margins), offsetof(Sequence, times), offsetof(Sequence, written),
+    offsetof(Sequence, status),
     kInt4, kNf4, kInt8, kBf16,
 };
 constexpr int kLayoutNumbers = sizeof(kLayout) / sizeof(kLayout[0]);

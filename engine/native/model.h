@@ -28,6 +28,7 @@ enum Status : int {
   kMisaligned = -10,
   kFailed = -11,
   kNoNumbers = -12,
+  kWrongSegments = -13,
 };
 
 struct Layer {

@@ -1,4 +1,4 @@
-// The forward pass of a llama-family decoder, on all threads at once.
+// The forward pass of a llama-family decoder over rows of one or several sequences, on all threads at once.
 //
 // One parallel region holds the whole pass; phases are parted by a barrier that costs a fraction of a
 // microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 or int8 as they are kept.
@@ -7,6 +7,7 @@
 #include "attention.h"
 #include "matrix.h"
 #include "model.h"
+#include "segments.h"
 
 #include <sched.h>
 
@@ -129,30 +130,24 @@ inline void gate(const float* gates, const float* ups, int64_t width, float* out
 }
 
 // What all threads share during one pass.
-template <typename Vector>
 struct Pass {
   const Model& model;
-  int64_t rows, start;
-  uint8_t* const* kv;
+  const Plan& plan;
   std::unique_ptr<float[], FreeDeleter> x, qkv, wide, cosines, sines, scores;
   Quantized input;
-  int64_t scores_each;
   std::atomic<int64_t> next_unit{0};
   Barrier barrier;
 
-  Pass(const Model& m, int64_t n_rows, int64_t start_at, uint8_t* const* caches, int threads)
+  Pass(const Model& m, const Plan& planned, int threads)
       : model(m),
-        rows(n_rows),
-        start(start_at),
-        kv(caches),
-        x(room_for<float>(n_rows * m.hidden)),
-        qkv(room_for<float>(n_rows * qkv_width())),
-        wide(room_for<float>(n_rows * 2 * m.inner)),
-        cosines(room_for<float>(n_rows * m.head_dim)),
-        sines(room_for<float>(n_rows * m.head_dim)),
-        scores(room_for<float>(score_room(start_at + n_rows) * threads)),
-        input(n_rows, std::max({m.hidden, m.inner, m.n_heads * m.head_dim})),
-        scores_each(score_room(start_at + n_rows)) {}
+        plan(planned),
+        x(room_for<float>(planned.rows() * m.hidden)),
+        qkv(room_for<float>(planned.rows() * qkv_width())),
+        wide(room_for<float>(planned.rows() * 2 * m.inner)),
+        cosines(room_for<float>(planned.rows() * m.head_dim)),
+        sines(room_for<float>(planned.rows() * m.head_dim)),
+        scores(room_for<float>(score_room(planned.longest()) * threads)),
+        input(planned.rows(), std::max({m.hidden, m.inner, m.n_heads * m.head_dim})) {}
 
   bool made() const { return x && qkv && wide && cosines && sines && scores && input.made(); }
   int64_t qkv_width() const { return static_cast<int64_t>(model.n_heads + 2 * model.n_kv_heads) * model.head_dim; }
@@ -161,23 +156,24 @@ struct Pass {
 
  private:
   void normalize(const float* weight, const Share& rows_here);
-  void attend_share(const Layer& layer, uint8_t* cache, int thread);
-  void keep(const Layer& layer, uint8_t* cache, int thread, int threads);
+  void keep(int layer, int thread, int threads);
+  void attend_share(int layer, int thread);
+  template <typename Vector>
+  void attend_block(const Plan::Block& block, int layer, int kv_head, float* room);
 };
 
-template <typename Vector>
-void Pass<Vector>::normalize(const float* weight, const Share& rows_here) {
+inline void Pass::normalize(const float* weight, const Share& rows_here) {
   for (int64_t r = rows_here.begin; r < rows_here.end; r++) {
     rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, input.row(r, model.hidden));
     input.quantize(r, model.hidden, 0, model.hidden / kGroup);
   }
 }
 
-// Norms and rotates queries and keys, and writes keys and values into the cache.
-template <typename Vector>
-void Pass<Vector>::keep(const Layer& layer, uint8_t* cache, int thread, int threads) {
+// Norms and rotates queries and keys, and writes keys and values into the caches.
+inline void Pass::keep(int i, int thread, int threads) {
+  const Layer& layer = model.layers[i];
   const int dim = model.head_dim, half = dim / 2, rotated = model.n_heads + model.n_kv_heads;
-  const Share units = share_of(rows * (rotated + model.n_kv_heads), thread, threads);
+  const Share units = share_of(plan.rows() * (rotated + model.n_kv_heads), thread, threads);
   for (int64_t unit = units.begin; unit < units.end; unit++) {
     const int64_t row = unit / (rotated + model.n_kv_heads);
     const int head = static_cast<int>(unit % (rotated + model.n_kv_heads));
@@ -188,52 +184,64 @@ void Pass<Vector>::keep(const Layer& layer, uint8_t* cache, int thread, int thre
       rotate(v, cosines.get() + row * half, sines.get() + row * half, half);
     }
     if (head < model.n_heads) continue;
-    const int64_t place = (start + row) * 2 * model.n_kv_heads + head - model.n_heads;
-    Vector::keep(v, dim, cache + place * Vector::bytes(dim));
+    const Plan::Row& at = plan.row(row);
+    const int64_t place = at.position * 2 * model.n_kv_heads + head - model.n_heads;
+    uint8_t* cache = at.segment->kv[i];
+    if (at.segment->kv_in_int8) {
+      Int8Vector::keep(v, dim, cache + place * Int8Vector::bytes(dim));
+    } else {
+      Bf16Vector::keep(v, dim, cache + place * Bf16Vector::bytes(dim));
+    }
   }
 }
 
-// Queries that share a key-value head are taken together, those of neighbouring rows too.
+// Queries that share a key-value head are taken together, those of neighbouring rows of a sequence too.
 template <typename Vector>
-void Pass<Vector>::attend_share(const Layer& layer, uint8_t* cache, int thread) {
+void Pass::attend_block(const Plan::Block& block, int i, int kv_head, float* room) {
+  const Layer& layer = model.layers[i];
   const int dim = model.head_dim, shared_by = model.n_heads / model.n_kv_heads;
-  const int64_t per_head = rows * shared_by;
-  const int together = per_head * model.n_kv_heads < 32 ? 2 : kQueries;  // few queries: leave some to each thread
-  const int64_t blocks = (per_head + together - 1) / together;
-  float* room = scores.get() + thread * scores_each;
-  // the longest first
-  for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < blocks * model.n_kv_heads;) {
-    const int64_t kv_head = unit % model.n_kv_heads, begin = (blocks - 1 - unit / model.n_kv_heads) * together;
-    const int count = static_cast<int>(std::min<int64_t>(together, per_head - begin));
-    Query queries[kQueries];
-    for (int i = 0; i < count; i++) {
-      const int64_t row = (begin + i) / shared_by, head = kv_head * shared_by + (begin + i) % shared_by;
-      const int64_t last = start + row;
-      queries[i] = {qkv.get() + row * qkv_width() + head * dim,
-                    layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0, last,
-                    input.row(row, model.n_heads * dim) + head * dim};
-    }
-    if (count == 3) queries[3] = queries[2];
-    const int64_t each = Vector::bytes(dim);
-    const uint8_t* keys = cache + kv_head * each;
-    const HeadCache kv_cache{keys, keys + model.n_kv_heads * each, 2 * model.n_kv_heads * each};
-    switch (count) {
-      case 1: attend<1, Vector>(queries, kv_cache, dim, room); break;
-      case 2: attend<2, Vector>(queries, kv_cache, dim, room); break;
-      default: attend<4, Vector>(queries, kv_cache, dim, room); break;
+  Query queries[kQueries];
+  for (int64_t q = 0; q < block.count; q++) {
+    const int64_t row = (block.begin + q) / shared_by, head = kv_head * shared_by + (block.begin + q) % shared_by;
+    const int64_t last = block.segment->start + row;
+    queries[q] = {qkv.get() + (block.row + row) * qkv_width() + head * dim,
+                  layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0, last,
+                  input.row(block.row + row, model.n_heads * dim) + head * dim};
+  }
+  if (block.count == 3) queries[3] = queries[2];
+  const int64_t each = Vector::bytes(dim);
+  const uint8_t* keys = block.segment->kv[i] + kv_head * each;
+  const HeadCache kv_cache{keys, keys + model.n_kv_heads * each, 2 * model.n_kv_heads * each};
+  switch (block.count) {
+    case 1: attend<1, Vector>(queries, kv_cache, dim, room); break;
+    case 2: attend<2, Vector>(queries, kv_cache, dim, room); break;
+    default: attend<4, Vector>(queries, kv_cache, dim, room); break;
+  }
+}
+
+inline void Pass::attend_share(int layer, int thread) {
+  float* room = scores.get() + thread * score_room(plan.longest());
+  const int64_t units = plan.blocks() * model.n_kv_heads;
+  for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < units;) {
+    const Plan::Block& block = plan.block(unit / model.n_kv_heads);
+    const int kv_head = static_cast<int>(unit % model.n_kv_heads);
+    if (block.segment->kv_in_int8) {
+      attend_block<Int8Vector>(block, layer, kv_head, room);
+    } else {
+      attend_block<Bf16Vector>(block, layer, kv_head, room);
     }
   }
 }
 
-template <typename Vector>
-void Pass<Vector>::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
+inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
   const int64_t hidden = model.hidden, inner = model.inner, attended = model.n_heads * model.head_dim;
   const int half = model.head_dim / 2;
+  const int64_t rows = plan.rows();
   const Share mine = share_of(rows, thread, threads);
   for (int64_t r = mine.begin; r < mine.end; r++) {
     lookup_row(model.embedding, ids[r], x.get() + r * hidden);
     for (int i = 0; i < half; i++) {
-      const float angle = static_cast<float>(start + r) * model.inv_freq[i];
+      const float angle = static_cast<float>(plan.row(r).position) * model.inv_freq[i];
       cosines[r * half + i] = std::cos(angle) * model.rope_scaling;
       sines[r * half + i] = std::sin(angle) * model.rope_scaling;
     }
@@ -245,9 +253,9 @@ void Pass<Vector>::run(int thread, int threads, float* hidden_out, const int64_t
     multiply_share(layer.qkv, input.view(hidden), rows, {qkv.get(), false}, thread, threads);
     barrier.wait();
     if (thread == 0) next_unit.store(0, std::memory_order_relaxed);
-    keep(layer, kv[i], thread, threads);
+    keep(i, thread, threads);
     barrier.wait();
-    attend_share(layer, kv[i], thread);
+    attend_share(i, thread);
     barrier.wait();
     for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(r, attended, 0, attended / kGroup);
     barrier.wait();

@@ -64,6 +64,18 @@ class Model(Structure):
     )
 
 
+class Segment(Structure):
+    """``Segment`` of ``segments.h``: rows of one sequence in a pass."""
+
+    _fields_ = (
+        ("rows", c_int64),
+        ("start", c_int64),
+        ("capacity", c_int64),
+        ("kv", POINTER(c_void_p)),
+        ("kv_in_int8", c_int32),
+    )
+
+
 class Sequence(Structure):
     """``Sequence`` of ``choice.h``: one text that is being written."""
 
@@ -91,12 +103,13 @@ class Sequence(Structure):
         ("margins", POINTER(c_double)),
         ("times", POINTER(c_double)),
         ("written", c_int32),
+        ("status", c_int32),
     )
 
 
 def layout() -> list[int]:
     """What both halves must agree on: sizes, the place of each member, the kinds' numbers; ``layout.h``."""
-    return [*_places(Matrix), *_places(Layer), *_places(Model), *_places(Sequence), *Kind]
+    return [*_places(Matrix), *_places(Layer), *_places(Model), *_places(Segment), *_places(Sequence), *Kind]
 
 
 def _places(structure: type[Structure]) -> Iterator[int]:
@@ -117,5 +130,6 @@ REFUSALS = {
     -8: "the number of threads is out of range",
     -9: "a number of the model or of the sampling is not finite or has the wrong sign",
     -10: "an address does not lie where its type wants it",
+    -13: "there are no sequences, or too many for one pass",
 }
 """What the kernels say no to, by the number they return: ``Status`` of ``model.h``."""

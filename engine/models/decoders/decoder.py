@@ -70,6 +70,11 @@ class Decoder(ABC):
         """What writes several tokens in one call; ``None`` where nothing can."""
         return None
 
+    def native_for(self, rows: int) -> NativeDecoder | None:
+        """What reads so many rows of one sequence beside other sequences' rows, and gives for each what this decoder
+        gives it alone, to the last bit; ``None`` where nothing can."""
+        return self.native
+
     def chunks(self, ids: Tensor, cache: KVCache) -> tuple[Tensor, ...]:
         """A prompt in the pieces that one pass reads."""
         pieces: tuple[Tensor, ...] = ids.split(min(self.prefill_chunk, cache.largest_claim))

@@ -39,6 +39,9 @@ class HybridDecoder(Decoder):
     def native(self) -> NativeDecoder:
         return self.few
 
+    def native_for(self, rows: int) -> NativeDecoder | None:
+        return self.few if rows <= FEW_ROWS else None
+
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         """bf16 or fp32, depending on who computed it; :meth:`logits` takes either."""
         return (self.few if ids.shape[0] <= FEW_ROWS else self.many).forward(ids, cache)

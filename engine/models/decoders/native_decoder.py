@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Self
+from collections.abc import Sequence
+from ctypes import c_int32
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -11,12 +13,24 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoders.decoder import Decoder
 from engine.models.format.decoder_config import DecoderConfig
-from engine.native.kernels import Layer, Library, Matrix, Model, Sequence, address_of
+from engine.native.kernels import Layer, Library, Matrix, Model, address_of
+from engine.native.kernels import Segment as Claimed
+from engine.native.kernels import Sequence as Text
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
 from engine.types import KVDtype
 
 HEAD_DIM_STEP = 16
 """The attention kernel takes heads of whole steps."""
+_ONE_TOKEN = torch.zeros(1, dtype=torch.long)
+
+
+class Segment(NamedTuple):
+    """Tokens of one sequence that are to be read."""
+
+    ids: Tensor
+    """int64 ``[rows]``."""
+    cache: KVCache
+    """What they are read behind."""
 
 
 class NativeDecoder(Decoder):
@@ -77,50 +91,70 @@ class NativeDecoder(Decoder):
         self._kv_form = (config.n_layers, config.n_kv_heads, config.head_dim, "cpu")
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
-        rows = ids.shape[0]
-        self._check_form(cache)
-        start, _ = cache.claim(rows)
-        hidden = self._library.forward(
-            self._model,
-            ids.contiguous(),
-            start,
-            cache.capacity,
-            cache.addresses,
-            kv_in_int8=cache.dtype is KVDtype.INT8,
-        )
-        cache.commit(rows)
-        return hidden
+        return self.forward_many([Segment(ids, cache)])[0]
+
+    def forward_many(self, segments: Sequence[Segment]) -> list[Tensor]:
+        """As :meth:`forward` of each segment, in one pass: every row is what it is alone, to the last bit.
+
+        Returns:
+            ``[rows, hidden]`` of each.
+
+        Raises:
+            ValueError: a cache has no room, is another model's, or that of two segments; or a token is unknown.
+                Nobody has read anything then.
+        """
+        self._check(segments)
+        rows = [ids.shape[0] for ids, _ in segments]
+        ids = segments[0].ids.contiguous() if len(segments) == 1 else torch.cat([ids for ids, _ in segments])
+        claimed = [_claimed(cache, count) for (_, cache), count in zip(segments, rows, strict=True)]
+        hidden = self._library.forward(self._model, ids, claimed)
+        for (_, cache), count in zip(segments, rows, strict=True):
+            cache.commit(count)
+        return list(hidden.split(rows))
 
     @property
     def native(self) -> Self:
         return self
 
-    def write(self, sequence: Sequence, cache: KVCache) -> None:
-        """Append the text's last token to the cache, choose the next one, and so on; see :meth:`Library.write`.
+    def write_many(self, texts: Sequence[tuple[Text, KVCache]], interrupt: c_int32) -> None:
+        """Append the last token of each text to its cache, choose the next one, and so on; see :meth:`Library.write`.
 
         Args:
-            sequence: the text, in all but its KV.
-            cache: of the text without its last token. A window that is full slides before the first token, and is not
-                written beyond its room.
+            texts: each text, in all but its KV, and the cache of all but its last token. A window that is full slides
+                before the first token, and is not written beyond its room.
+            interrupt: ends it once it is not 0.
 
         Raises:
-            ValueError: the cache is full, or another model's.
-            NonFiniteLogitsError: there is no probability to draw a token by.
+            ValueError: a cache is full, another model's, or that of two texts; or a token is unknown. Nobody has
+                written anything then.
         """
-        self._check_form(cache)
-        start, _ = cache.claim(1)
-        sequence.most = min(sequence.most, cache.capacity - start)
-        sequence.kv, sequence.kv_length, sequence.kv_capacity = cache.addresses, start, cache.capacity
-        sequence.kv_in_int8 = cache.dtype is KVDtype.INT8
-        self._library.write(self._model, self._head_matrix, sequence)
-        cache.commit(sequence.written)
+        self._check([Segment(_ONE_TOKEN, cache) for _, cache in texts])
+        for text, cache in texts:
+            start, _ = cache.claim(1)
+            text.most = min(text.most, cache.capacity - start)
+            text.kv, text.kv_length, text.kv_capacity = cache.addresses, start, cache.capacity
+            text.kv_in_int8 = cache.dtype is KVDtype.INT8
+        self._library.write(self._model, self._head_matrix, [text for text, _ in texts], interrupt)
+        for text, cache in texts:
+            cache.commit(text.written)
 
-    def _check_form(self, cache: KVCache) -> None:
-        if cache.form != self._kv_form:
-            raise ValueError(f"a cache of {cache.form} for a model of {self._kv_form}")
+    def _check(self, segments: Sequence[Segment]) -> None:
+        """See that segments can be read beside one another, before any cache has changed."""
+        if len({id(cache) for _, cache in segments}) < len(segments):
+            raise ValueError("two sequences of one pass share a cache")
+        for ids, cache in segments:
+            if cache.form != self._kv_form:
+                raise ValueError(f"a cache of {cache.form} for a model of {self._kv_form}")
+            cache.check_room(ids.shape[0])
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._library.multiply(self._head_matrix, hidden)
+
+    def logits_many(self, hidden: Sequence[Tensor]) -> list[Tensor]:
+        """As :meth:`logits` of each ``[rows, hidden]``, in one product that reads the head's weights once."""
+        if len(hidden) == 1:
+            return [self.logits(hidden[0])]
+        return list(self.logits(torch.cat(list(hidden))).split([len(rows) for rows in hidden]))
 
     def _layer(self, i: int) -> Layer:
         hidden, head = self.config.hidden_size, self.config.head_dim
@@ -146,3 +180,9 @@ class NativeDecoder(Decoder):
         if not isinstance(module, NativeLinear):
             raise TypeError(f"{name} is not in the kernels' own layout")
         return module.matrix
+
+
+def _claimed(cache: KVCache, rows: int) -> Claimed:
+    """Room for rows behind what a cache holds, as the kernels see it."""
+    start, _ = cache.claim(rows)
+    return Claimed(rows, start, cache.capacity, cache.addresses, cache.dtype is KVDtype.INT8)

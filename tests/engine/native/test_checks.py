@@ -16,7 +16,7 @@ from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.native_decoder import NativeDecoder
 from engine.native.compilation import built_library
-from engine.native.kernels import Kind, Library, Matrix, Model, Sequence, library
+from engine.native.kernels import Kind, Library, Matrix, Model, Segment, Sequence, library
 from engine.native.structures import REFUSALS
 from engine.quantization import cuda_scheme_of, scheme_of
 from engine.quantization.bf16 import NativeBf16Linear
@@ -49,17 +49,18 @@ def kernels() -> Library:
 
 
 def status_of(decoder: NativeDecoder, **changed: Any) -> int:
-    """What the C function returns for a call of two rows into a cache of eight, some of its arguments changed."""
-    cache, ids = decoder.new_cache(8), torch.tensor([1, 2])
-    hidden = torch.zeros(2, 128)
+    """What the C function returns for a call of two rows into a cache of eight and one into another, some of the
+    arguments changed, or of the members of the first segment."""
+    caches, ids = [decoder.new_cache(8) for _ in range(2)], torch.tensor([1, 2, 3])
+    hidden = torch.zeros(3, 128)
+    segments = (Segment * 2)(*(Segment(rows, 0, 8, c.addresses, 0) for rows, c in zip((2, 1), caches, strict=True)))
+    for name in [name for name, _ in Segment._fields_ if name in changed]:
+        setattr(segments[0], name, changed.pop(name))
     arguments = {
         "model": ctypes.byref(decoder._model),
         "ids": ids.data_ptr(),
-        "rows": 2,
-        "start": 0,
-        "capacity": 8,
-        "kv": cache.addresses,
-        "kv_in_int8": 0,
+        "segments": segments,
+        "count": 2,
         "hidden": hidden.data_ptr(),
         "threads": 1,
     }
@@ -77,6 +78,11 @@ def status_of(decoder: NativeDecoder, **changed: Any) -> int:
         ({"kv": None}, "address is missing"),
         pytest.param({"kv": (ctypes.c_void_p * 2)()}, "address is missing", id="no layer has KV"),
         ({"hidden": None}, "address is missing"),
+        ({"segments": None}, "address is missing"),
+        ({"count": 0}, "no sequences"),
+        ({"count": -1}, "no sequences"),
+        ({"count": MOST}, "no sequences"),
+        ({"rows": 2**31 - 65, "capacity": 2**31 - 65}, "no rows, or too many"),
         ({"rows": 0}, "no rows"),
         ({"rows": -1}, "no rows"),
         ({"rows": -(2**63)}, "no rows"),
@@ -179,7 +185,8 @@ def written(decoder: NativeDecoder, **changed: Any) -> int:
         for layer in cache.layers:
             layer.zero_()
     library = kernels()._lib
-    return cast(int, library.gearbox_write(decoder._model, decoder._head_matrix, sequence, 1))
+    texts = (ctypes.POINTER(Sequence) * 1)(ctypes.pointer(sequence))
+    return cast(int, library.gearbox_write(decoder._model, decoder._head_matrix, texts, 1, ctypes.c_int32(0), 1))
 
 
 @needs_kernels
@@ -230,8 +237,10 @@ def test_a_text_is_written_or_refused_with_the_reason(
 def test_a_text_with_an_unknown_token_is_not_gone_on_with(decoder: NativeDecoder) -> None:
     for token in (384, -1, 2**40):
         chooser = Chooser(TokenBuffer([1, token], 8), SamplingParams(), 384)
+        asked = chooser.ask(ctypes.c_int32(), 3, 1.0)
+        assert asked is not None
         with pytest.raises(ValueError, match="outside the model's vocabulary"):
-            chooser.write(lambda to: decoder.write(to, decoder.new_cache(8)), ctypes.c_int32(), 3, 1.0)
+            decoder.write_many([(asked, decoder.new_cache(8))], ctypes.c_int32())
         assert len(chooser.text) == 2
 
 
