@@ -14,13 +14,14 @@ from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.machine.device import choose_device, device_name
 from engine.machine.disturbance import name_engine_thread
-from engine.machine.memory import PeakRss, memory_errors_in_words, require_room_for_libraries
+from engine.machine.memory import RssSampler, memory_errors_in_words, require_room_for_libraries
 from engine.models import list_models
 from engine.models.sources.progress import Progress, silent
 from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
+from engine.serving.scheduling.jobs import CLOSED, Generation, GenerationJob
+from engine.serving.scheduling.worker import MOST_RUNNING, Worker
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
-from engine.serving.worker import CLOSED, Generation, GenerationJob, Worker
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     DeviceChoice,
@@ -34,6 +35,7 @@ from engine.types import (
 )
 
 if TYPE_CHECKING:
+    from engine.backends.passes import Steps
     from engine.cache import PrefixCache
     from engine.serving.evaluator import Evaluator
     from engine.serving.pool import ModelPool
@@ -43,7 +45,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """Answers requests one at a time, in the order of their arrival.
+    """Answers requests, several at once: they share passes of the model, and each answer is what it is alone.
 
     torch and transformers are imported in the engine's thread with the first request, so making an
     engine costs nothing.
@@ -59,6 +61,7 @@ class Engine:
         kv_cache_bytes: int = DEFAULT_KV_CACHE_BYTES,
         verify_cache: float = 0.0,
         shared_prompts: Mapping[str, str] = MappingProxyType({}),
+        most_running: int = MOST_RUNNING,
     ) -> None:
         """
         Args:
@@ -72,6 +75,7 @@ class Engine:
                 differ, the answer is made from what was computed anew.
             shared_prompts: system prompts, by name, whose KV one session may take over from another. Nothing that
                 follows them is ever shared.
+            most_running: requests that may share passes; more wait.
         """
         self._models_dir = models_dir
         self._threads = threads
@@ -84,9 +88,10 @@ class Engine:
         self._model_memory_bytes = model_memory_bytes
         self._device_choice = device
         self._device_name = "cpu"
+        self._rss = RssSampler()
         with memory_errors_in_words("the engine was started"):
             build_in_background()
-            self._worker = Worker()
+            self._worker = Worker(most_running)
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request and follow it.
@@ -227,7 +232,7 @@ class Engine:
         """A snapshot, safe to ask for from any thread."""
         resident = self._pool.resident() if self._pool else {}
         return EngineStatus(
-            running=self._worker.is_running,
+            running=self._worker.running,
             queued=self._worker.queued,
             resident=tuple(ResidentModel(*key, weights_bytes) for key, weights_bytes in resident.items()),
             device=self._device_name,
@@ -331,7 +336,7 @@ class Engine:
             device = choose_device(self._device_choice)
             self._device_name = device_name(device)
             name_engine_thread()
-            _set_threads(self._threads)
+            _set_up_torch(self._threads)
             self._cache = PrefixCache(self._kv_cache_bytes)
             self._pool = ModelPool(self._models_dir, self._model_memory_bytes, device, self._cache)
         return self._pool
@@ -346,33 +351,31 @@ class Engine:
             self._responder = Responder(pool, self._cache, self._verify_cache, self._shared_prompts)
         return self._responder
 
-    def _serve(self, job: GenerationJob) -> None:
+    def _serve(self, job: GenerationJob) -> Steps[None]:
         """One run from start to end, in the engine's thread."""
         taken_up = perf_counter()
         try:
             with memory_errors_in_words("the request was answered"):
                 require_room_for_libraries()
-                self._answer_job(job, taken_up)
+                yield from self._answer_job(job, taken_up)
         except GearboxError as error:
             job.emit([RunFailed(str(error), type(error).__name__)])
 
-    def _answer_job(self, job: GenerationJob, taken_up: float) -> None:
-        import torch
-
-        from engine.backends.passes import perform_alone
+    def _answer_job(self, job: GenerationJob, taken_up: float) -> Steps[None]:
         from engine.serving.tiers import CancelledWhileLoadingError
 
         try:
             responder = self._started_responder()
-            with torch.inference_mode(), PeakRss() as peak_rss:
-                perform_alone(responder.answer(job, taken_up, peak_rss))
+            with self._rss.watch() as peak_rss:
+                yield from responder.answer(job, taken_up, peak_rss)
         except CancelledWhileLoadingError:
             job.refuse()
 
 
-def _set_threads(threads: int | None) -> None:
-    """Of torch, in the thread that will use it."""
+def _set_up_torch(threads: int | None) -> None:
+    """In the thread that will use it: as many threads as asked for, and no gradients for as long as it lives."""
     import torch
 
     if threads is not None:
         torch.set_num_threads(threads)
+    torch.inference_mode().__enter__()

@@ -33,8 +33,8 @@ from engine.machine.environment import machine_environment
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_weights
+from engine.serving.scheduling.jobs import Generation
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
-from engine.serving.worker import Generation
 
 __all__ = [
     "FAMILIES",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from ctypes import c_int32
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -85,16 +86,23 @@ class Hidden:
         return self.decoder.forward(self.ids, self.cache)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Logits:
     """Tokens read: logits after each, fp32 ``[rows, vocab]``."""
 
     decoder: Decoder
     ids: Tensor
     cache: KVCache
+    seconds: float = 0.0
+    """What the pass has taken in which they were read; set once it is done, as is ``rows``."""
+    rows: int = 0
+    """Of that pass, everybody's."""
 
     def perform(self) -> Tensor:
-        return self.decoder.logits(self.decoder.forward(self.ids, self.cache))
+        begun = perf_counter()
+        logits = self.decoder.logits(self.decoder.forward(self.ids, self.cache))
+        self.seconds, self.rows = perf_counter() - begun, len(self.ids)
+        return logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,16 @@ class Continuation:
             writer.write_many([(text, self.cache)], self.interrupt)
             return self.chooser.take()
         return [self.chooser.choose(self.decoder.step(self.chooser.text.last, self.cache))]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is wanted until others have come so far."""
+
+    is_over: Callable[[], bool]
+
+    def perform(self) -> None:
+        """Nothing: whoever performs passes asks first whether it is over."""
 
 
 @dataclass(frozen=True, slots=True)

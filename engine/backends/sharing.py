@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ctypes import c_int32
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 from torch import Tensor
@@ -64,9 +65,14 @@ def _perform(native: NativeDecoder, passes: list[Shared], interrupt: c_int32) ->
 def _read(native: NativeDecoder, passes: list[Shared]) -> list[Outcome]:
     """One forward pass over the rows of all, one product with the head for those that need logits, and one token for
     each continuation."""
-    outcomes = dict(enumerate(_forward(native, [Segment(asked.ids, asked.cache) for asked in passes])))
+    begun, segments = perf_counter(), [Segment(asked.ids, asked.cache) for asked in passes]
+    outcomes = dict(enumerate(_forward(native, segments)))
     sound = [i for i, asked in enumerate(passes) if not isinstance(asked, Hidden) and outcomes[i].error is None]
     outcomes |= zip(sound, _logits(native, [outcomes[i].result for i in sound]), strict=True)
+    seconds, rows = perf_counter() - begun, sum(len(ids) for ids, _ in segments)
+    for asked in passes:
+        if isinstance(asked, Logits):
+            asked.seconds, asked.rows = seconds, rows
     choosers = {i: asked.chooser for i, asked in enumerate(passes) if isinstance(asked, Continuation)}
     choosers = {i: chooser for i, chooser in choosers.items() if outcomes[i].error is None}
     outcomes |= zip(choosers, _choose(list(choosers.values()), [outcomes[i].result[0] for i in choosers]), strict=True)

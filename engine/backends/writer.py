@@ -12,7 +12,7 @@ from engine.generation.choosing import Choice, Chooser
 from engine.generation.confidence import is_near_tie
 from engine.generation.recorder import TokenSink
 from engine.models.decoders.decoder import Decoder
-from engine.speculation import Draft, Speculator, accept_or_resample
+from engine.speculation import Draft, PassTime, Speculator, accept_or_resample
 
 CONTINUATION_S = 0.08
 """Plain decoding looks up so often: to hand over what is written, and to hear that it is to stop."""
@@ -80,14 +80,14 @@ class Writer:
         written = before - prompt_tokens
         draft = speculator.propose(text, self._room(max_tokens - written - 1), written)
         ids = text.ids_with(draft.token_ids)[before - 1 :]
-        begun = perf_counter()
-        rows = yield from ask(Logits(self._decoder, ids, cache))
+        wanted = Logits(self._decoder, ids, cache)
+        rows = yield from ask(wanted)
         computed = perf_counter()
         choices = yield from self._choose(rows, draft)
         goes_on = self._hand_over(choices)
         accepted = sum(choice.source == "draft" for choice in choices[: len(text) - before])
         speculator.chose(perf_counter() - computed)
-        speculator.verified(draft, accepted, text.since(before), computed - begun, written)
+        speculator.verified(draft, accepted, text.since(before), PassTime(wanted.seconds, wanted.rows), written)
         return goes_on
 
     def _room(self, tokens: int) -> int:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from engine.cache.kv_cache import KVCache
-from engine.cache.prefix_index import NO_WORK, CacheIdentity, Entry, EvictionReason, Ids, PrefixIndex, Work
+from engine.cache.prefix_index import (
+    NO_WORK,
+    CacheIdentity,
+    Entry,
+    EvictionReason,
+    Ids,
+    PrefixIndex,
+    Work,
+    shared_prefix,
+)
 from engine.cache.system_prompt import SystemPrompt, within_reach
 from engine.types import Message
 
@@ -16,24 +25,38 @@ GROWTH = 1.5
 is kept in a room that is larger still."""
 
 
+WORTH_WAITING = 32
+"""So many tokens must a running request still compute of another's prompt for that to wait for them."""
+
+
 @dataclass(slots=True, eq=False)
 class Lease:
     """KV on loan to one request."""
 
     identity: CacheIdentity
+    ids: Ids
+    """The prompt."""
     kv: KVCache
     """Holds the first ``cached_tokens`` of the prompt; the request appends to it."""
     cached_tokens: int
     source: Entry[KVCache] | None
-    """The kept sequence that they came from; it lends its own KV if the prompt goes on where it ended."""
+    """The kept sequence that they came from; it lends its own KV if the prompt goes on where it ended and nobody else
+    has been lent it."""
     system: SystemPrompt | None = None
     """The prompt's beginning that is to be kept for itself."""
     forgotten: bool = False
     """Its session ended meanwhile: nothing of it is to be kept."""
 
 
+class _Beginning(NamedTuple):
+    """What the prompt of a running request has in common with another one."""
+
+    lease: Lease
+    tokens: int
+
+
 class PrefixCache:
-    """Lends KV to requests and keeps what they leave. One request at a time; the rest is safe from any thread."""
+    """Lends KV to requests and keeps what they leave. Used by one thread; the index is safe from any."""
 
     def __init__(self, budget_bytes: int) -> None:
         self.index: PrefixIndex[KVCache] = PrefixIndex(budget_bytes)
@@ -41,7 +64,7 @@ class PrefixCache:
         """Reused prefixes that were computed anew and compared."""
         self.mismatches = 0
         """How many of them gave other logits."""
-        self._lease: Lease | None = None
+        self._leases: list[Lease] = []
 
     def lend(
         self,
@@ -69,17 +92,58 @@ class PrefixCache:
         """
         match = None if cold else self.index.nearest(within_reach(identity, system), prompt_ids)
         tokens = min(match.tokens, len(prompt_ids) - 1) if match else 0
+        running = None if cold else self._nearest_running(identity, prompt_ids)
+        if running and (computed := min(running.tokens, running.lease.kv.tokens)) > tokens:
+            kv = new_cache(capacity)
+            kv.copy_prefix(running.lease.kv, computed)
+            return self._keep_track(Lease(identity, prompt_ids, kv, computed, None, system))
         if match is None or tokens <= match.kept.payload.uncut_tokens:
-            self._lease = Lease(identity, new_cache(capacity), 0, None, system)
-            return self._lease
-        kept = match.kept
-        self.index.pin(kept, tokens)  # before room is made for a new one
-        with ExitStack() as if_there_is_no_room:
-            if_there_is_no_room.callback(self.index.unpin, kept)
-            kv = _room_for(kept, tokens, capacity, new_cache, most_tokens)
-            if_there_is_no_room.pop_all()
-        self._lease = Lease(identity, kv, tokens, kept, system)
-        return self._lease
+            return self._keep_track(Lease(identity, prompt_ids, new_cache(capacity), 0, None, system))
+        kept, was_pinned = match.kept, match.kept.pinned
+        self.index.pin(kept)  # before room is made for a new one
+        lent: KVCache | None = None
+        try:
+            lent = _room_for(kept, tokens, capacity, new_cache, most_tokens, is_free=not was_pinned)
+        finally:
+            if lent is not kept.payload and not was_pinned:
+                self.index.unpin(kept)
+        self.index.count(kept, tokens)
+        return self._keep_track(Lease(identity, prompt_ids, lent, tokens, kept, system))
+
+    def being_computed(self, identity: CacheIdentity, prompt_ids: Ids) -> Callable[[], bool] | None:
+        """Whether a running request computes a beginning of a prompt that is worth waiting for: ask what is returned
+        whether it has come so far, or has ended; ``None`` where nothing is. To be looked at again then."""
+        running = self._nearest_running(identity, prompt_ids)
+        if running is None:
+            return None
+        kept = self.index.nearest([identity], prompt_ids)
+        has = max(running.lease.kv.tokens, min(kept.tokens, len(prompt_ids) - 1) if kept else 0)
+        if running.tokens - has < WORTH_WAITING:
+            return None
+        return lambda: running.lease not in self._leases or running.lease.kv.tokens >= running.tokens
+
+    def _nearest_running(self, identity: CacheIdentity, prompt_ids: Ids) -> _Beginning | None:
+        """The running request of an identity whose prompt has most first tokens in common with another one."""
+        same = [lease for lease in self._leases if lease.identity == identity and not lease.kv.slides]
+        common = [_Beginning(lease, shared_prefix(lease.ids, prompt_ids)) for lease in same]
+        nearest = max(common, key=lambda one: one.tokens, default=None)
+        return nearest._replace(tokens=min(nearest.tokens, len(prompt_ids) - 1)) if nearest else None
+
+    def _keep_track(self, lease: Lease) -> Lease:
+        self._leases.append(lease)
+        return lease
+
+    def _restore(self, lease: Lease) -> None:
+        """A sequence that stays kept as it was has its KV back as it was."""
+        source = lease.source
+        if source and lease.kv is source.payload and source in self.index.kept():
+            lease.kv.truncate(len(source.ids))
+
+    def _take_back(self, lease: Lease) -> None:
+        """A request needs no KV any more."""
+        self._leases.remove(lease)
+        if lease.source and lease.kv is lease.source.payload:
+            self.index.unpin(lease.source)
 
     def settle(
         self,
@@ -99,17 +163,16 @@ class PrefixCache:
             work: the prefill that the request has cost.
             new_cache: makes an empty cache of a capacity for the copy; ``None`` if there is no memory for one.
         """
-        if lease.source:
-            self.index.unpin(lease.source)
+        self._take_back(lease)
         if not lease.forgotten and lease.kv.length:
             ids = ids[: lease.kv.tokens]
             if not self.index.begins_one(lease.identity, ids):
                 self._fit(lease.kv, lease.identity, ids)
                 self.index.add(lease.identity, ids, messages, lease.kv, lease.kv.allocated_bytes, work)
+            self._restore(lease)
             if lease.system:
                 # after the conversation: the longest unused leave first, and its beginning helps more than one
                 self._keep_for_itself(lease, lease.system, work, new_cache)
-        self._lease = None
 
     def _keep_for_itself(
         self, lease: Lease, system: SystemPrompt, work: Work, new_cache: Callable[[int], KVCache | None]
@@ -148,11 +211,8 @@ class PrefixCache:
 
     def discard(self, lease: Lease) -> None:
         """A request has failed: keep nothing of it, and what it had been lent as it was."""
-        if lease.source:
-            if lease.kv is lease.source.payload:
-                lease.kv.truncate(len(lease.source.ids))
-            self.index.unpin(lease.source)
-        self._lease = None
+        self._restore(lease)
+        self._take_back(lease)
 
     def was_verified(self, lease: Lease, *, agrees: bool) -> None:
         """What was lent has been computed anew; if it turned out wrong, it is not lent again."""
@@ -172,18 +232,25 @@ class PrefixCache:
         return self.index.evict_oldest(EvictionReason.MEMORY)
 
     def forget(self, salt: str) -> None:
-        """Let go of all that belongs to a session, what a running request holds included."""
-        lease = self._lease
-        if lease and lease.identity.salt == salt:
-            lease.forgotten = True
+        """Let go of all that belongs to a session, what running requests hold included."""
+        for lease in tuple(self._leases):
+            if lease.identity.salt == salt:
+                lease.forgotten = True
         self.index.forget(salt)
 
 
 def _room_for(
-    kept: Entry[KVCache], tokens: int, capacity: int, new_cache: Callable[[int], KVCache], most_tokens: int
+    kept: Entry[KVCache],
+    tokens: int,
+    capacity: int,
+    new_cache: Callable[[int], KVCache],
+    most_tokens: int,
+    *,
+    is_free: bool,
 ) -> KVCache:
-    """The kept sequence's own KV where the prompt goes on at its end and has room; else a copy of its beginning."""
-    goes_on = tokens == len(kept.ids) and not kept.identity.is_system
+    """The kept sequence's own KV where the prompt goes on at its end, it has room and is lent to nobody; else a copy of
+    its beginning."""
+    goes_on = tokens == len(kept.ids) and not kept.identity.is_system and is_free
     # a window moves its tokens about, and would not be what it was if the request failed
     if goes_on and kept.payload.capacity >= capacity and not kept.payload.slides:
         return kept.payload

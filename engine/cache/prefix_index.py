@@ -101,7 +101,7 @@ class Entry(Generic[P]):
     saved_s: float = 0.0
     """Prefill that its hits have saved, at the pace it was computed with."""
     pinned: bool = False
-    """In use by a running request."""
+    """Lent to a running request, which appends to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +171,14 @@ class PrefixIndex(Generic[P]):
                 longer.used = self.clock()
             return longer is not None
 
-    def pin(self, kept: Entry[P], reused_tokens: int) -> None:
-        """A request begins to use a sequence, which stays until :meth:`unpin`."""
+    def pin(self, kept: Entry[P]) -> None:
+        """A request is lent what is kept of a sequence, which stays until :meth:`unpin`."""
         with self._lock:
             kept.pinned = True
+
+    def count(self, kept: Entry[P], reused_tokens: int) -> None:
+        """A request reuses so much of a sequence."""
+        with self._lock:
             kept.hits += 1
             kept.reused_tokens += reused_tokens
             kept.saved_s += reused_tokens * kept.work.pace_s

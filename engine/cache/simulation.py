@@ -112,8 +112,7 @@ def _simulate(requests: Sequence[LoggedRequest], budget_bytes: int, bytes_per_to
         asked += len(request.prompt) * request.unit_tokens
         if match:
             tokens = min(match.tokens, len(request.prompt) - 1)
-            index.pin(match.kept, tokens)
-            index.unpin(match.kept)
+            index.count(match.kept, tokens)
             reused += tokens * request.unit_tokens
         whole = np.concatenate([request.prompt, request.answer])
         index.add(identity, whole, (), None, len(whole) * request.unit_tokens * bytes_per_token)

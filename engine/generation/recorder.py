@@ -220,6 +220,7 @@ class RunRecorder:
         speculation: SpeculationReport | None,
         cascade: CascadeReport | None,
         disturbance: Disturbance | None,
+        mean_batch_size: float | None,
     ) -> None:
         """Emit the run's last event.
 
@@ -248,6 +249,7 @@ class RunRecorder:
             kv_bytes=kv_bytes,
             peak_rss_bytes=peak_rss_bytes,
             repetition=repeated_share(self.token_ids),
+            mean_batch_size=mean_batch_size,
         )
         self._tell(
             RunFinished(

@@ -7,8 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -135,41 +134,59 @@ def require_memory(needed: int, purpose: str, reclaimable: int = 0, device: torc
 
 
 class PeakRss:
-    """The process's greatest resident memory while a block runs, sampled 20 times a second.
+    """The process's greatest resident memory while somebody watches.
 
     The kernel's own high-water mark never falls, so it would show an earlier run's peak.
     """
 
-    def __init__(self) -> None:
-        self._process = psutil.Process()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="peak-rss", daemon=True)
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
         self.peak_bytes = 0
-
-    def __enter__(self) -> Self:
-        self._look()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        self._thread.join()
-        self._look()
 
     def restart(self) -> None:
         """Forget the peak so far."""
         self.peak_bytes = 0
 
-    def read(self) -> int:
-        """The peak so far, in bytes."""
-        self._look()
-        return self.peak_bytes
-
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look how much it is now."""
         self.peak_bytes = max(self.peak_bytes, self._process.memory_info().rss)
 
+    def read(self) -> int:
+        """The peak so far, in bytes."""
+        self.look()
+        return self.peak_bytes
+
+
+class RssSampler:
+    """Looks 20 times a second for all who watch, in one thread that is there while anybody does."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._watching: list[PeakRss] = []
+        self._samples = False
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def watch(self) -> Iterator[PeakRss]:
+        """Watch while a block runs."""
+        peak = PeakRss(self._process)
+        peak.look()
+        with self._changed:
+            self._watching.append(peak)
+            if not self._samples:
+                self._samples = True
+                threading.Thread(target=self._sample, name="peak-rss", daemon=True).start()
+        try:
+            yield peak
+        finally:
+            peak.look()
+            with self._changed:
+                self._watching.remove(peak)
+                self._changed.notify()
+
     def _sample(self) -> None:
-        while not self._done.wait(0.05):
-            self._look()
+        with self._changed:
+            while not self._changed.wait_for(lambda: not self._watching, 0.05):
+                for peak in self._watching:
+                    peak.look()
+            self._samples = False

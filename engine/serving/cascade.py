@@ -10,6 +10,7 @@ from engine.generation.recorder import RunRecorder, TokenSink
 from engine.serving.attempt import Attempt, Recording
 from engine.serving.counterfactual import Paces
 from engine.serving.judgement import Judgement
+from engine.serving.scheduling.jobs import Company
 from engine.serving.tiers import Tiers
 from engine.types import NEVER, CascadeReport, Escalated, GenerationRequest, GuardState, TierAttempt
 
@@ -21,13 +22,16 @@ class Cascade:
     """The tiers of a request: each answers in turn, from the smallest up, until the router above it keeps the answer.
     With the gear off it is one tier, and nothing is above it."""
 
-    def __init__(self, request: GenerationRequest, tiers: Tiers, guards: Guards, paces: Paces) -> None:
+    def __init__(
+        self, request: GenerationRequest, tiers: Tiers, guards: Guards, paces: Paces, company: Company
+    ) -> None:
         """
         Args:
             request: what is asked.
             tiers: who takes part, ready to answer.
             guards: of all configurations.
             paces: of all models.
+            company: with how many others it shares its passes.
 
         Raises:
             RouterProfileError: the gear's router was made for other tiers.
@@ -39,6 +43,7 @@ class Cascade:
         self._unavailable = tuple(tiers.unavailable)
         self._routers = self._make_routers()
         self._paces = paces
+        self._company = company
         self._guards = self._choose_guards(request, guards)
         self._states: list[GuardState] = []
 
@@ -207,7 +212,8 @@ class Cascade:
         read_tokens = len(attempt.prompt_ids) - recorder.cached_tokens
         pace = self._paces.of(config.model, config.optimization)
         usual_s = pace.seconds(read_tokens, tokens, None)
-        pace.observe(read_tokens, recorder.prefill_s, tokens, seconds)
+        if not self._company.is_shared:  # else it says nothing of the model alone
+            pace.observe(read_tokens, recorder.prefill_s, tokens, seconds)
         return min(max(seconds / usual_s, 1 / _MOST_SLOWER), _MOST_SLOWER) if usual_s else 1.0
 
     def _derive(self, kept: Attempt, recorder: RunRecorder, slower: float) -> float | None:

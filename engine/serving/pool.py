@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -72,6 +73,18 @@ class ModelPool:
         self._place = Place(device, models_dir / ".packed")
         self._open: dict[str, OpenCheckpoint] = {}
         self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
+        self._in_use: list[LoadedModel] = []
+        """By requests that run; once for each."""
+
+    @contextmanager
+    def in_use(self, models: Collection[LoadedModel]) -> Iterator[None]:
+        """Keep models in memory while a block runs."""
+        self._in_use += models
+        try:
+            yield
+        finally:
+            for model in models:
+                self._in_use.remove(model)
 
     def open(self, model: str) -> OpenCheckpoint:
         """Find a model and read its configuration and tokenizer.
@@ -137,7 +150,7 @@ class ModelPool:
             InsufficientMemoryError: they do not fit all the same.
         """
         reclaimable = self._spare.spare_bytes if self._spare else 0
-        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in pinned)
+        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if self._may_go(model, pinned))
         require_memory(needed, purpose, reclaimable, self.device)  # what is hopeless costs nobody a model
         while True:
             try:
@@ -158,13 +171,16 @@ class ModelPool:
                 return
 
     def _release_oldest(self, pinned: Collection[LoadedModel]) -> bool:
-        oldest = next((key for key, model in self._loaded.items() if model not in pinned), None)
+        oldest = next((key for key, model in self._loaded.items() if self._may_go(model, pinned)), None)
         if oldest is None:
             return False
         log.info("releasing %s to make room", oldest)
         del self._loaded[oldest]
         gc.collect()
         return True
+
+    def _may_go(self, model: LoadedModel, pinned: Collection[LoadedModel]) -> bool:
+        return model not in pinned and model not in self._in_use
 
     def resident(self) -> dict[ModelKey, int]:
         """What is in memory, with its weights' bytes, longest unused first."""

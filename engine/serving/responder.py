@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.backends.base import LoadedModel, OpenCheckpoint
-from engine.backends.passes import Steps
+from engine.backends.passes import Steps, Wait, ask
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.cascade import Guards
 from engine.errors import InsufficientMemoryError
@@ -23,10 +23,14 @@ from engine.serving.cascade import Cascade
 from engine.serving.counterfactual import Paces
 from engine.serving.drafting import Drafting
 from engine.serving.pool import ModelPool
+from engine.serving.scheduling.jobs import GenerationJob
 from engine.serving.system_prompts import SystemPrompts
 from engine.serving.tiers import prepare_tiers, unless_cancelled
-from engine.serving.worker import GenerationJob
 from engine.types import CacheMode, GenerationRequest, Message
+
+T = TypeVar("T")
+
+_FROM_RUNNING = "A request that was running had computed the same beginning: it was shared."
 
 
 class Responder:
@@ -49,6 +53,10 @@ class Responder:
         self.drafting = Drafting(pool)
         self._guards, self._paces = Guards(), Paces()
         self._reuses = 0
+        self._at_work: list[GenerationJob] = []
+        """Jobs that have begun, but for those that wait for memory."""
+        self._ended = 0
+        """Jobs that were."""
 
     def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
         """Answer a request, telling the job of every event up to the last: yields what it wants computed.
@@ -57,9 +65,19 @@ class Responder:
             CancelledWhileLoadingError: it was cancelled before the model was there.
             GearboxError: whatever keeps it from being answered, in the user's words.
         """
+        self._at_work.append(job)
+        try:
+            yield from self._answer(job, taken_up, peak_rss)
+        finally:
+            self._at_work.remove(job)
+            self._ended += 1
+
+    def _answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
         request = job.request
-        tiers = prepare_tiers(job, self._pool, self.drafting)
-        cascade = Cascade(request, tiers, self._guards, self._paces)
+        tiers = yield from self._once_there_is_room(
+            job, lambda others: prepare_tiers(job, self._pool, self.drafting, room_may_come=others)
+        )
+        cascade = Cascade(request, tiers, self._guards, self._paces, job.company)
         watch = DisturbanceWatch(kernel_environment(self._pool.device)["threads"])
         load_s = perf_counter() - taken_up - tiers.tokenizing_s
         peak_rss.restart()
@@ -74,7 +92,8 @@ class Responder:
             **cascade.recording(tiers.attempts[0]),
         )
 
-        attempt, report = yield from cascade.run(recorder, partial(self._write, recorder, tiers.models))
+        with self._pool.in_use(tiers.models):
+            attempt, report = yield from cascade.run(recorder, partial(self._write, job, recorder))
         disturbance = watch.end()
         self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
@@ -87,7 +106,31 @@ class Responder:
             speculation=attempt.speculation(),
             cascade=report,
             disturbance=disturbance,
+            mean_batch_size=job.company.mean_batch_size,
         )
+
+    def _once_there_is_room(self, job: GenerationJob, work: Callable[[bool], T]) -> Steps[T]:
+        """What needs memory; while others are at work, it waits for theirs instead of failing.
+
+        Args:
+            job: whose it is.
+            work: does it, told whether others are at work.
+
+        Raises:
+            InsufficientMemoryError: there is not enough, with nobody else at work.
+        """
+        while True:
+            others = len(self._at_work) > 1
+            try:
+                return work(others)
+            except InsufficientMemoryError:
+                if not others or job.is_cancelled():
+                    raise
+            self._at_work.remove(job)  # two that wait for one another would wait for ever
+            ended = self._ended
+            job.waits(0, "It waits for memory that other requests use.")
+            yield from ask(Wait(lambda ended=ended: self._ended != ended))  # type: ignore[misc]
+            self._at_work.append(job)
 
     def _environment(self, attempt: Attempt) -> dict[str, Any]:
         """What an attempt's figures hold for."""
@@ -99,25 +142,24 @@ class Responder:
             "weights": attempt.opened.checkpoint.provenance,
         }
 
-    def _write(
-        self, recorder: RunRecorder, pinned: tuple[LoadedModel, ...], attempt: Attempt, sink: TokenSink
-    ) -> Steps[None]:
+    def _write(self, job: GenerationJob, recorder: RunRecorder, attempt: Attempt, sink: TokenSink) -> Steps[None]:
         if attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
-            yield from self._write_on_kept(attempt, recorder, sink, pinned)
+            yield from self._write_on_kept(job, attempt, recorder, sink)
         else:
-            yield from self._write_alone(attempt, sink, pinned)
+            yield from self._write_alone(job, attempt, sink)
 
-    def _write_alone(self, attempt: Attempt, sink: TokenSink, pinned: tuple[LoadedModel, ...]) -> Steps[None]:
+    def _write_alone(self, job: GenerationJob, attempt: Attempt, sink: TokenSink) -> Steps[None]:
         """With KV of its own that is gone afterwards, or without any."""
         capacity, gears = len(attempt.prompt_ids) + attempt.max_tokens, attempt.request.config.optimization
         if gears.cache_mode is CacheMode.OFF:
-            self._make_room(attempt, capacity, pinned)
+            yield from self._once_there_is_room(job, lambda _: self._make_room(attempt, capacity))
             yield from attempt.generate(sink, None)
         else:
-            yield from attempt.generate(sink, self._new_cache(attempt, capacity, pinned))
+            kv = yield from self._once_there_is_room(job, lambda _: self._new_cache(attempt, capacity))
+            yield from attempt.generate(sink, kv)
 
     def _write_on_kept(
-        self, attempt: Attempt, recorder: RunRecorder, sink: TokenSink, pinned: tuple[LoadedModel, ...]
+        self, job: GenerationJob, attempt: Attempt, recorder: RunRecorder, sink: TokenSink
     ) -> Steps[None]:
         """With KV that begins with what is kept of the prompt, and is kept afterwards."""
         request = attempt.request
@@ -126,6 +168,8 @@ class Responder:
         system = self._system_prompts.of(
             request.messages, ids, identity, tokenizer, unless_cancelled(recorder.cancelled)
         )
+        if not request.cold:
+            yield from self._await_beginning(job, identity, ids)
         report = explain(
             self._cache.index,
             identity,
@@ -136,7 +180,7 @@ class Responder:
             system=system,
             retokenized=attempt.retokenized,
         )
-        lease = self._lend(identity, ids, system, attempt, pinned)
+        lease = yield from self._once_there_is_room(job, lambda _: self._lend(identity, ids, system, attempt))
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
             trace = yield from attempt.generate(sink, lease.kv, verify=self._is_due(lease))
@@ -152,18 +196,18 @@ class Responder:
             Work(len(attempt.prompt_ids) - lease.cached_tokens, recorder.prefill_s),
             lambda capacity: self._spare_cache(attempt, capacity),
         )
+        if lease.source is None and lease.cached_tokens:
+            report = replace(report, cause=None, lost_tokens=0, detail=_FROM_RUNNING)
         attempt.cache = replace(report, verified=trace.verified)
 
-    def _lend(
-        self,
-        identity: CacheIdentity,
-        ids: Ids,
-        system: SystemPrompt | None,
-        attempt: Attempt,
-        pinned: tuple[LoadedModel, ...],
-    ) -> Lease:
+    def _await_beginning(self, job: GenerationJob, identity: CacheIdentity, ids: Ids) -> Steps[None]:
+        """What a running request computes of the same prompt is waited for, and not computed twice."""
+        while not job.is_cancelled() and (has_come := self._cache.being_computed(identity, ids)):
+            yield from ask(Wait(has_come))
+
+    def _lend(self, identity: CacheIdentity, ids: Ids, system: SystemPrompt | None, attempt: Attempt) -> Lease:
         def new_cache(capacity: int) -> KVCache:
-            cache = self._new_cache(attempt, capacity, pinned)
+            cache = self._new_cache(attempt, capacity)
             if cache is None:
                 raise TypeError("this backend keeps its own KV")
             return cache
@@ -178,9 +222,9 @@ class Responder:
             system=system,
         )
 
-    def _new_cache(self, attempt: Attempt, capacity: int, pinned: tuple[LoadedModel, ...]) -> KVCache | None:
+    def _new_cache(self, attempt: Attempt, capacity: int) -> KVCache | None:
         gears = attempt.request.config.optimization
-        self._make_room(attempt, capacity, pinned)
+        self._make_room(attempt, capacity)
         return attempt.model.new_cache(capacity, gears.kv_dtype, gears.window)
 
     def _spare_cache(self, attempt: Attempt, capacity: int) -> KVCache | None:
@@ -192,12 +236,10 @@ class Responder:
             return None
         return attempt.model.new_cache(capacity, dtype, None)
 
-    def _make_room(self, attempt: Attempt, tokens: int, pinned: tuple[LoadedModel, ...]) -> None:
+    def _make_room(self, attempt: Attempt, tokens: int) -> None:
         gears = attempt.request.config.optimization
         tokens = gears.window or tokens
-        self._pool.make_room(
-            attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens", pinned=pinned
-        )
+        self._pool.make_room(attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens")
 
     def _is_due(self, lease: Lease) -> bool:
         """Whether it is this reuse's turn to be looked at."""

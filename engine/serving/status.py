@@ -91,8 +91,10 @@ class CacheStatus:
 class EngineStatus:
     """What the engine is doing now."""
 
-    running: bool
+    running: int
+    """Requests and units of the labs that have begun."""
     queued: int
+    """Those that have not."""
     resident: tuple[ResidentModel, ...]
     device: str
     """Where models run: "cpu", or the GPU's name. "cpu" too until the first request has found a GPU."""

@@ -17,7 +17,7 @@ from engine.errors import (
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
 from engine.serving.pool import ModelPool
-from engine.serving.worker import GenerationJob
+from engine.serving.scheduling.jobs import GenerationJob
 from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
 
 
@@ -54,9 +54,15 @@ class Tiers:
         return tuple(model for attempt in self.attempts for model in attempt.models)
 
 
-def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Tiers:
+def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, room_may_come: bool = False) -> Tiers:
     """All tiers of a request in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take
     part is left out.
+
+    Args:
+        job: whose request it is.
+        pool: the models.
+        drafting: finds who drafts.
+        room_may_come: whether memory may be free later: then no tier is left out for want of it.
 
     Raises:
         CancelledWhileLoadingError: the request was cancelled before they were there.
@@ -82,6 +88,8 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting) -> Ti
             model = pool.acquire(opened, request.config, loading, pinned=tiers.models)
         except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
             if job.request.config.optimization.cascade is None:
+                raise
+            if room_may_come and isinstance(error, InsufficientMemoryError):
                 raise
             tiers.unavailable.append(f"{request.config.model} {request.config.precision}: {error}")
             continue

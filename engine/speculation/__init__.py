@@ -6,7 +6,7 @@ from engine.speculation.drafters import DraftedRun, DraftingWeights, draft_sourc
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
 from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
-from engine.speculation.speculator import ANSWER, Candidate, Speculator
+from engine.speculation.speculator import ANSWER, Candidate, PassTime, Speculator
 from engine.speculation.step_times import StepTimes
 from engine.speculation.verification import accept_or_resample
 
@@ -22,6 +22,7 @@ __all__ = [
     "DraftingWeights",
     "ModelDrafter",
     "NgramDrafter",
+    "PassTime",
     "SharedKVDrafter",
     "Speculator",
     "StepTimes",

@@ -29,16 +29,21 @@ def expected_tokens(acceptance: float, gamma: int) -> float:
     return float((1 - acceptance ** (gamma + 1)) / (1 - acceptance))
 
 
-def predicted_speedup(acceptance: float, gamma: int, relative_cost: float, verify_cost: float) -> float:
-    """Tokens a second against plain decoding (arXiv:2211.17192, theorem 3.8, with a cost of verification).
+def predicted_speedup(
+    acceptance: float, gamma: int, relative_cost: float, verify_cost: float, beside: int = 0
+) -> float:
+    """Tokens a second against plain decoding (arXiv:2211.17192, theorem 3.8, with a cost of verification), those of
+    other sequences in the same pass included.
 
     Args:
         acceptance: α, 0 to 1.
         gamma: tokens drafted in a round.
         relative_cost: c, a drafted token's time / a plain step's.
-        verify_cost: v, the time of a pass over γ + 1 rows / a plain step's.
+        verify_cost: v, the time of a pass over γ + 1 rows / a plain step's, others' rows included in both.
+        beside: other sequences' rows in the pass, each of which gives them a token.
     """
-    return expected_tokens(acceptance, gamma) / (gamma * relative_cost + verify_cost)
+    tokens = (expected_tokens(acceptance, gamma) + beside) / (1 + beside)
+    return tokens / (gamma * relative_cost + verify_cost)
 
 
 @dataclass(slots=True)
@@ -91,6 +96,8 @@ class Controller:
     times: StepTimes
     gamma: int | None = None
     """Always so many, if they can be had; ``None`` to choose."""
+    rows_beside: int = 0
+    """Other sequences' rows in the latest pass: they wait for a longer one too."""
     notes: list[ControllerNote] = field(default_factory=list)
     _acceptances: dict[tuple[str, str], Acceptance] = field(default_factory=dict)
     _pauses: dict[tuple[str, str], _Pause] = field(default_factory=dict)
@@ -133,12 +140,12 @@ class Controller:
 
     def _best_gamma(self, offer: Offer) -> tuple[int, float]:
         """Tokens to draft and the speed-up over plain decoding that they are expected to give."""
-        rate, plain = self._acceptance(offer).rate, self.times.seconds(1)
+        rate, beside = self._acceptance(offer).rate, self.rows_beside
+        plain = self.times.seconds(1 + beside)
 
         def speedup(gamma: int) -> float:
-            return predicted_speedup(
-                rate, gamma, offer.seconds_per_token / plain, self.times.seconds(gamma + 1) / plain
-            )
+            cost, verifying = offer.seconds_per_token / plain, self.times.seconds(gamma + 1 + beside) / plain
+            return predicted_speedup(rate, gamma, cost, verifying, beside)
 
         best = max(range(1, offer.most + 1), key=speedup)
         return best, speedup(best)

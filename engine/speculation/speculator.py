@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import NamedTuple
 
 from engine.generation.token_buffer import TokenBuffer
 from engine.speculation.controller import Controller, Offer
@@ -15,6 +16,14 @@ ANSWER = "smaller tier's answer"
 """Names the drafter whose accepted tokens were salvaged."""
 _PRIORS = ((1, 0.1), (2, 0.25), (3, 0.4), (5, 0.6), (9, 0.8), (17, 0.9))
 """First guess of the acceptance by the length of the match, up to the next one."""
+
+
+class PassTime(NamedTuple):
+    """What a pass has taken."""
+
+    seconds: float
+    rows: int
+    """That it has read, other sequences' included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +78,20 @@ class Speculator:
         self._drafting_s += perf_counter() - begun
         return draft
 
-    def verified(self, draft: Draft, accepted: int, chosen: Sequence[int], seconds: float, at: int) -> None:
+    def verified(self, draft: Draft, accepted: int, chosen: Sequence[int], taken: PassTime, at: int) -> None:
         """A pass of the model is done, and what came of it is part of the text.
 
         Args:
             draft: what was proposed.
             accepted: how many of its tokens stand.
             chosen: the tokens added to the text.
-            seconds: what the pass took.
+            taken: what the pass took.
             at: index in the answer of the first of them.
         """
         begun = perf_counter()
-        drafted = len(draft.token_ids)
-        self._controller.times.observe(drafted + 1, seconds)
+        drafted, seconds = len(draft.token_ids), taken.seconds
+        self._controller.times.observe(taken.rows, seconds)
+        self._controller.rows_beside = taken.rows - drafted - 1
         if drafted and self._taken:
             self._verification_s += seconds
             self._controller.observe(self._taken, drafted, accepted)

@@ -180,6 +180,8 @@ class GenerationRequest:
     unguarded: bool = False
     """Whether the cascade's guard neither decides nor learns: for one prompt that is asked again and again, to be
     compared with itself."""
+    exclusive: bool = False
+    """Whether nothing else may run beside it: for times that are compared."""
 
     def __post_init__(self) -> None:
         require(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")

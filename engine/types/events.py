@@ -19,9 +19,11 @@ TokenSource = Literal["target", "draft", "bonus"]
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Waiting: ``position`` requests come first. Sent again whenever the position changes."""
+    """Waiting: ``position`` requests come first. Sent again whenever that changes."""
 
     position: int
+    reason: str = ""
+    """What is waited for, in the user's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +260,8 @@ class RunMetrics:
     """Written by smaller tiers of a cascade and thrown away."""
     verification_steps: int = 0
     """Forward passes of the model that looked at drafted tokens."""
+    mean_batch_size: float | None = None
+    """Sequences that shared a pass, this one included, over its passes; ``None`` where no pass could be shared."""
 
     @property
     def acceptance_rate(self) -> float | None:

@@ -6,6 +6,7 @@ import gc
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -231,8 +232,8 @@ def test_a_lost_handle_frees_the_engine(engine: Engine) -> None:
 
 
 def test_a_reader_that_stops_reading_cannot_hold_the_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.serving.worker.BUFFERED_EVENTS", 4)
-    monkeypatch.setattr("engine.serving.worker.ABANDONED_AFTER_S", 0.5)
+    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
+    monkeypatch.setattr("engine.serving.scheduling.running.ABANDONED_AFTER_S", 0.5)
     generation = engine.generate(request_for("Tell me a very long story.", max_tokens=2000))
     wait_until_idle(engine)
     finished = list(generation)[-1]
@@ -245,7 +246,7 @@ def test_waiting_requests_know_their_place_and_get_their_own_answer(engine: Engi
     france, italy = (finish(engine, request_for(f"What is the capital of {c}?", max_tokens=12)) for c in cities)
     assert france.token_ids != italy.token_ids
     wait_until_idle(engine)
-    first = engine.generate(request_for("Tell me a long story.", max_tokens=60))
+    first = engine.generate(replace(request_for("Tell me a long story.", max_tokens=60), exclusive=True))
     second = engine.generate(request_for("What is the capital of France?", max_tokens=12))
     third = engine.generate(request_for("What is the capital of Italy?", max_tokens=12))
     for generation in (first, second, third):
@@ -268,7 +269,7 @@ def test_waiting_requests_know_their_place_and_get_their_own_answer(engine: Engi
 
 
 def test_cancelling_while_waiting_answers_at_once(engine: Engine) -> None:
-    running = engine.generate(request_for("Tell me a long story.", max_tokens=2000))
+    running = engine.generate(replace(request_for("Tell me a long story.", max_tokens=2000), exclusive=True))
     next(e for e in running if isinstance(e, TokenEvent))
     waiting = engine.generate(request_for("What is the capital of France?"))
     waiting.cancel()

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,10 +145,12 @@ def wait_for_queue(engine: Engine) -> None:
         time.sleep(0.01)
 
 
-def test_evaluation_waits_its_turn_beside_generation(tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.serving.worker.BUFFERED_EVENTS", 4)  # a run that nobody reads stands still
+def test_evaluation_waits_for_a_run_that_has_the_engine_alone(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)  # a run that nobody reads stands still
     window = window_of(tiny_engine, "tiny")
-    running = tiny_engine.generate(asked("hello", "tiny", max_tokens=40))
+    running = tiny_engine.generate(replace(asked("hello", "tiny", max_tokens=40), exclusive=True))
     next(event for event in running if isinstance(event, TokenEvent))
     results: list[WindowDivergence] = []
     caller = threading.Thread(target=lambda: results.append(tiny_engine.compare_window("tiny", Precision.INT4, window)))
@@ -188,10 +191,21 @@ def test_what_loading_progress_raises_ends_the_loading(tiny_models_dir: Path) ->
     engine.close()
 
 
+def test_evaluation_is_not_held_up_by_a_run_that_nobody_reads(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
+    window = window_of(tiny_engine, "tiny")
+    running = tiny_engine.generate(asked("hello", "tiny", max_tokens=40))
+    next(event for event in running if isinstance(event, TokenEvent))
+    assert len(tiny_engine.compare_window("tiny", Precision.INT4, window))
+    running.close()
+
+
 def test_a_closed_engine_ends_what_waits(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.serving.worker.BUFFERED_EVENTS", 4)
+    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
     engine = Engine(tiny_models_dir)
-    running = engine.generate(asked("hello", "tiny", max_tokens=40))
+    running = engine.generate(replace(asked("hello", "tiny", max_tokens=40), exclusive=True))
     next(event for event in running if isinstance(event, TokenEvent))
     errors: list[BaseException] = []
 

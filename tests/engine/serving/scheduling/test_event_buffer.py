@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.serving.event_buffer import EventBuffer
+from engine.serving.scheduling.event_buffer import EventBuffer
 from engine.types import Queued
 
 
@@ -20,30 +20,24 @@ def test_what_goes_in_comes_out_once_and_in_order(sizes: list[int]) -> None:
     buffer, put = EventBuffer(1000), list[Queued]()
     for size in sizes:
         handful = events(size, len(put))
-        assert buffer.put(handful)
+        buffer.put(handful)
         put += handful
     assert buffer.get(0) == put
     assert buffer.get(0) == []
 
 
-def test_a_full_buffer_takes_nothing_until_it_is_read() -> None:
+def test_it_is_full_until_it_is_read_and_loses_nothing_meanwhile() -> None:
     buffer = EventBuffer(3)
-    assert buffer.put(events(2))
-    assert buffer.put(events(5)), "there was some room"
-    assert not buffer.put(events(1), 0.01)
-    assert len(buffer.get(0)) == 7
-    assert buffer.put(events(1))
+    buffer.put(events(2))
+    assert not buffer.is_full
+    buffer.put(events(5, 2))
+    assert buffer.is_full
+    buffer.put(events(1, 7))
+    assert buffer.get(0) == events(8)
+    assert not buffer.is_full
 
 
-def test_room_is_made_from_the_oldest() -> None:
-    buffer = EventBuffer(3)
-    buffer.put(events(3))
-    buffer.drop_oldest(2)
-    assert buffer.put(events(1, 9))
-    assert buffer.get(0) == [Queued(2), Queued(9)]
-
-
-def test_a_reader_waits_for_the_first_and_a_writer_for_room() -> None:
+def test_a_reader_waits_for_the_first() -> None:
     buffer, read = EventBuffer(1), list[object]()
 
     def reader() -> None:
@@ -52,6 +46,7 @@ def test_a_reader_waits_for_the_first_and_a_writer_for_room() -> None:
 
     thread = threading.Thread(target=reader)
     thread.start()
-    assert all(buffer.put(events(1, i), 5) for i in range(4))
+    for i in range(4):
+        buffer.put(events(1, i))
     thread.join(5)
     assert read == events(4)

@@ -1,0 +1,191 @@
+"""Requests that share passes: every answer is the one it gets alone, to the last bit."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from engine import Engine
+from engine.types import (
+    CacheMode,
+    CascadeConfig,
+    Drafter,
+    GenerationRequest,
+    KVDtype,
+    Message,
+    OptimizationConfig,
+    Precision,
+    Queued,
+    RouterKind,
+    RunConfig,
+    RunFinished,
+    SamplingParams,
+    SpeculationConfig,
+    Tier,
+    TokenEvent,
+)
+from tests.conftest import SMALL
+from tests.support.tiny import make_tiny_checkpoint
+
+WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog,", "add(left,", "right)", "gives", "42")
+ROOM = 1024
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Random models of two families, so that answers differ with every bit."""
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_checkpoint(folder / "one", "qwen3", seed=1, max_position_embeddings=ROOM)
+    make_tiny_checkpoint(folder / "two", "llama", seed=2, hidden_size=128, max_position_embeddings=ROOM)
+    engine = Engine(folder, threads=1)
+    yield engine
+    engine.close()
+
+
+def requests(rng: random.Random, count: int, models: list[str], precisions: list[Precision]) -> list[GenerationRequest]:
+    """Requests with random gears, lengths and sessions, some of which begin alike."""
+    beginnings = [" ".join(rng.choices(WORDS, k=rng.choice((5, 60)))) for _ in range(3)]
+    return [_request(rng, rng.choice(beginnings), models, precisions) for _ in range(count)]
+
+
+def _request(rng: random.Random, beginning: str, models: list[str], precisions: list[Precision]) -> GenerationRequest:
+    model, precision = rng.choice(models), rng.choice(precisions)
+    greedy = rng.random() < 0.6
+    drafts = greedy and rng.random() < 0.5
+    smaller = [name for name in models if name != model]
+    ladder = bool(smaller) and greedy and rng.random() < 0.3  # a smaller tier's answer drafts too
+    window = rng.choice((None, None, None, 64))
+    # what is reused is what would have been computed, but for a window, which slides otherwise behind a kept beginning,
+    # and for 16 bits, whose prompts torch multiplies in other pieces then
+    reuses = window is None and precision is not Precision.BF16 and rng.random() < 0.7
+    optimization = OptimizationConfig.at(
+        precision,
+        CacheMode.PREFIX if reuses else CacheMode.KV,
+        rng.choice((KVDtype.BF16, KVDtype.BF16, KVDtype.INT8)),
+        window,
+        SpeculationConfig(drafter=rng.choice((Drafter.NGRAM, Drafter.AUTO))) if drafts else None,
+        CascadeConfig(
+            smaller=(Tier(model=smaller[0], precision=precision),),
+            router=RouterKind.ESCALATE,
+            thresholds=(rng.choice((0.0, 0.6, 1.0)),),
+            guard=False,
+        )
+        if ladder
+        else None,
+    )
+    sampling = SamplingParams(
+        temperature=0.0 if greedy else 0.9,
+        top_p=rng.choice((1.0, 0.9)),
+        repetition_penalty=rng.choice((1.0, 1.2)),
+        seed=rng.randrange(100),
+        max_tokens=rng.choice((1, 5, 20, 60)),
+    )
+    prompt = f"{beginning} {' '.join(rng.choices(WORDS, k=rng.choice((1, 10, 90))))}"
+    return GenerationRequest(
+        messages=(Message("user", prompt),),
+        config=RunConfig(model=model, optimization=optimization, sampling=sampling),
+        cache_salt=rng.choice(("a", "b", "c")),
+    )
+
+
+def answer(engine: Engine, request: GenerationRequest, *, cancel_after: int | None = None) -> RunFinished:
+    generation, tokens = engine.generate(request), 0
+    for event in generation:
+        tokens += isinstance(event, TokenEvent)
+        if cancel_after is not None and tokens > cancel_after:
+            generation.cancel()
+    assert isinstance(event, RunFinished), event
+    return event
+
+
+def answers_in_company(engine: Engine, asked: list[GenerationRequest], rng: random.Random) -> list[RunFinished | None]:
+    """All at once, some of which are cancelled on the way (``None``)."""
+    found: list[RunFinished | None] = [None] * len(asked)
+    cancelled = {place: rng.randrange(10) for place in range(len(asked)) if rng.random() < 0.15}
+
+    def follow(place: int) -> None:
+        run = answer(engine, asked[place], cancel_after=cancelled.get(place))
+        found[place] = None if place in cancelled else run
+
+    threads = [threading.Thread(target=follow, args=(place,)) for place in range(len(asked))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(240)
+    assert all(found[place] is not None for place in range(len(asked)) if place not in cancelled)
+    return found
+
+
+def assert_same(alone: RunFinished, beside: RunFinished, request: GenerationRequest) -> None:
+    assert beside.token_ids == alone.token_ids, request
+    assert beside.text == alone.text
+    assert beside.finish_reason == alone.finish_reason
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_answer_is_the_one_it_gets_alone(tiny: Engine, seed: int) -> None:
+    rng = random.Random(seed)
+    asked = requests(rng, 20, ["one", "two"], [Precision.INT4, Precision.INT8, Precision.BF16, Precision.NF4])
+    beside = answers_in_company(tiny, asked, rng)
+    shared = [run.metrics.mean_batch_size for run in beside if run and run.metrics]
+    assert max(each or 1.0 for each in shared) > 1.5, "nobody had company"
+    for request, run in zip(asked, beside, strict=True):
+        if run is not None:
+            assert_same(answer(tiny, replace(request, cold=True)), run, request)
+
+
+def test_on_real_weights_too(engine: Engine) -> None:
+    rng = random.Random(1)
+    asked = requests(rng, 8, [SMALL], [Precision.INT4])
+    for request, run in zip(asked, answers_in_company(engine, asked, rng), strict=True):
+        if run is not None:
+            assert_same(answer(engine, replace(request, cold=True)), run, request)
+
+
+def request(prompt: str, *, max_tokens: int = 40, salt: str = "", **of: object) -> GenerationRequest:
+    optimization = OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX)
+    config = RunConfig(model="one", optimization=optimization, sampling=SamplingParams(max_tokens=max_tokens))
+    return GenerationRequest(messages=(Message("user", prompt),), config=config, cache_salt=salt, **of)  # type: ignore[arg-type]
+
+
+def test_two_that_begin_alike_compute_that_once(tiny: Engine) -> None:
+    beginning = " ".join(WORDS * 8)
+    asked = [request(f"{beginning} and then {n}", salt="twins") for n in range(4)]
+    runs = answers_in_company(tiny, asked, random.Random(5))
+    computed = [run.metrics.prompt_tokens - run.metrics.cached_tokens for run in runs if run and run.metrics]
+    assert len(computed) >= 2
+    assert sorted(computed)[-2] < 64 < max(computed), "only one of them read the beginning"
+    assert any(run.cache and "was running" in run.cache.detail for run in runs if run)
+
+
+def test_one_that_is_to_be_alone_shares_no_pass(tiny: Engine) -> None:
+    crowd = [request("a long story", max_tokens=200, salt=str(n)) for n in range(3)]
+    alone = request("the fox", exclusive=True, salt="me")
+    found: list[RunFinished] = []
+    threads = [threading.Thread(target=lambda each=each: found.append(answer(tiny, each))) for each in crowd]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    events = list(tiny.generate(alone))
+    for thread in threads:
+        thread.join(60)
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    assert last.metrics is not None
+    assert last.metrics.mean_batch_size == 1
+    reasons = [event.reason for event in events if isinstance(event, Queued)]
+    assert all("alone" in reason for reason in reasons)
+
+
+def test_a_request_that_fails_takes_nobody_with_it(tiny: Engine) -> None:
+    good = [request("a long story", max_tokens=60, salt=str(n)) for n in range(3)]
+    failing = request("word " * 2 * ROOM)
+    before = [answer(tiny, replace(each, cold=True)).token_ids for each in good]
+    generations = [tiny.generate(each) for each in (*good, failing, *good)]
+    ends = [list(generation)[-1] for generation in generations]
+    kinds = [type(end).__name__ for end in ends]
+    assert kinds == ["RunFinished"] * 3 + ["RunFailed"] + ["RunFinished"] * 3
+    assert [end.token_ids for end in ends if isinstance(end, RunFinished)] == before * 2

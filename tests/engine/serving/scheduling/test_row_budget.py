@@ -1,0 +1,29 @@
+"""How much of prompts is read beside others' tokens."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.serving.scheduling.row_budget import FEWEST_ROWS, LONGEST_PASS, MOST_ROWS, RowBudget
+
+
+def test_with_nobody_decoding_a_prompt_is_read_in_the_largest_pieces() -> None:
+    assert RowBudget().rows(0) == MOST_ROWS
+
+
+@given(st.floats(1e-3, 0.2), st.floats(1e-4, 5e-3), st.integers(1, 16))
+def test_a_pass_that_reads_a_prompt_takes_no_longer_than_it_may(alone_s: float, row_s: float, decoding: int) -> None:
+    budget = RowBudget()
+    for _ in range(50):
+        budget.observe(decoding, 0, alone_s)
+        rows = budget.rows(decoding)
+        budget.observe(decoding, rows, alone_s + rows * row_s)
+    rows = budget.rows(decoding)
+    assert FEWEST_ROWS <= rows <= MOST_ROWS
+    assert rows == FEWEST_ROWS or alone_s + rows * row_s <= 1.05 * LONGEST_PASS * alone_s
+    assert rows == MOST_ROWS or alone_s + (rows + 2) * row_s >= 0.95 * LONGEST_PASS * alone_s
+
+
+def test_before_anything_was_measured_little_is_read() -> None:
+    assert RowBudget().rows(1) == FEWEST_ROWS
