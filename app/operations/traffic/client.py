@@ -25,6 +25,7 @@ _MOST_SHOWN = 200
 """Characters of what a server says of an error."""
 _MOST_READ = 4096
 """Bytes of it."""
+_HOST = re.compile(r"[\w.:%-]+")
 _UNFINISHED = ("abort", "error")
 """What servers give as a reason for an answer that they gave up."""
 
@@ -139,7 +140,9 @@ def endpoint_of(url: str) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = (
+            parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
+        )
         path = parts.path.rstrip("/") or "/v1"
         endpoint = str(httpx2.URL(f"{parts.scheme}://{parts.netloc}{path}/chat/completions"))
     except (ValueError, httpx2.InvalidURL):

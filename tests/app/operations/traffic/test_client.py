@@ -41,7 +41,7 @@ def test_an_answer_is_timed_and_counted_as_the_server_counts(server: ScriptedSer
     # asleep on the other side of the connection, on the same clock: never shorter
     assert answer.ttft_s > 0.049
     assert len(answer.gaps_s) == 2
-    assert sum(answer.gaps_s) > 0.059
+    assert answer.e2e_s > 0.109
     assert answer.e2e_s >= answer.ttft_s + sum(answer.gaps_s)
     assert answer.tpot_s == (answer.e2e_s - answer.ttft_s) / 2
 
