@@ -64,6 +64,7 @@ class ScriptedServer:
         self.most_at_once = 0
         self.holds_until = 0
         """Requests wait until so many are there at once."""
+        self.url = ""
         self._now = 0
         self._enough = asyncio.Event()
         app = Starlette(routes=[Route("/v1/chat/completions", self._answer, methods=["POST"])])
@@ -71,15 +72,12 @@ class ScriptedServer:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
-
     def __enter__(self) -> Self:
         self._thread.start()
         while not self._server.started:
             self._thread.join(0.01)
             assert self._thread.is_alive()
+        self.url = f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(self, *_: object) -> None:
