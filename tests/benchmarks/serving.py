@@ -134,7 +134,7 @@ def _measure(models_dir: Path, model: str, options: Options) -> list[Row]:
 
 
 def _take_turns(lanes: dict[str, Lane], figures: dict[str, Figures], options: Options) -> None:
-    """Fill in the lanes' samples; one that fails drops out. A round of one client comes first: it loads and warms up."""
+    """Fill in the lanes' samples; one that fails drops out. A round of one client first loads and warms up."""
     for round_ in range(options.rounds + 1):
         for clients in options.clients if round_ else (1,):
             for name, lane in lanes.items():

@@ -75,7 +75,7 @@ class Client:
             body: of the request, from :func:`body_of`.
         """
         reading = _Reading(perf_counter())
-        kind, detail = "broken stream", ""
+        kind, detail = "broken stream", "it ended without finish_reason or [DONE]"
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -88,17 +88,15 @@ class Client:
                     async for event in httpx2.EventSource(response):
                         reading.take(event.data)
         except TimeoutError:
-            kind = "timeout"
+            kind, detail = "timeout", ""
         except _StreamError as error:
             kind, detail = error.kind, error.detail
-        except (httpx2.ConnectError, httpx2.ProxyError):
-            kind = "no connection"
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            kind, detail = "no connection", str(error)
         except httpx2.SSEError as error:
             detail = str(error)
         except (httpx2.TransportError, httpx2.DecodingError):
             detail = "the connection ended in the middle"
-        else:
-            detail = detail or "the stream ended without finish_reason or [DONE]"
         return reading.answer() or Answer(error=kind, detail=self._clean(detail))
 
     def _clean(self, text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from app.operations.traffic.arrivals import Extent, Trace, TraceError, extent_of, limited
 from app.operations.traffic.client import KEY_VARIABLES, open_client
-from app.operations.traffic.progress import ProgressLine
+from app.operations.traffic.progress import progress_line
 from app.operations.traffic.prompts import Calibration, PromptWriter
 from app.operations.traffic.replay import Progress, calibrate, replay
 from app.operations.traffic.report import Report, Slo, row_of
@@ -39,9 +39,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     progress = Progress()
     interrupted = False
     try:
-        asyncio.run(_run(options, progress))
-    except KeyboardInterrupt:
-        interrupted = True
+        if options.json:
+            options.json.touch()  # or this is said before the load, not after it
+        trace = limited(options.trace(options), options.limit)
+        extent = _extent_of(trace, options.name(options))
+        try:
+            asyncio.run(_run(options, trace, extent, progress))
+        except KeyboardInterrupt:
+            interrupted = True
     except GearboxError as error:
         return _complain(str(error), _BAD_INPUT if isinstance(error, InvalidRequestError) else _FAILED)
     except BrokenPipeError:
@@ -62,18 +67,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return _FAILED if report.error_share > options.max_error_share else 0
 
 
-async def _run(options: argparse.Namespace, progress: Progress) -> None:
-    trace = limited(options.trace(options), options.limit)
+def _extent_of(trace: Trace, name: str) -> Extent:
     try:
-        extent = extent_of(trace)
+        return extent_of(trace)
     except TraceError as error:
-        raise TraceError(f"{options.name(options)}: {error}") from None
+        raise TraceError(f"{name}: {error}") from None
+
+
+async def _run(options: argparse.Namespace, trace: Trace, extent: Extent, progress: Progress) -> None:
     async with open_client(options.url, clients=options.clients, timeout_s=options.timeout) as client:
         calibration = Calibration()
         if extent.has_lengths:
             calibration = await calibrate(client, model=options.model, seed=options.seed, more=options.body)
         _say(_announcement(options, extent, calibration))
-        with ProgressLine(sys.stderr, extent, by_count=math.isinf(options.speed)) as line:
+        async with progress_line(sys.stderr, progress, extent, by_count=math.isinf(options.speed)):
             await replay(
                 trace,
                 client,
@@ -84,7 +91,6 @@ async def _run(options: argparse.Namespace, progress: Progress) -> None:
                 speed=options.speed,
                 answer_scale=options.length_scale,
                 more=options.body,
-                told=line.tell,
             )
 
 
@@ -137,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
         synthetic.add_argument("--duration", type=_above_0, required=True, help="seconds in which they arrive")
         if name == "bursty":
             synthetic.add_argument(
-                "--cv", type=_above_0, default=3.0, help="standard deviation of the gaps over their mean: 3"
+                "--cv", type=_up_to_100, default=3.0, help="standard deviation of the gaps over their mean: 3"
             )
         described = "tokens: 256, 100-500 or lognormal:MEDIAN:SIGMA"
         synthetic.add_argument("--prompt-tokens", type=_lengths, default=lengths("lognormal:300:0.8"), help=described)
@@ -155,7 +161,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clients", type=_count, default=64, help="requests in flight at most: 64")
     parser.add_argument("--limit", type=_count, help="only so many requests, the first ones")
     parser.add_argument("--timeout", type=_above_0, default=600.0, help="seconds that a request may take: 600")
-    parser.add_argument("--length-scale", type=_above_0, default=1.0, help="lengths of prompts and answers times this")
+    parser.add_argument(
+        "--length-scale", type=_up_to_100, default=1.0, help="lengths of prompts and answers times this"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn and of made-up texts")
     parser.add_argument("--body", type=_object, default={}, help="JSON fields added to each request")
     parser.add_argument("--slo", type=_slo, help="seconds that a good answer keeps: ttft=1.0,tpot=0.1,e2e=30")
@@ -180,6 +188,10 @@ def _number(text: str, is_fit: Callable[[float], bool], what: str) -> float:
 
 def _above_0(text: str) -> float:
     return _number(text, lambda number: 0 < number < math.inf, "a number above 0")
+
+
+def _up_to_100(text: str) -> float:
+    return _number(text, lambda number: 0.001 <= number <= 100, "between 0.001 and 100")
 
 
 def _speed(text: str) -> float:

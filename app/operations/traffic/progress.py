@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Self, TextIO
+from typing import TextIO
 
 from app import units
 from app.operations.traffic.arrivals import Extent
@@ -14,49 +17,51 @@ _EVERY_S = 1.0
 _EVERY_S_IN_A_LOG = 30.0
 
 
-class ProgressLine:
-    """Writes to a terminal again and again over the same line; to a file now and then."""
+@asynccontextmanager
+async def progress_line(stream: TextIO, progress: Progress, extent: Extent, *, by_count: bool) -> AsyncIterator[None]:
+    """Say how far a replay is as long as this is entered: in a terminal again and again over the same line, in a file
+    now and then.
 
-    def __init__(self, stream: TextIO, extent: Extent, *, by_count: bool) -> None:
-        """
-        Args:
-            stream: where to write.
-            extent: of the trace.
-            by_count: whether the share that is done is one of the requests; otherwise it is one of the trace's time,
-                which is what has to be waited for.
-        """
-        self._stream = stream
-        self._extent = extent
-        self._by_count = by_count or extent.duration_s == 0
-        self._is_terminal = stream.isatty()
-        self._told = monotonic()
-        self._pace = Pace.begin(0.0, self._told)
+    Args:
+        stream: where to write.
+        progress: of the replay.
+        extent: of its trace.
+        by_count: whether the share that is done is one of the requests; otherwise it is one of the trace's time, which
+            is what has to be waited for.
+    """
+    is_terminal = stream.isatty()
 
-    def __enter__(self) -> Self:
-        return self
+    async def keep_telling() -> None:
+        pace = Pace.begin(0.0, monotonic())
+        while True:
+            await asyncio.sleep(_EVERY_S if is_terminal else _EVERY_S_IN_A_LOG)
+            now = monotonic()
+            pace = pace.then(share_done(progress, extent, by_count=by_count), now)
+            text = status_of(progress, extent, pace.remaining_s(now))
+            stream.write(f"\r{text}\x1b[K" if is_terminal else f"{text}\n")
+            stream.flush()
 
-    def __exit__(self, *_: object) -> None:
-        if self._is_terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+    telling = asyncio.create_task(keep_telling())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        if is_terminal:
+            stream.write("\r\x1b[K")
+            stream.flush()
 
-    def tell(self, progress: Progress) -> None:
-        """Say it, if it was not said just before."""
-        now = monotonic()
-        if now - self._told < (_EVERY_S if self._is_terminal else _EVERY_S_IN_A_LOG):
-            return
-        self._told = now
-        self._pace = self._pace.then(self._share(progress), now)
-        left_s = self._pace.remaining_s(now)
-        left = "" if left_s is None else f", {units.about(left_s)} left"
-        text = (
-            f"{len(progress.outcomes):,} of {self._extent.requests:,} ended, {progress.in_flight:,} in flight, "
-            f"{progress.errors:,} failed{left}"
-        )
-        self._stream.write(f"\r{text}\x1b[K" if self._is_terminal else f"{text}\n")
-        self._stream.flush()
 
-    def _share(self, progress: Progress) -> float:
-        if self._by_count:
-            return len(progress.outcomes) / self._extent.requests
-        return progress.trace_s / self._extent.duration_s
+def share_done(progress: Progress, extent: Extent, *, by_count: bool) -> float:
+    """Of a replay, 0 to 1; see :func:`progress_line`."""
+    if by_count or extent.duration_s == 0:
+        return len(progress.outcomes) / extent.requests
+    return progress.trace_s / extent.duration_s
+
+
+def status_of(progress: Progress, extent: Extent, left_s: float | None) -> str:
+    """The line. Once all is sent, nobody knows how long the last answers take."""
+    left = f", {units.about(left_s)} left" if left_s is not None and progress.sent < extent.requests else ""
+    return (
+        f"{len(progress.outcomes):,} of {extent.requests:,} ended, {progress.in_flight:,} in flight, "
+        f"{progress.errors:,} failed{left}"
+    )

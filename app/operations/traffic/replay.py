@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -25,7 +25,9 @@ class Outcome:
 
     number: int
     """In its trace, from 1."""
-    arrival: Arrival
+    session: str | None
+    at_s: float
+    """When it was due in its trace."""
     sent_s: float
     """Seconds after the first was due."""
     late_s: float | None
@@ -86,7 +88,6 @@ async def replay(
     speed: float = 1.0,
     answer_scale: float = 1.0,
     more: Mapping[str, Any] | None = None,
-    told: Callable[[Progress], None] = lambda _: None,
 ) -> None:
     """Send all requests of a trace, and wait for their answers.
 
@@ -103,7 +104,6 @@ async def replay(
         speed: by how much the trace's time is compressed; with infinity everything is due at once.
         answer_scale: most tokens of an answer against what the trace says.
         more: fields that are added to each request.
-        told: called after each request that is sent or has ended.
 
     Raises:
         TraceError: the trace cannot be read.
@@ -117,10 +117,17 @@ async def replay(
             answer = await client.ask(body)
             progress.elapsed_s = perf_counter() - begun
             late_s = None if math.isinf(speed) else max(0.0, sent_s - due_s)
-            outcome = Outcome(number=number, arrival=arrival, sent_s=sent_s, late_s=late_s, answer=answer)
-            progress.outcomes.append(outcome)
             progress.errors += answer.error is not None
-            told(progress)
+            progress.outcomes.append(
+                Outcome(
+                    number=number,
+                    session=arrival.session,
+                    at_s=arrival.at_s,
+                    sent_s=sent_s,
+                    late_s=late_s,
+                    answer=answer,
+                )
+            )
         finally:
             free.release()
 
@@ -139,7 +146,6 @@ async def replay(
                 await free.acquire()
                 progress.sent, progress.trace_s = number, arrival.at_s
                 tasks.create_task(send(number, arrival, body, due_s))
-                told(progress)
     except ExceptionGroup as group:
         raise group.exceptions[0] from None  # a trace that changed while it was read
 

@@ -218,8 +218,8 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
     ok = answer.error is None
     return {
         "number": outcome.number,
-        "session": outcome.arrival.session,
-        "at_s": outcome.arrival.at_s,
+        "session": outcome.session,
+        "at_s": outcome.at_s,
         "sent_s": outcome.sent_s,
         "late_s": outcome.late_s,
         "error": answer.error,

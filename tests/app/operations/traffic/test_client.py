@@ -86,6 +86,7 @@ def test_a_refusal_in_another_shape_is_told_too(server: ScriptedServer, error: o
     answer = answered(server, Reply(status=500, error=error))
     assert answer.error == "HTTP 500"
     assert len(answer.detail) <= 200
+    assert "finish_reason" not in answer.detail
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,7 @@ def test_synthetic_traffic_has_the_lengths_that_were_asked_for(server: ScriptedS
         (["replay", "own.jsonl", "--url", "ftp://h"], "address"),
         (["replay", "broken.csv"], "broken.csv: Line 1: no trace of a known kind"),
         (["replay", "."], "directory"),
+        (["replay", "own.jsonl", "--json", "nowhere/rows.json"], "nowhere/rows.json"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_sent(
@@ -127,7 +128,7 @@ def test_bad_input_is_one_line_and_nothing_is_sent(
     "option",
     [
         *("speed=0", "speed=nan", "clients=0", "clients=1.5", "limit=-1", "timeout=inf"),
-        *("slo=ttft=x", "max-error-share=2", "body=[]", "body={"),
+        *("slo=ttft=x", "max-error-share=2", "body=[]", "body={", "length-scale=1e9"),
     ],
 )
 def test_options_that_cannot_be_are_refused(messages: Path, option: str) -> None:

@@ -54,7 +54,7 @@ def test_no_request_is_sent_before_it_is_due(server: ScriptedServer) -> None:
     sent = {outcome.number: outcome.sent_s for outcome in progress.outcomes}
     assert all(sent[number] >= due_s for number, due_s in ((1, 0), (2, 0.1), (3, 0.2)))
     for outcome in progress.outcomes:
-        assert outcome.late_s == pytest.approx(outcome.sent_s - outcome.arrival.at_s / 20)
+        assert outcome.late_s == pytest.approx(outcome.sent_s - outcome.at_s / 20)
     assert progress.elapsed_s >= max(outcome.ended_s for outcome in progress.outcomes)
 
 

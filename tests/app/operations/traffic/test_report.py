@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.operations.traffic.arrivals import Arrival, Lengths
 from app.operations.traffic.client import Answer
 from app.operations.traffic.replay import Outcome, Progress
 from app.operations.traffic.report import Report, Slo, percentiles, row_of
@@ -22,9 +21,8 @@ def good(ttft_s: float = 0.5, e2e_s: float = 1.5, tokens: int = 11, **known: obj
 
 
 def progress(answers: Sequence[Answer], elapsed_s: float = 10.0, sent: int | None = None) -> Progress:
-    arrival = Arrival(at_s=0, prompt=Lengths(1), max_tokens=1)
     outcomes = [
-        Outcome(number=number, arrival=arrival, sent_s=0.0, late_s=0.0, answer=answer)
+        Outcome(number=number, session=None, at_s=0.0, sent_s=0.0, late_s=0.0, answer=answer)
         for number, answer in enumerate(answers, 1)
     ]
     failed = sum(answer.error is not None for answer in answers)
