@@ -25,6 +25,8 @@ _MOST_SHOWN = 200
 """Characters of what a server says of an error."""
 _MOST_READ = 4096
 """Bytes of it."""
+_IDLE_CONNECTION_S = 2.0
+"""An older connection is not used again: servers close them after 5 s, which would look like an error of theirs."""
 _HOST = re.compile(r"[\w.:%-]+")
 _UNFINISHED = ("abort", "error")
 """What servers give as a reason for an answer that they gave up."""
@@ -125,7 +127,9 @@ async def open_client(
     headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
     if key:
         headers["authorization"] = f"Bearer {key}"
-    limits = httpx2.Limits(max_connections=clients, max_keepalive_connections=clients)
+    limits = httpx2.Limits(
+        max_connections=clients, max_keepalive_connections=clients, keepalive_expiry=_IDLE_CONNECTION_S
+    )
     async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=None) as http:
         yield Client(http, endpoint, timeout_s=timeout_s, key=key)
 
