@@ -76,9 +76,7 @@ def _extent_of(trace: Trace, name: str) -> Extent:
 
 async def _run(options: argparse.Namespace, trace: Trace, extent: Extent, progress: Progress) -> None:
     async with open_client(options.url, clients=options.clients, timeout_s=options.timeout) as client:
-        calibration = Calibration()
-        if extent.has_lengths:
-            calibration = await calibrate(client, model=options.model, seed=options.seed, more=options.body)
+        calibration = await calibrate(client, model=options.model, seed=options.seed, more=options.body)
         _say(_announcement(options, extent, calibration))
         async with progress_line(sys.stderr, progress, extent, by_count=math.isinf(options.speed)):
             await replay(

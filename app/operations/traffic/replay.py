@@ -61,7 +61,8 @@ class Progress:
 
 
 async def calibrate(client: Client, *, model: str, seed: int, more: Mapping[str, Any]) -> Calibration:
-    """Ask two short requests to learn how the server counts words. The first also makes it load the model.
+    """Ask two short requests to learn how the server counts words. They also show that it answers, and make it load the
+    model, which then counts into no measurement.
 
     Raises:
         ProbeError: it does not answer.

@@ -40,8 +40,15 @@ def of(server: ScriptedServer) -> list[str]:
     return ["--url", server.url, "--model", "m"]
 
 
-def every_second_fails(bodies: list[Mapping[str, Any]]) -> Reply:
-    return Reply(status=503, error={"error": "busy"}) if len(bodies) % 2 else Reply()
+def is_probe(body: Mapping[str, Any]) -> bool:
+    """Whether it is one of the two requests that come before the trace."""
+    return body["max_tokens"] == 1
+
+
+def sent(server: ScriptedServer) -> list[Mapping[str, Any]]:
+    """The requests of the trace."""
+    assert [is_probe(body) for body in server.bodies[:2]] == [True, True]
+    return server.bodies[2:]
 
 
 def test_a_replay_prints_a_report_and_keeps_a_row_for_each_request(
@@ -60,7 +67,7 @@ def test_a_replay_prints_a_report_and_keeps_a_row_for_each_request(
 
 
 def test_too_many_errors_are_an_exit_code(server: ScriptedServer, messages: Path) -> None:
-    server.script = lambda _: every_second_fails(server.bodies)
+    server.script = lambda body: Reply(status=503 if body.get("user") in ("s0", "s2") else 200, error={"error": "busy"})
     command = ["replay", str(messages), *of(server), "--clients", "1"]
     assert run(command) == 1
     assert run([*command, "--max-error-share", "0.49"]) == 1
@@ -69,7 +76,7 @@ def test_too_many_errors_are_an_exit_code(server: ScriptedServer, messages: Path
 
 def test_a_limit_sends_the_first_ones_alone(server: ScriptedServer, messages: Path) -> None:
     assert run(["replay", str(messages), *of(server), "--limit", "2"]) == 0
-    assert [body["user"] for body in server.bodies] == ["s0", "s1"]
+    assert [body["user"] for body in sent(server)] == ["s0", "s1"]
 
 
 def test_mooncakes_blocks_are_met_again_in_the_prompts(server: ScriptedServer, tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ def test_mooncakes_blocks_are_met_again_in_the_prompts(server: ScriptedServer, t
     row = {"timestamp": 0, "input_length": 1024, "output_length": 3}
     path.write_text("".join(json.dumps(row | {"hash_ids": [1, last]}) + "\n" for last in (2, 3, 2)))
     assert run(["replay", str(path), *of(server), "--clients", "1", "--body", '{"top_p": 0.5}']) == 0
-    first, second, third = (body["messages"][0]["content"] for body in server.bodies[2:])  # two probes come first
+    first, second, third = (body["messages"][0]["content"] for body in sent(server))
     assert first == third
     assert first.split()[:400] == second.split()[:400]
     assert first != second
@@ -88,10 +95,9 @@ def test_mooncakes_blocks_are_met_again_in_the_prompts(server: ScriptedServer, t
 def test_synthetic_traffic_has_the_lengths_that_were_asked_for(server: ScriptedServer, kind: list[str]) -> None:
     lengths = ["--prompt-tokens", "40", "--answer-tokens", "7"]
     assert run([*kind, "--rate", "50", "--duration", "0.4", *lengths, *of(server)]) == 0
-    sent = server.bodies[2:]
-    assert sent
+    assert sent(server)
     # the server counts 10 tokens whatever is sent, so a word counts as a token
-    assert {(len(body["messages"][0]["content"].split()), body["max_tokens"]) for body in sent} == {(40, 7)}
+    assert {(len(body["messages"][0]["content"].split()), body["max_tokens"]) for body in sent(server)} == {(40, 7)}
 
 
 @pytest.mark.parametrize(
@@ -138,10 +144,10 @@ def test_options_that_cannot_be_are_refused(messages: Path, option: str) -> None
 
 
 def test_a_server_that_does_not_answer_the_probe_is_an_error(
-    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+    server: ScriptedServer, messages: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.script = lambda _: Reply(status=401, error={"error": {"message": "no key"}})
-    assert run(["poisson", "--rate", "5", "--duration", "5", *of(server)]) == 1
+    assert run(["replay", str(messages), *of(server)]) == 1
     assert capsys.readouterr().err == "error: The server does not answer a first request: HTTP 401 (no key).\n"
     assert len(server.bodies) == 1
 
@@ -154,7 +160,8 @@ def test_the_key_is_in_nothing_that_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GEARBOX_API_KEY", KEY)
-    server.script = lambda _: Reply(status=401, error={"error": {"message": f"bad key {KEY}"}})
+    refused = {"error": {"message": f"bad key {KEY}"}}
+    server.script = lambda body: Reply(status=200 if is_probe(body) else 401, error=refused)
     kept = tmp_path / "rows.json"
     assert run(["replay", str(messages), *of(server), "--json", str(kept)]) == 1
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
@@ -164,7 +171,7 @@ def test_the_key_is_in_nothing_that_is_written(
 
 
 def test_an_interrupted_replay_reports_what_had_ended(server: ScriptedServer, messages: Path) -> None:
-    server.script = lambda body: Reply(ending="hang" if body["user"] == "s3" else "done")
+    server.script = lambda body: Reply(ending="hang" if body.get("user") == "s3" else "done")
     process = subprocess.Popen(
         [sys.executable, "-m", "app.operations.traffic", "replay", str(messages), *of(server), "--clients", "1"],
         cwd=REPOSITORY,
@@ -173,7 +180,7 @@ def test_an_interrupted_replay_reports_what_had_ended(server: ScriptedServer, me
         stderr=subprocess.PIPE,
         text=True,
     )
-    while len(server.bodies) < 4 and process.poll() is None:
+    while len(server.bodies) < 2 + 4 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
