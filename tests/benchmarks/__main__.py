@@ -18,6 +18,7 @@ from tests.benchmarks import (
     guard,
     judge,
     load,
+    serving,
     speculation,
     store,
 )
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "chat": lambda models_dir, _: chat.run(models_dir),
     "load": lambda models_dir, _: load.run(models_dir),
     "convert": lambda models_dir, _: convert.run(models_dir),
+    "serving": serving.run,
     "app": lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)],
     "store": lambda *_: store.run(),
 }
@@ -50,6 +52,9 @@ def main() -> None:
         peers=options.peers,
         lanes=tuple(options.lanes),
         pairs=tuple(options.pairs),
+        clients=tuple(options.clients),
+        url=options.url,
+        served_model=options.served_model,
     )
     models_dir = Settings.from_env().models_dir
     rows = {}
@@ -74,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     of_decode.add_argument("--no-peers", dest="peers", action="store_false", help="leave the other engines out")
     of_cascade = parser.add_argument_group("cascade")
     of_cascade.add_argument("--pairs", nargs="+", type=Path, default=(), help="further files of recorded answers")
+    of_serving = parser.add_argument_group("serving")
+    of_serving.add_argument("--clients", nargs="+", type=_positive, default=defaults.clients, help="who ask at once")
+    of_serving.add_argument("--url", help="an OpenAI-compatible server that takes part")
+    of_serving.add_argument("--served-model", help="what it calls the model, unless as the catalogue does")
     return parser
 
 

@@ -54,6 +54,12 @@ class Options:
     """Which of our own take part; the reference takes minutes on a large model."""
     pairs: tuple[Path, ...] = ()
     """Of the cascade: files of recorded answers beside those that come with Gearbox."""
+    clients: tuple[int, ...] = (1, 2, 4, 8, 16)
+    """Of serving: how many ask at once."""
+    url: str | None = None
+    """Of serving: a server that takes part."""
+    served_model: str | None = None
+    """Of serving: what that server calls the model; the catalogue's name without it."""
 
 
 @dataclass(frozen=True, slots=True)

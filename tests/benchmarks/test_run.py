@@ -17,12 +17,14 @@ from tests.benchmarks import (
     divergence,
     guard,
     load,
+    serving,
     speculation,
     store,
 )
 from tests.benchmarks.lanes import MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
+from tests.support.scripted_server import ScriptedServer
 from tests.support.server import find_chromium
 from tests.support.tiny import FAMILIES, make_tiny_checkpoint
 from tests.support.tiny_catalog import write_gguf
@@ -92,6 +94,22 @@ def test_chat(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_load(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "REPEATS", 1)
     assert_whole(load.run(models))
+
+
+def test_serving(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "NEW_TOKENS", 6)
+    monkeypatch.setattr(serving, "LONG_WORDS", 100)
+    with ScriptedServer() as server:
+        options = decode.Options(models=MODELS[:1], rounds=2, peers=False, clients=(1, 3), url=server.url)
+        rows = serving.run(models, options)
+    assert_whole(rows)
+    lanes = [serving.SERIAL, serving.TOGETHER, server.url]
+    assert [(row["lane"], row["clients"]) for row in rows] == [
+        *((lane, clients) for clients in (1, 3) for lane in lanes),
+        (serving.BESIDE, 3),
+    ]
+    assert [row["as_alone"] for row in rows if row["lane"] == serving.TOGETHER] == ["2 of 2", "6 of 6"]
+    assert len(server.bodies) == 1 + 2 * (1 + 3)
 
 
 def test_convert(tmp_path: Path) -> None:

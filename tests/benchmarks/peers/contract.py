@@ -48,3 +48,11 @@ class Peer(Protocol):
     def logits(self, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Logits:
         """Read an answer one token a step, as decoding does: ``[answer, vocab]``, each row before its token."""
         ...
+
+
+class BatchingPeer(Peer, Protocol):
+    """One that can answer several prompts in the same passes."""
+
+    def answers(self, prompts_ids: Sequence[Sequence[int]], max_tokens: int) -> list[Timing]:
+        """Answer all of them at once, as :meth:`Peer.answer` does one. Making room for them counts in no time."""
+        ...

@@ -18,6 +18,7 @@ import numpy as np
 from engine.models.sources.gguf_file import GgufFile
 from tests.benchmarks.figures import gguf_bytes_per_token
 from tests.benchmarks.peers.contract import Facts, Logits, Timing
+from tests.benchmarks.peers.llama_cpp_batched import SequencesContext
 
 CONTEXT = 1024
 LOG_LEVELS = (1, 2, 3)
@@ -45,6 +46,8 @@ class LlamaCpp:
         if not self._context:
             raise RuntimeError(f"llama.cpp makes no context: {self._log[-1]}")
         self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
+        self._threads = threads
+        self._together: SequencesContext | None = None
 
     def facts(self) -> Facts:
         # where weights were packed anew for a kernel, the log has a buffer named for it
@@ -73,6 +76,15 @@ class LlamaCpp:
             token = int(self._decode([token]).argmax())
         seconds = perf_counter() - first
         return Timing(first - begun, seconds / (max_tokens - 1) if max_tokens > 1 else None)
+
+    def answers(self, prompts_ids: Sequence[Sequence[int]], max_tokens: int) -> list[Timing]:
+        tokens = max(map(len, prompts_ids)) + max_tokens
+        if self._together is None or not self._together.fits(len(prompts_ids), tokens):
+            if self._together:
+                self._together.close()
+            self._together = None  # should there be no memory for the next
+            self._together = SequencesContext(self._model, self._threads, len(prompts_ids), tokens)
+        return self._together.answers(prompts_ids, max_tokens)
 
     def logits(self, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Logits:
         self._clear()

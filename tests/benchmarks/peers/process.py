@@ -64,6 +64,10 @@ class PeerProcess:
         """See :meth:`Peer.facts`. Raises PeerError, as the next two do."""
         return self._call("facts")  # type: ignore[no-any-return]  # the contract's types cross the pipe
 
+    def answers(self, prompts_ids: Sequence[Sequence[int]], max_tokens: int) -> list[Timing]:
+        """See :meth:`BatchingPeer.answers`; the peer must be one. Raises PeerError too."""
+        return self._call("answers", prompts_ids, max_tokens)  # type: ignore[no-any-return]
+
     def answer(self, prompt_ids: Sequence[int], max_tokens: int) -> Timing:
         """See :meth:`Peer.answer`."""
         return self._call("answer", prompt_ids, max_tokens)  # type: ignore[no-any-return]
