@@ -62,6 +62,7 @@ class Engine:
         verify_cache: float = 0.0,
         shared_prompts: Mapping[str, str] = MappingProxyType({}),
         most_running: int = MOST_RUNNING,
+        running_kv_bytes: int | None = None,
     ) -> None:
         """
         Args:
@@ -76,6 +77,8 @@ class Engine:
             shared_prompts: system prompts, by name, whose KV one session may take over from another. Nothing that
                 follows them is ever shared.
             most_running: requests that may share passes; more wait.
+            running_kv_bytes: what the KV of running requests may take together, before the youngest gives its back and
+                reads it again later; by default half of the memory that is free at the first request.
         """
         self._models_dir = models_dir
         self._threads = threads
@@ -91,7 +94,7 @@ class Engine:
         self._rss = RssSampler()
         with memory_errors_in_words("the engine was started"):
             build_in_background()
-            self._worker = Worker(most_running)
+            self._worker = Worker(most_running, running_kv_bytes)
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request and follow it.

@@ -132,7 +132,9 @@ def measure_turns(
     def measure(mode: CacheMode, place: int, salt: str) -> LiveRun:
         """One turn, under a salt that has not met it yet."""
         stage = f"Cache mode {mode} · turn {place + 1} of {len(turns)}"
-        request = GenerationRequest(messages=turns[place].before, config=config_in(mode, config), cache_salt=salt)
+        request = GenerationRequest(
+            messages=turns[place].before, config=config_in(mode, config), cache_salt=salt, exclusive=True
+        )
         if mode is CacheMode.PREFIX and place:
             run(stage, _as_kept(request, turns[place - 1]))
         return run(stage, request)

@@ -174,6 +174,7 @@ def lane_request(lane: str) -> GenerationRequest:
         config=lane_form(lane).config(),
         cache_salt=person_id(),
         cold=not is_warm(lane),
+        exclusive=True,
     )
 
 

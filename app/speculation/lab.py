@@ -80,6 +80,7 @@ def lab_request(
             sampling=SamplingParams(max_tokens=max_tokens),
         ),
         cold=True,
+        exclusive=True,
     )
 
 

@@ -91,7 +91,7 @@ class LocalModel:
         text = TokenBuffer(prompt_ids, capacity + MAX_GAMMA)
         cache = self.decoder.new_cache(capacity) if kv is None else kv
         cached = cache.tokens
-        hidden = yield from self._read(text.ids[cached:], cache, sink.cancelled)
+        hidden = yield from self._read(text.ids[cached:], cache, sink.cancelled, text)
         verified = None
         if hidden is not None:
             if verify and cached:
@@ -103,13 +103,15 @@ class LocalModel:
             yield from writer.write(logits, max_tokens, speculator)
         return RunTrace(0 if kv is None else cache.used_bytes, verified)
 
-    def _read(self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool]) -> Steps[Tensor | None]:
+    def _read(
+        self, ids: Tensor, cache: KVCache, cancelled: Callable[[], bool], text: TokenBuffer | None = None
+    ) -> Steps[Tensor | None]:
         """A prompt, chunk by chunk: the last token's hidden state, ``[1, hidden]``; ``None`` if cancelled."""
         hidden = None
         for chunk in self.decoder.chunks(ids, cache):
             if cancelled():
                 return None
-            hidden = yield from ask(Hidden(self.decoder, chunk, cache))
+            hidden = yield from ask(Hidden(self.decoder, chunk, cache, text))
         if hidden is None:
             raise ValueError("a prompt has at least one token")
         return hidden[-1:]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.generation.choosing import Choice, Chooser
+from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
 
 T = TypeVar("T")
@@ -81,6 +82,8 @@ class Hidden:
     decoder: Decoder
     ids: Tensor
     cache: KVCache
+    text: TokenBuffer | None = None
+    """Begins with what the cache holds, which can be read again from it; ``None`` where that cannot be."""
 
     def perform(self) -> Tensor:
         return self.decoder.forward(self.ids, self.cache)
@@ -93,6 +96,8 @@ class Logits:
     decoder: Decoder
     ids: Tensor
     cache: KVCache
+    text: TokenBuffer | None = None
+    """As of :class:`Hidden`."""
     seconds: float = 0.0
     """What the pass has taken in which they were read; set once it is done, as is ``rows``."""
     rows: int = 0
@@ -125,7 +130,12 @@ class Continuation:
     @property
     def ids(self) -> Tensor:
         """What is read: int64 ``[1]``."""
-        return self.chooser.text.ids[-1:]
+        return self.text.ids[-1:]
+
+    @property
+    def text(self) -> TokenBuffer:
+        """As of :class:`Hidden`."""
+        return self.chooser.text
 
     def perform(self) -> list[Choice]:
         writer = self.decoder.native

@@ -70,7 +70,7 @@ class Writer:
         for chunk in self._decoder.chunks(self._text.ids[:-1], self._cache):
             if self._sink.cancelled():
                 return False
-            yield from ask(Hidden(self._decoder, chunk, self._cache))
+            yield from ask(Hidden(self._decoder, chunk, self._cache, self._text))
         return True
 
     def _speculate(self, speculator: Speculator, max_tokens: int, prompt_tokens: int) -> Steps[bool]:
@@ -80,7 +80,7 @@ class Writer:
         written = before - prompt_tokens
         draft = speculator.propose(text, self._room(max_tokens - written - 1), written)
         ids = text.ids_with(draft.token_ids)[before - 1 :]
-        wanted = Logits(self._decoder, ids, cache)
+        wanted = Logits(self._decoder, ids, cache, text)
         rows = yield from ask(wanted)
         computed = perf_counter()
         choices = yield from self._choose(rows, draft)

@@ -49,6 +49,8 @@ class KVCache:
         self._rotation = rotation
         self._made_for = capacity
         self.dtype = dtype
+        self.is_kept = False
+        """Whether it is kept for other requests too: then nobody may give it back."""
         width, kind = _kept_as(head_dim, dtype)
         self.form = (n_layers, kv_heads, head_dim, "cpu" if device is None else device.type)
         """Layers, key-value heads and their dimensions, and the memory they are in: what a model must share."""
@@ -103,6 +105,19 @@ class KVCache:
             if len(layer) > self.length:
                 self.layers[i] = layer[: self.length].clone()
                 self.addresses[i] = self.layers[i].data_ptr()
+
+    def give_back(self) -> None:
+        """Forget everything and give its memory back; what is written later takes memory anew.
+
+        Raises:
+            ValueError: this is a sliding window: what has left it could not be read again.
+        """
+        if self.slides:
+            raise ValueError("a sliding window cannot be read again")
+        self.length = 0
+        for i, layer in enumerate(self.layers):
+            self.layers[i] = torch.empty_like(layer)
+            self.addresses[i] = self.layers[i].data_ptr()
 
     @property
     def tokens(self) -> int:

@@ -107,6 +107,7 @@ class PrefixCache:
         finally:
             if lent is not kept.payload and not was_pinned:
                 self.index.unpin(kept)
+        lent.is_kept = lent is kept.payload
         self.index.count(kept, tokens)
         return self._keep_track(Lease(identity, prompt_ids, lent, tokens, kept, system))
 

@@ -25,6 +25,8 @@ class BackendInfo:
     """For the reader, on one line."""
     gears: frozenset[GearKind] = frozenset()
     """Those that its runs may turn on."""
+    shares_passes: bool = False
+    """Whether requests may run beside one another; else each has the engine alone."""
 
 
 class Backend(StrEnum):
@@ -41,7 +43,10 @@ class Backend(StrEnum):
                 return BackendInfo(label="Reference", help="transformers' own `generate`, in 16 bits, as it comes.")
             case Backend.LOCAL:
                 return BackendInfo(
-                    label="Gearbox", help="this app's own decoder, with its gears.", gears=frozenset(GearKind)
+                    label="Gearbox",
+                    help="this app's own decoder, with its gears.",
+                    gears=frozenset(GearKind),
+                    shares_passes=True,
                 )
             case _:
                 assert_never(self)

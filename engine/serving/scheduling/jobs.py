@@ -103,7 +103,7 @@ class GenerationJob(Job):
         super().__init__()
         self.request = request
         self.session = request.cache_salt
-        self.exclusive = request.exclusive
+        self.exclusive = request.exclusive or not request.config.backend.info.shares_passes
         self.events = EventBuffer(BUFFERED_EVENTS)
         self._serve = serve
 

@@ -42,10 +42,15 @@ class WaitingLine:
         """It waits no longer."""
         self._waiting.remove(job)
 
-    def next(self, running: Collection[Job]) -> Job | None:
-        """The job that may begin beside those that run; ``None`` while there is none. It waits no longer then."""
+    def next(self, running: Collection[Job], *, memory_is_short: bool = False) -> Job | None:
+        """The job that may begin beside those that run; ``None`` while there is none. It waits no longer then.
+
+        Args:
+            running: those that have begun.
+            memory_is_short: whether some of them wait to go on.
+        """
         first = next(iter(self._in_order(running)), None)
-        if first is None or self._held_up(first, running):
+        if first is None or self._held_up(first, running) or (running and memory_is_short):
             return None
         self._waiting.remove(first)
         return first

@@ -28,6 +28,10 @@ class Running:
     """Of what it wants read, the pieces that have been."""
     behind_since: float | None = None
     """When its reader fell behind."""
+    put_off: Pass[Any] | None = None
+    """What it waits for while what its cache held is read again."""
+    is_parked: bool = False
+    """Whether it gave its KV back and has not begun to read it again."""
 
     @classmethod
     def begin(cls, job: Job) -> Running:

@@ -16,25 +16,34 @@ from torch import cat
 
 from engine.backends.passes import Continuation, Hidden, Logits, Outcome, Wait, outcome_of
 from engine.backends.sharing import perform_together
+from engine.serving.scheduling.kv_room import KVRoom, Readable
 from engine.serving.scheduling.row_budget import RowBudget
 from engine.serving.scheduling.running import Running
 
 TURN_S = 0.02
 """While several models have work, one is decoded with for so long before the next one's turn."""
 
-Readable = Hidden | Logits | Continuation
-
 
 class Scheduler:
     """The jobs that have begun, and their next passes. Used by the engine's thread alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, kv_room: KVRoom) -> None:
+        """
+        Args:
+            kv_room: what running sequences' KV may take.
+        """
+        self._kv_room = kv_room
         self.running: list[Running] = []
         """In the order in which they began."""
         self._turns: dict[Hashable, int] = {}
         """When each model last had its turn."""
         self._turn = 0
         self._budgets: dict[Hashable, RowBudget] = {}
+
+    @property
+    def has_parked(self) -> bool:
+        """Whether memory is short: somebody waits to have its KV again."""
+        return any(running.is_parked for running in self.running)
 
     def add(self, running: Running) -> None:
         """Take part from the next pass on."""
@@ -49,6 +58,7 @@ class Scheduler:
         Returns:
             Whether anything was done; if not, everybody waits for a reader.
         """
+        self._kv_room.settle(self.running)
         turns: dict[Hashable, list[Running]] = {}
         for running in self.running:
             if _is_ready(running):
@@ -121,6 +131,8 @@ class Scheduler:
 
 def _is_ready(running: Running) -> bool:
     """Whether anything can be computed for a job now."""
+    if running.is_parked:
+        return False
     if running.job.is_cancelled():
         return True
     return running.reader_keeps_up() and (not isinstance(running.wanted, Wait) or running.wanted.is_over())
@@ -135,7 +147,12 @@ def _turn_of(running: Running) -> Hashable:
 
 
 def _tell(running: Running, outcome: Outcome) -> None:
-    running.advance(outcome.hand_to)
+    """What came of its pass; what it had put off until its KV was there again comes next."""
+    if running.put_off is not None and outcome.error is None:
+        running.wanted, running.put_off = running.put_off, None
+    else:
+        running.put_off = None
+        running.advance(outcome.hand_to)
 
 
 def _in_turn(wanted: Readable, *, shares_time: bool) -> Readable:

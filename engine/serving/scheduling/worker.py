@@ -14,6 +14,7 @@ from ctypes import c_int32
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import EngineClosedError
+from engine.machine.memory import available_bytes
 from engine.serving.scheduling.jobs import CLOSED, CallJob, Generation, GenerationJob, Job
 from engine.serving.scheduling.line import WaitingLine
 from engine.serving.scheduling.running import Running
@@ -34,11 +35,14 @@ _LOOKS_UP_S = 0.02
 class Worker:
     """Lets jobs begin in their order and does their passes, in one thread of its own."""
 
-    def __init__(self, most_running: int = MOST_RUNNING) -> None:
+    def __init__(self, most_running: int = MOST_RUNNING, running_kv_bytes: int | None = None) -> None:
         """
         Args:
             most_running: jobs that may share passes.
+            running_kv_bytes: what their KV may take together; half of the memory that is free when the first begins,
+                if not said.
         """
+        self._running_kv_bytes = running_kv_bytes
         self._line = WaitingLine(most_running)
         self._running: tuple[Job, ...] = ()
         self._somebody_waits = c_int32(0)
@@ -132,12 +136,12 @@ class Worker:
             if position:
                 place.job.waits(position, place.reason)
 
-    def _next(self) -> Job | None:
+    def _next(self, scheduler: Scheduler | None) -> Job | None:
         """The job that may begin, if there is one. Waits for one while none runs; ``None`` then means the end."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._line) or self._running or self._closed)
             self._somebody_waits.value = 0
-            job = self._line.next(self._running)
+            job = self._line.next(self._running, memory_is_short=scheduler is not None and scheduler.has_parked)
             if job is not None:
                 self._running = (*self._running, job)
                 self._tell_places()
@@ -153,11 +157,11 @@ class Worker:
 
     def _loop(self) -> None:
         scheduler: Scheduler | None = None
-        while (job := self._next()) is not None or self._running:
+        while (job := self._next(scheduler)) is not None or self._running:
             if job is not None and job.is_cancelled():
                 job.refuse()
             elif job is not None and (running := Running.begin(job)).wanted is not None:
-                scheduler = scheduler or _scheduler()
+                scheduler = scheduler or self._scheduler()
                 scheduler.add(running)
             self._ended(scheduler)
             if self._running and scheduler and not scheduler.round(self._somebody_waits):
@@ -165,8 +169,9 @@ class Worker:
                     self._changed.wait(_LOOKS_UP_S)
             self._ended(scheduler)
 
+    def _scheduler(self) -> Scheduler:
+        from engine.serving.scheduling.kv_room import KVRoom
+        from engine.serving.scheduling.scheduler import Scheduler
 
-def _scheduler() -> Scheduler:
-    from engine.serving.scheduling.scheduler import Scheduler
-
-    return Scheduler()
+        most_bytes = available_bytes() // 2 if self._running_kv_bytes is None else self._running_kv_bytes
+        return Scheduler(KVRoom(most_bytes))

@@ -6,10 +6,12 @@ import random
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from engine import Engine
+from engine.cache import KVCache
 from engine.types import (
     CacheMode,
     CascadeConfig,
@@ -36,12 +38,17 @@ ROOM = 1024
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random models of two families, so that answers differ with every bit."""
     folder = tmp_path_factory.mktemp("models")
     make_tiny_checkpoint(folder / "one", "qwen3", seed=1, max_position_embeddings=ROOM)
     make_tiny_checkpoint(folder / "two", "llama", seed=2, hidden_size=128, max_position_embeddings=ROOM)
-    engine = Engine(folder, threads=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_models: Path) -> Iterator[Engine]:
+    engine = Engine(tiny_models, threads=1)
     yield engine
     engine.close()
 
@@ -136,6 +143,22 @@ def test_every_answer_is_the_one_it_gets_alone(tiny: Engine, seed: int) -> None:
     for request, run in zip(asked, beside, strict=True):
         if run is not None:
             assert_same(answer(tiny, replace(request, cold=True)), run, request)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_what_gives_its_memory_back_goes_on_as_it_was(tiny_models: Path, seed: int) -> None:
+    engine, rng = Engine(tiny_models, threads=1, running_kv_bytes=200_000), random.Random(seed)
+    asked = requests(rng, 12, ["one", "two"], [Precision.INT4, Precision.INT8])
+    given_back: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        give_back = KVCache.give_back
+        patch.setattr(KVCache, "give_back", lambda cache: (given_back.append(cache.length), give_back(cache))[1])
+        beside = answers_in_company(engine, asked, rng)
+    assert given_back, "there was room for all"
+    for request, run in zip(asked, beside, strict=True):
+        if run is not None:
+            assert_same(answer(engine, replace(request, cold=True)), run, request)
+    engine.close()
 
 
 def test_on_real_weights_too(engine: Engine) -> None:
