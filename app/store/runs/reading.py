@@ -20,22 +20,18 @@ from app.store.people.visibility import Seen, visible
 from app.store.runs import export, statistics
 from app.store.runs.cascades import CascadeSums, cascades
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
+from app.store.runs.figures import ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
 from app.store.runs.queries import conditions, listed, order, to_record, to_summary
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
-    ConfigurationStats,
     Facets,
-    Latency,
-    RecentSpeed,
     RunFilter,
     RunPage,
     RunRecord,
     RunSort,
     RunSource,
     RunSummary,
-    TimeBucket,
-    Totals,
 )
 from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
