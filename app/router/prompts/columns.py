@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.router.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
+from app.router.prompts.published import published_form
 from app.router.prompts.tables import LeftOut, Row, Table
 from engine import Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
-from engine.evaluation.importers import published_form
 from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
 from engine.untrusted import parse_json
@@ -47,6 +47,7 @@ _EXPECTED = (
     "regex", "test", "tests", "response", "completion", "antwort",
 )  # fmt: skip
 _CATEGORIES = ("category", "topic", "subject", "type", "kind", "group", "kategorie")
+_OURS = ("id", "checker", "max_tokens", "template")  # never an expected answer
 _OPTION_LISTS = ("options", "choices")
 _OPTION = re.compile(r"(?:option|choice|answer)?_?([a-z]|\d)")
 
@@ -95,7 +96,7 @@ def guess(table: Table) -> Columns:
     expected = _named(others, _EXPECTED)
     category = _named(others, _CATEGORIES)
     options = _option_columns(others, rows)
-    rest = [column for column in table.columns if column not in (prompt, category, *options)]
+    rest = [column for name, column in others.items() if name not in _OURS and column not in (category, *options)]
     if expected is None and len(table.columns) == 2 and len(rest) == 1:
         expected = rest[0]
     columns = Columns(prompt=prompt, expected=expected, category=category, options=options)
@@ -115,16 +116,21 @@ def convert(table: Table, columns: Columns) -> Brought:
 
 
 def convert_published(table: Table) -> Brought:
-    """The prompts of a public benchmark, each row as it is published."""
+    """The prompts of the public benchmark that the first row is of, each row as it is published.
+
+    Raises:
+        InvalidRequestError: it is of none that is known.
+    """
+    found = published_form(table.rows[0].cells)
+    if found is None:
+        raise InvalidRequestError("The first row is not as a known benchmark is published.")
+    _, as_published = found
 
     def task(row: Row, place: int) -> Task:
-        found = published_form(row.cells)
-        if found is None:
-            raise ValueError("is not like the first one")
         try:
-            return found[1](row.cells, place)
+            return as_published(row.cells, place)
         except KeyError as error:
-            raise ValueError(f"has no column {error}") from error
+            raise ValueError(f"has no text in column “{error.args[0]}”") from error
         except ValueError as error:
             raise ValueError(f"cannot be asked, because {str(error).rstrip('.')}") from error
 
@@ -218,8 +224,10 @@ def _tokens(row: Row, usual: int) -> int:
 def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, str]) -> str:
     column = columns.expected
     checkers = [row.text(_checker_column(row.cells) or "") for row in rows]
-    if column is not None and any(checkers) and all(name in (*CHECKERS, JUDGED, "") for name in checkers):
+    if column is not None and any(name in (*CHECKERS, JUDGED) for name in checkers):
         return FROM_FILE
+    if column is None and any(checkers) and {*checkers} <= {JUDGED, ""}:
+        return JUDGED
     filled = [row for row in rows if column in row.cells] if column else []
     if column is None or not filled:
         return NONE
