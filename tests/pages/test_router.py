@@ -267,30 +267,52 @@ def test_a_larger_set_offers_sizes_with_their_times(open_lab: Open, store: RunSt
     assert app.button(key="router-record").label == "Resume"
 
 
+def manage(app: AppTest, action: str) -> AppTest:
+    """Choose from the menu of what can be done with the data set: the rest is in a dialog."""
+    return app.get("menu_button")[0].click(action).run()
+
+
 def test_the_set_is_renamed_and_deleted(open_lab: Open, store: RunStore) -> None:
-    app = open_own(open_lab, store)
-    app.text_input[0].set_value("Better name")
+    app = manage(open_own(open_lab, store), "rename")
+    app.text_input(key="router-rename").set_value("Better name")
     app.button(key="router-rename-do").click().run()
     assert [kept.name for kept in store.router.sets()] == ["Better name"]
-    app.button(key="router-delete").click().run()
-    app.button(key="router-delete-do").click().run()
+    manage(app, "delete").button(key="router-delete-do").click().run()
     assert store.router.sets() == ()
     assert not app.exception
 
 
-def test_prompts_that_come_with_gearbox_cannot_be_deleted(open_lab: Open, store: RunStore) -> None:
+def test_a_set_keeps_its_name_where_none_is_given(open_lab: Open, store: RunStore) -> None:
+    app = manage(open_own(open_lab, store), "rename")
+    app.text_input(key="router-rename").set_value("  ")
+    app.button(key="router-rename-do").click().run()
+    assert [kept.name for kept in store.router.sets()] == ["Own prompts"]
+
+
+def test_what_is_being_recorded_cannot_be_deleted(open_lab: Open, store: RunStore, jobs: Jobs) -> None:
+    gate = threading.Event()
+    app = open_own(open_lab, store, scripted=FakeLabEngine(gate=gate))
+    app.multiselect(key="router-tiers").set_value(["small@int4"]).run()
+    app.button(key="router-record").click().run()
+    assert manage(app, "delete").button(key="router-delete-do").disabled
+    gate.set()
+    settle(app, jobs)
+    assert not manage(app, "delete").button(key="router-delete-do").disabled
+
+
+def test_of_prompts_that_come_with_gearbox_only_recordings_can_be_deleted(open_lab: Open, store: RunStore) -> None:
     mixed = load_tasks(MIXED_FILE)
     store.router.keep_set(tasks_sha256(mixed), "Mixed", mixed)
     store.router.keep_answer(tasks_sha256(mixed), mixed[0].id, WEAK, "w", answer(), {})
     app = open_lab("record")
-    assert app.button(key="router-delete").disabled
-    app.button(key="router-delete-recording").click().run()
+    options = app.get("menu_button")[0].options
+    assert [option.rpartition(": ")[2] for option in options] == ["Fork", "Delete a recording"]
+    manage(app, "delete recording").button(key="router-delete-recording").click().run()
     assert store.router.recorded(tasks_sha256(mixed)) == ()
 
 
 def test_a_fork_shows_the_prompts_to_change(open_lab: Open, store: RunStore) -> None:
-    app = open_own(open_lab, store)
-    app.button(key="router-fork").click().run()
+    app = manage(open_own(open_lab, store), "fork")
     assert not app.exception
     assert app.text_input(key="router-fork-name").value == "Own prompts, changed"
     assert app.button(key="router-fork-do").label == "Fork"
@@ -303,7 +325,7 @@ def test_changes_to_one_category_of_a_fork_are_none_to_another(open_lab: Open, s
     editors = set()
     for category in ("sums", "facts"):
         app.session_state["router-fork-categories"] = [category]
-        app.button(key="router-fork").click().run()
+        manage(app, "fork")
         assert app.multiselect(key="router-fork-categories").value == [category]
         editors |= {frame.proto.id for frame in app.dataframe if "router-fork-rows" in frame.proto.id}
     assert len(editors) == 2
