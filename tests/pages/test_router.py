@@ -567,6 +567,20 @@ def test_a_router_is_saved_used_and_taken_back(open_lab: Open, store: RunStore) 
     assert {tier.weights_sha256 for tier in profile} == set(WEIGHTS.values())
 
 
+def test_a_profile_says_of_which_prompts_it_is_and_on_how_many_it_reports(open_lab: Open, store: RunStore) -> None:
+    app = save(open_lab("use", recorded(150)), "Careful")
+    assert list(app.dataframe[0].value["Made from"]) == ["150 prompts of “Mixed (comes with Gearbox)”"]
+    assert "Its figures are of the 75 of 150 prompts that had no part in choosing." in words(app)
+    (kept,) = store.router.profiles()
+    store.router.keep_profile(replace(kept.profile, name="Other", data_sha256="d" * 64))
+    app.run()
+    assert app.dataframe[0].value["Made from"][0] == "150 prompts that are not here (dddddddd)"
+    one = recorded(150)[7].answers[STRONG]
+    store.router.mark("built-in:mixed", recorded(150)[7].prompt_id, STRONG, "", one.text, not one.score)
+    app.run()
+    assert app.dataframe[0].value["Made from"][1] == "150 prompts of “Mixed (comes with Gearbox)”, before a change"
+
+
 @pytest.mark.parametrize(
     ("installed", "says"),
     [
