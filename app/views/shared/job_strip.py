@@ -20,7 +20,6 @@ from app.views.shared.errors import errors_shown
 from app.views.shared.progress import is_of_viewer, progress_words, show_bar
 
 _REFRESH_EVERY = "2s"
-_SEEN = "jobs-seen"
 
 
 def show_jobs(pages: Mapping[str, StreamlitPage]) -> None:
@@ -71,20 +70,13 @@ def _show_running(job: Job, pages: Mapping[str, StreamlitPage]) -> None:
 
 
 def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
-    """The one that was over last, until it was looked at or put away."""
-    jobs = resources.get_jobs().told()
-    seen: set[tuple[str, float | None]] = st.session_state.setdefault(_SEEN, set())
-    for job in jobs:
-        if address.is_here(job.page) and not job.state.running:
-            seen.add((job.key, job.state.ended))
-    last = next(
-        (
-            job
-            for job in jobs
-            if job.state.status in ("done", "failed") and is_of_viewer(job) and (job.key, job.state.ended) not in seen
-        ),
-        None,
-    )
+    """The one that was over last, until it was looked at or put away, in this tab or another."""
+    jobs, person = resources.get_jobs(), person_id()
+    for job in jobs.news(person):
+        if address.is_here(job.page):
+            jobs.saw(job, person)
+    news = (job for job in jobs.news(person) if job.state.status in ("done", "failed") and is_of_viewer(job))
+    last = next(news, None)
     if last is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -100,8 +92,8 @@ def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
             key=f"jobs-seen-{last.key}",
             type="tertiary",
             icon=":material/close:",
-            on_click=seen.add,
-            args=((last.key, last.state.ended),),
+            on_click=jobs.saw,
+            args=(last, person),
         )
 
 
