@@ -371,6 +371,18 @@ def test_the_checker_that_was_guessed_can_be_changed(open_lab: Open, store: RunS
     assert {task.checker for task in store.router.tasks(kept.sha256)} == {None}
 
 
+def test_facts_and_sums_in_one_file_are_checked_each_in_its_way(open_lab: Open) -> None:
+    mixed = CAPITALS + b"What is 6 * 7?;42\n"
+    app = bring(open_lab("bring"), "mixed.csv", mixed)
+    assert "Numbers among the expected answers: 1 of 3" in words(app)
+    next(each for each in app.selectbox if each.label == "Checked by").set_value("number or contains").run()
+    assert list(app.dataframe[-1].value["Checked by"]) == ["contains", "contains", "number"]
+    assert "Numbers among" not in words(app)
+    bring(app, "capitals.csv", CAPITALS)
+    (checker,) = (each for each in app.selectbox if each.label == "Checked by")
+    assert "Number or contains" not in checker.options
+
+
 def test_a_checker_that_fits_nothing_says_so_and_keeps_nothing(open_lab: Open, store: RunStore) -> None:
     app = bring(open_lab("bring"), "capitals.csv", CAPITALS)
     next(each for each in app.selectbox if each.label == "Checked by").set_value("number").run()

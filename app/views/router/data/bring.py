@@ -17,12 +17,14 @@ from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
 from app.router.prompts.columns import (
     CHECKS,
+    EITHER,
     FROM_FILE,
     NONE,
     Brought,
     Columns,
     convert,
     convert_published,
+    expects_numbers_and_words,
     guess,
     guess_checker,
     published_as,
@@ -134,9 +136,10 @@ def _choose_columns(digest: str, table: Table) -> Columns:
         category = choose("Category", found.category, "Scores can be told apart by it.")
         mapped = replace(found, prompt=prompt, expected=expected, category=category)
         checker = guess_checker(table, mapped)
-        checks = [
-            name for name in CHECKS if name in (JUDGED, NONE) or (expected and (name != FROM_FILE or checker == name))
-        ]
+        left_off = {FROM_FILE} - {checker} if expected else set(CHECKS) - {JUDGED, NONE}
+        if not expects_numbers_and_words(table, mapped):
+            left_off.add(EITHER)
+        checks = [name for name in CHECKS if name not in left_off]
         chosen = st.selectbox(
             "Checked by",
             checks,
