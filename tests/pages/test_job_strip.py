@@ -127,7 +127,7 @@ def test_where_nobody_comes_from_outside_anybody_may_end_it(
     look_as(monkeypatch, "another", sees_all=True)
     start(jobs, work)
     app = open_app(monkeypatch, store, "pages/models.py")
-    assert bars(app) == [f"**{TITLE}** · somebody else's · Prompt 3 of 12, 25 %"]
+    assert bars(app) == [f"**{TITLE}** (somebody else's) · Prompt 3 of 12, 25 %"]
     assert not app.button(key="jobs-cancel-recording").disabled
 
 
@@ -169,7 +169,7 @@ def test_a_tab_that_is_opened_later_hears_no_more_of_what_was_seen_and_a_new_bro
     app.button(key="jobs-seen-recording").click().run()
     assert "is done" not in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
     look_as(monkeypatch, "another", sees_all=True)
-    assert f"**{TITLE}** is done." in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
+    assert f"**{TITLE}** (somebody else's) is done." in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
     later = monotonic() + 200
     monkeypatch.setattr("app.jobs.monotonic", lambda: later)
     assert "is done" not in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")

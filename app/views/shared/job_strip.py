@@ -55,8 +55,7 @@ def _show_running(job: Job, pages: Mapping[str, StreamlitPage]) -> None:
         if not is_of_viewer(job):
             show_bar(job.state, f"Somebody else's work · {progress_words(job.state, stage=False)}")
             return
-        whose = "" if job.owner == person_id() else " · somebody else's"
-        show_bar(job.state, f"**{literal(job.title)}**{whose} · {progress_words(job.state)}")
+        show_bar(job.state, f"{_named(job)} · {progress_words(job.state)}")
         _link(job, pages, "Open")
         st.button(
             "Cancel",
@@ -81,11 +80,9 @@ def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if last.state.error:
-            st.markdown(
-                f":red[:material/error: **{literal(last.title)}** failed.] {literal(last.state.error)}", width="stretch"
-            )
+            st.markdown(f":red[:material/error: {_named(last)} failed.] {literal(last.state.error)}", width="stretch")
         else:
-            st.markdown(f":green[:material/check_circle:] **{literal(last.title)}** is done.", width="stretch")
+            st.markdown(f":green[:material/check_circle:] {_named(last)} is done.", width="stretch")
         _link(last, pages, "Look")
         st.button(
             "Put away",
@@ -95,6 +92,11 @@ def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
             on_click=jobs.saw,
             args=(last, person),
         )
+
+
+def _named(job: Job) -> str:
+    whose = "" if job.owner == person_id() else " (somebody else's)"
+    return f"**{literal(job.title)}**{whose}"
 
 
 def _link(job: Job, pages: Mapping[str, StreamlitPage], label: str) -> None:
