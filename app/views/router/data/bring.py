@@ -181,7 +181,7 @@ def _bold(text: str) -> str:
 
 def _show_brought(brought: Brought) -> None:
     if brought.tasks:
-        shown = brought.tasks[:_PREVIEWED]
+        shown = _first_of_each(brought.tasks)
         st.dataframe(
             {
                 "As it is asked": [task.prompt for task in shown],
@@ -201,6 +201,14 @@ def _show_brought(brought: Brought) -> None:
         st.info(literal(note), icon=":material/info:")
     if brought.left_out:
         _show_left_out(brought.left_out, nothing_else=not brought.tasks)
+
+
+def _first_of_each(tasks: Sequence[Task]) -> list[Task]:
+    """The first prompts, and among them one of each way to be checked, in the order of the file."""
+    checkers = [task.checker for task in tasks]
+    firsts = {checkers.index(checker) for checker in set(checkers)}
+    places = sorted(range(len(tasks)), key=lambda place: (place not in firsts, place))[:_PREVIEWED]
+    return [tasks[place] for place in sorted(places)]
 
 
 def _show_left_out(left_out: Sequence[LeftOut], *, nothing_else: bool) -> None:
