@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -72,14 +73,11 @@ def _rename_set(store: RouterStore, identity: str, name: str) -> None:
 
 @st.dialog("Delete a recording?")
 def _delete_recording(store: RouterStore, data: DataSet) -> None:
-    def delete() -> None:
-        gone = store.delete_recording(data.id, tier, data.weights[tier])
-        st.toast(f"Deleted: {units.counted(gone, 'answer')} of {literal(tier)}.")
-
     with errors_shown():
         recorded = [tier for tier in data.tiers if tier in data.recorded]
         tier = st.selectbox("Recording of", recorded, key="router-delete-tier")
         st.caption("What you recorded of this tier goes. What somebody else recorded stays.")
+        delete = partial(store.delete_recording, data.id, tier, data.weights[tier])
         _close_if(_delete_button("Delete recording", "router-delete-recording", data.id, delete))
 
 
@@ -91,7 +89,7 @@ def _delete_set(store: RouterStore, identity: str, name: str) -> None:
             f"“{literal(name)}” goes with {units.counted(answers, 'recorded answer')} and all marks. Profiles made "
             "from it stay. Who added it too keeps it; what belongs to this desk is gone for everybody."
         )
-        _close_if(_delete_button("Delete data set", "router-delete-do", identity, lambda: store.delete_set(identity)))
+        _close_if(_delete_button("Delete data set", "router-delete-do", identity, partial(store.delete_set, identity)))
 
 
 def _delete_button(label: str, key: str, identity: str, delete: Callable[[], object]) -> bool:
