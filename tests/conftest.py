@@ -15,6 +15,7 @@ from engine import Engine
 from engine.models import install
 from engine.models.sources.progress import silent
 from tests.support.oracle import Oracle
+from tests.support.stores import new_database
 from tests.support.tiny import make_tiny_checkpoint
 
 # model work takes longer than hypothesis' 200 ms, and says nothing about correctness
@@ -66,7 +67,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(file: Path) -> Iterator[RunStore]:
     """An empty run store."""
-    store = RunStore.open(f"sqlite:///{file}")
+    store = RunStore.open(new_database(file))
     yield store
     store.close()
 
