@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from app.jobs import Jobs
 from app.store import RunStore
@@ -15,6 +16,7 @@ from engine import Engine
 from engine.models import install
 from engine.models.sources.progress import silent
 from tests.support.oracle import Oracle
+from tests.support.sharing import BrowserTogether
 from tests.support.stores import new_database
 from tests.support.tiny import make_tiny_checkpoint
 
@@ -24,6 +26,12 @@ settings.load_profile("gearbox")
 
 REPOSITORY = Path(__file__).parent.parent
 SMALL = "smollm2-135m"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BrowserTogether | None:
+    """How `--dist loadfile` shares tests out."""
+    return BrowserTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
