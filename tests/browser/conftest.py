@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from app.store import RunStore
 from tests.support.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
 
 _PAGE_MS = 60_000
+expect.set_options(timeout=_PAGE_MS)
 UNWATCHED_S = 10
 """How long the servers go on with what nobody looks at: longer than a reload takes, and no test's whole time."""
 
