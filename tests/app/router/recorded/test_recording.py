@@ -24,6 +24,7 @@ from engine.types import GenerationRequest, Precision, Tier
 from tests.conftest import SMALL as SMALL_MODEL
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import FakeGeneration, FakeLabEngine
+from tests.support.stores import new_database
 
 SMALL, LARGE = Tier(model="small", precision=Precision.INT4), Tier(model="large", precision=Precision.INT4)
 TASKS = (
@@ -37,7 +38,7 @@ SET = tasks_sha256(TASKS)
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    store = RunStore.open(new_database(tmp_path / "runs.db"))
     yield store
     store.close()
 
