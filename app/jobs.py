@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 _TOLD_FOR_S = 600.0
 """How long a job that is over is told of."""
+_OTHERS_TOLD_FOR_S = 180.0
+"""How long it is told of to people who did not start it."""
 
 
 class Report(Protocol):
@@ -97,6 +99,8 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._cancelled: set[str] = set()
+        self._seen: dict[str, set[str]] = {}
+        """Who has seen how the last job of a key ended."""
 
     def submit(self, key: str, work: Work, *, title: str = "", owner: str | None = None, page: str = "") -> bool:
         """Start ``work``, unless a job of this key is running; says whether it was started.
@@ -115,6 +119,7 @@ class Jobs:
                 return False
             self._jobs[key] = Job(key, title, owner, page)
             self._cancelled.discard(key)
+            self._seen[key] = set()
             thread = threading.Thread(target=self._run, args=(key, work), name=f"job {key}", daemon=True)
             self._threads[key] = thread
         thread.start()
@@ -138,6 +143,26 @@ class Jobs:
         over = [job for job in titled if job.state.ended is not None and now - job.state.ended < _TOLD_FOR_S]
         over.sort(key=lambda job: job.state.ended or 0.0, reverse=True)
         return (*(job for job in titled if job.state.running), *over)
+
+    def news(self, person: str) -> tuple[Job, ...]:
+        """The jobs that were over lately, as far as a person has not seen it, the latest first: their own, and for a
+        shorter while those of others."""
+        now = monotonic()
+        over = [job for job in self.told() if job.state.ended is not None]
+        with self._lock:
+            return tuple(
+                job
+                for job in over
+                if person not in self._seen[job.key]
+                and (job.owner == person or now - (job.state.ended or now) < _OTHERS_TOLD_FOR_S)
+            )
+
+    def saw(self, job: Job, person: str) -> None:
+        """A person has seen how this job ended, in whatever tab; of one that was started anew since they have not."""
+        with self._lock:
+            last = self._jobs.get(job.key)
+            if last is not None and last.state.ended == job.state.ended:
+                self._seen[job.key].add(person)
 
     def cancel(self, key: str) -> None:
         """Ask a job to stop; it does at its next report."""

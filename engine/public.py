@@ -25,7 +25,6 @@ from engine.evaluation import (
     explain_check,
     load_tasks,
     read_corpus,
-    read_tasks,
     verdict_of,
     wilson_interval,
 )
@@ -73,7 +72,6 @@ __all__ = [
     "load_tasks",
     "machine_environment",
     "read_corpus",
-    "read_tasks",
     "verdict_of",
     "wilson_interval",
 ]

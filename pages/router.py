@@ -50,7 +50,7 @@ elif study := choose_study(lab, data, choices):
     lab_session.prepare_threshold(study)
     if step is Step.USE:
         show_use(store.router, data, study, in_costs(lab, study))
-        show_profiles(store.router, data, study)
+        show_profiles(store.router, data, study, names)
     else:
         lab_session.SECTION.prepare(SECTIONS)
         section = st.segmented_control(

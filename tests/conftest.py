@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from app.jobs import Jobs
 from app.store import RunStore
@@ -15,6 +16,8 @@ from engine import Engine
 from engine.models import install
 from engine.models.sources.progress import silent
 from tests.support.oracle import Oracle
+from tests.support.sharing import BrowserTogether
+from tests.support.stores import new_database
 from tests.support.tiny import make_tiny_checkpoint
 
 # model work takes longer than hypothesis' 200 ms, and says nothing about correctness
@@ -23,6 +26,12 @@ settings.load_profile("gearbox")
 
 REPOSITORY = Path(__file__).parent.parent
 SMALL = "smollm2-135m"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BrowserTogether | None:
+    """How `--dist loadfile` shares tests out."""
+    return BrowserTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +75,7 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(file: Path) -> Iterator[RunStore]:
     """An empty run store."""
-    store = RunStore.open(f"sqlite:///{file}")
+    store = RunStore.open(new_database(file))
     yield store
     store.close()
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -59,6 +59,15 @@ _KEPT = 32
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What is worked out once. Its own lock is held meanwhile, so that only those who want the same wait."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    there: bool = False
+    value: object = None
+
+
 class RouterLab:
     """Data sets and what was worked out of them; the latest of both are kept. Safe to use from any thread."""
 
@@ -70,8 +79,8 @@ class RouterLab:
         self._store = store.router
         self._folder = folder
         self._sizes = sizes
-        self._lock = threading.RLock()
-        self._kept: OrderedDict[Hashable, object] = OrderedDict()
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
 
     def seen_by(self, store: RunStore) -> RouterLab:
         """The same lab over what somebody may see; ``store`` is the same one, as they see it."""
@@ -231,16 +240,19 @@ class RouterLab:
 
     def _once(self, key: Hashable, make: Callable[[], _T]) -> _T:
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-                while len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
+            kept = self._kept.setdefault(key, _Kept())
             self._kept.move_to_end(key)
-            return cast("_T", self._kept[key])
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        with kept.lock:
+            if not kept.there:
+                kept.value = make()
+                kept.there = True
+            return cast("_T", kept.value)
 
 
 def _identity(data: BoundaryData) -> Hashable:
-    columns = (getattr(data, field.name) for field in fields(data))
+    columns = (getattr(data, column.name) for column in fields(data))
     return hash(tuple(each.tobytes() if isinstance(each, np.ndarray) else each for each in columns))
 
 

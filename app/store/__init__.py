@@ -25,17 +25,14 @@ from app.store.router.judgements import AnswerKey
 from app.store.router.records import KeptMark, KeptProfile, KeptSet, KeptVerdict, RecordedTier, answer_sha256
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
+from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, RecentSpeed, TimeBucket, Totals
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
     WITHOUT_LABS,
     Configuration,
-    ConfigurationStats,
     Facets,
-    Latency,
-    Percentiles,
     Rating,
-    RecentSpeed,
     RunFilter,
     RunOutcome,
     RunPage,
@@ -45,8 +42,6 @@ from app.store.runs.records import (
     RunStatus,
     RunSummary,
     SortColumn,
-    TimeBucket,
-    Totals,
 )
 from app.store.runs.repeats import Repeats
 from app.store.runs.reports import Reports

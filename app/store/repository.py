@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 from typing import Self
 
@@ -84,8 +83,7 @@ class RunStore(RunWriter):
 
         What comes of a run that this store is given to keep is kept whoever sees it.
         """
-        seen = copy(self)
-        seen._viewer = viewer
+        seen = super().seen_by(viewer)
         seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
         seen.router = self.router.seen_by(viewer)
         return seen

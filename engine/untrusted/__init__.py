@@ -5,7 +5,7 @@ through here before a tokenizer, a hash, the store or an export sees it.
 """
 
 from engine.untrusted.json_text import MAX_DEPTH, is_too_deep, parse_json, read_json_file
-from engine.untrusted.lines import Record, read_csv, read_jsonl, split_lines
+from engine.untrusted.lines import Record, read_jsonl, split_lines
 from engine.untrusted.text import decode_text, valid_text, valid_tree
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "decode_text",
     "is_too_deep",
     "parse_json",
-    "read_csv",
     "read_json_file",
     "read_jsonl",
     "split_lines",

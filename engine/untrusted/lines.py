@@ -1,12 +1,10 @@
-"""Line-based files as other tools write them: JSONL and CSV, with byte-order marks and any line ends.
+"""JSONL as other tools write it, with any line ends.
 
 Only a line feed ends a line of JSONL: strings may hold U+2028, U+2029 and U+0085, at which ``str.splitlines`` cuts.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +12,13 @@ from typing import Any
 from engine.errors import InvalidRequestError
 from engine.untrusted.json_text import parse_json
 
-_LONGEST_FIELD = 16 * 2**20
-"""Characters of one CSV field. Python's own limit of 131,072 is less than a long prompt."""
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One object or row of a file."""
+    """One object of a file."""
 
     line: int
-    """The line it begins on, from 1."""
+    """Its line, from 1."""
     fields: dict[str, Any]
 
 
@@ -48,29 +43,3 @@ def read_jsonl(text: str) -> Iterator[Record]:
         if not isinstance(value, dict):
             raise InvalidRequestError(f"Line {number:,}: a JSON object is needed, such as {{…}}.")
         yield Record(number, value)
-
-
-def read_csv(text: str, delimiter: str = ",") -> Iterator[Record]:
-    """The rows of a CSV text by the names in its first row; empty rows are passed over.
-
-    Raises:
-        InvalidRequestError: it has no first row, a column's name stands twice, or a row has more or fewer fields.
-            The message begins with the line.
-    """
-    csv.field_size_limit(_LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
-    names: list[str] = []
-    began = 1
-    try:
-        for row in reader:
-            if not names:
-                names = [name.strip() for name in row]
-                if len(set(names)) < len(names):
-                    raise InvalidRequestError(f"Line {began:,}: a column's name stands there twice.")
-            elif row:
-                if len(row) != len(names):
-                    raise InvalidRequestError(f"Line {began:,}: {len(row):,} fields for {len(names):,} columns.")
-                yield Record(began, dict(zip(names, row, strict=True)))
-            began = reader.line_num + 1
-    except csv.Error as error:
-        raise InvalidRequestError(f"Line {began:,}: no CSV ({error}).") from error

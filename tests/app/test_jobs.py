@@ -145,6 +145,40 @@ def test_those_that_run_come_first_and_those_over_are_forgotten_after_a_while(jo
     gate.set()
 
 
+def end_one(jobs):
+    jobs.submit(KEY, lambda report: None, title="Installing", owner="me")
+    wait_until_ended(jobs)
+
+
+def test_the_end_of_a_job_is_news_to_others_for_a_few_minutes_and_to_its_owner_for_longer(jobs, clock):
+    end_one(jobs)
+    clock.now += 179
+    assert [[job.key for job in jobs.news(person)] for person in ("me", "another")] == [[KEY], [KEY]]
+    clock.now += 2
+    assert [[job.key for job in jobs.news(person)] for person in ("me", "another")] == [[KEY], []]
+    clock.now += 420
+    assert jobs.news("me") == ()
+
+
+def test_what_runs_is_no_news(jobs):
+    work = Work()
+    jobs.submit(KEY, work, title="Installing", owner="me")
+    assert jobs.news("me") == ()
+    work.go_on.set()
+
+
+def test_who_saw_the_end_of_a_job_hears_of_it_again_only_where_it_was_started_anew(jobs, clock):
+    end_one(jobs)
+    (old,) = jobs.news("me")
+    jobs.saw(old, "me")
+    assert jobs.news("me") == ()
+    assert jobs.news("another") == (old,)
+    clock.now += 5
+    end_one(jobs)
+    jobs.saw(old, "me")  # from a tab that still showed the old one
+    assert [job.key for job in jobs.news("me")] == [KEY]
+
+
 def test_a_job_that_was_asked_to_stop_says_so_until_it_has(jobs):
     work = Work()
     jobs.submit(KEY, work, title="Work")

@@ -15,7 +15,7 @@ from app.router.choosing.study import Study
 from app.runs.prompts import load_prompts
 from app.settings import REPOSITORY
 from engine import Engine
-from engine.cascade import KeepQuality, read_prompts, select, stratified_parts
+from engine.cascade import KeepQuality, read_prompts, select
 from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
 from engine.types import (
     Backend,
@@ -149,7 +149,7 @@ def _calibrated() -> tuple[float, tuple[Task, ...]]:
         Tier(model=MODEL, precision=Precision.INT4).key,
         Choice.ESCALATE,
     )
-    reporting = {study.data.ids[row] for row in stratified_parts(study.data.ids, study.data.categories)[1]}
+    reporting = set(study.reporting().data.ids)
     tasks = [task for task in load_tasks(MIXED_FILE) if task.id in reporting and task.checker != "code"]
     return select(study.data, KEPT).threshold, tuple(_some(tasks, TASKS_PER_CATEGORY))
 

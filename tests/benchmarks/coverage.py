@@ -62,7 +62,8 @@ def _row(population: BoundaryData, truth: _Truth, target: KeepQuality | SpendAtM
     naive, safe, counts, costs = np.empty(DRAWS), np.full(DRAWS, np.nan), np.empty((DRAWS, 3)), np.empty((DRAWS, 3))
     for draw in range(DRAWS):
         drawn = population.rows(rng.integers(0, len(population), size))
-        calibration, test = halves(replace(drawn, ids=tuple(map(str, range(size)))))
+        names = tuple(map(str, range(size)))  # each drawn prompt counts as one of its own
+        calibration, test = halves(replace(drawn, ids=names, texts=names))
         choice = choose(calibration, target)
         naive[draw], safe[draw] = choice.naive, np.nan if choice.safe is None else choice.safe
         up = test.up(choice.threshold)

@@ -7,26 +7,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from app.store import RunStore
 from tests.support.server import CHROMIUM_FLAGS, CHROMIUM_NAMES, Server, find_chromium
 
 _PAGE_MS = 60_000
+expect.set_options(timeout=_PAGE_MS)
 UNWATCHED_S = 10
 """How long the servers go on with what nobody looks at: longer than a reload takes, and no test's whole time."""
 
+MakeServer = Callable[..., Server]
+"""Takes what is added to the command line, and the environment's variables."""
+
 
 @pytest.fixture(scope="session")
-def make_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Server]]:
+def make_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeServer]:
     """Start servers, each on a new data folder that shares the installed models."""
     servers: list[Server] = []
 
-    def make() -> Server:
+    def make(*options: str, **variables: str) -> Server:
         data_dir = tmp_path_factory.mktemp("data")
         (data_dir / "models").symlink_to(models_dir, target_is_directory=True)
         servers.append(Server(data_dir))
-        servers[-1].start(GEARBOX_UNWATCHED_S=str(UNWATCHED_S))
+        servers[-1].start(*options, **{"GEARBOX_UNWATCHED_S": str(UNWATCHED_S)} | variables)
         return servers[-1]
 
     yield make
@@ -35,7 +39,7 @@ def make_server(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="session")
-def server(make_server: Callable[[], Server]) -> Server:
+def server(make_server: MakeServer) -> Server:
     """The server that most tests share, so that weights are loaded once."""
     return make_server()
 

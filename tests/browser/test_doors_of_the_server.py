@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route
 
 from app.settings import REPOSITORY
+from tests.browser.conftest import MakeServer
 from tests.support.server import CHROMIUM_FLAGS, Server
 
 pytestmark = pytest.mark.browser
@@ -200,14 +201,12 @@ def test_the_app_works_under_every_name_of_this_machine(
 
 
 def test_an_added_name_is_served_and_nothing_is_asked_of_the_internet(
-    make_server: Callable[[], Server], tmp_path: Path, strange_page: Page
+    make_server: MakeServer, tmp_path: Path, strange_page: Page
 ) -> None:
     record = tmp_path / "asked.txt"
     (tmp_path / "sitecustomize.py").write_text(RECORDER.format(file=str(record)))
     watched = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
-    server = make_server()
-    server.stop()
-    server.start("--server.address", "0.0.0.0", PYTHONPATH=watched, GEARBOX_ALLOWED_HOSTS="evil.example")
+    server = make_server("--server.address", "0.0.0.0", PYTHONPATH=watched, GEARBOX_ALLOWED_HOSTS="evil.example")
     port = port_of(server)
 
     assert f"Gearbox is on http://localhost:{port}" in server.log
@@ -221,6 +220,7 @@ def test_an_added_name_is_served_and_nothing_is_asked_of_the_internet(
     assert open_socket(server, f"LOCALHOST:{port}", f"http://localhost:{port}") == 101
     assert open_socket(server, f"127.0.0.1:{port}", "http://other.example") == 403
     assert not record.exists(), record.read_text()
+    server.stop()
 
     # the record does see it
     look_up = "from streamlit.net_util import get_external_ip; get_external_ip()"

@@ -41,3 +41,4 @@ def test_a_job_is_followed_from_another_page_led_back_to_and_told_to_be_done(
     page.get_by_role("link", name="Runs").click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     expect(page.get_by_text(f"{TITLE} is done.")).to_have_count(0)
+    server.stop()

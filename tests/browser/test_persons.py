@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.store import RunStore
+from tests.browser.conftest import MakeServer
 from tests.browser.test_chat_page import Chat
-from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +41,7 @@ def expect_playground(page: Page, prompt: str | re.Pattern[str], price: str | re
 
 
 def test_settings_survive_a_reload_a_second_tab_and_a_restart_and_are_nobody_elses(
-    make_server: Callable[[], Server], new_page: NewPage
+    make_server: MakeServer, new_page: NewPage
 ) -> None:
     server, page, stranger = make_server(), new_page(), new_page()
     page.goto(server.url)
@@ -61,14 +61,14 @@ def test_settings_survive_a_reload_a_second_tab_and_a_restart_and_are_nobody_els
     assert (identity["httpOnly"], identity["sameSite"]) == (True, "Lax")
     assert identity["value"] not in page.evaluate("document.cookie + JSON.stringify(localStorage)")
     assert identity["value"].encode() not in b"".join(file.read_bytes() for file in server.data_dir.glob("gearbox.db*"))
+    server.stop()
 
 
 def test_kv_and_chats_survive_a_reload_and_strangers_from_outside_see_none_of_it(
-    make_server: Callable[[], Server], new_page: NewPage
+    make_server: MakeServer, new_page: NewPage
 ) -> None:
-    server, page, stranger = make_server(), new_page(), new_page()
-    server.stop()
-    server.start(GEARBOX_ALLOWED_HOSTS="gearbox.lan")  # so somebody may come in from outside
+    server = make_server(GEARBOX_ALLOWED_HOSTS="gearbox.lan")  # so somebody may come in from outside
+    page, stranger = new_page(), new_page()
     Chat(page, server.url, max_tokens=4).say(TYPED)
     page.reload()
     expect(page.get_by_role("button", name=TYPED)).to_be_visible()
@@ -86,14 +86,14 @@ def test_kv_and_chats_survive_a_reload_and_strangers_from_outside_see_none_of_it
     expect(stranger.get_by_text("No conversations yet.")).to_be_visible()
     page.goto(f"{server.url}/history?run={run.id}")
     expect(page.get_by_text(TYPED).first).to_be_visible()
-
-
-def test_kv_goes_once_its_person_has_been_away(make_server: Callable[[], Server], new_page: NewPage) -> None:
-    server, page, other = make_server(), new_page(), new_page()
     server.stop()
-    server.start(GEARBOX_AWAY_MINUTES="0")
+
+
+def test_kv_goes_once_its_person_has_been_away(make_server: MakeServer, new_page: NewPage) -> None:
+    server, page, other = make_server(GEARBOX_AWAY_MINUTES="0"), new_page(), new_page()
     Chat(page, server.url, max_tokens=4).say(TYPED)
     other.goto(f"{server.url}/cache-lab")
     expect(other.get_by_text(re.compile("of others, whose texts are theirs alone"))).to_be_visible()
     page.close()
     expect(other.get_by_text("Nothing is kept yet.")).to_be_visible()
+    server.stop()

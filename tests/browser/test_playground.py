@@ -17,7 +17,6 @@ from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
 
-PATIENCE_MS = 60_000
 VERDICT_MS = 150_000
 """Two torch processes on one machine slow each other down many times over."""
 MENU = (
@@ -34,8 +33,6 @@ MENU = (
 )
 LONG = "Tell me a very long story about a lighthouse keeper and his dog."
 NewPage = Callable[[], Page]
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 class Playground:

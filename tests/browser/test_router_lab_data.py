@@ -65,7 +65,7 @@ def test_prompts_are_brought_read_marked_and_forked(
     assert (mark.tier, mark.right) == (LARGE, True)
 
     page.get_by_role("button", name="Manage").click()
-    page.get_by_role("button", name="Fork").click()
+    page.get_by_role("menuitem", name="Fork").click()
     dialog = page.get_by_test_id("stDialog")
     dialog.get_by_role("textbox", name="Name").fill("Only books")
     dialog.get_by_role("textbox", name="Name").press("Tab")

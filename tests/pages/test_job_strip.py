@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -126,7 +127,7 @@ def test_where_nobody_comes_from_outside_anybody_may_end_it(
     look_as(monkeypatch, "another", sees_all=True)
     start(jobs, work)
     app = open_app(monkeypatch, store, "pages/models.py")
-    assert bars(app) == [f"**{TITLE}** · somebody else's · Prompt 3 of 12, 25 %"]
+    assert bars(app) == [f"**{TITLE}** (somebody else's) · Prompt 3 of 12, 25 %"]
     assert not app.button(key="jobs-cancel-recording").disabled
 
 
@@ -155,6 +156,23 @@ def test_what_is_done_is_told_until_it_was_looked_at(
     assert f"**{TITLE}** is done." not in texts(app, "markdown")
     app.switch_page("pages/runs.py").run()
     assert f"**{TITLE}** is done." not in texts(app, "markdown")
+
+
+def test_a_tab_that_is_opened_later_hears_no_more_of_what_was_seen_and_a_new_browser_of_nothing_old(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, work: Held
+) -> None:
+    look_as(monkeypatch, "me", sees_all=True)
+    start(jobs, work)
+    app = open_app(monkeypatch, store, "pages/runs.py")
+    work.gate.set()
+    settle(app, jobs)
+    app.button(key="jobs-seen-recording").click().run()
+    assert "is done" not in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
+    look_as(monkeypatch, "another", sees_all=True)
+    assert f"**{TITLE}** (somebody else's) is done." in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
+    later = monotonic() + 200
+    monkeypatch.setattr("app.jobs.monotonic", lambda: later)
+    assert "is done" not in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
 
 
 def test_what_failed_says_why_until_it_is_put_away(

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import units
 from app.store import RunStatus, RunStore
 from engine.types import GuardState, Precision
 from tests.support.cascading import CASCADE, make_cascade_report
@@ -36,6 +37,16 @@ def test_the_figures_are_those_of_the_stored_runs(monkeypatch: pytest.MonkeyPatc
     assert shown["Answer tokens"] == "30"
     assert shown["Error rate"] == "25.0 %"
     assert shown["TTFT p50"] == "200 ms"
+
+
+def test_latencies_that_were_never_measured_are_a_dash(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, words=(), status=RunStatus.FAILED, error="No.")
+    add_run(store, make_request(cascade=CASCADE), words=(), status=RunStatus.STOPPED, cascade=make_cascade_report())
+    app = open_app(monkeypatch, store, PAGE)
+    shown = figures(app)
+    assert {shown[f"{name} p50"] for name in ("TTFT", "TPOT", "E2E")} == {units.MISSING}
+    assert any(frame.value.isna().any(axis=None) for frame in app.dataframe)
+    assert {frame.proto.placeholder for frame in app.dataframe} == {units.MISSING}
 
 
 def test_the_model_and_configuration_filters_hold_for_everything(

@@ -49,6 +49,7 @@ def boundary(weak: Floats, strong: Floats, router: Floats, *, tried: float = 0.0
     return BoundaryData(
         ids=tuple(f"p{index}" for index in range(n)),
         categories=("all",) * n,
+        texts=tuple(f"What is p{index}?" for index in range(n)),
         weak_score=weak,
         strong_score=strong,
         router_score=router,

@@ -1,14 +1,17 @@
-"""A run in a run database, and another server that has one under way."""
+"""New run databases, a run in one, and another server that has one under way."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from app.store import RunStore
+from app.store.database.migrate import migrate
 from tests.support.fakes import make_request
 
 _RUN_AND_WAIT = """
@@ -21,6 +24,24 @@ store.save_progress(run_id, "half of the ans")
 print(run_id, flush=True)
 sys.stdin.read()
 """
+
+
+def new_database(file: Path) -> str:
+    """Write an empty run database, as opening a file that is not there makes it, only without migrating anew.
+
+    Returns:
+        its URL.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(_migrated())
+    return f"sqlite:///{file}"
+
+
+@cache
+def _migrated() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/gearbox.db")
+        return Path(folder, "gearbox.db").read_bytes()
 
 
 def create(store: RunStore) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from app import resources
@@ -21,6 +24,11 @@ from tests.support.fakes import FakeEngine, make_metrics, make_request
 ESTIMATES = SimpleNamespace(of=lambda model: {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20})
 """Of what any model takes in memory: nothing is read, and torch stays out of the page tests."""
 ENTRY = Path(__file__).parents[2] / "streamlit_app.py"
+_registered: dict[str, Any] = {}
+"""The pages that the entry has, once it has run."""
+
+# An AppTest reads the metadata of every installed package, to look for components: longer than a page takes to draw.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 def open_app(
@@ -31,10 +39,12 @@ def open_app(
     *,
     engine: FakeEngine | None = None,
 ) -> AppTest:
-    """The app on a page, its resources replaced by this store and a fake engine."""
+    """The app on a page, as a link opens it, its resources replaced by this store and a fake engine."""
     replace_resources(monkeypatch, store, engine or FakeEngine())
     app = AppTest.from_file(str(ENTRY), default_timeout=20)
-    app.run()
+    if not _registered:
+        _registered.update(AppTest.from_file(str(ENTRY), default_timeout=20).run()._registered_pages)
+    app._registered_pages = _registered
     app.switch_page(page)
     for name, value in (query or {}).items():
         app.query_params[name] = value

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from app.router.choosing.scoring import Choice, score_prompts
+from app.router.choosing.scoring import Choice, score_prompts, texts
 from app.router.choosing.study import Study, evidence_of, learning_rows, tier_identity, value_of
 from engine.cascade import (
     BoundaryData,
@@ -198,10 +198,11 @@ def ladder_figures(profile: RouterProfile, prompts: Sequence[RoutedPrompt]) -> L
     if any(boundary.prompt_weights or boundary.answer_weights for boundary in profile.boundaries):
         taught = set(learning_rows(scored).tolist())
         scored = [prompt for row, prompt in enumerate(scored) if row not in taught]
-    if len(scored) < 2:
+    asked = texts(scored)
+    if len(set(asked)) < 2:
         raise RecordedPairsError(f"Too few prompts have a scored answer of all of {', '.join(tiers)}.")
-    halves = stratified_parts(tuple(prompt.prompt_id for prompt in scored), tuple(prompt.category for prompt in scored))
-    reporting = [scored[row] for row in np.sort(halves[1])]
+    halves = stratified_parts([prompt.prompt_id for prompt in scored], [prompt.category for prompt in scored], asked)
+    reporting = [scored[row] for row in halves[1]]
     boundaries = []
     for (weak, strong), router in zip(pairwise(tiers), profile.boundaries, strict=True):
         begun = perf_counter()

@@ -114,7 +114,7 @@ class Study:
 
     def reporting(self) -> Study:
         """The same router on the half of its prompts that has no part in choosing a threshold."""
-        _, rows = half_rows(self.data.ids, self.data.categories)
+        _, rows = half_rows(self.data)
         return replace(self, prompts=tuple(self.prompts[row] for row in rows), data=self.data.rows(rows))
 
     def with_oracle(self) -> BoundaryData:
@@ -233,12 +233,13 @@ def tier_identity(tier: str, weights: Mapping[str, str]) -> TierIdentity:
 
 
 def learning_rows(prompts: Sequence[RoutedPrompt]) -> npt.NDArray[np.intp]:
-    """The prompts that a router is learned from."""
-    if len(prompts) < LEARNING_PARTS:
-        return np.arange(len(prompts))
+    """The prompts that a router is learned from. Of fewer texts than parts, one prompt each: too few to learn from."""
+    asked = texts(prompts)
+    if len(set(asked)) < LEARNING_PARTS:
+        return np.array([asked.index(text) for text in dict.fromkeys(asked)], np.intp)
     ids, categories = zip(*((prompt.prompt_id, prompt.category) for prompt in prompts), strict=True)
     # another seed than the halves that choose a threshold and report on it
-    return stratified_parts(ids, categories, LEARNING_PARTS, seed=1)[0]
+    return stratified_parts(ids, categories, asked, LEARNING_PARTS, seed=1)[0]
 
 
 def value_of(figure: Figure | None) -> float | None:

@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.router.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
+from app.router.prompts.published import published_form
 from app.router.prompts.tables import LeftOut, Row, Table
 from engine import Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
-from engine.evaluation.importers import published_form
 from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
 from engine.untrusted import parse_json
 
-NONE, FROM_FILE = "none", "file"
+NONE, FROM_FILE, EITHER = "none", "file", "number or contains"
 CHECKS: Mapping[str, str] = {
     "contains": "Contains: the expected words stand in the answer",
     "exact": "Exact: the whole answer is the expected text",
     "number": "Number: the last number of the answer is the expected one",
+    EITHER: "Number or contains: as a number where the expected answer is one, as words in the other rows",
     "choice": "One of several: the answer picks the right option",
     "regex": "Pattern: a regular expression is found in the answer",
     "json": "JSON: the first JSON in the answer equals the expected one",
@@ -32,7 +33,7 @@ CHECKS: Mapping[str, str] = {
     FROM_FILE: "As the file says: by its column “checker”",
 }
 """How answers can be checked, each in a line."""
-_MAX_TOKENS = {"exact": 32, "number": 128, "choice": 32, "json": 256, "code": 384, JUDGED: 256, NONE: 256}
+_MAX_TOKENS = {"exact": 32, "number": 128, EITHER: 128, "choice": 32, "json": 256, "code": 384, JUDGED: 256, NONE: 256}
 _USUAL_TOKENS = 64
 _MOST_TOKENS = 4096
 _LONGEST_PROMPT = 200_000
@@ -47,6 +48,7 @@ _EXPECTED = (
     "regex", "test", "tests", "response", "completion", "antwort",
 )  # fmt: skip
 _CATEGORIES = ("category", "topic", "subject", "type", "kind", "group", "kategorie")
+_OURS = ("id", "checker", "max_tokens", "template")  # never an expected answer
 _OPTION_LISTS = ("options", "choices")
 _OPTION = re.compile(r"(?:option|choice|answer)?_?([a-z]|\d)")
 
@@ -95,7 +97,7 @@ def guess(table: Table) -> Columns:
     expected = _named(others, _EXPECTED)
     category = _named(others, _CATEGORIES)
     options = _option_columns(others, rows)
-    rest = [column for column in table.columns if column not in (prompt, category, *options)]
+    rest = [column for name, column in others.items() if name not in _OURS and column not in (category, *options)]
     if expected is None and len(table.columns) == 2 and len(rest) == 1:
         expected = rest[0]
     columns = Columns(prompt=prompt, expected=expected, category=category, options=options)
@@ -111,20 +113,39 @@ def guess_checker(table: Table, columns: Columns) -> str:
 def convert(table: Table, columns: Columns) -> Brought:
     """The prompts of a file, as its columns are read. What cannot be checked as wanted is left out, with its reason; a
     prompt that stands there twice with different answers is kept twice."""
-    return _gather(table, lambda row, place: _task(row, place, columns, table.plain))
+    found = _gather(table, lambda row, place: _task(row, place, columns, table.plain))
+    numbers, of = sum(_is_number(task.expected) for task in found.tasks), len(found.tasks)
+    if columns.checker != "contains" or numbers == of or numbers < (1 - _MOSTLY) * of:
+        return found
+    note = (
+        f"Numbers among the expected answers: {numbers:,} of {of:,}. They are looked for as words; “Number or "
+        "contains” compares them as numbers."
+    )
+    return replace(found, notes=(*found.notes, note))
+
+
+def expects_numbers_and_words(table: Table, columns: Columns) -> bool:
+    """Whether some of the expected answers are numbers and some are not."""
+    column = columns.expected
+    return column is not None and len({_is_number(row.cells[column]) for row in table.rows if column in row.cells}) > 1
 
 
 def convert_published(table: Table) -> Brought:
-    """The prompts of a public benchmark, each row as it is published."""
+    """The prompts of the public benchmark that the first row is of, each row as it is published.
+
+    Raises:
+        InvalidRequestError: it is of none that is known.
+    """
+    found = published_form(table.rows[0].cells)
+    if found is None:
+        raise InvalidRequestError("The first row is not as a known benchmark is published.")
+    _, as_published = found
 
     def task(row: Row, place: int) -> Task:
-        found = published_form(row.cells)
-        if found is None:
-            raise ValueError("is not like the first one")
         try:
-            return found[1](row.cells, place)
+            return as_published(row.cells, place)
         except KeyError as error:
-            raise ValueError(f"has no column {error}") from error
+            raise ValueError(f"has no text in column “{error.args[0]}”") from error
         except ValueError as error:
             raise ValueError(f"cannot be asked, because {str(error).rstrip('.')}") from error
 
@@ -171,6 +192,8 @@ def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
         checker = row.text(_checker_column(row.cells) or "") or NONE
         if checker not in (*CHECKERS, JUDGED, NONE):
             raise ValueError(f"has “{checker[:40]}” as its checker; there are: {', '.join((*CHECKERS, JUDGED))}")
+    if checker == EITHER:
+        checker = "number" if _is_number(row.cells.get(columns.expected or "")) else "contains"
     if checker == NONE:
         checker = None
     elif checker == JUDGED:
@@ -218,8 +241,10 @@ def _tokens(row: Row, usual: int) -> int:
 def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, str]) -> str:
     column = columns.expected
     checkers = [row.text(_checker_column(row.cells) or "") for row in rows]
-    if column is not None and any(checkers) and all(name in (*CHECKERS, JUDGED, "") for name in checkers):
+    if column is not None and any(name in (*CHECKERS, JUDGED) for name in checkers):
         return FROM_FILE
+    if column is None and any(checkers) and {*checkers} <= {JUDGED, ""}:
+        return JUDGED
     filled = [row for row in rows if column in row.cells] if column else []
     if column is None or not filled:
         return NONE
@@ -227,7 +252,7 @@ def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, st
         return "choice"
     values = [row.cells[column] for row in filled]
     texts = [value if isinstance(value, str) else "" for value in values]
-    if _most(not isinstance(v, bool) and as_number(str(v)) is not None for v in values):
+    if _most(map(_is_number, values)):
         return "number"
     if _most(map(_is_tree, values)):
         return "json"
@@ -247,6 +272,10 @@ def _reads_as_choice(row: Row, columns: Columns) -> bool:
     except ValueError:
         return False
     return len(options_of(prompt, row, columns.options)[1]) > 1
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and as_number(str(value)) is not None
 
 
 def _is_tree(value: Any) -> bool:

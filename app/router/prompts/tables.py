@@ -122,10 +122,11 @@ def _is_object(line: str) -> bool:
 
 def _read_sheet(name: str, text: str) -> Table:
     csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     rows: list[Row] = []
     left_out: list[LeftOut] = []
     columns: list[str] = []
+    number = 0
     try:
         for number, cells in enumerate(reader, 1):
             if not any(cell.strip() for cell in cells):
@@ -145,7 +146,8 @@ def _read_sheet(name: str, text: str) -> Table:
                 filled = zip(columns, cells, strict=False)
                 rows.append(Row(place, {column: cell for column, cell in filled if cell.strip()}))
     except csv.Error as error:
-        raise InvalidRequestError(f"{name} cannot be read as CSV beyond row {len(rows) + 1:,}: {error}.") from error
+        what_to_do = "Close each quote that opens a cell, and double those in it."
+        raise InvalidRequestError(f"Row {number + 1:,} of {name} is no CSV ({error}). {what_to_do}") from error
     return Table(tuple(columns), tuple(rows), tuple(left_out))
 
 

@@ -4,9 +4,8 @@ anew and branching all add messages, and the branch on view is a choice among it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
@@ -21,13 +20,13 @@ from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result
-from app.store.people.visibility import Viewer, own, visible
+from app.store.people.visibility import Seen, own, visible
 
 TITLE_CHARACTERS = 80
 
 
-class ChatStore:
-    """Keeps conversations, beside the runs. Safe to share between threads.
+class ChatStore(Seen):
+    """Keeps conversations, beside the runs. Safe to share between threads. Others' are refused.
 
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
@@ -36,18 +35,6 @@ class ChatStore:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
-        self._viewer: Viewer | None = None
-
-    @property
-    def viewer(self) -> Viewer | None:
-        """Who sees what is read here; ``None`` is the application itself."""
-        return self._viewer
-
-    def seen_by(self, viewer: Viewer | None) -> Self:
-        """The same store as somebody sees it: others' conversations are refused."""
-        seen = copy(self)
-        seen._viewer = viewer
-        return seen
 
     def create(self, title: str, config: Mapping[str, Any], system: str = "") -> str:
         """Begin a conversation of the viewer's, without messages, and return its id. The application's is the desk's.

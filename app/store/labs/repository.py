@@ -7,9 +7,8 @@ goes on where it stopped. Measuring again adds a result and leaves the old one; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import asdict, fields
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -40,14 +39,16 @@ from app.store.labs.writers import ANSWER, FIGURES, SPEED, TASK_ANSWER, WINDOW
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, to_text
 from app.store.people.texts import claim, may_see_text, own_names, visible_text
-from app.store.people.visibility import Viewer
+from app.store.people.visibility import Seen
 from engine.evaluation import Corpus, DivergenceStats, Window, WindowDivergence
 
 _Result = TypeVar("_Result", LabCorpusResult, LabTaskResult)
 
 
-class LabStore:
+class LabStore(Seen):
     """Keeps what the labs measure, beside the runs. Safe to share between threads.
+
+    Seen by somebody, it is without others' corpora, and what was measured on them.
 
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
@@ -56,14 +57,6 @@ class LabStore:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
-        self._viewer: Viewer | None = None
-        """Who sees what is read here; ``None`` is the application itself."""
-
-    def seen_by(self, viewer: Viewer | None) -> Self:
-        """The same store as somebody sees it: without others' corpora, and what was measured on them."""
-        seen = copy(self)
-        seen._viewer = viewer
-        return seen
 
     # --- corpora ------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ it: all that was stored before there were persons. Counts, latencies, costs and 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import ColumnElement, SQLColumnExpression, or_
 
@@ -23,6 +24,24 @@ class Viewer:
     def may_see(self, owner: str | None) -> bool:
         """Whether they may see, and so change, what ``owner`` has; ``None`` is the desk."""
         return self.sees_all or owner is None or owner == self.person_id
+
+
+class Seen:
+    """Base of the stores that somebody looks at."""
+
+    _viewer: Viewer | None = None
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """Who sees what is read here; ``None`` is the application itself, which sees all."""
+        return self._viewer
+
+    def seen_by(self, viewer: Viewer | None) -> Self:
+        """The same store as somebody sees it: without what others have, which is left out of lists and refused by id.
+        ``None`` is the application itself."""
+        seen = copy(self)
+        seen._viewer = viewer
+        return seen
 
 
 def visible(owner: SQLColumnExpression[Any], viewer: Viewer | None) -> list[ColumnElement[bool]]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
-from copy import copy
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import delete, insert, literal, select
 from sqlalchemy.orm import Session
@@ -18,7 +17,7 @@ from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.schema import TextOwner
 from app.store.people.texts import claim, may_see_text, own_names, visible_text
-from app.store.people.visibility import Viewer, visible
+from app.store.people.visibility import Seen, visible
 from app.store.router.records import KeptSet
 from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet, RouterVerdict
 from engine.evaluation.tasks import Task
@@ -27,21 +26,16 @@ _AT_ONCE = 500
 """Prompts of a statement: databases bound how many values one takes."""
 
 
-class SetStore:
-    """The part of the Router lab's store that keeps sets of prompts. Safe to share between threads."""
+class SetStore(Seen):
+    """The part of the Router lab's store that keeps sets of prompts. Safe to share between threads.
+
+    Seen by somebody, it is without others' sets.
+    """
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
-        self._viewer: Viewer | None = None
-        """Who sees what is read here; ``None`` is the application itself."""
-
-    def seen_by(self, viewer: Viewer | None) -> Self:
-        """The same store as somebody sees it: without others' sets of prompts."""
-        seen = copy(self)
-        seen._viewer = viewer
-        return seen
 
     @property
     def person_id(self) -> str | None:

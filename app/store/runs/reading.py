@@ -16,26 +16,22 @@ from sqlalchemy.orm import joinedload, selectinload
 from app.store.database.errors import RunNotFoundError, RunOfAnotherError, StoreError
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
-from app.store.people.visibility import Viewer, visible
+from app.store.people.visibility import Seen, visible
 from app.store.runs import export, statistics
 from app.store.runs.cascades import CascadeSums, cascades
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
+from app.store.runs.figures import ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
 from app.store.runs.queries import conditions, listed, order, to_record, to_summary
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
-    ConfigurationStats,
     Facets,
-    Latency,
-    RecentSpeed,
     RunFilter,
     RunPage,
     RunRecord,
     RunSort,
     RunSource,
     RunSummary,
-    TimeBucket,
-    Totals,
 )
 from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
@@ -46,19 +42,13 @@ _MOST_CONFIGURATIONS = 200
 _RECENT_RUNS = 500
 
 
-class RunReader:
+class RunReader(Seen):
     """The reading half of `RunStore`."""
 
     def __init__(self, database: Database, outbox: Outbox) -> None:
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
-        self._viewer: Viewer | None = None
-
-    @property
-    def viewer(self) -> Viewer | None:
-        """Who sees what is read here; ``None`` is the application itself, which sees all."""
-        return self._viewer
 
     # --- reading ----------------------------------------------------------------------------------
 

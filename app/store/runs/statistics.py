@@ -23,19 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds
+from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, RecentSpeed, TimeBucket, Totals
 from app.store.runs.queries import conditions, gears_of
-from app.store.runs.records import (
-    WITHOUT_LABS,
-    Configuration,
-    ConfigurationStats,
-    Latency,
-    Percentiles,
-    RecentSpeed,
-    RunFilter,
-    RunStatus,
-    TimeBucket,
-    Totals,
-)
+from app.store.runs.records import WITHOUT_LABS, Configuration, RunFilter, RunStatus
 from app.store.runs.schema import Run, RunContent
 from engine.types import GearKind, OptimizationConfig, backends_with
 

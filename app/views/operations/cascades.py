@@ -79,6 +79,7 @@ def show_cascades(sums: Sequence[CascadeSums], names: Mapping[str, str], machine
             "guard": column.TextColumn("Guard", help="As the latest of these runs met it."),
         },
         hide_index=True,
+        placeholder=units.MISSING,
         alt="Cascades by configuration",
     )
 

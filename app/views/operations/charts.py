@@ -170,6 +170,7 @@ def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str,
             "kv": column.NumberColumn("KV, most (MiB)", format="%.1f"),
         },
         hide_index=True,
+        placeholder=units.MISSING,
         alt="Runs by configuration",
     )
     if total > len(stats):
@@ -184,7 +185,14 @@ def show_slowest(page: RunPage) -> None:
     config = {"run": st.column_config.LinkColumn("Run", display_text="Open"), **column_config()}
     figures = ("e2e", "ttft", "tpot", "disturbed", "tokens")
     order = ("run", "started", "configuration", *figures, "prompt", "source", "status")
-    st.dataframe(columns, column_config=config, column_order=order, hide_index=True, alt="Slowest runs")
+    st.dataframe(
+        columns,
+        column_config=config,
+        column_order=order,
+        hide_index=True,
+        placeholder=units.MISSING,
+        alt="Slowest runs",
+    )
     if page.total > len(page.rows):
         st.caption(f"The slowest {len(page.rows)} of {page.total:,} runs. Under Runs, sort by E2E to see all.")
 

@@ -20,7 +20,6 @@ from app.views.shared.errors import errors_shown
 from app.views.shared.progress import is_of_viewer, progress_words, show_bar
 
 _REFRESH_EVERY = "2s"
-_SEEN = "jobs-seen"
 
 
 def show_jobs(pages: Mapping[str, StreamlitPage]) -> None:
@@ -56,8 +55,7 @@ def _show_running(job: Job, pages: Mapping[str, StreamlitPage]) -> None:
         if not is_of_viewer(job):
             show_bar(job.state, f"Somebody else's work · {progress_words(job.state, stage=False)}")
             return
-        whose = "" if job.owner == person_id() else " · somebody else's"
-        show_bar(job.state, f"**{literal(job.title)}**{whose} · {progress_words(job.state)}")
+        show_bar(job.state, f"{_named(job)} · {progress_words(job.state)}")
         _link(job, pages, "Open")
         st.button(
             "Cancel",
@@ -71,38 +69,34 @@ def _show_running(job: Job, pages: Mapping[str, StreamlitPage]) -> None:
 
 
 def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
-    """The one that was over last, until it was looked at or put away."""
-    jobs = resources.get_jobs().told()
-    seen: set[tuple[str, float | None]] = st.session_state.setdefault(_SEEN, set())
-    for job in jobs:
-        if address.is_here(job.page) and not job.state.running:
-            seen.add((job.key, job.state.ended))
-    last = next(
-        (
-            job
-            for job in jobs
-            if job.state.status in ("done", "failed") and is_of_viewer(job) and (job.key, job.state.ended) not in seen
-        ),
-        None,
-    )
+    """The one that was over last, until it was looked at or put away, in this tab or another."""
+    jobs, person = resources.get_jobs(), person_id()
+    for job in jobs.news(person):
+        if address.is_here(job.page):
+            jobs.saw(job, person)
+    news = (job for job in jobs.news(person) if job.state.status in ("done", "failed") and is_of_viewer(job))
+    last = next(news, None)
     if last is None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if last.state.error:
-            st.markdown(
-                f":red[:material/error: **{literal(last.title)}** failed.] {literal(last.state.error)}", width="stretch"
-            )
+            st.markdown(f":red[:material/error: {_named(last)} failed.] {literal(last.state.error)}", width="stretch")
         else:
-            st.markdown(f":green[:material/check_circle:] **{literal(last.title)}** is done.", width="stretch")
+            st.markdown(f":green[:material/check_circle:] {_named(last)} is done.", width="stretch")
         _link(last, pages, "Look")
         st.button(
             "Put away",
             key=f"jobs-seen-{last.key}",
             type="tertiary",
             icon=":material/close:",
-            on_click=seen.add,
-            args=((last.key, last.state.ended),),
+            on_click=jobs.saw,
+            args=(last, person),
         )
+
+
+def _named(job: Job) -> str:
+    whose = "" if job.owner == person_id() else " (somebody else's)"
+    return f"**{literal(job.title)}**{whose}"
 
 
 def _link(job: Job, pages: Mapping[str, StreamlitPage], label: str) -> None:

@@ -35,7 +35,7 @@ class LadderSelection:
 
     target: Target
     prompts: int
-    """Of both halves; a single prompt chooses and reports."""
+    """Of both halves; a single prompt, however often it is there, chooses and reports."""
     promise: Promise
     thresholds: Thresholds
     """The safe ones, or the naive ones in their stead where nothing that saves is certified."""
@@ -59,7 +59,7 @@ def select_ladder(boundaries: Sequence[BoundaryData], target: Target, seed: int 
     Raises:
         ValueError: the boundaries are of other prompts.
     """
-    chosen_on, reports = half_rows(boundaries[0].ids, boundaries[0].categories, seed)
+    chosen_on, reports = half_rows(boundaries[0], seed)
     calibration, test = ([boundary.rows(rows) for boundary in boundaries] for rows in (chosen_on, reports))
     grid = [(low, high) for low in _grid(calibration[0]) for high in _grid(calibration[1])]
     found = _Found.of(calibration, grid)

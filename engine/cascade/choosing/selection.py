@@ -9,7 +9,8 @@ of use is certified, the naive one stands in, and the promise says that it is no
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,7 @@ class Selection:
 
     target: Target
     prompts: int
-    """Of both halves; a single prompt chooses and reports."""
+    """Of both halves; a single prompt, however often it is there, chooses and reports."""
     choice: Choice
     promise: Promise
     """Its missing prompts count both halves."""
@@ -96,18 +97,16 @@ def select(data: BoundaryData, target: Target, seed: int = 0) -> Selection:
 
 
 def halves(data: BoundaryData, seed: int = 0) -> tuple[BoundaryData, BoundaryData]:
-    """The half that chooses and the half that reports; one prompt is both."""
-    calibration, test = half_rows(data.ids, data.categories, seed)
+    """The half that chooses and the half that reports; a single prompt, however often it is there, is both."""
+    calibration, test = half_rows(data, seed)
     return data.rows(calibration), data.rows(test)
 
 
-def half_rows(
-    ids: tuple[str, ...], categories: tuple[str, ...], seed: int = 0
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def half_rows(data: BoundaryData, seed: int = 0) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The rows of :func:`halves`."""
-    if len(ids) < 2:
-        return (np.arange(len(ids)),) * 2
-    calibration, test = stratified_parts(ids, categories, seed=seed)
+    if len(set(data.texts)) < 2:
+        return (np.arange(len(data)),) * 2
+    calibration, test = stratified_parts(data.ids, data.categories, data.texts, seed=seed)
     return calibration, test
 
 
@@ -123,21 +122,53 @@ def choose(data: BoundaryData, target: Target) -> Choice:
 
 
 def stratified_parts(
-    ids: tuple[str, ...], categories: tuple[str, ...], parts: int = 2, seed: int = 0
+    ids: Sequence[str], categories: Sequence[str], texts: Sequence[str], parts: int = 2, seed: int = 0
 ) -> tuple[npt.NDArray[np.intp], ...]:
     """Equal parts with each category split evenly, by a hash of seed and id: their order plays no part.
 
+    Prompts of one text stay together, in the part where their category has the fewest: else what chose a threshold
+    would report on it. Where no text is there twice, two parts never differ by more than one prompt.
+
+    Args:
+        ids: of the prompts, each once.
+        categories: theirs.
+        texts: theirs.
+        parts: how many.
+        seed: of the hash.
+
     Raises:
-        InvalidRequestError: there are fewer prompts than parts.
+        InvalidRequestError: there are fewer texts than parts.
     """
-    if len(ids) < parts:
-        raise InvalidRequestError(f"Too few prompts: {len(ids)} cannot be split into {parts} parts.")
+    by_text: dict[str, list[int]] = defaultdict(list)
     by_category: dict[str, list[int]] = defaultdict(list)
     for index in sorted(range(len(ids)), key=lambda i: hashlib.sha256(f"{seed}:{ids[i]}".encode()).digest()):
+        by_text[texts[index]].append(index)
         by_category[categories[index]].append(index)
-    # dealt in turn, on through the categories: two parts never differ by more than one prompt
+    if len(by_text) < parts:
+        raise InvalidRequestError(f"Too few prompts: {len(by_text)} cannot be split into {parts} parts.")
+    # dealt in turn, on through the categories
     dealt = np.array([index for category in sorted(by_category) for index in by_category[category]], np.intp)
-    return tuple(np.sort(dealt[part::parts]) for part in range(parts))
+    part_of = np.empty(len(ids), np.intp)
+    part_of[dealt] = np.arange(len(ids)) % parts
+    _keep_together([rows for rows in by_text.values() if len(rows) > 1], part_of, categories, parts)
+    return tuple(np.flatnonzero(part_of == part) for part in range(parts))
+
+
+def _keep_together(
+    groups: Sequence[Sequence[int]], part_of: npt.NDArray[np.intp], categories: Sequence[str], parts: int
+) -> None:
+    """Move each group of rows to one part: where there are the fewest of its category, then the fewest at all. All
+    other rows stay. With as many texts as parts, neither the first part nor all the others together are left empty."""
+    grouped = {row for group in groups for row in group}
+    alone = [row for row in range(len(part_of)) if row not in grouped]
+    of_category = Counter((categories[row], int(part_of[row])) for row in alone)
+    size = Counter(int(part_of[row]) for row in alone)
+    for group in groups:
+        category = categories[group[0]]
+        part = min(range(parts), key=lambda part: (of_category[category, part], size[part]))
+        part_of[group] = part
+        of_category[category, part] += len(group)
+        size[part] += len(group)
 
 
 def rounded(prompts: int) -> int:

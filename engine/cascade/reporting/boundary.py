@@ -25,6 +25,8 @@ class BoundaryData:
 
     ids: tuple[str, ...]
     categories: tuple[str, ...]
+    texts: tuple[str, ...]
+    """Of the prompts: one may stand there more than once, with another answer expected each time."""
     weak_score: Floats
     """How right the small model's answer is, 0 to 1."""
     strong_score: Floats
@@ -83,6 +85,7 @@ class BoundaryData:
         return cls(
             ids=tuple(prompt.prompt_id for prompt in prompts),
             categories=tuple(prompt.category for prompt in prompts),
+            texts=tuple(prompt.prompt for prompt in prompts),
             weak_score=np.array([small.score for small, _ in pairs], np.float64),
             strong_score=np.array([large.score for _, large in pairs], np.float64),
             router_score=np.asarray(router_score, np.float64),

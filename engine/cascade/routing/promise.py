@@ -79,7 +79,12 @@ class KeepQuality:
 
 @dataclass(frozen=True, slots=True)
 class SpendAtMost:
-    """Spend at most this share of the large model's cost, at best quality."""
+    """Spend at most this share of the large model's cost, at best quality.
+
+    The certificate takes the dearest costs seen (where the dearest tenth of the prompts begin) for the highest that any
+    prompt could have. Costs have no such bound: prompts dearer than all that were recorded may break the promise more
+    often than the confidence says.
+    """
 
     share: float
     confidence: float = CONFIDENCE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from app.quantization.tasks import tasks_sha256
+from app.router import lab as lab_module
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import verdict
 from app.router.lab import RouterLab, moved, nearest
+from app.router.recorded.data_sets import DataSet, read_built_in
 from app.store import RunStore
 from engine.cascade import Costs, KeepQuality, Rates, data_hash, write_prompts
 from engine.errors import RecordedPairsError
@@ -100,6 +104,62 @@ def test_what_was_worked_out_is_kept(lab: RouterLab, tmp_path: Path) -> None:
     chance = lab.study(data, WEAK, STRONG, Choice.CHANCE)
     assert lab.resampling(chance.data) is lab.resampling(study.data)
     assert lab.metrics(chance) is not lab.metrics(study)
+
+
+class Gate:
+    """Lets a file of recorded answers be read only when it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+        self.read = 0
+
+        def read(path: Path) -> DataSet:
+            if path.stem == name:
+                self.read += 1
+                self.reached.set()
+                assert self.open.wait(60)
+            return read_built_in(path)
+
+        monkeypatch.setattr(lab_module, "read_built_in", read)
+
+
+def test_a_set_that_is_worked_out_holds_up_nobody_who_looks_at_another(
+    lab: RouterLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(tmp_path / "pairs", "large", 60)
+    ship(tmp_path / "pairs", "small", 30)
+    gate = Gate(monkeypatch, "large")
+    with ThreadPoolExecutor() as people:
+        large = people.submit(lab.data_set, "built-in:large")
+        try:
+            assert gate.reached.wait(60)
+            small = people.submit(lab.data_set, "built-in:small").result(timeout=60)
+            assert (small.size, large.done()) == (30, False)
+        finally:
+            gate.open.set()
+        assert large.result().size == 60
+
+
+def test_what_several_want_at_once_is_worked_out_once(
+    lab: RouterLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(tmp_path / "pairs", "large", 60)
+    gate = Gate(monkeypatch, "large")
+    with ThreadPoolExecutor(8) as people:
+        asked = [people.submit(lab.data_set, "built-in:large") for _ in range(8)]
+        assert gate.reached.wait(60)
+        gate.open.set()
+        found = [each.result() for each in asked]
+    assert all(each is found[0] for each in found)
+    assert gate.read == 1
+
+
+def test_what_failed_is_tried_again(lab: RouterLab, tmp_path: Path) -> None:
+    ship(tmp_path / "pairs", "mixed", 2, {"name": "no title"})
+    with pytest.raises(RecordedPairsError, match=r"mixed\.json"):
+        lab.data_set("built-in:mixed")
+    (tmp_path / "pairs" / "mixed.json").unlink()
+    assert lab.data_set("built-in:mixed").size == 2
 
 
 def test_prompts_that_change_sides_lie_between_the_thresholds(lab: RouterLab, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.store import ConversationNotFoundError, RunStore, StoreError, TurnTiming
 from tests.support.fakes import make_request
+from tests.support.stores import new_database
 from tests.support.ui import add_run
 
 CONFIG = json.loads(json.dumps(make_request().config.to_dict()))
@@ -96,7 +98,7 @@ def test_a_search_looks_into_the_messages_of_every_branch(store: RunStore) -> No
 @given(st.text(max_size=20), st.text(max_size=5), st.text(max_size=5))
 def test_whatever_stands_in_a_title_finds_it(part: str, before: str, after: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = RunStore.open(f"sqlite:///{folder}/runs.db")
+        store = RunStore.open(new_database(Path(folder, "runs.db")))
         store.chat.create(f"{before}{part}{after}", CONFIG)
         assert store.chat.count(part) == 1
         store.close()
@@ -204,7 +206,7 @@ class NoMessageIsLost(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.url = f"sqlite:///{self.folder.name}/runs.db"
+        self.url = new_database(Path(self.folder.name, "runs.db"))
         self.store = RunStore.open(self.url)
         self.chat_id = self.store.chat.create("T", CONFIG)
         self.said: dict[str, tuple[str | None, str, tuple[int, ...]]] = {}

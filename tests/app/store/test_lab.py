@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from app.store.labs.packing import pack_divergence, unpack_divergence
 from engine import Corpus, CorpusPrompt, DivergenceStats, Window, WindowDivergence
 from tests.support.cascading import make_cascade_report
 from tests.support.fakes import make_divergence, make_metrics, make_request
+from tests.support.stores import new_database
 from tests.support.ui import add_run
 
 CORPUS = Corpus(name="Sea", text="The sea, the sea.")
@@ -199,7 +201,7 @@ class NothingIsLost(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.url = f"sqlite:///{self.folder.name}/runs.db"
+        self.url = new_database(Path(self.folder.name, "runs.db"))
         self.store = RunStore.open(self.url)
         self.store.lab.keep_corpus(CORPUS)
         self.kept: dict[str, dict[int, WindowDivergence]] = {}

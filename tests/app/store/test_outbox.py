@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -451,19 +452,29 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def die_with_results_waiting(file: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The folder of a server that was killed with results waiting, and the ids of its runs."""
+    file = tmp_path_factory.mktemp("killed") / "gearbox.db"
     died = subprocess.run(
         [sys.executable, "-c", DIE, f"sqlite:///{file}", str(file)], cwd=REPOSITORY, capture_output=True, text=True
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
-    return died.stdout.split()
+    return file.parent, died.stdout.split()
 
 
-def test_results_of_a_killed_server_are_taken_in_at_the_next_start(file: Path) -> None:
-    runs = die_with_results_waiting(file)
+@pytest.fixture
+def waiting_runs(file: Path, killed: tuple[Path, list[str]]) -> list[str]:
+    """The runs of a killed server whose results wait beside this database."""
+    folder, runs = killed
+    shutil.copytree(folder, file.parent, dirs_exist_ok=True)
+    return runs
+
+
+def test_results_of_a_killed_server_are_taken_in_at_the_next_start(file: Path, waiting_runs: list[str]) -> None:
     assert spooled(file.parent)
     store = open_store(file)
-    assert [(run.status, run.text) for run in store.get_many(runs)] == [
+    assert [(run.status, run.text) for run in store.get_many(waiting_runs)] == [
         (RunStatus.FINISHED, f"answer {number}") for number in range(3)
     ]
     assert store.page().total == 3
@@ -474,25 +485,25 @@ def test_results_of_a_killed_server_are_taken_in_at_the_next_start(file: Path) -
 @pytest.mark.parametrize(
     "damage", [b'{"kind":"run","id":"x","fie', b"\xff\xfe\x00garbage", b'{"kind": 1}', b"[" * 99_999]
 )
-def test_a_damaged_last_line_loses_only_itself_and_is_put_aside(file: Path, damage: bytes) -> None:
-    runs = die_with_results_waiting(file)
+def test_a_damaged_last_line_loses_only_itself_and_is_put_aside(
+    file: Path, waiting_runs: list[str], damage: bytes
+) -> None:
     (aside,) = spooled(file.parent)
     whole = aside.read_bytes()
     aside.write_bytes(whole + damage)
     store = open_store(file)
-    assert [run.status for run in store.get_many(runs)] == [RunStatus.FINISHED] * 3
+    assert [run.status for run in store.get_many(waiting_runs)] == [RunStatus.FINISHED] * 3
     assert store.refused == (1, file.parent / "gearbox.db.refused.jsonl")
     assert (file.parent / "gearbox.db.refused.jsonl").read_bytes() == damage + b"\n"
     assert spooled(file.parent) == []
     store.close()
 
 
-def test_a_truncated_file_gives_all_that_is_whole(file: Path) -> None:
-    runs = die_with_results_waiting(file)
+def test_a_truncated_file_gives_all_that_is_whole(file: Path, waiting_runs: list[str]) -> None:
     (aside,) = spooled(file.parent)
     aside.write_bytes(aside.read_bytes()[:-40])
     store = open_store(file)
-    assert [run.status for run in store.get_many(runs)] == [
+    assert [run.status for run in store.get_many(waiting_runs)] == [
         RunStatus.FINISHED,
         RunStatus.FINISHED,
         RunStatus.INTERRUPTED,
@@ -521,23 +532,21 @@ def test_a_line_that_means_nothing_holds_nothing_up(file: Path, kind: str, field
 
 
 @pytest.mark.usefixtures("unhurried")
-def test_the_file_is_kept_until_its_rows_are_committed(file: Path) -> None:
-    runs = die_with_results_waiting(file)
+def test_the_file_is_kept_until_its_rows_are_committed(file: Path, waiting_runs: list[str]) -> None:
     store = RunStore(session_module.Database(f"sqlite:///{file}", watched=True))
     with locked(file):
         with pytest.raises(StoreError, match="locked"):
             store._outbox.take_in()
         assert len(spooled(file.parent)) == 1
     assert store._outbox.take_in() == 3
-    assert [run.status for run in store.get_many(runs)] == [RunStatus.FINISHED] * 3
+    assert [run.status for run in store.get_many(waiting_runs)] == [RunStatus.FINISHED] * 3
     store.close()
 
 
 @pytest.mark.usefixtures("unhurried")
 def test_a_start_on_a_full_disk_reads_what_is_there_and_takes_the_rest_in_later(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+    file: Path, waiting_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs = die_with_results_waiting(file)
     with monkeypatch.context() as patch:
 
         def refuse(*_: object, **__: object) -> None:
@@ -549,7 +558,7 @@ def test_a_start_on_a_full_disk_reads_what_is_there_and_takes_the_rest_in_later(
         assert store.page().total == 3
     store.look_around()
     assert store.left_behind is None
-    assert [run.status for run in store.get_many(runs)] == [RunStatus.FINISHED] * 3
+    assert [run.status for run in store.get_many(waiting_runs)] == [RunStatus.FINISHED] * 3
     store.close()
 
 
@@ -642,8 +651,9 @@ def test_a_file_deleted_while_results_wait_is_written_again(file: Path, store: R
         assert len(spooled(file.parent)) == 1
 
 
-def test_nothing_of_another_user_and_no_link_is_taken_in(file: Path, temporary: Path, tmp_path: Path) -> None:
-    runs = die_with_results_waiting(file)
+def test_nothing_of_another_user_and_no_link_is_taken_in(
+    file: Path, waiting_runs: list[str], temporary: Path, tmp_path: Path
+) -> None:
     (aside,) = spooled(file.parent)
     stolen = tmp_path / "elsewhere.jsonl"
     aside.rename(stolen)
@@ -654,7 +664,7 @@ def test_nothing_of_another_user_and_no_link_is_taken_in(file: Path, temporary: 
         foreign.write_bytes(stolen.read_bytes())
         os.chown(foreign, 65534, 65534)
     store = open_store(file)
-    assert [run.status for run in store.get_many(runs)] == [RunStatus.INTERRUPTED] * 3
+    assert [run.status for run in store.get_many(waiting_runs)] == [RunStatus.INTERRUPTED] * 3
     store.close()
 
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.store import WITHOUT_LABS, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
@@ -39,15 +39,20 @@ def test_a_run_keeps_its_source_and_one_that_nobody_told_has_none(store: RunStor
     assert store.get(store.create_run(make_request(), person_id="s", environment={})).source is None
 
 
+@pytest.fixture
+def filled(store: RunStore) -> RunStore:
+    """With a run of every source."""
+    one_of_each(store)
+    return store
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # no example writes
 @given(wanted=st.sets(st.sampled_from(EVERY_SOURCE), min_size=1))
 def test_a_filter_lets_through_the_sources_it_names_and_no_other(
-    tmp_path_factory: pytest.TempPathFactory, wanted: set[RunSource | None]
+    filled: RunStore, wanted: set[RunSource | None]
 ) -> None:
-    store = RunStore.open(f"sqlite:///{tmp_path_factory.mktemp('sources') / 'gearbox.db'}")
-    one_of_each(store)
-    assert found(store, *wanted) == wanted
-    assert store.totals(RunFilter(sources=tuple(wanted))).runs == len(wanted)
-    store.close()
+    assert found(filled, *wanted) == wanted
+    assert filled.totals(RunFilter(sources=tuple(wanted))).runs == len(wanted)
 
 
 def test_without_labs_means_all_others_those_that_nobody_knows_among_them(store: RunStore) -> None:

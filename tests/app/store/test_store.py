@@ -2,7 +2,6 @@ import csv
 import io
 import json
 import tempfile
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from app.store.runs import writing
 from engine.types import GenerationRequest, Precision, RunConfig, SamplingParams
 from engine.untrusted import valid_text
 from tests.support.fakes import make_metrics, make_request
+from tests.support.stores import new_database
 
 TIMELINE = Timeline(
     token_ids=(5, 6),
@@ -45,13 +45,6 @@ FINISHED = RunOutcome(
     metrics=make_metrics(e2e_s=0.5),
     environment={"device": "cpu", "threads": 2},
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs' / 'gearbox.db'}")
-    yield store
-    store.close()
 
 
 def create(
@@ -400,7 +393,7 @@ any_text = st.text(st.characters(), max_size=20)
 def test_any_text_comes_back_as_it_was_or_with_the_unstorable_replaced(
     tmp_path_factory: pytest.TempPathFactory, prompt: str, answer: str, note: str, tag: str
 ) -> None:
-    store = RunStore.open(f"sqlite:///{tmp_path_factory.mktemp('any') / 'gearbox.db'}")
+    store = RunStore.open(new_database(tmp_path_factory.mktemp("any") / "gearbox.db"))
     run_id = finish(store, make_request(prompt), replace(FINISHED, text=answer))
     store.set_note(run_id, note)
     store.set_tags(run_id, [tag])
@@ -427,7 +420,7 @@ class KeptRuns(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.url = f"sqlite:///{Path(self.folder.name) / 'gearbox.db'}"
+        self.url = new_database(Path(self.folder.name, "gearbox.db"))
         self.store = RunStore.open(self.url)
         self.kept: dict[str, tuple[RunStatus, str, tuple[str, ...]]] = {}
 

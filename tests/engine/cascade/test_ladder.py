@@ -21,8 +21,8 @@ from engine.cascade import (
     SpendAtMost,
     Target,
     ThresholdFigures,
+    half_rows,
     select_ladder,
-    stratified_parts,
 )
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import NEVER
@@ -143,10 +143,7 @@ def ladder(choice: Choice = Choice.ESCALATE) -> LadderStudy:
 def test_both_thresholds_are_chosen_on_one_half_and_reported_on_the_other(target: Target) -> None:
     study = ladder()
     found = select_ladder(study.boundaries, target)
-    chose, reports = (
-        [boundary.rows(rows) for boundary in study.boundaries]
-        for rows in stratified_parts(study.lower.data.ids, study.lower.data.categories)
-    )
+    chose, reports = ([boundary.rows(rows) for boundary in study.boundaries] for rows in half_rows(study.lower.data))
     assert found.test == LadderFigures.of(reports, found.thresholds)
     assert found.calibration == LadderFigures.of(chose, found.thresholds)
     naive = LadderFigures.of(chose, found.naive_thresholds)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.errors import InvalidRequestError, NotJudgedError
-from engine.evaluation import Task, check, read_tasks
+from engine.errors import NotJudgedError
+from engine.evaluation import Task, check
 from engine.evaluation.expected import expected_of
 
 SENTENCE = r"^(\w+\s?)+\.$"
@@ -98,19 +98,15 @@ def test_an_answer_nested_too_deep_is_not_valid() -> None:
         ("schema", {"schema": {"type": "array"}, "example": {}}, "the example fails"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_line(checker: str, expected: Any, why: str) -> None:
-    row = {"prompt": "?", "checker": checker, "expected": expected}
-    good = {"prompt": "?", "checker": "exact", "expected": "a"}
-    data = "\n".join(map(json.dumps, (good, row))).encode()
-    with pytest.raises(InvalidRequestError, match=f"^Line 2.*{why}"):
-        read_tasks("tasks.jsonl", data)
+def test_what_cannot_be_read_is_refused_in_words(checker: str, expected: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        expected_of(checker, expected)
 
 
 def test_a_pattern_of_nested_counts_can_be_read_and_ends_when_tried() -> None:
-    bomb = {"prompt": "?", "checker": "regex", "expected": {"pattern": "(a{1,1000}){1,1000}$"}}
-    (read,) = read_tasks("tasks.jsonl", json.dumps(bomb).encode())
+    bomb = expected_of("regex", {"pattern": "(a{1,1000}){1,1000}$"})
     with pytest.raises(NotJudgedError, match="took longer"):
-        check(read, "a" * 5000 + "!")
+        check(task("regex", bomb), "a" * 5000 + "!")
 
 
 def test_a_schema_of_any_depth_is_refused_in_words() -> None:

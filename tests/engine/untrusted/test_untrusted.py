@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InvalidRequestError
-from engine.untrusted import MAX_DEPTH, decode_text, parse_json, read_csv, read_jsonl, valid_text
+from engine.untrusted import MAX_DEPTH, decode_text, parse_json, read_jsonl, valid_text
 
 ANY_CHARACTER = st.characters(codec=None)  # lone surrogates and NUL among them
 
@@ -70,12 +70,6 @@ def test_jsonl_comes_back_whatever_its_strings_and_line_ends(texts: list[str], e
     assert [record.line for record in found] == list(range(1, len(texts) + 1))
 
 
-@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c"])
-def test_csv_is_not_cut_at_what_ends_no_line(odd: str) -> None:
-    records = list(read_csv(f'prompt,n\r\n"a{odd}b\nc",1\r\n\r\nd{odd},2\r\n'))
-    assert [(record.line, record.fields["prompt"]) for record in records] == [(2, f"a{odd}b\nc"), (5, f"d{odd}")]
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -87,16 +81,3 @@ def test_csv_is_not_cut_at_what_ends_no_line(odd: str) -> None:
 def test_a_bad_line_of_jsonl_is_named(text: str, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         list(read_jsonl(text))
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,a\n1,2", "Line 1: a column's name stands there twice"),
-        ("a,b\n1,2\n1", "Line 3: 1 fields for 2 columns"),
-        ('a,b\n"1\n2,3', "Line 2: no CSV"),
-    ],
-)
-def test_a_bad_row_of_csv_is_named(text: str, message: str) -> None:
-    with pytest.raises(InvalidRequestError, match=message):
-        list(read_csv(text))

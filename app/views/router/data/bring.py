@@ -17,12 +17,14 @@ from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
 from app.router.prompts.columns import (
     CHECKS,
+    EITHER,
     FROM_FILE,
     NONE,
     Brought,
     Columns,
     convert,
     convert_published,
+    expects_numbers_and_words,
     guess,
     guess_checker,
     published_as,
@@ -134,9 +136,10 @@ def _choose_columns(digest: str, table: Table) -> Columns:
         category = choose("Category", found.category, "Scores can be told apart by it.")
         mapped = replace(found, prompt=prompt, expected=expected, category=category)
         checker = guess_checker(table, mapped)
-        checks = [
-            name for name in CHECKS if name in (JUDGED, NONE) or (expected and (name != FROM_FILE or checker == name))
-        ]
+        left_off = {FROM_FILE} - {checker} if expected else set(CHECKS) - {JUDGED, NONE}
+        if not expects_numbers_and_words(table, mapped):
+            left_off.add(EITHER)
+        checks = [name for name in CHECKS if name not in left_off]
         chosen = st.selectbox(
             "Checked by",
             checks,
@@ -178,7 +181,7 @@ def _bold(text: str) -> str:
 
 def _show_brought(brought: Brought) -> None:
     if brought.tasks:
-        shown = brought.tasks[:_PREVIEWED]
+        shown = _first_of_each(brought.tasks)
         st.dataframe(
             {
                 "As it is asked": [task.prompt for task in shown],
@@ -198,6 +201,14 @@ def _show_brought(brought: Brought) -> None:
         st.info(literal(note), icon=":material/info:")
     if brought.left_out:
         _show_left_out(brought.left_out, nothing_else=not brought.tasks)
+
+
+def _first_of_each(tasks: Sequence[Task]) -> list[Task]:
+    """The first prompts, and among them one of each way to be checked, in the order of the file."""
+    checkers = [task.checker for task in tasks]
+    firsts = {checkers.index(checker) for checker in set(checkers)}
+    places = sorted(range(len(tasks)), key=lambda place: (place not in firsts, place))[:_PREVIEWED]
+    return [tasks[place] for place in sorted(places)]
 
 
 def _show_left_out(left_out: Sequence[LeftOut], *, nothing_else: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,97 +15,114 @@ from app.router.recorded.forks import edited, expected_text, keep_fork
 from app.router.recorded.recording import mixed_sha256
 from app.router.recorded.recordings import job_key
 from app.session.router import DATA_SET
-from app.store import RouterStore, StoreError
+from app.store import RouterStore
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown, show_error
 from engine import Task
+from engine.errors import GearboxError, InvalidRequestError
 
-_ITS_OWN = "It comes with Gearbox: only what was recorded of it can be deleted."
 _NAME_CHARACTERS = 120
-_NOT_DELETED = "router-not-deleted"
+_NAME = "router-rename"
+_REFUSED = "router-not-done"
+_ACTIONS: Mapping[str, str] = {
+    "rename": ":material/edit: Rename",
+    "fork": ":material/call_split: Fork",
+    "delete recording": ":material/playlist_remove: Delete a recording",
+    "delete": ":material/delete: Delete this data set",
+}
 
 
 def manage_set(store: RouterStore, data: DataSet | None, identity: str, name: str, tasks: Sequence[Task]) -> None:
-    """What can be done with the set whose prompts are recorded, in a popover."""
-    comes_with_gearbox = identity == mixed_sha256()
+    """What can be done with the set whose prompts are recorded, in a menu: the rest happens in dialogs. A set that
+    comes with Gearbox keeps its name and stays."""
     kept = data is not None and data.id == identity
-    running = BackgroundJob(job_key(identity)).running
-    with st.popover("Manage", icon=":material/settings:"):
-        if kept:
-            _rename(store, identity, name, comes_with_gearbox)
-        if st.button(
-            "Fork",
-            key="router-fork",
-            icon=":material/call_split:",
-            help="A data set of its own with another name, fewer prompts or other words.",
-        ):
-            fork_set(store, identity if kept else None, name, tasks)
-        if kept and data is not None and data.recorded:
-            _delete_recording(store, data, running)
-        if kept and st.button(
-            "Delete this data set",
-            key="router-delete",
-            icon=":material/delete:",
-            disabled=comes_with_gearbox or running,
-            help=_ITS_OWN if comes_with_gearbox else "It is being recorded: cancel that first." if running else None,
-        ):
-            _confirm_delete(store, identity, name)
-
-
-def _rename(store: RouterStore, identity: str, name: str, comes_with_gearbox: bool) -> None:
-    if comes_with_gearbox:
-        return
-    with st.form("router-rename", border=False), errors_shown():
-        wanted = st.text_input("Name", name, max_chars=_NAME_CHARACTERS, key=f"router-rename-{identity}-{name}")
-        if st.form_submit_button("Rename", key="router-rename-do", icon=":material/edit:"):
-            if not wanted.strip():
-                st.error("Give it a name first.", icon=":material/error:")
-                return
-            store.rename_set(identity, wanted.strip())
-            st.rerun()
-
-
-def _delete_recording(store: RouterStore, data: DataSet, running: bool) -> None:
-    tier = st.selectbox("Recording", [tier for tier in data.tiers if tier in data.recorded], key="router-delete-tier")
-    if st.button(
-        "Delete this recording",
-        key="router-delete-recording",
-        icon=":material/playlist_remove:",
-        disabled=running,
-        help="It is being recorded: cancel that first."
-        if running
-        else "What you recorded of this tier. What somebody else recorded stays.",
+    own = kept and identity != mixed_sha256()
+    possible = {"rename": own, "fork": True, "delete recording": kept and data and data.recorded, "delete": own}
+    match st.menu_button(
+        "Manage",
+        [action for action in _ACTIONS if possible[action]],
+        key="router-manage",
+        icon=":material/settings:",
+        format_func=_ACTIONS.__getitem__,
     ):
-        with errors_shown():
-            gone = store.delete_recording(data.id, tier, data.weights[tier])
-            st.toast(f"Deleted: {units.counted(gone, 'answer')} of {literal(tier)}.")
-            st.rerun()
+        case "rename":
+            _rename_set(store, identity, name)
+        case "fork":
+            fork_set(store, identity if kept else None, name, tasks)
+        case "delete recording" if data is not None:
+            _delete_recording(store, data)
+        case "delete":
+            _delete_set(store, identity, name)
+
+
+@st.dialog("Rename")
+def _rename_set(store: RouterStore, identity: str, name: str) -> None:
+    def rename() -> None:
+        wanted = str(st.session_state[_NAME]).strip()
+        if not wanted:
+            raise InvalidRequestError("Give it a name first.")
+        store.rename_set(identity, wanted)
+
+    with st.form("router-rename-form", border=False), errors_shown():
+        st.text_input("Name", name, max_chars=_NAME_CHARACTERS, key=_NAME)
+        pressed = st.form_submit_button(
+            "Rename", key="router-rename-do", type="primary", on_click=_attempt, args=(rename,)
+        )
+        _close_if(pressed)
+
+
+@st.dialog("Delete a recording?")
+def _delete_recording(store: RouterStore, data: DataSet) -> None:
+    with errors_shown():
+        recorded = [tier for tier in data.tiers if tier in data.recorded]
+        tier = st.selectbox("Recording of", recorded, key="router-delete-tier")
+        st.caption("What you recorded of this tier goes. What somebody else recorded stays.")
+        delete = partial(store.delete_recording, data.id, tier, data.weights[tier])
+        _close_if(_delete_button("Delete recording", "router-delete-recording", data.id, delete))
 
 
 @st.dialog("Delete this data set?")
-def _confirm_delete(store: RouterStore, identity: str, name: str) -> None:
+def _delete_set(store: RouterStore, identity: str, name: str) -> None:
     with errors_shown():
         answers = sum(recorded.answers for recorded in store.recorded(identity))
         st.write(
             f"“{literal(name)}” goes with {units.counted(answers, 'recorded answer')} and all marks. Profiles made "
             "from it stay. Who added it too keeps it; what belongs to this desk is gone for everybody."
         )
-        if st.button(
-            "Delete data set", type="primary", key="router-delete-do", on_click=_delete, args=(store, identity)
-        ):
-            if refusal := st.session_state.pop(_NOT_DELETED, None):
-                show_error(refusal)
-            else:
-                st.rerun()
+        _close_if(_delete_button("Delete data set", "router-delete-do", identity, partial(store.delete_set, identity)))
 
 
-def _delete(store: RouterStore, identity: str) -> None:
-    st.session_state.pop(_NOT_DELETED, None)
+def _delete_button(label: str, key: str, identity: str, delete: Callable[[], object]) -> bool:
+    running = BackgroundJob(job_key(identity)).running
+    return st.button(
+        label,
+        key=key,
+        type="primary",
+        icon=":material/delete:",
+        disabled=running,
+        help="It is being recorded: cancel that first." if running else None,
+        on_click=_attempt,
+        args=(delete,),
+    )
+
+
+def _attempt(do: Callable[[], object]) -> None:
+    """A callback of a dialog: what it shows is gone once the dialog draws itself again, so a refusal is kept for it."""
+    st.session_state.pop(_REFUSED, None)
     try:
-        store.delete_set(identity)
-    except StoreError as error:
-        # what a callback shows is gone once the dialog draws itself again, so the dialog says it
-        st.session_state[_NOT_DELETED] = str(error)
+        do()
+    except GearboxError as error:
+        st.session_state[_REFUSED] = str(error)
+
+
+def _close_if(pressed: bool) -> None:
+    """Close the dialog whose button was pressed, unless what it does was refused."""
+    if not pressed:
+        return
+    if refusal := st.session_state.pop(_REFUSED, None):
+        show_error(refusal)
+    else:
+        st.rerun()
 
 
 @st.dialog("Fork", width="large")

@@ -71,7 +71,9 @@ def _show_tiers(data: DataSet) -> None:
         hide_index=True,
         column_config={
             "Tier": column.TextColumn(
-                pinned=True, help="Model and precision, the smallest first: by parameters, then by bits."
+                pinned=True,
+                width="medium",
+                help="Model and precision, the smallest first: by parameters, then by bits.",
             ),
             "95 % interval": column.TextColumn(help="Of the mean score."),
             "Checked": column.TextColumn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -28,8 +28,15 @@ _IMPORTED = "router-profile-imported"
 """What is to be told of a file that was just imported: a message before a rerun is lost with it."""
 
 
-def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
-    """What is kept, and the ways to bring more."""
+def show_profiles(store: RouterStore, data: DataSet, study: Study, names: Mapping[str, str]) -> None:
+    """What is kept, and the ways to bring more.
+
+    Args:
+        store: keeps them.
+        data: the data set on view.
+        study: the router that is set.
+        names: of data sets, by id.
+    """
     for finding in st.session_state.pop(_IMPORTED, ()):
         st.toast(literal(finding.text), icon=":material/check:" if finding.good else ":material/warning:")
     kept = store.profiles()
@@ -43,7 +50,7 @@ def show_profiles(store: RouterStore, data: DataSet, study: Study) -> None:
             "precisions: use the one above, and it is kept."
         )
         return
-    _show_versions(kept, data)
+    _show_versions(kept, data, names)
     _show_chosen(store, kept)
 
 
@@ -105,7 +112,7 @@ def _title(kept: KeptProfile) -> str:
     return f"{kept.profile.name} · version {kept.version}"
 
 
-def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
+def _show_versions(kept: Sequence[KeptProfile], data: DataSet, names: Mapping[str, str]) -> None:
     def share(each: KeptProfile, name: str) -> float | None:
         value = each.profile.figures.get(name)
         return None if value is None else 100 * value
@@ -120,14 +127,13 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
             "Profile": [_title(each) for each in kept],
             "In use": [each.active for each in kept],
             "Router": [_router_name(each.profile) for each in kept],
-            "Ladder": [each.ladder for each in kept],
             "Threshold": [_thresholds(each) for each in kept],
             "Sent up": [share(each, "share") for each in kept],
             "Quality kept": [each.profile.figures.get("quality_kept") for each in kept],
             "Time saved": [saved(each) for each in kept],
             "Missed": [share(each, "missed") for each in kept],
-            "Prompts": [each.profile.prompts for each in kept],
-            "Made from": [_source(each, data) for each in kept],
+            "Made from": [_source(each, data, names) for each in kept],
+            "Ladder": [each.ladder for each in kept],
             "Saved": [each.created_at for each in kept],
         },
         hide_index=True,
@@ -137,22 +143,30 @@ def _show_versions(kept: Sequence[KeptProfile], data: DataSet) -> None:
             "In use": column.CheckboxColumn(help="What the cascade goes by on this ladder."),
             "Sent up": column.NumberColumn(
                 format="%.0f %%",
-                help="Strong-call share. Like the figures beside it: on the half of the prompts that reports.",
+                help="Strong-call share. Like the figures beside it: on the half of its prompts that had no part in "
+                "choosing.",
             ),
             "Quality kept": column.NumberColumn(format="%.2f×", help="Of the large model's mean score."),
             "Time saved": column.NumberColumn(format="%.0f %%", help="Of the large model's own time."),
             "Missed": column.NumberColumn(format="%.1f %%", help="Kept a small answer where the large one is better."),
-            "Prompts": column.NumberColumn(help="Recorded prompts it was made from."),
+            "Made from": column.TextColumn(
+                help="All recorded prompts of a data set: some teach the router, some choose its threshold, and half "
+                "report."
+            ),
             "Saved": column.DatetimeColumn(format="YYYY-MM-DD HH:mm"),
         },
         alt="Versions of router profiles",
     )
 
 
-def _source(kept: KeptProfile, data: DataSet) -> str:
-    if kept.profile.data_sha256 == data.sha256:
-        return "these answers"
-    return "these prompts, before a change" if made_from(kept, data) else f"others ({kept.profile.data_sha256[:8]})"
+def _source(kept: KeptProfile, data: DataSet, names: Mapping[str, str]) -> str:
+    """How many prompts of which data set, as far as it is here."""
+    prompts = units.counted(kept.profile.prompts, "prompt")
+    if made_from(kept, data):
+        changed = kept.profile.data_sha256 != data.sha256
+        return f"{prompts} of “{data.name}”{', before a change' if changed else ''}"
+    name = names.get(kept.data_set or "")
+    return f"{prompts} of “{name}”" if name else f"{prompts} that are not here ({kept.profile.data_sha256[:8]})"
 
 
 def _router_name(profile: RouterProfile) -> str:
@@ -188,9 +202,10 @@ def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
             disabled=not chosen.active,
             help="Back to the version that was in use before.",
         )
+        evidence = store.evidence(chosen.id)
         st.download_button(
             "Export",
-            profile_to_json(chosen.profile, store.evidence(chosen.id)),
+            profile_to_json(chosen.profile, evidence),
             file_name=f"{_file_name(chosen)}.json",
             mime="application/json",
             key="router-profile-export",
@@ -198,6 +213,9 @@ def _show_chosen(store: RouterStore, kept: Sequence[KeptProfile]) -> None:
             on_click="ignore",
         )
     show_promise(chosen.profile)
+    if evidence:
+        of = units.counted(chosen.profile.prompts, "prompt")
+        st.caption(f"Its figures are of the {evidence.held_out:,} of {of} that had no part in choosing.")
     with st.container(horizontal=True), errors_shown():
         use_kept(store, chosen)
     if back:

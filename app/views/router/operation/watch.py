@@ -59,6 +59,9 @@ def show_watch(store: RunStore) -> None:
             "runs of the labs never do.",
             icon=":material/hourglass_empty:",
         )
+        with st.container(horizontal=True):
+            st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
+            st.page_link("pages/chat.py", label="Open the chat", icon=":material/forum:")
         return
     _show_alarms(found)
     _show_figures(found)

@@ -10,7 +10,7 @@ import pytest
 
 from app.router.choosing.scoring import Choice, score_prompts
 from app.router.choosing.study import Study, tier_identity
-from engine.cascade import RouterKind, RouterMetrics, ThresholdFigures, TierAnswer, stratified_parts
+from engine.cascade import KeepQuality, RouterKind, RouterMetrics, ThresholdFigures, TierAnswer, half_rows, select
 from engine.errors import RecordedPairsError, RouterProfileError
 from engine.types import Precision
 from tests.support.cascade import STRONG, WEAK, answer, prompt, recorded
@@ -91,6 +91,31 @@ def test_too_few_prompts_say_so_and_all_of_them_report() -> None:
     np.testing.assert_array_equal(looked.data.router_score, study(prompts=10).data.router_score)
 
 
+@pytest.mark.parametrize("choice", [Choice.ESCALATE, *(choice for choice in Choice if choice.learns)])
+def test_prompts_of_one_text_teach_choose_or_report_together(choice: Choice) -> None:
+    prompts = [replace(each, prompt=f"Question {n // 2}?") for n, each in enumerate(PROMPTS)]
+    looked = Study.of(prompts, WEAK, STRONG, choice)
+    assert (looked.learned_from > 0) is choice.learns
+    teaches = {each.prompt for each in prompts if each.prompt_id not in looked.data.ids}
+    chooses = {looked.data.texts[row] for row in half_rows(looked.data)[0]}
+    reports = {each.prompt for each in looked.reporting().prompts}
+    assert teaches | chooses | reports == {each.prompt for each in prompts}
+    assert len(teaches) + len(chooses) + len(reports) == 150
+    assert abs(len(reports) - len(chooses)) <= 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("choice", [choice for choice in Choice if choice.learns])
+def test_a_text_or_two_that_are_there_often_have_figures(choice: Choice, count: int) -> None:
+    prompts = [replace(each, prompt=f"Question {n % count}?") for n, each in enumerate(PROMPTS)]
+    looked = Study.of(prompts, WEAK, STRONG, choice)
+    selection = select(looked.data, KeepQuality(0.9))
+    assert selection.test.prompts > 0
+    if count < 3:
+        assert f"Only {count} prompts" in looked.reason
+        assert len(looked.data) == 300
+
+
 def test_labels_all_the_same_teach_nothing() -> None:
     same = [prompt(f"p{n}", answer(1.0), answer(1.0, e2e_s=4.0)) for n in range(200)]
     looked = Study.of(same, WEAK, STRONG, Choice.HYBRID_LEARNED)
@@ -136,7 +161,7 @@ def test_a_profile_scores_as_the_study_did(choice: Choice) -> None:
     assert router.threshold == 0.4
     scores = score_prompts(looked.prompts, WEAK, WEAK, profile.kind, router, profile.after_tokens)[0]
     np.testing.assert_array_equal(scores, looked.data.router_score)
-    half = stratified_parts(looked.data.ids, looked.data.categories)[1]
+    half = half_rows(looked.data)[1]
     assert profile.figures["share"] == pytest.approx(looked.data.rows(half).up(0.4).mean())
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.router.prompts.columns import FROM_FILE, NONE, convert, convert_published, guess, published_as
+from app.router.prompts.columns import EITHER, FROM_FILE, NONE, convert, convert_published, guess, published_as
 from app.router.prompts.tables import MOST_PROMPTS, read_table
 from app.router.prompts.templates import TEMPLATES, Template
 from engine import JUDGED, MIXED_FILE, check, load_tasks
@@ -177,6 +177,28 @@ def test_a_checker_that_the_reader_chooses_counts() -> None:
     assert (task.checker, task.expected, task.max_tokens) == ("exact", "42", 32)
     (task,) = convert(table, guess(table).checked_by(NONE)).tasks
     assert task.checker is None
+
+
+FACTS_AND_SUMS = [["Capital of France?", "Paris"], ["2 + 3?", "5"], ["Capital of Spain?", "Madrid"], ["6 × 7?", "42"]]
+
+
+def test_numbers_among_words_are_said_and_can_be_checked_as_numbers() -> None:
+    table = read_table("a.csv", sheet(["prompt", "answer"], *FACTS_AND_SUMS))
+    columns = guess(table)
+    (note,) = convert(table, columns).notes
+    assert (columns.checker, note.partition(". ")[0]) == ("contains", "Numbers among the expected answers: 2 of 4")
+    found = convert(table, columns.checked_by(EITHER))
+    assert [task.checker for task in found.tasks] == ["contains", "number", "contains", "number"]
+    assert not found.notes
+    assert check(found.tasks[1], "2 + 3 is 5.0")
+    assert not check(found.tasks[1], "5 − 2 = 3")
+
+
+@pytest.mark.parametrize("answers", [["Paris"] * 19 + ["1969"], ["5", "42"], ["Paris", "Rome"]])
+def test_a_year_among_names_is_no_matter(answers: list[str]) -> None:
+    rows = [[f"What is {n}?", answer] for n, answer in enumerate(answers)]
+    table = read_table("a.csv", sheet(["prompt", "answer"], *rows))
+    assert not convert(table, guess(table)).notes
 
 
 def test_columns_that_the_reader_maps_count() -> None:

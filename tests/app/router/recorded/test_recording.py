@@ -13,15 +13,18 @@ from app.jobs import JobCancelled
 from app.quantization.lab import LabError
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
+from app.router.prompts.columns import convert, guess
+from app.router.prompts.tables import read_table
 from app.router.recorded.recording import Checkable, record
 from app.store import GoneError, RouterStore, RunStore
-from engine import MIXED_FILE, Engine, load_tasks, read_tasks
+from engine import MIXED_FILE, Engine, load_tasks
 from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
 from engine.types import GenerationRequest, Precision, Tier
 from tests.conftest import SMALL as SMALL_MODEL
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import FakeGeneration, FakeLabEngine
+from tests.support.stores import new_database
 
 SMALL, LARGE = Tier(model="small", precision=Precision.INT4), Tier(model="large", precision=Precision.INT4)
 TASKS = (
@@ -35,7 +38,7 @@ SET = tasks_sha256(TASKS)
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[RunStore]:
-    store = RunStore.open(f"sqlite:///{tmp_path / 'runs.db'}")
+    store = RunStore.open(new_database(tmp_path / "runs.db"))
     yield store
     store.close()
 
@@ -237,7 +240,8 @@ def test_a_set_of_half_characters_is_recorded_whole_and_not_asked_again(store: R
     line = (
         r'{"prompt": "half \ud83d", "id": "a\ud83d", "checker": "exact", "expected": "x\ud83d", "category": "\udc00"}'
     )
-    tasks = read_tasks("own.jsonl", line.encode())
+    table = read_table("own.jsonl", line.encode())
+    tasks = convert(table, guess(table)).tasks
     engine = FakeLabEngine()
     record(engine, store, "Own", tasks, [SMALL], Reports())
     record(engine, store, "Own", store.tasks(tasks_sha256(tasks)), [SMALL], Reports())

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from engine.cascade.choosing.certificates import GRID, certified, certified_thresholds, gains, p_values, prompts_needed
-from engine.cascade.choosing.selection import choose, rounded, select, stratified_parts
+from engine.cascade.choosing.selection import choose, half_rows, halves, rounded, select, stratified_parts
 from engine.cascade.reporting.boundary import BoundaryData
 from engine.cascade.reporting.figures import ThresholdFigures
 from engine.cascade.reporting.intervals import binomial_p_value
@@ -27,18 +27,57 @@ def test_parts_are_equal_in_all_and_in_each_category_and_know_no_order() -> None
     ids = tuple(f"p{index}" for index in range(101))
     categories = tuple("abc"[index % 3 if index < 60 else 0] for index in range(101))
     for parts in (2, 3):
-        split = stratified_parts(ids, categories, parts, seed=1)
+        split = stratified_parts(ids, categories, ids, parts, seed=1)
         assert sorted(np.concatenate(split).tolist()) == list(range(101))
         assert max(map(len, split)) - min(map(len, split)) <= 1
         for category in "abc":
             counts = [Counter(categories[i] for i in part)[category] for part in split]
             assert max(counts) - min(counts) <= 1
-    first = {ids[i] for i in stratified_parts(ids, categories, seed=1)[0]}
-    turned = stratified_parts(ids[::-1], categories[::-1], seed=1)[0]
+    first = {ids[i] for i in stratified_parts(ids, categories, ids, seed=1)[0]}
+    turned = stratified_parts(ids[::-1], categories[::-1], ids[::-1], seed=1)[0]
     assert {ids[::-1][i] for i in turned} == first
-    assert {ids[i] for i in stratified_parts(ids, categories, seed=2)[0]} != first
+    assert {ids[i] for i in stratified_parts(ids, categories, ids, seed=2)[0]} != first
     with pytest.raises(InvalidRequestError, match="Too few"):
-        stratified_parts(("a",), ("x",))
+        stratified_parts(("a",), ("x",), ("A?",))
+    with pytest.raises(InvalidRequestError, match="Too few"):
+        stratified_parts(("a", "b"), ("x", "x"), ("A?", "A?"))
+
+
+SOME_PROMPTS = st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz")), min_size=3, max_size=40)
+"""Texts and categories."""
+
+
+@given(SOME_PROMPTS, st.sampled_from([2, 3]), st.integers(0, 9))
+def test_prompts_of_one_text_stay_in_one_part_and_move_no_other(
+    prompts: list[tuple[str, str]], parts: int, seed: int
+) -> None:
+    texts, categories = zip(*prompts, strict=True)
+    ids = tuple(f"p{index}" for index in range(len(prompts)))
+    assume(len(set(texts)) >= parts)
+    found = stratified_parts(ids, categories, texts, parts, seed)
+    assert sorted(np.concatenate(found).tolist()) == list(range(len(ids)))
+    assert 0 < len(found[0]) < len(ids)
+    for text in texts:
+        assert sum(text in {texts[row] for row in part} for part in found) == 1
+    for part, as_if_told_apart in zip(found, stratified_parts(ids, categories, ids, parts, seed), strict=True):
+        alone = {row for row in range(len(ids)) if texts.count(texts[row]) == 1}
+        assert alone & {*part.tolist()} == alone & {*as_if_told_apart.tolist()}
+    turned = stratified_parts(ids[::-1], categories[::-1], texts[::-1], parts, seed)
+    assert [{len(ids) - 1 - row for row in part.tolist()} for part in turned] == [{*part.tolist()} for part in found]
+
+
+def test_many_texts_that_are_there_twice_are_split_evenly_in_each_category() -> None:
+    ids = tuple(f"p{index}" for index in range(400))
+    categories = tuple("ab"[index // 2 % 2] for index in range(400))
+    split = stratified_parts(ids, categories, tuple(f"{index // 2}?" for index in range(400)))
+    for category in "ab":
+        assert [Counter(categories[row] for row in part)[category] for part in split] == [100, 100]
+
+
+def test_one_text_alone_chooses_and_reports_however_often_it_is_there() -> None:
+    data = boundary(np.zeros(4), np.ones(4), np.linspace(0, 1, 4))
+    calibration, test = halves(replace(data, texts=("Which?",) * 4))
+    assert calibration.ids == test.ids == data.ids
 
 
 def test_quality_is_kept_at_least_cost() -> None:
@@ -97,7 +136,7 @@ def test_a_cascade_that_is_dearer_than_the_large_model_alone_saves_nothing() -> 
 
 def test_one_half_chooses_and_the_other_reports() -> None:
     data = simulated(2000)
-    calibration, test = stratified_parts(data.ids, data.categories, seed=5)
+    calibration, test = half_rows(data, seed=5)
     selection = select(data, KeepQuality(0.9), seed=5)
     assert selection.choice == choose(data.rows(calibration), KeepQuality(0.9))
     assert selection.test == ThresholdFigures.of(data.rows(test), selection.threshold)
