@@ -131,9 +131,9 @@ inline float softmax(const Query& query, int64_t begin, int64_t end, float scale
   return 1.0f / sum(total);
 }
 
-// Asks for a key or a value before it is needed: a head's lie too far from one another for the processor to guess.
-inline void fetch(const uint8_t* vector, int64_t bytes) {
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(vector + at, 0, 2);
+// Asks for a key or a value: a head's lie too far from one another for the processor to guess.
+[[gnu::always_inline]] inline void fetch_vector(const uint8_t* vector, int64_t bytes) {
+  for (int64_t at = 0; at < bytes; at += 64) fetch(vector + at);
 }
 
 // Attention of Q queries of one key-value head; Q is 1, 2 or 4. Blocks of eight positions begin at multiples
@@ -158,8 +158,8 @@ void attend(const Query* queries, const HeadCache& kv, int dims, float* scores) 
     for (int p = 0; p < kPositions; p++) keys[p] = Vector(kv.keys + std::min(j + p, end - 1) * kv.stride, dims);
     for (int p = 0; p < kPositions; p++) {
       const int64_t next = std::min(j + p + kAhead, end - 1) * kv.stride;
-      fetch(kv.keys + next, Vector::bytes(dims));
-      fetch(kv.values + next, Vector::bytes(dims));
+      fetch_vector(kv.keys + next, Vector::bytes(dims));
+      fetch_vector(kv.values + next, Vector::bytes(dims));
     }
     for (int d = 0; d < dims; d += 8) {
 #pragma GCC unroll 8

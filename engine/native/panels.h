@@ -63,6 +63,10 @@ struct Output {
   bool accumulate;
 };
 
+// Asks for memory before it is needed. Always inlined, as is all that does nothing else: the compiler would take it for
+// a function that does nothing.
+[[gnu::always_inline]] inline void fetch(const void* memory) { __builtin_prefetch(memory, 0, 2); }
+
 inline float bf16_to_float(uint16_t bits) {
   uint32_t wide = static_cast<uint32_t>(bits) << 16;
   float value;
