@@ -52,21 +52,22 @@ inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, 
   }
 }
 
-// Quantizes one row. A value that is not finite makes its group's scale NaN, so that it cannot pass for a
-// number further on.
-inline void quantize_row(const float* x, int64_t inputs, int8_t* codes, float* scales, float* sums, int32_t* totals) {
+// Quantizes a row's groups, which are stored `step` apart. A value that is not finite makes its group's scale NaN, so
+// that it cannot pass for a number further on.
+inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* codes, float* scales, float* sums,
+                         int32_t* totals) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
-  for (int64_t g = 0; g < inputs / kGroup; g++, x += kGroup, codes += kGroup) {
+  for (int64_t i = 0, g = 0; i < groups; i++, g += step, x += kGroup, codes += step * kGroup) {
     __m256 v[4], top = _mm256_setzero_ps(), defect = _mm256_setzero_ps();
-    for (int i = 0; i < 4; i++) {
-      v[i] = _mm256_loadu_ps(x + 8 * i);
-      top = _mm256_max_ps(_mm256_andnot_ps(sign, v[i]), top);
-      defect = _mm256_add_ps(defect, _mm256_sub_ps(v[i], v[i]));
+    for (int j = 0; j < 4; j++) {
+      v[j] = _mm256_loadu_ps(x + 8 * j);
+      top = _mm256_max_ps(_mm256_andnot_ps(sign, v[j]), top);
+      defect = _mm256_add_ps(defect, _mm256_sub_ps(v[j], v[j]));
     }
     const float largest = maximum(top);
     const __m256 inverse = _mm256_set1_ps(largest > 1e-30f ? 127.0f / largest : 0.0f);
     __m256i q[4];
-    for (int i = 0; i < 4; i++) q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], inverse));
+    for (int j = 0; j < 4; j++) q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], inverse));
     const __m256i total = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
     const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);

@@ -34,21 +34,38 @@ struct Matrix {
   const float* bias;    // [outputs] or null
 };
 
-// Rows of activations, quantized and as they were.
+constexpr int kBlock = 8;  // quantized rows that lie together
+
+// Rows of activations as they were, and quantized: in blocks of kBlock rows, the last of what is left, in each of which
+// the same group of all rows stands side by side, so that kernels find it at places known beforehand.
 struct Activations {
-  const float* values;   // [rows, inputs]
-  const int8_t* codes;   // [rows, inputs], −127 to 127
-  const float* scales;   // [rows, inputs / 32]
-  const float* sums;     // [rows, inputs / 32]: scale · Σ codes
-  const int32_t* totals; // [rows, inputs / 32]: Σ codes
-  int64_t inputs;
+  const float* values;    // [rows, inputs]
+  const int8_t* codes;    // of a block [inputs / 32, its rows, 32], −127 to 127
+  const float* scales;    // of a block [inputs / 32, its rows]
+  const float* sums;      // as scales: scale · Σ codes
+  const int32_t* totals;  // as scales: Σ codes
+  int64_t rows, inputs;
 };
+
+// Where a row's first group stands in that order, and how many rows its block has: so far it is to the next group.
+struct RowPlace {
+  int64_t group, step;
+};
+
+inline RowPlace place_of(int64_t row, int64_t rows, int64_t groups) {
+  const int64_t first = row / kBlock * kBlock, left = rows - first;
+  return {first * groups + row - first, left < kBlock ? left : kBlock};
+}
 
 // Where y goes: bias and, if asked, what was there before are added.
 struct Output {
   float* y;  // [rows, outputs]
   bool accumulate;
 };
+
+// Asks for memory before it is needed. Always inlined, as is all that does nothing else: the compiler would take it for
+// a function that does nothing.
+[[gnu::always_inline]] inline void fetch(const void* memory) { __builtin_prefetch(memory, 0, 2); }
 
 inline float bf16_to_float(uint16_t bits) {
   uint32_t wide = static_cast<uint32_t>(bits) << 16;
@@ -139,13 +156,13 @@ inline Codes unpack(const uint8_t* block, int r) {
 
 template <int M>
 void int4_panel(const uint8_t* block, int groups, const Activations& a, int64_t row, __m256* out) {
-  const int8_t* codes = a.codes + row * a.inputs;
-  const int64_t stride = a.inputs, per_row = a.inputs / kGroup;
-  const float* scales = a.scales + row * per_row;
-  const float* sums = a.sums + row * per_row;
+  const RowPlace at = place_of(row, a.rows, groups);
+  const int8_t* codes = a.codes + at.group * kGroup;
+  const float* scales = a.scales + at.group;
+  const float* sums = a.sums + at.group;
   __m256 acc[M];
   for (int m = 0; m < M; m++) acc[m] = _mm256_setzero_ps();
-  for (int g = 0; g < groups; g++, block += kInt4Bytes, codes += kGroup) {
+  for (int g = 0; g < groups; g++, block += kInt4Bytes, codes += at.step * kGroup, scales += at.step, sums += at.step) {
     __m256i dot[M];
     for (int m = 0; m < M; m++) dot[m] = _mm256_setzero_si256();
 #pragma GCC unroll 4
@@ -153,16 +170,16 @@ void int4_panel(const uint8_t* block, int groups, const Activations& a, int64_t 
       const Codes w = unpack(block, r);
 #pragma GCC unroll 8
       for (int m = 0; m < M; m++) {
-        dot[m] = dot_u4(dot[m], w.low, broadcast4(codes + m * stride + 4 * r));
-        dot[m] = dot_u4(dot[m], w.high, broadcast4(codes + m * stride + 4 * r + 16));
+        dot[m] = dot_u4(dot[m], w.low, broadcast4(codes + m * kGroup + 4 * r));
+        dot[m] = dot_u4(dot[m], w.high, broadcast4(codes + m * kGroup + 4 * r + 16));
       }
     }
     const __m256 scale = load_fp16(block + 128), minimum = load_fp16(block + 144);
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++) {
-      const __m256 s = _mm256_mul_ps(scale, _mm256_broadcast_ss(scales + m * per_row + g));
+      const __m256 s = _mm256_mul_ps(scale, _mm256_broadcast_ss(scales + m));
       acc[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(finish_u4(dot[m])), s, acc[m]);
-      acc[m] = _mm256_fmadd_ps(minimum, _mm256_broadcast_ss(sums + m * per_row + g), acc[m]);
+      acc[m] = _mm256_fmadd_ps(minimum, _mm256_broadcast_ss(sums + m), acc[m]);
     }
   }
   for (int m = 0; m < M; m++) out[m] = acc[m];
@@ -179,14 +196,14 @@ extern Nf4Table nf4_table;
 
 template <int M>
 void nf4_panel(const uint8_t* block, int groups, const Activations& a, int64_t row, __m256* out) {
-  const int8_t* codes = a.codes + row * a.inputs;
-  const int64_t stride = a.inputs, per_row = a.inputs / kGroup;
-  const float* scales = a.scales + row * per_row;
+  const RowPlace at = place_of(row, a.rows, groups);
+  const int8_t* codes = a.codes + at.group * kGroup;
+  const float* scales = a.scales + at.group;
   const __m256i highs = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<__m128i*>(nf4_table.high)));
   const __m256i lows = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<__m128i*>(nf4_table.low)));
   __m256 acc[M];
   for (int m = 0; m < M; m++) acc[m] = _mm256_setzero_ps();
-  for (int g = 0; g < groups; g++, block += kNf4Bytes, codes += kGroup) {
+  for (int g = 0; g < groups; g++, block += kNf4Bytes, codes += at.step * kGroup, scales += at.step) {
     __m256i high[M], low[M];
     for (int m = 0; m < M; m++) high[m] = low[m] = _mm256_setzero_si256();
 #pragma GCC unroll 4
@@ -198,7 +215,7 @@ void nf4_panel(const uint8_t* block, int groups, const Activations& a, int64_t r
         const __m256i size = _mm256_abs_epi8(upper);
 #pragma GCC unroll 8
         for (int m = 0; m < M; m++) {
-          const __m256i four = broadcast4(codes + m * stride + 4 * r + 16 * half);
+          const __m256i four = broadcast4(codes + m * kGroup + 4 * r + 16 * half);
           high[m] = dot4(high[m], size, _mm256_sign_epi8(four, upper));
           low[m] = dot4(low[m], lower, four);
         }
@@ -208,7 +225,7 @@ void nf4_panel(const uint8_t* block, int groups, const Activations& a, int64_t r
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++) {
       const __m256i dot = _mm256_add_epi32(_mm256_slli_epi32(high[m], 7), low[m]);
-      const __m256 s = _mm256_mul_ps(scale, _mm256_broadcast_ss(scales + m * per_row + g));
+      const __m256 s = _mm256_mul_ps(scale, _mm256_broadcast_ss(scales + m));
       acc[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), s, acc[m]);
     }
   }
@@ -217,12 +234,12 @@ void nf4_panel(const uint8_t* block, int groups, const Activations& a, int64_t r
 
 template <int M>
 void int8_panel(const uint8_t* block, int groups, const Activations& a, int64_t row, __m256* out) {
-  const int8_t* codes = a.codes + row * a.inputs;
-  const int64_t stride = a.inputs, per_row = a.inputs / kGroup;
-  const float* scales = a.scales + row * per_row;
+  const RowPlace at = place_of(row, a.rows, groups);
+  const int8_t* codes = a.codes + at.group * kGroup;
+  const float* scales = a.scales + at.group;
   __m256 acc[M];
   for (int m = 0; m < M; m++) acc[m] = _mm256_setzero_ps();
-  for (int g = 0; g < groups; g++, block += kInt8Bytes, codes += kGroup) {
+  for (int g = 0; g < groups; g++, block += kInt8Bytes, codes += at.step * kGroup, scales += at.step) {
     __m256i dot[M];
     for (int m = 0; m < M; m++) dot[m] = _mm256_setzero_si256();
 #pragma GCC unroll 8
@@ -231,11 +248,11 @@ void int8_panel(const uint8_t* block, int groups, const Activations& a, int64_t 
       const __m256i size = _mm256_abs_epi8(w);
 #pragma GCC unroll 8
       for (int m = 0; m < M; m++)
-        dot[m] = dot4(dot[m], size, _mm256_sign_epi8(broadcast4(codes + m * stride + 4 * r), w));
+        dot[m] = dot4(dot[m], size, _mm256_sign_epi8(broadcast4(codes + m * kGroup + 4 * r), w));
     }
 #pragma GCC unroll 8
     for (int m = 0; m < M; m++)
-      acc[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[m]), _mm256_broadcast_ss(scales + m * per_row + g), acc[m]);
+      acc[m] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[m]), _mm256_broadcast_ss(scales + m), acc[m]);
   }
   for (int m = 0; m < M; m++) out[m] = acc[m];
 }

@@ -66,7 +66,8 @@ std::unique_ptr<T[], FreeDeleter> room_for(int64_t count) {
 class Quantized {
  public:
   Quantized(int64_t rows, int64_t widest)
-      : values_(room_for<float>(rows * widest)),
+      : rows_(rows),
+        values_(room_for<float>(rows * widest)),
         codes_(room_for<int8_t>(rows * widest)),
         scales_(room_for<float>(rows * (widest / kGroup + 1))),
         sums_(room_for<float>(rows * (widest / kGroup + 1))),
@@ -78,16 +79,18 @@ class Quantized {
   // Quantizes groups [begin, end) of a row; a width that has no whole groups stays as it is.
   void quantize(int64_t row, int64_t width, int64_t begin, int64_t end) {
     if (width % kGroup) return;
-    const int64_t at = row * width + begin * kGroup, group = row * (width / kGroup) + begin;
-    quantize_row(values_.get() + at, (end - begin) * kGroup, codes_.get() + at, scales_.get() + group,
-                 sums_.get() + group, totals_.get() + group);
+    const RowPlace at = place_of(row, rows_, width / kGroup);
+    const int64_t group = at.group + begin * at.step;
+    quantize_row(values_.get() + row * width + begin * kGroup, end - begin, at.step, codes_.get() + group * kGroup,
+                 scales_.get() + group, sums_.get() + group, totals_.get() + group);
   }
 
   Activations view(int64_t width) const {
-    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), totals_.get(), width};
+    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), totals_.get(), rows_, width};
   }
 
  private:
+  int64_t rows_;
   std::unique_ptr<float[], FreeDeleter> values_;
   std::unique_ptr<int8_t[], FreeDeleter> codes_;
   std::unique_ptr<float[], FreeDeleter> scales_, sums_;

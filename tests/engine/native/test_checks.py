@@ -153,8 +153,14 @@ def test_the_cache_of_another_model_is_refused(decoder: NativeDecoder, form: tup
 # --- texts that are written -----------------------------------------------------------------------------
 
 
-def written(decoder: NativeDecoder, **changed: Any) -> int:
-    """What the C function returns for three tokens behind a text of two, some of the structure's members changed."""
+def a_sequence(decoder: NativeDecoder, keep: list[Any], **changed: Any) -> Sequence:
+    """Three tokens asked for behind a text of two, some of the structure's members changed.
+
+    Args:
+        decoder: whose text it is.
+        keep: takes what the structure points to.
+        changed: members and their values.
+    """
     cache, text = decoder.new_cache(8), TokenBuffer([1, 2], 8)
     cache.commit(1)
     out = [(ctypes.c_double * 4)() for _ in range(4)]
@@ -184,9 +190,69 @@ def written(decoder: NativeDecoder, **changed: Any) -> int:
     with torch.inference_mode():
         for layer in cache.layers:
             layer.zero_()
-    library = kernels()._lib
-    texts = (ctypes.POINTER(Sequence) * 1)(ctypes.pointer(sequence))
-    return cast(int, library.gearbox_write(decoder._model, decoder._head_matrix, texts, 1, ctypes.c_int32(0), 1))
+    keep += [cache, text, out, state, sequence]
+    return sequence
+
+
+def status_of_writing(decoder: NativeDecoder, asked: list[Sequence | None], **changed: Any) -> int:
+    """What the C function returns, some of its arguments changed."""
+    texts = (ctypes.POINTER(Sequence) * len(asked))(*(s and ctypes.pointer(s) for s in asked))
+    arguments = {
+        "model": decoder._model,
+        "head": decoder._head_matrix,
+        "sequences": texts,
+        "count": len(asked),
+        "interrupted": ctypes.c_int32(0),
+        "threads": 1,
+    }
+    return cast(int, kernels()._lib.gearbox_write(*(arguments | changed).values()))
+
+
+def written(decoder: NativeDecoder, **changed: Any) -> int:
+    """What it returns for a text that is spoilt, beside one that is not, whichever comes first; the same for both."""
+    keep: list[Any] = []
+    spoilt, sound = a_sequence(decoder, keep, **changed), a_sequence(decoder, keep)
+    status = status_of_writing(decoder, [spoilt])
+    assert status_of_writing(decoder, [sound, a_sequence(decoder, keep, **changed)]) == status
+    assert sound.written == (0 if status else 3)
+    return status
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({}, None),
+        ({"model": None}, "address is missing"),
+        ({"head": None}, "address is missing"),
+        ({"sequences": None}, "address is missing"),
+        ({"interrupted": None}, "address is missing"),
+        ({"count": 0}, "no sequences"),
+        ({"count": -7}, "no sequences"),
+        ({"count": MOST}, "no sequences"),
+        ({"threads": 0}, "threads"),
+    ],
+    ids=str,
+)
+def test_texts_are_written_or_refused_with_the_reason(
+    decoder: NativeDecoder, changed: dict[str, Any], says: str | None
+) -> None:
+    keep: list[Any] = []
+    status = status_of_writing(decoder, [a_sequence(decoder, keep), a_sequence(decoder, keep)], **changed)
+    assert (says is None) == (status == 0)
+    if says:
+        assert says in REFUSALS[status]
+
+
+@needs_kernels
+def test_a_text_that_is_not_there_is_not_written(decoder: NativeDecoder) -> None:
+    keep: list[Any] = []
+    assert "address is missing" in REFUSALS[status_of_writing(decoder, [a_sequence(decoder, keep), None])]
+    rows = (ctypes.c_void_p * 1)(None)
+    texts = (ctypes.POINTER(Sequence) * 1)(ctypes.pointer(a_sequence(decoder, keep)))
+    assert "address is missing" in REFUSALS[kernels()._lib.gearbox_choose(rows, texts, 1, 1)]
+    with pytest.raises(ValueError, match="8 logits for a vocabulary of 384"):
+        kernels().choose([torch.zeros(8)], [a_sequence(decoder, keep)])
 
 
 @needs_kernels

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(7000)]
 FILES = (
     "tests/engine/native/test_kernels.py",
     "tests/engine/native/test_checks.py",
+    "tests/engine/native/test_company.py",
     "tests/engine/quantization/test_schemes.py",
     "tests/engine/models/test_decoder.py",
     "tests/engine/cache/test_kv_cache.py",
@@ -30,6 +31,7 @@ FILES = (
     "tests/engine/generation/test_sampling.py",
     "tests/engine/generation/test_choosing.py",
     "tests/engine/backends/test_passes.py",
+    "tests/engine/backends/test_sharing.py",
     "tests/engine/speculation/test_speculation.py",
     "tests/engine/speculation/test_rule.py",
     "tests/engine/cascade/test_engine.py",
