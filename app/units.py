@@ -58,6 +58,11 @@ def tokens(value: float | None) -> str:
     return MISSING if value is None else f"{_figures(value)} tokens"
 
 
+def mean(value: float | None) -> str:
+    """A mean of something that is named beside it: "3.42"."""
+    return MISSING if value is None else _figures(value)
+
+
 def memory(size_bytes: float | None) -> str:
     """A size given in bytes, in binary units: "512 MiB", "1.04 GiB"."""
     if size_bytes is None:

@@ -26,6 +26,7 @@ from engine.types.config import (
 )
 from engine.types.disturbance import Disturbance
 from engine.types.events import (
+    AS_GOOD_AS_ALONE,
     CacheReport,
     ControllerNote,
     ControllerState,
@@ -45,6 +46,7 @@ from engine.types.events import (
     Started,
     TokenEvent,
     TokenSource,
+    is_shared,
 )
 from engine.types.gears import (
     DEFAULT_KV_CACHE_BYTES,
@@ -68,6 +70,7 @@ from engine.types.speculation import (
 )
 
 __all__ = [
+    "AS_GOOD_AS_ALONE",
     "COPY_PRECISIONS",
     "CPU_PRECISIONS",
     "DEFAULT_KV_CACHE_BYTES",
@@ -125,5 +128,6 @@ __all__ = [
     "TokenEvent",
     "TokenSource",
     "backends_with",
+    "is_shared",
     "precisions_on",
 ]

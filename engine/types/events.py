@@ -222,6 +222,15 @@ class Heartbeat:
     elapsed_s: float
 
 
+AS_GOOD_AS_ALONE = 1.05
+"""Sequences in a pass, on average, up to which a run counts as alone."""
+
+
+def is_shared(mean_batch_size: float | None) -> bool:
+    """Whether so many sequences in a pass make times of a run not its own; ``None`` is nobody else's."""
+    return mean_batch_size is not None and mean_batch_size > AS_GOOD_AS_ALONE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMetrics:
     """What one run measured. Every figure is a measurement, not an estimate.
@@ -262,6 +271,11 @@ class RunMetrics:
     """Forward passes of the model that looked at drafted tokens."""
     mean_batch_size: float | None = None
     """Sequences that shared a pass, this one included, over its passes; ``None`` where no pass could be shared."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether others shared so many of its passes that its times are not its own."""
+        return is_shared(self.mean_batch_size)
 
     @property
     def acceptance_rate(self) -> float | None:

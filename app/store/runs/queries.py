@@ -12,7 +12,15 @@ from app.store.people.visibility import visible
 from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunSource, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
 from app.store.runs.schema import Run, RunContent, RunTag
-from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
+from engine.types import (
+    AS_GOOD_AS_ALONE,
+    Disturbance,
+    FinishReason,
+    Losslessness,
+    Message,
+    OptimizationConfig,
+    RunMetrics,
+)
 from engine.untrusted import valid_text
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
@@ -63,6 +71,11 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
     if needle or filter.tags:
         parts += visible(Run.person_id, filter.viewer)
     return parts
+
+
+def ran_alone() -> ColumnElement[bool]:
+    """Whether a run shared its passes with nobody, so that its times are its own."""
+    return or_(Run.mean_batch_size.is_(None), Run.mean_batch_size <= AS_GOOD_AS_ALONE)
 
 
 def _comes_from(sources: Sequence[RunSource | None]) -> ColumnElement[bool]:

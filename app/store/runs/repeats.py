@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from app.store.runs.queries import ran_alone
 from app.store.runs.records import RunStatus
 from app.store.runs.schema import Run, RunContent
 
@@ -61,6 +62,7 @@ def repeats(session: Session, host: str, *, without: str | None) -> dict[str, Re
             Run.status == RunStatus.FINISHED,
             Run.queue_s < _QUEUED_S,
             Run.disturbed.is_not(True),
+            ran_alone(),
             *(() if without is None else (Run.group_id.is_distinct_from(without),)),
         )
     ).all()

@@ -55,6 +55,8 @@ class Run(Base):
     kv_bytes: Mapped[int | None]
     peak_rss_bytes: Mapped[int | None]
     repetition: Mapped[float | None]
+    mean_batch_size: Mapped[float | None]
+    """Sequences in a pass of its own, this one included; null where no pass could be shared."""
     disturbed: Mapped[bool | None]
     """Whether others took so much of the processor that its speed is not to be relied on; null where nobody looked."""
 

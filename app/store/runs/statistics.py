@@ -27,7 +27,7 @@ from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, Rec
 from app.store.runs.queries import conditions, gears_of
 from app.store.runs.records import WITHOUT_LABS, Configuration, RunFilter, RunStatus
 from app.store.runs.schema import Run, RunContent
-from engine.types import GearKind, OptimizationConfig, backends_with
+from engine.types import GearKind, OptimizationConfig, backends_with, is_shared
 
 _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
@@ -95,7 +95,8 @@ def by_configuration(
 
 def recent_speeds(session: Session, model: str, limit: int, host: str | None) -> dict[str, RecentSpeed]:
     """By precision, what the latest finished runs of a model say, on backends that quantize. A cascade's
-    figures are of several models, and left out; so are the labs' runs, and the speeds of disturbed ones.
+    figures are of several models, and left out; so are the labs' runs, and the speeds of those that were disturbed or
+    shared their passes.
 
     Args:
         session: to read with.
@@ -110,6 +111,7 @@ def recent_speeds(session: Session, model: str, limit: int, host: str | None) ->
             Run.tpot_s,
             Run.weights_bytes,
             Run.disturbed,
+            Run.mean_batch_size,
             Run.prefill_s,
             tokens_read.label("tokens_read"),
             Run.load_s,
@@ -133,7 +135,7 @@ def recent_speeds(session: Session, model: str, limit: int, host: str | None) ->
             by_precision.setdefault(row.precision, []).append(row)
     found = {}
     for precision, runs in by_precision.items():
-        quiet = [run for run in runs if not run.disturbed]
+        quiet = [run for run in runs if not run.disturbed and not is_shared(run.mean_batch_size)]
         read = [run.prefill_s / run.tokens_read for run in quiet if run.prefill_s and (run.tokens_read or 0) > 0]
         loads = [run.load_s for run in quiet if (run.load_s or 0.0) >= _LOADED_FROM_S]
         found[precision] = RecentSpeed(

@@ -148,6 +148,13 @@ PEAK_MEMORY = Metric(
     unit="MiB",
     per_unit=_MIB,
 )
+BATCH_SIZE = Metric(
+    label="Batch size",
+    help="Requests that shared a pass of the model, this one included, on average. Shared passes give the same answer, and "
+    "times that are not this run's own.",
+    read=lambda m: m.mean_batch_size,
+    write=units.mean,
+)
 QUEUE = Metric(
     label="Queued",
     help="Time spent waiting for other runs; part of TTFT.",
@@ -181,9 +188,11 @@ DRAFTING = (ACCEPTANCE_RATE, ACCEPTANCE_LENGTH)
 
 
 def gear_metrics(metrics: RunMetrics) -> tuple[Metric, ...]:
-    """The figures of gears that did something in a run."""
+    """The figures of gears that did something in a run, and of company that it had."""
     drafting = DRAFTING if metrics.drafted_tokens else ()
-    return (*drafting, DISCARDED_TOKENS) if metrics.discarded_tokens else drafting
+    discarding = (DISCARDED_TOKENS,) if metrics.discarded_tokens else ()
+    sharing = (BATCH_SIZE,) if metrics.is_shared else ()
+    return (*drafting, *discarding, *sharing)
 
 
 def show_metrics(metrics: RunMetrics, which: Sequence[Metric] = ALL) -> None:

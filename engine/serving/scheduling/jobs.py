@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from engine.errors import EngineClosedError
 from engine.serving.scheduling.event_buffer import EventBuffer
-from engine.types import Event, GenerationRequest, Heartbeat, Queued, RunFailed, RunFinished
+from engine.types import Event, GenerationRequest, Heartbeat, Queued, RunFailed, RunFinished, is_shared
 
 if TYPE_CHECKING:  # passes bring torch, which the first page must not wait for
     from engine.backends.passes import Steps
@@ -24,8 +24,6 @@ T = TypeVar("T")
 
 HEARTBEAT_S = 0.2
 BUFFERED_EVENTS = 1024
-_AS_GOOD_AS_ALONE = 1.05
-"""Sequences in a pass up to which one counts as alone."""
 CLOSED = "The engine has been shut down."
 
 
@@ -47,8 +45,8 @@ class Company:
 
     @property
     def is_shared(self) -> bool:
-        """Whether it was seldom alone enough for its times to be its own."""
-        return (self.mean_batch_size or 1.0) > _AS_GOOD_AS_ALONE
+        """Whether others shared so many of its passes that its times are not its own."""
+        return is_shared(self.mean_batch_size)
 
 
 class Job(ABC):
