@@ -50,6 +50,8 @@ class LiveRun:
     phase: Phase = Phase.WAITING
     status: RunStatus = RunStatus.RUNNING
     queue_position: int = 0
+    queue_reason: str = ""
+    """What it waits for, in the user's words."""
     loading: Loading | None = None
     """What was last said of loading."""
     load_s: float = 0.0
@@ -80,8 +82,8 @@ class LiveRun:
         if self.end is not None:
             return
         match event:
-            case Queued(position=position):
-                self.phase, self.queue_position = Phase.QUEUED, position
+            case Queued(position=position, reason=reason):
+                self.phase, self.queue_position, self.queue_reason = Phase.QUEUED, position, reason
             case Loading():
                 self.phase, self.loading = Phase.LOADING, event
             case Started(load_s=load_s):

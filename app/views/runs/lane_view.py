@@ -230,7 +230,7 @@ def _progress(lane: LaneRun) -> str:
             return ":material/hourglass_empty: Waits its turn"
         case Phase.QUEUED:
             ahead = units.counted(lane.queue_position, "request")
-            return f":material/group: In the queue, {ahead} ahead · {lane.elapsed_s:.1f} s"
+            return f":material/group: In the queue, {ahead} ahead · {lane.elapsed_s:.1f} s · {lane.queue_reason}"
         case Phase.WRITING:
             written = units.counted(len(lane.tokens), "token")
             left_s = lane.at_most_left_s
