@@ -150,8 +150,8 @@ PEAK_MEMORY = Metric(
 )
 BATCH_SIZE = Metric(
     label="Batch size",
-    help="Requests that shared a pass of the model, this one included, on average. The answer is the same as alone; the "
-    "times are not.",
+    help="Requests that shared a pass of the model, this one included, on average. The answer is the same as alone; "
+    "the times are not.",
     read=lambda m: m.mean_batch_size,
     write=units.mean,
 )
