@@ -406,7 +406,7 @@ def test_a_defect_in_one_run_does_not_end_the_next(engine: Engine, monkeypatch: 
         raise ZeroDivisionError("made up")
 
     with monkeypatch.context() as patch:
-        patch.setattr("engine.backends.passes.Continuation.perform", broken)
+        patch.setattr("engine.models.decoders.native_decoder.NativeDecoder.write_many", broken)
         failed = failure(engine, request_for("hi"))
     assert failed.kind == "ZeroDivisionError"
     assert finish(engine, request_for("hi", max_tokens=2)).metrics.completion_tokens == 2

@@ -82,7 +82,7 @@ class Scheduler:
         if isinstance(wanted, Readable):
             if isinstance(wanted, Hidden):
                 wanted = _piece(running, wanted, len(wanted.ids))
-            (outcome,) = perform_together([_in_turn(wanted, shares_time=shares_time)], interrupt)
+            (outcome,) = _perform([_in_turn(wanted, shares_time=shares_time)], interrupt)
             self._count([running], [outcome])
         else:
             outcome = outcome_of(wanted.perform)
@@ -105,7 +105,7 @@ class Scheduler:
                 room -= len(piece.ids)
                 passes.append((running, piece))
         begun = perf_counter()
-        outcomes = perform_together([wanted for _, wanted in passes], interrupt)
+        outcomes = _perform([wanted for _, wanted in passes], interrupt)
         seconds = perf_counter() - begun
         sharing = [running for running, _ in passes]
         read = sum(len(wanted.ids) for _, wanted in passes if isinstance(wanted, Hidden))
@@ -144,6 +144,14 @@ def _turn_of(running: Running) -> Hashable:
     if isinstance(wanted, Readable) and (native := wanted.decoder.native_for(len(wanted.ids))):
         return id(native)
     return running
+
+
+def _perform(wanted: Sequence[Readable], interrupt: c_int32) -> list[Outcome]:
+    """What came of passes that are done together; a defect in what does them is told to each."""
+    try:
+        return perform_together(wanted, interrupt)
+    except BaseException as error:  # noqa: BLE001 (the engine's thread must outlive it)
+        return [Outcome(error=error)] * len(wanted)
 
 
 def _tell(running: Running, outcome: Outcome) -> None:

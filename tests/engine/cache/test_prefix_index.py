@@ -88,8 +88,7 @@ def test_the_longest_unused_leaves_first_and_being_used_counts() -> None:
     keep(index, [2, 2, 2])
     first = index.nearest([MINE], as_ids([1, 1, 1]))
     assert first
-    index.pin(first.kept, 3)
-    index.unpin(first.kept)
+    index.count(first.kept, 3)
     keep(index, [3, 3, 3])
     assert [kept.ids.tolist() for kept in index.kept()] == [[1, 1, 1], [3, 3, 3]]
     assert [gone.reason for gone in index.evicted()] == [EvictionReason.BUDGET]
@@ -100,8 +99,7 @@ def test_hits_save_prefill_at_the_pace_the_sequence_was_computed_with_also_when_
     index.add(MINE, as_ids([1, 2]), (), None, 20, Work(2, 0.4))
     used = index.nearest([MINE], as_ids([1, 2, 3]))
     assert used
-    index.pin(used.kept, 2)
-    index.unpin(used.kept)
+    index.count(used.kept, 2)
     index.add(MINE, as_ids([1, 2, 3]), (), None, 30, Work(1, 0.5))
     (grown,) = index.kept()
     assert (grown.hits, grown.reused_tokens, grown.saved_s) == (1, 2, pytest.approx(0.4))
@@ -114,7 +112,7 @@ def test_what_a_request_uses_stays_even_beyond_the_budget() -> None:
     keep(index, [1, 1, 1])
     used = index.nearest([MINE], as_ids([1, 1, 1]))
     assert used
-    index.pin(used.kept, 3)
+    index.pin(used.kept)
     index.resize(0)
     assert index.kept() == (used.kept,)
     assert not index.evict_oldest(EvictionReason.MEMORY)
