@@ -17,8 +17,8 @@ _TOO_COMPLEX = re.compile("too complex|too many|too large|max is|fuel|limit", re
 
 
 def grammar_of(schema: str, waiting: Callable[[], object] = patient) -> str:
-    """The grammar of a schema. A process of its own has followed it, and each pattern in it, for a while: some would
-    take for ever, or break the process that reads them.
+    """The grammar of a schema. A process of its own has followed it, and each pattern in it, for a while: some break
+    the process that reads them, and some go beyond the library's limits only once an answer is begun.
 
     Args:
         schema: a JSON text, an object.
@@ -43,7 +43,9 @@ def grammar_of(schema: str, waiting: Callable[[], object] = patient) -> str:
 def refusal(error: str) -> InvalidRequestError:
     """What llguidance says, for the user."""
     reason = " ".join(error.partition("<non-verbose/>")[0].split()).rstrip(".")
-    if found := re.fullmatch(r"Unimplemented keys: (\[.*\])", reason):
+    if reason == "NoExtensionBias":
+        reason = "nothing keeps to it"
+    elif found := re.fullmatch(r"Unimplemented keys: (\[.*\])", reason):
         reason = f"{', '.join(json.loads(found[1]))} in it is not supported"
     elif _TOO_COMPLEX.search(reason):
         reason = f"it is too complex ({reason:.200})"
