@@ -132,13 +132,23 @@ class ChatTokenizer:
 
         ends = sorted(token_id for token_id in self.stop_ids if token_id < self.vocab_size)
         if not ends:
-            raise InvalidRequestError("This model has no end mark, so that no answer of it can be held to a schema.")
+            raise InvalidRequestError("No answer of this model can be held to a JSON schema: it has no end mark.")
         tree = json.loads(self._hf.backend_tokenizer.to_str())
         # tokens that were added after it was read are none of the model's
         tree["added_tokens"] = [token for token in tree["added_tokens"] if token["id"] < self.vocab_size]
         tree["padding"] = tree["truncation"] = None
-        source = json.dumps(tree, ensure_ascii=False)
-        return call(LLTokenizer, source, n_vocab=self.vocab_size, eos_token=ends, slices=LLTokenizer.json_slices())
+        before = tree["pre_tokenizer"] or {}
+        for step in (before, *before.get("pretokenizers", ())):
+            if "add_prefix_space" in step:  # what is read for grammars never stands at a text's beginning
+                step["add_prefix_space"] = False
+        source, slices = json.dumps(tree, ensure_ascii=False), LLTokenizer.json_slices()
+        try:
+            return call(LLTokenizer, source, n_vocab=self.vocab_size, eos_token=ends, slices=slices)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(
+                "No answer of this model can be held to a JSON schema: its tokenizer is of a kind that this cannot be "
+                f"done with ({error.__cause__!s:.200})."
+            ) from error
 
     def read_prompt(self, request: GenerationRequest, waiting: Callable[[], object] = patient) -> ChatPrompt:
         """What a request asks to be read: its messages as :meth:`read_chat` says, or its text as it is.
