@@ -133,7 +133,7 @@ class ReferenceModel:
                 ids,
                 attention_mask=torch.ones_like(ids),
                 generation_config=settings,
-                logits_processor=[shaping],
+                logits_processor=[shaping] if shaping.is_needed else [],
                 stopping_criteria=[observer.token_chosen],
             )
         finally:
@@ -149,10 +149,15 @@ class _Shaping:
     def __init__(
         self, sampling: SamplingParams, answer_start: int, prompt_tokens: int, constraint: Constraint | None
     ) -> None:
-        self._sampling = replace(sampling, repetition_penalty=1.0)
+        self._sampling = replace(sampling, repetition_penalty=1.0, temperature=0.0)
         self._answer_start = answer_start
         self._accepted = prompt_tokens
         self._constraint = constraint
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything but what transformers does by itself is asked for."""
+        return not self._sampling.takes_the_likeliest
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """``input_ids [1, length]``, ``scores [1, vocab]``."""

@@ -221,7 +221,9 @@ class _NativeChooser:
         ]
 
     def _likeliest(self, index: int) -> tuple[tuple[int, float], ...]:
-        """Of a token written."""
+        """Of a token written, as many as were asked for."""
+        if not self._n_top:
+            return ()
         told = slice(index * self._n_top, (index + 1) * self._n_top)
         pairs = zip(self._top_ids[told], self._top_logprobs[told], strict=True)
         return tuple((token_id, logprob) for token_id, logprob in pairs if token_id >= 0)

@@ -10,7 +10,7 @@ from typing import Any
 from engine.errors import InvalidRequestError
 from engine.untrusted.confined import BeyondLimitsError, Confined, patient
 
-GRAMMARS = Confined("grammars", seconds=5)
+GRAMMARS = Confined("grammars", seconds=2)
 _WHITE_SPACE = r"[\x20\x0A\x0D\x09]{1,32}"
 """Between two parts of the JSON; without an end to it a small model may write nothing else."""
 _TOO_COMPLEX = re.compile("too complex|too many|too large|max is|fuel|limit", re.IGNORECASE)

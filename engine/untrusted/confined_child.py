@@ -151,23 +151,32 @@ def grammars() -> Mapping[str, Callable[..., Any]]:
     vocabulary = LLTokenizer("byte")
     threading.stack_size(STACK_BYTES)
 
-    def walk(grammar: str, chance: random.Random) -> str:
-        """Follow a grammar byte by byte; what keeps it from being followed."""
-        matcher = LLMatcher(vocabulary, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+    def walk(matcher: Any, chance: random.Random) -> None:
+        """Follow a grammar byte by byte."""
+        matcher.reset()
         for _ in range(STEPS):
-            mask = matcher.compute_bitmask() if not matcher.is_error() else b""
-            allowed = [byte for byte in range(min(256, 8 * len(mask))) if mask[byte // 8] >> byte % 8 & 1]
+            if matcher.is_error() or matcher.is_stopped():
+                return
+            mask = matcher.compute_bitmask()
+            allowed = [byte for byte in range(256) if mask[byte // 8] >> byte % 8 & 1]
             # what goes on inside a string rather than what ends it: that is where patterns are
             inside = [byte for byte in allowed if byte > ord(" ") and byte != ord('"')] or allowed
-            if not inside or not matcher.consume_token(chance.choice(inside)) or matcher.is_stopped():
-                break
-        return str(matcher.get_error())
+            if not inside:
+                return
+            matcher.consume_token(chance.choice(inside))
 
     def follow(grammars: Sequence[str]) -> str:
         """Walk through each grammar some times; the first thing that keeps one from being followed, or nothing."""
         chance, errors = random.Random(0), list[str]()
-        errors_of = lambda: errors.extend(walk(grammar, chance) for grammar in grammars for _ in range(WALKS))  # noqa: E731
-        thread = threading.Thread(target=errors_of)
+
+        def walks() -> None:
+            for grammar in grammars:
+                matcher = LLMatcher(vocabulary, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+                for _ in range(WALKS):
+                    walk(matcher, chance)
+                errors.append(matcher.get_error())
+
+        thread = threading.Thread(target=walks)
         thread.start()
         thread.join()
         return next((error for error in errors if error), "")

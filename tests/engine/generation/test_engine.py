@@ -123,7 +123,8 @@ def test_a_seed_repeats_and_another_does_not(
 ) -> None:
     def drawn(seed: int) -> tuple[int, ...]:
         sampled = {**asked, "temperature": 1.0, "seed": seed}
-        return finish(engine, request(sampled, gears=gears(speculation=speculation))).token_ids
+        # cold: what the session wrote before drafts nothing
+        return finish(engine, replace(request(sampled, gears=gears(speculation=speculation)), cold=True)).token_ids
 
     assert drawn(3) == drawn(3)
     assert drawn(3) != drawn(4)
@@ -284,7 +285,7 @@ def test_a_cascade_gives_the_tokens_that_its_last_tier_gives_alone(
         asked["logit_bias"] = ((17, 4.0), (30, -100.0))
     small, gears_alone = Tier(model="small", precision=Precision.INT4), OptimizationConfig.at(Precision.INT8)
     alone = finish(ladder, request(asked, model="large", gears=gears_alone, completion=completion))
-    cascade = CascadeConfig(smaller=(small,), thresholds=(0.0,))  # nothing is kept
+    cascade = CascadeConfig(smaller=(small,), thresholds=(0.0,), guard=False)  # nothing is kept
     both = finish(
         ladder, request(asked, model="large", gears=replace(gears_alone, cascade=cascade), completion=completion)
     )
