@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
+from engine.generation.grammar import GRAMMARS
 from engine.machine.device import choose_device, device_name
 from engine.machine.disturbance import name_engine_thread
 from engine.machine.memory import RssSampler, memory_errors_in_words, require_room_for_libraries
@@ -292,9 +293,10 @@ class Engine:
             self._responder.drafting.forget(salt)
 
     def close(self) -> None:
-        """Cancel every run, end the thread, and the process in which chat templates run."""
+        """Cancel every run, end the thread, and the processes in which strangers' templates and schemas are read."""
         self._worker.close()
-        TEMPLATES.close()
+        for confined in (TEMPLATES, GRAMMARS):
+            confined.close()
 
     def _call(self, unit: Callable[[Evaluator], T]) -> T:
         """Do one unit of an evaluation in the engine's thread, and wait for it."""

@@ -11,6 +11,7 @@ import torch
 
 from engine.backends.passes import Steps
 from engine.cache import KVCache
+from engine.generation.choosing import Constraint
 from engine.generation.recorder import TokenSink
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoders.decoder import Decoder
@@ -87,6 +88,8 @@ class LoadedModel(Protocol):
         *,
         verify: bool = False,
         speculator: Speculator | None = None,
+        constraint: Constraint | None = None,
+        answered: int = 0,
     ) -> Steps[RunTrace]:
         """Answer a prompt, telling the sink of every token: yields what it wants computed.
 
@@ -99,6 +102,8 @@ class LoadedModel(Protocol):
                 ``None`` keeps nothing from one token to the next.
             verify: compute what ``kv`` holds again all the same, and compare.
             speculator: drafts tokens for the model to verify; ``None`` with the gear off.
+            constraint: on the answer; ``None`` where any token may come.
+            answered: how many of the prompt's last tokens are the answer's first.
         """
         ...
 

@@ -12,7 +12,7 @@ from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.backends.passes import Hidden, Steps, ask
 from engine.backends.writer import Writer
 from engine.cache import KVCache
-from engine.generation.choosing import Chooser
+from engine.generation.choosing import Chooser, Constraint
 from engine.generation.random_projection import random_projection
 from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
@@ -86,9 +86,11 @@ class LocalModel:
         *,
         verify: bool = False,
         speculator: Speculator | None = None,
+        constraint: Constraint | None = None,
+        answered: int = 0,
     ) -> Steps[RunTrace]:
         capacity = len(prompt_ids) + max_tokens
-        text = TokenBuffer(prompt_ids, capacity + MAX_GAMMA)
+        text = TokenBuffer(prompt_ids, capacity + MAX_GAMMA, answered)
         cache = self.decoder.new_cache(capacity) if kv is None else kv
         cached = cache.tokens
         hidden = yield from self._read(text.ids[cached:], cache, sink.cancelled, text)
@@ -98,7 +100,7 @@ class LocalModel:
                 verified, hidden = yield from self._verify(text.ids, cache, hidden)
             logits = self.decoder.logits(hidden)[0]
             sink.prefilled(cached, len(prompt_ids) - cached, random_projection(hidden[0]))
-            chooser = Chooser(text, sampling, self.vocab_size, self._stop_ids)
+            chooser = Chooser(text, sampling, self.vocab_size, self._stop_ids, constraint)
             writer = Writer(self.decoder, chooser, cache, sink, keeps_kv=kv is not None)
             yield from writer.write(logits, max_tokens, speculator)
         return RunTrace(0 if kv is None else cache.used_bytes, verified)

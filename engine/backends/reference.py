@@ -8,6 +8,7 @@ which costs what it costs the local backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, Self
 
@@ -18,9 +19,10 @@ from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.backends.passes import Steps, Whole, ask
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
-from engine.generation.choosing import Choice
-from engine.generation.confidence import confidence
+from engine.generation.choosing import Choice, Constraint
+from engine.generation.confidence import confidence, likeliest
 from engine.generation.recorder import TokenSink
+from engine.generation.sampling import adjusted
 from engine.models.decoders.weights import estimate_bytes
 from engine.models.format.decoder_config import REFUSALS, DecoderConfig
 from engine.models.sources.progress import Progress
@@ -31,9 +33,10 @@ from engine.types import KVDtype, Precision, SamplingParams
 class ReferenceModel:
     """A transformers model in memory."""
 
-    def __init__(self, model: Any, config: DecoderConfig, stop_ids: frozenset[int]) -> None:
+    def __init__(self, model: Any, config: DecoderConfig, vocab_size: int, stop_ids: frozenset[int]) -> None:
         self._model = model
         self._config = config
+        self.vocab_size = vocab_size
         self._stop_ids = sorted(stop_ids)
         storages = {p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()}
         self.weights_bytes = sum(storages.values())
@@ -69,7 +72,8 @@ class ReferenceModel:
         warm_up = GenerationConfig(max_new_tokens=3, do_sample=False)
         model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=warm_up)
         progress(f"Warming up {checkpoint.name}", 1.0)
-        return cls(model, opened.config, opened.tokenizer.stop_ids)
+        vocab_size = min(opened.tokenizer.vocab_size, opened.config.vocab_size)
+        return cls(model, opened.config, vocab_size, opened.tokenizer.stop_ids)
 
     @classmethod
     def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
@@ -95,16 +99,21 @@ class ReferenceModel:
         *,
         verify: bool = False,
         speculator: Speculator | None = None,
+        constraint: Constraint | None = None,
+        answered: int = 0,
     ) -> Steps[RunTrace]:
-        trace = yield from ask(Whole(lambda: self._generate(prompt_ids, sampling, max_tokens, sink)))
+        shaping = _Shaping(sampling, len(prompt_ids) - answered, len(prompt_ids), constraint)
+        trace = yield from ask(Whole(lambda: self._generate(prompt_ids, sampling, max_tokens, sink, shaping)))
         return trace
 
-    def _generate(self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink) -> RunTrace:
+    def _generate(
+        self, prompt_ids: list[int], sampling: SamplingParams, max_tokens: int, sink: TokenSink, shaping: _Shaping
+    ) -> RunTrace:
         from transformers.generation.configuration_utils import GenerationConfig
 
         if sink.cancelled():
             return RunTrace(0)
-        shaping = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+        cuts = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
         greedy = sampling.temperature == 0
         settings = GenerationConfig(
             max_new_tokens=max_tokens,
@@ -113,17 +122,18 @@ class ReferenceModel:
             repetition_penalty=sampling.repetition_penalty,
             do_sample=not greedy,
             return_dict_in_generate=True,
-            **({} if greedy else shaping),
+            **({} if greedy else cuts),
         )
         torch.manual_seed(sampling.seed)
         ids = torch.tensor([prompt_ids], device=self._model.device)
-        observer = _Observer(sink, len(prompt_ids))
+        observer = _Observer(sink, len(prompt_ids), self.vocab_size, sampling.top_logprobs)
         hook = self._model.get_output_embeddings().register_forward_hook(observer.head_called)
         try:
             result = self._model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 generation_config=settings,
+                logits_processor=[shaping] if shaping.is_needed else [],
                 stopping_criteria=[observer.token_chosen],
             )
         finally:
@@ -132,12 +142,43 @@ class ReferenceModel:
         return RunTrace(held)
 
 
+class _Shaping:
+    """Has ``generate`` choose by the penalties, biases and constraints that transformers does not have: a logits
+    processor, which comes after the repetition penalty and before the temperature."""
+
+    def __init__(
+        self, sampling: SamplingParams, answer_start: int, prompt_tokens: int, constraint: Constraint | None
+    ) -> None:
+        self._sampling = replace(sampling, repetition_penalty=1.0, temperature=0.0)
+        self._answer_start = answer_start
+        self._accepted = prompt_tokens
+        self._constraint = constraint
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything but what transformers does by itself is asked for."""
+        return not self._sampling.takes_the_likeliest
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """``input_ids [1, length]``, ``scores [1, vocab]``."""
+        seen = input_ids[0].cpu()
+        if self._constraint:
+            for token_id in seen[self._accepted :].tolist():
+                self._constraint.accept(token_id)
+            self._accepted = len(seen)
+        allowed = self._constraint.allowed if self._constraint else None
+        shaped = adjusted(scores[0].cpu(), self._sampling, seen, self._answer_start, allowed)
+        return shaped[None].to(scores.device)
+
+
 class _Observer:
     """Turns what ``generate`` does into what the sink wants to hear."""
 
-    def __init__(self, sink: TokenSink, prompt_tokens: int) -> None:
+    def __init__(self, sink: TokenSink, prompt_tokens: int, vocab_size: int, n_likeliest: int) -> None:
         self._sink = sink
         self._prompt_tokens = prompt_tokens
+        self._vocab_size = vocab_size
+        self._n_likeliest = n_likeliest
         self._logits: Tensor | None = None
 
     def head_called(self, module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -151,6 +192,8 @@ class _Observer:
         if self._logits is None:
             raise RuntimeError("a token was chosen before the head was called")
         token_id = int(input_ids[0, -1])
-        choice = Choice(token_id, confidence(self._logits.float().cpu(), token_id), perf_counter())
+        logits = self._logits.float().cpu()
+        top = likeliest(logits[: self._vocab_size], self._n_likeliest)
+        choice = Choice(token_id, confidence(logits, token_id), perf_counter(), likeliest=top)
         _, go_on = self._sink.take([choice])
         return torch.tensor([not go_on], device=input_ids.device)

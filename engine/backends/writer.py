@@ -114,7 +114,14 @@ class Writer:
             else:
                 q = draft.probabilities[i] if draft.probabilities else None
                 token, stands = accept_or_resample(
-                    logits[: chooser.vocab_size], chooser.sampling, self._text.ids, chooser.generator, proposal, q
+                    logits[: chooser.vocab_size],
+                    chooser.sampling,
+                    self._text.ids,
+                    chooser.generator,
+                    proposal,
+                    q,
+                    answer_start=self._text.answer_start,
+                    allowed=chooser.allowed,
                 )
                 choice = chooser.append(token, logits, "draft" if stands else "target")
             choices.append(choice)
@@ -136,5 +143,5 @@ class Writer:
         """Whether a pass over one row alone might choose another token than one over several."""
         if self._chooser.sampling.temperature > 0:
             return False
-        best, second = logits[: self._chooser.vocab_size].topk(2).values.tolist()
+        best, second = self._chooser.adjusted(logits).topk(2).values.tolist()
         return is_near_tie(best - second, best)

@@ -46,7 +46,7 @@ def explain(
         index: what is kept, and what has left.
         identity: the request's.
         ids: its prompt.
-        messages: what the prompt says.
+        messages: what the prompt says; empty for a text that is continued.
         spell: token ids as text, control tokens included.
         cold: the request wants nothing reused.
         system: what the prompt begins with, and whose that is.
@@ -77,9 +77,12 @@ def explain(
     if nearest.tokens == len(kept.ids) or nearest.tokens >= most:
         return _report(None, tokens, lost=0, detail=_all_reused(kept.identity))
     at = _first_difference(kept.messages, messages)
-    if at == len(messages) - 1:
+    if messages and at == len(messages) - 1:
         return _report(None, tokens, lost=0, detail="All that stands before the new question was reused.")
-    cause, detail = _difference(kept.messages, messages, at, retokenized)
+    if messages:
+        cause, detail = _difference(kept.messages, messages, at, retokenized)
+    else:
+        cause, detail = MissCause.TURN, "The text differs from there on: edited, or another one."
     lost = min(len(kept.ids), most) - tokens
     return _report(cause, tokens, lost=lost, detail=detail, parting=_parting(kept.ids, ids, spell))
 

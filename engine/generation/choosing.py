@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Sequence as Sequences
-from ctypes import c_double, c_int32, c_int64
+from ctypes import c_double, c_float, c_int32, c_int64
 from functools import cache
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from engine.generation.confidence import Confidence, confidence
-from engine.generation.sampling import draw, greedy_token, next_token_probabilities
+from engine.generation.confidence import Confidence, confidence, likeliest
+from engine.generation.sampling import adjusted, draw, greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
-from engine.native.kernels import Library, Sequence, check, library
+from engine.native.kernels import Library, Sequence, address_of, check, library
 from engine.types import SamplingParams, TokenSource
 
 MOST_AT_ONCE = 64
@@ -30,6 +30,22 @@ class Choice(NamedTuple):
     t: float
     """When, by ``time.perf_counter``."""
     source: TokenSource = "target"
+    likeliest: tuple[tuple[int, float], ...] = ()
+    """The model's likeliest tokens here with their log-probabilities, as many as were asked for."""
+
+
+class Constraint(Protocol):
+    """Says after each token which ones may follow. Made for one text."""
+
+    @property
+    def allowed(self) -> Tensor:
+        """A bit for each id that may come next, the lowest first: int32 ``[⌈vocab / 32⌉]``, contiguous, at the same
+        place as long as it lives."""
+        ...
+
+    def accept(self, token_id: int) -> None:
+        """A token was chosen; ``allowed`` is of the next one from now on."""
+        ...
 
 
 class Chooser:
@@ -37,23 +53,42 @@ class Chooser:
     meanwhile changes nothing."""
 
     def __init__(
-        self, text: TokenBuffer, sampling: SamplingParams, vocab_size: int, stop_ids: Collection[int] = ()
+        self,
+        text: TokenBuffer,
+        sampling: SamplingParams,
+        vocab_size: int,
+        stop_ids: Collection[int] = (),
+        constraint: Constraint | None = None,
     ) -> None:
         """
         Args:
-            text: all tokens before the next one, which the repetition penalty looks at.
+            text: all tokens before the next one, which penalties look at.
             sampling: how tokens are chosen.
             vocab_size: ids that are tokens; logits may be padded beyond them.
             stop_ids: ids that end a text.
+            constraint: on the text; ``None`` where any token may come.
         """
         self.text = text
         self.sampling = sampling
         self.vocab_size = vocab_size
         self.generator = torch.Generator().manual_seed(sampling.seed)
+        self._constraint = constraint
         kernels = library()
         self._native = None
         if kernels and (sampling.temperature == 0 or draws_as_torch()):
-            self._native = _NativeChooser(kernels, text, sampling, vocab_size, self.generator, sorted(stop_ids))
+            self._native = _NativeChooser(
+                kernels, text, sampling, vocab_size, self.generator, sorted(stop_ids), self.allowed
+            )
+
+    @property
+    def allowed(self) -> Tensor | None:
+        """A bit for each token that may come next; ``None`` where all may."""
+        return self._constraint.allowed if self._constraint else None
+
+    def adjusted(self, logits: Tensor) -> Tensor:
+        """What the next token is chosen by: fp32 ``[vocab]``, padded or not, after all but temperature and cuts."""
+        text = self.text
+        return adjusted(logits[: self.vocab_size], self.sampling, text.ids, text.answer_start, self.allowed)
 
     def choose(self, logits: Tensor, source: TokenSource = "target") -> Choice:
         """Append the next token.
@@ -66,18 +101,23 @@ class Chooser:
             NonFiniteLogitsError: above temperature 0, there is no probability to draw by.
         """
         if self._native:
-            return self._native.choose(logits)._replace(source=source)
-        logits, seen = logits[: self.vocab_size], self.text.ids
+            choice = self._native.choose(logits)._replace(source=source)
+            self._accept(choice.token_id)
+            return choice
+        logits, before = logits[: self.vocab_size], (self.text.ids, self.text.answer_start, self.allowed)
         if self.sampling.temperature == 0:
-            token = greedy_token(logits, self.sampling, seen)
+            token = greedy_token(logits, self.sampling, *before)
         else:
-            token = draw(next_token_probabilities(logits, self.sampling, seen), self.generator)
+            token = draw(next_token_probabilities(logits, self.sampling, *before), self.generator)
         return self.append(token, logits, source)
 
     def append(self, token: int, logits: Tensor, source: TokenSource) -> Choice:
         """Append a token that was chosen otherwise, from fp32 ``[vocab]``."""
+        logits = logits[: self.vocab_size]
         self.text.append(token)
-        return Choice(token, confidence(logits[: self.vocab_size], token), perf_counter(), source)
+        self._accept(token)
+        top = likeliest(logits, self.sampling.top_logprobs)
+        return Choice(token, confidence(logits, token), perf_counter(), source, top)
 
     def ask(self, interrupt: c_int32, most: int, seconds: float) -> Sequence | None:
         """What the kernels need to know to write behind the text; ``None`` where they cannot choose as this machine's
@@ -85,10 +125,10 @@ class Chooser:
 
         Args:
             interrupt: ends it once it is not 0.
-            most: tokens at most.
+            most: tokens at most; one comes where a constraint has to be asked after each.
             seconds: no token is begun after so long.
         """
-        return self._native.ask(interrupt, most, seconds) if self._native else None
+        return self._native.ask(interrupt, 1 if self._constraint else most, seconds) if self._native else None
 
     def take(self) -> list[Choice]:
         """Add to the text what the kernels have written since :meth:`ask`.
@@ -98,7 +138,14 @@ class Chooser:
         """
         if self._native is None:
             raise ValueError("the kernels were asked for nothing")
-        return self._native.take()
+        choices = self._native.take()
+        for choice in choices:
+            self._accept(choice.token_id)
+        return choices
+
+    def _accept(self, token_id: int) -> None:
+        if self._constraint:
+            self._constraint.accept(token_id)
 
 
 def choose_beside(choosers: Sequences[Chooser], logits: Sequences[Tensor]) -> bool:
@@ -132,12 +179,20 @@ class _NativeChooser:
         vocab_size: int,
         generator: torch.Generator,
         stop_ids: list[int],
+        allowed: Tensor | None = None,
     ) -> None:
         self._kernels = kernels
         self._text = text
         self._generator = generator if sampling.temperature > 0 else None
         # all that the structure points to lives as long as it does
         self._stop_ids = (c_int64 * len(stop_ids))(*stop_ids)
+        biases = sampling.logit_bias
+        self._bias_ids = (c_int64 * len(biases))(*(token_id for token_id, _ in biases))
+        self._biases = (c_float * len(biases))(*(bias for _, bias in biases))
+        self._allowed = allowed
+        self._n_top = min(sampling.top_logprobs, vocab_size)
+        self._top_ids = (c_int64 * (MOST_AT_ONCE * self._n_top))()
+        self._top_logprobs = (c_double * (MOST_AT_ONCE * self._n_top))()
         self._out = [(c_double * MOST_AT_ONCE)() for _ in range(4)]
         self._never = c_int32(0)
         self._state = generator.get_state()
@@ -150,6 +205,16 @@ class _NativeChooser:
             top_p=sampling.top_p,
             penalty=sampling.repetition_penalty,
             top_k=min(sampling.top_k, vocab_size),
+            frequency=sampling.frequency_penalty,
+            presence=sampling.presence_penalty,
+            answer_start=text.answer_start,
+            bias_ids=self._bias_ids,
+            biases=self._biases,
+            n_biases=len(biases),
+            n_top=self._n_top,
+            allowed=None if allowed is None else address_of(allowed, torch.int32, ((vocab_size + 31) // 32,)),
+            top_ids=self._top_ids,
+            top_logprobs=self._top_logprobs,
             stop_ids=self._stop_ids,
             n_stop_ids=len(stop_ids),
             logprobs=logprobs,
@@ -180,7 +245,18 @@ class _NativeChooser:
         self._text.grew(written)
         logprobs, entropies, margins, times = self._out
         ids = self._text.since(start)
-        return [Choice(ids[i], Confidence(logprobs[i], entropies[i], margins[i]), times[i]) for i in range(written)]
+        return [
+            Choice(ids[i], Confidence(logprobs[i], entropies[i], margins[i]), times[i], likeliest=self._likeliest(i))
+            for i in range(written)
+        ]
+
+    def _likeliest(self, index: int) -> tuple[tuple[int, float], ...]:
+        """Of a token written, as many as were asked for."""
+        if not self._n_top:
+            return ()
+        told = slice(index * self._n_top, (index + 1) * self._n_top)
+        pairs = zip(self._top_ids[told], self._top_logprobs[told], strict=True)
+        return tuple((token_id, logprob) for token_id, logprob in pairs if token_id >= 0)
 
 
 @cache

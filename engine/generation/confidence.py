@@ -40,6 +40,22 @@ def confidence(logits: Tensor, token_id: int) -> Confidence:
     )
 
 
+def likeliest(logits: Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """The likeliest tokens of fp32 logits ``[vocab]`` with their log-probabilities, the likeliest first, of equals the
+    first. Fewer where there are not so many that are possible, none where the logits are no numbers."""
+    if not count:
+        return ()
+    kernels = library()
+    log_z = kernels.summarize(logits)[0] if kernels else float(logits.logsumexp(-1))
+    if math.isnan(log_z):
+        return ()
+    least = logits.topk(min(count, len(logits))).values[-1]
+    ids = (logits >= least).nonzero()[:, 0]  # all equals of the last one, in order
+    values, order = logits[ids].sort(descending=True, stable=True)
+    pairs = zip(ids[order].tolist(), values.tolist(), strict=True)
+    return tuple((token_id, value - log_z) for token_id, value in pairs if value > -math.inf)[:count]
+
+
 def bf16_ulp(value: float) -> float:
     """One unit in the last place of a bf16 number of that size."""
     return float(2.0 ** (math.frexp(value)[1] - 1 - 7))

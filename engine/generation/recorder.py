@@ -80,6 +80,7 @@ class RunRecorder:
         decode: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
         control_tokens: Mapping[int, str],
+        token_text: Callable[[int], str],
         stop: Sequence[str],
         max_tokens: int,
         prompt_tokens: int,
@@ -105,6 +106,7 @@ class RunRecorder:
             decode=decode,
             stop_ids=stop_ids,
             control_tokens=control_tokens,
+            token_text=token_text,
             max_tokens=max_tokens,
             prompt_tokens=prompt_tokens,
             tier=tier,
@@ -117,6 +119,7 @@ class RunRecorder:
         decode: Callable[[Sequence[int]], str],
         stop_ids: frozenset[int],
         control_tokens: Mapping[int, str],
+        token_text: Callable[[int], str],
         max_tokens: int,
         prompt_tokens: int,
         tier: str | None,
@@ -129,6 +132,7 @@ class RunRecorder:
             for token_id, token in control_tokens.items()
             if any(touches(stop, token) for stop in self._stop)
         }
+        self._token_text = token_text
         self._detokenizer = Detokenizer(decode)
         self._stops = StopMatcher(self._stop)
         self._max_tokens = max_tokens
@@ -176,7 +180,15 @@ class RunRecorder:
             text, reason = self._text_of(choice.token_id, is_last=taken == len(choices))
             logprob, entropy, margin = choice.confidence
             event = TokenEvent(
-                choice.token_id, text, choice.t - self._origin, logprob, entropy, choice.source, margin, self._tier
+                choice.token_id,
+                text,
+                choice.t - self._origin,
+                logprob,
+                entropy,
+                choice.source,
+                margin,
+                self._tier,
+                tuple((token_id, self._token_text(token_id), top) for token_id, top in choice.likeliest),
             )
             self.tokens.append(event)
             self._held.append(event)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -36,9 +38,69 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(torch.zeros_like(dropped).scatter(0, order, dropped), -torch.inf)
 
 
-def next_token_probabilities(logits: Tensor, params: SamplingParams, seen: Tensor) -> Tensor:
-    """The distribution that is sampled from, fp32 ``[vocab]``: penalty, temperature, top-k, top-p."""
-    logits = _penalized(logits, params, seen)
+def apply_answer_penalties(logits: Tensor, answer: Tensor, frequency: float, presence: float) -> Tensor:
+    """OpenAI's penalties: what stands in the answer n times loses n · frequency + presence. ``[vocab]``.
+
+    Args:
+        logits: fp32 ``[vocab]``.
+        answer: int64 ids of the answer so far.
+        frequency: above 0 discourages.
+        presence: above 0 discourages.
+    """
+    ids, counts = answer.unique(return_counts=True)
+    return logits.scatter(0, ids, logits[ids] - (frequency * counts.float() + presence))
+
+
+def apply_bias(logits: Tensor, biases: Sequence[tuple[int, float]]) -> Tensor:
+    """What was asked for is added to the logits of some ids, each named once. ``[vocab]``."""
+    ids, added = zip(*biases, strict=True)
+    return logits.index_add(0, torch.tensor(ids), torch.tensor(added))
+
+
+def keep_allowed(logits: Tensor, allowed: Tensor) -> Tensor:
+    """What is not allowed becomes −inf. ``[vocab]``.
+
+    Args:
+        logits: fp32 ``[vocab]``.
+        allowed: int32, a bit for each id, the lowest first; what it has no bit for is not allowed.
+    """
+    bits = ((allowed[:, None] >> torch.arange(32)) & 1).flatten()[: len(logits)] == 1
+    kept = logits.new_full(logits.shape, -torch.inf)
+    kept[: len(bits)] = logits[: len(bits)].masked_fill(~bits, -torch.inf)
+    return kept
+
+
+def adjusted(
+    logits: Tensor, params: SamplingParams, seen: Tensor, answer_start: int | None = None, allowed: Tensor | None = None
+) -> Tensor:
+    """What is chosen by, fp32 ``[vocab]``: the logits after penalties, biases and what is forbidden.
+
+    Args:
+        logits: fp32 ``[vocab]``, ids that are no token cut off.
+        params: how tokens are chosen.
+        seen: int64 ids of all tokens before this one.
+        answer_start: where in them the answer begins; ``None`` before it does.
+        allowed: as for :func:`keep_allowed`; ``None`` where all tokens are.
+    """
+    if params.repetition_penalty != 1 and len(seen):
+        logits = apply_repetition_penalty(logits, seen, params.repetition_penalty)
+    if answer_start is not None and (params.frequency_penalty or params.presence_penalty):
+        answer = seen[answer_start:]
+        logits = apply_answer_penalties(logits, answer, params.frequency_penalty, params.presence_penalty)
+    if params.logit_bias:
+        logits = apply_bias(logits, params.logit_bias)
+    return logits if allowed is None else keep_allowed(logits, allowed)
+
+
+def next_token_probabilities(
+    logits: Tensor, params: SamplingParams, seen: Tensor, answer_start: int | None = None, allowed: Tensor | None = None
+) -> Tensor:
+    """The distribution that is sampled from, fp32 ``[vocab]``: adjusted, then temperature, top-k, top-p.
+
+    Args:
+        logits, params, seen, answer_start, allowed: as for :func:`adjusted`.
+    """
+    logits = adjusted(logits, params, seen, answer_start, allowed)
     # the largest moved to 0 first: a tiny temperature then sharpens instead of overflowing
     logits = (logits - logits.max()) / params.temperature
     if params.top_k:
@@ -48,23 +110,17 @@ def next_token_probabilities(logits: Tensor, params: SamplingParams, seen: Tenso
     return logits.softmax(-1)
 
 
-def greedy_token(logits: Tensor, params: SamplingParams, seen: Tensor) -> int:
+def greedy_token(
+    logits: Tensor, params: SamplingParams, seen: Tensor, answer_start: int | None = None, allowed: Tensor | None = None
+) -> int:
     """The likeliest token's id; of equals the first.
 
     Args:
-        logits: fp32 ``[vocab]``, ids that are no token cut off.
-        params: for the repetition penalty.
-        seen: ids of all tokens before this one.
+        logits, params, seen, answer_start, allowed: as for :func:`adjusted`.
     """
-    return int(_penalized(logits, params, seen).argmax())
+    return int(adjusted(logits, params, seen, answer_start, allowed).argmax())
 
 
 def draw(weights: Tensor, generator: torch.Generator) -> int:
     """One id out of fp32 ``[vocab]``, as likely as its weight says."""
     return int(torch.multinomial(weights, 1, generator=generator))
-
-
-def _penalized(logits: Tensor, params: SamplingParams, seen: Tensor) -> Tensor:
-    if params.repetition_penalty == 1 or not len(seen):
-        return logits
-    return apply_repetition_penalty(logits, seen, params.repetition_penalty)

@@ -16,12 +16,15 @@ class TokenBuffer:
     for it again with every token.
     """
 
-    def __init__(self, prompt_ids: Sequence[int], capacity: int) -> None:
+    def __init__(self, prompt_ids: Sequence[int], capacity: int, answered: int = 0) -> None:
         """
         Args:
             prompt_ids: what stands in it from the beginning.
             capacity: tokens it will have to hold in all, drafted ones included.
+            answered: how many of the prompt's last tokens are the answer's first.
         """
+        self.answer_start = len(prompt_ids) - answered
+        """Where the answer begins."""
         self.capacity = max(capacity, len(prompt_ids), 1)
         self._memory = (c_int64 * self.capacity)(*prompt_ids)
         self._ids = torch.frombuffer(self._memory, dtype=torch.long)

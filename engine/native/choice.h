@@ -11,6 +11,7 @@
 namespace gearbox {
 
 constexpr int32_t kMostWritten = 1 << 16;
+constexpr int32_t kMostTop = 64;
 
 // One text that is being written.
 struct Sequence {
@@ -23,6 +24,15 @@ struct Sequence {
   float temperature, top_p, penalty;
   int32_t top_k;
   uint8_t* generator;  // state of a torch.Generator of the CPU; read and moved on above temperature 0 only
+  float frequency, presence;  // taken from the logits of what stands in ids from answer_start on: each time, and once
+  int64_t answer_start;
+  const int64_t* bias_ids;  // whose logits are changed, each once, and by how much
+  const float* biases;
+  int32_t n_biases;
+  int32_t n_top;            // likeliest ids to tell of with each token
+  const uint32_t* allowed;  // a bit for each id that may be chosen, the lowest first; null where all may
+  int64_t* top_ids;         // n_top for each token written, the likeliest first; -1 where there are no more
+  double* top_logprobs;
   const int64_t* stop_ids;
   int32_t n_stop_ids;
   int32_t most;                // tokens to write at most
@@ -119,11 +129,33 @@ inline int64_t first_largest(const float* values, int64_t count) {
   return best;
 }
 
+// The `count` largest of some values, the largest first, of equals the first. Returns how many there are above −∞.
+inline int32_t largest_of(const float* values, int64_t n, int32_t count, int64_t* places) {
+  int32_t found = 0;
+  float bar = -std::numeric_limits<float>::infinity();
+  for (int64_t begin = 0; begin < n; begin += 8) {
+    const int64_t end = std::min(begin + 8, n);
+    if (end - begin == 8 &&
+        !_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + begin), _mm256_set1_ps(bar), _CMP_GT_OQ)))
+      continue;
+    for (int64_t i = begin; i < end; i++) {
+      if (!(values[i] > bar)) continue;
+      int32_t at = found < count ? found++ : count - 1;
+      for (; at > 0 && values[places[at - 1]] < values[i]; at--) places[at] = places[at - 1];
+      places[at] = i;
+      if (found == count) bar = values[places[count - 1]];
+    }
+  }
+  return found;
+}
+
 // Chooses for one sequence; holds what it needs room for.
 class Chooser {
  public:
   explicit Chooser(const Sequence& sequence)
-      : of_(sequence), shaped_(needs_shaping() ? sequence.vocabulary : 0) {
+      : of_(sequence),
+        shaped_(sequence.temperature > 0 || adjusts() ? sequence.vocabulary : 0),
+        counts_(discourages() ? sequence.vocabulary : 0) {
     if (sequence.temperature > 0) order_.reserve(sequence.vocabulary);
   }
 
@@ -131,7 +163,7 @@ class Chooser {
   Status choose(const float* logits, Sequence& to, Generator* generator) {
     const Summary summary = summarize(logits, of_.vocabulary);
     const float* scores = logits;
-    if (of_.penalty != 1.0f) scores = penalize(logits, to);
+    if (adjusts()) scores = adjust(logits, to);
     int64_t token;
     if (of_.temperature > 0) {
       if (Status status = shape(scores)) return status;
@@ -144,6 +176,7 @@ class Chooser {
     to.logprobs[at] = static_cast<double>(logits[token]) - summary.log_sum;
     to.entropies[at] = summary.entropy > 0 || summary.entropy != summary.entropy ? summary.entropy : 0.0;
     to.margins[at] = static_cast<double>(summary.largest) - summary.second;
+    tell_likeliest(logits, summary.log_sum, at, to);
     to.times[at] = seconds_now();
     return kDone;
   }
@@ -153,17 +186,60 @@ class Chooser {
   }
 
  private:
-  bool needs_shaping() const { return of_.temperature > 0 || of_.penalty != 1.0f; }
+  bool discourages() const { return of_.frequency != 0.0f || of_.presence != 0.0f; }
+  bool adjusts() const { return of_.penalty != 1.0f || discourages() || of_.n_biases || of_.allowed; }
+  bool is_token(int64_t id) const { return 0 <= id && id < of_.vocabulary; }
+
+  // What is chosen by, into shaped_: the logits after penalties and biases, −∞ for what is not allowed.
+  const float* adjust(const float* logits, const Sequence& text) {
+    std::copy(logits, logits + of_.vocabulary, shaped_.begin());
+    if (of_.penalty != 1.0f) penalize(logits, text);
+    if (discourages()) discourage(text);
+    for (int32_t i = 0; i < of_.n_biases; i++) shaped_[of_.bias_ids[i]] += of_.biases[i];
+    if (of_.allowed) forbid();
+    return shaped_.data();
+  }
 
   // CTRL's penalty (arXiv:1909.05858) on what stands in the text.
-  const float* penalize(const float* logits, const Sequence& text) {
-    std::copy(logits, logits + of_.vocabulary, shaped_.begin());
+  void penalize(const float* logits, const Sequence& text) {
     for (int64_t i = 0; i < text.length; i++) {
       const int64_t id = text.ids[i];
-      if (id >= of_.vocabulary) continue;
+      if (!is_token(id)) continue;
       shaped_[id] = logits[id] > 0 ? logits[id] / of_.penalty : logits[id] * of_.penalty;
     }
-    return shaped_.data();
+  }
+
+  // OpenAI's penalties on what stands in the answer.
+  void discourage(const Sequence& text) {
+    for (int64_t i = of_.answer_start; i < text.length; i++)
+      if (is_token(text.ids[i])) counts_[text.ids[i]]++;
+    for (int64_t i = of_.answer_start; i < text.length; i++) {
+      const int64_t id = text.ids[i];
+      if (!is_token(id) || !counts_[id]) continue;  // counted already
+      shaped_[id] -= of_.frequency * static_cast<float>(counts_[id]) + of_.presence;
+      counts_[id] = 0;
+    }
+  }
+
+  void forbid() {
+    const float none = -std::numeric_limits<float>::infinity();
+    for (int64_t begin = 0; begin < of_.vocabulary; begin += 32) {
+      const uint32_t word = of_.allowed[begin / 32];
+      if (word == ~uint32_t{0}) continue;
+      const int64_t end = std::min<int64_t>(begin + 32, of_.vocabulary);
+      for (int64_t i = begin; i < end; i++)
+        if (!(word >> (i - begin) & 1)) shaped_[i] = none;
+    }
+  }
+
+  void tell_likeliest(const float* logits, float log_sum, int32_t at, Sequence& to) const {
+    if (!of_.n_top) return;
+    int64_t* ids = to.top_ids + static_cast<int64_t>(at) * of_.n_top;
+    double* logprobs = to.top_logprobs + static_cast<int64_t>(at) * of_.n_top;
+    // a sum that is no number: there are no probabilities
+    const int32_t found = log_sum == log_sum ? largest_of(logits, of_.vocabulary, of_.n_top, ids) : 0;
+    for (int32_t i = 0; i < found; i++) logprobs[i] = static_cast<double>(logits[ids[i]]) - log_sum;
+    std::fill(ids + found, ids + of_.n_top, int64_t{-1});
   }
 
   // Scores -> probabilities in shaped_: temperature, top-k, top-p.
@@ -246,9 +322,20 @@ class Chooser {
 
   const Sequence of_;  // what is asked of each token
   std::vector<float> shaped_, order_;
+  std::vector<int32_t> counts_;  // how often each token stands in the answer; 0 between two tokens
 };
 
 inline bool is_number(float v, float least) { return std::isfinite(v) && v >= least; }
+
+inline Status check_biases(const Sequence& s) {
+  if (s.n_biases < 0 || (s.n_biases && (!s.bias_ids || !s.biases))) return kNullPointer;
+  if (misaligned(s.bias_ids, alignof(int64_t)) || misaligned(s.biases, alignof(float))) return kMisaligned;
+  for (int32_t i = 0; i < s.n_biases; i++) {
+    if (s.bias_ids[i] < 0 || s.bias_ids[i] >= s.vocabulary) return kUnknownToken;
+    if (!std::isfinite(s.biases[i])) return kWrongNumber;
+  }
+  return kDone;
+}
 
 // Whether a token can be chosen and written down.
 inline Status check_sequence(const Sequence& s) {
@@ -262,6 +349,13 @@ inline Status check_sequence(const Sequence& s) {
   if (!in_range(s.vocabulary, kMostFeatures)) return kWrongShape;
   if (!is_number(s.temperature, 0) || !is_number(s.top_p, 0) || !is_number(s.penalty, 0) || s.penalty == 0) return kWrongNumber;
   if (s.top_k < 0 || !(s.seconds >= 0)) return kWrongNumber;
+  if (!std::isfinite(s.frequency) || !std::isfinite(s.presence)) return kWrongNumber;
+  if (s.answer_start < 0 || s.answer_start > s.length) return kNoRoom;
+  if (Status status = check_biases(s)) return status;
+  if (s.n_top < 0 || s.n_top > kMostTop) return kWrongNumber;
+  if (s.n_top && (!s.top_ids || !s.top_logprobs)) return kNullPointer;
+  if (misaligned(s.top_ids, alignof(int64_t)) || misaligned(s.top_logprobs, alignof(double))) return kMisaligned;
+  if (misaligned(s.allowed, alignof(uint32_t))) return kMisaligned;
   if (s.temperature > 0 && !s.generator) return kNullPointer;
   return kDone;
 }

@@ -9,6 +9,7 @@ from typing import TypedDict
 from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
 from engine.backends.passes import Steps
 from engine.cache import KVCache
+from engine.generation.choosing import Constraint
 from engine.generation.recorder import TokenSink
 from engine.serving.drafting import Drafters
 from engine.speculation import ANSWER, Speculator
@@ -21,6 +22,7 @@ class Recording(TypedDict):
     decode: Callable[[Sequence[int]], str]
     stop_ids: frozenset[int]
     control_tokens: Mapping[int, str]
+    token_text: Callable[[int], str]
     max_tokens: int
     prompt_tokens: int
     tier: str | None
@@ -42,6 +44,8 @@ class Attempt:
     retokenized: Mapping[int, str] = field(default_factory=dict)
     """Earlier answers whose own tokens could not be given back; see
     :class:`~engine.models.tokenization.tokenizer.ChatPrompt`."""
+    constraint: Constraint | None = None
+    """On the answer, where it is held to a schema."""
     draft_answer: tuple[int, ...] = ()
     """What a smaller model answered, in this one's tokens; drafts for it."""
     trace: RunTrace | None = None
@@ -69,6 +73,7 @@ class Attempt:
             decode=tokenizer.decode,
             stop_ids=tokenizer.stop_ids,
             control_tokens=tokenizer.control_tokens,
+            token_text=tokenizer.token_text,
             max_tokens=self.max_tokens,
             prompt_tokens=len(self.prompt_ids),
             tier=tier,
@@ -92,6 +97,8 @@ class Attempt:
             kv,
             verify=verify,
             speculator=self._speculator,
+            constraint=self.constraint,
+            answered=len(self.request.prefix_ids),
         )
         return self.trace
 

@@ -16,6 +16,7 @@ from engine.generation.sampling import next_token_probabilities
 from engine.models.decoders.decoder import Decoder
 from engine.models.sources.progress import Progress, part
 from engine.serving.pool import ModelPool
+from engine.serving.tiers import constraint_of
 from engine.speculation.losslessness import check_greedy, distribution_p_value, teacher_forced
 from engine.types import (
     DraftRound,
@@ -83,7 +84,7 @@ class Evaluator:
             raise InvalidRequestError("There is no answer to compare: it has no tokens.")
         config = request.config
         opened = self._pool.open(config.model)
-        prompt_ids = opened.tokenizer.encode_chat(request.messages, lambda: progress(_READING, 0.0))
+        prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_readable(opened, [*prompt_ids, *token_ids])
         n_tokens = len(prompt_ids) + len(token_ids)
         with torch.inference_mode():
@@ -95,7 +96,7 @@ class Evaluator:
                 opened.tokenizer,
                 prompt_ids,
                 token_ids,
-                greedy=config.sampling.temperature == 0 and config.sampling.repetition_penalty == 1,
+                greedy=config.sampling.takes_the_likeliest,
             )
 
     def check_losslessness(
@@ -106,8 +107,9 @@ class Evaluator:
             raise InvalidRequestError("There is no answer to check: it has no tokens.")
         config, gears = request.config, request.config.optimization
         opened = self._pool.open(config.model)
-        prompt_ids = opened.tokenizer.encode_chat(request.messages, lambda: progress(_READING, 0.0))
+        prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_known(opened, [*prompt_ids, *token_ids])
+        constraint = constraint_of(opened, request, lambda: progress(_READING, 0.0))
         n_tokens = gears.window or len(prompt_ids) + len(token_ids)
         with torch.inference_mode():
             model = self._pool.acquire(opened, config, progress)
@@ -122,7 +124,14 @@ class Evaluator:
             vocab_size, sampling = _vocab_size(opened), config.sampling
             if sampling.temperature == 0:
                 return check_greedy(
-                    decoder, new_cache, vocab_size, sampling, prompt_ids, token_ids, opened.tokenizer.token_text
+                    decoder,
+                    new_cache,
+                    vocab_size,
+                    sampling,
+                    prompt_ids,
+                    token_ids,
+                    opened.tokenizer.token_text,
+                    constraint,
                 )
             drafted = {entry.at + place: token for entry in rounds for place, token in enumerate(entry.token_ids)}
             cases = []
@@ -130,8 +139,11 @@ class Evaluator:
             for index, logits in enumerate(read):
                 if index in drafted:
                     seen = torch.tensor([*prompt_ids, *token_ids[:index]])
-                    p = next_token_probabilities(logits[:vocab_size], sampling, seen)
+                    allowed = constraint.allowed if constraint else None
+                    p = next_token_probabilities(logits[:vocab_size], sampling, seen, len(prompt_ids), allowed)
                     cases.append((p, None, drafted[index]))
+                if constraint:
+                    constraint.accept(token_ids[index])
         p_value = distribution_p_value(cases, sampling.seed) if cases else None
         return Losslessness(
             tokens=len(token_ids), checked=len(token_ids), near_ties=0, divergence=None, p_value=p_value

@@ -192,7 +192,7 @@ class Responder:
         self._cache.settle(
             lease,
             as_ids([*attempt.prompt_ids, *recorder.token_ids]),
-            (*request.messages, answer),
+            (*_said(request), answer),
             Work(len(attempt.prompt_ids) - lease.cached_tokens, recorder.prefill_s),
             lambda capacity: self._spare_cache(attempt, capacity),
         )
@@ -247,6 +247,11 @@ class Responder:
             return False
         before, self._reuses = self._reuses, self._reuses + 1
         return int(self._reuses * self._verify_share) > int(before * self._verify_share)
+
+
+def _said(request: GenerationRequest) -> tuple[Message, ...]:
+    """What a kept sequence begins with, for people to read."""
+    return request.messages if request.completion is None else (Message("user", request.completion),)
 
 
 def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationRequest) -> CacheIdentity:

@@ -41,14 +41,16 @@ class SystemPrompts:
         """The system prompt that a request begins with; ``None`` if there is none worth keeping for itself.
 
         Args:
-            messages: the request's.
+            messages: the request's; empty for a text that is continued.
             prompt_ids: what they became.
             identity: the request's own.
             tokenizer: the model's.
             waiting: called while the chat template is at work; what it raises ends that and comes out here.
         """
+        if not messages or identity.window is not None:  # a window moves its tokens about
+            return None
         first = messages[0]
-        if first.role != "system" or identity.window is not None:  # a window moves its tokens about
+        if first.role != "system":
             return None
         name = self._names.get(first.content)
         salt = None if name is None else SHARED_SALT + name

@@ -14,6 +14,8 @@ from engine.errors import (
     ModelNotInstalledError,
     UnknownModelError,
 )
+from engine.generation.choosing import Constraint
+from engine.generation.constraint import JsonConstraint
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
 from engine.serving.pool import ModelPool
@@ -80,11 +82,16 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, ro
         try:
             opened = pool.open(request.config.model)
             opened.tokenizer.prepare(waiting)
+            if request.config.sampling.json_schema is not None:
+                loading(f"Preparing {opened.checkpoint.name} to write JSON", 0.0)
+                _ = opened.tokenizer.for_grammars  # made once
             begun = perf_counter()
-            prompt = opened.tokenizer.read_chat(request.messages, waiting)
+            prompt = opened.tokenizer.read_prompt(request, waiting)
             prompt_ids = [*prompt.ids, *request.prefix_ids]
             max_tokens = _room(opened, request, len(prompt_ids))
+            constraint = constraint_of(opened, request, waiting)
             tiers.tokenizing_s += perf_counter() - begun
+            _check_bias(opened, request, tiers)
             model = pool.acquire(opened, request.config, loading, pinned=tiers.models)
         except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
             if job.request.config.optimization.cascade is None:
@@ -101,11 +108,52 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, ro
             opened, model, request, loading, tiers.models, answer_drafts=below == opened.tokenizer.fingerprint
         )
         tiers.attempts.append(
-            Attempt(opened, model, drafters, request, place, prompt_ids, max_tokens, retokenized=prompt.retokenized)
+            Attempt(
+                opened,
+                model,
+                drafters,
+                request,
+                place,
+                prompt_ids,
+                max_tokens,
+                retokenized=prompt.retokenized,
+                constraint=constraint,
+            )
         )
     if not tiers.attempts:
         raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(tiers.unavailable))
     return tiers
+
+
+def constraint_of(
+    opened: OpenCheckpoint, request: GenerationRequest, waiting: Callable[[], object]
+) -> Constraint | None:
+    """What a request holds its answer to, from its beginning; ``None`` where any token may come.
+
+    Raises:
+        InvalidRequestError: no answer of this model can be held to it.
+    """
+    schema, tokenizer = request.config.sampling.json_schema, opened.tokenizer
+    if schema is None:
+        return None
+    return JsonConstraint(tokenizer.for_grammars, tokenizer.stop_ids, schema, request.prefix_ids, waiting)
+
+
+def _check_bias(opened: OpenCheckpoint, request: GenerationRequest, tiers: Tiers) -> None:
+    """Refuse biases for what are no tokens of a model, or of other tokens in each tier.
+
+    Raises:
+        InvalidRequestError: and why.
+    """
+    biases, tokenizer = request.config.sampling.logit_bias, opened.tokenizer
+    unknown = next((token_id for token_id, _ in biases if token_id >= tokenizer.vocab_size), None)
+    if unknown is not None:
+        raise InvalidRequestError(
+            f"Logit bias names token {unknown:,}, and the last one of {opened.checkpoint.name} is "
+            f"{tokenizer.vocab_size - 1:,}."
+        )
+    if biases and any(each.opened.tokenizer.fingerprint != tokenizer.fingerprint for each in tiers.attempts):
+        raise InvalidRequestError("Logit bias names tokens by number, and the tiers of this cascade number them apart.")
 
 
 def _requests(request: GenerationRequest) -> list[GenerationRequest]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
+from engine.generation.choosing import Constraint
 from engine.generation.sampling import greedy_token
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
@@ -26,6 +27,7 @@ def check_greedy(
     prompt_ids: Sequence[int],
     token_ids: Sequence[int],
     spell: Callable[[int], str],
+    constraint: Constraint | None = None,
 ) -> Losslessness:
     """Read prompt and answer again, teacher-forced, and compare each token with the likeliest.
 
@@ -37,20 +39,24 @@ def check_greedy(
         prompt_ids: the prompt.
         token_ids: the answer, at least one token.
         spell: a token's text.
+        constraint: on the answer, from its beginning; ``None`` where any token may come.
     """
     text, near_ties = TokenBuffer(prompt_ids, len(prompt_ids) + len(token_ids)), 0
     read = teacher_forced(decoder, new_cache(), text.ids, token_ids)
     for index, (token, logits) in enumerate(zip(token_ids, read, strict=True)):
-        plain = greedy_token(logits[:vocab_size], sampling, text.ids)
+        before = (text.ids, text.answer_start, constraint.allowed if constraint else None)
+        plain = greedy_token(logits[:vocab_size], sampling, *before)
         if plain != token and decoder.invariant_rows == 1 and index:
             logits = _one_row(decoder, new_cache(), text.ids)
-            plain = greedy_token(logits[:vocab_size], sampling, text.ids)
+            plain = greedy_token(logits[:vocab_size], sampling, *before)
             near_ties += plain == token
         if plain != token:
             gap = float(logits[plain] - logits[token])
             parted = Divergence(index=index, written=spell(token), plain=spell(plain), gap=gap)
             return Losslessness(tokens=len(token_ids), checked=index, near_ties=near_ties, divergence=parted)
         text.append(token)
+        if constraint:
+            constraint.accept(token)
     return Losslessness(tokens=len(token_ids), checked=len(token_ids), near_ties=near_ties, divergence=None)
 
 

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.generation.sampling import next_token_probabilities
+from engine.generation.sampling import greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
 from engine.speculation.drafts import NO_DRAFT, Draft
-from engine.speculation.verification import accept_or_resample
 from engine.types import SamplingParams
 
 
@@ -34,9 +33,9 @@ class _Drafting:
             logits = logits[: self._vocab_size]
             seen = text.ids_with(drafted)
             if self._sampling.temperature == 0:
-                token, _ = accept_or_resample(logits, self._sampling, seen, self._generator)
+                token = greedy_token(logits, self._sampling, seen, text.answer_start)
             else:
-                q = next_token_probabilities(logits, self._sampling, seen)
+                q = next_token_probabilities(logits, self._sampling, seen, text.answer_start)
                 token = int(torch.multinomial(q, 1, generator=self._generator))
                 probabilities.append(q)
             drafted.append(token)

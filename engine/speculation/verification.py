@@ -16,6 +16,9 @@ def accept_or_resample(
     generator: torch.Generator,
     drafted: int | None = None,
     q: Tensor | None = None,
+    *,
+    answer_start: int | None = None,
+    allowed: Tensor | None = None,
 ) -> tuple[int, bool]:
     """The next token, and whether it is the drafted one.
 
@@ -26,15 +29,17 @@ def accept_or_resample(
     Args:
         logits: the model's, fp32 ``[vocab]``, ids that are no token cut off.
         params: how tokens are chosen.
-        seen: ids of all tokens before this one, for the repetition penalty.
+        seen: ids of all tokens before this one, for the penalties.
         generator: of the run.
         drafted: the proposal; ``None`` if there is none.
-        q: what it was drawn from, shaped by the same ``params``, fp32 ``[vocab]``; ``None`` for all on one token.
+        q: what it was drawn from, shaped by the same ``params``, fp32 ``[vocab]``; ``None`` for all on one token. It
+            may hold what is not allowed.
+        answer_start, allowed: as for :func:`~engine.generation.sampling.adjusted`.
     """
     if params.temperature == 0:
-        token = greedy_token(logits, params, seen)
+        token = greedy_token(logits, params, seen, answer_start, allowed)
         return token, token == drafted
-    p = next_token_probabilities(logits, params, seen)
+    p = next_token_probabilities(logits, params, seen, answer_start, allowed)
     if drafted is None:
         return draw(p, generator), False
     if q is None:

@@ -55,7 +55,7 @@ def patient() -> None:
 class Confined:
     """Processes for one kind of job. Safe from any thread: each job has a process of its own while it runs."""
 
-    def __init__(self, kind: Literal["templates", "patterns"], seconds: float) -> None:
+    def __init__(self, kind: Literal["templates", "patterns", "grammars"], seconds: float) -> None:
         """Starts nothing yet.
 
         Args:

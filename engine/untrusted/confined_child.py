@@ -9,8 +9,10 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import random
 import re
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,10 @@ LONGEST_TEXT = 8 * 2**20
 """Characters that a template may write."""
 LONGEST_MESSAGE = 300
 """Characters of an exception's text that are told."""
+STACK_BYTES = 2 * 2**20
+"""For following a grammar: less than a thread of the parent has, so that what fits here fits there."""
+WALKS, STEPS = 4, 64
+"""Texts of a grammar that are tried, and bytes of each."""
 
 
 def main() -> None:
@@ -29,7 +35,7 @@ def main() -> None:
     hello = json.loads(lines.readline())
     sys.path.extend(folder for folder in hello["path"] if folder not in sys.path)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy would reserve memory for each processor
-    functions = {"templates": templates, "patterns": patterns}[hello["kind"]]()
+    functions = {"templates": templates, "patterns": patterns, "grammars": grammars}[hello["kind"]]()
     limit_resources(hello["memory"])
     replies.write(b"ready\n")
     replies.flush()
@@ -136,6 +142,46 @@ def patterns() -> Mapping[str, Callable[..., Any]]:
         return bool(Draft202012Validator(schema, registry=Registry()).is_valid(value))
 
     return {f.__name__: f for f in (check_pattern, search, check_schema, validate)}
+
+
+def grammars() -> Mapping[str, Callable[..., Any]]:
+    """What llguidance makes of JSON schemas."""
+    from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+
+    vocabulary = LLTokenizer("byte")
+    threading.stack_size(STACK_BYTES)
+
+    def walk(matcher: Any, chance: random.Random) -> None:
+        """Follow a grammar byte by byte."""
+        matcher.reset()
+        for _ in range(STEPS):
+            if matcher.is_error() or matcher.is_stopped():
+                return
+            mask = matcher.compute_bitmask()
+            allowed = [byte for byte in range(256) if mask[byte // 8] >> byte % 8 & 1]
+            # what goes on inside a string rather than what ends it: that is where patterns are
+            inside = [byte for byte in allowed if byte > ord(" ") and byte != ord('"')] or allowed
+            if not inside:
+                return
+            matcher.consume_token(chance.choice(inside))
+
+    def follow(grammars: Sequence[str]) -> str:
+        """Walk through each grammar some times; the first thing that keeps one from being followed, or nothing."""
+        chance, errors = random.Random(0), list[str]()
+
+        def walks() -> None:
+            for grammar in grammars:
+                matcher = LLMatcher(vocabulary, grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+                for _ in range(WALKS):
+                    walk(matcher, chance)
+                errors.append(matcher.get_error())
+
+        thread = threading.Thread(target=walks)
+        thread.start()
+        thread.join()
+        return next((error for error in errors if error), "")
+
+    return {"follow": follow}
 
 
 if __name__ == "__main__":

@@ -54,6 +54,17 @@ def render_chat(
     return _Rendering(template, messages, find_typed, waiting).render([i for i in sought if messages[i].content])
 
 
+def plain_text(text: str, find_typed: FindTyped) -> RenderedChat:
+    """A text as it is, in which no control token is the template's: there is none.
+
+    Args:
+        text: what somebody typed.
+        find_typed: the model's tokenizer's.
+    """
+    (shielded,), typed = _shield([text], find_typed, _free_characters([text]))
+    return RenderedChat(shielded, typed)
+
+
 class _Rendering:
     def __init__(
         self,
@@ -70,7 +81,7 @@ class _Rendering:
         self._free = _free_characters(self._contents)
 
     def render(self, sought: Sequence[int]) -> RenderedChat:
-        shielded, typed = self._shield()
+        shielded, typed = _shield(self._contents, self._find_typed, self._free)
         marks = {next(self._free): place for place in sought}
         plain, covered, marked = self._ask(self._contents, shielded, self._mark(shielded, marks))
         text = _text(plain)
@@ -93,21 +104,6 @@ class _Rendering:
         made = dict(zip(different, self._template.render(turns, self._waiting), strict=True))
         return [made[tuple(contents)] for contents in conversations]
 
-    def _shield(self) -> tuple[list[str], dict[str, str]]:
-        """The contents with a character for each control token typed in them, and what these stand for."""
-        stand_ins: dict[str, str] = {}
-        shielded = []
-        for content in self._contents:
-            parts, end = [], 0
-            for start, stop in self._find_typed(content):
-                token = content[start:stop]
-                if token not in stand_ins:
-                    stand_ins[token] = next(self._free)
-                parts += [content[end:start], stand_ins[token]]
-                end = stop
-            shielded.append("".join(parts) + content[end:])
-        return shielded, {character: token for token, character in stand_ins.items()}
-
     def _shield_less(self, shielded: list[str], covered: str) -> list[str]:
         """The contents with those left open out of which the template itself takes every control token."""
         written = self._controls(covered)
@@ -129,6 +125,22 @@ class _Rendering:
         for mark, place in marks.items():
             marked[place] = mark
         return marked
+
+
+def _shield(contents: Sequence[str], find_typed: FindTyped, free: Iterator[str]) -> tuple[list[str], dict[str, str]]:
+    """The contents with a character for each control token typed in them, and what these stand for."""
+    stand_ins: dict[str, str] = {}
+    shielded = []
+    for content in contents:
+        parts, end = [], 0
+        for start, stop in find_typed(content):
+            token = content[start:stop]
+            if token not in stand_ins:
+                stand_ins[token] = next(free)
+            parts += [content[end:start], stand_ins[token]]
+            end = stop
+        shielded.append("".join(parts) + content[end:])
+    return shielded, {character: token for token, character in stand_ins.items()}
 
 
 def _text(outcome: str | InvalidRequestError) -> str:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from engine.errors import InvalidRequestError
 from engine.models.format.gate import LARGEST_TOKENIZER
 from engine.models.tokenization.chat_encoder import ChatEncoder
 from engine.models.tokenization.chat_template import ChatTemplate
-from engine.models.tokenization.rendered_chat import render_chat
+from engine.models.tokenization.rendered_chat import plain_text, render_chat
 from engine.models.tokenization.stop_ids import stated_stop_ids
 from engine.models.tokenization.tokenizer_calls import call
 from engine.models.tokenization.typed_controls import TypedControls
-from engine.types import Message
+from engine.types import GenerationRequest, Message
 from engine.untrusted import read_json_file
 from engine.untrusted.confined import patient
 
@@ -119,9 +120,65 @@ class ChatTokenizer:
         )
         return ChatPrompt(ids, retokenized)
 
+    @cached_property
+    def for_grammars(self) -> Any:
+        """The same vocabulary as llguidance wants it: an ``LLTokenizer`` with :attr:`stop_ids` as its end marks and
+        all control tokens forbidden. Takes a second or more to make.
+
+        Raises:
+            InvalidRequestError: it cannot be made of this tokenizer, or nothing ends this model's answers.
+        """
+        from llguidance import LLTokenizer
+
+        ends = sorted(token_id for token_id in self.stop_ids if token_id < self.vocab_size)
+        if not ends:
+            raise InvalidRequestError("No answer of this model can be held to a JSON schema: it has no end mark.")
+        tree = json.loads(self._hf.backend_tokenizer.to_str())
+        # tokens that were added after it was read are none of the model's
+        tree["added_tokens"] = [token for token in tree["added_tokens"] if token["id"] < self.vocab_size]
+        tree["padding"] = tree["truncation"] = None
+        before = tree["pre_tokenizer"] or {}
+        for step in (before, *before.get("pretokenizers", ())):
+            if "add_prefix_space" in step:  # what is read for grammars never stands at a text's beginning
+                step["add_prefix_space"] = False
+        source, slices = json.dumps(tree, ensure_ascii=False), LLTokenizer.json_slices()
+        try:
+            return call(LLTokenizer, source, n_vocab=self.vocab_size, eos_token=ends, slices=slices)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(
+                "No answer of this model can be held to a JSON schema: its tokenizer is of a kind that this cannot be "
+                f"done with ({error.__cause__!s:.200})."
+            ) from error
+
+    def read_prompt(self, request: GenerationRequest, waiting: Callable[[], object] = patient) -> ChatPrompt:
+        """What a request asks to be read: its messages as :meth:`read_chat` says, or its text as it is.
+
+        Args:
+            request: what is asked.
+            waiting: as for :meth:`read_chat`.
+
+        Raises:
+            InvalidRequestError: as :meth:`read_chat`, or the text has no tokens.
+        """
+        if request.completion is None:
+            return self.read_chat(request.messages, waiting)
+        ids = self._encode_plain(request.completion)
+        if not ids:
+            raise InvalidRequestError("This model's tokenizer makes no tokens of this text.")
+        return ChatPrompt(ids)
+
     def encode_document(self, text: str) -> list[int]:
         """Token ids of running text, no chat template around it; begins with :attr:`bos_id` if there is one."""
         return [*([] if self.bos_id is None else [self.bos_id]), *self._encode_text(text)]
+
+    def _encode_plain(self, text: str) -> list[int]:
+        """A document in which every control token that somebody typed is text."""
+        ids = self.encode_document(text)
+        own = 0 if self.bos_id is None else 1
+        if self.control_tokens.keys().isdisjoint(ids[own:]):
+            return ids
+        # the vocabulary holds control tokens among its words, or has one for what it does not know
+        return [*ids[:own], *self._encoder.encode(plain_text(text, self._typed.find)).ids]
 
     def token_text(self, token_id: int) -> str:
         """One token as it is spelled on its own, control tokens included."""

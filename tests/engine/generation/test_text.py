@@ -138,6 +138,7 @@ def test_a_stop_string_may_be_a_control_token_or_hold_one(stop: str, written: st
         decode=Letters().decode,
         stop_ids=frozenset(),
         control_tokens=Letters.CONTROLS,
+        token_text=chr,
         stop=[stop],
         max_tokens=len(written),
         prompt_tokens=1,

@@ -255,6 +255,16 @@ def test_a_text_that_is_not_there_is_not_written(decoder: NativeDecoder) -> None
         kernels().choose([torch.zeros(8)], [a_sequence(decoder, keep)])
 
 
+EVERYTHING = (ctypes.c_int32 * 12)(*[-1] * 12)
+"""A bit for each of 384 tokens."""
+
+
+def biases(*pairs: tuple[int, float]) -> dict[str, Any]:
+    ids, added = zip(*pairs, strict=True)
+    count = len(pairs)
+    return {"bias_ids": (ctypes.c_int64 * count)(*ids), "biases": (ctypes.c_float * count)(*added), "n_biases": count}
+
+
 @needs_kernels
 @pytest.mark.parametrize(
     ("changed", "says"),
@@ -286,8 +296,30 @@ def test_a_text_that_is_not_there_is_not_written(decoder: NativeDecoder) -> None
         ({"top_p": float("inf")}, "not finite"),
         ({"top_k": -1}, "not finite"),
         ({"seconds": float("nan")}, "not finite"),
+        ({"frequency": float("nan")}, "not finite"),
+        ({"presence": float("inf")}, "not finite"),
+        ({"frequency": 0.5, "answer_start": 2}, None),
+        ({"answer_start": 3}, "beyond the KV cache"),
+        ({"answer_start": -1}, "beyond the KV cache"),
+        ({"answer_start": 2**62}, "beyond the KV cache"),
+        (biases((383, 1.0), (0, -100.0)), None),
+        (biases((384, 1.0)), "outside the model's vocabulary"),
+        (biases((-1, 1.0)), "outside the model's vocabulary"),
+        (biases((2**40, 1.0)), "outside the model's vocabulary"),
+        (biases((1, float("inf"))), "not finite"),
+        ({**biases((1, 1.0)), "biases": None}, "address is missing"),
+        ({**biases((1, 1.0)), "bias_ids": None}, "address is missing"),
+        ({"n_biases": 1}, "address is missing"),
+        ({"n_biases": -1}, "address is missing"),
+        ({"allowed": ctypes.addressof(EVERYTHING)}, None),
+        ({"allowed": ctypes.addressof(EVERYTHING) + 1}, "where its type wants it"),
+        ({"n_top": 1}, "address is missing"),
+        ({"n_top": -1}, "not finite"),
+        ({"n_top": 65}, "not finite"),
+        ({"n_top": 3, "top_ids": (ctypes.c_int64 * 9)(), "top_logprobs": (ctypes.c_double * 9)()}, None),
+        ({"n_top": 3, "top_ids": (ctypes.c_int64 * 9)()}, "address is missing"),
     ],
-    ids=str,
+    ids=lambda value: None if value is None else str(value)[:60],
 )
 def test_a_text_is_written_or_refused_with_the_reason(
     decoder: NativeDecoder, changed: dict[str, Any], says: str | None

@@ -56,6 +56,7 @@ def recorder(written: Written, events: list[Event]) -> RunRecorder:
         decode=lambda ids: "".join(chr(ord("a") + token_id) for token_id in ids),
         stop_ids=frozenset({STOP}),
         control_tokens={},
+        token_text=str,
         stop=(),
         max_tokens=len(written.token_ids),
         prompt_tokens=5,

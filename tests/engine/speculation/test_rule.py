@@ -19,10 +19,17 @@ from engine.types.losslessness import SIGNIFICANCE
 VOCAB = 8
 DRAWS = 6000
 Rule = Callable[[torch.Tensor, SamplingParams, torch.Tensor, torch.Generator, int, torch.Tensor | None], int]
+ALLOWED = torch.tensor([0b10110101], dtype=torch.int32)
+"""Five of the eight tokens."""
 
 
 def the_rule(logits, params, seen, generator, drafted, q):  # type: ignore[no-untyped-def]
     return accept_or_resample(logits, params, seen, generator, drafted, q)[0]
+
+
+def constrained(logits, params, seen, generator, drafted, q):  # type: ignore[no-untyped-def]
+    """What is drafted knows nothing of what is allowed."""
+    return accept_or_resample(logits, params, seen, generator, drafted, q, answer_start=1, allowed=ALLOWED)[0]
 
 
 def without_residual(logits, params, seen, generator, drafted, q):  # type: ignore[no-untyped-def]
@@ -35,13 +42,15 @@ def always_accepting(logits, params, seen, generator, drafted, q):  # type: igno
     return drafted
 
 
-def p_value(rule: Rule, params: SamplingParams, *, one_hot: bool, seed: int = 0) -> float:
+def p_value(
+    rule: Rule, params: SamplingParams, *, one_hot: bool, seed: int = 0, allowed: torch.Tensor | None = None
+) -> float:
     """Of a chi-squared test: draft from q, apply the rule, compare with the model's own p."""
     source = torch.Generator().manual_seed(seed)
     logits, draft_logits = torch.randn(VOCAB, generator=source) * 1.5, torch.randn(VOCAB, generator=source) * 1.5
     seen = torch.tensor([1, 4])
-    p = next_token_probabilities(logits, params, seen)
-    q = next_token_probabilities(draft_logits, params, seen)
+    p = next_token_probabilities(logits, params, seen, 1, allowed)
+    q = next_token_probabilities(draft_logits, params, seen, 1)
     generator, drafting = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed + 2)
     counts = torch.zeros(VOCAB, dtype=torch.double)
     for _ in range(DRAWS):
@@ -61,12 +70,19 @@ SETTINGS = [
     SamplingParams(temperature=1.4, top_k=4),
     SamplingParams(temperature=0.9, repetition_penalty=1.5, top_p=0.95),
 ]
+SHAPED = SamplingParams(temperature=1.0, frequency_penalty=1.0, presence_penalty=0.5, logit_bias=((0, 1.0), (2, -1.0)))
 
 
 @pytest.mark.parametrize("one_hot", [True, False], ids=["one-hot", "drawn"])
 @pytest.mark.parametrize("params", SETTINGS, ids=str)
 def test_the_models_own_distribution_comes_out(params: SamplingParams, one_hot: bool) -> None:
     assert p_value(the_rule, params, one_hot=one_hot) > 0.001
+
+
+@pytest.mark.parametrize("one_hot", [True, False], ids=["one-hot", "drawn"])
+@pytest.mark.parametrize("params", [SETTINGS[1], SHAPED], ids=str)
+def test_the_models_own_distribution_comes_out_of_what_is_allowed(params: SamplingParams, one_hot: bool) -> None:
+    assert p_value(constrained, params, one_hot=one_hot, allowed=ALLOWED) > 0.001
 
 
 @pytest.mark.parametrize("broken", [without_residual, always_accepting])
