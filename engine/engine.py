@@ -27,7 +27,6 @@ from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     DeviceChoice,
     DrafterChoice,
-    DraftRound,
     GenerationRequest,
     Losslessness,
     Precision,
@@ -192,18 +191,15 @@ class Engine:
         self,
         request: GenerationRequest,
         token_ids: Sequence[int],
-        rounds: Sequence[DraftRound] = (),
         progress: Progress = silent,
     ) -> Losslessness:
         """Whether a run's answer is plain decoding's own, by reading it again; one unit in the engine's queue.
 
-        A greedy answer is compared token by token. For a sampled one, the rule of acceptance is tested on the
-        distributions that the run met where something was drafted.
+        Each token is compared with the one that plain decoding chooses there, a sampled one by the same random numbers.
 
         Args:
             request: what was asked.
             token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            rounds: what was drafted (``RunFinished.speculation``), for sampled answers.
             progress: as for :meth:`compare_window`.
 
         Raises:
@@ -211,7 +207,7 @@ class Engine:
             InsufficientMemoryError, EngineClosedError: as :meth:`compare_window`.
         """
         guarded = self._unless_closed(progress)
-        return self._call(lambda evaluator: evaluator.check_losslessness(request, token_ids, rounds, guarded))
+        return self._call(lambda evaluator: evaluator.check_losslessness(request, token_ids, guarded))
 
     def drafters(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...]:
         """Every drafter there could be for a model, and why it cannot draft or what is known of its speed.

@@ -65,9 +65,8 @@ def draft_prompt(engine: SpeculationEngine, store: RunStore, shown: DraftedPromp
     if not last.tokens or last.run_id is None:
         raise SpeculationLabError("The model answered with nothing. Try another prompt.")
     report("Checking the answer", _WRITTEN)
-    rounds = last.reports.speculation.rounds if last.reports.speculation else ()
     shown.losslessness = engine.check_losslessness(
-        shown.drafted, last.token_ids, rounds, lambda stage, fraction: report(stage, _WRITTEN + 0.15 * fraction)
+        shown.drafted, last.token_ids, lambda stage, fraction: report(stage, _WRITTEN + 0.15 * fraction)
     )
     store.keep_losslessness(last.run_id, shown.losslessness)
     report("Done", 1.0)

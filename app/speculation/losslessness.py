@@ -9,7 +9,7 @@ from app.cascade.cascades import alone_config
 from app.jobs import Report
 from app.store import RunStore
 from engine.errors import GearboxError
-from engine.types import DraftRound, GenerationRequest, Losslessness, RunConfig
+from engine.types import DRAWS_AS_PLAIN, GenerationRequest, Losslessness, RunConfig
 
 
 class CheckingEngine(Protocol):
@@ -19,7 +19,6 @@ class CheckingEngine(Protocol):
         self,
         request: GenerationRequest,
         token_ids: Sequence[int],
-        rounds: Sequence[DraftRound] = ...,
         progress: Callable[[str, float], None] = ...,
     ) -> Losslessness: ...
 
@@ -41,12 +40,16 @@ def check_run(engine: CheckingEngine, store: RunStore, run_id: str, report: Repo
     if not timeline:
         raise NothingToCheckError("The tokens of this run were not kept, so they cannot be checked.")
     config = RunConfig.from_dict(run.config)
+    if config.sampling.temperature and DRAWS_AS_PLAIN not in run.environment:
+        raise NothingToCheckError(
+            "This answer was sampled when drafts still changed the random numbers: ask again, and the new one can be "
+            "checked."
+        )
     request = GenerationRequest(
         messages=run.messages, config=alone_config(config, run.cascade.tier) if run.cascade else config
     )
-    rounds = run.speculation.rounds if run.speculation else ()
     found = engine.check_losslessness(
-        request, timeline.token_ids, rounds, lambda stage, fraction: report(stage, 0.9 * fraction)
+        request, timeline.token_ids, lambda stage, fraction: report(stage, 0.9 * fraction)
     )
     store.keep_losslessness(run_id, found)
     report("Done", 1.0)

@@ -10,7 +10,6 @@ from engine.types import (
     Losslessness,
     RunConfig,
     RunMetrics,
-    SamplingParams,
     SpeculationReport,
 )
 
@@ -46,10 +45,8 @@ def _pause(note: ControllerNote, plain: int, steps: int) -> str:
     )
 
 
-def losslessness_title(found: Losslessness, sampling: SamplingParams) -> str:
+def losslessness_title(found: Losslessness) -> str:
     """What reading an answer again showed, on a badge."""
-    if sampling.temperature and found.p_value is None:
-        return "Plain decoding: nothing was drafted"
     if found.divergence:
         return "Parts from plain decoding"
     if found.p_value is None:
@@ -69,4 +66,7 @@ def losslessness_details(found: Losslessness) -> str:
         return "A chi-squared test of the rule of acceptance on distributions that this run met."
     if found.near_ties:
         return f"{units.counted(found.near_ties, 'near tie')} confirmed by computing that token alone."
-    return "The answer was read again, and each token compared with the likeliest."
+    return (
+        "The answer was read again, and each token compared with the one that plain decoding chooses there: the "
+        "likeliest, or for a sampled answer the one drawn with the same random numbers."
+    )

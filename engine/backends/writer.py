@@ -12,7 +12,7 @@ from engine.generation.choosing import Choice, Chooser
 from engine.generation.confidence import is_near_tie
 from engine.generation.recorder import TokenSink
 from engine.models.decoders.decoder import Decoder
-from engine.speculation import Draft, PassTime, Speculator, accept_or_resample
+from engine.speculation import Draft, PassTime, Speculator
 
 CONTINUATION_S = 0.08
 """Plain decoding looks up so often: to hand over what is written, and to hear that it is to stop."""
@@ -78,7 +78,7 @@ class Writer:
         text, cache = self._text, self._cache
         before = len(text)
         written = before - prompt_tokens
-        draft = speculator.propose(text, self._room(max_tokens - written - 1), written)
+        draft = speculator.propose(text, self._room(max_tokens - written - 1), written, self._chooser.generator)
         ids = text.ids_with(draft.token_ids)[before - 1 :]
         wanted = Logits(self._decoder, ids, cache, text)
         rows = yield from ask(wanted)
@@ -95,8 +95,11 @@ class Writer:
         return min(tokens, self._cache.capacity - self._cache.length - 1) if self._cache.slides else tokens
 
     def _choose(self, rows: Tensor, draft: Draft) -> Steps[list[Choice]]:
-        """Add to the text what the logits and the rule of acceptance give, up to the first draft that does not
-        stand."""
+        """Add to the text what the logits give, up to the first draft that does not stand.
+
+        Each token is chosen as plain decoding chooses it, by the same random numbers, and a draft stands where it is
+        that token: so the answer is plain decoding's own, sampled or not, whatever was drafted (arXiv:2408.07978).
+        """
         chooser, drafted = self._chooser, draft.token_ids
         first, choices = len(self._text), list[Choice]()
         for i, logits in enumerate(rows):
@@ -106,24 +109,9 @@ class Writer:
                 self._cache.truncate(first + i - 1 - self._cache.dropped)
                 ids = self._text.ids[-1:]
                 (logits,) = yield from ask(Logits(self._decoder, ids, self._cache))
-            bonus = bool(drafted) and proposal is None
-            if proposal is None or chooser.sampling.temperature == 0:
-                choice = chooser.choose(logits, "bonus" if bonus else "target")
-                if choice.token_id == proposal:
-                    choice = choice._replace(source="draft")
-            else:
-                q = draft.probabilities[i] if draft.probabilities else None
-                token, stands = accept_or_resample(
-                    logits[: chooser.vocab_size],
-                    chooser.sampling,
-                    self._text.ids,
-                    chooser.generator,
-                    proposal,
-                    q,
-                    answer_start=self._text.answer_start,
-                    allowed=chooser.allowed,
-                )
-                choice = chooser.append(token, logits, "draft" if stands else "target")
+            choice = chooser.choose(logits, "bonus" if drafted and proposal is None else "target")
+            if choice.token_id == proposal:
+                choice = choice._replace(source="draft")
             choices.append(choice)
             if choice.source != "draft" or alone:
                 break

@@ -135,6 +135,7 @@ class Chooser:
 
         Raises:
             NonFiniteLogitsError: they have written nothing, for there is no probability to draw by.
+            InvalidRequestError: what may follow is beyond the constraint's limits.
         """
         if self._native is None:
             raise ValueError("the kernels were asked for nothing")

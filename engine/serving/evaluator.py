@@ -12,14 +12,12 @@ from engine.errors import ContextLengthError, InsufficientMemoryError, InvalidRe
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.evaluation.comparison import Reader, answer_divergence, window_divergence
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
-from engine.generation.sampling import next_token_probabilities
 from engine.models.decoders.decoder import Decoder
 from engine.models.sources.progress import Progress, part
 from engine.serving.pool import ModelPool
 from engine.serving.tiers import constraint_of
-from engine.speculation.losslessness import check_greedy, distribution_p_value, teacher_forced
+from engine.speculation.losslessness import check
 from engine.types import (
-    DraftRound,
     GenerationRequest,
     KVDtype,
     Losslessness,
@@ -100,7 +98,7 @@ class Evaluator:
             )
 
     def check_losslessness(
-        self, request: GenerationRequest, token_ids: Sequence[int], rounds: Sequence[DraftRound], progress: Progress
+        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress
     ) -> Losslessness:
         """See :meth:`engine.Engine.check_losslessness`."""
         if not token_ids:
@@ -121,33 +119,16 @@ class Evaluator:
             def new_cache() -> KVCache:
                 return decoder.new_cache(n_tokens, gears.kv_dtype, gears.window)
 
-            vocab_size, sampling = _vocab_size(opened), config.sampling
-            if sampling.temperature == 0:
-                return check_greedy(
-                    decoder,
-                    new_cache,
-                    vocab_size,
-                    sampling,
-                    prompt_ids,
-                    token_ids,
-                    opened.tokenizer.token_text,
-                    constraint,
-                )
-            drafted = {entry.at + place: token for entry in rounds for place, token in enumerate(entry.token_ids)}
-            cases = []
-            read = teacher_forced(decoder, new_cache(), torch.tensor(prompt_ids), token_ids)
-            for index, logits in enumerate(read):
-                if index in drafted:
-                    seen = torch.tensor([*prompt_ids, *token_ids[:index]])
-                    allowed = constraint.allowed if constraint else None
-                    p = next_token_probabilities(logits[:vocab_size], sampling, seen, len(prompt_ids), allowed)
-                    cases.append((p, None, drafted[index]))
-                if constraint:
-                    constraint.accept(token_ids[index])
-        p_value = distribution_p_value(cases, sampling.seed) if cases else None
-        return Losslessness(
-            tokens=len(token_ids), checked=len(token_ids), near_ties=0, divergence=None, p_value=p_value
-        )
+            return check(
+                decoder,
+                new_cache,
+                _vocab_size(opened),
+                config.sampling,
+                prompt_ids,
+                token_ids,
+                opened.tokenizer.token_text,
+                constraint,
+            )
 
 
 def _both(

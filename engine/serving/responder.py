@@ -26,7 +26,7 @@ from engine.serving.pool import ModelPool
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.serving.system_prompts import SystemPrompts
 from engine.serving.tiers import prepare_tiers, unless_cancelled
-from engine.types import CacheMode, GenerationRequest, Message
+from engine.types import DRAWS_AS_PLAIN, CacheMode, GenerationRequest, Message
 
 T = TypeVar("T")
 
@@ -140,6 +140,7 @@ class Responder:
             **attempt.model.environment,
             "weights_sha256": attempt.opened.checkpoint.weights_sha256,
             "weights": attempt.opened.checkpoint.provenance,
+            DRAWS_AS_PLAIN: True,
         }
 
     def _write(self, job: GenerationJob, recorder: RunRecorder, attempt: Attempt, sink: TokenSink) -> Steps[None]:

@@ -8,7 +8,6 @@ from engine.speculation.model_drafter import ModelDrafter, SharedKVDrafter
 from engine.speculation.ngram import NgramDrafter
 from engine.speculation.speculator import ANSWER, Candidate, PassTime, Speculator
 from engine.speculation.step_times import StepTimes
-from engine.speculation.verification import accept_or_resample
 
 __all__ = [
     "ANSWER",
@@ -26,7 +25,6 @@ __all__ = [
     "SharedKVDrafter",
     "Speculator",
     "StepTimes",
-    "accept_or_resample",
     "draft_source",
     "expected_tokens",
     "predicted_speedup",

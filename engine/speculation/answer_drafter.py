@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from engine.generation.token_buffer import TokenBuffer
 from engine.speculation.drafts import NO_DRAFT, Draft
 
@@ -25,7 +27,7 @@ class AnswerDrafter:
         for end in range(_ANCHOR, len(self._answer) + 1):
             self._anchors.setdefault(self._answer[end - _ANCHOR : end], end)
 
-    def propose(self, text: TokenBuffer, count: int) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
         if self._next is None:
             return NO_DRAFT
         drafted = self._answer[self._next : self._next + count]

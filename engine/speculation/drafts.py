@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
+import torch
 
 from engine.generation.token_buffer import TokenBuffer
 
@@ -16,16 +16,12 @@ class Draft:
     """Tokens that may come next."""
 
     token_ids: tuple[int, ...] = ()
-    probabilities: tuple[Tensor, ...] | None = None
-    """The distribution each of them was drawn from, fp32 ``[vocab]``; ``None`` for a drafter that has but one
-    opinion."""
     match_length: int | None = None
     """Of an n-gram draft: tokens before it that stood in the text already."""
 
     def first(self, count: int) -> Draft:
         """Its first tokens."""
-        kept = None if self.probabilities is None else self.probabilities[:count]
-        return Draft(self.token_ids[:count], kept, self.match_length)
+        return Draft(self.token_ids[:count], self.match_length)
 
 
 NO_DRAFT = Draft()
@@ -34,8 +30,15 @@ NO_DRAFT = Draft()
 class DraftSource(Protocol):
     """Proposes tokens for one run."""
 
-    def propose(self, text: TokenBuffer, count: int) -> Draft:
-        """At most ``count`` tokens to follow the text, none if it has no opinion."""
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
+        """At most ``count`` tokens to follow the text, none if it has no opinion.
+
+        Args:
+            text: all tokens so far.
+            count: tokens at most.
+            generator: what the model's own next token will be drawn with, for who wants to draw alike; it is not
+                changed.
+        """
         ...
 
     def observe(self, token_ids: Sequence[int]) -> None:

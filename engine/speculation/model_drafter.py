@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.generation.sampling import greedy_token, next_token_probabilities
+from engine.generation.sampling import draw, greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
 from engine.speculation.drafts import NO_DRAFT, Draft
@@ -16,31 +16,30 @@ from engine.types import SamplingParams
 
 
 class _Drafting:
-    """Choosing drafts from a decoder's logits, by the very rules that the model's own are chosen by."""
+    """Choosing drafts from a decoder's logits, by the very rules that the model's own tokens are chosen by, and by the
+    same random numbers: two models that agree by and large then draw the same token most of the time
+    (arXiv:2408.07978)."""
 
     def __init__(self, decoder: Decoder, vocab_size: int, sampling: SamplingParams) -> None:
         self.decoder = decoder
         self._vocab_size = vocab_size
         self._sampling = sampling
-        # what is drawn must not depend on what decides over it
-        self._generator = torch.Generator().manual_seed(sampling.seed ^ 0x5EED)
 
-    def draft(self, text: TokenBuffer, logits: Tensor, count: int, cache: KVCache) -> Draft:
+    def draft(self, text: TokenBuffer, logits: Tensor, count: int, cache: KVCache, generator: torch.Generator) -> Draft:
         """``count`` tokens, the first from ``logits`` after all of ``text``."""
         drafted: list[int] = []
-        probabilities: list[Tensor] = []
+        alike = torch.Generator()
+        alike.set_state(generator.get_state())
         while True:
             logits = logits[: self._vocab_size]
             seen = text.ids_with(drafted)
             if self._sampling.temperature == 0:
                 token = greedy_token(logits, self._sampling, seen, text.answer_start)
             else:
-                q = next_token_probabilities(logits, self._sampling, seen, text.answer_start)
-                token = int(torch.multinomial(q, 1, generator=self._generator))
-                probabilities.append(q)
+                token = draw(next_token_probabilities(logits, self._sampling, seen, text.answer_start), alike)
             drafted.append(token)
             if len(drafted) == count:
-                return Draft(tuple(drafted), tuple(probabilities) or None)
+                return Draft(tuple(drafted))
             logits = self.decoder.step(token, cache)
 
 
@@ -61,12 +60,12 @@ class SharedKVDrafter:
         self._drafting = _Drafting(decoder, vocab_size, sampling)
         self._cache = cache
 
-    def propose(self, text: TokenBuffer, count: int) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
         if count < 1:
             return NO_DRAFT
         length = self._cache.length
         logits = self._drafting.decoder.step(int(text.ids[-1]), self._cache)
-        draft = self._drafting.draft(text, logits, count, self._cache)
+        draft = self._drafting.draft(text, logits, count, self._cache, generator)
         self._cache.truncate(length)
         return draft
 
@@ -90,7 +89,7 @@ class ModelDrafter:
         self._held: list[int] = []
         """What the KV holds."""
 
-    def propose(self, text: TokenBuffer, count: int) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
         count = min(count, self._cache.capacity - len(text))
         if count < 1:
             return NO_DRAFT
@@ -100,7 +99,7 @@ class ModelDrafter:
         self._cache.truncate(min(self._cache.length, len(ids) - 1))
         logits = self._drafting.decoder.prefill(ids[self._cache.length :], self._cache, lambda: False)
         assert logits is not None  # nobody cancels
-        draft = self._drafting.draft(text, logits, count, self._cache)
+        draft = self._drafting.draft(text, logits, count, self._cache, generator)
         self._held = [*ids.tolist(), *draft.token_ids[:-1]]  # of the last one drafted there is no KV
         return draft
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from engine.generation.token_buffer import TokenBuffer
 from engine.speculation.drafts import NO_DRAFT, Draft
 from engine.speculation.suffix_automaton import SuffixAutomaton
@@ -32,7 +34,7 @@ class NgramDrafter:
             self._waiting += (*text, -1 - end)  # a mark of its own: no match reaches across two texts
         self._waiting += prompt_ids
 
-    def propose(self, text: TokenBuffer, count: int) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
         for token in self._waiting:
             self._automaton.append(token)
         self._waiting.clear()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple
 
+import torch
+
 from engine.generation.token_buffer import TokenBuffer
 from engine.speculation.controller import Controller, Offer
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
@@ -65,16 +67,17 @@ class Speculator:
         self._drafting_s = self._verification_s = self._plain_s = self._choosing_s = 0.0
         self._plain_steps = 0
 
-    def propose(self, text: TokenBuffer, room: int, at: int) -> Draft:
+    def propose(self, text: TokenBuffer, room: int, at: int, generator: torch.Generator) -> Draft:
         """A draft for the next tokens of the text; an empty one for a plain step.
 
         Args:
             text: all tokens so far.
             room: tokens that may be drafted at most.
             at: index of the next token in the answer.
+            generator: what the next token will be drawn with; it is not changed.
         """
         begun = perf_counter()
-        draft = self._propose(text, min(room, self._controller.gamma or MAX_GAMMA), at)
+        draft = self._propose(text, min(room, self._controller.gamma or MAX_GAMMA), at, generator)
         self._drafting_s += perf_counter() - begun
         return draft
 
@@ -144,12 +147,12 @@ class Speculator:
             unavailable=self._unavailable,
         )
 
-    def _propose(self, text: TokenBuffer, room: int, at: int) -> Draft:
+    def _propose(self, text: TokenBuffer, room: int, at: int, generator: torch.Generator) -> Draft:
         self._taken = None
         if room < 1:
             return NO_DRAFT
         found = {
-            name: candidate.source.propose(text, room)
+            name: candidate.source.propose(text, room, generator)
             for name, candidate in self._candidates.items()
             if name not in self._draft_s
         }
@@ -165,7 +168,7 @@ class Speculator:
         if self._taken.drafter in found:
             return found[self._taken.drafter].first(gamma)
         begun = perf_counter()
-        draft = self._candidates[self._taken.drafter].source.propose(text, gamma)
+        draft = self._candidates[self._taken.drafter].source.propose(text, gamma, generator)
         if draft.token_ids:
             self._learn_draft_time(self._taken.drafter, (perf_counter() - begun) / len(draft.token_ids))
         return draft

@@ -57,7 +57,7 @@ from engine.types.gears import (
     OptimizationConfig,
     QuantizationConfig,
 )
-from engine.types.losslessness import Divergence, Losslessness
+from engine.types.losslessness import DRAWS_AS_PLAIN, Divergence, Losslessness
 from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, Precision, precisions_on
 from engine.types.sampling import MOST_TOP_LOGPROBS, SamplingParams
 from engine.types.speculation import (
@@ -75,6 +75,7 @@ __all__ = [
     "CPU_PRECISIONS",
     "DEFAULT_KV_CACHE_BYTES",
     "DRAFT_PRECISION",
+    "DRAWS_AS_PLAIN",
     "MAX_GAMMA",
     "MIN_WINDOW",
     "MOST_TOP_LOGPROBS",

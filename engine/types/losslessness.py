@@ -9,6 +9,9 @@ from typing import Any, Self
 SIGNIFICANCE = 0.001
 """A distribution test that less often than this would come out so by chance has failed."""
 
+DRAWS_AS_PLAIN = "draws_as_plain"
+"""In a run's environment: drafts did not change which random numbers its tokens were drawn with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
@@ -34,10 +37,10 @@ class Losslessness:
     near_ties: int
     """Of these, those that only a pass over one row alone confirmed."""
     divergence: Divergence | None
-    """``None`` where there is none, and for sampled answers, which nothing can be equal to."""
+    """``None`` where there is none."""
     p_value: float | None = None
-    """Of a sampled answer: how likely its own distributions, drawn from by the rule of acceptance, come out at
-    least so far from themselves. ``None`` for greedy ones, and where nothing was drafted."""
+    """Of sampled answers that were checked when drafts changed which tokens were drawn, and only their distribution
+    could be tested: how likely it comes out at least so far from the model's. ``None`` for all others."""
 
     @property
     def holds(self) -> bool:

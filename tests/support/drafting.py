@@ -86,7 +86,6 @@ class SpeculatingEngine(FakeEngine):
         self,
         request: GenerationRequest,
         token_ids: Sequence[int],
-        rounds: Sequence[DraftRound] = (),
         progress: Progress = silent,
     ) -> Losslessness:
         """As scripted."""

@@ -12,13 +12,13 @@ from app.speculation.losslessness import check_run
 from app.speculation.notices import losslessness_details, losslessness_title, speculation_notice
 from app.store import RunRecord
 from app.views.shared.background_job import BackgroundJob
-from engine.types import Losslessness, RunConfig, RunMetrics, SamplingParams, SpeculationReport
+from engine.types import Losslessness, RunConfig, RunMetrics, SpeculationReport
 
 
 def show_losslessness(run: RunRecord) -> None:
     """The badge of a run that drafted, or the button that checks it. Reads the answer again in the background."""
     if run.losslessness:
-        show_badge(run.losslessness, RunConfig.from_dict(run.config).sampling)
+        show_badge(run.losslessness)
         return
     job = BackgroundJob(f"losslessness {run.id}", "Press Check to begin again.", title="Checking an answer")
     if job.start_button(
@@ -33,17 +33,17 @@ def show_losslessness(run: RunRecord) -> None:
     job.follow()
 
 
-def show_badge(found: Losslessness, sampling: SamplingParams) -> None:
+def show_badge(found: Losslessness) -> None:
     """What a check showed."""
     if found.holds:
         st.badge(
-            losslessness_title(found, sampling),
+            losslessness_title(found),
             icon=":material/verified:",
             color="green",
             help=literal(losslessness_details(found)),
         )
     else:
-        st.badge(losslessness_title(found, sampling), icon=":material/call_split:", color="orange")
+        st.badge(losslessness_title(found), icon=":material/call_split:", color="orange")
         st.caption(literal(losslessness_details(found)))
 
 

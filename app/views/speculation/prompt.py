@@ -122,7 +122,7 @@ def _show_result(shown: DraftedPrompt) -> None:
         show_mark(disturbed_by(shown.plain_runs) or disturbed_by(shown.drafted_runs))
         if left_out := sum(map(bool, (run.disturbed for run in runs))):
             st.caption(f"{ICON} {left_out} of {len(runs)} runs disturbed", width="content")
-        show_badge(shown.losslessness, config.sampling)
+        show_badge(shown.losslessness)
     if paired and not fault:
         st.caption(f"Drafted against plain, per token: {ranged_gain(paired, 'pairs')}.")
     show_speculation_notice(speculation, run.metrics, config)

@@ -59,8 +59,8 @@ class WaitingLine:
         """Everybody, in the order in which they will begin."""
         order = self._in_order(running)
         reasons = [self._held_up(job, running) for job in order]
-        first = next((reason for reason in reasons if reason), "It is about to begin.")
-        return [Place(job, reason or first) for job, reason in zip(order, reasons, strict=True)]
+        ahead = (f"{_count(order[:place])} before it." for place in range(len(order)))
+        return [Place(job, reason or first) for job, reason, first in zip(order, reasons, ahead, strict=True)]
 
     def _in_order(self, running: Collection[Job]) -> list[Job]:
         """By how many requests of the same session run or came before, then by arrival: sessions take turns."""

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from engine.errors import NonFiniteLogitsError
 from engine.generation.choosing import Choice, Chooser, draws_as_torch
 from engine.generation.token_buffer import TokenBuffer
-from engine.native.kernels import Sequence as Sequence_
 from engine.types import SamplingParams
 from tests.engine.native.test_kernels import needs_kernels
 
@@ -182,14 +181,9 @@ def test_the_first_tokens_of_an_answer_that_are_there_already_are_penalized() ->
 
 def test_a_constraint_is_asked_after_each_token_and_nothing_else_is() -> None:
     """Plain texts go on many tokens at a time."""
-    asked = []
-
-    def pass_on(sequence: Sequence_) -> None:
-        asked.append(sequence.most)
-        sequence.written = 0
-
     for constrained, wanted in ((True, 1), (False, 30)):
         sampling = SamplingParams(frequency_penalty=1.0, logit_bias=((1, 1.0),), top_logprobs=2)
         chooser, _ = choosers(sampling, 40, constrained=constrained)
-        chooser.write(pass_on, c_int32(), 30, 1.0)
-        assert asked.pop() == wanted
+        asked = chooser.ask(c_int32(), 30, 1.0)
+        assert asked is not None
+        assert asked.most == wanted

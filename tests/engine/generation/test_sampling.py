@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from engine.generation.confidence import confidence
 from engine.generation.sampling import (
     apply_repetition_penalty,
+    draw,
+    greedy_token,
     keep_top_k,
     keep_top_p,
     next_token_probabilities,
 )
-from engine.speculation import accept_or_resample
 from engine.types import SamplingParams
 
 NOTHING_SEEN = torch.empty(0, dtype=torch.long)
@@ -25,7 +26,9 @@ logits_strategy = st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=40
 
 
 def pick(logits: torch.Tensor, params: SamplingParams, seed: int = 0) -> int:
-    return accept_or_resample(logits, params, NOTHING_SEEN, torch.Generator().manual_seed(seed))[0]
+    if params.temperature == 0:
+        return greedy_token(logits, params, NOTHING_SEEN)
+    return draw(next_token_probabilities(logits, params, NOTHING_SEEN), torch.Generator().manual_seed(seed))
 
 
 @given(logits_strategy)
@@ -90,7 +93,7 @@ def test_samples_follow_the_distribution() -> None:
     generator = torch.Generator().manual_seed(3)
     counts = torch.zeros(6, dtype=torch.double)
     for _ in range(4000):
-        counts[accept_or_resample(logits, params, NOTHING_SEEN, generator)[0]] += 1
+        counts[draw(next_token_probabilities(logits, params, NOTHING_SEEN), generator)] += 1
     assert float(((counts - expected) ** 2 / expected).sum()) < 20.5
 
 

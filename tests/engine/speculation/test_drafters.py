@@ -25,7 +25,7 @@ def test_every_drafter_proposes_with_what_it_says_it_needs(tmp_path: Path, draft
         weights, cache = DraftingWeights(decoder, 256), decoder.new_cache(64)
         decoder.prefill(torch.tensor(TEXT[:-1]), cache, lambda: False)
     run = DraftedRun(prompt_ids=TEXT, sampling=SamplingParams(), capacity=64, cache=cache)
-    drafted = draft_source(drafter, run, weights).propose(TokenBuffer(TEXT, 64), 2)
+    drafted = draft_source(drafter, run, weights).propose(TokenBuffer(TEXT, 64), 2, torch.Generator())
     assert 1 <= len(drafted.token_ids) <= 2
     assert drafter.info.prior is not None or drafted.match_length is not None, "no first guess of its acceptance"
 

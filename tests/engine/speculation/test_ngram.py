@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from engine.speculation.session_texts import MOST_TOKENS, SessionTexts
 from engine.speculation.suffix_automaton import SuffixAutomaton
 
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=60)
+
+ANY = torch.Generator()
 
 
 def longest_match(text: list[int]) -> int:
@@ -36,7 +39,7 @@ def test_the_match_is_the_longest_there_is(text: list[int]) -> None:
 @given(texts, st.integers(1, 12))
 def test_a_draft_goes_on_as_the_text_once_did(text: list[int], count: int) -> None:
     drafter = NgramDrafter([], text)
-    draft = drafter.propose(TokenBuffer(text, len(text)), count)
+    draft = drafter.propose(TokenBuffer(text, len(text)), count, ANY)
     match = longest_match(text)
     if match == 0:
         assert draft.token_ids == ()
@@ -50,24 +53,24 @@ def test_a_draft_goes_on_as_the_text_once_did(text: list[int], count: int) -> No
 def test_the_most_frequent_continuation_is_drafted() -> None:
     text = [1, 2, 3, 9, 1, 2, 4, 9, 1, 2, 4, 9, 1, 2]
     assert Counter(text)[3] == 1
-    assert NgramDrafter([], text).propose(TokenBuffer(text, 20), 1).token_ids == (4,)
+    assert NgramDrafter([], text).propose(TokenBuffer(text, 20), 1, ANY).token_ids == (4,)
 
 
 def test_what_is_observed_counts_and_a_text_read_in_pieces_is_the_same_text() -> None:
     whole = [5, 6, 7, 8, 1, 5, 6, 7]
     pieces = NgramDrafter([], whole[:3])
-    pieces.propose(TokenBuffer(whole[:3], 10), 4)
+    pieces.propose(TokenBuffer(whole[:3], 10), 4, ANY)
     pieces.observe(whole[3:5])
     pieces.observe(whole[5:])
-    draft = pieces.propose(TokenBuffer(whole, 10), 4)
-    assert draft.token_ids == NgramDrafter([], whole).propose(TokenBuffer(whole, 10), 4).token_ids
+    draft = pieces.propose(TokenBuffer(whole, 10), 4, ANY)
+    assert draft.token_ids == NgramDrafter([], whole).propose(TokenBuffer(whole, 10), 4, ANY).token_ids
     assert draft.token_ids[:2] == (8, 1)
 
 
 def test_earlier_texts_help_but_no_match_reaches_across_two() -> None:
     earlier = [[1, 2, 3, 4], [7, 8]]
-    assert NgramDrafter(earlier, [9, 1, 2, 3]).propose(TokenBuffer([9, 1, 2, 3], 9), 3).token_ids == (4,)
-    across = NgramDrafter(earlier, [9, 3, 4]).propose(TokenBuffer([9, 3, 4], 9), 3)
+    assert NgramDrafter(earlier, [9, 1, 2, 3]).propose(TokenBuffer([9, 1, 2, 3], 9), 3, ANY).token_ids == (4,)
+    across = NgramDrafter(earlier, [9, 3, 4]).propose(TokenBuffer([9, 3, 4], 9), 3, ANY)
     assert across.token_ids == ()
 
 
