@@ -85,8 +85,9 @@ def test_one_that_is_to_be_alone_waits_for_the_others_and_they_for_it() -> None:
     line = line_of(alone, later)
     assert line.next([runs]) is None
     assert [place.reason for place in line.places([runs])] == [
-        "Its times are compared, so it waits to have the engine alone: 1 request is still running."
-    ] * 2
+        "Its times are compared, so it waits to have the engine alone: 1 request is still running.",
+        "1 request is before it.",
+    ]
     assert line.next([]) is alone
     assert line.next([alone]) is None
     assert line.places([alone])[0].reason == "Another request has the engine alone: its times are compared."
