@@ -184,6 +184,8 @@ def _password(environ: Mapping[str, str]) -> str | None:
         return None
     if len(password) < _FEWEST_CHARACTERS:
         raise SettingsError(f"The password must have at least {_FEWEST_CHARACTERS} characters.")
+    if valid_text(password) != password:
+        raise SettingsError("The password must be UTF-8.")
     return password
 
 

@@ -25,8 +25,6 @@ from app.doors.login.way import Cookie, WrongError
 
 COOKIE = "gearbox_login"
 KEY_FILE = "login.key"
-MOST_CHARACTERS = 1_000
-"""Of a password that is tried."""
 _KEY_BYTES = 32
 _LASTS_S = 30 * 24 * 3600
 _TRIES, _TRIES_PER_S = 5, 1 / 20
@@ -91,8 +89,7 @@ class Password:
         if wait_s := self._tries.take(network):
             retry_s = whole_seconds(wait_s)
             raise WrongError(f"Too many passwords from your network were wrong. Wait {retry_s} s.", retry_s)
-        given = fields.get("password", "")[:MOST_CHARACTERS]
-        if not await to_thread.run_sync(matches, self._hash, given, limiter=self._slow):
+        if not await to_thread.run_sync(matches, self._hash, fields.get("password", ""), limiter=self._slow):
             raise WrongError("This is not the password.")
         self._tries.was_right(network)
         until, nonce = str(int(self._moment()) + _LASTS_S), secrets.token_urlsafe(16)

@@ -298,8 +298,8 @@ def test_the_right_and_a_wrong_password_are_compared_by_the_same_slow_hash(monke
     looked: list[str] = []
     monkeypatch.setattr(password_module, "matches", lambda hash, secret: looked.append(hash) or secret == WORD)
     app = gate(desk())
-    for given in (WORD, "wrong", "c", ""):
-        send(app, {"password": given})
+    for word in (WORD, "wrong", "c", ""):
+        send(app, {"password": word})
     assert len(looked) == 4
     assert len(set(looked)) == 1
 
