@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.doors.entrances import Entrance, Nearness
 from app.doors.login.page import SIGN_OUT, closed_page, refused_page, sign_in_page, sign_out_page
-from app.doors.login.way import Cookie, Way, WrongError
+from app.doors.login.way import Way, WrongError
 
 _FORM = "application/x-www-form-urlencoded"
 _MOST_BYTES = 16_384
@@ -60,39 +60,32 @@ class Gate:
         cookies = HTTPConnection(scope).cookies
         has_signed_in = way.knows(cookies)
         fields = await _fields(scope, receive) if _is_form(scope) else {}
-        if "leave" in fields:
-            return _with_cookie(way.sign_out(), scope)
-        if has_signed_in and fields:  # the form once more, from a page that the browser had kept
+        if fields and has_signed_in and "leave" not in fields:  # once more, from a page that the browser had kept
             return RedirectResponse(_path(scope), 303)
+        if fields:
+            return await _sent(way, fields, scope)
         if has_signed_in:
             is_leaving = wants_page and scope["path"].endswith(f"/{SIGN_OUT}")
-            return HTMLResponse(sign_out_page()) if is_leaving else None
+            return HTMLResponse(sign_out_page(way.sign_out_form())) if is_leaving else None
         if scope["type"] == "http" and scope["path"] in way.open_paths:
             return None
-        if fields:
-            return await _signed_in(way, fields, scope)
         if not wants_page:
             return PlainTextResponse("Sign in first.\n", 403)
         if who := way.stranger(cookies):
-            return HTMLResponse(refused_page(who), 403)
-        return HTMLResponse(sign_in_page(way.fields(), wrong=None), 403)
+            return HTMLResponse(refused_page(who, way.sign_out_form()), 403)
+        return HTMLResponse(sign_in_page(way.sign_in_form(), wrong=None), 403)
 
 
-async def _signed_in(way: Way, fields: Mapping[str, str], scope: Scope) -> Response:
+async def _sent(way: Way, fields: Mapping[str, str], scope: Scope) -> Response:
+    """On to the page that was asked for, with a cookie; or the form again."""
     try:
-        return _with_cookie(await way.sign_in(fields, scope), scope)
+        cookie = await way.sent(fields, scope)
     except WrongError as error:
         status, headers = (429, {"Retry-After": str(error.retry_s)}) if error.retry_s else (403, {})
-        return HTMLResponse(sign_in_page(way.fields(), wrong=str(error)), status, headers)
-
-
-def _with_cookie(result: Cookie | str, scope: Scope) -> Response:
-    """On to the page that was asked for with a cookie, or to where signing in or out goes on."""
-    if isinstance(result, str):
-        return RedirectResponse(result, 303)
+        return HTMLResponse(sign_in_page(way.sign_in_form(), wrong=str(error)), status, headers)
     response = RedirectResponse(_path(scope), 303)
     secure = scope["scheme"] == "https"
-    response.set_cookie(result.name, result.value, result.lasts_s, secure=secure, httponly=True, samesite="lax")
+    response.set_cookie(cookie.name, cookie.value, cookie.lasts_s, secure=secure, httponly=True, samesite="lax")
     return response
 
 

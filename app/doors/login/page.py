@@ -17,41 +17,38 @@ body { margin: 0; min-height: 100vh; display: grid; place-items: center; backgro
 main { width: min(24rem, 100vw); padding: 1.5rem }
 h1 { margin: 0 0 1rem; font-size: 1.75rem; font-weight: 600 }
 form { display: grid; gap: .5rem }
-input, button { width: 100%; padding: .5rem .75rem; border: 1px solid var(--line); border-radius: .35rem;
+input, button, .button { width: 100%; padding: .5rem .75rem; border: 1px solid var(--line); border-radius: .35rem;
   background: var(--field); color: inherit }
-button { margin-top: .5rem; border-color: var(--main); background: var(--main); color: #ffffff; cursor: pointer }
+button, .button { display: block; margin-top: .5rem; text-align: center; text-decoration: none; border-color: var(--main); background: var(--main); color: #ffffff; cursor: pointer }
 :focus-visible { outline: 2px solid var(--main); outline-offset: 2px }
 [role=alert] { margin: 0 0 1rem; color: var(--wrong) }
 """
 
 
-def sign_in_page(fields: str, *, wrong: str | None) -> str:
-    """The form.
+def sign_in_page(form: str, *, wrong: str | None) -> str:
+    """The login page.
 
     Args:
-        fields: its inside, as HTML.
+        form: as HTML.
         wrong: what was wrong with the last try, as text.
     """
-    return _page(f'{_alert(wrong)}<form method="post">{fields}</form>')
+    return _page(f"{_alert(wrong)}{form}")
 
 
-def refused_page(who: str) -> str:
+def refused_page(who: str, sign_out_form: str) -> str:
     """What somebody reads who is signed in and may not come in."""
     words = f"You are signed in as {who}, who may not use this server. Ask whoever runs it, or sign out."
-    return _page(f"{_alert(words)}{_LEAVE}")
+    return _page(f"{_alert(words)}{sign_out_form}")
 
 
-def sign_out_page() -> str:
-    """Asks whether to sign out: a page of another site cannot answer."""
-    return _page(f"<p>You are signed in.</p>{_LEAVE}")
+def sign_out_page(sign_out_form: str) -> str:
+    """Asks whether to sign out."""
+    return _page(f"<p>You are signed in.</p>{sign_out_form}")
 
 
 def closed_page(words: str) -> str:
     """What everybody from outside reads where no way to sign in was set up."""
     return _page(f"<p>{html.escape(words)}</p>")
-
-
-_LEAVE = '<form method="post"><button name="leave" value="1">Sign out</button></form>'
 
 
 def _alert(words: str | None) -> str:

@@ -71,20 +71,26 @@ class Password:
         """Nobody: there are no names."""
         return None
 
-    def fields(self) -> str:
-        """The field for the password."""
+    def sign_in_form(self) -> str:
+        """The field for the password. It is sent to the page that was asked for."""
         return (
-            '<label for="password">Password</label>'
+            '<form method="post"><label for="password">Password</label>'
             '<input id="password" name="password" type="password" autocomplete="current-password" required autofocus>'
-            "<button>Sign in</button>"
+            "<button>Sign in</button></form>"
         )
 
-    async def sign_in(self, fields: Mapping[str, str], scope: Scope) -> Cookie | str:
-        """The cookie, for the right password.
+    def sign_out_form(self) -> str:
+        """A button: a page of another site cannot press it."""
+        return '<form method="post"><button name="leave" value="1">Sign out</button></form>'
+
+    async def sent(self, fields: Mapping[str, str], scope: Scope) -> Cookie:
+        """The cookie, for the right password; for who leaves, its end.
 
         Raises:
-            WrongError: it is not, or too many from there were not.
+            WrongError: the password is not right, or too many from there were not.
         """
+        if "leave" in fields:
+            return Cookie(COOKIE, "", 0)
         network = network_of(scope)
         if wait_s := self._tries.take(network):
             retry_s = whole_seconds(wait_s)
@@ -94,10 +100,6 @@ class Password:
         self._tries.was_right(network)
         until, nonce = str(int(self._moment()) + _LASTS_S), secrets.token_urlsafe(16)
         return Cookie(COOKIE, f"{until}.{nonce}.{self._signature(until, nonce)}", _LASTS_S)
-
-    def sign_out(self) -> Cookie | str:
-        """The cookie, gone."""
-        return Cookie(COOKIE, "", 0)
 
     def _signature(self, until: str, nonce: str) -> str:
         return hmac.digest(self._key, f"{until}.{nonce}".encode(), "sha256").hex()

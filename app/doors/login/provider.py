@@ -79,28 +79,28 @@ class Provider:
         user = _user(cookies)
         return None if not user or self._may_come_in(user) else str(user.get("email") or "somebody without an address")
 
-    def fields(self) -> str:
-        """A button for each provider."""
+    def sign_in_form(self) -> str:
+        """A link for each provider: a browser lets no form lead to another site. They hold for two minutes, and then
+        lead back to the login page."""
         return "".join(
-            f'<button name="provider" value="{html.escape(name)}">'
-            f"Sign in{'' if name == _UNNAMED else f' with {html.escape(name.capitalize())}'}</button>"
+            _link(
+                f"{self._login}?provider={encode_provider_token(name)}",
+                "Sign in" if name == _UNNAMED else f"Sign in with {name.capitalize()}",
+            )
             for name in self._names
         )
 
-    async def sign_in(self, fields: Mapping[str, str], scope: Scope) -> Cookie | str:
-        """Where the provider is asked.
+    def sign_out_form(self) -> str:
+        """A link, which signs out at the provider as well."""
+        return _link(self._logout, "Sign out")
+
+    async def sent(self, fields: Mapping[str, str], scope: Scope) -> Cookie:
+        """Nothing: there is no form.
 
         Raises:
-            WrongError: there is no such provider.
+            WrongError: always.
         """
-        name = fields.get("provider", "")
-        if name not in self._names:
-            raise WrongError("There is no such provider.")
-        return f"{self._login}?provider={encode_provider_token(name)}"
-
-    def sign_out(self) -> Cookie | str:
-        """Streamlit's own path, which signs out at the provider as well."""
-        return self._logout
+        raise WrongError("Choose how to sign in.")
 
     def _may_come_in(self, user: Mapping[str, Any]) -> bool:
         email = user.get("email")
@@ -113,6 +113,10 @@ class Provider:
             email.endswith(entry[1:]) and email.count("@") == 1 if entry.startswith("*@") else email == entry
             for entry in self._emails
         )
+
+
+def _link(path: str, label: str) -> str:
+    return f'<a class="button" href="{html.escape(path)}">{html.escape(label)}</a>'
 
 
 def _user(cookies: Mapping[str, str]) -> dict[str, Any]:

@@ -44,15 +44,15 @@ class Way(Protocol):
     def stranger(self, cookies: Mapping[str, str]) -> str | None:
         """Who signed in but may not come in, for the page that says so; ``None`` for nobody."""
 
-    def fields(self) -> str:
-        """The inside of the form that the login page shows, as HTML."""
+    def sign_in_form(self) -> str:
+        """What the login page shows, as HTML."""
 
-    async def sign_in(self, fields: Mapping[str, str], scope: Scope) -> Cookie | str:
-        """What comes of the form as it was sent: a cookie, or the path of the page where signing in goes on.
+    def sign_out_form(self) -> str:
+        """What the page shows that asks whether to sign out, as HTML."""
+
+    async def sent(self, fields: Mapping[str, str], scope: Scope) -> Cookie:
+        """What comes of a form of these as it was sent.
 
         Raises:
             WrongError: nothing does.
         """
-
-    def sign_out(self) -> Cookie | str:
-        """The cookie that goes, or the path of the page that signs out."""
