@@ -19,7 +19,8 @@ h1 { margin: 0 0 1rem; font-size: 1.75rem; font-weight: 600 }
 form { display: grid; gap: .5rem }
 input, button, .button { width: 100%; padding: .5rem .75rem; border: 1px solid var(--line); border-radius: .35rem;
   background: var(--field); color: inherit }
-button, .button { display: block; margin-top: .5rem; text-align: center; text-decoration: none; border-color: var(--main); background: var(--main); color: #ffffff; cursor: pointer }
+button, .button { display: block; margin-top: .5rem; border-color: var(--main); background: var(--main); color: #ffffff;
+  text-align: center; text-decoration: none; cursor: pointer }
 :focus-visible { outline: 2px solid var(--main); outline-offset: 2px }
 [role=alert] { margin: 0 0 1rem; color: var(--wrong) }
 """

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import logging
 from datetime import timedelta
+from typing import Self
 
 from sqlalchemy import select
 
@@ -19,10 +20,13 @@ from app.doors.hashing import hashed, matches, nobodys
 from app.doors.keys import Key, KeyLimits, new_secret, prefix_of
 from app.store.database.errors import ConflictError, GoneError, StoreError
 from app.store.database.identity import new_id, now
+from app.store.database.migrate import migrate
 from app.store.database.session import Database
 from app.store.keys.schema import ApiKeyRow
 
 NAME_CHARACTERS = 60
+MOST = 1_000_000_000
+"""Of whatever is limited."""
 _USE_IS_KEPT_EVERY = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 
@@ -38,6 +42,20 @@ class KeyStore:
         self._database = database
         self._known: dict[str, tuple[str, bytes]] = {}
         """By prefix: the slow hash that was looked at, and the SHA-256 of the secret that it is of."""
+
+    @classmethod
+    def open(cls, database_url: str) -> Self:
+        """Open the database for the keys alone, bringing its schema up to date.
+
+        Args:
+            database_url: a SQLAlchemy URL.
+        """
+        migrate(database_url)
+        return cls(Database(database_url))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()
 
     def create(self, name: str, limits: KeyLimits, *, created_by: str | None = None) -> tuple[Key, str]:
         """Make a key, and return it with its secret, which is kept nowhere and never shown again.
@@ -130,9 +148,10 @@ class KeyStore:
 
 
 def _check(limits: KeyLimits) -> None:
-    numbers = limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent
-    if any(number is not None and number < 1 for number in numbers) or (limits.queue is not None and limits.queue < 0):
-        raise ConflictError("A limit is a whole number of at least 1, and of at least 0 for the queue.")
+    at_least_one = limits.requests_per_minute, limits.tokens_per_minute, limits.concurrent
+    for least, numbers in ((1, at_least_one), (0, (limits.queue,))):
+        if any(number is not None and not least <= number <= MOST for number in numbers):
+            raise ConflictError(f"A limit is a whole number from 1, or from 0 for the queue, to {MOST:,}.")
 
 
 def _digest(secret: str) -> bytes:

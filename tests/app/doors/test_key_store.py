@@ -149,6 +149,7 @@ def test_a_key_has_a_name(keys: KeyStore, name: str) -> None:
         KeyLimits(tokens_per_minute=-1),
         KeyLimits(concurrent=0),
         KeyLimits(queue=-1),
+        KeyLimits(tokens_per_minute=2**70),
     ],
 )
 def test_a_limit_lets_something_through(keys: KeyStore, limits: KeyLimits) -> None:
