@@ -45,12 +45,13 @@ def _settings() -> Settings:
 
 
 def _way(settings: Settings) -> Way | str:
-    """How others than this machine sign in."""
-    if settings.password and Provider.is_configured():
+    """How others than this machine sign in; why they cannot."""
+    has_provider = Provider.is_configured() and not only_this_machine(settings)
+    if settings.password and has_provider:
         _give_up("There are a password and an [auth] in .streamlit/secrets.toml: choose one way to sign in.")
     if settings.password:
         return Password(settings.password, signing_key(settings.data_dir))
-    if not Provider.is_configured():
+    if not has_provider:
         return _CLOSED
     try:
         return Provider(settings.login_emails, config.get_option("server.baseUrlPath"))
@@ -63,13 +64,12 @@ def _give_up(words: str) -> NoReturn:
     sys.exit(2)
 
 
-def _doors() -> list[Middleware]:
+def _doors(settings: Settings, way: Way | str) -> list[Middleware]:
     """What a request passes before the app, the outermost first."""
-    settings = _settings()
     nearness = Nearness(only_this_machine(settings))
     return [
         Middleware(Doors, allowed=settings.allowed_hosts, api_refusal=error_response),
-        Middleware(Gate, way=_CLOSED if nearness.only_this_machine else _way(settings), nearness=nearness),
+        Middleware(Gate, way=way, nearness=nearness),
         Middleware(Identities),
         Middleware(
             Access,
@@ -94,6 +94,8 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     # run once, and answers a deep link that comes before that with "Page not found".
     PagesManager.uses_pages_directory = False
     sys.stdout.write(f"Gearbox is on {_url()}\n")
+    if _WAY is _CLOSED and not only_this_machine(_SETTINGS):
+        sys.stdout.write(f"{_CLOSED}\n")
     sys.stdout.flush()
     yield
     get_races.clear()  # what was running is stopped, and kept
@@ -102,8 +104,11 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     get_whole_store.clear()
 
 
+_SETTINGS = _settings()
+_WAY = _way(_SETTINGS)
+
 app = st.App(
     Path(__file__).parent.parent / "streamlit_app.py",
     lifespan=_lifespan,
-    middleware=_doors(),
+    middleware=_doors(_SETTINGS, _WAY),
 )

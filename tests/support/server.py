@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ CHROMIUM_FLAGS = (
 GEARBOX = "from app.cli import main; main()"
 """What the ``gearbox`` command runs."""
 _START_S = 60.0
+_WHOEVER_IT_IS = ssl._create_unverified_context()
+"""For asking whether a server that makes its own certificate is there."""
 
 
 class Server:
@@ -58,7 +61,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if '--server.sslCertFile' in options else 'http'}://127.0.0.1:{port}"
         command = ["-c", GEARBOX, "run", "--port", str(port)]
         if script:
             command = ["-m", "streamlit", "run", str(script), "--server.port", str(port)]
@@ -93,7 +96,7 @@ class Server:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError(self.log)
             try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2, context=_WHOEVER_IT_IS):
                     return
             except (URLError, OSError):
                 time.sleep(0.1)

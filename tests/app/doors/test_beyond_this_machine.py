@@ -193,6 +193,7 @@ def test_where_nothing_was_set_up_the_pages_are_closed_and_the_api_off(address: 
         server.stop()
 
 
+@pytest.mark.slow
 def test_over_tls_the_cookies_are_for_tls_alone(address: str, tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
