@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from starlette.types import Scope
@@ -55,8 +54,8 @@ class Provider:
         self._emails = tuple(email.lower() for email in emails)
         self._login, self._logout, callback = (make_url_path(base_path, path) for path in (_LOGIN, _LOGOUT, _CALLBACK))
         self.open_paths = frozenset((self._login, self._logout, callback))
-        if not is_authlib_installed() or find_spec("httpx") is None:
-            raise ProviderError("Signing in with a provider needs two more packages: pip install Authlib httpx.")
+        if not is_authlib_installed():
+            raise ProviderError("Signing in with a provider needs the package Authlib: pip install Authlib.")
         if not self._names:
             raise ProviderError("The secrets' [auth] names no provider: there is no client_id.")
         for name in self._names:

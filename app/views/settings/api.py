@@ -29,9 +29,7 @@ def show_api(settings: Settings, *, only_this_machine: bool) -> None:
     st.code(f"{_origin()}/v1", language=None)
     installed = (model.name for model in list_models(settings.models_dir) if model.installed)
     with st.expander("Try it", icon=":material/terminal:"):
-        st.code(
-            _example(next(installed, "smollm2-135m"), with_key=not only_this_machine), language="bash", wrap_lines=True
-        )
+        st.code(_example(next(installed, "smollm2-135m"), with_key=not only_this_machine), language="bash")
 
 
 _HERE = (

@@ -318,11 +318,10 @@ AUTH = {
 
 @pytest.fixture
 def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What stands in the secrets' ``[auth]``, with what uses it installed."""
+    """What stands in the secrets' ``[auth]``, with Authlib there to use it."""
     auth: dict[str, Any] = dict(AUTH)
     monkeypatch.setattr(provider_module, "get_secrets_auth_section", lambda: AttrDict(auth))
     monkeypatch.setattr(provider_module, "is_authlib_installed", lambda: True)
-    monkeypatch.setattr(provider_module, "find_spec", lambda name: name)
     monkeypatch.setattr(provider_module, "validate_auth_credentials", lambda name: None)
     monkeypatch.setattr(provider_module, "get_cookie_secret", lambda: SECRET)
     monkeypatch.setattr(provider_module, "encode_provider_token", lambda name: f"token-of-{name}")
@@ -405,7 +404,7 @@ def test_secrets_that_cannot_be_used_are_told_at_the_start(
 ) -> None:
     assert Provider.is_configured()
     monkeypatch.setattr(provider_module, "is_authlib_installed", lambda: False)
-    with pytest.raises(ProviderError, match="pip install Authlib httpx"):
+    with pytest.raises(ProviderError, match="pip install Authlib"):
         Provider(())
     monkeypatch.setattr(provider_module, "is_authlib_installed", lambda: True)
     secrets.pop("client_id")
