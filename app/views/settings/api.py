@@ -28,8 +28,9 @@ def show_api(settings: Settings, *, only_this_machine: bool) -> None:
     st.caption("Clients of OpenAI's API need this address.")
     st.code(f"{_origin()}/v1", language=None)
     installed = (model.name for model in list_models(settings.models_dir) if model.installed)
+    example = _example(next(installed, "smollm2-135m"), with_key=not only_this_machine)
     with st.expander("Try it", icon=":material/terminal:"):
-        st.code(_example(next(installed, "smollm2-135m"), with_key=not only_this_machine), language="bash")
+        st.code(example, language="bash", wrap_lines=True)
 
 
 _HERE = (
