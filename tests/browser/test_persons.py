@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from app.store import RunStore
 from tests.browser.test_chat_page import Chat
-from tests.support.server import Server
+from tests.support.server import PASSWORD, Server, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -68,7 +68,11 @@ def test_kv_and_chats_survive_a_reload_and_strangers_from_outside_see_none_of_it
 ) -> None:
     server, page, stranger = make_server(), new_page(), new_page()
     server.stop()
-    server.start(GEARBOX_ALLOWED_HOSTS="gearbox.lan")  # so somebody may come in from outside
+    # so somebody may come in from outside
+    server.start(GEARBOX_ALLOWED_HOSTS="gearbox.lan", GEARBOX_PASSWORD=PASSWORD)
+    for visitor in (page, stranger):
+        visitor.goto(server.url)
+        sign_in(visitor)
     Chat(page, server.url, max_tokens=4).say(TYPED)
     page.reload()
     expect(page.get_by_role("button", name=TYPED)).to_be_visible()

@@ -12,9 +12,13 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from app.settings import REPOSITORY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = (
@@ -28,6 +32,8 @@ CHROMIUM_FLAGS = (
 )
 GEARBOX = "from app.cli import main; main()"
 """What the ``gearbox`` command runs."""
+PASSWORD = "correct horse battery"
+"""Of servers that others may come to."""
 _START_S = 60.0
 _WHOEVER_IT_IS = ssl._create_unverified_context()
 """For asking whether a server that makes its own certificate is there."""
@@ -106,3 +112,10 @@ class Server:
 def find_chromium() -> str | None:
     """Where the browser is; ``None`` without one."""
     return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+
+
+def sign_in(page: Page) -> None:
+    """Give the password where a browser is asked for it, and wait for the page that it wanted."""
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_test_id("stApp").wait_for(timeout=60_000)

@@ -18,9 +18,7 @@ from websockets.sync.client import connect
 
 from app.doors.keys import KeyLimits
 from app.store import KeyStore
-from tests.support.server import Server
-
-WORD = "correct horse battery"
+from tests.support.server import PASSWORD, Server
 
 
 def _address() -> str | None:
@@ -60,7 +58,7 @@ class Visitor:
             connection.request(method or ("GET" if body is None else "POST"), path, body, fields)
             return Asked(connection.getresponse())
 
-    def sign_in(self, word: str = WORD) -> Asked:
+    def sign_in(self, word: str = PASSWORD) -> Asked:
         """Send the password."""
         body = urlencode({"password": word}).encode()
         return self.ask("/history?x=1", body, Content_Type="application/x-www-form-urlencoded")
@@ -86,7 +84,7 @@ def address() -> str:
 @pytest.fixture(scope="module")
 def server(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("data"))
-    server.start("--address", "0.0.0.0", "--api", GEARBOX_ALLOWED_HOSTS=address, GEARBOX_PASSWORD=WORD)
+    server.start("--address", "0.0.0.0", "--api", GEARBOX_ALLOWED_HOSTS=address, GEARBOX_PASSWORD=PASSWORD)
     yield server
     server.stop()
 
@@ -174,7 +172,7 @@ def test_a_body_that_is_too_large_is_refused_with_words(visitor: Visitor, secret
 def test_neither_keys_nor_passwords_are_on_the_console(visitor: Visitor, server: Server, secret: str) -> None:
     visitor.ask("/v1/models?api_key=" + secret, **bearer(secret))
     visitor.sign_in("my other password")
-    for text in (secret[12:], WORD, "my other password"):
+    for text in (secret[12:], PASSWORD, "my other password"):
         assert text not in server.log
 
 
@@ -204,7 +202,7 @@ def test_over_tls_the_cookies_are_for_tls_alone(address: str, tmp_path: Path) ->
     server = Server(tmp_path)
     options = ("--server.sslCertFile", str(certificate), "--server.sslKeyFile", str(key))
     trusting = ssl.create_default_context(cafile=str(certificate))
-    server.start("--address", "0.0.0.0", *options, GEARBOX_ALLOWED_HOSTS=address, GEARBOX_PASSWORD=WORD)
+    server.start("--address", "0.0.0.0", *options, GEARBOX_ALLOWED_HOSTS=address, GEARBOX_PASSWORD=PASSWORD)
     try:
         signed_in = Visitor(server, address, trusting).sign_in()
         assert signed_in.status == 303
