@@ -48,9 +48,11 @@ class Refusal(Protocol):
 class Keys(Protocol):
     """Where keys are found, on a thread that may wait: `app.store.keys.repository.KeyStore`."""
 
-    def known(self, secret: str) -> Key | None: ...
+    def known(self, secret: str) -> Key | None:
+        """The key of a secret that was checked before, found fast; ``None`` says nothing about the others."""
 
-    def check(self, secret: str) -> Key | None: ...
+    def check(self, secret: str) -> Key | None:
+        """The key of a secret, found out slowly; ``None`` if it is none, or was revoked."""
 
 
 class CallRefusedError(Exception):

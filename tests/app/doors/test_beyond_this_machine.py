@@ -191,6 +191,25 @@ def test_where_nothing_was_set_up_the_pages_are_closed_and_the_api_off(address: 
         server.stop()
 
 
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"GEARBOX_PASSWORD": "short"}, "at least 8 characters"),
+        ({"GEARBOX_PASSWORD": PASSWORD}, "choose one way to sign in"),
+        ({}, "pip install Authlib|missing the following keys"),
+    ],
+)
+def test_ways_to_sign_in_that_cannot_be_used_end_the_start_in_words(
+    variables: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "secrets.toml"
+    secrets.write_text('[auth]\nclient_id = "gearbox"\nredirect_uri = "http://x/oauth2callback"\ncookie_secret = "s"\n')
+    server = Server(tmp_path)
+    with pytest.raises(RuntimeError, match=words) as caught:
+        server.start("--address", "0.0.0.0", "--secrets.files", str(secrets), **variables)
+    assert "Traceback" not in str(caught.value)
+
+
 @pytest.mark.slow
 def test_over_tls_the_cookies_are_for_tls_alone(address: str, tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
