@@ -68,7 +68,9 @@ class KeyStore:
         Raises:
             ConflictError: the name is empty, or a limit is less than what lets one request through.
         """
-        name = " ".join(name.split())[:NAME_CHARACTERS].rstrip()
+        # it is shown on terminals too, which take some characters for orders
+        shown = "".join(each for each in name if each.isprintable() or each.isspace())
+        name = " ".join(shown.split())[:NAME_CHARACTERS].rstrip()
         if not name:
             raise ConflictError("Give the key a name: whose it is, or what it is for.")
         _check(limits)

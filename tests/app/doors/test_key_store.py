@@ -57,7 +57,7 @@ def test_what_cannot_be_a_key_is_none(text: str) -> None:
 
 def test_a_key_comes_back_with_its_limits_and_its_secret_opens_it(keys: KeyStore) -> None:
     limits = KeyLimits(requests_per_minute=7, tokens_per_minute=9_000, concurrent=2, queue=0)
-    key, secret = keys.create("  Anna's \n notebook ", limits, created_by="p" * 32)
+    key, secret = keys.create("  Anna's \x1b\n notebook\x07 ", limits, created_by="p" * 32)
     assert (key.name, key.limits, key.created_by, key.revoked_at) == ("Anna's notebook", limits, "p" * 32, None)
     assert keys.list() == (key,)
     found = keys.check(secret)
@@ -136,7 +136,7 @@ def test_to_revoke_what_is_not_there_says_so(keys: KeyStore, prefix: str) -> Non
         keys.revoke(prefix)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\n"])
+@pytest.mark.parametrize("name", ["", "  ", "\n", "\x1b"])
 def test_a_key_has_a_name(keys: KeyStore, name: str) -> None:
     with pytest.raises(ConflictError, match="a name"):
         keys.create(name, KeyLimits())

@@ -40,6 +40,9 @@ class Visit:
             self.state = "cancelled"
 
 
+STEPS = ("come", "come", "come", "end", "leave", "cancel", "end and leave", "end and cancel")
+
+
 async def settle() -> None:
     for _ in range(6):
         await asyncio.sleep(0)
@@ -48,9 +51,8 @@ async def settle() -> None:
 @given(
     concurrent=st.integers(1, 3),
     queue=st.integers(0, 3),
-    steps=st.lists(st.tuples(st.sampled_from(["come", "come", "end", "leave", "cancel", "end and leave"]),
-                             st.integers(0, 9)), max_size=40),
-)  # fmt: skip
+    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9)), max_size=40),
+)
 def test_no_place_is_lost_or_given_twice_and_who_came_first_runs_first(
     concurrent: int, queue: int, steps: list[tuple[str, int]]
 ) -> None:
@@ -76,6 +78,11 @@ def test_no_place_is_lost_or_given_twice_and_who_came_first_runs_first(
                 running[which % len(running)].end.set()
             if "leave" in step and waiting:  # with "end" at the very moment at which its turn comes
                 waiting[which % len(waiting)].leave.set()
+            if step == "end and cancel" and waiting:
+                for _ in range(which):  # until its turn may just have come, and it has not gone on yet
+                    await asyncio.sleep(0)
+                assert waiting[0].task
+                waiting[0].task.cancel()
             if step == "cancel" and running + waiting:
                 task = (running + waiting)[which % len(running + waiting)].task
                 assert task
