@@ -102,6 +102,13 @@ page = st.navigation(
                 url_path="model-library",
                 help="What is installed, and what can be.",
             ),
+            st.Page(
+                "pages/settings.py",
+                title="Settings",
+                icon=":material/settings:",
+                url_path="server-settings",
+                help="The API's address, and who has a key to it.",
+            ),
         ],
     }
 )

@@ -68,8 +68,12 @@ def viewer() -> Viewer | None:
     if get_script_run_ctx(suppress_warning=True) is None:
         return None
     settings = get_settings()
-    here = settings.allowed_hosts.only_this_machine(config.get_option("server.address"))
-    return Viewer(person_id(), sees_all=settings.shared_desk or here)
+    return Viewer(person_id(), sees_all=settings.shared_desk or only_this_machine(settings))
+
+
+def only_this_machine(settings: Settings) -> bool:
+    """Whether nobody from outside is meant to come in, as the server was started."""
+    return settings.allowed_hosts.only_this_machine(config.get_option("server.address"))
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda engine: engine.close())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,12 @@ UNWATCHED_S = 60
 _MOST_DIGITS = 12
 """Of a count: more MiB or threads than any machine has."""
 _AWAY_MINUTES = 30
+_MAX_BODY_MIB = 2
+_FEWEST_CHARACTERS = 8
+"""Of a password."""
+
+
+_EMAIL = re.compile(r"(?:\*|[^@*,\s]+)@[^@*,\s]+")
 
 
 class SettingsError(GearboxError):
@@ -54,23 +61,34 @@ class Settings:
     """Whether everybody who comes in may see what everybody wrote and was answered."""
     away_s: float = _AWAY_MINUTES * 60.0
     """How long KV is kept for somebody who has no page open."""
+    api: bool = False
+    """Whether others than this machine may use the API, with keys."""
+    max_body: int = _MAX_BODY_MIB * 2**20
+    """Most bytes of a request to the API."""
+    password: str | None = field(default=None, repr=False)
+    """What others than this machine give to see the pages, or its argon2 hash; ``None`` if no password lets them in."""
+    login_emails: tuple[str, ...] = ()
+    """Whom a provider's login lets in: addresses, or ``*@example.com``; empty for whomever the provider lets in."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
         ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS``,
-        ``GEARBOX_UNWATCHED_S``, ``GEARBOX_ALLOWED_HOSTS``, ``GEARBOX_SHARED_DESK`` and ``GEARBOX_AWAY_MINUTES``.
+        ``GEARBOX_UNWATCHED_S``, ``GEARBOX_ALLOWED_HOSTS``, ``GEARBOX_SHARED_DESK``, ``GEARBOX_AWAY_MINUTES``,
+        ``GEARBOX_API``, ``GEARBOX_MAX_BODY_MIB``, ``GEARBOX_PASSWORD`` or ``GEARBOX_PASSWORD_FILE``, and
+        ``GEARBOX_LOGIN_EMAILS``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
-                a folder or the file of shared prompts cannot be used, a host is no host, or a switch is neither
-                0 nor 1.
+                a folder or the file of shared prompts cannot be used, a host is no host, a switch is neither
+                0 nor 1, a password is too short or there are two, or an address is none.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
         away_minutes = _count("GEARBOX_AWAY_MINUTES", environ, least=0)
+        max_body_mib = _count("GEARBOX_MAX_BODY_MIB", environ) or _MAX_BODY_MIB
         data_dir = _path("GEARBOX_DATA_DIR", environ.get("GEARBOX_DATA_DIR") or str(REPOSITORY / "data")).resolve()
         if valid_text(str(data_dir)) != str(data_dir):
             raise SettingsError(
@@ -91,6 +109,10 @@ class Settings:
             allowed_hosts=_hosts("GEARBOX_ALLOWED_HOSTS", environ),
             shared_desk=_switch("GEARBOX_SHARED_DESK", environ),
             away_s=(_AWAY_MINUTES if away_minutes is None else away_minutes) * 60.0,
+            api=_switch("GEARBOX_API", environ),
+            max_body=max_body_mib * 2**20,
+            password=_password(environ),
+            login_emails=_emails("GEARBOX_LOGIN_EMAILS", environ),
         )
 
 
@@ -146,6 +168,36 @@ def _hosts(name: str, environ: Mapping[str, str]) -> AllowedHosts:
             f"{name} must list the names or addresses by which browsers call this server, with commas between them "
             f"and without http:// or a port, such as gearbox.lan,192.168.1.5,*.example.com; {str(error)!r} is none."
         ) from error
+
+
+def _password(environ: Mapping[str, str]) -> str | None:
+    """The password, from a variable or a file. No message repeats it."""
+    password, file = environ.get("GEARBOX_PASSWORD", ""), environ.get("GEARBOX_PASSWORD_FILE", "").strip()
+    if password and file:
+        raise SettingsError("GEARBOX_PASSWORD and GEARBOX_PASSWORD_FILE are both set: choose one.")
+    if file:
+        try:
+            password = _path("GEARBOX_PASSWORD_FILE", file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"GEARBOX_PASSWORD_FILE must be a text file, and is {file!r}: {error}.") from error
+    elif not password:
+        return None
+    if len(password) < _FEWEST_CHARACTERS:
+        raise SettingsError(f"The password must have at least {_FEWEST_CHARACTERS} characters.")
+    if valid_text(password) != password:
+        raise SettingsError("The password must be UTF-8.")
+    return password
+
+
+def _emails(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    emails = tuple(entry.strip().lower() for entry in environ.get(name, "").split(",") if entry.strip())
+    for email in emails:
+        if not _EMAIL.fullmatch(email):
+            raise SettingsError(
+                f"{name} must list addresses, with commas between them, such as anna@example.com,*@example.org; "
+                f"{email!r} is none."
+            )
+    return emails
 
 
 def _prompts(name: str, environ: Mapping[str, str]) -> dict[str, str]:

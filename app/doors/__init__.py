@@ -1,1 +1,1 @@
-"""Who may talk to the server: the hosts it answers to and the headers it sends."""
+"""Who may talk to the server: the names it answers to, the keys of its API, who signs in, and the headers it sends."""

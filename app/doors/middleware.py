@@ -1,8 +1,8 @@
 """Who may come in, and what a page may do: the outermost part of the server.
 
-The app has no sign-in, so it must not be reachable through a stranger's page in the user's own browser. A name that
-resolves to this machine would make such a page one of ours: requests must call the server by a name it knows, and a
-page that sends one must have come from here.
+On its own machine the app asks nobody who they are, so it must not be reachable through a stranger's page in the user's
+own browser. A name that resolves to this machine would make such a page one of ours: requests must call the server by a
+name it knows, and a page that sends one must have come from here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.doors.access import DENIED, Refusal
+from app.doors.entrances import Entrance
 from app.doors.hosts import AllowedHosts, Host
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_LOGGED = 100
 
 _WIDEN = (
-    "It has no sign-in, so it answers only to the names of the machine it runs on (localhost, 127.0.0.1, [::1]) and to "
-    "those in GEARBOX_ALLOWED_HOSTS."
+    "It answers only to the names of the machine it runs on (localhost, 127.0.0.1, [::1]) and to those in "
+    "GEARBOX_ALLOWED_HOSTS."
 )
 _HEADERS = {
     "X-Frame-Options": "DENY",
@@ -44,11 +46,18 @@ class RefusedError(Exception):
 
 
 class Doors:
-    """ASGI middleware: refuses what calls the server by a strange name or comes from a strange page, with 403."""
+    """ASGI middleware: refuses what calls the server by a strange name or comes from a strange page, with 403.
 
-    def __init__(self, app: ASGIApp, allowed: AllowedHosts) -> None:
+    Args:
+        app: what is behind.
+        allowed: the names.
+        api_refusal: makes the answer to who asks for the API; a sentence if there is none.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: AllowedHosts, api_refusal: Refusal | None = None) -> None:
         self._app = app
         self._allowed = allowed
+        self._api_refusal = api_refusal
         self._logged: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,8 +68,7 @@ class Doors:
             host, scope = self._admitted(scope)
         except RefusedError as refused:
             self._log(str(refused))
-            refusal = PlainTextResponse(f"{refused}\n", status_code=403, headers={"Cache-Control": "no-store"})
-            await refusal(scope, receive, _with_headers(send, None))
+            await self._refusal(str(refused), scope)(scope, receive, _with_headers(send, None))
             return
         await self._app(scope, receive, _with_headers(send, host))
 
@@ -95,6 +103,12 @@ class Doors:
                 f"GEARBOX_ALLOWED_HOSTS={origin.name} in its environment."
             )
         return host, _called_by(scope, origins[0])
+
+    def _refusal(self, sentence: str, scope: Scope) -> ASGIApp:
+        headers = {"Cache-Control": "no-store"}
+        if self._api_refusal and Entrance.of(scope) is Entrance.API:
+            return self._api_refusal(403, sentence, DENIED, "strange_host", headers=headers)
+        return PlainTextResponse(f"{sentence}\n", status_code=403, headers=headers)
 
     def _log(self, sentence: str) -> None:
         """Say it once on the console: behind a proxy the browser shows no more than a page that stays empty."""

@@ -13,6 +13,7 @@ from app.store.database.errors import (
     RunOfAnotherError,
     StoreError,
 )
+from app.store.keys.repository import KeyStore
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
 from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
@@ -76,6 +77,7 @@ __all__ = [
     "KeptProfile",
     "KeptSet",
     "KeptVerdict",
+    "KeyStore",
     "LabStore",
     "Latency",
     "NameTakenError",

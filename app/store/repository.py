@@ -14,6 +14,7 @@ from app.store.database.errors import StoreError
 from app.store.database.migrate import migrate
 from app.store.database.owner import Presence
 from app.store.database.session import Database
+from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
 from app.store.labs import writers as lab_writers
 from app.store.labs.drafts import DraftStore
@@ -55,6 +56,8 @@ class RunStore(RunWriter):
         """What the Router lab recorded and made, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
+        self.keys = KeyStore(database)
+        """The API's keys, in the same database."""
         self.people = PeopleStore(database)
         """How persons have set the widgets, in the same database."""
         self._keeper = Keeper(self._outbox, self.look_around)

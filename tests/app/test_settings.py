@@ -174,3 +174,49 @@ def test_who_sees_what_and_how_long_one_may_be_away_are_the_administrators_to_sa
         Settings.from_env({"GEARBOX_SHARED_DESK": "yes"})
     with pytest.raises(SettingsError, match="GEARBOX_AWAY_MINUTES"):
         Settings.from_env({"GEARBOX_AWAY_MINUTES": "-1"})
+
+
+def test_the_api_is_switched_on_for_others_and_its_requests_have_a_size() -> None:
+    assert not Settings.from_env({}).api
+    assert Settings.from_env({"GEARBOX_API": "1"}).api
+    assert Settings.from_env({}).max_body == 2 * 2**20
+    assert Settings.from_env({"GEARBOX_MAX_BODY_MIB": "5"}).max_body == 5 * 2**20
+    for name in ("GEARBOX_API", "GEARBOX_MAX_BODY_MIB"):
+        with pytest.raises(SettingsError, match=name):
+            Settings.from_env({name: "on"})
+
+
+def test_a_password_comes_from_the_environment_or_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("correct horse\n")
+    assert Settings.from_env({}).password is None
+    for environ in ({"GEARBOX_PASSWORD": "correct horse"}, {"GEARBOX_PASSWORD_FILE": str(file)}):
+        settings = Settings.from_env(environ)
+        assert settings.password == "correct horse"
+        assert "correct" not in repr(settings)
+
+
+@pytest.mark.parametrize("password", ["short", "\udcff" * 9])
+def test_a_password_that_is_none_is_refused_without_repeating_it(password: str) -> None:
+    with pytest.raises(SettingsError, match="The password must") as caught:
+        Settings.from_env({"GEARBOX_PASSWORD": password})
+    assert password not in str(caught.value)
+
+
+def test_a_password_file_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    with pytest.raises(SettingsError, match="GEARBOX_PASSWORD_FILE must be a text file"):
+        Settings.from_env({"GEARBOX_PASSWORD_FILE": str(file)})
+    file.write_text("\n")
+    with pytest.raises(SettingsError, match="at least 8 characters"):
+        Settings.from_env({"GEARBOX_PASSWORD_FILE": str(file)})
+    with pytest.raises(SettingsError, match="choose one"):
+        Settings.from_env({"GEARBOX_PASSWORD_FILE": str(file), "GEARBOX_PASSWORD": "correct horse"})
+
+
+def test_who_may_come_in_by_a_provider_is_a_list_of_addresses() -> None:
+    environ = {"GEARBOX_LOGIN_EMAILS": " Anna@Example.com, *@example.org ,"}
+    assert Settings.from_env(environ).login_emails == ("anna@example.com", "*@example.org")
+    for wrong in ("anna", "*", "@example.org", "a@b@c", "*.example.org", "anna @example.com"):
+        with pytest.raises(SettingsError, match="GEARBOX_LOGIN_EMAILS must list"):
+            Settings.from_env({"GEARBOX_LOGIN_EMAILS": wrong})

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from app.settings import REPOSITORY
 from tests.browser.conftest import MakeServer
-from tests.support.server import CHROMIUM_FLAGS, Server
+from tests.support.server import CHROMIUM_FLAGS, PASSWORD, Server, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -55,11 +55,13 @@ def knock(server: Server, method: str, target: str, *headers: str) -> tuple[int,
     return int(answer.split(b" ", 2)[1]), answer.decode(errors="replace")
 
 
-def open_socket(server: Server, host: str, origin: str | None) -> int:
+def open_socket(server: Server, host: str, origin: str | None, *headers: str) -> int:
     """The status that a websocket's handshake is answered with."""
     upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13",
                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]  # fmt: skip
-    return knock(server, "GET", STREAM, f"Host: {host}", *upgrade, *([f"Origin: {origin}"] if origin else []))[0]
+    return knock(
+        server, "GET", STREAM, f"Host: {host}", *upgrade, *headers, *([f"Origin: {origin}"] if origin else [])
+    )[0]
 
 
 def port_of(server: Server) -> int:
@@ -206,19 +208,23 @@ def test_an_added_name_is_served_and_nothing_is_asked_of_the_internet(
     record = tmp_path / "asked.txt"
     (tmp_path / "sitecustomize.py").write_text(RECORDER.format(file=str(record)))
     watched = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
-    server = make_server("--server.address", "0.0.0.0", PYTHONPATH=watched, GEARBOX_ALLOWED_HOSTS="evil.example")
+    others = {"GEARBOX_ALLOWED_HOSTS": "evil.example", "GEARBOX_PASSWORD": PASSWORD}
+    server = make_server("--server.address", "0.0.0.0", PYTHONPATH=watched, **others)
     port = port_of(server)
 
     assert f"Gearbox is on http://localhost:{port}" in server.log
     strange_page.goto(f"http://evil.example:{port}/")
+    sign_in(strange_page)
+    login = next(cookie for cookie in strange_page.context.cookies() if cookie["name"] == "gearbox_login")
+    signed_in = f"Cookie: gearbox_login={login['value']}"
     strange_page.get_by_text("Playground").first.wait_for(timeout=60_000)
     _serve_strange_page(strange_page, f"http://evil.example:{port}/evil.html")
     got = strange_page.evaluate(_TRIES, [f"http://evil.example:{port}", STREAM])
     assert got == {"socket": "open", "get": 200, "put": 405, "image": "loaded"}  # so a refusal above is the doors'
     # a proxy that calls the server by another name than the browser does
-    assert open_socket(server, f"127.0.0.1:{port}", "https://evil.example") == 101
-    assert open_socket(server, f"LOCALHOST:{port}", f"http://localhost:{port}") == 101
-    assert open_socket(server, f"127.0.0.1:{port}", "http://other.example") == 403
+    assert open_socket(server, f"127.0.0.1:{port}", "https://evil.example", signed_in) == 101
+    assert open_socket(server, f"LOCALHOST:{port}", f"http://localhost:{port}", signed_in) == 101
+    assert open_socket(server, f"127.0.0.1:{port}", "http://other.example", signed_in) == 403
     assert not record.exists(), record.read_text()
     server.stop()
 

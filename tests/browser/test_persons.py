@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from app.store import RunStore
 from tests.browser.conftest import MakeServer
 from tests.browser.test_chat_page import Chat
+from tests.support.server import PASSWORD, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -67,8 +68,12 @@ def test_settings_survive_a_reload_a_second_tab_and_a_restart_and_are_nobody_els
 def test_kv_and_chats_survive_a_reload_and_strangers_from_outside_see_none_of_it(
     make_server: MakeServer, new_page: NewPage
 ) -> None:
-    server = make_server(GEARBOX_ALLOWED_HOSTS="gearbox.lan")  # so somebody may come in from outside
+    # so somebody may come in from outside
+    server = make_server(GEARBOX_ALLOWED_HOSTS="gearbox.lan", GEARBOX_PASSWORD=PASSWORD)
     page, stranger = new_page(), new_page()
+    for visitor in (page, stranger):
+        visitor.goto(server.url)
+        sign_in(visitor)
     Chat(page, server.url, max_tokens=4).say(TYPED)
     page.reload()
     expect(page.get_by_role("button", name=TYPED)).to_be_visible()

@@ -30,6 +30,7 @@ MENU = (
     "Compare",
     "Operations",
     "Models",
+    "Settings",
 )
 LONG = "Tell me a very long story about a lighthouse keeper and his dog."
 NewPage = Callable[[], Page]

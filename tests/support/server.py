@@ -6,14 +6,19 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from app.settings import REPOSITORY
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = (
@@ -27,7 +32,11 @@ CHROMIUM_FLAGS = (
 )
 GEARBOX = "from app.cli import main; main()"
 """What the ``gearbox`` command runs."""
+PASSWORD = "correct horse battery"
+"""Of servers that others may come to."""
 _START_S = 60.0
+_WHOEVER_IT_IS = ssl._create_unverified_context()
+"""For asking whether a server that makes its own certificate is there."""
 
 
 class Server:
@@ -58,7 +67,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if '--server.sslCertFile' in options else 'http'}://127.0.0.1:{port}"
         command = ["-c", GEARBOX, "run", "--port", str(port)]
         if script:
             command = ["-m", "streamlit", "run", str(script), "--server.port", str(port)]
@@ -93,7 +102,7 @@ class Server:
             if self._process is None or self._process.poll() is not None:
                 raise RuntimeError(self.log)
             try:
-                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2):
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=2, context=_WHOEVER_IT_IS):
                     return
             except (URLError, OSError):
                 time.sleep(0.1)
@@ -103,3 +112,10 @@ class Server:
 def find_chromium() -> str | None:
     """Where the browser is; ``None`` without one."""
     return next((path for name in CHROMIUM_NAMES if (path := shutil.which(name))), None)
+
+
+def sign_in(page: Page) -> None:
+    """Give the password where a browser is asked for it, and wait for the page that it wanted."""
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_test_id("stApp").wait_for(timeout=60_000)

@@ -1,0 +1,19 @@
+"""How others come in: the API's address, its keys, signing in."""
+
+import streamlit as st
+
+from app import resources
+from app.session.identity import person_id
+from app.views.settings.api import show_api
+from app.views.settings.keys import show_keys
+from app.views.settings.login import show_login
+from app.views.shared.errors import errors_shown
+
+settings = resources.get_settings()
+only_this_machine = resources.only_this_machine(settings)
+
+st.title("Settings", anchor=False)
+show_api(settings, only_this_machine=only_this_machine)
+with errors_shown():
+    show_keys(resources.get_store().keys, person_id())
+show_login(only_this_machine=only_this_machine)
