@@ -24,7 +24,7 @@ class ApiError(Exception):
         status: int,
         message: str,
         *,
-        type: str = "invalid_request_error",  # noqa: A002 (OpenAI's own name)
+        type: str = "invalid_request_error",
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -48,7 +48,7 @@ class ApiError(Exception):
 def error_response(
     status: int,
     message: str,
-    type: str,  # noqa: A002 (OpenAI's own name)
+    type: str,
     code: str | None = None,
     param: str | None = None,
     headers: Mapping[str, str] | None = None,
