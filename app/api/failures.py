@@ -1,0 +1,47 @@
+"""What went wrong with an answer, as its client is told."""
+
+from __future__ import annotations
+
+import engine.errors
+from app.api.errors import ApiError
+from app.runs.race import LaneRun
+from app.store import StoreError
+from engine.errors import (
+    ContextLengthError,
+    DeviceUnavailableError,
+    EngineClosedError,
+    InsufficientMemoryError,
+    InvalidRequestError,
+    ModelNotInstalledError,
+    UnknownModelError,
+)
+
+_MISSING = (UnknownModelError, ModelNotInstalledError)
+_FOR_NOW = (DeviceUnavailableError, EngineClosedError, InsufficientMemoryError)
+
+
+def failure_of(run: LaneRun) -> ApiError:
+    """Why a run that is over gave no answer."""
+    if run.error is None:
+        return unexpected("The server was shut down before the answer was whole.", status=503)
+    kind = getattr(engine.errors, run.error_kind or "", None)
+    if not isinstance(kind, type):
+        return unexpected(run.error)
+    prompt = "prompt" if run.request.completion is not None else "messages"
+    if issubclass(kind, ContextLengthError):
+        return ApiError(400, run.error, param=prompt, code="context_length_exceeded")
+    if issubclass(kind, _MISSING):
+        return ApiError(404, run.error, param="model", code="model_not_found")
+    if issubclass(kind, InvalidRequestError):
+        return ApiError(400, run.error)
+    return unexpected(run.error, status=503 if issubclass(kind, _FOR_NOW) else 500)
+
+
+def store_failure(error: StoreError) -> ApiError:
+    """The run database cannot be used."""
+    return unexpected(str(error), status=503)
+
+
+def unexpected(message: str, status: int = 500) -> ApiError:
+    """Something that is not the client's doing."""
+    return ApiError(status, message, type="server_error")
