@@ -22,7 +22,6 @@ from engine.types.config import (
     Message,
     Role,
     RunConfig,
-    SamplingParams,
 )
 from engine.types.disturbance import Disturbance
 from engine.types.events import (
@@ -58,6 +57,7 @@ from engine.types.gears import (
 )
 from engine.types.losslessness import Divergence, Losslessness
 from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, Precision, precisions_on
+from engine.types.sampling import MOST_TOP_LOGPROBS, SamplingParams
 from engine.types.speculation import (
     DRAFT_PRECISION,
     MAX_GAMMA,
@@ -74,6 +74,7 @@ __all__ = [
     "DRAFT_PRECISION",
     "MAX_GAMMA",
     "MIN_WINDOW",
+    "MOST_TOP_LOGPROBS",
     "NEVER",
     "SHARED_SALT",
     "SINK_TOKENS",

@@ -1,10 +1,9 @@
-"""What is asked for: the messages, how tokens are chosen, which gears are on."""
+"""What is asked for: the messages or the text, and all that decides what is computed from them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -15,7 +14,7 @@ from engine.types.cascade import Tier
 from engine.types.gears import OptimizationConfig
 from engine.types.precision import Precision
 from engine.types.requirement import keep_valid_text, require
-from engine.untrusted import valid_text
+from engine.types.sampling import SamplingParams
 
 
 class DeviceChoice(StrEnum):
@@ -28,8 +27,6 @@ class DeviceChoice(StrEnum):
 
 
 Role = Literal["system", "user", "assistant"]
-
-_LARGEST_COUNT = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +51,6 @@ class Message:
     def from_dict(cls, tree: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_dict`."""
         return cls(tree["role"], tree["content"], tuple(tree.get("token_ids", ())))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParams:
-    """How the next token is chosen. Temperature 0 is greedy, and ignores top-p, top-k and seed."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    """Keep the smallest set of tokens whose probabilities reach this share; 1 keeps all."""
-    top_k: int = 0
-    """Keep the k likeliest tokens; 0 keeps all."""
-    repetition_penalty: float = 1.0
-    """Divides the positive and multiplies the negative logits of tokens seen before
-    (CTRL, arXiv:1909.05858); 1 is off."""
-    seed: int = 0
-    max_tokens: int = 256
-    stop: tuple[str, ...] = ()
-    """Strings that end the answer; they are not part of it."""
-
-    def __post_init__(self) -> None:
-        require(math.isfinite(self.temperature) and 0 <= self.temperature <= 5, "Temperature must be between 0 and 5.")
-        require(0 < self.top_p <= 1, "Top-p must be above 0 and at most 1.")
-        require(0 <= self.top_k <= _LARGEST_COUNT, f"Top-k must be 0 (off) or more, up to {_LARGEST_COUNT:,}.")
-        require(0.1 <= self.repetition_penalty <= 5, "Repetition penalty must be between 0.1 and 5.")
-        require(0 <= self.seed < 2**63, "Seed must be between 0 and 2^63 − 1.")
-        require(1 <= self.max_tokens <= _LARGEST_COUNT, f"Max tokens must be at least 1, up to {_LARGEST_COUNT:,}.")
-        require(all(self.stop), "A stop string must not be empty.")
-        object.__setattr__(self, "stop", tuple(map(valid_text, self.stop)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +96,7 @@ class RunConfig:
         tree["optimization"] = {k: v for k, v in tree["optimization"].items() if v is not None}
         if cascade := self.optimization.cascade:
             tree["optimization"]["cascade"] = cascade.to_dict()
+        tree["sampling"] = self.sampling.to_dict()
         return tree
 
     def canonical_json(self) -> str:
@@ -148,13 +118,11 @@ class RunConfig:
         Raises:
             InvalidRequestError: a value is out of range.
         """
-        sampling = dict(tree.get("sampling", {}))
-        sampling["stop"] = tuple(sampling.get("stop", ()))
         return cls(
             model=tree["model"],
             backend=Backend(tree.get("backend", Backend.LOCAL)),
             optimization=OptimizationConfig.from_dict(tree.get("optimization", {})),
-            sampling=SamplingParams(**sampling),
+            sampling=SamplingParams.from_dict(tree.get("sampling", {})),
         )
 
 
@@ -167,7 +135,10 @@ class GenerationRequest:
     """One answer asked for."""
 
     messages: tuple[Message, ...]
+    """What was said; empty where a text is continued."""
     config: RunConfig
+    completion: str | None = None
+    """A text to be continued as it is, without a chat template."""
     cache_salt: str = ""
     """Whose request it is: a kept prefix is reused only for the same salt."""
     cold: bool = False
@@ -182,8 +153,13 @@ class GenerationRequest:
     compared with itself."""
 
     def __post_init__(self) -> None:
-        require(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")
-        require(bool(self.messages[-1].content.strip()), "The prompt is empty: type something to answer.")
+        keep_valid_text(self, "completion")
+        if self.completion is None:
+            require(bool(self.messages) and self.messages[-1].role == "user", "The last message must be the user's.")
+            require(bool(self.messages[-1].content.strip()), "The prompt is empty: type something to answer.")
+        else:
+            require(not self.messages, "A text to be continued and messages to be answered are two requests.")
+            require(bool(self.completion), "The prompt is empty: there is nothing to continue.")
         require(
             not self.cache_salt.startswith(SHARED_SALT),
             f"No session's name may begin with {SHARED_SALT!r}: that is kept for shared system prompts.",
@@ -191,5 +167,5 @@ class GenerationRequest:
 
     @property
     def prompt(self) -> str:
-        """The user's last message."""
-        return self.messages[-1].content
+        """The user's last message, or the text to be continued."""
+        return self.messages[-1].content if self.completion is None else self.completion

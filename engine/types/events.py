@@ -90,6 +90,9 @@ class TokenEvent:
     """The largest logit minus the second largest; ``None`` where it was not measured."""
     tier: str | None = None
     """The model that wrote it, where a cascade had a choice."""
+    top_logprobs: tuple[tuple[int, str, float], ...] = ()
+    """The model's likeliest tokens here with their texts and log-probabilities, the likeliest first, as many as were
+    asked for."""
 
 
 class MissCause(StrEnum):

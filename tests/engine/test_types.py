@@ -45,6 +45,11 @@ samplings = st.builds(
     seed=st.integers(0, 2**63 - 1),
     max_tokens=st.integers(1, 10**6),
     stop=st.lists(st.text(min_size=1), max_size=3).map(tuple),
+    frequency_penalty=st.floats(-2, 2),
+    presence_penalty=st.floats(-2, 2),
+    logit_bias=st.dictionaries(st.integers(0, 10**5), st.floats(-100, 100), max_size=3).map(lambda d: tuple(d.items())),
+    json_schema=st.sampled_from([None, "{}", '{ "type": "object" }', '{"b": 1.0, "a": "é"}']),
+    top_logprobs=st.integers(0, 20),
 )
 configs = st.builds(
     RunConfig,
@@ -131,12 +136,78 @@ def test_two_configurations_share_a_hash_only_if_they_differ_in_nothing_but_the_
             ),
             "7c4accb5a1b682dd",
         ),
+        (
+            RunConfig(
+                model="m",
+                sampling=SamplingParams(
+                    temperature=0.7, top_p=0.9, top_k=40, repetition_penalty=1.1, max_tokens=64, stop=("\n",)
+                ),
+            ),
+            "88ce0eb76b987d8b",
+        ),
     ],
-    ids=["plain", "reference", "kv", "copy", "smaller model", "cascade", "guarded cascade"],
+    ids=["plain", "reference", "kv", "copy", "smaller model", "cascade", "guarded cascade", "sampled"],
 )
 def test_hashes_are_those_of_the_runs_that_are_stored(config: RunConfig, known: str) -> None:
     """A configuration that hashed to another value would lose its place in every comparison."""
     assert config.hash == known
+
+
+def test_a_run_stored_before_there_were_penalties_opens_without_them() -> None:
+    tree = {
+        "temperature": 0.5,
+        "top_p": 1.0,
+        "top_k": 0,
+        "repetition_penalty": 1.0,
+        "seed": 3,
+        "max_tokens": 9,
+        "stop": ["a"],
+    }
+    opened = RunConfig.from_dict({"model": "m", "sampling": tree})
+    assert opened.sampling == SamplingParams(temperature=0.5, seed=3, max_tokens=9, stop=("a",))
+    assert json.loads(json.dumps(opened.to_dict()))["sampling"] == tree
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"frequency_penalty": 0.5},
+        {"presence_penalty": -1},
+        {"logit_bias": ((5, 1.0),)},
+        {"json_schema": "{}"},
+        {"top_logprobs": 1},
+    ],
+    ids=str,
+)
+def test_each_setting_that_came_later_is_told_only_while_it_is_on(changed: dict[str, Any]) -> None:
+    plain, config = RunConfig(model="m"), RunConfig(model="m", sampling=SamplingParams(**changed))
+    assert config.to_dict()["sampling"].keys() - plain.to_dict()["sampling"].keys() == changed.keys()
+    assert config.hash != plain.hash
+
+
+def test_one_bias_or_schema_written_in_two_ways_is_one_configuration() -> None:
+    assert SamplingParams(logit_bias=((7, 1), (3, -2))) == SamplingParams(logit_bias=((3, -2.0), (7, 1.0)))
+    spaced, tight = '{ "type" : "object",\n "title": "\\u00e9" }', '{"type":"object","title":"é"}'
+    assert SamplingParams(json_schema=spaced) == SamplingParams(json_schema=tight)
+    turned = SamplingParams(json_schema='{"title":"é","type":"object"}')
+    assert turned != SamplingParams(json_schema=tight), "properties are written in the schema's order"
+
+
+@pytest.mark.parametrize(
+    ("changed", "plain"),
+    [
+        ({"max_tokens": 1, "stop": ("a",), "top_logprobs": 3, "seed": 4, "top_k": 1}, True),
+        ({"temperature": 0.1}, False),
+        ({"repetition_penalty": 1.1}, False),
+        ({"frequency_penalty": 0.1}, False),
+        ({"presence_penalty": 0.1}, False),
+        ({"logit_bias": ((1, 1.0),)}, False),
+        ({"json_schema": "{}"}, False),
+    ],
+    ids=str,
+)
+def test_whether_each_token_is_the_likeliest(changed: dict[str, Any], plain: bool) -> None:
+    assert SamplingParams(**changed).takes_the_likeliest == plain
 
 
 def test_a_cascade_stored_before_there_was_a_guard_has_none_and_keeps_its_hash() -> None:
@@ -177,12 +248,50 @@ def test_a_gear_that_is_off_is_not_in_the_hash() -> None:
         {"seed": -1},
         {"max_tokens": 0},
         {"stop": ("",)},
+        {"frequency_penalty": 2.1},
+        {"frequency_penalty": math.nan},
+        {"presence_penalty": -2.1},
+        {"presence_penalty": math.inf},
+        {"logit_bias": ((1, 100.5),)},
+        {"logit_bias": ((1, math.nan),)},
+        {"top_logprobs": 21},
+        {"top_logprobs": -1},
+        {"json_schema": "[]"},
     ],
     ids=str,
 )
 def test_sampling_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequestError, match=r"must|least|between"):
         SamplingParams(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"logit_bias": ((-1, 1.0),)}, "names a token that is none"),
+        ({"logit_bias": ((2**31, 1.0),)}, "names a token that is none"),
+        ({"logit_bias": ((1, 1.0), (1, 2.0))}, "names a token twice"),
+        ({"logit_bias": tuple((token_id, 1.0) for token_id in range(1025))}, "at most 1,024 tokens"),
+        ({"json_schema": ""}, "is no JSON"),
+        ({"json_schema": '{"type": NaN}'}, "NaN is no JSON number"),
+        ({"json_schema": '{"a":' * 70 + "1" + "}" * 70}, "64 levels deep"),
+        ({"json_schema": " " * 100_001}, "no more than 100,000 are read"),
+    ],
+    ids=["negative", "too large", "twice", "too many", "empty", "NaN", "deep", "long"],
+)
+def test_a_bias_or_schema_that_is_none_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidRequestError, match=says):
+        SamplingParams(**wrong)
+
+
+def test_a_text_is_continued_or_messages_are_answered() -> None:
+    config, messages = RunConfig(model="m"), (Message("user", "hi"),)
+    assert GenerationRequest(messages=(), completion=" \n", config=config).prompt == " \n"
+    assert GenerationRequest(messages=(), completion="a\0", config=config).completion == "a\ufffd"
+    with pytest.raises(InvalidRequestError, match="nothing to continue"):
+        GenerationRequest(messages=(), completion="", config=config)
+    with pytest.raises(InvalidRequestError, match="two requests"):
+        GenerationRequest(messages=messages, completion="a", config=config)
 
 
 def test_requests_without_a_question_are_refused() -> None:
@@ -244,7 +353,7 @@ def test_the_models_of_the_gears_are_valid_text() -> None:
 @pytest.mark.parametrize("name", ["max_tokens", "top_k"])
 def test_counts_of_many_digits_are_refused(name: str) -> None:
     with pytest.raises(InvalidRequestError):
-        SamplingParams(**{name: 10**400})
+        SamplingParams(**{name: 10**400})  # type: ignore[arg-type]
 
 
 def test_importing_the_engine_waits_for_no_torch() -> None:
