@@ -12,24 +12,36 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount
 from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web.server.server_util import get_display_address, get_url
 from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVER_ADDRESS
 
-from app.doors.hosts import AllowedHosts
+from app.api.answering import Answering
+from app.api.health import health_routes
+from app.api.routes import api
 from app.doors.identity import Identities
 from app.doors.middleware import Doors
-from app.resources import get_attendance, get_engine, get_races, get_whole_store
+from app.resources import get_attendance, get_engine, get_metrics, get_races, get_whole_store
 from app.settings import Settings, SettingsError
 
 
-def _allowed_hosts() -> AllowedHosts:
+def _settings() -> Settings:
     try:
-        return Settings.from_env().allowed_hosts
+        return Settings.from_env()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+
+
+def _routes() -> list[BaseRoute]:
+    """The API, and what looks after the server asks for."""
+    models_dir = _SETTINGS.models_dir
+    return [
+        Mount("/v1", api(models_dir, get_whole_store, _ANSWERING)),
+        *health_routes(models_dir, get_engine, get_whole_store, get_metrics()),
+    ]
 
 
 def _url() -> str:
@@ -46,13 +58,18 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     sys.stdout.flush()
     yield
     get_races.clear()  # what was running is stopped, and kept
+    _ANSWERING.close()
     get_attendance.clear()
     get_engine.clear()
     get_whole_store.clear()
 
 
+_SETTINGS = _settings()
+_ANSWERING = Answering(get_engine, get_whole_store)
+
 app = st.App(
     Path(__file__).parent.parent / "streamlit_app.py",
     lifespan=_lifespan,
-    middleware=[Middleware(Doors, allowed=_allowed_hosts()), Middleware(Identities)],
+    routes=_routes(),
+    middleware=[Middleware(Doors, allowed=_SETTINGS.allowed_hosts), Middleware(Identities)],
 )

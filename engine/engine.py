@@ -283,6 +283,11 @@ class Engine:
         if self._responder:
             self._responder.drafting.forget(salt)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._worker.is_closed
+
     def close(self) -> None:
         """Cancel every run, end the thread, and the process in which chat templates run."""
         self._worker.close()

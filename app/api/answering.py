@@ -69,9 +69,10 @@ class Answer:
 class Answers:
     """The answers to one call, as the event loop reads them."""
 
-    def __init__(self, answers: Sequence[Answer], stopping: threading.Event) -> None:
+    def __init__(self, answers: Sequence[Answer], stopping: threading.Event, spend: Callable[[int], object]) -> None:
         self.each = tuple(answers)
         self._stopping = stopping
+        self._spend = spend
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._is_told = False
@@ -113,6 +114,14 @@ class Answers:
         """End what is not over where it stands; it is stored as stopped."""
         self._stopping.set()
 
+    def end(self, answer: Answer) -> None:
+        """One of them is over. Called by its thread."""
+        answer.over = True
+        if metrics := answer.run.metrics:
+            with suppress(RuntimeError):  # as below
+                self._loop.call_soon_threadsafe(self._spend, metrics.prompt_tokens + metrics.completion_tokens)
+        self.tell()
+
     def tell(self) -> None:
         """Wake whoever waits. Called by the threads."""
         if not self._is_told:
@@ -143,6 +152,7 @@ class Answering:
         metadata: Mapping[str, str] | None,
         *,
         streamed: bool,
+        spend: Callable[[int], object],
     ) -> Answers:
         """Begin the answers to a call, in the running event loop.
 
@@ -151,12 +161,13 @@ class Answering:
             caller: who asks.
             metadata: what they note on it.
             streamed: whether tokens are waited for, and not the end alone.
+            spend: told in the event loop of the tokens that each took, read and written.
 
         Raises:
             ApiError: there are too many already, or the server is being shut down.
         """
         stopping = threading.Event()
-        answers = Answers([Answer(request) for request in requests], stopping)
+        answers = Answers([Answer(request) for request in requests], stopping, spend)
         group_id = uuid.uuid4().hex if len(requests) > 1 else None
 
         def follow(answer: Answer) -> None:
@@ -169,10 +180,9 @@ class Answering:
             try:
                 answer.failure = self._follow(answer, caller, metadata, group_id, watch)
             finally:
-                answer.over = True
                 with self._lock:
                     del self._threads[threading.current_thread()]
-                answers.tell()
+                answers.end(answer)
 
         threads = [threading.Thread(target=follow, args=(answer,), name="api", daemon=True) for answer in answers.each]
         with self._lock:

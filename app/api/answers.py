@@ -124,9 +124,9 @@ class Presentation:
         choices = [self._whole_choice(place, answer) for place, answer in enumerate(answers.each)]
         return {**self._frame(self.shape.whole, choices), "usage": usage(answers, prompts)}
 
-    def piece(self, choices: Sequence[Tree], usage: Tree | None) -> Tree:
+    def piece(self, choices: Sequence[Tree]) -> Tree:
         """One part of a stream."""
-        return {**self._frame(self.shape.piece, choices), "usage": usage}
+        return self._frame(self.shape.piece, choices)
 
     def logprobs(self, tokens: Sequence[TokenEvent], offset: int) -> Any:
         """Of some tokens; ``None`` where nobody asked."""
