@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 MOST_AT_ONCE = 256
 """Answers that are in the making or wait for the engine."""
 _RETRY_AFTER_S = 5
-_BEGUN = (Phase.READING, Phase.WRITING, Phase.OVER)
 _DECIDED_AFTER = {RouterKind.ROUTE: 1, RouterKind.RANDOM: 0, RouterKind.ALWAYS_SMALL: 0, RouterKind.ALWAYS_LARGE: 0}
 """Tokens of a smaller tier after which it is sure that its answer is kept, by router; the others look at the whole."""
 
@@ -53,8 +52,8 @@ class Answer:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the engine has taken it up, or it is over."""
-        return self.over or self.run.phase in _BEGUN
+        """Whether there is a token, or it is over."""
+        return self.over or bool(self.run.tokens)
 
     def final_tokens(self) -> Sequence[TokenEvent]:
         """The tokens that nothing takes back any more: a cascade may throw away what a smaller tier writes."""
@@ -99,7 +98,7 @@ class Answers:
         self._is_told = False
 
     async def begun(self, timeout_s: float) -> None:
-        """Wait until the engine has taken up the first of them or one has failed, but no longer than so long."""
+        """Wait until one of them has a token or has failed, but no longer than so long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not (self.failure or any(answer.has_begun for answer in self.each)):

@@ -25,7 +25,7 @@ from engine.types import GenerationRequest
 _T = TypeVar("_T")
 
 HEADERS_AFTER_S = 15.0
-"""How long a stream's headers wait for the engine to take it up: what is wrong with a call then has its own status."""
+"""How long a stream's headers wait for its first token: what is wrong with a call until then has its own status."""
 _GONE = 499
 """What some proxies log for a client that did not wait; nobody reads it."""
 _LOOKUPS_AT_ONCE = 4

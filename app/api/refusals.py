@@ -8,7 +8,7 @@ from typing import Any
 from app.api.errors import ApiError
 from app.api.requests import NOT_SUPPORTED
 
-_LISTS_OF_KINDS = ("messages", "content")
+_LISTS_OF_KINDS = ("messages",)
 """Lists whose entries are of several kinds: pydantic puts the kind behind the place."""
 _FIELDS_OF_KINDS = ("response_format",)
 _MOST_CHARACTERS = 200
@@ -66,7 +66,7 @@ def _param(error: Mapping[str, Any]) -> str:
         elif kind_follows:
             kind_follows = False
         elif "[" in element or element in ("str", "constrained-str"):
-            break  # a branch of what may be this or that
+            continue  # a branch of what may be this or that
         else:
             path += f".{element}" if path else element
             inside = element
