@@ -42,6 +42,7 @@ def listening(app: Starlette) -> Iterator[str]:
     """Serve on a free port; gives the address."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
+        bound.listen(128)  # whoever comes before the server has started waits
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
