@@ -23,7 +23,7 @@ from app.store import RunStore, StoreError
 _NO_EMBEDDINGS = "Gearbox serves models that write text, and none that makes embeddings."
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"description": "Refused, in OpenAI's shape of errors.", "content": {"application/json": {}}}
-    for status in (400, 404, 405, 503)
+    for status in ("4XX", "5XX")
 }
 
 

@@ -23,7 +23,7 @@ from engine.errors import GearboxError
 from tests.support.api import chat, events_of, listening, said, serving
 from tests.support.fakes import FakeEngine
 
-CLIENTS = 24
+CLIENTS = 20
 _PATIENCE_S = 30.0
 
 
@@ -72,10 +72,10 @@ def statuses(store: RunStore) -> list[RunStatus]:
 
 def test_many_clients_at_once_are_all_answered_and_each_gets_its_own(url: str, store: RunStore) -> None:
     prompts = [f"Name {count} animals." for count in range(2, 2 + CLIENTS)]
-    expected = {prompt: ask(url, chat(prompt, max_tokens=6)) for prompt in prompts[:6]}
+    expected = {prompt: ask(url, chat(prompt, max_tokens=4)) for prompt in prompts[:6]}
     with ThreadPoolExecutor(CLIENTS) as clients:
         ways = [ask, ask_streamed] * (CLIENTS // 2)
-        answers = clients.map(lambda pair: pair[0](url, chat(pair[1], max_tokens=6)), zip(ways, prompts, strict=True))
+        answers = clients.map(lambda pair: pair[0](url, chat(pair[1], max_tokens=4)), zip(ways, prompts, strict=True))
         found = dict(zip(prompts, answers, strict=True))
     assert {prompt: found[prompt] for prompt in expected} == expected
     assert all(found.values())
@@ -113,16 +113,17 @@ def test_a_real_run_ends_within_a_moment_of_its_client_leaving(url: str, engine:
 
 
 def test_a_client_that_reads_nothing_holds_nobody_up(store: RunStore, models_dir: Path) -> None:
-    fake = FakeEngine(["x" * 1000] * 3000)
+    fake = FakeEngine(["x" * 1000] * 1000)
     with serving(fake, store, models_dir) as app, listening(app) as url:
-        connection = send(url, chat(stream=True, max_tokens=3000))
+        connection = send(url, chat(stream=True, max_tokens=1000))
         wait_for(lambda: statuses(store) == [RunStatus.FINISHED])
         fake.tokens = ("y",)
         assert ask(url, chat()) == "y"
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
         with connection:
             answer = http.client.HTTPResponse(connection)
             answer.begin()
-            assert len(said(events_of(iter(answer.read().decode().splitlines())))) == 3_000_000
+            assert len(said(events_of(iter(answer.read().decode().splitlines())))) == 1_000_000
 
 
 def test_a_failure_after_the_first_token_is_told_in_the_stream(store: RunStore, models_dir: Path) -> None:
