@@ -58,10 +58,8 @@ def test_log_probabilities_have_the_older_shape(client: TestClient) -> None:
     (choice,) = client.post(COMPLETIONS, json=body(logprobs=2)).json()["choices"]
     logprobs = choice["logprobs"]
     assert "".join(logprobs["tokens"]) == choice["text"]
-    assert [
-        choice["text"].startswith(token, at)
-        for token, at in zip(logprobs["tokens"], logprobs["text_offset"], strict=True)
-    ]
+    places = zip(logprobs["tokens"], logprobs["text_offset"], strict=True)
+    assert all(choice["text"].startswith(token, at) for token, at in places)
     assert all(len(top) == 2 for top in logprobs["top_logprobs"])
     # greedy: each token is its place's likeliest
     assert [max(top, key=top.__getitem__) for top in logprobs["top_logprobs"]] == logprobs["tokens"]

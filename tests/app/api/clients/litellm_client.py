@@ -15,14 +15,16 @@ text = answer.choices[0].message.content
 assert answer.usage.completion_tokens == 12
 chunks = litellm.completion(**WHERE, messages=ASKED, temperature=0, max_tokens=12, stream=True)
 assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text
-try:
-    litellm.completion(**WHERE, messages=ASKED, tools=[{"type": "function", "function": {"name": "f"}}])
-    raise AssertionError
-except litellm.BadRequestError as error:
-    assert "tools" in str(error)
-try:
-    litellm.completion(**{**WHERE, "model": "openai/none"}, messages=ASKED)
-    raise AssertionError
-except litellm.NotFoundError:
-    pass
+
+
+def refused(kind: type[Exception], **fields: object) -> str:
+    try:
+        litellm.completion(**{**WHERE, "messages": ASKED, **fields})
+    except kind as error:
+        return str(error)
+    raise AssertionError(fields)
+
+
+assert "tools" in refused(litellm.BadRequestError, tools=[{"type": "function", "function": {"name": "f"}}])
+assert refused(litellm.NotFoundError, model="openai/none")
 sys.stdout.write(json.dumps({"text": text}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 
 import openai
 from pydantic import BaseModel
@@ -86,24 +87,24 @@ pieces = client.completions.create(model=MODEL, prompt="Once upon a time", max_t
 assert "".join(piece.choices[0].text for piece in pieces) == continued.choices[0].text
 
 
-def refused(kind: type[openai.APIStatusError], **fields: object) -> openai.APIStatusError:
+def refused(kind: type[openai.APIStatusError], call: Callable[..., object], **fields: object) -> openai.APIStatusError:
     try:
-        client.chat.completions.create(**{"model": MODEL, "messages": ASKED, **fields})  # type: ignore[call-overload]
+        call(**{"model": MODEL, **fields})
     except kind as error:
         return error
     raise AssertionError(fields)
 
 
-assert refused(openai.BadRequestError, tools=[{"type": "function", "function": {"name": "f"}}]).param == "tools"
-assert refused(openai.NotFoundError, model="gpt-4o").code == "model_not_found"
+answer = client.chat.completions.create
+
+
+tools = [{"type": "function", "function": {"name": "f"}}]
+assert refused(openai.BadRequestError, answer, messages=ASKED, tools=tools).param == "tools"
+assert refused(openai.NotFoundError, answer, messages=ASKED, model="gpt-4o").code == "model_not_found"
 long = [{"role": "user", "content": "fox " * 9000}]
-assert refused(openai.BadRequestError, messages=long).code == "context_length_exceeded"
-assert refused(openai.BadRequestError, messages=long, stream=True).code == "context_length_exceeded"
-try:
-    client.embeddings.create(model=MODEL, input="x")
-    raise AssertionError
-except openai.BadRequestError as error:
-    assert "embeddings" in error.message
+assert refused(openai.BadRequestError, answer, messages=long).code == "context_length_exceeded"
+assert refused(openai.BadRequestError, answer, messages=long, stream=True).code == "context_length_exceeded"
+assert "embeddings" in refused(openai.BadRequestError, client.embeddings.create, input="x").message
 
 
 async def at_once() -> set[str | None]:
