@@ -236,7 +236,6 @@ class Answering:
         except RunNotFinishedError:
             return failure_of(answer.run)
         except StoreError as error:
-            _log.error("A call of the API could not be answered: %s", error)
             return store_failure(error)
         except GearboxError as error:
             return unexpected(str(error), status=503)

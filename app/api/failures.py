@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import engine.errors
 from app.api.errors import ApiError
 from app.runs.race import LaneRun
@@ -15,6 +17,8 @@ from engine.errors import (
     ModelNotInstalledError,
     UnknownModelError,
 )
+
+_log = logging.getLogger(__name__)
 
 _MISSING = (UnknownModelError, ModelNotInstalledError)
 _FOR_NOW = (DeviceUnavailableError, EngineClosedError, InsufficientMemoryError)
@@ -38,8 +42,9 @@ def failure_of(run: LaneRun) -> ApiError:
 
 
 def store_failure(error: StoreError) -> ApiError:
-    """The run database cannot be used."""
-    return unexpected(str(error), status=503)
+    """The run database cannot be used. Where it lies and why is for the log alone."""
+    _log.error("A call of the API could not be answered: %s", error)
+    return unexpected("The run database cannot be used now. The server's log says why.", status=503)
 
 
 def unexpected(message: str, status: int = 500) -> ApiError:

@@ -45,6 +45,8 @@ class Catalogue:
         """
         self._models_dir = models_dir
         self._store = store
+        self._seen: frozenset[str] = frozenset()
+        """Models that were installed when somebody last looked, which takes a while."""
 
     def all(self) -> list[Served]:
         """Everything, the models first.
@@ -62,7 +64,7 @@ class Catalogue:
             ApiError: there is none of that name, or the configuration is none any more.
             StoreError: the database cannot be read.
         """
-        if name in (installed := self.installed()):
+        if name in self._seen:  # one that is gone since is missed by the engine
             return _model(name)
         saved = self._store().configurations.everybodys()
         for served in _named(saved):
@@ -71,6 +73,8 @@ class Catalogue:
         for kept in saved:
             if name in (kept.id, CONFIGURATION + kept.id):
                 return _configuration(kept, CONFIGURATION + kept.id)
+        if name in (installed := self.installed()):
+            return _model(name)
         raise ApiError(
             404,
             "There is no model of that name here: GET /v1/models lists them."
@@ -82,7 +86,9 @@ class Catalogue:
 
     def installed(self) -> list[str]:
         """The models that can answer, by name."""
-        return [model.name for model in list_models(self._models_dir) if model.installed]
+        models = [model.name for model in list_models(self._models_dir) if model.installed]
+        self._seen = frozenset(models)
+        return models
 
 
 def _model(name: str) -> Served:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from app.api import answering
 from app.store import RunStatus, RunStore
 from engine import Engine
 from engine.errors import GearboxError
@@ -157,3 +158,19 @@ def test_what_runs_when_the_server_ends_is_stored_as_stopped(store: RunStore, mo
     with serving(fake, store, models_dir) as app, listening(app) as url, send(url, chat(stream=True)) as connection:
         assert connection.recv(64).startswith(b"HTTP/1.1 200")
     assert statuses(store) == [RunStatus.STOPPED]
+
+
+def test_beyond_as_many_answers_as_are_made_at_once_a_call_is_asked_to_come_back(
+    store: RunStore, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "MOST_AT_ONCE", 2)
+    go_on = threading.Event()
+    fake = FakeEngine(gate=go_on)
+    with serving(fake, store, models_dir) as app, listening(app) as url, ThreadPoolExecutor() as clients:
+        first = clients.submit(ask, url, chat(n=2))
+        wait_for(lambda: len(fake.generations) == 2)
+        refused = httpx2.post(f"{url}/v1/chat/completions", json=chat())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        go_on.set()
+        assert first.result()
+        assert ask(url, chat())
