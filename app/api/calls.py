@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.answering import Answering, Answers
-from app.api.answers import ChatShape, Presentation, Shape, TextShape, tiers
 from app.api.callers import Caller, spend
+from app.api.presentation import ChatShape, Presentation, Shape, TextShape, tiers
 from app.api.requests import Call, ChatCall, CompletionCall
 from app.api.served import Catalogue, Served
 from app.api.streaming import AnswerStream

@@ -13,7 +13,7 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from app.api.answering import Answer, Answers
-from app.api.answers import Presentation, Tree, said, usage
+from app.api.presentation import Presentation, Tree, said, usage
 
 # at its most talkative level it logs every event, and with it the answer
 logging.getLogger("sse_starlette").setLevel(logging.INFO)

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from app.api.answering import Answering
 from app.api.health import health_routes
@@ -38,7 +39,7 @@ def serving(engine: Any, store: RunStore, models_dir: Path) -> Iterator[Starlett
 
 
 @contextmanager
-def listening(app: Starlette) -> Iterator[str]:
+def listening(app: ASGIApp) -> Iterator[str]:
     """Serve on a free port; gives the address."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

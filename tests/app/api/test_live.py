@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from app.api import answering
 from app.store import RunStatus, RunStore
@@ -174,3 +176,23 @@ def test_beyond_as_many_answers_as_are_made_at_once_a_call_is_asked_to_come_back
         go_on.set()
         assert first.result()
         assert ask(url, chat())
+
+
+def test_a_key_gives_its_runs_an_owner_and_pays_for_what_they_take(
+    store: RunStore, models_dir: Path, fake_engine: FakeEngine
+) -> None:
+    key, spent = SimpleNamespace(id="k1", name="the bot", created_by="p" * 32), list[int]()
+    with serving(fake_engine, store, models_dir) as app:
+
+        async def behind_doors(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, "state": {"key": key, "spend": spent.append}}, receive, send)
+
+        with listening(behind_doors) as url:
+            assert ask(url, chat())
+            assert ask_streamed(url, chat(user="anna"))
+            wait_for(lambda: len(spent) == 2)
+    runs = store.page().rows
+    assert [(run.person_id, run.user) for run in runs] == [("p" * 32, "anna"), ("p" * 32, "the bot")]
+    assert spent == [run.metrics.prompt_tokens + run.metrics.completion_tokens for run in runs if run.metrics]
+    first, second = (request.cache_salt for request in fake_engine.requests)
+    assert first != second

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from app.store import RunStore
+from app.api.answering import Answering
+from app.api.routes import api
+from app.store import RunStore, StoreError
 from engine.errors import ContextLengthError, GearboxError, InsufficientMemoryError, InvalidRequestError
 from tests.support.api import HELLO, chat
 from tests.support.fakes import FakeEngine
@@ -201,3 +206,17 @@ def test_an_answer_that_fails_has_the_status_of_its_cause(
             error = answer.json()["error"]
             assert (answer.status_code, error["message"], error["code"]) == (status, str(failure), code)
     assert {run.status for run in store.page().rows} == {"failed"}
+
+
+def test_without_its_database_the_api_says_so_and_not_where_it_lies(models_dir: Path, fake_engine: FakeEngine) -> None:
+    def no_store() -> RunStore:
+        raise StoreError("The run database /srv/secret/gearbox.db cannot be opened.")
+
+    answering = Answering(lambda: fake_engine, no_store)
+    with TestClient(Starlette(routes=[Mount("/v1", api(models_dir, no_store, answering))])) as client:
+        answers = [client.get("/v1/models"), *(client.post(CHAT, json=chat(stream=way)) for way in (False, True))]
+    answering.close()
+    for answer in answers:
+        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "server_error")
+        assert "secret" not in answer.text
+    assert not fake_engine.requests
