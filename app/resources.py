@@ -41,7 +41,7 @@ def get_settings() -> Settings:
     return Settings.from_env()
 
 
-@st.cache_resource(show_spinner="Opening the run database", on_release=lambda store: store.close())
+@st.cache_resource(show_spinner=False, on_release=lambda store: store.close())
 def get_whole_store() -> RunStore:
     """All that is kept, whoever asks.
 

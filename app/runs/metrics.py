@@ -17,6 +17,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -25,6 +26,9 @@ from prometheus_client.registry import Collector
 
 from app.store import EndedRun, RunStatus
 from engine.types import CascadeReport, RunMetrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 LABELS = ("model_name", "precision", "source")
