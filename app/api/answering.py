@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from app.api.callers import Caller
 from app.api.errors import ApiError
-from app.api.failures import failure_of, store_failure, unexpected
+from app.api.failures import failure_of, shut_down, store_failure, unexpected
 from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
@@ -186,7 +186,7 @@ class Answering:
         threads = [threading.Thread(target=follow, args=(answer,), name="api", daemon=True) for answer in answers.each]
         with self._lock:
             if self._closed:
-                raise ApiError(503, "The server is being shut down.", type="server_error")
+                raise shut_down()
             if len(self._threads) + len(threads) > MOST_AT_ONCE:
                 raise ApiError(
                     503,
@@ -194,9 +194,9 @@ class Answering:
                     type="server_error",
                     headers={"Retry-After": str(_RETRY_AFTER_S)},
                 )
-            self._threads |= dict.fromkeys(threads, stopping)
-        for thread in threads:
-            thread.start()
+            for thread in threads:
+                self._threads[thread] = stopping
+                thread.start()
         return answers
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -231,8 +231,8 @@ class Answering:
                 user=caller.user,
                 metadata=metadata,
             )
-        except _LeftError:
-            return None
+        except _LeftError:  # whoever reads this has not left: the server ends
+            return shut_down()
         except RunNotFinishedError:
             return failure_of(answer.run)
         except StoreError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -10,11 +11,13 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
+from sse_starlette.sse import AppStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api.answering import Answering, Answers
 from app.api.callers import Caller, spend
+from app.api.failures import shut_down
 from app.api.presentation import ChatShape, Presentation, Shape, TextShape, tiers
 from app.api.requests import Call, ChatCall, CompletionCall
 from app.api.served import Catalogue, Served
@@ -29,6 +32,7 @@ HEADERS_AFTER_S = 15.0
 _GONE = 499
 """What some proxies log for a client that did not wait; nobody reads it."""
 _LOOKUPS_AT_ONCE = 4
+_LOOK_EVERY_S = 0.5
 
 
 class _GoneError(Exception):
@@ -127,11 +131,18 @@ def _headers(answers: Answers, told: Presentation) -> dict[str, str]:
     return headers
 
 
+def _is_to_end() -> bool:
+    """Whether the server was asked to end: by what streams go by too, or by the server behind the signal's handler."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return AppStatus.should_exit or bool(getattr(server, "should_exit", False))
+
+
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """What some work returns; it is given up once the client has gone.
+    """What some work returns; it is given up once the client has gone, or the server is to end, which waits for calls.
 
     Raises:
-        _GoneError: it has.
+        _GoneError: the client has gone.
+        ApiError: the server is to end.
     """
 
     async def leave() -> None:
@@ -140,9 +151,14 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
 
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(leave())
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise _GoneError
+        while not working.done():
+            await asyncio.wait({working, leaving}, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                break
+            if leaving.done():
+                raise _GoneError
+            if _is_to_end():
+                raise shut_down()
         return working.result()
     finally:
         working.cancel()

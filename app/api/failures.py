@@ -27,7 +27,7 @@ _FOR_NOW = (DeviceUnavailableError, EngineClosedError, InsufficientMemoryError)
 def failure_of(run: LaneRun) -> ApiError:
     """Why a run that is over gave no answer."""
     if run.error is None:
-        return unexpected("The server was shut down before the answer was whole.", status=503)
+        return shut_down()
     kind = getattr(engine.errors, run.error_kind or "", None)
     if not isinstance(kind, type):
         return unexpected(run.error)
@@ -45,6 +45,11 @@ def store_failure(error: StoreError) -> ApiError:
     """The run database cannot be used. Where it lies and why is for the log alone."""
     _log.error("A call of the API could not be answered: %s", error)
     return unexpected("The run database cannot be used now. The server's log says why.", status=503)
+
+
+def shut_down() -> ApiError:
+    """The server ends before the answer is whole."""
+    return unexpected("The server is being shut down.", status=503)
 
 
 def unexpected(message: str, status: int = 500) -> ApiError:

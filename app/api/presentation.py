@@ -149,9 +149,10 @@ class Presentation:
 
 
 def said(tokens: Sequence[TokenEvent], finish_reason: str | None) -> Sequence[TokenEvent]:
-    """The tokens that are part of an answer: an end mark, and the rest of a stop string, are not."""
+    """The tokens that are part of an answer, as far as it is told: an end mark and the rest of a stop string are not,
+    and a token without text may yet be one of these, unless the answer was cut off there."""
     last = len(tokens)
-    while finish_reason == "stop" and last and not tokens[last - 1].text:
+    while finish_reason != "length" and last and not tokens[last - 1].text:
         last -= 1
     return tokens[:last]
 

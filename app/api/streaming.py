@@ -65,7 +65,6 @@ class AnswerStream(EventSourceResponse):
 
 async def _events(answers: Answers, told: Presentation, prompts: int, *, with_usage: bool) -> AsyncIterator[bytes]:
     progress = [_Progress(place, answer, told) for place, answer in enumerate(answers.each)]
-
     without_usage: Tree = {"usage": None} if with_usage else {}
 
     def event(choice: Tree) -> bytes:
@@ -113,7 +112,7 @@ class _Progress:
         tokens = said(self._answer.final_tokens(), reason)[self._tokens :]
         text = "".join(token.text for token in tokens)
         if not text and reason is None:
-            return None  # a token without text is told of with the one that completes it
+            return None
         logprobs: Any = self._told.logprobs(tokens, self._characters) if tokens else None
         self._tokens += len(tokens)
         self._characters += len(text)

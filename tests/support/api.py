@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -70,3 +71,16 @@ def said(events: Sequence[Any], place: int = 0) -> str:
     """The text that a chat's stream gave one of its answers."""
     choices = [choice for event in events[:-1] for choice in event["choices"] if choice["index"] == place]
     return "".join(choice["delta"].get("content", "") for choice in choices)
+
+
+def send(url: str, body: dict[str, Any]) -> socket.socket:
+    """Ask, and read nothing."""
+    host, port = urlsplit(url).netloc.split(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    text = json.dumps(body)
+    connection.sendall(
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(text)}\r\n\r\n{text}".encode()
+    )
+    return connection

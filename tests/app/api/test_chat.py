@@ -131,6 +131,17 @@ def test_the_tokens_log_probabilities_spell_the_answer(client: TestClient, strea
     assert all(token["top_logprobs"] == [] for token in tokens)
 
 
+def test_an_end_mark_is_no_token_of_the_answer(client: TestClient) -> None:
+    body = chat("What is 2 + 2? Answer with one word.", max_tokens=200, logprobs=True)
+    (choice,) = post(client, body)["choices"]
+    assert choice["finish_reason"] == "stop"
+    events = stream(client, body)
+    logprobs = [event["choices"][0]["logprobs"] for event in events[:-1]]
+    streamed = [token["token"] for each in logprobs if each for token in each["content"]]
+    assert streamed == [token["token"] for token in choice["logprobs"]["content"]]
+    assert streamed[-1]
+
+
 def test_several_answers_are_runs_of_one_group_with_seeds_that_count_on(client: TestClient, store: RunStore) -> None:
     answer = client.post(CHAT, json=chat(TELLING, n=3, temperature=1, seed=5))
     choices = answer.json()["choices"]

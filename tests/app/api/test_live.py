@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import logging
 import socket
 import threading
@@ -13,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -23,7 +21,7 @@ from app.api import answering
 from app.store import RunStatus, RunStore
 from engine import Engine
 from engine.errors import GearboxError
-from tests.support.api import chat, events_of, listening, said, serving
+from tests.support.api import chat, events_of, listening, said, send, serving
 from tests.support.fakes import FakeEngine
 
 CLIENTS = 20
@@ -47,19 +45,6 @@ def ask_streamed(url: str, body: dict[str, Any]) -> str:
     with httpx2.stream("POST", f"{url}/v1/chat/completions", json={**body, "stream": True}, timeout=120) as answer:
         assert answer.status_code == 200
         return said(events_of(answer.iter_lines()))
-
-
-def send(url: str, body: dict[str, Any]) -> socket.socket:
-    """Ask, and read nothing."""
-    host, port = urlsplit(url).netloc.split(":")
-    connection = socket.create_connection((host, int(port)))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    text = json.dumps(body)
-    connection.sendall(
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(text)}\r\n\r\n{text}".encode()
-    )
-    return connection
 
 
 def wait_for(true: Callable[[], bool]) -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from app.store import RunSource, RunStatus, RunStore
-from tests.support.api import chat, events_of, said
+from tests.support.api import chat, events_of, said, send
 from tests.support.server import Server
 
 pytestmark = pytest.mark.slow
@@ -64,15 +64,18 @@ def test_a_kill_in_the_middle_of_a_stream_loses_no_run_and_leaves_none_running(s
     assert httpx2.post(f"{server.url}/v1/chat/completions", json=chat(), timeout=60).status_code == 200
 
 
-def test_a_server_that_is_asked_to_end_stores_what_runs_and_ends_soon(server: Server) -> None:
-    body = chat("Tell a very long story about a fox.", max_tokens=6000, stream=True, temperature=1, seed=1)
-    with httpx2.stream("POST", f"{server.url}/v1/chat/completions", json=body, timeout=60) as answer:
-        next(answer.iter_lines())
-        begun = time.monotonic()
-        server.stop()
-        assert time.monotonic() - begun < 15
-    store = RunStore.open(server.database_url)
-    try:
-        assert [run.status for run in store.page().rows] == [RunStatus.STOPPED]
-    finally:
-        store.close()
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_server_that_is_asked_to_end_stores_what_runs_and_ends_soon(server: Server, streamed: bool) -> None:
+    body = chat("Tell a very long story about a fox.", max_tokens=6000, stream=streamed, temperature=1, seed=1)
+    with send(server.url, body) as connection:
+        store = RunStore.open(server.database_url)
+        try:
+            while not (found := store.page().rows) or not store.get(found[0].id).text:
+                time.sleep(0.1)
+            begun = time.monotonic()
+            server.stop()
+            assert time.monotonic() - begun < 20
+            assert [run.status for run in store.page().rows] == [RunStatus.STOPPED]
+        finally:
+            store.close()
+        assert b"shut down" in b"".join(iter(lambda: connection.recv(65536), b"")) or streamed
