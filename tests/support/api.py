@@ -77,7 +77,6 @@ def send(url: str, body: dict[str, Any]) -> socket.socket:
     """Ask, and read nothing."""
     host, port = urlsplit(url).netloc.split(":")
     connection = socket.create_connection((host, int(port)))
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     text = json.dumps(body)
     connection.sendall(
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
