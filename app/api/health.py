@@ -11,9 +11,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.runs.metrics import CONTENT_TYPE, Metrics
-from app.store import RunStore
+from app.store import RunStore, StoreError
 from engine import list_models
-from engine.errors import GearboxError
 
 
 class OpenEngine(Protocol):
@@ -39,10 +38,8 @@ def health_routes(
         return JSONResponse({"status": "ok"})
 
     def readyz(request: Request) -> Response:
-        why, models = _why_not_ready(models_dir, engine, store)
-        if why is None:
-            return JSONResponse({"status": "ready", "models": models})
-        return JSONResponse({"status": "not ready", "reason": why}, 503)
+        why = _why_not_ready(models_dir, engine, store)
+        return JSONResponse({"status": "not ready", "reason": why}, 503) if why else JSONResponse({"status": "ready"})
 
     def counted(request: Request) -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
@@ -50,18 +47,14 @@ def health_routes(
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", counted)]
 
 
-def _why_not_ready(
-    models_dir: Path, engine: Callable[[], OpenEngine], store: Callable[[], RunStore]
-) -> tuple[str | None, list[str]]:
-    """Why nothing can be answered, ``None`` if it can; and the models that are installed."""
+def _why_not_ready(models_dir: Path, engine: Callable[[], OpenEngine], store: Callable[[], RunStore]) -> str | None:
+    """Why nothing can be answered, ``None`` if it can. Anybody may ask, so it names no files."""
+    if not any(model.installed for model in list_models(models_dir)):
+        return "No model is installed."
+    if engine().is_closed:
+        return "The engine has been shut down."
     try:
-        models = [model.name for model in list_models(models_dir) if model.installed]
-        if not models:
-            return "No model is installed.", []
-        if engine().is_closed:
-            return "The engine has been shut down.", []
-        if lost := store().file_lost:
-            return lost, []
-    except GearboxError as error:
-        return str(error), []
-    return None, models
+        is_lost = store().file_lost is not None
+    except StoreError:
+        is_lost = True
+    return "The run database cannot be used: see the server's log." if is_lost else None
