@@ -20,6 +20,7 @@ from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
 from app.router.recorded.sizes import model_sizes
+from app.runs.metrics import Metrics
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
@@ -40,7 +41,7 @@ def get_settings() -> Settings:
     return Settings.from_env()
 
 
-@st.cache_resource(show_spinner="Opening the run database", on_release=lambda store: store.close())
+@st.cache_resource(show_spinner=False, on_release=lambda store: store.close())
 def get_whole_store() -> RunStore:
     """All that is kept, whoever asks.
 
@@ -48,7 +49,15 @@ def get_whole_store() -> RunStore:
         StoreError: the database cannot be opened.
     """
     settings = get_settings()
-    return RunStore.open(settings.database_url, [settings.data_dir])
+    store = RunStore.open(settings.database_url, [settings.data_dir])
+    store.observers.append(get_metrics().observe)
+    return store
+
+
+@st.cache_resource(show_spinner=False)
+def get_metrics() -> Metrics:
+    """The runs counted since the server started, and how busy the engine is."""
+    return Metrics(lambda: get_engine().status())
 
 
 def get_store() -> RunStore:

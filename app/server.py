@@ -13,12 +13,16 @@ from typing import NoReturn
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount
 from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web.server.server_util import get_display_address, get_url
 from streamlit.web.server.starlette.starlette_server_config import DEFAULT_SERVER_ADDRESS
 
+from app.api.answering import Answering
 from app.api.errors import error_response
+from app.api.health import health_routes
+from app.api.routes import api
 from app.doors.access import Access
 from app.doors.entrances import Nearness
 from app.doors.identity import Identities
@@ -27,7 +31,7 @@ from app.doors.login.password import Password, signing_key
 from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
-from app.resources import get_attendance, get_engine, get_races, get_whole_store, only_this_machine
+from app.resources import get_attendance, get_engine, get_metrics, get_races, get_whole_store, only_this_machine
 from app.settings import Settings, SettingsError
 from app.store import StoreError
 
@@ -83,6 +87,15 @@ def _doors(settings: Settings, way: Way | str) -> list[Middleware]:
     ]
 
 
+def _routes() -> list[BaseRoute]:
+    """The API, and what looks after the server asks for."""
+    models_dir = _SETTINGS.models_dir
+    return [
+        Mount("/v1", api(models_dir, get_whole_store, _ANSWERING)),
+        *health_routes(models_dir, get_engine, get_whole_store, get_metrics()),
+    ]
+
+
 def _url() -> str:
     # Streamlit's own greeting is off: for some addresses it asks a server on the internet for this machine's.
     return get_url(get_display_address(config.get_option("server.address") or DEFAULT_SERVER_ADDRESS))
@@ -99,6 +112,7 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     sys.stdout.flush()
     yield
     get_races.clear()  # what was running is stopped, and kept
+    _ANSWERING.close()
     get_attendance.clear()
     get_engine.clear()
     get_whole_store.clear()
@@ -106,9 +120,11 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
 
 _SETTINGS = _settings()
 _WAY = _way(_SETTINGS)
+_ANSWERING = Answering(get_engine, get_whole_store)
 
 app = st.App(
     Path(__file__).parent.parent / "streamlit_app.py",
     lifespan=_lifespan,
+    routes=_routes(),
     middleware=_doors(_SETTINGS, _WAY),
 )

@@ -288,6 +288,11 @@ class Engine:
         if self._responder:
             self._responder.drafting.forget(salt)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more requests."""
+        return self._worker.is_closed
+
     def close(self) -> None:
         """Cancel every run, end the thread, and the processes in which strangers' templates and schemas are read."""
         self._worker.close()

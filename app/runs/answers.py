@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -77,6 +77,9 @@ def answer_kept(
     person_id: str | None,
     source: RunSource,
     watch: Callable[[LaneRun], object],
+    group_id: str | None = None,
+    user: str | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Run a request to its end, and keep it among the runs.
 
@@ -87,13 +90,27 @@ def answer_kept(
         person_id: who asks.
         source: where it is asked for.
         watch: told of the run at every event; what it raises ends the run, which is then kept as stopped.
+        group_id: shared by runs that belong together.
+        user: for whom, in the words of the API's caller.
+        metadata: what the API's caller noted on it.
 
     Raises:
         RequestRefusedError: the model cannot take it.
         RunNotFinishedError: it failed, or was cut short.
         GearboxError: whatever keeps the engine or the store from it.
     """
-    with closing(stream(engine, store, run.request, person_id=person_id, source=source)) as events:
+    with closing(
+        stream(
+            engine,
+            store,
+            run.request,
+            person_id=person_id,
+            group_id=group_id,
+            source=source,
+            user=user,
+            metadata=metadata,
+        )
+    ) as events:
         for event in events:
             run.take(event)
             watch(run)

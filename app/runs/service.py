@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -88,6 +88,8 @@ def stream(
     person_id: str | None,
     group_id: str | None = None,
     source: RunSource | None = None,
+    user: str | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Generator[UiEvent, None, None]:
     """Answer a request and keep the run, from its first moment to its last.
 
@@ -101,7 +103,13 @@ def stream(
         StoreError: the run's row could not be made; the engine was not asked.
     """
     run_id = store.create_run(
-        request, person_id=person_id, group_id=group_id, source=source, environment=app_environment()
+        request,
+        person_id=person_id,
+        group_id=group_id,
+        source=source,
+        user=user,
+        metadata=metadata,
+        environment=app_environment(),
     )
     recording = _Recording(store, run_id)
     try:

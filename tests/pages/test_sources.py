@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.store import RunSource, RunStore
+from app.literal import literal
+from app.store import RunOutcome, RunSource, RunStatus, RunStore
 from tests.support.fakes import make_metrics, make_request
-from tests.support.ui import add_run, open_app
+from tests.support.ui import add_run, open_app, texts
 
 RUNS, OPERATIONS, COMPARE = "pages/runs.py", "pages/operations.py", "pages/compare.py"
 
@@ -68,3 +69,23 @@ def test_the_choice_lasts_while_other_pages_are_looked_at(monkeypatch: pytest.Mo
     app.query_params.clear()
     app.switch_page(RUNS).run()
     assert set(app.dataframe[0].value["source"]) == {"Labs"}
+
+
+def test_a_run_of_the_api_says_for_whom_it_was_and_what_its_caller_noted(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    run_id = store.create_run(
+        make_request("a client's"),
+        person_id=None,
+        environment={},
+        source=RunSource.API,
+        user="*anna*",
+        metadata={"ticket": "_42_"},
+    )
+    store.finish_run(run_id, RunOutcome(RunStatus.FINISHED, "x", "stop", metrics=make_metrics()))
+    app = open_app(monkeypatch, store, RUNS, {"run": run_id})
+    shown = texts(app, "caption")
+    assert "API" in shown
+    assert literal("*anna*") in shown
+    app.segmented_control(key=f"section-{run_id}").set_value("Configuration").run()
+    assert literal("_42_") in str(app.table[-1].value)

@@ -42,6 +42,13 @@ class ConfigurationStore:
             found = session.scalars(rows.order_by(func.lower(row.name), row.id)).all()
         return tuple(_to_saved(each) for each in found)
 
+    def everybodys(self) -> tuple[SavedConfiguration, ...]:
+        """All of all persons and of the desk, by name: how a model is set is nobody's secret."""
+        row = SavedConfigurationRow
+        with self._database.read() as session:
+            found = session.scalars(select(row).order_by(func.lower(row.name), row.id)).all()
+        return tuple(_to_saved(each) for each in found)
+
     def save(
         self, person: str | None, name: str, config: Mapping[str, Any], *, warm: bool, overwrite: bool = False
     ) -> str:

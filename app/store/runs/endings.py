@@ -36,7 +36,8 @@ def beginning_of(run: Run) -> dict[str, Any]:
     names = (column.key for column in Run.__table__.columns)
     columns = {name: value for name in names if (value := getattr(run, name)) is not None}
     content = run.content
-    texts = {name: getattr(content, name) for name in ("prompt", "messages", "config", "environment")}
+    kept = ("prompt", "messages", "caller_metadata", "config", "environment")
+    texts = {name: getattr(content, name) for name in kept}
     return {**columns, **{name: to_microseconds(columns[name]) for name in _MOMENTS}, "content": texts}
 
 

@@ -25,6 +25,7 @@ _BEFORE_METRICS = (
     "person_id",
     "session_id",
     "source",
+    "user",
     "model",
     "backend",
     "precision",
@@ -35,7 +36,7 @@ _BEFORE_METRICS = (
     "error_kind",
 )
 _DISTURBANCE = ("disturbed", "why_disturbed")
-_AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "config", "environment")
+_AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "metadata", "config", "environment")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 

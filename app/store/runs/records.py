@@ -6,13 +6,14 @@ Times of day are aware UTC datetimes; durations are seconds; sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from app.store.people.visibility import Viewer
 from app.store.runs.reports import Reports
+from app.store.runs.timeline import Timeline
 from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
 
 Rating = Literal[-1, 0, 1]
@@ -32,8 +33,8 @@ class RunStatus(StrEnum):
 
 
 class RunSource(StrEnum):
-    """Where a run was asked for. Written today: playground, chat and lab; the others are for doors that keep no runs
-    yet."""
+    """Where a run was asked for. Written today: playground, chat, lab and api; the others are for doors that keep no
+    runs yet."""
 
     PLAYGROUND = "playground"
     CHAT = "chat"
@@ -63,6 +64,8 @@ class RunSummary:
     """The browser session that asked, of runs stored before persons were known; empty since."""
     source: RunSource | None
     """Where it was asked for; ``None`` where nobody knows, as of some runs stored before this was kept."""
+    user: str | None = None
+    """For whom, of a run of the API: the caller's ``user``, or else the name of their key."""
     prompt: str
     """The user's last message; cut to its first 200 characters in lists, whole in a `RunRecord`."""
     model: str
@@ -89,6 +92,8 @@ class RunRecord(RunSummary, Reports):
     """All of one run but its timeline, which `RunStore.timeline` reads."""
 
     messages: tuple[Message, ...]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the API's caller noted on it; empty elsewhere."""
     config: Mapping[str, Any]
     """`RunConfig.to_dict`; `RunConfig.from_dict` turns it back."""
     environment: Mapping[str, Any]
@@ -112,6 +117,18 @@ class RunOutcome(Reports):
     metrics: RunMetrics | None = None
     environment: Mapping[str, Any] | None = None
     """Added to what was known when the run was created."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRun:
+    """A run that this process has just brought to its end, for whoever counts them."""
+
+    model: str
+    precision: str
+    source: RunSource | None
+    outcome: RunOutcome
+    timeline: Timeline | None
+    """Its tokens; ``None`` where there are none."""
 
 
 # --- what to list ---------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ class Run(Base):
     """The browser session that asked, of runs stored before persons were known; empty since."""
     source: Mapped[str | None] = mapped_column(CleanText(16))
     """Where it was asked for; null where nobody knows."""
+    user: Mapped[str | None]
+    """Of the API: for whom, in the caller's words, or else the name of their key; null elsewhere."""
 
     model: Mapped[str]
     backend: Mapped[str]
@@ -112,6 +114,8 @@ class RunContent(Base):
     error: Mapped[str | None]
     error_kind: Mapped[str | None]
     messages: Mapped[Any] = mapped_column(JsonText)
+    caller_metadata: Mapped[Any] = mapped_column(JsonText, nullable=True)
+    """Of the API: what the caller noted on it, texts by name; null elsewhere."""
     config: Mapped[Any] = mapped_column(JsonText)
     environment: Mapped[Any] = mapped_column(JsonText)
     cache: Mapped[Any] = mapped_column(JsonText, nullable=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -16,7 +16,7 @@ from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import visible
 from app.store.runs.endings import ENDING, beginning_of, ending, losslessness_of, write_ending
 from app.store.runs.reading import RunReader
-from app.store.runs.records import Rating, RunOutcome, RunSource, RunStatus
+from app.store.runs.records import EndedRun, Rating, RunOutcome, RunSource, RunStatus
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
@@ -34,6 +34,8 @@ class RunWriter(RunReader):
         self._owner = owner
         self._beginnings: dict[str, Mapping[str, Any]] = {}
         """Of the runs that are under way here, as they were made."""
+        self.observers: list[Callable[[EndedRun], object]] = []
+        """Told of each run that ends here, once, in the thread that stores it, whoever sees the store."""
 
     @property
     def host(self) -> str:
@@ -50,6 +52,8 @@ class RunWriter(RunReader):
         environment: Mapping[str, Any],
         group_id: str | None = None,
         source: RunSource | None = None,
+        user: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time.
 
@@ -59,6 +63,8 @@ class RunWriter(RunReader):
             environment: what is known of the machine before the run.
             group_id: shared by runs that belong together.
             source: where it is asked for; ``None`` where that is not to be told.
+            user: for whom, in the words of the API's caller.
+            metadata: what the API's caller noted on it.
         """
         config = request.config
         created_at = now()
@@ -71,6 +77,7 @@ class RunWriter(RunReader):
             person_id=person_id,
             session_id="",
             source=source,
+            user=user,
             model=config.model,
             backend=config.backend,
             precision=config.precision,
@@ -85,6 +92,7 @@ class RunWriter(RunReader):
             content=RunContent(
                 prompt=request.prompt,
                 messages=[message.to_dict() for message in request.messages],
+                caller_metadata=dict(metadata) if metadata else None,
                 config=config.to_dict(),
                 environment=dict(environment),
             ),
@@ -119,7 +127,7 @@ class RunWriter(RunReader):
         result = ending(run_id, outcome, timeline, self._beginnings.get(run_id))
         with self._database.write_result() as session:
             write_ending(session, result.fields, again=True)
-        self._beginnings.pop(run_id, None)
+        self._has_ended(run_id, outcome, timeline)
 
     def finish_later(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None, why: str) -> None:
         """Let the end of a run wait that cannot be written now. Until it is, the run is shown as it ended.
@@ -130,7 +138,8 @@ class RunWriter(RunReader):
             timeline: its tokens.
             why: what kept it from being written, for the user.
         """
-        self._outbox.add(ending(run_id, outcome, timeline, self._beginnings.pop(run_id, None)), why)
+        self._outbox.add(ending(run_id, outcome, timeline, self._beginnings.get(run_id)), why)
+        self._has_ended(run_id, outcome, timeline)
 
     def keep_losslessness(self, run_id: str, losslessness: Losslessness) -> None:
         """Keep what reading a run's answer again showed; an earlier result gives way.
@@ -193,6 +202,21 @@ class RunWriter(RunReader):
         return len(deleted)
 
     # ----------------------------------------------------------------------------------------------
+
+    def _has_ended(self, run_id: str, outcome: RunOutcome, timeline: Timeline | None) -> None:
+        begun = self._beginnings.pop(run_id, None)
+        if begun is None:  # made by another process, or ended before
+            return
+        source = begun.get("source")
+        run = EndedRun(
+            model=begun["model"],
+            precision=begun["precision"],
+            source=source and RunSource(source),
+            outcome=outcome,
+            timeline=timeline,
+        )
+        for observer in self.observers:
+            observer(run)
 
     def _existing(self, session: Session, run_id: str) -> Run:
         run = session.get(Run, run_id)

@@ -53,6 +53,8 @@ def show_run(run: RunRecord, store: RunStore) -> None:
             answered_by(run.cascade)
         if run.source:
             st.caption(source_label(run.source), width="content", help="Where this run was asked for.")
+        if run.user:
+            st.caption(literal(run.user), width="content", help="The user that the API's caller named, or their key.")
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
     if run.error:
         show_error(run.error)
@@ -80,9 +82,11 @@ def show_run(run: RunRecord, store: RunStore) -> None:
 
 
 def _show_answer(run: RunRecord, _store: RunStore) -> None:
-    for message in run.messages:
-        st.caption("Prompt" if message is run.messages[-1] else message.role.capitalize())
+    for message in run.messages[:-1]:
+        st.caption(message.role.capitalize())
         st.code(message.content, language=None, wrap_lines=True)
+    st.caption("Prompt")
+    st.code(run.prompt, language=None, wrap_lines=True)
     st.caption("Answer")
     if run.text:
         st.code(run.text, language=None, wrap_lines=True)
@@ -127,6 +131,9 @@ def _show_cascade(run: RunRecord, store: RunStore) -> None:
 def _show_configuration(run: RunRecord, _store: RunStore) -> None:
     st.caption(f"Configuration {run.config_hash}")
     st.json(dict(run.config))
+    if run.metadata:
+        st.caption("Metadata that the API's caller sent")
+        st.table(_written_out(run.metadata), border="horizontal", width="content", alt="Metadata of the run")
 
 
 def _show_environment(run: RunRecord, _store: RunStore) -> None:
