@@ -46,7 +46,7 @@ compared = [
 noise = machine_noise()
 if len(compared) == 1:
     st.info("Choose at least one more run to compare this one with.")
-if len({run.messages for run in runs}) > 1:
+if len({run.asked for run in runs}) > 1:
     st.warning("These runs answered different prompts.", icon=":material/difference:")
 
 show_verdicts(compared, noise)

@@ -45,9 +45,7 @@ def check_run(engine: CheckingEngine, store: RunStore, run_id: str, report: Repo
             "This answer was sampled when drafts still changed the random numbers: ask again, and the new one can be "
             "checked."
         )
-    request = GenerationRequest(
-        messages=run.messages, config=alone_config(config, run.cascade.tier) if run.cascade else config
-    )
+    request = run.asked_again(alone_config(config, run.cascade.tier) if run.cascade else config)
     found = engine.check_losslessness(
         request, timeline.token_ids, lambda stage, fraction: report(stage, 0.9 * fraction)
     )

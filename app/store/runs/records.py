@@ -14,7 +14,16 @@ from typing import Any, Literal
 from app.store.people.visibility import Viewer
 from app.store.runs.reports import Reports
 from app.store.runs.timeline import Timeline
-from engine.types import Disturbance, FinishReason, Losslessness, Message, OptimizationConfig, RunMetrics
+from engine.types import (
+    Disturbance,
+    FinishReason,
+    GenerationRequest,
+    Losslessness,
+    Message,
+    OptimizationConfig,
+    RunConfig,
+    RunMetrics,
+)
 
 Rating = Literal[-1, 0, 1]
 """Thumbs down, none, thumbs up."""
@@ -103,6 +112,17 @@ class RunRecord(RunSummary, Reports):
     losslessness: Losslessness | None
     """What reading the answer again showed; ``None`` until somebody asked."""
     text: str
+
+    @property
+    def asked(self) -> tuple[tuple[Message, ...], str]:
+        """What was asked: messages, or without any the text that was continued."""
+        return self.messages, "" if self.messages else self.prompt
+
+    def asked_again(self, config: RunConfig) -> GenerationRequest:
+        """The same, to be asked of a configuration."""
+        return GenerationRequest(
+            messages=self.messages, completion=None if self.messages else self.prompt, config=config
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from app.views.shared.text_diff import diff_words, shared_words, show_diff, show
 from engine.types import (
     CacheReport,
     CascadeReport,
-    GenerationRequest,
     GuardState,
     Message,
     RouterKind,
@@ -213,7 +212,7 @@ def _show_other(run: RunRecord, report: CascadeReport, config: RunConfig, tier: 
         main=False,
         help="What this tier would have answered, alone. It is asked in the background, and not kept among the runs.",
     ):
-        request = GenerationRequest(messages=run.messages, config=alone_config(config, str(tier)))
+        request = run.asked_again(alone_config(config, str(tier)))
         answers.start(key, partial(ask_plain, resources.get_engine(), request))
         st.rerun()
     job.follow()

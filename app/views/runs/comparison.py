@@ -91,7 +91,7 @@ def _lane(store: RunStore, run: RunRecord) -> list[str]:
         return [run.id]
     asked = RunFilter(group_id=run.group_id, config_hashes=(run.config_hash,), statuses=(RunStatus.FINISHED,))
     found = store.get_many([each.id for each in store.page(asked, limit=_MOST_ROUNDS).rows])
-    same = sorted(each.id for each in found if each.messages == run.messages)  # ids sort by time
+    same = sorted(each.id for each in found if each.asked == run.asked)  # ids sort by time
     return same if run.id in same else [run.id]
 
 
