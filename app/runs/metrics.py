@@ -152,7 +152,7 @@ class Metrics:
             (self._prefill, metrics.prefill_s),
             (self._prompts, metrics.prompt_tokens),
             (self._generations, metrics.completion_tokens),
-            (self._batch, getattr(metrics, "mean_batch_size", None)),
+            (self._batch, metrics.mean_batch_size),
         ):
             if value is not None:
                 histogram.labels(*labels).observe(value)
