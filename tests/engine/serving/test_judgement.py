@@ -93,6 +93,7 @@ def record(written: Written) -> TierAnswer:
         cascade=None,
         draft_rounds=(),
         disturbance=None,
+        mean_batch_size=None,
     )
     recorded = tier_answer(events, lambda text: None)
     assert recorded is not None
