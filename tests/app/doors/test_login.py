@@ -125,7 +125,7 @@ def test_where_nothing_was_set_up_it_says_so() -> None:
 # --- with it ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("word", [WORD, hashed(WORD)])
+@pytest.mark.parametrize("word", [WORD, hashed(WORD)], ids=["plain", "hashed"])
 def test_the_password_opens_the_page_that_was_asked_for_and_all_others(word: str) -> None:
     app = gate(desk(word=word))
     answer = send(app, {"password": WORD}, path="/history", query="run=1&x=%20")

@@ -319,7 +319,7 @@ def biases(*pairs: tuple[int, float]) -> dict[str, Any]:
         ({"n_top": 3, "top_ids": (ctypes.c_int64 * 9)(), "top_logprobs": (ctypes.c_double * 9)()}, None),
         ({"n_top": 3, "top_ids": (ctypes.c_int64 * 9)()}, "address is missing"),
     ],
-    ids=lambda value: None if value is None else str(value)[:60],
+    ids=lambda value: " and ".join(value) if isinstance(value, dict) else str(value),
 )
 def test_a_text_is_written_or_refused_with_the_reason(
     decoder: NativeDecoder, changed: dict[str, Any], says: str | None
