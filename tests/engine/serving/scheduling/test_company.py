@@ -13,6 +13,7 @@ import pytest
 from engine import Engine
 from engine.cache import KVCache
 from engine.types import (
+    CPU_PRECISIONS,
     CacheMode,
     CascadeConfig,
     Drafter,
@@ -162,11 +163,39 @@ def test_what_gives_its_memory_back_goes_on_as_it_was(tiny_models: Path, seed: i
 
 
 def test_on_real_weights_too(engine: Engine) -> None:
-    rng = random.Random(1)
-    asked = requests(rng, 8, [SMALL], [Precision.INT4])
-    for request, run in zip(asked, answers_in_company(engine, asked, rng), strict=True):
-        if run is not None:
-            assert_same(answer(engine, replace(request, cold=True)), run, request)
+    check_on_real_weights(engine, 8, Precision.INT4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", CPU_PRECISIONS, ids=str)
+def test_many_on_real_weights(engine: Engine, precision: Precision) -> None:
+    check_on_real_weights(engine, 24, precision)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("precision", CPU_PRECISIONS, ids=str)
+def test_two_hundred_on_real_weights_that_come_and_go(models_dir: Path, precision: Precision) -> None:
+    engine = Engine(models_dir, running_kv_bytes=2 * 2**20)  # so that some give their KV back
+    check_on_real_weights(engine, 200, precision)
+    engine.close()
+
+
+def check_on_real_weights(engine: Engine, count: int, precision: Precision) -> None:
+    rng, given_back = random.Random(count), list[int]()
+    asked = requests(rng, count, [SMALL], [precision])
+    with pytest.MonkeyPatch.context() as patch:
+        give_back = KVCache.give_back
+        patch.setattr(KVCache, "give_back", lambda cache: (given_back.append(cache.length), give_back(cache))[1])
+        beside = answers_in_company(engine, asked, rng)
+    whole = [(request, run) for request, run in zip(asked, beside, strict=True) if run is not None]
+    for request, run in whole:
+        assert_same(answer(engine, replace(request, cold=True)), run, request)
+    sampled = sum(request.config.sampling.temperature > 0 for request, _ in whole)
+    sizes = [run.metrics.mean_batch_size or 1.0 for _, run in whole if run.metrics]
+    print(
+        f"{precision}: {len(whole)} of {count} requests, {sampled} of them sampled, answered as alone; "
+        f"{count - len(whole)} cancelled, {len(given_back)} gave their KV back, batch size up to {max(sizes):.1f}"
+    )
 
 
 def request(prompt: str, *, max_tokens: int = 40, salt: str = "", **of: object) -> GenerationRequest:
