@@ -192,7 +192,7 @@ def check_on_real_weights(engine: Engine, count: int, precision: Precision) -> N
         assert_same(answer(engine, replace(request, cold=True)), run, request)
     sampled = sum(request.config.sampling.temperature > 0 for request, _ in whole)
     sizes = [run.metrics.mean_batch_size or 1.0 for _, run in whole if run.metrics]
-    print(
+    print(  # noqa: T201 (counts are the evidence)
         f"{precision}: {len(whole)} of {count} requests, {sampled} of them sampled, answered as alone; "
         f"{count - len(whole)} cancelled, {len(given_back)} gave their KV back, batch size up to {max(sizes):.1f}"
     )
