@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from tests.support.tiny import make_tiny_checkpoint
 
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog,", "add(left,", "right)", "gives", "42")
 ROOM = 1024
+Record = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module")
@@ -168,19 +169,22 @@ def test_on_real_weights_too(engine: Engine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", CPU_PRECISIONS, ids=str)
-def test_many_on_real_weights(engine: Engine, precision: Precision) -> None:
-    check_on_real_weights(engine, 24, precision)
+def test_many_on_real_weights(engine: Engine, precision: Precision, record_property: Record) -> None:
+    record_property("in company", check_on_real_weights(engine, 24, precision))
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("precision", CPU_PRECISIONS, ids=str)
-def test_two_hundred_on_real_weights_that_come_and_go(models_dir: Path, precision: Precision) -> None:
+def test_two_hundred_on_real_weights_that_come_and_go(
+    models_dir: Path, precision: Precision, record_property: Record
+) -> None:
     engine = Engine(models_dir, running_kv_bytes=2 * 2**20)  # so that some give their KV back
-    check_on_real_weights(engine, 200, precision)
+    record_property("in company", check_on_real_weights(engine, 200, precision))
     engine.close()
 
 
-def check_on_real_weights(engine: Engine, count: int, precision: Precision) -> None:
+def check_on_real_weights(engine: Engine, count: int, precision: Precision) -> str:
+    """What was counted."""
     rng, given_back = random.Random(count), list[int]()
     asked = requests(rng, count, [SMALL], [precision])
     with pytest.MonkeyPatch.context() as patch:
@@ -192,7 +196,7 @@ def check_on_real_weights(engine: Engine, count: int, precision: Precision) -> N
         assert_same(answer(engine, replace(request, cold=True)), run, request)
     sampled = sum(request.config.sampling.temperature > 0 for request, _ in whole)
     sizes = [run.metrics.mean_batch_size or 1.0 for _, run in whole if run.metrics]
-    print(  # noqa: T201 (counts are the evidence)
+    return (
         f"{precision}: {len(whole)} of {count} requests, {sampled} of them sampled, answered as alone; "
         f"{count - len(whole)} cancelled, {len(given_back)} gave their KV back, batch size up to {max(sizes):.1f}"
     )
