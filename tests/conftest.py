@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,18 @@ def oracle() -> Iterator[Oracle]:
     """Holds checkpoints against transformers, in children that may die."""
     with Oracle() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _loop_of_the_browser(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Playwright leaves its event loop running between two tests of a browser: others begin without one."""
+    running = asyncio._get_running_loop()
+    if request.node.get_closest_marker("browser") or running is None:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    yield
+    asyncio._set_running_loop(running)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_memory_that_runs_out_within_an_answer_ends_that_run_alone(
 
     engine = Engine(models_dir)
     with monkeypatch.context() as patch:
-        patch.setattr("engine.backends.passes.Continuation.perform", full)
+        patch.setattr("engine.models.decoders.native_decoder.NativeDecoder.write_many", full)
         failed = failure(engine, request_for("hi"))
     assert failed.kind == "InsufficientMemoryError"
     assert "Memory ran out" in failed.error

@@ -150,7 +150,7 @@ def test_evaluation_waits_for_a_run_that_has_the_engine_alone(
 ) -> None:
     monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)  # a run that nobody reads stands still
     window = window_of(tiny_engine, "tiny")
-    running = tiny_engine.generate(replace(asked("hello", "tiny", max_tokens=40), exclusive=True))
+    running = tiny_engine.generate(replace(asked("hello", "tiny", max_tokens=600), exclusive=True))
     next(event for event in running if isinstance(event, TokenEvent))
     results: list[WindowDivergence] = []
     caller = threading.Thread(target=lambda: results.append(tiny_engine.compare_window("tiny", Precision.INT4, window)))
@@ -196,7 +196,7 @@ def test_evaluation_is_not_held_up_by_a_run_that_nobody_reads(
 ) -> None:
     monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
     window = window_of(tiny_engine, "tiny")
-    running = tiny_engine.generate(asked("hello", "tiny", max_tokens=40))
+    running = tiny_engine.generate(asked("hello", "tiny", max_tokens=600))
     next(event for event in running if isinstance(event, TokenEvent))
     assert len(tiny_engine.compare_window("tiny", Precision.INT4, window))
     running.close()
@@ -205,7 +205,7 @@ def test_evaluation_is_not_held_up_by_a_run_that_nobody_reads(
 def test_a_closed_engine_ends_what_waits(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
     engine = Engine(tiny_models_dir)
-    running = engine.generate(replace(asked("hello", "tiny", max_tokens=40), exclusive=True))
+    running = engine.generate(replace(asked("hello", "tiny", max_tokens=600), exclusive=True))
     next(event for event in running if isinstance(event, TokenEvent))
     errors: list[BaseException] = []
 
