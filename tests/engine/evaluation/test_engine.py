@@ -26,6 +26,8 @@ from tests.support.evaluation import answer, asked, window_of
 from tests.support.tiny import make_tiny_checkpoint, make_tiny_tokenizer
 
 QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
+ENDLESS = tuple((token_id, -100.0) for token_id in range(3))
+"""Keeps the tokens that end a text, the first ones, from being chosen."""
 TEXT = "The quick brown fox jumps over the lazy dog. " * 60
 
 
@@ -150,7 +152,7 @@ def test_evaluation_waits_for_a_run_that_has_the_engine_alone(
 ) -> None:
     monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)  # a run that nobody reads stands still
     window = window_of(tiny_engine, "tiny")
-    running = tiny_engine.generate(replace(asked("hello", "tiny", max_tokens=600), exclusive=True))
+    running = tiny_engine.generate(replace(asked("hello", "tiny", max_tokens=600, logit_bias=ENDLESS), exclusive=True))
     next(event for event in running if isinstance(event, TokenEvent))
     results: list[WindowDivergence] = []
     caller = threading.Thread(target=lambda: results.append(tiny_engine.compare_window("tiny", Precision.INT4, window)))
@@ -196,7 +198,7 @@ def test_evaluation_is_not_held_up_by_a_run_that_nobody_reads(
 ) -> None:
     monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
     window = window_of(tiny_engine, "tiny")
-    running = tiny_engine.generate(asked("hello", "tiny", max_tokens=600))
+    running = tiny_engine.generate(asked("hello", "tiny", max_tokens=600, logit_bias=ENDLESS))
     next(event for event in running if isinstance(event, TokenEvent))
     assert len(tiny_engine.compare_window("tiny", Precision.INT4, window))
     running.close()
@@ -205,7 +207,7 @@ def test_evaluation_is_not_held_up_by_a_run_that_nobody_reads(
 def test_a_closed_engine_ends_what_waits(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
     engine = Engine(tiny_models_dir)
-    running = engine.generate(replace(asked("hello", "tiny", max_tokens=600), exclusive=True))
+    running = engine.generate(replace(asked("hello", "tiny", max_tokens=600, logit_bias=ENDLESS), exclusive=True))
     next(event for event in running if isinstance(event, TokenEvent))
     errors: list[BaseException] = []
 
