@@ -74,6 +74,7 @@ view = None
 if turn and busy:
     with st.chat_message("assistant"):
         view = AnswerView()
+    with st.bottom:  # where it stands still while the answer grows
         st.button("Stop", key="chat-stop", icon=":material/stop:", on_click=turn.stop)
 if conversation:
     show_ttft(conversation, runs, store.chat, busy=busy)

@@ -111,13 +111,12 @@ class Cascade:
         if cascade is None or not cascade.guard or request.unguarded or last.request is not self._largest:
             return {}
         configuration = (request.config.model, request.config.optimization)
-        guarded = [
-            attempt
+        share = 1 / len(cascade.smaller)
+        return {
+            attempt.place: guards.of(configuration, str(attempt.tier), share)
             for attempt, router in zip(self._attempts[:-1], self._routers, strict=False)
             if (router.reads_prompt or router.reads_answer) and router.boundary.threshold < NEVER
-        ]
-        share = 1 / max(1, len(guarded))
-        return {attempt.place: guards.of(configuration, str(attempt.tier), share) for attempt in guarded}
+        }
 
     def _passes_over(self, attempt: Attempt) -> bool:
         """Whether a tier's guard sends the prompt on without a try."""
