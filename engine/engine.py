@@ -35,8 +35,8 @@ from engine.types import (
 )
 
 if TYPE_CHECKING:
-    from engine.backends.passes import Steps
     from engine.cache import PrefixCache
+    from engine.passes import Steps
     from engine.serving.evaluator import Evaluator
     from engine.serving.pool import ModelPool
     from engine.serving.responder import Responder

@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from engine.backends.passes import Steps
 from engine.cache import KVCache
 from engine.generation.choosing import Constraint
 from engine.generation.recorder import TokenSink
@@ -18,6 +17,7 @@ from engine.models.decoders.decoder import Decoder
 from engine.models.format.decoder_config import DecoderConfig
 from engine.models.sources.progress import Progress
 from engine.models.tokenization.tokenizer import ChatTokenizer
+from engine.passes import Steps
 from engine.speculation import Speculator, StepTimes
 from engine.types import KVDtype, Precision, SamplingParams
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
-from engine.backends.passes import Hidden, Steps, ask
 from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.choosing import Chooser, Constraint
@@ -18,6 +17,7 @@ from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import Progress
+from engine.passes import Hidden, Steps, ask
 from engine.speculation import Speculator, StepTimes
 from engine.types import MAX_GAMMA, KVDtype, Precision, SamplingParams
 

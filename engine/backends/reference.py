@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
-from engine.backends.passes import Steps, Whole, ask
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
 from engine.generation.choosing import Choice, Constraint
@@ -26,6 +25,7 @@ from engine.generation.sampling import adjusted
 from engine.models.decoders.weights import estimate_bytes
 from engine.models.format.decoder_config import REFUSALS, DecoderConfig
 from engine.models.sources.progress import Progress
+from engine.passes import Steps, Whole, ask
 from engine.speculation import Speculator
 from engine.types import KVDtype, Precision, SamplingParams
 

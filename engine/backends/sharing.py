@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.backends.passes import Continuation, Hidden, Logits, Outcome, Pass, outcome_of
 from engine.generation.choosing import Choice, Chooser, choose_beside
 from engine.models.decoders.native_decoder import NativeDecoder, Segment
+from engine.passes import Continuation, Hidden, Logits, Outcome, Pass, outcome_of
 
 Shared = Hidden | Logits | Continuation
 

@@ -6,12 +6,12 @@ from time import perf_counter
 
 from torch import Tensor
 
-from engine.backends.passes import Continuation, Hidden, Logits, Steps, ask
 from engine.cache import KVCache
 from engine.generation.choosing import Choice, Chooser
 from engine.generation.confidence import is_near_tie
 from engine.generation.recorder import TokenSink
 from engine.models.decoders.decoder import Decoder
+from engine.passes import Continuation, Hidden, Logits, Steps, ask
 from engine.speculation import Draft, PassTime, Speculator
 
 CONTINUATION_S = 0.08
@@ -78,7 +78,8 @@ class Writer:
         text, cache = self._text, self._cache
         before = len(text)
         written = before - prompt_tokens
-        draft = speculator.propose(text, self._room(max_tokens - written - 1), written, self._chooser.generator)
+        room = self._room(max_tokens - written - 1)
+        draft = yield from speculator.propose(text, room, written, self._chooser.generator)
         ids = text.ids_with(draft.token_ids)[before - 1 :]
         wanted = Logits(self._decoder, ids, cache, text)
         rows = yield from ask(wanted)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
 from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
-from engine.backends.passes import Steps
 from engine.cache import KVCache
 from engine.generation.choosing import Constraint
 from engine.generation.recorder import TokenSink
+from engine.passes import Steps
 from engine.serving.drafting import Drafters
 from engine.speculation import ANSWER, Speculator
 from engine.types import CacheReport, DraftRound, GenerationRequest, SpeculationReport, Tier
@@ -88,7 +88,9 @@ class Attempt:
             verify: whether to compute anew what is reused, and compare.
         """
         if self.drafters and (self.drafters.config or self.draft_answer):
-            self._speculator = self.drafters.speculator(self.prompt_ids, self.max_tokens, kv, self.draft_answer)
+            self._speculator = self.drafters.speculator(
+                self.prompt_ids, self.max_tokens, kv, self.draft_answer, sink.cancelled
+            )
         self.trace = yield from self.model.run(
             self.prompt_ids,
             self.request.config.sampling,

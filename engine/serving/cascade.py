@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engine.backends.passes import Steps
 from engine.cascade import AlwaysSmall, Guard, Guards, Router, TierIdentity, routers_of
 from engine.generation.recorder import RunRecorder, TokenSink
+from engine.passes import Steps
 from engine.serving.attempt import Attempt, Recording
 from engine.serving.counterfactual import Paces
 from engine.serving.judgement import Judgement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from engine.backends.base import LoadedModel, OpenCheckpoint, StepwiseModel
@@ -62,7 +62,12 @@ class Drafters:
         return tuple(draft.model for draft in self.draft_models)
 
     def speculator(
-        self, prompt_ids: list[int], max_tokens: int, cache: KVCache | None, answer: Sequence[int] = ()
+        self,
+        prompt_ids: list[int],
+        max_tokens: int,
+        cache: KVCache | None,
+        answer: Sequence[int],
+        cancelled: Callable[[], bool],
     ) -> Speculator:
         """The run's own.
 
@@ -71,6 +76,7 @@ class Drafters:
             max_tokens: of the answer.
             cache: the KV that the answer is written with; ``None`` if none is kept.
             answer: what a smaller tier of a cascade has answered, in the same tokens.
+            cancelled: whether the run is to stop.
         """
         run = DraftedRun(
             prompt_ids=prompt_ids,
@@ -78,6 +84,7 @@ class Drafters:
             capacity=len(prompt_ids) + max_tokens + MAX_GAMMA,
             earlier=self.earlier,
             cache=cache,
+            cancelled=cancelled,
         )
         candidates = [Candidate(ANSWER, AnswerDrafter(answer))] if answer else []
         for drafter in self.config.drafter.text_drafters if self.config else ():

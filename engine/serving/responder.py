@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from engine.backends.base import LoadedModel, OpenCheckpoint
-from engine.backends.passes import Steps, Wait, ask
 from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.cascade import Guards
 from engine.errors import InsufficientMemoryError
@@ -18,6 +17,7 @@ from engine.generation.recorder import RunRecorder, TokenSink
 from engine.machine.disturbance import DisturbanceWatch
 from engine.machine.environment import kernel_environment, machine_environment
 from engine.machine.memory import PeakRss, require_memory
+from engine.passes import Steps, Wait, ask
 from engine.serving.attempt import Attempt
 from engine.serving.cascade import Cascade
 from engine.serving.counterfactual import Paces

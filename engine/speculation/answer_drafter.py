@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Steps
 from engine.speculation.drafts import NO_DRAFT, Draft
 
 _ANCHOR = 3
@@ -27,7 +28,8 @@ class AnswerDrafter:
         for end in range(_ANCHOR, len(self._answer) + 1):
             self._anchors.setdefault(self._answer[end - _ANCHOR : end], end)
 
-    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Steps[Draft]:
+        yield from ()
         if self._next is None:
             return NO_DRAFT
         drafted = self._answer[self._next : self._next + count]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -26,6 +26,8 @@ class DraftedRun:
     """Texts of the same session, oldest first."""
     cache: KVCache | None = None
     """The model's own; ``None`` where none is kept."""
+    cancelled: Callable[[], bool] = lambda: False
+    """Whether it is to stop."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +56,7 @@ def draft_source(drafter: Drafter, run: DraftedRun, weights: DraftingWeights | N
             return SharedKVDrafter(weights.decoder, weights.vocab_size, run.sampling, run.cache)
         case Drafter.DRAFT:
             assert weights is not None
-            return ModelDrafter(weights.decoder, weights.vocab_size, run.sampling, run.capacity)
+            return ModelDrafter(weights.decoder, weights.vocab_size, run.sampling, run.capacity, run.cancelled)
         case Drafter.AUTO:
             raise ValueError("auto stands for the other drafters and is none itself")
         case _:

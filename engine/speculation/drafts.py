@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,10 +19,12 @@ class Draft:
     token_ids: tuple[int, ...] = ()
     match_length: int | None = None
     """Of an n-gram draft: tokens before it that stood in the text already."""
+    seconds: float = 0.0
+    """What a model has taken to choose them, without what it had to read first."""
 
     def first(self, count: int) -> Draft:
         """Its first tokens."""
-        return Draft(self.token_ids[:count], self.match_length)
+        return replace(self, token_ids=self.token_ids[:count])
 
 
 NO_DRAFT = Draft()
@@ -30,8 +33,9 @@ NO_DRAFT = Draft()
 class DraftSource(Protocol):
     """Proposes tokens for one run."""
 
-    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
-        """At most ``count`` tokens to follow the text, none if it has no opinion.
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Steps[Draft]:
+        """At most ``count`` tokens to follow the text, none if it has no opinion. Who drafts with a model yields that
+        model's passes.
 
         Args:
             text: all tokens so far.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -11,8 +12,12 @@ from engine.cache import KVCache
 from engine.generation.sampling import draw, greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
+from engine.passes import Hidden, Logits, Steps, ask
 from engine.speculation.drafts import NO_DRAFT, Draft
 from engine.types import SamplingParams
+
+_ROWS_AT_ONCE = 8
+"""Of so few tokens to read, all go through the head: cheaper than a pass more."""
 
 
 class _Drafting:
@@ -25,22 +30,27 @@ class _Drafting:
         self._vocab_size = vocab_size
         self._sampling = sampling
 
-    def draft(self, text: TokenBuffer, logits: Tensor, count: int, cache: KVCache, generator: torch.Generator) -> Draft:
-        """``count`` tokens, the first from ``logits`` after all of ``text``."""
+    def draft(
+        self, text: TokenBuffer, ids: Tensor, count: int, cache: KVCache, generator: torch.Generator
+    ) -> Steps[Draft]:
+        """``count`` tokens to follow ``text``, of which the cache holds all but ``ids``."""
         drafted: list[int] = []
         alike = torch.Generator()
         alike.set_state(generator.get_state())
-        while True:
-            logits = logits[: self._vocab_size]
+        seconds = 0.0
+        while len(drafted) < count:
+            wanted = Logits(self.decoder, ids, cache)
+            logits = (yield from ask(wanted))[-1, : self._vocab_size]
+            begun = perf_counter()
             seen = text.ids_with(drafted)
             if self._sampling.temperature == 0:
                 token = greedy_token(logits, self._sampling, seen, text.answer_start)
             else:
                 token = draw(next_token_probabilities(logits, self._sampling, seen, text.answer_start), alike)
             drafted.append(token)
-            if len(drafted) == count:
-                return Draft(tuple(drafted))
-            logits = self.decoder.step(token, cache)
+            ids = torch.tensor([token])
+            seconds += wanted.seconds + perf_counter() - begun
+        return Draft(tuple(drafted), seconds=seconds)
 
 
 class SharedKVDrafter:
@@ -60,12 +70,11 @@ class SharedKVDrafter:
         self._drafting = _Drafting(decoder, vocab_size, sampling)
         self._cache = cache
 
-    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Steps[Draft]:
         if count < 1:
             return NO_DRAFT
         length = self._cache.length
-        logits = self._drafting.decoder.step(int(text.ids[-1]), self._cache)
-        draft = self._drafting.draft(text, logits, count, self._cache, generator)
+        draft = yield from self._drafting.draft(text, text.ids[-1:], count, self._cache, generator)
         self._cache.truncate(length)
         return draft
 
@@ -76,20 +85,29 @@ class SharedKVDrafter:
 class ModelDrafter:
     """Another model with the same tokenizer and KV of its own, prefilled when it is first asked."""
 
-    def __init__(self, decoder: Decoder, vocab_size: int, sampling: SamplingParams, capacity: int) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        vocab_size: int,
+        sampling: SamplingParams,
+        capacity: int,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         """
         Args:
             decoder: the smaller model.
             vocab_size: ids that the tokenizer knows.
             sampling: of the run.
             capacity: tokens of prompt, answer and drafts; beyond the smaller model's own context it is silent.
+            cancelled: whether the run is to stop; asked before each chunk of the text that is read.
         """
         self._drafting = _Drafting(decoder, vocab_size, sampling)
         self._cache = decoder.new_cache(min(capacity, decoder.config.context_length))
+        self._cancelled = cancelled
         self._held: list[int] = []
         """What the KV holds."""
 
-    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Steps[Draft]:
         count = min(count, self._cache.capacity - len(text))
         if count < 1:
             return NO_DRAFT
@@ -97,11 +115,20 @@ class ModelDrafter:
         self._forget_what_differs(ids)
         # the last token is always computed anew: its logits are what is needed
         self._cache.truncate(min(self._cache.length, len(ids) - 1))
-        logits = self._drafting.decoder.prefill(ids[self._cache.length :], self._cache, lambda: False)
-        assert logits is not None  # nobody cancels
-        draft = self._drafting.draft(text, logits, count, self._cache, generator)
+        if len(ids) - self._cache.length > _ROWS_AT_ONCE and not (yield from self._read(ids)):
+            return NO_DRAFT
+        draft = yield from self._drafting.draft(text, ids[self._cache.length :], count, self._cache, generator)
         self._held = [*ids.tolist(), *draft.token_ids[:-1]]  # of the last one drafted there is no KV
         return draft
+
+    def _read(self, ids: Tensor) -> Steps[bool]:
+        """All but the last token, as far as the KV lacks it; ``False`` if cancelled."""
+        for chunk in self._drafting.decoder.chunks(ids[self._cache.length : -1], self._cache):
+            if self._cancelled():
+                return False
+            yield from ask(Hidden(self._drafting.decoder, chunk, self._cache))
+            self._held = ids[: self._cache.length].tolist()
+        return True
 
     def observe(self, token_ids: Sequence[int]) -> None:
         """Nothing: what the KV holds is compared with the text when a draft is asked for."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Steps
 from engine.speculation.drafts import NO_DRAFT, Draft
 from engine.speculation.suffix_automaton import SuffixAutomaton
 
@@ -34,7 +35,8 @@ class NgramDrafter:
             self._waiting += (*text, -1 - end)  # a mark of its own: no match reaches across two texts
         self._waiting += prompt_ids
 
-    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Steps[Draft]:
+        yield from ()
         for token in self._waiting:
             self._automaton.append(token)
         self._waiting.clear()

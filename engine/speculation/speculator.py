@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Steps
 from engine.speculation.controller import Controller, Offer
 from engine.speculation.drafts import NO_DRAFT, Draft, DraftSource
 from engine.types import MAX_GAMMA, DraftRound, SpeculationReport
@@ -67,8 +68,9 @@ class Speculator:
         self._drafting_s = self._verification_s = self._plain_s = self._choosing_s = 0.0
         self._plain_steps = 0
 
-    def propose(self, text: TokenBuffer, room: int, at: int, generator: torch.Generator) -> Draft:
-        """A draft for the next tokens of the text; an empty one for a plain step.
+    def propose(self, text: TokenBuffer, room: int, at: int, generator: torch.Generator) -> Steps[Draft]:
+        """A draft for the next tokens of the text; an empty one for a plain step. A drafting model's passes are
+        yielded.
 
         Args:
             text: all tokens so far.
@@ -77,7 +79,7 @@ class Speculator:
             generator: what the next token will be drawn with; it is not changed.
         """
         begun = perf_counter()
-        draft = self._propose(text, min(room, self._controller.gamma or MAX_GAMMA), at, generator)
+        draft = yield from self._propose(text, min(room, self._controller.gamma or MAX_GAMMA), at, generator)
         self._drafting_s += perf_counter() - begun
         return draft
 
@@ -147,15 +149,14 @@ class Speculator:
             unavailable=self._unavailable,
         )
 
-    def _propose(self, text: TokenBuffer, room: int, at: int, generator: torch.Generator) -> Draft:
+    def _propose(self, text: TokenBuffer, room: int, at: int, generator: torch.Generator) -> Steps[Draft]:
         self._taken = None
         if room < 1:
             return NO_DRAFT
-        found = {
-            name: candidate.source.propose(text, room, generator)
-            for name, candidate in self._candidates.items()
-            if name not in self._draft_s
-        }
+        found: dict[str, Draft] = {}
+        for name, candidate in self._candidates.items():
+            if name not in self._draft_s:
+                found[name] = yield from candidate.source.propose(text, room, generator)
         offers = [_offer(self._candidates[name], room, seconds) for name, seconds in self._draft_s.items()]
         offers += [_offer(self._candidates[name], len(draft.token_ids), 0.0, draft) for name, draft in found.items()]
         offers = [offer for offer in offers if offer.most]
@@ -167,10 +168,9 @@ class Speculator:
         self._taken, gamma = plan
         if self._taken.drafter in found:
             return found[self._taken.drafter].first(gamma)
-        begun = perf_counter()
-        draft = self._candidates[self._taken.drafter].source.propose(text, gamma, generator)
-        if draft.token_ids:
-            self._learn_draft_time(self._taken.drafter, (perf_counter() - begun) / len(draft.token_ids))
+        draft = yield from self._candidates[self._taken.drafter].source.propose(text, gamma, generator)
+        if draft.seconds:
+            self._learn_draft_time(self._taken.drafter, draft.seconds / len(draft.token_ids))
         return draft
 
     def _learn_draft_time(self, name: str, seconds: float) -> None:

@@ -16,7 +16,7 @@ from engine.serving.scheduling.event_buffer import EventBuffer
 from engine.types import Event, GenerationRequest, Heartbeat, Queued, RunFailed, RunFinished, is_shared
 
 if TYPE_CHECKING:  # passes bring torch, which the first page must not wait for
-    from engine.backends.passes import Steps
+    from engine.passes import Steps
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.backends.passes import Continuation, Hidden, Logits
 from engine.cache import KVCache
+from engine.passes import Continuation, Hidden, Logits
 from engine.serving.scheduling.running import Running
 
 Readable = Hidden | Logits | Continuation

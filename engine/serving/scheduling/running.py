@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.serving.scheduling.jobs import Job
 
 if TYPE_CHECKING:  # they bring torch, which the first job's steps import
-    from engine.backends.passes import Pass, Steps
+    from engine.passes import Pass, Steps
 
 ABANDONED_AFTER_S = 30.0
 """A run whose full buffer nobody reads for so long is cancelled."""

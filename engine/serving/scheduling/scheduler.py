@@ -14,8 +14,8 @@ from time import perf_counter
 
 from torch import cat
 
-from engine.backends.passes import Continuation, Hidden, Logits, Outcome, Wait, outcome_of
 from engine.backends.sharing import perform_together
+from engine.passes import Continuation, Hidden, Logits, Outcome, Wait, outcome_of
 from engine.serving.scheduling.kv_room import KVRoom, Readable
 from engine.serving.scheduling.row_budget import RowBudget
 from engine.serving.scheduling.running import Running

@@ -21,7 +21,7 @@ from engine.serving.scheduling.running import Running
 from engine.types import GenerationRequest
 
 if TYPE_CHECKING:  # they bring torch, which the first page must not wait for
-    from engine.backends.passes import Steps
+    from engine.passes import Steps
     from engine.serving.scheduling.scheduler import Scheduler
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.backends.local import LocalModel
-from engine.backends.passes import Continuation, Pass, Steps, ask, perform_alone
 from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Continuation, Pass, Steps, ask, perform_alone
 from engine.types import CPU_PRECISIONS, KVDtype, SamplingParams
 from tests.engine.native.test_kernels import needs_kernels
 from tests.engine.speculation.test_speculation import PROMPT, Sink, load

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.backends.local import LocalModel
-from engine.backends.passes import Continuation, Hidden, Logits, Pass, Steps, Whole, perform_alone
 from engine.backends.sharing import perform_together
 from engine.errors import NonFiniteLogitsError
 from engine.generation.choosing import Choice, Chooser
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Continuation, Hidden, Logits, Pass, Steps, Whole, perform_alone
 from engine.serving.pool import ModelPool
 from engine.speculation import Candidate, Controller, NgramDrafter, Speculator, StepTimes
 from engine.types import (

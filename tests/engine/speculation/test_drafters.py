@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import perform_alone
 from engine.speculation import DraftedRun, DraftingWeights, draft_source
 from engine.types import COPY_PRECISIONS, TEXT_DRAFTERS, Drafter, SamplingParams
 from tests.engine.models.test_decoder import load_tiny
@@ -25,7 +26,8 @@ def test_every_drafter_proposes_with_what_it_says_it_needs(tmp_path: Path, draft
         weights, cache = DraftingWeights(decoder, 256), decoder.new_cache(64)
         decoder.prefill(torch.tensor(TEXT[:-1]), cache, lambda: False)
     run = DraftedRun(prompt_ids=TEXT, sampling=SamplingParams(), capacity=64, cache=cache)
-    drafted = draft_source(drafter, run, weights).propose(TokenBuffer(TEXT, 64), 2, torch.Generator())
+    source = draft_source(drafter, run, weights)
+    drafted = perform_alone(source.propose(TokenBuffer(TEXT, 64), 2, torch.Generator()))
     assert 1 <= len(drafted.token_ids) <= 2
     assert drafter.info.prior is not None or drafted.match_length is not None, "no first guess of its acceptance"
 

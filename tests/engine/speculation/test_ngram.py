@@ -9,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.generation.token_buffer import TokenBuffer
-from engine.speculation import NgramDrafter
+from engine.passes import perform_alone
+from engine.speculation import Draft, DraftSource, NgramDrafter
 from engine.speculation.session_texts import MOST_TOKENS, SessionTexts
 from engine.speculation.suffix_automaton import SuffixAutomaton
 
 texts = st.lists(st.integers(0, 3), min_size=1, max_size=60)
 
 ANY = torch.Generator()
+
+
+def proposed_by(drafter: DraftSource, text: TokenBuffer, count: int) -> Draft:
+    return perform_alone(drafter.propose(text, count, ANY))
 
 
 def longest_match(text: list[int]) -> int:
@@ -39,7 +44,7 @@ def test_the_match_is_the_longest_there_is(text: list[int]) -> None:
 @given(texts, st.integers(1, 12))
 def test_a_draft_goes_on_as_the_text_once_did(text: list[int], count: int) -> None:
     drafter = NgramDrafter([], text)
-    draft = drafter.propose(TokenBuffer(text, len(text)), count, ANY)
+    draft = proposed_by(drafter, TokenBuffer(text, len(text)), count)
     match = longest_match(text)
     if match == 0:
         assert draft.token_ids == ()
@@ -53,24 +58,24 @@ def test_a_draft_goes_on_as_the_text_once_did(text: list[int], count: int) -> No
 def test_the_most_frequent_continuation_is_drafted() -> None:
     text = [1, 2, 3, 9, 1, 2, 4, 9, 1, 2, 4, 9, 1, 2]
     assert Counter(text)[3] == 1
-    assert NgramDrafter([], text).propose(TokenBuffer(text, 20), 1, ANY).token_ids == (4,)
+    assert proposed_by(NgramDrafter([], text), TokenBuffer(text, 20), 1).token_ids == (4,)
 
 
 def test_what_is_observed_counts_and_a_text_read_in_pieces_is_the_same_text() -> None:
     whole = [5, 6, 7, 8, 1, 5, 6, 7]
     pieces = NgramDrafter([], whole[:3])
-    pieces.propose(TokenBuffer(whole[:3], 10), 4, ANY)
+    proposed_by(pieces, TokenBuffer(whole[:3], 10), 4)
     pieces.observe(whole[3:5])
     pieces.observe(whole[5:])
-    draft = pieces.propose(TokenBuffer(whole, 10), 4, ANY)
-    assert draft.token_ids == NgramDrafter([], whole).propose(TokenBuffer(whole, 10), 4, ANY).token_ids
+    draft = proposed_by(pieces, TokenBuffer(whole, 10), 4)
+    assert draft.token_ids == proposed_by(NgramDrafter([], whole), TokenBuffer(whole, 10), 4).token_ids
     assert draft.token_ids[:2] == (8, 1)
 
 
 def test_earlier_texts_help_but_no_match_reaches_across_two() -> None:
     earlier = [[1, 2, 3, 4], [7, 8]]
-    assert NgramDrafter(earlier, [9, 1, 2, 3]).propose(TokenBuffer([9, 1, 2, 3], 9), 3, ANY).token_ids == (4,)
-    across = NgramDrafter(earlier, [9, 3, 4]).propose(TokenBuffer([9, 3, 4], 9), 3, ANY)
+    assert proposed_by(NgramDrafter(earlier, [9, 1, 2, 3]), TokenBuffer([9, 1, 2, 3], 9), 3).token_ids == (4,)
+    across = proposed_by(NgramDrafter(earlier, [9, 3, 4]), TokenBuffer([9, 3, 4], 9), 3)
     assert across.token_ids == ()
 
 

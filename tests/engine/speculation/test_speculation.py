@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.backends.local import LocalModel
-from engine.backends.passes import perform_alone
 from engine.cache import KVCache
 from engine.generation.choosing import Choice
 from engine.generation.token_buffer import TokenBuffer
+from engine.passes import Steps, perform_alone
 from engine.serving.pool import ModelPool
 from engine.speculation import (
     NO_DRAFT,
@@ -75,7 +75,8 @@ class Scripted:
         self._answer = answer
         self._right = right
 
-    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Draft:
+    def propose(self, text: TokenBuffer, count: int, generator: torch.Generator) -> Steps[Draft]:
+        yield from ()
         at = len(text) - len(PROMPT)
         wanted = [*self._answer[at:], *[3] * count][:count]  # junk behind the end
         return Draft(tuple(t if self._right(at + i) else (t + 1) % 200 for i, t in enumerate(wanted)))
@@ -287,11 +288,9 @@ def test_a_smaller_model_keeps_its_own_kv_in_step(pair: tuple[LocalModel, LocalM
     text = TokenBuffer(PROMPT, 80)
     with torch.inference_mode():
         for token in (7, 8, 50, 51, 9):
-            drafted = drafter.propose(text, 4, torch.Generator())
-            fresh = ModelDrafter(small.decoder, small.vocab_size, SamplingParams(), 80).propose(
-                text, 4, torch.Generator()
-            )
-            assert drafted.token_ids == fresh.token_ids
+            drafted = perform_alone(drafter.propose(text, 4, torch.Generator()))
+            fresh = ModelDrafter(small.decoder, small.vocab_size, SamplingParams(), 80)
+            assert drafted.token_ids == perform_alone(fresh.propose(text, 4, torch.Generator())).token_ids
             text.append(drafted.token_ids[0])
             text.append(token)
             drafter.observe([drafted.token_ids[0], token])
@@ -304,10 +303,10 @@ def test_a_drafter_falls_silent_at_the_end_of_its_own_context(
     drafter = ModelDrafter(small.decoder, small.vocab_size, SamplingParams(), len(PROMPT) + 2)
     with torch.inference_mode():
         text = TokenBuffer(PROMPT, 80)
-        assert len(drafter.propose(text, 8, torch.Generator()).token_ids) == 2
+        assert len(perform_alone(drafter.propose(text, 8, torch.Generator())).token_ids) == 2
         for _ in range(3):
             text.append(1)
-        assert drafter.propose(text, 8, torch.Generator()) is NO_DRAFT
+        assert perform_alone(drafter.propose(text, 8, torch.Generator())) is NO_DRAFT
 
 
 def test_drafting_stays_out_of_a_window_that_would_slide(model: LocalModel) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.backends.passes import Steps
+from engine.passes import Steps
 from engine.serving.scheduling.jobs import Job
 from engine.serving.scheduling.line import WaitingLine
 
