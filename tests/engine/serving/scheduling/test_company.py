@@ -12,7 +12,9 @@ import pytest
 
 from engine import Engine
 from engine.cache import KVCache
+from engine.models.decoders.native_decoder import NativeDecoder, Segment
 from engine.types import (
+    COPY_PRECISIONS,
     CPU_PRECISIONS,
     CacheMode,
     CascadeConfig,
@@ -76,7 +78,7 @@ def _request(rng: random.Random, beginning: str, models: list[str], precisions: 
         CacheMode.PREFIX if reuses else CacheMode.KV,
         rng.choice((KVDtype.BF16, KVDtype.BF16, KVDtype.INT8)),
         window,
-        SpeculationConfig(drafter=rng.choice((Drafter.NGRAM, Drafter.AUTO))) if drafts else None,
+        rng.choice(_drafters(smaller, precision)) if drafts else None,
         CascadeConfig(
             smaller=(Tier(model=smaller[0], precision=precision),),
             router=RouterKind.ESCALATE,
@@ -99,6 +101,12 @@ def _request(rng: random.Random, beginning: str, models: list[str], precisions: 
         config=RunConfig(model=model, optimization=optimization, sampling=sampling),
         cache_salt=rng.choice(("a", "b", "c")),
     )
+
+
+def _drafters(smaller: list[str], precision: Precision) -> list[SpeculationConfig]:
+    found = [SpeculationConfig(drafter=drafter) for drafter in (Drafter.NGRAM, Drafter.AUTO)]
+    found += [SpeculationConfig.with_model(name, gamma=3) for name in smaller]
+    return found if precision in COPY_PRECISIONS else [*found, SpeculationConfig.with_self(gamma=3)]
 
 
 def answer(engine: Engine, request: GenerationRequest, *, cancel_after: int | None = None) -> RunFinished:
@@ -216,6 +224,27 @@ def test_two_that_begin_alike_compute_that_once(tiny: Engine) -> None:
     assert len(computed) >= 2
     assert sorted(computed)[-2] < 64 < max(computed), "only one of them read the beginning"
     assert any(run.cache and "was running" in run.cache.detail for run in runs if run)
+
+
+def test_runs_share_the_passes_of_the_model_that_drafts_for_them(tiny: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafted = OptimizationConfig.at(
+        Precision.INT4, CacheMode.KV, speculation=SpeculationConfig.with_model("two", Precision.INT4, gamma=4)
+    )
+    asked = [request(f"the fox and dog {n}", salt=str(n)) for n in range(3)]
+    asked = [replace(each, config=replace(each.config, optimization=drafted)) for each in asked]
+    alone = [answer(tiny, replace(each, cold=True)).token_ids for each in asked]
+    together: dict[int, set[int]] = {}
+    forward_many = NativeDecoder.forward_many
+
+    def forward(decoder: NativeDecoder, segments: list[Segment]) -> object:
+        together.setdefault(id(decoder), set()).add(len(segments))
+        return forward_many(decoder, segments)
+
+    monkeypatch.setattr(NativeDecoder, "forward_many", forward)
+    beside = answers_in_company(tiny, asked, random.Random(0))
+    assert [run.token_ids for run in beside if run] == [ids for run, ids in zip(beside, alone, strict=True) if run]
+    assert len(together) == 2, "one model drafts and the other verifies"
+    assert all(max(sizes) > 1 for sizes in together.values())
 
 
 def test_one_that_is_to_be_alone_shares_no_pass(tiny: Engine) -> None:
