@@ -8,8 +8,9 @@ MOST_ROWS = 128
 """Of prompts in one pass; more at once are no faster."""
 FEWEST_ROWS = 8
 """So many are always read, or a prompt would never end."""
-LONGEST_PASS = 2.0
-"""Times what the decoding rows alone would take: so much longer a pass may take that reads prompts beside them."""
+LONGEST_PASS = 2.5
+"""Times what the decoding rows alone would take: so long a pass may be that reads prompts beside them, while no more
+sequences read than decode."""
 _WEIGHT = 0.2
 """What the latest pass counts for."""
 
@@ -23,14 +24,20 @@ class RowBudget:
     _row_s: float | None = None
     """What a row of a prompt adds."""
 
-    def rows(self, decoding: int) -> int:
-        """Rows of prompts for a pass that has so many decoding rows."""
+    def rows(self, decoding: int, readers: float = 1.0) -> int:
+        """Rows of prompts for a pass.
+
+        Args:
+            decoding: its rows of sequences that decode.
+            readers: sequences that read a prompt, for each that decodes. Where they are many, the few wait for the
+                many: prompts that come together are soon read, and all decode beside one another.
+        """
         if not decoding:
             return MOST_ROWS
         alone_s = self._alone_s(decoding)
         if alone_s is None or self._row_s is None:
             return FEWEST_ROWS
-        fitting = int((LONGEST_PASS - 1) * alone_s / self._row_s)
+        fitting = int(max(LONGEST_PASS - 1, readers) * alone_s / self._row_s)
         return min(max(fitting, FEWEST_ROWS), MOST_ROWS)
 
     def observe(self, decoding: int, reading: int, seconds: float) -> None:

@@ -70,31 +70,35 @@ class Scheduler:
         self._turns = {known: turn for known, turn in self._turns.items() if known in turns} | {key: self._turn}
         group = turns[key]
         if len(group) == 1:
-            self._alone(group[0], interrupt, shares_time=len(turns) > 1)
+            self._alone(group[0], key, interrupt, shares_time=len(turns) > 1)
         else:
             self._together(group, key, interrupt, shares_time=len(turns) > 1)
         self._let_go()
         return True
 
-    def _alone(self, running: Running, interrupt: c_int32, *, shares_time: bool) -> None:
+    def _alone(self, running: Running, key: Hashable, interrupt: c_int32, *, shares_time: bool) -> None:
         wanted = running.wanted
         assert wanted is not None
         if isinstance(wanted, Readable):
             if isinstance(wanted, Hidden):
                 wanted = _piece(running, wanted, len(wanted.ids))
+            begun = perf_counter()
             (outcome,) = _perform([_in_turn(wanted, shares_time=shares_time)], interrupt)
-            self._count([running], [outcome])
+            seconds = perf_counter() - begun
+            passes = self._count([running], [outcome])
+            if key is not running:
+                decoding, reading = (0, len(wanted.ids)) if isinstance(wanted, Hidden) else (len(wanted.ids), 0)
+                self._budget(key).observe(decoding, reading, seconds / passes)
         else:
             outcome = outcome_of(wanted.perform)
         _tell(running, _joined(running, outcome))
 
     def _together(self, group: list[Running], key: Hashable, interrupt: c_int32, *, shares_time: bool) -> None:
         """One pass: of those that decode all rows, of prompts as many as fit beside them."""
-        budget = self._budgets.setdefault(key, RowBudget())
-        decoding = sum(
-            len(running.wanted.ids) for running in group if isinstance(running.wanted, Logits | Continuation)
-        )
-        room = budget.rows(decoding)
+        budget = self._budget(key)
+        writers = [running.wanted for running in group if isinstance(running.wanted, Logits | Continuation)]
+        decoding = sum(len(wanted.ids) for wanted in writers)
+        room = budget.rows(decoding, (len(group) - len(writers)) / max(len(writers), 1))
         passes: list[tuple[Running, Readable]] = []
         for running in group:
             wanted = running.wanted
@@ -116,6 +120,9 @@ class Scheduler:
                 running.read.append(outcome.result)
             else:
                 _tell(running, _joined(running, outcome))
+
+    def _budget(self, key: Hashable) -> RowBudget:
+        return self._budgets.setdefault(key, RowBudget())
 
     def _count(self, sharing: Sequence[Running], outcomes: Sequence[Outcome]) -> int:
         """Tell everybody with how many it has shared; how many passes that were."""

@@ -25,5 +25,15 @@ def test_a_pass_that_reads_a_prompt_takes_no_longer_than_it_may(alone_s: float, 
     assert rows == MOST_ROWS or alone_s + (rows + 2) * row_s >= 0.95 * LONGEST_PASS * alone_s
 
 
+@given(st.floats(1e-3, 0.2), st.floats(1e-4, 5e-3), st.integers(1, 16), st.floats(0, 16))
+def test_the_more_read_for_each_that_decodes_the_more_is_read(
+    alone_s: float, row_s: float, decoding: int, readers: float
+) -> None:
+    budget = RowBudget()
+    budget.observe(decoding, 0, alone_s)
+    budget.observe(0, MOST_ROWS, MOST_ROWS * row_s)
+    assert budget.rows(decoding) <= budget.rows(decoding, readers) <= budget.rows(decoding, readers + 1) <= MOST_ROWS
+
+
 def test_before_anything_was_measured_little_is_read() -> None:
     assert RowBudget().rows(1) == FEWEST_ROWS
