@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import WeightsIntegrityError
+from engine.machine.huge_pages import HugePages
 from engine.models.decoders.decoder import Decoder, DecoderLayer, EagerDecoder
 from engine.models.decoders.graph_step import GraphDecoder
 from engine.models.decoders.hybrid_decoder import HybridDecoder
@@ -109,6 +110,8 @@ def load_decoder(
             ) from error
         if scheme.packs:
             packed.write({name: module.state() for name, module in modules.items()}, norms)
+    if scheme.native:
+        _move(modules)
     everything = {f"{n}.{k}": t for n, m in modules.items() for k, t in m.state().items()}
     return LoadedDecoder(
         _assemble(config, scheme, modules, norms),
@@ -185,6 +188,14 @@ def _joined_codes(codes: FileCodes, matrix: Matrix, parts: list[Tensor]) -> Grou
     if not any(found):
         return None
     return GroupCodes.joined([f or quantize_groups(part) for f, part in zip(found, parts, strict=True)])
+
+
+def _move(modules: dict[str, Linear]) -> None:
+    """Into large pages, matrix by matrix; small parts stay where they are."""
+    room = HugePages(sum(HugePages.size_of(module.state()["data"]) for module in modules.values()))
+    for name, module in modules.items():
+        state = module.state()
+        modules[name] = type(module).from_state(state | {"data": room.place(state["data"])})
 
 
 def _assemble(config: DecoderConfig, scheme: Scheme, modules: dict[str, Linear], norms: State) -> Decoder:
