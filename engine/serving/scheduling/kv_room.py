@@ -30,6 +30,9 @@ class KVRoom:
         Args:
             running: in the order in which they began.
         """
+        for each in running:
+            if (cache := _cache_of(each)) is not None:
+                each.caches.add(cache)
         used = used_bytes(running)
         for each in reversed(running[1:]):
             if used <= self._most_bytes:
@@ -40,15 +43,16 @@ class KVRoom:
         for each in running:
             if not each.is_parked:
                 continue
-            # one that is cancelled ends as soon as its state is what it was
-            if used + _needed_bytes(each) <= self._most_bytes or not used or each.job.is_cancelled():
+            # somebody must go on; and one that is cancelled ends as soon as its state is what it was
+            nobody_goes_on = all(other.is_parked for other in running)
+            if used + _needed_bytes(each) <= self._most_bytes or nobody_goes_on or each.job.is_cancelled():
                 used += _needed_bytes(each)
                 each.is_parked = False
 
 
 def used_bytes(running: Sequence[Running]) -> int:
-    """What their KV takes."""
-    return sum(cache.used_bytes for each in running if (cache := _cache_of(each)) is not None)
+    """What their KV takes, drafting models' too."""
+    return sum(cache.used_bytes for each in running for cache in each.caches)
 
 
 def _cache_of(running: Running) -> KVCache | None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from engine.serving.scheduling.jobs import Job
 
 if TYPE_CHECKING:  # they bring torch, which the first job's steps import
+    from engine.cache import KVCache
     from engine.passes import Pass, Steps
 
 ABANDONED_AFTER_S = 30.0
@@ -24,6 +26,8 @@ class Running:
     steps: Steps[None]
     wanted: Pass[Any] | None = None
     """What it waits for; ``None`` once it has ended."""
+    caches: WeakSet[KVCache] = field(default_factory=WeakSet)
+    """Its KV, as far as it is still there."""
     read: list[Any] = field(default_factory=list)
     """Of what it wants read, the pieces that have been."""
     behind_since: float | None = None
