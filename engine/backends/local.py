@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
-from engine.backends.passes import Hidden, Steps, ask
+from engine.backends.passes import Hidden, Steps, Whole, ask
 from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.choosing import Chooser, Constraint
@@ -51,16 +51,15 @@ class LocalModel:
             checkpoint.open_codes,
             place.device,
         )
-        decoder = loaded.decoder
-        progress(f"Warming up {checkpoint.name}", 0.95)
-        cache = decoder.new_cache(32)
-        if (hidden := decoder.read(torch.zeros(24, dtype=torch.long), cache, lambda: False)) is not None:
-            random_projection(hidden[0])
-        for _ in range(2):
-            decoder.step(0, cache)
-        progress(f"Warming up {checkpoint.name}", 1.0)
         vocab_size = min(opened.tokenizer.vocab_size, opened.config.vocab_size)
         return cls(loaded, vocab_size, opened.tokenizer.stop_ids)
+
+    def warm_up(self) -> Steps[None]:
+        decoder, cache = self.decoder, self.decoder.new_cache(32)
+        hidden = yield from ask(Whole(lambda: decoder.forward(torch.zeros(24, dtype=torch.long), cache)))
+        random_projection(hidden[-1])
+        for _ in range(2):
+            yield from ask(Whole(lambda: decoder.step(0, cache)))
 
     @classmethod
     def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
@@ -117,6 +116,10 @@ class LocalModel:
         if hidden is None:
             raise ValueError("a prompt has at least one token")
         return hidden[-1:]
+
+    @property
+    def is_timed(self) -> bool:
+        return self._step_times is not None
 
     def step_times(self) -> StepTimes:
         if self._step_times is None:

@@ -54,6 +54,12 @@ class Running:
         except BaseException as error:  # noqa: BLE001 (one job's defect, a library's panic too, must not end all others)
             self.job.fail(error)
 
+    def drop(self) -> None:
+        """End a cancelled job here; its steps clean up."""
+        self.wanted = None
+        self.steps.close()
+        self.job.refuse()
+
     def reader_keeps_up(self) -> bool:
         """Whether anybody reads what is written. A job whose reader stays away is cancelled after a while."""
         if self.job.has_room():
