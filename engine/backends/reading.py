@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -24,9 +24,23 @@ class PassReader:
     def new_cache(self, capacity: int) -> KVCache:
         return self.decoder.new_cache(capacity)
 
+    def chunks(self, ids: Tensor, cache: KVCache) -> Sequence[Tensor]:
+        return self.decoder.chunks(ids, cache)
+
     def forward(self, ids: Tensor, cache: KVCache) -> Steps[Tensor]:
-        """As a prompt is read: beside others as much of it in a pass as they can wait for."""
-        return ask(Hidden(self.decoder, ids, cache))
+        """In passes that others can wait for: of as many rows as they leave room for, or, where rows that are cut
+        otherwise would not be the same to the last bit, of a layer each."""
+        if self.decoder.native_for(len(ids)):
+            rows: Tensor = yield from ask(Hidden(self.decoder, ids, cache))
+            return rows
+        layers, hidden = self.decoder.layer_by_layer(ids, cache), ids
+
+        def next_layer() -> Tensor | None:
+            return next(layers, None)
+
+        while (after := (yield from ask(Whole(next_layer)))) is not None:
+            hidden = after
+        return hidden
 
     def logits(self, hidden: Tensor) -> Steps[Tensor]:
         return ask(Whole(partial(self.decoder.logits, hidden)))

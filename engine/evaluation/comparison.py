@@ -17,8 +17,6 @@ from engine.generation.text import Detokenizer
 from engine.models.decoders.reading import Reader, Reading
 from engine.models.tokenization.tokenizer import ChatTokenizer
 
-CHUNK = 512
-"""Tokens in one forward pass."""
 HEAD_ROWS = 64
 """Rows that go through the head at once: 39 MB of logits a model at a vocabulary of 150,000."""
 TOP = 5
@@ -132,7 +130,7 @@ def _hidden_states(reader: Reader, ids: Sequence[int], first: int) -> Reading[Te
     """Hidden states from which ``ids[first:]`` are predicted: those of the tokens before each."""
     read = torch.tensor(ids[:-1])  # nothing comes after the last token, so nobody reads it
     cache, chunks = reader.new_cache(len(read)), list[Tensor]()
-    for chunk in read.split(CHUNK):
+    for chunk in reader.chunks(read, cache):
         chunks.append((yield from reader.forward(chunk, cache)))
     return torch.cat(chunks)[first - 1 :]
 

@@ -15,7 +15,7 @@ import torch
 
 from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
-from engine.backends.passes import Steps, Whole, ask
+from engine.backends.passes import Steps
 from engine.errors import InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
 from engine.machine.memory import require_address_space, require_memory
 from engine.models.checkpoint import resolve
@@ -131,10 +131,13 @@ class ModelPool:
         known = self._open.get(model)
         if known is not None and known.checkpoint == resolve(model, self._models_dir):
             return known
-        opening = self._opening[model]
-        yield from opening.turn(model, progress)
-        read = partial(_read, model, self._models_dir)
-        opened = yield from opening.run(model, lambda: Errand(model, f"Opening {model}", read), progress)
+        opening, read = self._opening[model], partial(_read, model, self._models_dir)
+        try:
+            yield from opening.turn(model, progress)
+            opened = yield from opening.run(model, lambda: Errand(model, f"Opening {model}", read), progress)
+        finally:
+            if opening.is_idle:
+                self._opening.pop(model, None)
         latest = self._open.get(model)
         if latest is not None and latest.checkpoint == opened.checkpoint:  # who waited beside this one came first
             return latest
@@ -198,8 +201,7 @@ class ModelPool:
 
     def close(self) -> None:
         """Wait for what is being loaded to end, once nobody wants it any more. In any thread."""
-        for errands in (self._loading, *self._opening.values()):
-            errands.close(timeout_s=10)
+        self._loading.close(timeout_s=10)
 
     def _known(self, key: ModelKey, opened: OpenCheckpoint) -> LoadedModel | None:
         """A model in memory, if it was loaded from the files that were opened."""
@@ -213,9 +215,9 @@ class ModelPool:
                 f"{', '.join(offered)}."
             )
         load = partial(model_class(key.backend).load, opened, key.precision, self._place)
-        if not key.backend.info.shares_passes:  # nobody computes beside it, and what it loads with may change all torch
+        if not key.backend.info.shares_passes:  # transformers changes torch for all threads while it loads
             self._admit(key, opened)
-            return (yield from ask(Whole(lambda: load(progress))))
+            return load(progress)
         errand_key = (key, id(opened))
 
         def begin() -> Errand[LoadedModel]:

@@ -48,7 +48,7 @@ def check(
     text, near_ties = TokenBuffer(prompt_ids, len(prompt_ids) + len(token_ids)), 0
     chooser, cache = Chooser(text, sampling, vocab_size), new_cache()
     pieces = iter(_pieces(decoder, cache, token_ids))
-    rows = deque((yield from _after(decoder, reader, cache, text.ids)))
+    rows = deque((yield from _after(reader, cache, text.ids)))
     for index, token in enumerate(token_ids):
         if not rows:
             hidden = yield from reader.forward(next(pieces), cache)
@@ -58,7 +58,7 @@ def check(
         state = chooser.generator.get_state()
         plain = yield from reader.compute(partial(_choose, chooser, logits, allowed))
         if plain != token and decoder.invariant_rows == 1 and index:
-            logits = yield from _one_row(decoder, reader, new_cache(), text.ids)
+            logits = yield from _one_row(reader, new_cache(), text.ids)
             chooser.generator.set_state(state)
             plain = _choose(chooser, logits, allowed)
             near_ties += plain == token
@@ -93,16 +93,16 @@ def _pieces(decoder: Decoder, cache: KVCache, token_ids: Sequence[int]) -> Seque
     return torch.tensor(token_ids[:-1], dtype=torch.long).split(rows) if len(token_ids) > 1 else ()
 
 
-def _after(decoder: Decoder, reader: Reader, cache: KVCache, ids: Tensor) -> Reading[Tensor]:
+def _after(reader: Reader, cache: KVCache, ids: Tensor) -> Reading[Tensor]:
     """The logits after a text, ``[1, vocab]``."""
-    for chunk in decoder.chunks(ids, cache):
+    for chunk in reader.chunks(ids, cache):
         hidden = yield from reader.forward(chunk, cache)
     return (yield from reader.logits(hidden[-1:]))
 
 
-def _one_row(decoder: Decoder, reader: Reader, cache: KVCache, ids: Tensor) -> Reading[Tensor]:
+def _one_row(reader: Reader, cache: KVCache, ids: Tensor) -> Reading[Tensor]:
     """The logits after a text whose last token is computed alone."""
-    for chunk in decoder.chunks(ids[:-1], cache):
+    for chunk in reader.chunks(ids[:-1], cache):
         yield from reader.forward(chunk, cache)
     hidden = yield from reader.forward(ids[-1:], cache)
     return (yield from reader.logits(hidden))[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -18,6 +18,10 @@ class Reader(Protocol):
 
     def new_cache(self, capacity: int) -> Any:
         """An empty KV cache."""
+        ...
+
+    def chunks(self, ids: Tensor, cache: Any) -> Sequence[Tensor]:
+        """A text in the pieces that one call of :meth:`forward` reads."""
         ...
 
     def forward(self, ids: Tensor, cache: Any) -> Reading[Tensor]:

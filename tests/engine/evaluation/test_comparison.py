@@ -84,6 +84,9 @@ class ScriptedReader:
     def new_cache(self, capacity: int) -> list[int]:
         return []
 
+    def chunks(self, ids: torch.Tensor, cache: list[int]) -> list[torch.Tensor]:
+        return [ids]
+
     def forward(self, ids: torch.Tensor, cache: list[int]) -> Steps[torch.Tensor]:
         cache.extend(ids.tolist())
         yield from ()
