@@ -130,9 +130,13 @@ class StepwiseModel(LoadedModel, Protocol):
 
     @property
     def is_timed(self) -> bool:
-        """Whether :meth:`step_times` has been measured."""
+        """Whether :meth:`time_steps` has been done."""
+        ...
+
+    def time_steps(self) -> Steps[None]:
+        """Measure how long a pass takes by its rows, for :meth:`step_times`."""
         ...
 
     def step_times(self) -> StepTimes:
-        """How long a pass takes by its rows; measured when first asked for."""
+        """How long a pass takes by its rows; once they have been measured."""
         ...

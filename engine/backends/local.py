@@ -10,6 +10,7 @@ from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.backends.passes import Hidden, Steps, Whole, ask
+from engine.backends.reading import PassReader
 from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.choosing import Chooser, Constraint
@@ -121,9 +122,12 @@ class LocalModel:
     def is_timed(self) -> bool:
         return self._step_times is not None
 
+    def time_steps(self) -> Steps[None]:
+        self._step_times = yield from StepTimes.measure(self.decoder, PassReader(self.decoder))
+
     def step_times(self) -> StepTimes:
         if self._step_times is None:
-            self._step_times = StepTimes.measure(self.decoder)
+            raise RuntimeError("the model's steps have not been timed")
         return self._step_times
 
     def _verify(self, prompt: Tensor, cache: KVCache, hidden: Tensor) -> Steps[tuple[bool, Tensor]]:

@@ -123,8 +123,7 @@ class Drafting:
         speculation, verifier = gears.speculation, model.stepwise
         if verifier is None or (speculation is None and not answer_drafts):
             return None
-        progress(f"Timing {opened.checkpoint.name}", 0.0)
-        yield from self._pool.timed(verifier, progress)
+        yield from self._pool.time(opened.checkpoint.name, verifier, progress)
         if speculation is None:
             return Drafters(request, verifier, None)
         found: tuple[DraftModel, ...] = ()
@@ -137,8 +136,7 @@ class Drafting:
         elif speculation.drafter is Drafter.AUTO:
             found = yield from self._resident(opened, verifier, request.config, progress, hold)
         for draft in found:
-            progress(f"Timing {draft.name}", 0.5)
-            yield from self._pool.timed(draft.model, progress)
+            yield from self._pool.time(draft.name, draft.model, progress)
         earlier = () if request.cold else self._texts.of(request.cache_salt, opened.tokenizer.fingerprint)
         return Drafters(request, verifier, speculation, earlier, found, unavailable)
 

@@ -114,6 +114,8 @@ class Errands:
 
     def __init__(self) -> None:
         self._current: Errand[Any] | None = None
+        self._reserved = ""
+        """What nothing is to be done beside."""
 
     @property
     def promised_bytes(self) -> int:
@@ -125,7 +127,21 @@ class Errands:
         """Whether another errand can begin."""
         if self._current is not None and self._current.is_done:
             self._current = None
-        return self._current is None
+        return self._current is None and not self._reserved
+
+    @contextmanager
+    def reserved(self, stage: str) -> Iterator[None]:
+        """No errand begins while a block runs; none is being done.
+
+        Args:
+            stage: what is being done instead.
+        """
+        assert self.is_idle
+        self._reserved = stage
+        try:
+            yield
+        finally:
+            self._reserved = ""
 
     def turn(self, key: Hashable, progress: Progress) -> Steps[None]:
         """Wait until an errand of a key can begin, or is being done.
@@ -135,8 +151,7 @@ class Errands:
             progress: told that it waits; what it raises comes out here.
         """
         while not self._is_turn_of(key):
-            assert self._current is not None
-            stage, _ = self._current.told
+            stage = self._current.told[0] if self._current else self._reserved
             progress(f"Waiting: {stage}", 0.0)
             yield from ask(Wait(lambda: self._is_turn_of(key)))
 

@@ -39,8 +39,10 @@ def drafter_choices(
             raise
         except GearboxError as error:  # a broken model must not hide the others
             others[name] = error
-    yield from pool.loads_nothing(progress)  # passes may be timed
     in_memory = {(key.model, key.precision): loaded for key, loaded in pool.stepwise().items()}
+    if (model, precision) in in_memory:
+        for (name, _), loaded in in_memory.items():
+            yield from pool.time(name, loaded, progress)
     own_bytes = estimate_bytes(target.config, precision, pool.device)
     times = _times(in_memory.get((model, precision)))
 

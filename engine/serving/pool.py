@@ -26,7 +26,6 @@ from engine.models.sources.progress import Progress
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.models.tokenization.tokenizer_calls import call
 from engine.serving.loading import Errand, Errands
-from engine.speculation import StepTimes
 from engine.types import Backend, Precision, RunConfig, precisions_on
 
 log = logging.getLogger(__name__)
@@ -193,11 +192,21 @@ class ModelPool:
         """
         yield from self._loading.turn(None, progress)
 
-    def timed(self, model: StepwiseModel, progress: Progress) -> Steps[StepTimes]:
-        """How long a model's passes take, measured while nothing else computes."""
-        if not model.is_timed:
+    def time(self, name: str, model: StepwiseModel, progress: Progress) -> Steps[None]:
+        """See to it that a model's steps have been timed. Others' passes come between them, but nothing is loaded.
+
+        Args:
+            name: for the progress.
+            model: one in memory.
+            progress: told of it; what it raises comes out here.
+        """
+        while not model.is_timed:
             yield from self.loads_nothing(progress)
-        return model.step_times()
+            if not model.is_timed:  # somebody else may have waited for the same
+                stage = f"Timing {name}"
+                progress(stage, 0.0)
+                with self._loading.reserved(stage):
+                    yield from model.time_steps()
 
     def close(self) -> None:
         """Wait for what is being loaded to end, once nobody wants it any more. In any thread."""

@@ -103,9 +103,8 @@ def prepare_tiers(
             continue
         below = tiers.attempts[-1].opened.tokenizer.fingerprint if tiers.attempts else None
         if job.request.config.optimization.cascade and request is tiers.largest and model.stepwise:
-            loading(f"Timing {opened.checkpoint.name}", 0.0)
             # what it alone would take is derived from them until it has answered
-            yield from pool.timed(model.stepwise, loading)
+            yield from pool.time(opened.checkpoint.name, model.stepwise, loading)
         drafters = yield from drafting.drafters(
             opened, model, request, loading, hold, answer_drafts=below == opened.tokenizer.fingerprint
         )

@@ -14,6 +14,7 @@ import pytest
 
 from engine import Engine, Generation, Window, WindowDivergence
 from engine.evaluation import comparison
+from engine.models.decoders import decoder
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.speculation import losslessness
 from engine.types import Event, GenerationRequest, Precision, RunFinished
@@ -22,6 +23,7 @@ from tests.support.tiny import make_tiny_checkpoint
 
 ENDLESS = tuple((token_id, -100.0) for token_id in range(3))
 """Keeps the tokens that end a text, the first ones, from being chosen."""
+LAYERS = 16
 LIMIT_S = 120
 """A guard against hanging, far above what anything here takes."""
 
@@ -30,6 +32,7 @@ LIMIT_S = 120
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     folder: Path = tmp_path_factory.mktemp("models")
     make_tiny_checkpoint(folder / "one", "qwen3", seed=1, max_position_embeddings=1024)
+    make_tiny_checkpoint(folder / "deep", "qwen3", max_position_embeddings=1024, num_hidden_layers=LAYERS)
     engine = Engine(folder, threads=1)
     yield engine
     engine.close()
@@ -40,8 +43,10 @@ def window(seed: int, tokens: int = 513) -> Window:
     return Window(tuple(rng.randrange(3, 300) for _ in range(tokens)), 2)
 
 
-def request(precision: Precision, prompt: str = "the quick brown fox", **sampling: Any) -> GenerationRequest:
-    return asked(prompt, "one", precision, max_tokens=8, logit_bias=ENDLESS, **sampling)
+def request(
+    precision: Precision, prompt: str = "the quick brown fox", *, model: str = "one", max_tokens: int = 8, **of: Any
+) -> GenerationRequest:
+    return asked(prompt, model, precision, max_tokens=max_tokens, logit_bias=ENDLESS, **of)
 
 
 def assert_same(alone: WindowDivergence, beside: WindowDivergence) -> None:
@@ -102,25 +107,21 @@ def test_a_request_that_comes_while_a_window_is_compared_is_answered_before_it_e
 def test_a_request_that_comes_while_a_window_is_read_is_answered_before_it_ends(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The 16-bit model reads in one piece of 512 rows, and lets others go on after every layer."""
-    from engine.models.decoders.decoder import EagerDecoder
-
-    coming = request(Precision.INT4)
+    """The 16-bit model reads 512 rows at a time, and lets others go on after every layer."""
+    coming = request(Precision.INT4, max_tokens=1, model="deep")
     alone = answer(engine, coming).token_ids
-    engine.compare_window("one", Precision.INT4, window(1))
-    log, norm = Log(engine, monkeypatch, coming), EagerDecoder._rms_norm
+    engine.compare_window("deep", Precision.INT4, window(1))
+    log, rotate = Log(engine, monkeypatch, coming), decoder._rotate
 
-    def noted(decoder: EagerDecoder, *of: Any) -> Any:
+    def noted(*of: Any) -> Any:
         log.look()
-        return norm(decoder, *of)
+        return rotate(*of)
 
-    monkeypatch.setattr(EagerDecoder, "_rms_norm", noted)
-    engine.compare_window("one", Precision.INT4, window(1))
+    monkeypatch.setattr(decoder, "_rotate", noted)
+    engine.compare_window("deep", Precision.INT4, window(1))
     assert log.answer().token_ids == alone
-    looked, answered = log.entries.count("looked"), log.entries.index("answered")
-    assert looked > 4
-    # the second layer was begun after others had had their turn
-    assert answered < len(log.entries)
+    assert log.entries.count("looked") == LAYERS
+    assert log.entries.index("answered") < LAYERS // 2
 
 
 def test_a_request_that_comes_while_an_answer_is_checked_is_answered_before_that_ends(

@@ -15,6 +15,7 @@ from engine import Engine, Generation, Window
 from engine.backends.passes import Steps, Wait, perform_alone
 from engine.errors import EngineClosedError, InsufficientMemoryError
 from engine.machine.memory import RESERVE_BYTES
+from engine.models.decoders.reading import Reading
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import silent
 from engine.serving.loading import Errand, Errands, NobodyWaitsError
@@ -277,9 +278,9 @@ def test_steps_are_timed_while_nothing_is_loaded(
     answer(engine, request("one"))
     measure, quiet = StepTimes.measure, list[bool]()
 
-    def watched(decoder: Any) -> StepTimes:
-        quiet.append(engine._pool._loading.is_idle)  # type: ignore[union-attr]
-        return measure(decoder)
+    def watched(decoder: Any, reader: Any) -> Reading[StepTimes]:
+        quiet.append(engine._pool._loading._current is None)  # type: ignore[union-attr]
+        return (yield from measure(decoder, reader))
 
     monkeypatch.setattr(StepTimes, "measure", watched)
     slow.held = {"two"}
