@@ -10,7 +10,8 @@ from engine.backends.passes import Steps
 from engine.cache import KVCache
 from engine.errors import InvalidRequestError
 from engine.models.sources.progress import Progress
-from engine.serving.pool import Hold, ModelPool
+from engine.serving.holding import Hold
+from engine.serving.pool import ModelPool
 from engine.speculation import (
     ANSWER,
     AnswerDrafter,

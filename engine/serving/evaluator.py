@@ -12,7 +12,8 @@ from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, Wi
 from engine.evaluation.comparison import answer_divergence, window_divergence
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
 from engine.models.sources.progress import Progress, part
-from engine.serving.pool import Hold, ModelPool
+from engine.serving.holding import Hold
+from engine.serving.pool import ModelPool
 from engine.serving.room import Room
 from engine.serving.scheduling.jobs import Job
 from engine.serving.tiers import constraint_of

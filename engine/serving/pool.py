@@ -25,6 +25,7 @@ from engine.models.format.gate import check_largest_id
 from engine.models.sources.progress import Progress
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.models.tokenization.tokenizer_calls import call
+from engine.serving.holding import Hold
 from engine.serving.loading import Errand, Errands
 from engine.types import Backend, Precision, RunConfig, precisions_on
 
@@ -50,32 +51,6 @@ class Spare(Protocol):
     def release_oldest(self) -> bool:
         """Give some of it back; ``False`` if there is none."""
         ...
-
-
-class Hold:
-    """Models that somebody needs in memory."""
-
-    def __init__(self, in_use: list[LoadedModel]) -> None:
-        """
-        Args:
-            in_use: everybody's.
-        """
-        self._in_use = in_use
-        self._models: list[LoadedModel] = []
-
-    def __len__(self) -> int:
-        return len(self._models)
-
-    def add(self, model: LoadedModel) -> None:
-        """It is not to leave memory."""
-        self._models.append(model)
-        self._in_use.append(model)
-
-    def release(self, but_first: int = 0) -> None:
-        """They may leave, apart from so many that came first."""
-        for model in self._models[but_first:]:
-            self._in_use.remove(model)
-        del self._models[but_first:]
 
 
 class ModelPool:

@@ -22,7 +22,8 @@ from engine.serving.attempt import Attempt
 from engine.serving.cascade import Cascade
 from engine.serving.counterfactual import Paces
 from engine.serving.drafting import Drafting
-from engine.serving.pool import Hold, ModelPool
+from engine.serving.holding import Hold
+from engine.serving.pool import ModelPool
 from engine.serving.room import Room
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.serving.system_prompts import SystemPrompts

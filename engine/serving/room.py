@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from engine.backends.passes import Steps, Wait, ask
 from engine.errors import InsufficientMemoryError
-from engine.serving.pool import Hold
+from engine.serving.holding import Hold
 from engine.serving.scheduling.jobs import Job
 
 T = TypeVar("T")

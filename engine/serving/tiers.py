@@ -19,7 +19,8 @@ from engine.generation.choosing import Constraint
 from engine.generation.constraint import JsonConstraint
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
-from engine.serving.pool import Hold, ModelPool
+from engine.serving.holding import Hold
+from engine.serving.pool import ModelPool
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
 
