@@ -88,8 +88,11 @@ class Errand(Generic[T]):
     @contextmanager
     def _wanted(self) -> Iterator[None]:
         self._wanted_by += 1
-        if self._thread.ident is None:
-            self._thread.start()
+        if self._thread.ident is None and self.outcome is None:
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # the system gives no more threads
+                self.outcome = Outcome(error=error)
         try:
             yield
         finally:

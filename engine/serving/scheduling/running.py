@@ -57,8 +57,12 @@ class Running:
     def drop(self) -> None:
         """End a cancelled job here; its steps clean up."""
         self.wanted = None
-        self.steps.close()
-        self.job.refuse()
+        try:
+            self.steps.close()
+        except BaseException as error:  # noqa: BLE001 (as in advance)
+            self.job.fail(error)
+        else:
+            self.job.refuse()
 
     def reader_keeps_up(self) -> bool:
         """Whether anybody reads what is written. A job whose reader stays away is cancelled after a while."""

@@ -398,3 +398,16 @@ def test_what_two_want_is_done_once_and_waited_for_by_others() -> None:
     assert [resumed(steps) for steps in both] == ["done", "done"]
     assert errands.is_idle
     assert work.begun == 1
+
+
+def test_a_system_that_gives_no_more_threads_is_told_of_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    errands = Errands()
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError, match="new thread"):
+            perform_alone(errands.run("key", lambda: Errand("key", "beginning", lambda _: "done"), silent))
+    assert perform_alone(errands.run("key", lambda: Errand("key", "beginning", lambda _: "done"), silent)) == "done"
