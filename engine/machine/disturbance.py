@@ -59,8 +59,9 @@ def stand_behind_engine_threads() -> None:
     it, and let it compute with what the engine leaves; so with all threads that it starts."""
     if sys.platform == "linux":
         own = threading.get_native_id()
-        with suppress(OSError):  # a sandbox that lets nothing be written there, or no priority be changed
+        with suppress(OSError):  # a sandbox that lets nothing be written there
             (_TASKS / str(own) / "comm").write_text(f"loading {own}")
+        with suppress(OSError):  # or no priority be changed
             os.nice(_NICENESS)
 
 
