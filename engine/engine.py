@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -20,7 +19,7 @@ from engine.models import list_models
 from engine.models.sources.progress import Progress, silent
 from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
-from engine.serving.scheduling.jobs import CLOSED, Generation, GenerationJob
+from engine.serving.scheduling.jobs import CLOSED, Generation, GenerationJob, Job
 from engine.serving.scheduling.worker import MOST_RUNNING, Worker
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 from engine.types import (
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from engine.serving.evaluator import Evaluator
     from engine.serving.pool import ModelPool
     from engine.serving.responder import Responder
+    from engine.serving.room import Room
 
 T = TypeVar("T")
 
@@ -84,6 +84,8 @@ class Engine:
         self._threads = threads
         self._pool: ModelPool | None = None
         self._cache: PrefixCache | None = None
+        self._room: Room
+        """Made with the pool."""
         self._responder: Responder | None = None
         self._kv_cache_bytes = kv_cache_bytes
         self._verify_cache = verify_cache
@@ -114,7 +116,7 @@ class Engine:
             UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
             EngineClosedError: the engine has been closed.
         """
-        return self._call(lambda evaluator: evaluator.weights_sha256(model))
+        return self._call(lambda evaluator: evaluator.weights_sha256(model, self._unless_closed(silent)))
 
     def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
         """A corpus as this model's tokens, cut into what :meth:`compare_window` takes.
@@ -132,12 +134,12 @@ class Engine:
             CorpusError: the corpus is shorter than a window.
             GearboxError: whatever keeps the model from answering.
         """
+        guarded = self._unless_closed(silent)
         if not corpus.prompts:
-            return self._call(lambda evaluator: evaluator.cut_text(model, corpus))
-        waiting = partial(self._unless_closed(silent), "", 0.0)
+            return self._call(lambda evaluator: evaluator.cut_text(model, corpus, guarded))
 
         def encode(prompt: CorpusPrompt) -> tuple[int, ...]:
-            return self._call(lambda evaluator: evaluator.encode_prompt(model, prompt, waiting))
+            return self._call(lambda evaluator: evaluator.encode_prompt(model, prompt, guarded))
 
         prompts_ids = [encode(prompt) for prompt in corpus.prompts]  # others may come between two of them
         windows: list[Window] = []
@@ -152,7 +154,7 @@ class Engine:
     ) -> WindowDivergence:
         """Read one window with the 16-bit model and with a candidate; one unit in the engine's queue.
 
-        Blocks until it is done. An interactive request that comes meanwhile runs right after it.
+        Blocks until it is done. Requests that come meanwhile run beside it.
 
         Args:
             model: catalogue name, local folder or hub id.
@@ -220,11 +222,12 @@ class Engine:
         """
         models = [info.name for info in list_models(self._models_dir) if info.installed]
 
-        def body() -> tuple[DrafterChoice, ...]:
+        def body(_: Job) -> Steps[tuple[DrafterChoice, ...]]:
             require_room_for_libraries()
             from engine.serving.matchmaking import drafter_choices
 
-            return drafter_choices(self._started_pool(), model, precision, models)
+            pool = self._started_pool()
+            return (yield from drafter_choices(pool, model, precision, models, self._unless_closed(silent)))
 
         return self._worker.call(body)
 
@@ -296,18 +299,20 @@ class Engine:
     def close(self) -> None:
         """Cancel every run, end the thread, and the processes in which strangers' templates and schemas are read."""
         self._worker.close()
+        if self._pool:
+            self._pool.close()
         for confined in (TEMPLATES, GRAMMARS):
             confined.close()
 
-    def _call(self, unit: Callable[[Evaluator], T]) -> T:
+    def _call(self, unit: Callable[[Evaluator], Steps[T]]) -> T:
         """Do one unit of an evaluation in the engine's thread, and wait for it."""
 
-        def body() -> T:
+        def body(job: Job) -> Steps[T]:
             with memory_errors_in_words("a model was read or asked"):
                 require_room_for_libraries()
                 from engine.serving.evaluator import Evaluator
 
-                return unit(Evaluator(self._started_pool()))
+                return (yield from unit(Evaluator(self._started_pool(), self._room, job)))
 
         return self._worker.call(body)
 
@@ -338,12 +343,14 @@ class Engine:
         if self._pool is None:
             from engine.cache import PrefixCache
             from engine.serving.pool import ModelPool
+            from engine.serving.room import Room
 
             device = choose_device(self._device_choice)
             self._device_name = device_name(device)
             name_engine_thread()
             _set_up_torch(self._threads)
             self._cache = PrefixCache(self._kv_cache_bytes)
+            self._room = Room()
             self._pool = ModelPool(self._models_dir, self._model_memory_bytes, device, self._cache)
         return self._pool
 
@@ -354,7 +361,7 @@ class Engine:
             from engine.serving.responder import Responder
 
             assert self._cache is not None  # made with the pool
-            self._responder = Responder(pool, self._cache, self._verify_cache, self._shared_prompts)
+            self._responder = Responder(pool, self._room, self._cache, self._verify_cache, self._shared_prompts)
         return self._responder
 
     def _serve(self, job: GenerationJob) -> Steps[None]:

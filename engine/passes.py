@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from ctypes import c_int32
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -20,6 +20,9 @@ from engine.models.decoders.decoder import Decoder
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+_LOOKS_UP_S = 0.001
+"""While the only sequence waits for another thread."""
 
 
 class Pass(Protocol[T_co]):
@@ -38,6 +41,12 @@ def ask(wanted: Pass[T]) -> Steps[T]:
     """One pass of a sequence: ``result = yield from ask(...)``."""
     result: T = yield wanted
     return result
+
+
+def at_once(work: Callable[[], T]) -> Steps[T]:
+    """Work that wants no pass, as a sequence."""
+    yield from ()
+    return work()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,8 @@ def perform_alone(steps: Steps[T]) -> T:
     try:
         wanted = next(steps)
         while True:
+            while isinstance(wanted, Wait) and not wanted.is_over():
+                sleep(_LOOKS_UP_S)
             wanted = outcome_of(wanted.perform).hand_to(steps)
     except StopIteration as end:
         returned: T = end.value

@@ -60,12 +60,17 @@ class LoadedModel(Protocol):
 
     @classmethod
     def load(cls, opened: OpenCheckpoint, precision: Precision, place: Place, progress: Progress) -> Self:
-        """Make it ready and run it once, so that the first answer pays for nothing.
+        """Read its weights into memory. It computes with no model, and where the backend shares passes, in another
+        thread than the engine's, while that goes on.
 
         Raises:
             WeightsIntegrityError: a weights file was truncated or altered, or holds what is no number.
             UnsupportedModelError: the backend does not run this model.
         """
+        ...
+
+    def warm_up(self) -> Steps[None]:
+        """Run it once, so that the first answer pays for nothing."""
         ...
 
     @classmethod
@@ -123,6 +128,15 @@ class StepwiseModel(LoadedModel, Protocol):
     vocab_size: int
     """Ids that the tokenizer knows; the model's table may be padded beyond them."""
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether :meth:`time_steps` has been done."""
+        ...
+
+    def time_steps(self) -> Steps[None]:
+        """Measure how long a pass takes by its rows, for :meth:`step_times`."""
+        ...
+
     def step_times(self) -> StepTimes:
-        """How long a pass takes by its rows; measured when first asked for."""
+        """How long a pass takes by its rows; once they have been measured."""
         ...

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
+from engine.backends.reading import PassReader
 from engine.backends.writer import Writer
 from engine.cache import KVCache
 from engine.generation.choosing import Chooser, Constraint
@@ -17,7 +18,7 @@ from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import Progress
-from engine.passes import Hidden, Steps, ask
+from engine.passes import Hidden, Steps, Whole, ask
 from engine.speculation import Speculator, StepTimes
 from engine.types import MAX_GAMMA, KVDtype, Precision, SamplingParams
 
@@ -51,16 +52,15 @@ class LocalModel:
             checkpoint.open_codes,
             place.device,
         )
-        decoder = loaded.decoder
-        progress(f"Warming up {checkpoint.name}", 0.95)
-        cache = decoder.new_cache(32)
-        if (hidden := decoder.read(torch.zeros(24, dtype=torch.long), cache, lambda: False)) is not None:
-            random_projection(hidden[0])
-        for _ in range(2):
-            decoder.step(0, cache)
-        progress(f"Warming up {checkpoint.name}", 1.0)
         vocab_size = min(opened.tokenizer.vocab_size, opened.config.vocab_size)
         return cls(loaded, vocab_size, opened.tokenizer.stop_ids)
+
+    def warm_up(self) -> Steps[None]:
+        decoder, cache = self.decoder, self.decoder.new_cache(32)
+        hidden = yield from ask(Whole(lambda: decoder.forward(torch.zeros(24, dtype=torch.long), cache)))
+        random_projection(hidden[-1])
+        for _ in range(2):
+            yield from ask(Whole(lambda: decoder.step(0, cache)))
 
     @classmethod
     def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:
@@ -118,9 +118,16 @@ class LocalModel:
             raise ValueError("a prompt has at least one token")
         return hidden[-1:]
 
+    @property
+    def is_timed(self) -> bool:
+        return self._step_times is not None
+
+    def time_steps(self) -> Steps[None]:
+        self._step_times = yield from StepTimes.measure(self.decoder, PassReader(self.decoder))
+
     def step_times(self) -> StepTimes:
         if self._step_times is None:
-            self._step_times = StepTimes.measure(self.decoder)
+            raise RuntimeError("the model's steps have not been timed")
         return self._step_times
 
     def _verify(self, prompt: Tensor, cache: KVCache, hidden: Tensor) -> Steps[tuple[bool, Tensor]]:

@@ -67,13 +67,18 @@ class ReferenceModel:
         model = loaded.to(place.device).eval()
         # the checkpoint's own defaults (penalties, temperatures) must not mix with what the user set
         model.generation_config = GenerationConfig()
-        progress(f"Warming up {checkpoint.name}", 0.9)
-        ids = torch.zeros((1, 24), dtype=torch.long, device=place.device)
-        warm_up = GenerationConfig(max_new_tokens=3, do_sample=False)
-        model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=warm_up)
-        progress(f"Warming up {checkpoint.name}", 1.0)
         vocab_size = min(opened.tokenizer.vocab_size, opened.config.vocab_size)
         return cls(model, opened.config, vocab_size, opened.tokenizer.stop_ids)
+
+    def warm_up(self) -> Steps[None]:
+        yield from ask(Whole(self._generate_a_few))
+
+    def _generate_a_few(self) -> None:
+        from transformers.generation.configuration_utils import GenerationConfig
+
+        ids = torch.zeros((1, 24), dtype=torch.long, device=self._model.device)
+        few = GenerationConfig(max_new_tokens=3, do_sample=False)
+        self._model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=few)
 
     @classmethod
     def estimate_bytes(cls, opened: OpenCheckpoint, precision: Precision, place: Place) -> int:

@@ -1,9 +1,10 @@
-"""Two models read the same tokens, and what they expected next is compared."""
+"""Two models read the same tokens, and what they expected next is compared: in pieces, so that others' passes can come
+between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,34 +12,19 @@ from torch import Tensor
 
 from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDifference, TokenChance
 from engine.evaluation.corpus import Window
-from engine.evaluation.divergence import WindowDivergence, token_divergence
+from engine.evaluation.divergence import ROWS_AT_ONCE, WindowDivergence, token_divergence
 from engine.generation.text import Detokenizer
+from engine.models.decoders.reading import Reader, Reading
 from engine.models.tokenization.tokenizer import ChatTokenizer
 
-CHUNK = 512
-"""Tokens in one forward pass."""
 HEAD_ROWS = 64
 """Rows that go through the head at once: 39 MB of logits a model at a vocabulary of 150,000."""
 TOP = 5
 
 
-class Reader(Protocol):
-    """What is asked of a decoder: the calls that generation makes, with more rows at a time."""
-
-    def new_cache(self, capacity: int) -> Any:
-        """An empty KV cache."""
-        ...
-
-    def forward(self, ids: Tensor, cache: Any) -> Tensor:
-        """Append ids; hidden states ``[rows, hidden]``."""
-        ...
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """fp32 ``[rows, vocab]``."""
-        ...
-
-
-def window_divergence(reference: Reader, candidate: Reader, vocab_size: int, window: Window) -> WindowDivergence:
+def window_divergence(
+    reference: Reader, candidate: Reader, vocab_size: int, window: Window
+) -> Reading[WindowDivergence]:
     """The figures of a window's scored tokens.
 
     Args:
@@ -50,12 +36,15 @@ def window_divergence(reference: Reader, candidate: Reader, vocab_size: int, win
     Raises:
         NonFiniteLogitsError: a logit is NaN or infinite.
     """
-    ids = window.token_ids
-    targets = torch.tensor(ids[window.first_scored :])
-    pairs = _logit_pairs(reference, candidate, vocab_size, ids, window.first_scored)
-    return WindowDivergence.concatenate(
-        [token_divergence(p, q, part) for (p, q), part in zip(pairs, targets.split(HEAD_ROWS), strict=True)]
-    )
+    ids, first = window.token_ids, window.first_scored
+    targets = iter(torch.tensor(ids[first:]).split(ROWS_AT_ONCE))
+    parts: list[WindowDivergence] = []
+
+    def look(p_logits: Tensor, q_logits: Tensor) -> None:
+        parts.append(token_divergence(p_logits, q_logits, next(targets)))
+
+    yield from _look_at_logits(reference, candidate, vocab_size, ids, first, look)
+    return WindowDivergence.concatenate(parts)
 
 
 def answer_divergence(
@@ -67,7 +56,7 @@ def answer_divergence(
     answer_ids: Sequence[int],
     *,
     greedy: bool,
-) -> AnswerDivergence:
+) -> Reading[AnswerDivergence]:
     """Every token of an answer as both models see it.
 
     Args:
@@ -87,9 +76,9 @@ def answer_divergence(
     texts[-1] += detokenizer.flush()
     tokens: list[AnswerToken] = []
     parting: FirstDifference | None = None
-    for p_logits, q_logits in _logit_pairs(
-        reference, candidate, vocab_size, [*prompt_ids, *answer_ids], len(prompt_ids)
-    ):
+
+    def look(p_logits: Tensor, q_logits: Tensor) -> None:
+        nonlocal parting
         done = len(tokens)
         targets = torch.tensor(answer_ids[done : done + len(p_logits)])
         figures = token_divergence(p_logits, q_logits, targets)
@@ -114,25 +103,36 @@ def answer_divergence(
         if greedy and parting is None and len(left) and candidate is not reference:
             row = int(left[0])
             parting = _parting(done + row, p_logits[row], q_logits[row], int(targets[row]), tokenizer)
+
+    yield from _look_at_logits(reference, candidate, vocab_size, [*prompt_ids, *answer_ids], len(prompt_ids), look)
     return AnswerDivergence(tokens=tuple(tokens), first_difference=parting)
 
 
-def _logit_pairs(
-    reference: Reader, candidate: Reader, vocab_size: int, ids: Sequence[int], first: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Both models' logits for ``ids[first:]``, a few rows at a time: two of ``[rows, vocab]``."""
-    p_hidden = _hidden_states(reference, ids, first)
-    q_hidden = p_hidden if candidate is reference else _hidden_states(candidate, ids, first)
+def _look_at_logits(
+    reference: Reader,
+    candidate: Reader,
+    vocab_size: int,
+    ids: Sequence[int],
+    first: int,
+    look: Callable[[Tensor, Tensor], None],
+) -> Reading[None]:
+    """Show both models' logits for ``ids[first:]``, a few rows at a time: two of ``[rows, vocab]``."""
+    p_hidden = yield from _hidden_states(reference, ids, first)
+    q_hidden = p_hidden if candidate is reference else (yield from _hidden_states(candidate, ids, first))
     for p_rows, q_rows in zip(p_hidden.split(HEAD_ROWS), q_hidden.split(HEAD_ROWS), strict=True):
-        p_logits = reference.logits(p_rows)[:, :vocab_size]
-        yield p_logits, p_logits if candidate is reference else candidate.logits(q_rows)[:, :vocab_size]
+        p_logits = (yield from reference.logits(p_rows))[:, :vocab_size]
+        q_logits = p_logits if candidate is reference else (yield from candidate.logits(q_rows))[:, :vocab_size]
+        for p_part, q_part in zip(p_logits.split(ROWS_AT_ONCE), q_logits.split(ROWS_AT_ONCE), strict=True):
+            yield from reference.compute(partial(look, p_part, q_part))
 
 
-def _hidden_states(reader: Reader, ids: Sequence[int], first: int) -> Tensor:
+def _hidden_states(reader: Reader, ids: Sequence[int], first: int) -> Reading[Tensor]:
     """Hidden states from which ``ids[first:]`` are predicted: those of the tokens before each."""
     read = torch.tensor(ids[:-1])  # nothing comes after the last token, so nobody reads it
-    cache = reader.new_cache(len(read))
-    return torch.cat([reader.forward(chunk, cache) for chunk in read.split(CHUNK)])[first - 1 :]
+    cache, chunks = reader.new_cache(len(read)), list[Tensor]()
+    for chunk in reader.chunks(read, cache):
+        chunks.append((yield from reader.forward(chunk, cache)))
+    return torch.cat(chunks)[first - 1 :]
 
 
 def _likeliest(logits: Tensor, tokenizer: ChatTokenizer) -> list[tuple[TokenChance, ...]]:

@@ -18,6 +18,8 @@ from engine.types import Disturbance
 
 _TASKS = Path("/proc/self/task")
 _CPUS = Path("/sys/devices/system/cpu")
+_NICENESS = 5
+"""Leaves a thread about a quarter of a core that another one wants."""
 _MOST_CLOCKS = 8
 """Processors whose clock and heat are read."""
 
@@ -50,6 +52,17 @@ def name_engine_thread() -> None:
             (_TASKS / str(own) / "comm").write_text(_engine_name(own))
         except OSError:  # a sandbox that lets nothing be written there
             return
+
+
+def stand_behind_engine_threads() -> None:
+    """Where the system has names and priorities by thread, tell the calling thread from the engine's, which has started
+    it, and let it compute with what the engine leaves; so with all threads that it starts."""
+    if sys.platform == "linux":
+        own = threading.get_native_id()
+        with suppress(OSError):  # a sandbox that lets nothing be written there
+            (_TASKS / str(own) / "comm").write_text(f"loading {own}")
+        with suppress(OSError):  # or no priority be changed
+            os.nice(_NICENESS)
 
 
 class DisturbanceWatch:

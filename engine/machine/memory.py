@@ -109,7 +109,9 @@ def available_gpu_bytes(device: torch.device) -> int:
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
-def require_memory(needed: int, purpose: str, reclaimable: int = 0, device: torch.device | None = None) -> None:
+def require_memory(
+    needed: int, purpose: str, reclaimable: int = 0, device: torch.device | None = None, promised: int = 0
+) -> None:
     """Refuse what does not fit.
 
     Args:
@@ -117,6 +119,7 @@ def require_memory(needed: int, purpose: str, reclaimable: int = 0, device: torc
         purpose: what for, as the subject of a sentence.
         reclaimable: bytes that could be freed for it.
         device: whose memory, if not the machine's own.
+        promised: bytes that are free and will be taken by something else.
 
     Raises:
         InsufficientMemoryError: less is free, a reserve left aside.
@@ -125,7 +128,7 @@ def require_memory(needed: int, purpose: str, reclaimable: int = 0, device: torc
         available, kind = available_bytes(), "memory"
     else:
         available, kind = available_gpu_bytes(device), "GPU memory"
-    free = max(0, available - RESERVE_BYTES) + reclaimable
+    free = max(0, available - RESERVE_BYTES - promised) + reclaimable
     if needed > free:
         raise InsufficientMemoryError(
             f"{purpose} needs about {needed / 2**30:.2f} GiB of {kind} (estimated), and {free / 2**30:.2f} GiB "

@@ -57,11 +57,6 @@ class Attempt:
         """The model and its precision."""
         return Tier(model=self.request.config.model, precision=self.request.config.precision)
 
-    @property
-    def models(self) -> tuple[LoadedModel, ...]:
-        """What must stay in memory while it lasts."""
-        return (self.model, *(self.drafters.models if self.drafters else ()))
-
     def recording(self, tier: str | None) -> Recording:
         """What the recorder must know of it.
 

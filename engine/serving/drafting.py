@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from engine.backends.base import LoadedModel, OpenCheckpoint, StepwiseModel
 from engine.cache import KVCache
 from engine.errors import InvalidRequestError
-from engine.models.sources.progress import Progress, silent
+from engine.models.sources.progress import Progress
+from engine.passes import Steps
+from engine.serving.holding import Hold
 from engine.serving.pool import ModelPool
 from engine.speculation import (
     ANSWER,
@@ -55,11 +57,6 @@ class Drafters:
     draft_models: tuple[DraftModel, ...] = ()
     unavailable: tuple[str, ...] = ()
     """Why some that were asked for cannot draft, for the user."""
-
-    @property
-    def models(self) -> tuple[LoadedModel, ...]:
-        """What must stay in memory."""
-        return tuple(draft.model for draft in self.draft_models)
 
     def speculator(
         self,
@@ -112,10 +109,10 @@ class Drafting:
         model: LoadedModel,
         request: GenerationRequest,
         progress: Progress,
-        pinned: Collection[LoadedModel],
+        hold: Hold,
         *,
         answer_drafts: bool = False,
-    ) -> Drafters | None:
+    ) -> Steps[Drafters | None]:
         """Who drafts for a request, in memory and timed; ``None`` with the gear off.
 
         Args:
@@ -123,7 +120,7 @@ class Drafting:
             model: the same, in memory.
             request: says who is asked to draft.
             progress: told how far loading is.
-            pinned: what else must stay in memory.
+            hold: keeps those that are models in memory.
             answer_drafts: whether a smaller tier's answer may draft, even with the gear off.
 
         Raises:
@@ -134,22 +131,20 @@ class Drafting:
         speculation, verifier = gears.speculation, model.stepwise
         if verifier is None or (speculation is None and not answer_drafts):
             return None
-        progress(f"Timing {opened.checkpoint.name}", 0.0)
-        verifier.step_times()
+        yield from self._pool.time(opened.checkpoint.name, verifier, progress)
         if speculation is None:
             return Drafters(request, verifier, None)
         found: tuple[DraftModel, ...] = ()
         unavailable: tuple[str, ...] = ()
         if speculation.drafter.info.has_precision:
-            found = (self._asked_for(opened, verifier, request.config, speculation, progress, pinned),)
+            found = ((yield from self._asked_for(opened, request.config, speculation, progress, hold)),)
         elif speculation.drafter is Drafter.AUTO and gears.cache_mode is CacheMode.OFF:
             tried = " and ".join(drafter.info.name for drafter in speculation.drafter.text_drafters)
             unavailable = (f"Without a KV cache no model can draft: only {tried} were tried.",)
         elif speculation.drafter is Drafter.AUTO:
-            found = tuple(self._resident(opened, verifier, request.config))
+            found = yield from self._resident(opened, verifier, request.config, progress, hold)
         for draft in found:
-            progress(f"Timing {draft.name}", 0.5)
-            draft.model.step_times()
+            yield from self._pool.time(draft.name, draft.model, progress)
         earlier = () if request.cold else self._texts.of(request.cache_salt, opened.tokenizer.fingerprint)
         return Drafters(request, verifier, speculation, earlier, found, unavailable)
 
@@ -165,39 +160,40 @@ class Drafting:
     def _asked_for(
         self,
         opened: OpenCheckpoint,
-        model: StepwiseModel,
         run: RunConfig,
         speculation: SpeculationConfig,
         progress: Progress,
-        pinned: Collection[LoadedModel],
-    ) -> DraftModel:
+        hold: Hold,
+    ) -> Steps[DraftModel]:
         precision = speculation.draft_precision
         assert precision is not None  # SpeculationConfig has seen to it
         name = speculation.draft_model or run.model
-        drafting = self._pool.open(name)
+        drafting = yield from self._pool.open(name, progress)
         if reason := why_not(opened, drafting):
             raise InvalidRequestError(reason)
         config = RunConfig(model=name, backend=run.backend, optimization=OptimizationConfig.at(precision))
-        loaded = self._pool.acquire(drafting, config, progress, pinned=(model, *pinned)).stepwise
+        loaded = (yield from self._pool.acquire(drafting, config, progress, hold)).stepwise
         assert loaded is not None  # a backend with the gear has such models
         drafter = Drafter.SELF if name == run.model else speculation.drafter
         return DraftModel(f"{drafting.checkpoint.name} {precision}", loaded, drafter)
 
-    def _resident(self, opened: OpenCheckpoint, model: StepwiseModel, run: RunConfig) -> Iterator[DraftModel]:
+    def _resident(
+        self, opened: OpenCheckpoint, model: StepwiseModel, run: RunConfig, progress: Progress, hold: Hold
+    ) -> Steps[tuple[DraftModel, ...]]:
         """Models in memory that could draft: a coarser copy, and smaller models with the same tokenizer."""
+        found = []
         for key in self._pool.stepwise():
             is_copy = key.model == run.model and key.precision.info.copy_drafts and not run.precision.info.copy_drafts
             if key.model == run.model and not is_copy:
                 continue
-            drafting = self._pool.open(key.model)
-            config = replace(
-                run, model=key.model, backend=key.backend, optimization=OptimizationConfig.at(key.precision)
-            )
-            loaded = self._pool.acquire(drafting, config, silent).stepwise
+            drafting = yield from self._pool.open(key.model, progress)
+            loaded = self._pool.stepwise().get(key)  # it may have left meanwhile
             smaller = loaded is not None and loaded.weights_bytes < model.weights_bytes
             if loaded and (is_copy or (smaller and why_not(opened, drafting) is None)):
+                self._pool.keep(key, hold)
                 drafter = Drafter.SELF if is_copy else Drafter.DRAFT
-                yield DraftModel(f"{drafting.checkpoint.name} {key.precision}", loaded, drafter)
+                found.append(DraftModel(f"{drafting.checkpoint.name} {key.precision}", loaded, drafter))
+        return tuple(found)
 
 
 def why_not(target: OpenCheckpoint, drafting: OpenCheckpoint) -> str | None:

@@ -1,20 +1,21 @@
-"""The units of an evaluation, each short enough for others to wait for; all in the engine's thread."""
+"""The units of an evaluation, in passes that others' come between; all in the engine's thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import torch
+from collections.abc import Sequence
 
 from engine.backends.base import LoadedModel, OpenCheckpoint
-from engine.cache import KVCache
+from engine.backends.reading import PassReader
 from engine.errors import ContextLengthError, InsufficientMemoryError, InvalidRequestError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
-from engine.evaluation.comparison import Reader, answer_divergence, window_divergence
+from engine.evaluation.comparison import answer_divergence, window_divergence
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
-from engine.models.decoders.decoder import Decoder
 from engine.models.sources.progress import Progress, part
+from engine.passes import Steps
+from engine.serving.holding import Hold
 from engine.serving.pool import ModelPool
+from engine.serving.room import Room
+from engine.serving.scheduling.jobs import Job
 from engine.serving.tiers import constraint_of
 from engine.speculation.losslessness import check
 from engine.types import (
@@ -30,128 +31,155 @@ _READING = "Reading the prompt"
 
 
 class Evaluator:
-    """Measures models of a pool. Used by one thread."""
+    """Measures models of a pool, for one job of the engine's thread."""
 
-    def __init__(self, pool: ModelPool) -> None:
+    def __init__(self, pool: ModelPool, room: Room, job: Job) -> None:
+        """
+        Args:
+            pool: the models.
+            room: where memory that is short is waited for.
+            job: whose steps these are.
+        """
         self._pool = pool
+        self._room = room
+        self._job = job
 
-    def weights_sha256(self, model: str) -> str:
+    def weights_sha256(self, model: str, progress: Progress) -> Steps[str]:
         """Identity of a model's weights."""
-        return self._pool.open(model).checkpoint.weights_sha256
+        return (yield from self._pool.open(model, progress)).checkpoint.weights_sha256
 
-    def cut_text(self, model: str, corpus: Corpus) -> tuple[Window, ...]:
+    def cut_text(self, model: str, corpus: Corpus, progress: Progress) -> Steps[tuple[Window, ...]]:
         """Running text as windows of this model's tokens.
 
         Raises:
             CorpusError: it is shorter than a window.
             InvalidRequestError: the model cannot read a window.
         """
-        opened = self._pool.open(model)
+        opened = yield from self._pool.open(model, progress)
         if opened.config.context_length < WINDOW_TOKENS:
             raise InvalidRequestError(
                 f"{model} reads at most {opened.config.context_length:,} tokens, and a window takes {WINDOW_TOKENS}."
             )
         return text_windows(opened.tokenizer.encode_document(corpus.text), opened.tokenizer.bos_id)
 
-    def encode_prompt(self, model: str, prompt: CorpusPrompt, waiting: Callable[[], object]) -> tuple[int, ...]:
-        """A prompt as this model's tokens. What ``waiting`` raises while the chat template is at work ends that.
+    def encode_prompt(self, model: str, prompt: CorpusPrompt, progress: Progress) -> Steps[tuple[int, ...]]:
+        """A prompt as this model's tokens. What ``progress`` raises while the chat template is at work ends that.
 
         Raises:
             ContextLengthError: it leaves no room for an answer.
             InvalidRequestError: the model's chat template refuses it.
         """
-        opened = self._pool.open(model)
-        ids = opened.tokenizer.encode_chat(prompt.messages, waiting)
+        opened = yield from self._pool.open(model, progress)
+        ids = opened.tokenizer.encode_chat(prompt.messages, lambda: progress(_READING, 0.0))
         if len(ids) >= opened.config.context_length:
             raise ContextLengthError(len(ids), opened.config.context_length)
         return tuple(ids)
 
-    def compare_window(self, model: str, precision: Precision, window: Window, progress: Progress) -> WindowDivergence:
+    def compare_window(
+        self, model: str, precision: Precision, window: Window, progress: Progress
+    ) -> Steps[WindowDivergence]:
         """See :meth:`engine.Engine.compare_window`."""
-        opened = self._pool.open(model)
+        opened = yield from self._pool.open(model, progress)
         _require_readable(opened, window.token_ids)
-        with torch.inference_mode():
-            reference, candidate = _both(self._pool, opened, model, precision, len(window.token_ids), progress)
-            return window_divergence(reference, candidate, _vocab_size(opened), window)
+        with self._room.at_work(self._job), self._pool.hold() as hold:
+            both = yield from self._both(opened, model, precision, len(window.token_ids), progress, hold)
+            return (yield from window_divergence(*both, _vocab_size(opened), window))
 
     def compare_answer(
         self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress
-    ) -> AnswerDivergence:
+    ) -> Steps[AnswerDivergence]:
         """See :meth:`engine.Engine.compare_answer`."""
         if not token_ids:
             raise InvalidRequestError("There is no answer to compare: it has no tokens.")
         config = request.config
-        opened = self._pool.open(config.model)
+        opened = yield from self._pool.open(config.model, progress)
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_readable(opened, [*prompt_ids, *token_ids])
         n_tokens = len(prompt_ids) + len(token_ids)
-        with torch.inference_mode():
-            reference, candidate = _both(self._pool, opened, config.model, config.precision, n_tokens, progress)
-            return answer_divergence(
-                reference,
-                candidate,
-                _vocab_size(opened),
-                opened.tokenizer,
-                prompt_ids,
-                token_ids,
-                greedy=config.sampling.takes_the_likeliest,
+        with self._room.at_work(self._job), self._pool.hold() as hold:
+            reference, candidate = yield from self._both(
+                opened, config.model, config.precision, n_tokens, progress, hold
+            )
+            return (
+                yield from answer_divergence(
+                    reference,
+                    candidate,
+                    _vocab_size(opened),
+                    opened.tokenizer,
+                    prompt_ids,
+                    token_ids,
+                    greedy=config.sampling.takes_the_likeliest,
+                )
             )
 
     def check_losslessness(
         self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress
-    ) -> Losslessness:
+    ) -> Steps[Losslessness]:
         """See :meth:`engine.Engine.check_losslessness`."""
         if not token_ids:
             raise InvalidRequestError("There is no answer to check: it has no tokens.")
         config, gears = request.config, request.config.optimization
-        opened = self._pool.open(config.model)
+        opened = yield from self._pool.open(config.model, progress)
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_known(opened, [*prompt_ids, *token_ids])
         constraint = constraint_of(opened, request, lambda: progress(_READING, 0.0))
         n_tokens = gears.window or len(prompt_ids) + len(token_ids)
-        with torch.inference_mode():
-            model = self._pool.acquire(opened, config, progress)
-            decoder = _reader(model)
-            self._pool.make_room(
-                model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens", pinned=(model,)
+
+        def acquire(hold: Hold) -> Steps[PassReader]:
+            model = yield from self._pool.acquire(opened, config, progress, hold)
+            reader = _reader(model)
+            self._pool.make_room(model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens")
+            return reader
+
+        with self._room.at_work(self._job), self._pool.hold() as hold:
+            reader = yield from self._room.once_there_is_room(self._job, lambda _: acquire(hold), hold)
+            return (
+                yield from check(
+                    reader.decoder,
+                    reader,
+                    lambda: reader.decoder.new_cache(n_tokens, gears.kv_dtype, gears.window),
+                    _vocab_size(opened),
+                    config.sampling,
+                    prompt_ids,
+                    token_ids,
+                    opened.tokenizer.token_text,
+                    constraint,
+                )
             )
 
-            def new_cache() -> KVCache:
-                return decoder.new_cache(n_tokens, gears.kv_dtype, gears.window)
+    def _both(
+        self,
+        opened: OpenCheckpoint,
+        model: str,
+        precision: Precision,
+        n_tokens: int,
+        progress: Progress,
+        hold: Hold,
+    ) -> Steps[tuple[PassReader, PassReader]]:
+        """The 16-bit model and the candidate, both in memory, with room to read ``n_tokens``."""
 
-            return check(
-                decoder,
-                new_cache,
-                _vocab_size(opened),
-                config.sampling,
-                prompt_ids,
-                token_ids,
-                opened.tokenizer.token_text,
-                constraint,
-            )
+        def acquire() -> Steps[tuple[LoadedModel, LoadedModel]]:
+            reference = yield from self._pool.acquire(opened, RunConfig(model=model), part(progress, 0.0, 0.5), hold)
+            run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
+            try:
+                candidate = yield from self._pool.acquire(opened, run, part(progress, 0.5, 1.0), hold)
+                self._pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), f"A KV cache of {n_tokens:,} tokens")
+            except InsufficientMemoryError as error:
+                raise InsufficientMemoryError(
+                    f"{model} in {precision} is compared with its 16-bit self, and both must be in memory at once. "
+                    f"{error}"
+                ) from error
+            return reference, candidate
 
-
-def _both(
-    pool: ModelPool, opened: OpenCheckpoint, model: str, precision: Precision, n_tokens: int, progress: Progress
-) -> tuple[Reader, Reader]:
-    """The 16-bit model and the candidate, both in memory, with room to read ``n_tokens``."""
-    reference = pool.acquire(opened, RunConfig(model=model), part(progress, 0.0, 0.5))
-    run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
-    try:
-        candidate = pool.acquire(opened, run, part(progress, 0.5, 1.0), pinned=(reference,))
-        purpose = f"A KV cache of {n_tokens:,} tokens"
-        pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), purpose, pinned=(reference, candidate))
-    except InsufficientMemoryError as error:
-        raise InsufficientMemoryError(
-            f"{model} in {precision} is compared with its 16-bit self, and both must be in memory at once. {error}"
-        ) from error
-    return _reader(reference), _reader(candidate)
+        reference, candidate = yield from self._room.once_there_is_room(self._job, lambda _: acquire(), hold)
+        reader = _reader(reference)
+        return reader, reader if candidate is reference else _reader(candidate)
 
 
-def _reader(model: LoadedModel) -> Decoder:
+def _reader(model: LoadedModel) -> PassReader:
     if model.stepwise is None:
         raise InvalidRequestError("This backend gives answers alone: its models cannot be read token by token.")
-    return model.stepwise.decoder
+    return PassReader(model.stepwise.decoder)
 
 
 def _vocab_size(opened: OpenCheckpoint) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.backends.base import OpenCheckpoint, StepwiseModel
-from engine.errors import GearboxError
+from engine.errors import EngineClosedError, GearboxError
 from engine.models.decoders.weights import estimate_bytes
+from engine.models.sources.progress import Progress
+from engine.passes import Steps
 from engine.serving.drafting import why_not
 from engine.serving.pool import ModelPool
 from engine.speculation import StepTimes, predicted_speedup
@@ -14,8 +16,8 @@ from engine.types import COPY_PRECISIONS, DRAFT_PRECISION, TEXT_DRAFTERS, Drafte
 
 
 def drafter_choices(
-    pool: ModelPool, model: str, precision: Precision, installed: Sequence[str]
-) -> tuple[DrafterChoice, ...]:
+    pool: ModelPool, model: str, precision: Precision, installed: Sequence[str], progress: Progress
+) -> Steps[tuple[DrafterChoice, ...]]:
     """Every drafter there could be for a model at a precision; no weights are loaded.
 
     Args:
@@ -23,12 +25,24 @@ def drafter_choices(
         model: the one that verifies.
         precision: its own.
         installed: models that could draft.
+        progress: called while models are opened; what it raises comes out here.
 
     Raises:
         UnknownModelError, ModelNotInstalledError, UnsupportedModelError: of ``model``.
     """
-    target = pool.open(model)
+    target = yield from pool.open(model, progress)
+    others: dict[str, OpenCheckpoint | GearboxError] = {}
+    for name in (name for name in installed if name != model):
+        try:
+            others[name] = yield from pool.open(name, progress)
+        except EngineClosedError:
+            raise
+        except GearboxError as error:  # a broken model must not hide the others
+            others[name] = error
     in_memory = {(key.model, key.precision): loaded for key, loaded in pool.stepwise().items()}
+    if (model, precision) in in_memory:
+        for (name, _), loaded in in_memory.items():
+            yield from pool.time(name, loaded, progress)
     own_bytes = estimate_bytes(target.config, precision, pool.device)
     times = _times(in_memory.get((model, precision)))
 
@@ -61,11 +75,9 @@ def drafter_choices(
             choices.append(DrafterChoice(name=f"{model} {held}", speculation=None, why_not=reason))
         else:
             choices.append(choice(model, target, held, SpeculationConfig.with_self(held)))
-    for name in (name for name in installed if name != model):
-        try:
-            drafting = pool.open(name)
-        except GearboxError as error:  # a broken model must not hide the others
-            choices.append(DrafterChoice(name=name, speculation=None, why_not=str(error)))
+    for name, drafting in others.items():
+        if isinstance(drafting, GearboxError):
+            choices.append(DrafterChoice(name=name, speculation=None, why_not=str(drafting)))
             continue
         unfit = why_not(target, drafting)
         if unfit is None and estimate_bytes(drafting.config, DRAFT_PRECISION, pool.device) >= own_bytes:

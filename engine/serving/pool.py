@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,9 @@ from engine.models.format.gate import check_largest_id
 from engine.models.sources.progress import Progress
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.models.tokenization.tokenizer_calls import call
+from engine.passes import Steps
+from engine.serving.holding import Hold
+from engine.serving.loading import Errand, Errands
 from engine.types import Backend, Precision, RunConfig, precisions_on
 
 log = logging.getLogger(__name__)
@@ -75,112 +79,199 @@ class ModelPool:
         self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
         self._in_use: list[LoadedModel] = []
         """By requests that run; once for each."""
+        self._opening: defaultdict[str, Errands] = defaultdict(Errands)
+        """By the model that is opened: one may have to be downloaded first, which must hold no other up."""
+        self._loading = Errands()
 
     @contextmanager
-    def in_use(self, models: Collection[LoadedModel]) -> Iterator[None]:
-        """Keep models in memory while a block runs."""
-        self._in_use += models
+    def hold(self) -> Iterator[Hold]:
+        """What is acquired for it stays in memory while a block runs."""
+        hold = Hold(self._in_use)
         try:
-            yield
+            yield hold
         finally:
-            for model in models:
-                self._in_use.remove(model)
+            hold.release()
 
-    def open(self, model: str) -> OpenCheckpoint:
-        """Find a model and read its configuration and tokenizer.
+    def open(self, model: str, progress: Progress) -> Steps[OpenCheckpoint]:
+        """Find a model and read its configuration and tokenizer: beside the engine's thread the first time.
+
+        Args:
+            model: its name, folder or hub id.
+            progress: told while that goes on; what it raises ends the wait.
 
         Raises:
             UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
         """
-        checkpoint = resolve(model, self._models_dir)
         known = self._open.get(model)
-        if known is None or known.checkpoint != checkpoint:
-            self._release(model)
-            config = read_decoder_config(model, checkpoint.folder, checkpoint.architecture)
-            tokenizer = _open_tokenizer(model, checkpoint.folder)
-            check_largest_id(model, tokenizer.vocab_size - 1, config.vocab_size)
-            known = OpenCheckpoint(checkpoint, config, tokenizer)
-            self._open[model] = known
-        return known
+        if known is not None and known.checkpoint == resolve(model, self._models_dir):
+            return known
+        opening, read = self._opening[model], partial(_read, model, self._models_dir)
+        try:
+            yield from opening.turn(model, progress)
+            opened = yield from opening.run(model, lambda: Errand(model, f"Opening {model}", read), progress)
+        finally:
+            if opening.is_idle:
+                self._opening.pop(model, None)
+        latest = self._open.get(model)
+        if latest is not None and latest.checkpoint == opened.checkpoint:  # who waited beside this one came first
+            return latest
+        self._release(model)
+        self._open[model] = opened
+        return opened
 
-    def acquire(
-        self, opened: OpenCheckpoint, run: RunConfig, progress: Progress, pinned: Collection[LoadedModel] = ()
-    ) -> LoadedModel:
-        """The model as a configuration wants it, loaded if it is not there yet.
+    def acquire(self, opened: OpenCheckpoint, run: RunConfig, progress: Progress, hold: Hold) -> Steps[LoadedModel]:
+        """The model as a configuration wants it, loaded if it is not there yet: beside the engine's thread, which goes
+        on with other sequences.
 
         Args:
             opened: from :meth:`open`.
             run: says the backend and the precision.
-            progress: told how far loading is.
-            pinned: models that must stay in memory beside it.
+            progress: told how far loading is; what it raises comes out here, and ends the loading if nobody else waits
+                for the same model.
+            hold: of who needs it; the model is added to it.
 
         Raises:
             InvalidRequestError: the device has no kernels for the precision.
-            InsufficientMemoryError: it does not fit, even with every other model gone.
+            InsufficientMemoryError: it does not fit, even with every model gone that nobody holds.
             WeightsIntegrityError: a weights file was truncated or altered.
         """
         key = ModelKey(run.model, run.backend, run.precision)
-        if key in self._loaded:
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
+        model = self._known(key, opened)
+        if model is None:
+            yield from self._loading.turn((key, id(opened)), progress)
+            model = self._known(key, opened)
+        if model is not None:
+            self.keep(key, hold)
+            return model
+        model = yield from self._load(key, opened, progress)
+        hold.add(model)
+        is_warm = self._known(key, opened) is model
+        if not is_warm:
+            if self._open.get(run.model) is opened:  # else its files have been replaced meanwhile
+                self._loaded[key] = model
+            progress(f"Warming up {opened.checkpoint.name}", 0.95)
+            yield from model.warm_up()
+            progress(f"Warming up {opened.checkpoint.name}", 1.0)
+        return model
+
+    def keep(self, key: ModelKey, hold: Hold) -> None:
+        """A model that is in memory is used, and stays there while it is held."""
+        self._loaded.move_to_end(key)
+        hold.add(self._loaded[key])
+
+    def loads_nothing(self, progress: Progress) -> Steps[None]:
+        """Wait until no model is being loaded: for what is to be timed.
+
+        Args:
+            progress: told while it waits; what it raises ends the wait.
+        """
+        yield from self._loading.turn(None, progress)
+
+    def time(self, name: str, model: StepwiseModel, progress: Progress) -> Steps[None]:
+        """See to it that a model's steps have been timed. Others' passes come between them, but nothing is loaded.
+
+        Args:
+            name: for the progress.
+            model: one in memory.
+            progress: told of it; what it raises comes out here.
+        """
+        while not model.is_timed:
+            yield from self.loads_nothing(progress)
+            if not model.is_timed:  # somebody else may have waited for the same
+                stage = f"Timing {name}"
+                progress(stage, 0.0)
+                with self._loading.reserved(stage):
+                    yield from model.time_steps()
+
+    def close(self) -> None:
+        """Wait for what is being loaded to end, once nobody wants it any more. In any thread."""
+        self._loading.close(timeout_s=10)
+
+    def _known(self, key: ModelKey, opened: OpenCheckpoint) -> LoadedModel | None:
+        """A model in memory, if it was loaded from the files that were opened."""
+        return self._loaded.get(key) if self._open.get(key.model) is opened else None
+
+    def _load(self, key: ModelKey, opened: OpenCheckpoint, progress: Progress) -> Steps[LoadedModel]:
         offered = precisions_on(self.device.type)
-        if run.precision not in offered:
+        if key.precision not in offered:
             raise InvalidRequestError(
-                f"{run.precision} needs an NVIDIA GPU with CUDA, and this engine runs on the CPU. Choose one of "
+                f"{key.precision} needs an NVIDIA GPU with CUDA, and this engine runs on the CPU. Choose one of "
                 f"{', '.join(offered)}."
             )
-        loaded_as, checkpoint = model_class(run.backend), opened.checkpoint
-        needed = loaded_as.estimate_bytes(opened, run.precision, self._place)
-        self._evict_to_budget(needed, pinned)
-        self.make_room(needed, f"Loading {checkpoint.name} in {run.precision}", pinned)
+        load = partial(model_class(key.backend).load, opened, key.precision, self._place)
+        if not key.backend.info.shares_passes:  # transformers changes torch for all threads while it loads
+            self._admit(key, opened)
+            return load(progress)
+        errand_key = (key, id(opened))
+
+        def begin() -> Errand[LoadedModel]:
+            needed = self._admit(key, opened)
+            return Errand(errand_key, f"Loading {opened.checkpoint.name} in {key.precision}", load, needed)
+
+        return (yield from self._loading.run(errand_key, begin, progress))
+
+    def _admit(self, key: ModelKey, opened: OpenCheckpoint) -> int:
+        """Make room for a model; the bytes that it needs."""
+        checkpoint, purpose = opened.checkpoint, f"Loading {opened.checkpoint.name} in {key.precision}"
+        needed = model_class(key.backend).estimate_bytes(opened, key.precision, self._place)
+        self._evict_to_budget(needed)
+        self.make_room(needed, purpose)
         mapped = sum(file.stat().st_size for file in checkpoint.weight_files)
-        require_address_space(needed + mapped, f"Loading {checkpoint.name} in {run.precision}")
-        model = loaded_as.load(opened, run.precision, self._place, progress)
-        self._loaded[key] = model
-        return model
+        require_address_space(needed + mapped, purpose)
+        return needed
 
     def stepwise(self) -> dict[ModelKey, StepwiseModel]:
         """The models in memory whose passes can be asked for one by one, longest unused first."""
         return {key: stepwise for key, model in self._loaded.items() if (stepwise := model.stepwise)}
 
-    def make_room(self, needed: int, purpose: str, pinned: Collection[LoadedModel] = ()) -> None:
-        """Let spare memory, then the longest unused models, go until ``needed`` bytes fit.
+    def make_room(self, needed: int, purpose: str) -> None:
+        """Let spare memory, then the longest unused models, go until ``needed`` bytes fit. No model goes that is held.
 
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
         reclaimable = self._spare.spare_bytes if self._spare else 0
-        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if self._may_go(model, pinned))
-        require_memory(needed, purpose, reclaimable, self.device)  # what is hopeless costs nobody a model
+        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
+        self.require_free(needed, purpose, reclaimable)  # what is hopeless costs nobody a model
         while True:
             try:
-                require_memory(needed, purpose, device=self.device)
+                self.require_free(needed, purpose)
                 return
             except InsufficientMemoryError:
                 if self._spare and self._spare.release_oldest():
                     continue
-                if not self._release_oldest(pinned):
+                if not self._release_oldest():
                     raise
 
-    def _evict_to_budget(self, needed: int, pinned: Collection[LoadedModel]) -> None:
+    def require_free(self, needed: int, purpose: str, reclaimable: int = 0) -> None:
+        """Refuse what does not fit beside what is being loaded.
+
+        Args:
+            needed: estimated bytes.
+            purpose: what for, as the subject of a sentence.
+            reclaimable: bytes that could be freed for it.
+
+        Raises:
+            InsufficientMemoryError: less is free.
+        """
+        require_memory(needed, purpose, reclaimable, self.device, self._loading.promised_bytes)
+
+    def _evict_to_budget(self, needed: int) -> None:
         """Let the longest unused models go until the budget holds a new one, or none is left to go."""
         if self._budget_bytes is None:
             return
         while needed + sum(model.weights_bytes for model in self._loaded.values()) > self._budget_bytes:
-            if not self._release_oldest(pinned):
+            if not self._release_oldest():
                 return
 
-    def _release_oldest(self, pinned: Collection[LoadedModel]) -> bool:
-        oldest = next((key for key, model in self._loaded.items() if self._may_go(model, pinned)), None)
+    def _release_oldest(self) -> bool:
+        oldest = next((key for key, model in self._loaded.items() if model not in self._in_use), None)
         if oldest is None:
             return False
         log.info("releasing %s to make room", oldest)
         del self._loaded[oldest]
         gc.collect()
         return True
-
-    def _may_go(self, model: LoadedModel, pinned: Collection[LoadedModel]) -> bool:
-        return model not in pinned and model not in self._in_use
 
     def resident(self) -> dict[ModelKey, int]:
         """What is in memory, with its weights' bytes, longest unused first."""
@@ -189,6 +280,16 @@ class ModelPool:
     def _release(self, model: str) -> None:
         for key in [key for key in self._loaded if key.model == model]:
             del self._loaded[key]
+
+
+def _read(model: str, models_dir: Path, progress: Progress) -> OpenCheckpoint:
+    """Find a model and read its small files; see :meth:`ModelPool.open`."""
+    progress(f"Opening {model}", 0.0)
+    checkpoint = resolve(model, models_dir)
+    config = read_decoder_config(model, checkpoint.folder, checkpoint.architecture)
+    tokenizer = _open_tokenizer(model, checkpoint.folder)
+    check_largest_id(model, tokenizer.vocab_size - 1, config.vocab_size)
+    return OpenCheckpoint(checkpoint, config, tokenizer)
 
 
 def _open_tokenizer(model: str, folder: Path) -> ChatTokenizer:

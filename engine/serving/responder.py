@@ -16,13 +16,15 @@ from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.machine.disturbance import DisturbanceWatch
 from engine.machine.environment import kernel_environment, machine_environment
-from engine.machine.memory import PeakRss, require_memory
-from engine.passes import Steps, Wait, ask
+from engine.machine.memory import PeakRss
+from engine.passes import Steps, Wait, ask, at_once
 from engine.serving.attempt import Attempt
 from engine.serving.cascade import Cascade
 from engine.serving.counterfactual import Paces
 from engine.serving.drafting import Drafting
+from engine.serving.holding import Hold
 from engine.serving.pool import ModelPool
+from engine.serving.room import Room
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.serving.system_prompts import SystemPrompts
 from engine.serving.tiers import prepare_tiers, unless_cancelled
@@ -37,26 +39,29 @@ class Responder:
     """Answers requests with the models of a pool and the KV of a prefix cache."""
 
     def __init__(
-        self, pool: ModelPool, cache: PrefixCache, verify_share: float, shared_prompts: Mapping[str, str]
+        self,
+        pool: ModelPool,
+        room: Room,
+        cache: PrefixCache,
+        verify_share: float,
+        shared_prompts: Mapping[str, str],
     ) -> None:
         """
         Args:
             pool: the models.
+            room: where memory that is short is waited for.
             cache: KV kept across requests.
             verify_share: how many of the reused prefixes are computed anew and compared, 0 to 1.
             shared_prompts: system prompts whose KV all sessions may share, by name.
         """
         self._pool = pool
+        self._room = room
         self._cache = cache
         self._verify_share = verify_share
         self._system_prompts = SystemPrompts(shared_prompts)
         self.drafting = Drafting(pool)
         self._guards, self._paces = Guards(), Paces()
         self._reuses = 0
-        self._at_work: list[GenerationJob] = []
-        """Jobs that have begun, but for those that wait for memory."""
-        self._ended = 0
-        """Jobs that were."""
 
     def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
         """Answer a request, telling the job of every event up to the last: yields what it wants computed.
@@ -65,17 +70,13 @@ class Responder:
             CancelledWhileLoadingError: it was cancelled before the model was there.
             GearboxError: whatever keeps it from being answered, in the user's words.
         """
-        self._at_work.append(job)
-        try:
-            yield from self._answer(job, taken_up, peak_rss)
-        finally:
-            self._at_work.remove(job)
-            self._ended += 1
+        with self._room.at_work(job), self._pool.hold() as hold:
+            yield from self._answer(job, hold, taken_up, peak_rss)
 
-    def _answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
+    def _answer(self, job: GenerationJob, hold: Hold, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
         request = job.request
-        tiers = yield from self._once_there_is_room(
-            job, lambda others: prepare_tiers(job, self._pool, self.drafting, room_may_come=others)
+        tiers = yield from self._room.once_there_is_room(
+            job, lambda others: prepare_tiers(job, self._pool, self.drafting, hold, room_may_come=others), hold
         )
         cascade = Cascade(request, tiers, self._guards, self._paces, job.company)
         watch = DisturbanceWatch(kernel_environment(self._pool.device)["threads"])
@@ -92,8 +93,7 @@ class Responder:
             **cascade.recording(tiers.attempts[0]),
         )
 
-        with self._pool.in_use(tiers.models):
-            attempt, report = yield from cascade.run(recorder, partial(self._write, job, recorder))
+        attempt, report = yield from cascade.run(recorder, partial(self._write, job, recorder))
         disturbance = watch.end()
         self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
@@ -109,28 +109,9 @@ class Responder:
             mean_batch_size=job.company.mean_batch_size,
         )
 
-    def _once_there_is_room(self, job: GenerationJob, work: Callable[[bool], T]) -> Steps[T]:
-        """What needs memory; while others are at work, it waits for theirs instead of failing.
-
-        Args:
-            job: whose it is.
-            work: does it, told whether others are at work.
-
-        Raises:
-            InsufficientMemoryError: there is not enough, with nobody else at work.
-        """
-        while True:
-            others = len(self._at_work) > 1
-            try:
-                return work(others)
-            except InsufficientMemoryError:
-                if not others or job.is_cancelled():
-                    raise
-            self._at_work.remove(job)  # two that wait for one another would wait for ever
-            ended = self._ended
-            job.waits(0, "It waits for memory that other requests use.")
-            yield from ask(Wait(lambda ended=ended: self._ended != ended))  # type: ignore[misc]
-            self._at_work.append(job)
+    def _once_there_is_room(self, job: GenerationJob, work: Callable[[], T]) -> Steps[T]:
+        """What takes memory for KV; see :meth:`Room.once_there_is_room`."""
+        return self._room.once_there_is_room(job, lambda _: at_once(work))
 
     def _environment(self, attempt: Attempt) -> dict[str, Any]:
         """What an attempt's figures hold for."""
@@ -153,10 +134,10 @@ class Responder:
         """With KV of its own that is gone afterwards, or without any."""
         capacity, gears = len(attempt.prompt_ids) + attempt.max_tokens, attempt.request.config.optimization
         if gears.cache_mode is CacheMode.OFF:
-            yield from self._once_there_is_room(job, lambda _: self._make_room(attempt, capacity))
+            yield from self._once_there_is_room(job, lambda: self._make_room(attempt, capacity))
             yield from attempt.generate(sink, None)
         else:
-            kv = yield from self._once_there_is_room(job, lambda _: self._new_cache(attempt, capacity))
+            kv = yield from self._once_there_is_room(job, lambda: self._new_cache(attempt, capacity))
             yield from attempt.generate(sink, kv)
 
     def _write_on_kept(
@@ -181,7 +162,7 @@ class Responder:
             system=system,
             retokenized=attempt.retokenized,
         )
-        lease = yield from self._once_there_is_room(job, lambda _: self._lend(identity, ids, system, attempt))
+        lease = yield from self._once_there_is_room(job, lambda: self._lend(identity, ids, system, attempt))
         with ExitStack() as if_it_fails:
             if_it_fails.callback(self._cache.discard, lease)
             trace = yield from attempt.generate(sink, lease.kv, verify=self._is_due(lease))
@@ -232,7 +213,7 @@ class Responder:
         """A cache that nothing has to go for; ``None`` if memory is short."""
         dtype = attempt.request.config.optimization.kv_dtype
         try:
-            require_memory(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV", device=self._pool.device)
+            self._pool.require_free(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV")
         except InsufficientMemoryError:
             return None
         return attempt.model.new_cache(capacity, dtype, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from engine.backends.base import LoadedModel, OpenCheckpoint
+from engine.backends.base import OpenCheckpoint
 from engine.errors import (
     ContextLengthError,
     InsufficientMemoryError,
@@ -16,8 +16,10 @@ from engine.errors import (
 )
 from engine.generation.choosing import Constraint
 from engine.generation.constraint import JsonConstraint
+from engine.passes import Steps
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
+from engine.serving.holding import Hold
 from engine.serving.pool import ModelPool
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
@@ -50,20 +52,18 @@ class Tiers:
     tokenizing_s: float = 0.0
     """Seconds spent on the prompt while they were loaded."""
 
-    @property
-    def models(self) -> tuple[LoadedModel, ...]:
-        """What must stay in memory while the request lasts."""
-        return tuple(model for attempt in self.attempts for model in attempt.models)
 
-
-def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, room_may_come: bool = False) -> Tiers:
+def prepare_tiers(
+    job: GenerationJob, pool: ModelPool, drafting: Drafting, hold: Hold, *, room_may_come: bool = False
+) -> Steps[Tiers]:
     """All tiers of a request in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take
-    part is left out.
+    part is left out. Others' passes go on while models are loaded.
 
     Args:
         job: whose request it is.
         pool: the models.
         drafting: finds who drafts.
+        hold: keeps the tiers' models, and those that draft, in memory.
         room_may_come: whether memory may be free later: then no tier is left out for want of it.
 
     Raises:
@@ -76,11 +76,13 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, ro
         waiting()
         job.notify(Loading(stage, fraction))
 
+    if job.exclusive:
+        yield from pool.loads_nothing(loading)
     asked = _requests(job.request)
     tiers = Tiers(largest=asked[-1])
     for place, request in _asked_here(job.request, asked):
         try:
-            opened = pool.open(request.config.model)
+            opened = yield from pool.open(request.config.model, loading)
             opened.tokenizer.prepare(waiting)
             if request.config.sampling.json_schema is not None:
                 loading(f"Preparing {opened.checkpoint.name} to write JSON", 0.0)
@@ -92,7 +94,7 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, ro
             constraint = constraint_of(opened, request, waiting)
             tiers.tokenizing_s += perf_counter() - begun
             _check_bias(opened, request, tiers)
-            model = pool.acquire(opened, request.config, loading, pinned=tiers.models)
+            model = yield from pool.acquire(opened, request.config, loading, hold)
         except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
             if job.request.config.optimization.cascade is None:
                 raise
@@ -102,10 +104,10 @@ def prepare_tiers(job: GenerationJob, pool: ModelPool, drafting: Drafting, *, ro
             continue
         below = tiers.attempts[-1].opened.tokenizer.fingerprint if tiers.attempts else None
         if job.request.config.optimization.cascade and request is tiers.largest and model.stepwise:
-            loading(f"Timing {opened.checkpoint.name}", 0.0)
-            model.stepwise.step_times()  # what it alone would take is derived from them until it has answered
-        drafters = drafting.drafters(
-            opened, model, request, loading, tiers.models, answer_drafts=below == opened.tokenizer.fingerprint
+            # what it alone would take is derived from them until it has answered
+            yield from pool.time(opened.checkpoint.name, model.stepwise, loading)
+        drafters = yield from drafting.drafters(
+            opened, model, request, loading, hold, answer_drafts=below == opened.tokenizer.fingerprint
         )
         tiers.attempts.append(
             Attempt(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from engine.generation.choosing import Chooser, Constraint
 from engine.generation.sampling import draw, greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
+from engine.models.decoders.reading import Reader, Reading
 from engine.types import Divergence, Losslessness, SamplingParams
 
 _READ_ROWS = 128
@@ -19,6 +22,7 @@ _READ_ROWS = 128
 
 def check(
     decoder: Decoder,
+    reader: Reader,
     new_cache: Callable[[], KVCache],
     vocab_size: int,
     sampling: SamplingParams,
@@ -26,12 +30,13 @@ def check(
     token_ids: Sequence[int],
     spell: Callable[[int], str],
     constraint: Constraint | None = None,
-) -> Losslessness:
+) -> Reading[Losslessness]:
     """Read prompt and answer again, teacher-forced, and compare each token with the one that plain decoding chooses
     there, a sampled one by the run's own random numbers.
 
     Args:
         decoder: the model that verified.
+        reader: reads with it.
         new_cache: makes an empty one with room for all, kept as the run's was.
         vocab_size: ids that the tokenizer knows.
         sampling: of the run.
@@ -41,14 +46,19 @@ def check(
         constraint: on the answer, from its beginning; ``None`` where any token may come.
     """
     text, near_ties = TokenBuffer(prompt_ids, len(prompt_ids) + len(token_ids)), 0
-    chooser = Chooser(text, sampling, vocab_size)
-    read = teacher_forced(decoder, new_cache(), text.ids, token_ids)
-    for index, (token, logits) in enumerate(zip(token_ids, read, strict=True)):
+    chooser, cache = Chooser(text, sampling, vocab_size), new_cache()
+    pieces = iter(_pieces(decoder, cache, token_ids))
+    rows = deque((yield from _after(reader, cache, text.ids)))
+    for index, token in enumerate(token_ids):
+        if not rows:
+            hidden = yield from reader.forward(next(pieces), cache)
+            rows.extend((yield from reader.logits(hidden)))
+        logits = rows.popleft()
         allowed = constraint.allowed if constraint else None
         state = chooser.generator.get_state()
-        plain = _choose(chooser, logits, allowed)
+        plain = yield from reader.compute(partial(_choose, chooser, logits, allowed))
         if plain != token and decoder.invariant_rows == 1 and index:
-            logits = _one_row(decoder, new_cache(), text.ids)
+            logits = yield from _one_row(reader, new_cache(), text.ids)
             chooser.generator.set_state(state)
             plain = _choose(chooser, logits, allowed)
             near_ties += plain == token
@@ -76,25 +86,23 @@ def _choose(chooser: Chooser, logits: Tensor, allowed: Tensor | None) -> int:
     return draw(next_token_probabilities(logits, chooser.sampling, *before), chooser.generator)
 
 
-def teacher_forced(decoder: Decoder, cache: KVCache, prompt: Tensor, token_ids: Sequence[int]) -> Iterator[Tensor]:
-    """The logits that each token of an answer was chosen from, fp32 ``[vocab]``.
-
-    Args:
-        decoder: the model.
-        cache: an empty one.
-        prompt: int64 ``[n]``.
-        token_ids: the answer.
-    """
-    first = decoder.prefill(prompt, cache, lambda: False)
-    assert first is not None  # nobody cancels
-    yield first
+def _pieces(decoder: Decoder, cache: KVCache, token_ids: Sequence[int]) -> Sequence[Tensor]:
+    """An answer but for its last token, after which nothing is chosen, in the pieces that are read at once."""
     # a window slides with every token, and a decoder may compute rows alike only up to some number of them
     rows = 1 if cache.slides else _READ_ROWS if decoder.invariant_rows == 1 else min(_READ_ROWS, decoder.invariant_rows)
-    for piece in torch.tensor(token_ids[:-1], dtype=torch.long).split(rows) if len(token_ids) > 1 else ():
-        yield from decoder.logits(decoder.forward(piece, cache))
+    return torch.tensor(token_ids[:-1], dtype=torch.long).split(rows) if len(token_ids) > 1 else ()
 
 
-def _one_row(decoder: Decoder, cache: KVCache, ids: Tensor) -> Tensor:
+def _after(reader: Reader, cache: KVCache, ids: Tensor) -> Reading[Tensor]:
+    """The logits after a text, ``[1, vocab]``."""
+    for chunk in reader.chunks(ids, cache):
+        hidden = yield from reader.forward(chunk, cache)
+    return (yield from reader.logits(hidden[-1:]))
+
+
+def _one_row(reader: Reader, cache: KVCache, ids: Tensor) -> Reading[Tensor]:
     """The logits after a text whose last token is computed alone."""
-    decoder.prefill(ids[:-1], cache, lambda: False)
-    return decoder.step(int(ids[-1]), cache)
+    for chunk in reader.chunks(ids[:-1], cache):
+        yield from reader.forward(chunk, cache)
+    hidden = yield from reader.forward(ids[-1:], cache)
+    return (yield from reader.logits(hidden))[0]

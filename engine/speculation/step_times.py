@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from time import perf_counter
 from typing import Self
 
 import torch
 
+from engine.cache import KVCache
 from engine.models.decoders.decoder import Decoder
+from engine.models.decoders.reading import Reader, Reading
 
 MEASURED_ROWS = (1, 2, 3, 5, 9, 17)
 _REPEATS = 3
@@ -30,19 +33,22 @@ class StepTimes:
         self._seconds = dict(self.measured)
 
     @classmethod
-    def measure(cls, decoder: Decoder) -> Self:
-        """The shortest of a few steps for each number of rows, over a short text; the numbers take turns."""
+    def measure(cls, decoder: Decoder, reader: Reader) -> Reading[Self]:
+        """The shortest of a few steps for each number of rows, over a short text; the numbers take turns.
+
+        Args:
+            decoder: whose.
+            reader: of the same: others' passes may come between those that are timed, none beside them.
+        """
         cache = decoder.new_cache(2 * max(MEASURED_ROWS))
-        decoder.prefill(torch.zeros(max(MEASURED_ROWS), dtype=torch.long), cache, lambda: False)
-        length = cache.length
+        text = torch.zeros(max(MEASURED_ROWS), dtype=torch.long)
+        yield from reader.compute(lambda: decoder.prefill(text, cache, lambda: False))
         seconds: dict[int, list[float]] = {rows: [] for rows in MEASURED_ROWS}
         for repeat in range(1 + _REPEATS):
             for rows, taken in seconds.items():
-                begun = perf_counter()
-                decoder.logits(decoder.forward(torch.arange(rows), cache))
+                passed_s = yield from reader.compute(partial(_time_pass, decoder, cache, rows))
                 if repeat:  # the first time pays for memory that is not there yet
-                    taken.append(perf_counter() - begun)
-                cache.truncate(length)
+                    taken.append(passed_s)
         # fewer rows never take longer: what seems so is noise
         shortest = {rows: min(taken) for rows, taken in seconds.items()}
         return cls({rows: min(s for more, s in shortest.items() if more >= rows) for rows in MEASURED_ROWS})
@@ -64,3 +70,12 @@ class StepTimes:
         for measured in self._seconds:
             weight = _OWN_WEIGHT if measured == rows else _COMMON_WEIGHT
             self._seconds[measured] *= surprise**weight
+
+
+def _time_pass(decoder: Decoder, cache: KVCache, rows: int) -> float:
+    """Seconds of a pass over so many rows; the cache is as it was afterwards."""
+    length, begun = cache.length, perf_counter()
+    decoder.logits(decoder.forward(torch.arange(rows), cache))
+    seconds = perf_counter() - begun
+    cache.truncate(length)
+    return seconds

@@ -34,6 +34,7 @@ from tests.benchmarks.lanes import LANE_NAMES, LANES, MODELS, EngineLane, Lane, 
 from tests.benchmarks.peers import PEERS, installed_peers
 from tests.benchmarks.peers.process import PeerError, PeerProcess
 from tests.benchmarks.table import Row
+from tests.support.loading import open_model
 
 THREADS = 2
 PROMPT = "Explain how a bicycle stays upright while it moves, and why it falls over when it stops."
@@ -120,7 +121,7 @@ def _measure(models_dir: Path, model: str, peers: Sequence[str], options: Option
 
 
 def _prepare(pool: ModelPool, model: str) -> _Common:
-    tokenizer = pool.open(model).tokenizer
+    tokenizer = open_model(pool, model).tokenizer
 
     def encode(text: str) -> list[int]:
         return tokenizer.encode_chat([Message("user", text)])
@@ -136,7 +137,11 @@ def _engine_lane(
     """A lane of our own or the reference, its divergence measured outside the engine, which gives no logits."""
     backend, precision = key
     decoder = open_decoder(pool, model, precision)
-    read = _reference_reader(pool.open(model).checkpoint.folder) if backend is Backend.REFERENCE else reader(decoder)
+    read = (
+        _reference_reader(open_model(pool, model).checkpoint.folder)
+        if backend is Backend.REFERENCE
+        else reader(decoder)
+    )
     # the table is held as the head is, whose shape is the same
     lookup_bytes = 0 if decoder.config.tied_head else state_bytes(decoder.head.state())
     known = LaneFigures(engine=str(backend), precision=str(precision), divergence=divergence(common.answers, read))

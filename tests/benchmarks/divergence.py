@@ -24,6 +24,7 @@ from engine.serving.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.benchmarks.lanes import SMALL_MODELS
 from tests.benchmarks.table import Row
+from tests.support.loading import load_model, open_model
 
 ANSWER_TOKENS = 48
 
@@ -81,7 +82,7 @@ def divergence(answers: Sequence[Answer], read: Reader) -> DivergenceStats:
 def open_decoder(pool: ModelPool, model: str, precision: Precision) -> Decoder:
     """Our own decoder at a precision."""
     config = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
-    loaded = pool.acquire(pool.open(model), config, lambda stage, fraction: None)
+    loaded = load_model(pool, config)
     if not isinstance(loaded, LocalModel):
         raise TypeError(f"{model} was not loaded by Gearbox's own decoder")
     return loaded.decoder
@@ -103,7 +104,7 @@ def reader(decoder: Decoder) -> Reader:
 @torch.inference_mode()
 def answer_prompts(pool: ModelPool, model: str, prompts: Sequence[str]) -> list[Answer]:
     """The 16-bit model's greedy answers, up to an end mark."""
-    tokenizer = pool.open(model).tokenizer
+    tokenizer = open_model(pool, model).tokenizer
     decoder = open_decoder(pool, model, Precision.BF16)
     answers = []
     for prompt in prompts:

@@ -38,6 +38,7 @@ from tests.benchmarks.lanes import LaneError
 from tests.benchmarks.peers import installed_peers
 from tests.benchmarks.peers.process import PeerError, PeerProcess
 from tests.benchmarks.table import Row
+from tests.support.loading import open_model
 
 THREADS = 2
 NEW_TOKENS = 64
@@ -115,7 +116,7 @@ def _measure(models_dir: Path, model: str, options: Options) -> list[Row]:
             figures[LLAMA_CPP] = Figures()
             with _failing(figures[LLAMA_CPP]):
                 peer = stack.enter_context(PeerProcess(LLAMA_CPP, models_dir / CATALOG[model].file_name, THREADS))
-                tokenizer = ModelPool(models_dir).open(model).tokenizer
+                tokenizer = open_model(ModelPool(models_dir), model).tokenizer
                 lanes[LLAMA_CPP] = PeerLane(peer, [tokenizer.encode_chat([Message("user", text)]) for text in prompts])
         elif options.peers:
             print("llama.cpp is not installed; `make bench-peers` installs it.")

@@ -42,6 +42,7 @@ from tests.engine.models.test_decoder import assert_same_rows, chunked_logits, l
 from tests.engine.quantization.test_precisions import TEMPLATE_TOKENS, TEXT
 from tests.engine.quantization.test_schemes import matrix, on_a_grid, relative_error
 from tests.engine.test_engine import failure, finish, request_for
+from tests.support.loading import open_model
 from tests.support.near_ties import PARTING_ULPS, changed_choices, gap_in_ulps
 from tests.support.tiny import FAMILIES, make_tiny_checkpoint
 
@@ -344,7 +345,7 @@ PROMPTS = ("What is the capital of France?", "Write three sentences about the se
 @torch.inference_mode()
 def test_static_steps_write_the_eager_answer_on_real_weights(models_dir: Path, prompt: str) -> None:
     pool = ModelPool(models_dir)
-    opened = pool.open(SMALL)
+    opened = open_model(pool, SMALL)
     files = opened.checkpoint.weight_files
     loaded = load_decoder(opened.config, files, Precision.BF16, models_dir, lambda _: None, lambda: None)
     eager = torch_only(loaded.decoder)
@@ -370,7 +371,7 @@ def test_the_layouts_for_cuda_stay_within_bounds_of_sixteen_bits(
 ) -> None:
     tinygemm_works.cache_clear()
     monkeypatch.setattr("engine.models.decoders.weights._scheme", lambda config, p, device: cuda_scheme_of(p, device))
-    opened = ModelPool(models_dir).open(SMALL)
+    opened = open_model(ModelPool(models_dir), SMALL)
     ids = torch.tensor(opened.tokenizer.encode_chat([Message("user", TEXT)]))
 
     def log_probabilities(wanted: Precision) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.serving.pool import ModelPool
 from engine.types import Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
+from tests.support.loading import load_model, open_model
 
 PARTING_ULPS = 8
 """How far apart two logits may lie, in bf16 units in the last place of the larger, for either to be chosen.
@@ -44,9 +45,9 @@ class NearTies:
     def check(self, messages: Sequence[Message], one: Sequence[int], other: Sequence[int]) -> None:
         """Fail unless two answers to the same messages part at a near-tie."""
         at = first_difference(one, other)
-        opened = self._pool.open(SMALL)
+        opened = open_model(self._pool, SMALL)
         with torch.inference_mode():
-            model = self._pool.acquire(opened, self._run, lambda stage, fraction: None)
+            model = load_model(self._pool, self._run)
             decoder = model.decoder  # type: ignore[attr-defined]
             tokens = [*opened.tokenizer.encode_chat(messages), *one[:at]]
             logits = decoder.prefill(torch.tensor(tokens), decoder.new_cache(len(tokens)), lambda: False)

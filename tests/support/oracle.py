@@ -31,15 +31,16 @@ def judge(folder: Path) -> dict[str, Any]:
     from engine.errors import GearboxError
     from engine.serving.pool import ModelPool
     from engine.types import Message, OptimizationConfig, Precision, RunConfig
+    from tests.support.loading import load_model, open_model
 
     pool = ModelPool(folder.parent)
     logits, unlike = {}, []
     try:
-        opened = pool.open(str(folder))
+        opened = open_model(pool, str(folder))
         ids = opened.tokenizer.encode_chat([Message("user", TEXT)]) or [0]
         for precision in (Precision.BF16, Precision.INT8, Precision.INT4, Precision.NF4):
             run = RunConfig(model=str(folder), optimization=OptimizationConfig.at(precision))
-            model: Any = pool.acquire(opened, run, lambda stage, fraction: None)
+            model: Any = load_model(pool, run)
             logits[precision] = _logits(model.decoder, ids)
     except GearboxError as error:
         return {"outcome": "refused", "kind": type(error).__name__, "why": str(error)}

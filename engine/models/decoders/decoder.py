@@ -8,7 +8,7 @@ and keys and values written in place.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,11 @@ class Decoder(ABC):
     @abstractmethod
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         """Append ``ids`` ``[rows]`` to the cache; the final norm's output ``[rows, hidden]``."""
+
+    def layer_by_layer(self, ids: Tensor, cache: KVCache) -> Iterator[Tensor]:
+        """As :meth:`forward`, with something else between two layers where that can be: what there is after each,
+        ``[rows, hidden]``, and in the end what :meth:`forward` returns."""
+        yield self.forward(ids, cache)
 
     @abstractmethod
     def logits(self, hidden: Tensor) -> Tensor:
@@ -132,6 +137,9 @@ class EagerDecoder(Decoder):
         return self.head(hidden).float().cpu()
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
+        return _last(self.layer_by_layer(ids, cache))
+
+    def layer_by_layer(self, ids: Tensor, cache: KVCache) -> Iterator[Tensor]:
         rows = ids.shape[0]
         start, end = cache.claim(rows)
 
@@ -140,9 +148,8 @@ class EagerDecoder(Decoder):
             return _attend(q, read_kv(kv, end), window)
 
         positions = torch.arange(start, end, dtype=torch.float, device=self.device)
-        hidden = self.compute(ids.to(self.device), positions, cache.layers, attend)
+        yield from self._compute(ids.to(self.device), positions, cache.layers, attend)
         cache.commit(rows)
-        return hidden
 
     def compute(self, ids: Tensor, positions: Tensor, layers: list[Tensor], attend: Attend) -> Tensor:
         """All layers over some rows.
@@ -156,6 +163,9 @@ class EagerDecoder(Decoder):
         Returns:
             The final norm's output, ``[rows, hidden]``.
         """
+        return _last(self._compute(ids, positions, layers, attend))
+
+    def _compute(self, ids: Tensor, positions: Tensor, layers: list[Tensor], attend: Attend) -> Iterator[Tensor]:
         config = self.config
         rows = ids.shape[0]
         cos, sin = self._rotation(positions)
@@ -172,7 +182,8 @@ class EagerDecoder(Decoder):
             x = x + layer.o(attended)
             gate, up = layer.gate_up(self._rms_norm(x, layer.post_norm)).chunk(2, dim=-1)
             x = x + layer.down(F.silu(gate) * up)
-        return self._rms_norm(x, self.norm)
+            yield x
+        yield self._rms_norm(x, self.norm)
 
     def _rms_norm(self, x: Tensor, weight: Tensor) -> Tensor:
         h = x.float()
@@ -187,6 +198,12 @@ class EagerDecoder(Decoder):
         cos = torch.cat((cos, cos), dim=-1).to(torch.bfloat16)
         sin = torch.cat((-sin, sin), dim=-1).to(torch.bfloat16)
         return cos[:, None], sin[:, None]
+
+
+def _last(hidden: Iterator[Tensor]) -> Tensor:
+    for latest in hidden:  # noqa: B007 (the others are on the way to it)
+        pass
+    return latest
 
 
 def _rotate(x: Tensor, cos: Tensor, signed_sin: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ length behind a mask. Windows come in a few lengths, since attending to all of a
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 import torch
@@ -59,7 +59,7 @@ class GraphDecoder(EagerDecoder):
 
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         rows = ids.shape[0]
-        if rows > MOST_ROWS or cache.dtype is not KVDtype.BF16:
+        if not _is_static(rows, cache):
             return super().forward(ids, cache)
         start, end = cache.claim(rows)
         steps = self._steps.setdefault(cache, {})
@@ -70,6 +70,17 @@ class GraphDecoder(EagerDecoder):
         hidden = steps[key](self, ids, start, cache.layers)
         cache.commit(rows)
         return hidden
+
+    def layer_by_layer(self, ids: Tensor, cache: KVCache) -> Iterator[Tensor]:
+        if _is_static(ids.shape[0], cache):
+            yield self.forward(ids, cache)
+        else:
+            yield from super().layer_by_layer(ids, cache)
+
+
+def _is_static(rows: int, cache: KVCache) -> bool:
+    """Whether a pass over so many rows is worth a graph."""
+    return rows <= MOST_ROWS and cache.dtype is KVDtype.BF16
 
 
 class StaticStep:

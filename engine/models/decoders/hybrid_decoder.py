@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,9 @@ class HybridDecoder(Decoder):
     def forward(self, ids: Tensor, cache: KVCache) -> Tensor:
         """bf16 or fp32, depending on who computed it; :meth:`logits` takes either."""
         return (self.few if ids.shape[0] <= FEW_ROWS else self.many).forward(ids, cache)
+
+    def layer_by_layer(self, ids: Tensor, cache: KVCache) -> Iterator[Tensor]:
+        return (self.few if ids.shape[0] <= FEW_ROWS else self.many).layer_by_layer(ids, cache)
 
     def logits(self, hidden: Tensor) -> Tensor:
         if hidden.shape[0] <= FEW_ROWS:

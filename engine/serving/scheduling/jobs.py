@@ -56,6 +56,8 @@ class Job(ABC):
     """Whose it is: nobody's later job goes before another's earlier one."""
     exclusive = False
     """Whether it is to have the engine alone."""
+    tells_its_end = True
+    """Whether it has something to say once it is cancelled; else it is dropped before its next pass."""
 
     def __init__(self) -> None:
         self.arrived = perf_counter()
@@ -79,7 +81,7 @@ class Job(ABC):
 
     @abstractmethod
     def refuse(self) -> None:
-        """End a job that was cancelled before it began."""
+        """End a job that was cancelled before it began, or was dropped."""
 
     @abstractmethod
     def fail(self, error: BaseException) -> None:
@@ -134,17 +136,19 @@ class GenerationJob(Job):
 class CallJob(Job, Generic[T]):
     """Work whose result, or what it raised, goes to the caller, who waits for it."""
 
-    def __init__(self, body: Callable[[], Steps[T]]) -> None:
+    tells_its_end = False
+
+    def __init__(self, body: Callable[[Job], Steps[T]]) -> None:
         """
         Args:
-            body: does it, in the engine's thread.
+            body: does it, in the engine's thread; told which job it is.
         """
         super().__init__()
         self.outcome: Future[T] = Future()
         self._body = body
 
     def steps(self) -> Steps[None]:
-        self.outcome.set_result((yield from self._body()))
+        self.outcome.set_result((yield from self._body(self)))
 
     def refuse(self) -> None:
         self.outcome.set_exception(EngineClosedError(CLOSED))

@@ -58,6 +58,16 @@ class Running:
         except BaseException as error:  # noqa: BLE001 (one job's defect, a library's panic too, must not end all others)
             self.job.fail(error)
 
+    def drop(self) -> None:
+        """End a cancelled job here; its steps clean up."""
+        self.wanted = None
+        try:
+            self.steps.close()
+        except BaseException as error:  # noqa: BLE001 (as in advance)
+            self.job.fail(error)
+        else:
+            self.job.refuse()
+
     def reader_keeps_up(self) -> bool:
         """Whether anybody reads what is written. A job whose reader stays away is cancelled after a while."""
         if self.job.has_room():

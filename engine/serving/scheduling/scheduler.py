@@ -56,8 +56,12 @@ class Scheduler:
             interrupt: not 0 once somebody waits who could begin.
 
         Returns:
-            Whether anything was done; if not, everybody waits for a reader.
+            Whether anything was done; if not, everybody waits for a reader, or for another thread.
         """
+        for running in self.running:
+            if running.job.is_cancelled() and not running.job.tells_its_end:
+                running.drop()
+        self._let_go()
         self._kv_room.settle(self.running)
         turns: dict[Hashable, list[Running]] = {}
         for running in self.running:

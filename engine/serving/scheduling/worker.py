@@ -62,24 +62,19 @@ class Worker:
         self._submit(job)
         return Generation(job, self._withdraw)
 
-    def call(self, body: Callable[[], T]) -> T:
-        """Call a function in the engine's thread when its turn comes, and wait for what it returns.
+    def call(self, body: Callable[[Job], Steps[T]]) -> T:
+        """Do something in the engine's thread when its turn comes, and wait for what it returns.
 
-        Whatever it raises is raised here. Others wait as long as it takes: keep it short, or see :meth:`call_steps`.
+        Whatever it raises is raised here. Others' passes come between its own, and may be shared. Whoever is
+        interrupted while waiting ends it before its next pass.
+
+        Args:
+            body: does it, told which job it is.
 
         Raises:
-            EngineClosedError: the worker has been closed, before or while this waited.
+            EngineClosedError: the worker has been closed, before it began or since.
             RuntimeError: called in the engine's thread, which would wait for itself.
         """
-
-        def steps() -> Steps[T]:
-            yield from ()
-            return body()
-
-        return self.call_steps(steps)
-
-    def call_steps(self, body: Callable[[], Steps[T]]) -> T:
-        """As :meth:`call`, of what goes on for many passes, which others may share."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("the inference thread cannot wait for itself")
         job = CallJob(body)

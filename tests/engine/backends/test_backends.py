@@ -14,6 +14,7 @@ from engine.errors import InvalidRequestError
 from engine.serving.pool import ModelPool
 from engine.types import Backend, GearKind, KVDtype, RunConfig
 from tests.engine.test_engine import request_for
+from tests.support.loading import load_model
 from tests.support.tiny import make_tiny_checkpoint
 
 
@@ -22,8 +23,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Backend], Loaded
     """A tiny model of a backend."""
     folder = make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"), "llama")
     pool = ModelPool(folder.parent)
-    opened = pool.open(str(folder))
-    return lambda backend: pool.acquire(opened, RunConfig(model=str(folder), backend=backend), lambda *_: None)
+    return lambda backend: load_model(pool, RunConfig(model=str(folder), backend=backend))
 
 
 @pytest.mark.parametrize("backend", list(Backend))

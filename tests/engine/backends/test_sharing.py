@@ -35,6 +35,7 @@ from tests.conftest import SMALL
 from tests.engine.native.test_company import on_threads, samplings
 from tests.engine.native.test_kernels import needs_kernels
 from tests.engine.speculation.test_speculation import TIMES, Sink, load
+from tests.support.loading import load_model, open_model
 from tests.support.tiny import make_tiny_checkpoint
 
 NEVER, AT_ONCE = c_int32(0), c_int32(1)
@@ -244,9 +245,9 @@ REAL_PROMPTS = (
 @torch.inference_mode()
 def test_eight_real_prompts_together_are_answered_as_each_alone(models_dir: Path) -> None:
     pool = ModelPool(models_dir)
-    opened = pool.open(SMALL)
+    opened = open_model(pool, SMALL)
     run = RunConfig(model=SMALL, optimization=OptimizationConfig.at(Precision.INT4))
-    model = pool.acquire(opened, run, lambda stage, fraction: None)
+    model = load_model(pool, run)
     assert isinstance(model, LocalModel)
     asked = [
         Request(

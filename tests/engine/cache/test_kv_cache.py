@@ -16,6 +16,7 @@ from engine.models.decoders.decoder import Decoder, EagerDecoder
 from engine.serving.pool import ModelPool
 from engine.types import SINK_TOKENS, KVDtype, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
+from tests.support.loading import load_model, open_model
 from tests.support.near_ties import changed_choices
 
 TEXT = "The keeper of the lighthouse wrote down the weather, the ships and the hour of every lamp he lit. " * 6
@@ -23,10 +24,10 @@ TEXT = "The keeper of the lighthouse wrote down the weather, the ships and the h
 
 def decoder_at(models_dir: Path, precision: Precision) -> tuple[Decoder, torch.Tensor]:
     pool = ModelPool(models_dir)
-    opened = pool.open(SMALL)
+    opened = open_model(pool, SMALL)
     config = RunConfig(model=SMALL, optimization=OptimizationConfig.at(precision))
     with torch.inference_mode():
-        model = pool.acquire(opened, config, lambda stage, fraction: None)
+        model = load_model(pool, config)
     return model.decoder, torch.tensor(opened.tokenizer.encode_document(TEXT))  # type: ignore[attr-defined]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -12,18 +14,22 @@ import torch
 from engine import Engine, Window
 from engine.errors import NonFiniteLogitsError
 from engine.evaluation.comparison import answer_divergence, window_divergence
+from engine.passes import Steps, at_once, perform_alone
 from engine.serving.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, Precision
 from tests.conftest import SMALL
 from tests.engine.test_engine import PROMPTS
 from tests.support.evaluation import answer, asked
+from tests.support.loading import open_model
+
+T = TypeVar("T")
 
 QUANTIZED = [precision for precision in CPU_PRECISIONS if precision is not Precision.BF16]
 
 
 def test_fewer_bits_diverge_and_sixteen_do_not(engine: Engine, models_dir: Path) -> None:
     run = answer(engine, asked("Name three fruits.", SMALL, max_tokens=12))
-    pool_ids = ModelPool(models_dir).open(SMALL).tokenizer.encode_chat([Message("user", "Name three fruits.")])
+    pool_ids = open_model(ModelPool(models_dir), SMALL).tokenizer.encode_chat([Message("user", "Name three fruits.")])
     window = Window((*pool_ids, *run.token_ids), len(pool_ids))
     same = engine.compare_window(SMALL, Precision.BF16, window)
     assert len(same) == len(run.token_ids)
@@ -78,12 +84,20 @@ class ScriptedReader:
     def new_cache(self, capacity: int) -> list[int]:
         return []
 
-    def forward(self, ids: torch.Tensor, cache: list[int]) -> torch.Tensor:
+    def chunks(self, ids: torch.Tensor, cache: list[int]) -> list[torch.Tensor]:
+        return [ids]
+
+    def forward(self, ids: torch.Tensor, cache: list[int]) -> Steps[torch.Tensor]:
         cache.extend(ids.tolist())
+        yield from ()
         return ids[:, None].float()
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+    def logits(self, hidden: torch.Tensor) -> Steps[torch.Tensor]:
+        yield from ()
         return self.table[hidden[:, 0].long()]
+
+    def compute(self, work: Callable[[], T]) -> Steps[T]:
+        return at_once(work)
 
 
 def test_each_token_is_scored_by_the_distribution_before_it() -> None:
@@ -92,7 +106,7 @@ def test_each_token_is_scored_by_the_distribution_before_it() -> None:
     for token_id in range(vocab):
         certain[token_id, (token_id + 1) % vocab] = 20.0  # after n comes n + 1
     reader = ScriptedReader(certain)
-    figures = window_divergence(reader, reader, vocab, Window((0, 1, 2, 3, 5, 0), 2))
+    figures = perform_alone(window_divergence(reader, reader, vocab, Window((0, 1, 2, 3, 5, 0), 2)))
     assert figures.nll_ref == pytest.approx(np.array([0, 0, 40, 0]), abs=1e-5)
 
 
@@ -100,19 +114,21 @@ def test_ids_that_are_no_token_are_left_out_of_both_distributions() -> None:
     table = torch.zeros(8, 8)
     wild = table.clone()
     wild[:, 6:] = 50.0
-    figures = window_divergence(ScriptedReader(table), ScriptedReader(wild), 6, Window((0, 1, 2), 1))
+    figures = perform_alone(window_divergence(ScriptedReader(table), ScriptedReader(wild), 6, Window((0, 1, 2), 1)))
     assert not figures.kld.any()
     assert figures.nll_cand == pytest.approx(math.log(6))
 
 
 def test_the_gap_of_the_first_difference_is_between_its_two_tokens(tiny_models_dir: Path) -> None:
-    tokenizer = ModelPool(tiny_models_dir).open("tiny").tokenizer
+    tokenizer = open_model(ModelPool(tiny_models_dir), "tiny").tokenizer
     reference, candidate = torch.zeros(20, 20), torch.zeros(20, 20)
     reference[:, 11], candidate[:, 11] = 3.0, 3.0
     reference[11, 12], reference[11, 13] = 4.5, 6.0
     candidate[11, 12], candidate[11, 13] = 5.25, 5.0
-    seen = answer_divergence(
-        ScriptedReader(reference), ScriptedReader(candidate), 20, tokenizer, [10], [11, 12, 11], greedy=True
+    seen = perform_alone(
+        answer_divergence(
+            ScriptedReader(reference), ScriptedReader(candidate), 20, tokenizer, [10], [11, 12, 11], greedy=True
+        )
     )
     assert [token.flip for token in seen.tokens] == [False, True, False]
     parting = seen.first_difference
@@ -125,4 +141,4 @@ def test_broken_weights_are_an_error_and_no_statistic() -> None:
     sound, broken = torch.zeros(8, 8), torch.zeros(8, 8)
     broken[2, 3] = math.nan
     with pytest.raises(NonFiniteLogitsError, match="candidate"):
-        window_divergence(ScriptedReader(sound), ScriptedReader(broken), 8, Window((0, 1, 2, 3, 4), 1))
+        perform_alone(window_divergence(ScriptedReader(sound), ScriptedReader(broken), 8, Window((0, 1, 2, 3, 4), 1)))

@@ -25,6 +25,7 @@ from engine.machine.disturbance import (
     disturbance_between,
     name_engine_thread,
     read_counters,
+    stand_behind_engine_threads,
 )
 from engine.machine.environment import last_level_cache_bytes, machine_environment
 from engine.types import Disturbance
@@ -184,6 +185,33 @@ def test_a_named_thread_is_told_from_others() -> None:
     engine.join()
     assert found[0].engine is None
     assert list(found[1].engine or ()) == [engine.native_id]
+
+
+@linux
+def test_a_thread_that_loads_is_none_of_the_engines_and_stands_behind_them() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def load() -> None:
+        own = threading.get_native_id()
+        before = os.getpriority(os.PRIO_PROCESS, own)
+        stand_behind_engine_threads()
+        name = Path(f"/proc/self/task/{own}/comm").read_text().strip()
+        seen.append((name, before, os.getpriority(os.PRIO_PROCESS, own)))
+
+    def compute() -> None:
+        name_engine_thread()
+        loading = threading.Thread(target=load)
+        loading.start()
+        loading.join()
+
+    engine, own = threading.Thread(target=compute), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    engine.start()
+    engine.join()
+    ((name, before, after),) = seen
+    assert name.startswith("loading")
+    assert before == own
+    assert after == min(before + 5, 19)
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own, "only the thread itself steps back"
 
 
 def test_the_largest_cache_of_the_last_level_is_read(tmp_path: Path) -> None:

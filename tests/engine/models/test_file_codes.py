@@ -18,6 +18,7 @@ from engine.quantization.int4 import NativeInt4Linear
 from engine.serving.pool import ModelPool
 from engine.types import OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
+from tests.support.loading import load_model
 
 
 @pytest.mark.parametrize("encoding", list(_DECODERS), ids=lambda e: e.name)
@@ -63,7 +64,7 @@ def test_int4_of_a_q4_1_file_is_the_file(models_dir: Path) -> None:
     assert codes is not None
     pool = ModelPool(models_dir)
     run = RunConfig(model=SMALL, optimization=OptimizationConfig.at(Precision.INT4))
-    decoder = pool.acquire(pool.open(SMALL), run, lambda stage, fraction: None).decoder  # type: ignore[attr-defined]
+    decoder = load_model(pool, run).decoder  # type: ignore[attr-defined]
     for i in range(decoder.config.n_layers):
         for name, sources in (
             ("qkv", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),

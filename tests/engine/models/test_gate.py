@@ -17,6 +17,8 @@ from engine.command_line import run as main
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError, WeightsIntegrityError
 from engine.models import list_models, resolve
 from engine.models.format.manifest import sha256_of
+from engine.models.sources.progress import silent
+from engine.passes import perform_alone
 from engine.serving.matchmaking import drafter_choices
 from engine.serving.pool import ModelPool
 from engine.types import (
@@ -30,6 +32,7 @@ from engine.types import (
     SamplingParams,
 )
 from tests.support.altered import Alteration, apply, read_weights, write_weights
+from tests.support.loading import load_model, open_model
 from tests.support.oracle import Oracle
 from tests.support.tiny import Family, make_tiny_checkpoint, make_tiny_tokenizer
 
@@ -43,7 +46,7 @@ def altered(folder: Path, *alterations: Alteration, family: Family = "llama", **
 def refusal(models: Path) -> str:
     """Why ``mine`` is refused, which the list of models says too."""
     with pytest.raises(GearboxError) as caught:
-        ModelPool(models).open("mine")
+        open_model(ModelPool(models), "mine")
     listed = {model.name: model for model in list_models(models)}["mine"]
     assert not listed.installed
     assert listed.problem == str(caught.value)
@@ -94,12 +97,12 @@ def test_a_token_that_transformers_would_add_beyond_the_embedding_is_refused(tmp
     known = len(make_tiny_tokenizer())
     models = altered(tmp_path, ("tokenizer setting", "pad_token", "<new>"), vocab_size=known)
     with pytest.raises(WeightsIntegrityError, match=f"id {known}, and its embedding ends at {known - 1}"):
-        ModelPool(models).open("mine")
+        open_model(ModelPool(models), "mine")
 
 
 def refusal_of_nothing(models: Path) -> bool:
     """Whether ``mine`` is taken."""
-    ModelPool(models).open("mine")
+    open_model(ModelPool(models), "mine")
     return {model.name: model for model in list_models(models)}["mine"].installed
 
 
@@ -108,7 +111,7 @@ def test_a_head_beside_tied_embeddings_is_used_as_transformers_uses_it(
     tmp_path: Path, oracle: Oracle, same: bool
 ) -> None:
     models = altered(tmp_path, ("add head", same), tie_word_embeddings=True)
-    assert ModelPool(models).open("mine").config.tied_head is same
+    assert open_model(ModelPool(models), "mine").config.tied_head is same
     assert oracle.judge(models / "mine") == {"outcome": "equal", "why": ""}
 
 
@@ -243,7 +246,7 @@ def test_a_packed_file_that_lacks_a_tensor_is_made_again(tmp_path: Path) -> None
 
     def load() -> int:
         pool = ModelPool(models)
-        return pool.acquire(pool.open("mine"), run, lambda stage, fraction: None).weights_bytes
+        return load_model(pool, run).weights_bytes
 
     weighs = load()
     (packed,) = models.glob(".packed/*/int8-*.safetensors")
@@ -260,13 +263,13 @@ def test_a_packed_file_that_lacks_a_tensor_is_made_again(tmp_path: Path) -> None
 
 def test_families_that_do_not_run_are_refused_before_anything_else(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="of the family mamba"):
-        ModelPool(altered(tmp_path, ("set", "model_type", "mamba"))).open("mine")
+        open_model(ModelPool(altered(tmp_path, ("set", "model_type", "mamba"))), "mine")
 
 
 def test_a_broken_model_does_not_hide_the_other_drafters(tmp_path: Path) -> None:
     models = altered(tmp_path, ("overwrite", "tokenizer_config.json", "brace"))
     make_tiny_checkpoint(models / "sound", "llama")
-    choices = drafter_choices(ModelPool(models), "sound", Precision.INT8, ["mine", "sound"])
+    choices = perform_alone(drafter_choices(ModelPool(models), "sound", Precision.INT8, ["mine", "sound"], silent))
     assert [choice.why_not for choice in choices if choice.name == "mine"] == [refusal(models)]
     assert len(choices) > 1
 

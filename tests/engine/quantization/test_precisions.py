@@ -18,6 +18,7 @@ from engine.serving.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.engine.models.test_decoder import load_tiny
+from tests.support.loading import load_model, open_model
 from tests.support.near_ties import PARTING_ULPS, changed_choices, gap_in_ulps
 from tests.support.tiny import make_tiny_checkpoint
 
@@ -41,13 +42,13 @@ def pool(models_dir: Path) -> ModelPool:
 
 def decoder_of(pool: ModelPool, precision: Precision) -> Decoder:
     run = RunConfig(model=SMALL, optimization=OptimizationConfig.at(precision))
-    model = pool.acquire(pool.open(SMALL), run, lambda stage, fraction: None)
+    model = load_model(pool, run)
     assert isinstance(model, LocalModel)
     return model.decoder
 
 
 def text_ids(pool: ModelPool) -> Tensor:
-    return torch.tensor(pool.open(SMALL).tokenizer.encode_chat([Message("user", TEXT)]))
+    return torch.tensor(open_model(pool, SMALL).tokenizer.encode_chat([Message("user", TEXT)]))
 
 
 def logits(decoder: Decoder, ids: Tensor, sizes: list[int] | int) -> Tensor:

@@ -30,6 +30,7 @@ from engine.speculation import (
     StepTimes,
 )
 from engine.types import CPU_PRECISIONS, OptimizationConfig, Precision, RunConfig, SamplingParams, TokenSource
+from tests.support.loading import load_model
 from tests.support.tiny import make_tiny_checkpoint
 
 TIMES = {rows: 0.01 + 0.001 * (rows - 1) for rows in (1, 2, 3, 5, 9, 17, 33)}
@@ -94,7 +95,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def load(folder: Path, precision: Precision) -> LocalModel:
     pool = ModelPool(folder.parent)
     run = RunConfig(model=str(folder), optimization=OptimizationConfig.at(precision))
-    loaded = pool.acquire(pool.open(str(folder)), run, lambda stage, fraction: None)
+    loaded = load_model(pool, run)
     assert isinstance(loaded, LocalModel)
     return loaded
 
