@@ -16,10 +16,11 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.api import answering
+from app.api import answering, calls
 from app.store import RunStatus, RunStore
 from engine import Engine
 from engine.errors import GearboxError
+from engine.types import GenerationRequest, Message, RunConfig, SamplingParams, Started
 from tests.support.api import chat, events_of, listening, said, send, serving
 from tests.support.fakes import FakeEngine
 
@@ -110,6 +111,19 @@ def test_a_client_that_reads_nothing_holds_nobody_up(store: RunStore, models_dir
             answer = http.client.HTTPResponse(connection)
             answer.begin()
             assert len(said(events_of(iter(answer.read().decode().splitlines())))) == 8_000_000
+
+
+def test_a_stream_that_waits_says_for_what(url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "HEADERS_AFTER_S", 0.2)
+    config = RunConfig(model="smollm2-135m", sampling=SamplingParams(max_tokens=4000, temperature=1))
+    race = engine.generate(GenerationRequest(messages=(Message("user", "A long story."),), config=config, exclusive=True))
+    next(event for event in race if isinstance(event, Started))
+    with httpx2.stream("POST", f"{url}/v1/chat/completions", json=chat(stream=True), timeout=60) as answer:
+        lines = answer.iter_lines()
+        comment = next(line for line in lines if line.startswith(":"))
+        race.close()
+        assert said(events_of(lines))
+    assert comment == ": waiting, 1 request ahead. Another request has the engine alone: its times are compared."
 
 
 def test_a_failure_after_the_first_token_is_told_in_the_stream(store: RunStore, models_dir: Path) -> None:
