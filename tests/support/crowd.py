@@ -95,7 +95,7 @@ class Crowd:
                 while not self._over.is_set():
                     self.calls.append(self._ask(http, name, number, rng))
                     number += 1
-        except Exception as error:  # whatever it is fails the test
+        except Exception as error:  # noqa: BLE001 (whatever it is fails the test)
             self.errors.append(f"{name}, call {number}: {error!r}")
 
     def _ask(self, http: httpx2.Client, name: str, number: int, rng: random.Random) -> Asked:

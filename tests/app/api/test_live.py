@@ -116,7 +116,9 @@ def test_a_client_that_reads_nothing_holds_nobody_up(store: RunStore, models_dir
 def test_a_stream_that_waits_says_for_what(url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "HEADERS_AFTER_S", 0.2)
     config = RunConfig(model="smollm2-135m", sampling=SamplingParams(max_tokens=4000, temperature=1))
-    race = engine.generate(GenerationRequest(messages=(Message("user", "A long story."),), config=config, exclusive=True))
+    race = engine.generate(
+        GenerationRequest(messages=(Message("user", "A long story."),), config=config, exclusive=True)
+    )
     next(event for event in race if isinstance(event, Started))
     with httpx2.stream("POST", f"{url}/v1/chat/completions", json=chat(stream=True), timeout=60) as answer:
         lines = answer.iter_lines()
