@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -30,14 +29,16 @@ Record = Callable[[str, object], None]
 
 
 @pytest.mark.slow
-def test_a_few_clients_lose_and_double_nothing(make_server: MakeServer) -> None:
+def test_a_few_clients_lose_and_double_nothing(make_server: MakeServer, record_property: Record) -> None:
     server = make_server()
     with Crowd(server.url, FEW) as crowd:
         time.sleep(SHORT_S)
     store = RunStore.open(server.database_url)
     assert not crowd.errors
-    assert check_the_store(crowd.calls, store)["finished"]
+    counted = check_the_store(crowd.calls, store)
     store.close()
+    record_property("crowd", counted)
+    assert counted["finished"]
 
 
 @pytest.mark.full
@@ -68,7 +69,6 @@ def test_twenty_clients_for_minutes_lose_nothing_take_no_more_memory_and_let_pag
     counted["pages shown"] = len(paints)
     counted["median and longest paint, s"] = (round(statistics.median(paints), 2), round(max(paints), 2))
     record_property("crowd", counted)
-    sys.stdout.write(f"{counted}\n")
     assert not crowd.errors
     assert end - warm <= GROWTH_BYTES
     assert max(paints) <= PAINT_S
