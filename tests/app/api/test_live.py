@@ -154,6 +154,21 @@ def test_what_is_said_stands_in_no_log_however_talkative_it_is(
         assert word not in caplog.text
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_no_name_ends_a_header(store: RunStore, models_dir: Path, fake_engine: FakeEngine, streamed: bool) -> None:
+    split = "\r\nSet-Cookie: a=b\r\n\r\n"
+    config = RunConfig(model=f"/models/é {split}", sampling=SamplingParams(max_tokens=3))
+    saved_id = store.configurations.save(None, f"fast{split}", config.to_dict(), warm=True)
+    body = chat(model=f"gearbox/{saved_id}", user=f"anna{split}", metadata={f"a{split}": split}, stream=streamed)
+    with serving(fake_engine, store, models_dir) as app, listening(app) as url:
+        answer = httpx2.post(f"{url}/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["x-gearbox-tier"].startswith("%2Fmodels%2F%C3%A9 %0D%0A")
+    run = store.get(answer.headers["x-gearbox-run-id"])
+    assert (run.user, dict(run.metadata)) == (f"anna{split}", {f"a{split}": split})
+
+
 def test_what_runs_when_the_server_ends_is_stored_as_stopped(store: RunStore, models_dir: Path) -> None:
     fake = FakeEngine(gate=threading.Event())
     with serving(fake, store, models_dir) as app, listening(app) as url, send(url, chat(stream=True)) as connection:
