@@ -59,12 +59,12 @@ class Asked:
 class Crowd:
     """So many clients, each with one call at a time. They stop once the ``with`` block ends."""
 
-    def __init__(self, url: str, clients: int, seed: int = 0) -> None:
+    def __init__(self, url: str, clients: int, name: str = "client") -> None:
         """
         Args:
             url: of the server.
             clients: how many.
-            seed: decides what each asks.
+            name: what theirs begin with; what each asks follows from its name.
         """
         self._url = f"{url}/v1/chat/completions"
         self.calls: list[Asked] = []
@@ -72,8 +72,8 @@ class Crowd:
         """What went otherwise than it may, and ended a client."""
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._client, args=(f"client-{place}", random.Random(f"{seed} {place}")))
-            for place in range(clients)
+            threading.Thread(target=self._client, args=(each, random.Random(each)))
+            for each in (f"{name}-{place}" for place in range(clients))
         ]
 
     def __enter__(self) -> Self:
