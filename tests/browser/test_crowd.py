@@ -19,7 +19,8 @@ from tests.support.crowd import Crowd, check_the_store
 CLIENTS, SECONDS = 20, 300
 FEW, SHORT_S = 4, 10
 PAINT_S = 2.0
-"""A page's title stands there so soon after the click on the menu."""
+"""19 times out of 20 a page's title stands there so soon after the click on the menu: whatever else runs on the machine
+can hold a browser up once."""
 GROWTH_BYTES = 64 * 2**20
 """Of the server's memory, from a fifth of the time on to its end."""
 KV_CACHE_MIB = 64
@@ -69,13 +70,17 @@ def test_twenty_clients_for_minutes_lose_nothing_take_no_more_memory_and_let_pag
     warm, end = memory.median(SECONDS / 5, 2 * SECONDS / 5), memory.median(4 * SECONDS / 5, SECONDS)
     counted["memory after a fifth and at the end, MiB"] = (round(warm / 2**20), round(end / 2**20))
     counted["pages shown"] = len(paints)
-    counted["median paint, s"] = round(statistics.median(paint for paint, _ in paints), 2)
+    paint_p95_s = statistics.quantiles([paint for paint, _ in paints], n=20)[-1]
+    counted["median and p95 paint, s"] = (
+        round(statistics.median(paint for paint, _ in paints), 2),
+        round(paint_p95_s, 2),
+    )
     counted["longest paint, s"] = (round(max(paints)[0], 2), max(paints)[1])
     counted["first paint in a new browser, s"] = first_paint_s
     record_property("crowd", counted)
     assert not [*first.errors, *crowd.errors]
     assert end - warm <= GROWTH_BYTES
-    assert max(paints)[0] <= PAINT_S
+    assert paint_p95_s <= PAINT_S
 
 
 class Memory:
