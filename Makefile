@@ -25,7 +25,7 @@ test-slow: setup
 
 # sanitizers, whole counts, soaks and real servers: too long for every change; what a test counted is printed at the end
 test-full: setup
-	$(bin)/python -m pytest -m full --timeout 7200 -rP
+	$(bin)/python -m pytest -m full --timeout 7200
 
 lint: $(stamp)
 	$(bin)/ruff check .

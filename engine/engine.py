@@ -239,6 +239,8 @@ class Engine:
             queued=self._worker.queued,
             resident=tuple(ResidentModel(*key, weights_bytes) for key, weights_bytes in resident.items()),
             device=self._device_name,
+            kv_share=self._worker.kv_share,
+            preemptions=self._worker.preemptions,
         )
 
     def cache_status(self) -> CacheStatus:

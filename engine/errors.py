@@ -15,11 +15,17 @@ class InvalidRequestError(GearboxError, ValueError):
 class ContextLengthError(InvalidRequestError):
     """The prompt does not fit the model's context."""
 
-    def __init__(self, prompt_tokens: int, context_length: int) -> None:
-        self.over_by = prompt_tokens + 1 - context_length
+    def __init__(self, prompt_tokens: int, context_length: int, *, counted_all: bool = True) -> None:
+        """
+        Args:
+            prompt_tokens: that were counted.
+            context_length: of the model.
+            counted_all: whether there are no more than these.
+        """
+        least = "" if counted_all else "at least "
         super().__init__(
-            f"The prompt is {self.over_by:,} tokens too long: it has {prompt_tokens:,}, and the model "
-            f"reads at most {context_length - 1:,} and needs room for one more."
+            f"The prompt is {least}{prompt_tokens + 1 - context_length:,} tokens too long: it has {least}"
+            f"{prompt_tokens:,}, and the model reads at most {context_length - 1:,} and needs room for one more."
         )
 
 

@@ -13,8 +13,8 @@ from app.session import playground
 from app.store import Timeline
 from app.units import counted
 from app.views.gears.editor import edit_lane
-from app.views.gears.sampling import sampling_summary
 from app.views.gears.whole import choose_whole
+from app.views.reports.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.lane_view import LaneView
 from app.views.runs.live import follow

@@ -35,6 +35,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Browser
     return BrowserTogether(config, log) if config.getoption("dist") == "loadfile" else None
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests counted, after their results."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    counted = [
+        f"{report.nodeid}: {name}: {value}"
+        for report in reports
+        if report.when == "call"
+        for name, value in report.user_properties
+    ]
+    if counted:
+        terminalreporter.section("counted")
+        for line in sorted(counted):
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def models_dir() -> Path:
     """A folder of models with the smallest real one in it, installed if it is not there yet."""

@@ -24,6 +24,7 @@ from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.service import InferenceEngine
 from app.store import RunSource, RunStore, StoreError
+from app.units import counted
 from engine.errors import GearboxError
 from engine.types import GenerationRequest, RouterKind, TokenEvent
 
@@ -90,6 +91,15 @@ class Answers:
     def run_ids(self) -> str:
         """The stored runs, as far as they have begun, with commas between them."""
         return ", ".join(answer.run.run_id for answer in self.each if answer.run.run_id)
+
+    @property
+    def waits_for(self) -> str:
+        """What the first of them that waits for the engine waits for, on one line; empty where none does."""
+        for run in (answer.run for answer in self.each):
+            if run.phase is Phase.QUEUED:
+                ahead = counted(run.queue_position, "request")
+                return " ".join(f"{ahead} ahead. {run.queue_reason}".split())
+        return ""
 
     async def changed(self) -> None:
         """Wait until something is new since the last time."""

@@ -73,8 +73,12 @@ async def _events(answers: Answers, told: Presentation, prompts: int, *, with_us
     if first := told.shape.first():
         for place, _ in enumerate(progress):
             yield event({"index": place, **first, "finish_reason": None})
+    told_of = ""
     while True:
-        is_over, failure = answers.over, answers.failure
+        is_over, failure, waits_for = answers.over, answers.failure, answers.waits_for
+        if waits_for and waits_for != told_of:
+            yield f": waiting, {waits_for}\n\n".encode()  # a comment, which clients pass over
+        told_of = waits_for
         for each in progress:
             if choice := each.more():
                 yield event(choice)

@@ -21,7 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.store import EndedRun, RunStatus
@@ -60,6 +60,12 @@ class Load(Protocol):
     @property
     def queued(self) -> int: ...
 
+    @property
+    def kv_share(self) -> float: ...
+
+    @property
+    def preemptions(self) -> int: ...
+
 
 class Metrics:
     """Counters and histograms of runs, gauges of the engine. Safe to use from any thread."""
@@ -85,6 +91,8 @@ class Metrics:
 
         gauge("vllm:num_requests_running", "Requests that the engine works on.", lambda: float(load().running))
         gauge("vllm:num_requests_waiting", "Requests that wait for the engine.", lambda: float(load().queued))
+        gauge("vllm:kv_cache_usage_perc", "KV of running requests, share of its room, 0 to 1.", lambda: load().kv_share)
+        registry.register(_Preemptions(load))
         self._prompt = counter("vllm:prompt_tokens", "Prompt tokens, reused ones included.")
         self._generation = counter("vllm:generation_tokens", "Tokens written.")
         self._queries = counter("vllm:prefix_cache_queries", "Prompt tokens looked for in the prefix cache.")
@@ -168,6 +176,17 @@ class Metrics:
         if run.outcome.metrics and "/" not in run.model:
             self._measured.add(run.model)
         return run.model if run.model in self._measured else OTHER
+
+
+class _Preemptions(Collector):
+    """A count that the engine keeps itself."""
+
+    def __init__(self, load: Callable[[], Load]) -> None:
+        self._load = load
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Running requests that gave their KV back and read it again."
+        yield CounterMetricFamily("vllm:num_preemptions", text, value=self._load().preemptions)
 
 
 class _Renamed(Collector):

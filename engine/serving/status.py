@@ -98,3 +98,7 @@ class EngineStatus:
     resident: tuple[ResidentModel, ...]
     device: str
     """Where models run: "cpu", or the GPU's name. "cpu" too until the first request has found a GPU."""
+    kv_share: float = 0.0
+    """How much of the memory for running requests' KV they take, 0 to 1."""
+    preemptions: int = 0
+    """How often a running request had to give its KV back, and read it again later."""

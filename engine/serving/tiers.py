@@ -24,6 +24,10 @@ from engine.serving.pool import ModelPool
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
 
+_FAR_TOO_LONG = 16
+"""Characters for each token of the context, from which on a prompt is looked at before it is read: few texts have as
+many in a token."""
+
 
 class CancelledWhileLoadingError(Exception):
     """Ends loading, or waiting for a chat template, from inside."""
@@ -88,6 +92,7 @@ def prepare_tiers(
                 loading(f"Preparing {opened.checkpoint.name} to write JSON", 0.0)
                 _ = opened.tokenizer.for_grammars  # made once
             begun = perf_counter()
+            _refuse_far_too_long(opened, request)
             prompt = opened.tokenizer.read_prompt(request, waiting)
             prompt_ids = [*prompt.ids, *request.prefix_ids]
             max_tokens = _room(opened, request, len(prompt_ids))
@@ -195,6 +200,22 @@ def _fitting(speculation: SpeculationConfig | None, tier: Tier, *, is_largest: b
     return (
         None if speculation.draft_precision is tier.precision and speculation.drafter is Drafter.SELF else speculation
     )
+
+
+def _refuse_far_too_long(opened: OpenCheckpoint, request: GenerationRequest) -> None:
+    """Refuse a text many times as long as the context before the whole of it is read, for which all others would wait.
+
+    Raises:
+        ContextLengthError: the first part of it alone does not fit.
+    """
+    context_length = opened.config.context_length
+    texts = [request.completion or "", *(message.content for message in request.messages)]
+    most_characters = _FAR_TOO_LONG * context_length
+    if request.config.optimization.window is not None or sum(map(len, texts)) <= most_characters:
+        return
+    first_part = "\n".join(texts)[: most_characters // 2]
+    if (count := len(opened.tokenizer.encode_document(first_part))) >= context_length:
+        raise ContextLengthError(count, context_length, counted_all=False)
 
 
 def _room(opened: OpenCheckpoint, request: GenerationRequest, prompt_tokens: int) -> int:

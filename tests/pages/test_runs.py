@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from app.store import RunFilter, RunNotFoundError, RunSort, RunStatus, RunStore
-from engine.types import Precision
+from app.store import RunFilter, RunNotFoundError, RunOutcome, RunSort, RunSource, RunStatus, RunStore
+from engine.types import Precision, SamplingParams
 from tests.support.fakes import make_metrics, make_request
 from tests.support.ui import add_run, open_app, texts
 
@@ -98,6 +100,48 @@ def test_all_sections_of_a_run_can_be_shown(monkeypatch: pytest.MonkeyPatch, sto
     app.get_by_key(section).set_value("Environment").run()
     assert "cpu" in str(app.table[0].value)
     assert not app.exception
+
+
+def test_a_run_of_the_api_shows_how_its_tokens_were_chosen_and_who_asked(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    sampling = SamplingParams(
+        temperature=0.5,
+        seed=7,
+        stop=("END", "\n\n"),
+        frequency_penalty=0.5,
+        presence_penalty=-1,
+        logit_bias=((3, -100.0),),
+        json_schema='{"type":"object"}',
+        top_logprobs=2,
+    )
+    request = make_request(sampling=sampling)
+    run_id = store.create_run(
+        request, person_id=None, environment={}, source=RunSource.API, user="*anna*", metadata={"team": "a_b_c"}
+    )
+    metrics = replace(make_metrics(), mean_batch_size=3.2)
+    store.finish_run(run_id, RunOutcome(RunStatus.FINISHED, "{}", "stop", metrics=metrics))
+    app = open_app(monkeypatch, store, PAGE, {"run": run_id})
+    shown = texts(app, "caption")
+    for words in (
+        "temperature 0.5 · at most 256 tokens · seed 7",
+        "frequency penalty 0.5 · presence penalty -1 · 1 token biased · 2 stop strings · held to a JSON schema · "
+        "2 likeliest tokens told with each",
+        r"\*anna\*",
+        "API",
+    ):
+        assert words in shown
+    assert {metric.label: metric.value for metric in app.metric}["Batch size"] == "3.20"
+    app.get_by_key(f"section-{run_id}").set_value("Configuration").run()
+    assert '"object"' in app.json[1].value
+    assert "team" in str(app.table[0].value)
+
+
+def test_a_text_that_was_continued_is_told_from_a_prompt(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    request = replace(make_request(), messages=(), completion="Once upon a time")
+    app = open_app(monkeypatch, store, PAGE, {"run": add_run(store, request)})
+    assert "Text to be continued" in texts(app, "caption")
+    assert "Once upon a time" in texts(app, "code")
 
 
 def test_deleting_asks_first(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

@@ -83,6 +83,8 @@ class FakeStatus:
     queued: int = 0
     resident: tuple[object, ...] = ()
     device: str = "cpu"
+    kv_share: float = 0.0
+    preemptions: int = 0
 
 
 class FakeEngine:

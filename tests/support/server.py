@@ -56,6 +56,12 @@ class Server:
         """What the server has said on its console."""
         return (self.data_dir / "server.log").read_text(encoding="utf-8")
 
+    @property
+    def pid(self) -> int:
+        """Of the process that serves."""
+        assert self._process, "it has not been started"
+        return self._process.pid
+
     def start(self, *options: str, script: Path | None = None, **variables: str) -> None:
         """Serve on a free port, and return as soon as the server answers.
 

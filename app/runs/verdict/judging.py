@@ -284,6 +284,9 @@ def _caveats(pair: Pair) -> Iterator[str]:
         if _metrics(run).queue_s > _QUEUED_S:
             waited = units.seconds(_metrics(run).queue_s)
             yield f"{run.name} waited {waited} for another request; its TTFT and E2E include that."
+        if _metrics(run).is_shared:
+            others = units.mean((_metrics(run).mean_batch_size or 1.0) - 1)
+            yield f"{run.name} shared its passes with {others} others on average: its times are not its own."
 
 
 def _wavering(pairs: Sequence[Pair]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How tokens are chosen, and how long an answer may get: the widgets, and the same in words."""
+"""How tokens are chosen, and how long an answer may get: the widgets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 import streamlit as st
 
 from app.session.configuration import Form
-from app.units import counted
-from engine.types import SamplingParams
 
 SETTINGS = ("temperature", "max-tokens", "top-p", "top-k", "repetition-penalty", "seed", "stop")
 """All that there are."""
@@ -38,21 +36,6 @@ def choose_max_tokens(form: Form, *, least: int = 1) -> None:
     """How long an answer may get, as the labs ask for it."""
     help_text = "The answer is greedy, and ends here at the latest."
     _choose_number(form, "max-tokens", min_value=least, max_value=2_048, width=160, help=help_text)
-
-
-def sampling_summary(sampling: SamplingParams) -> str:
-    """On one line: "greedy · at most 128 tokens"."""
-    parts = [f"temperature {sampling.temperature:g}" if sampling.temperature else "greedy"]
-    parts.append(f"at most {counted(sampling.max_tokens, 'token')}")
-    if sampling.temperature:
-        parts.append(f"seed {sampling.seed}")
-        parts += [f"top-p {sampling.top_p:g}"] if sampling.top_p < 1 else []
-        parts += [f"top-k {sampling.top_k}"] if sampling.top_k else []
-    if sampling.repetition_penalty != 1:
-        parts.append(f"repetition penalty {sampling.repetition_penalty:g}")
-    if sampling.stop:
-        parts.append("stop strings set")
-    return " · ".join(parts)
 
 
 def _choose_number(form: Form, setting: str, **changed: Any) -> None:

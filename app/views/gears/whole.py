@@ -11,7 +11,7 @@ from app.literal import literal
 from app.session import playground, presets
 from app.session.identity import person_id
 from app.store import NAME_CHARACTERS, NameTakenError, SavedConfiguration
-from app.views.gears.sampling import sampling_summary
+from app.views.reports.sampling import sampling_summary
 from app.views.runs.naming import config_name
 from app.views.shared.errors import errors_shown, show_error
 from engine import ModelInfo

@@ -20,6 +20,7 @@ from app.views.reports.disturbance import interference, show_disturbed
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
 from app.views.reports.metrics import show_metrics
+from app.views.reports.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.naming import run_name, run_url, source_label, status_badge
 from app.views.shared.clock import reader_zone
@@ -56,11 +57,13 @@ def show_run(run: RunRecord, store: RunStore) -> None:
         if run.user:
             st.caption(literal(run.user), width="content", help="The user that the API's caller named, or their key.")
         st.caption(units.moment(run.created_at, reader_zone()), width="content")
+    config = RunConfig.from_dict(run.config)
+    st.caption(literal(sampling_summary(config.sampling)))
     if run.error:
         show_error(run.error)
     precision = run.cascade.tier.rpartition(" ")[2] if run.cascade else run.precision
     show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, precision))
-    if warning := repetition_warning(run.metrics, RunConfig.from_dict(run.config)):
+    if warning := repetition_warning(run.metrics, config):
         st.warning(warning, icon=":material/repeat:")
     if measured := Measured.of_record(run, store.timeline(run.id) or Timeline()):
         show_faults(run_faults(measured))
@@ -85,7 +88,7 @@ def _show_answer(run: RunRecord, _store: RunStore) -> None:
     for message in run.messages[:-1]:
         st.caption(message.role.capitalize())
         st.code(message.content, language=None, wrap_lines=True)
-    st.caption("Prompt")
+    st.caption("Prompt" if run.messages else "Text to be continued")
     st.code(run.prompt, language=None, wrap_lines=True)
     st.caption("Answer")
     if run.text:
@@ -131,6 +134,9 @@ def _show_cascade(run: RunRecord, store: RunStore) -> None:
 def _show_configuration(run: RunRecord, _store: RunStore) -> None:
     st.caption(f"Configuration {run.config_hash}")
     st.json(dict(run.config))
+    if schema := RunConfig.from_dict(run.config).sampling.json_schema:
+        st.caption("The answer was held to this JSON schema")
+        st.json(schema)
     if run.metadata:
         st.caption("Metadata that the API's caller sent")
         st.table(_written_out(run.metadata), border="horizontal", width="content", alt="Metadata of the run")

@@ -25,7 +25,7 @@ def show_api(settings: Settings, *, only_this_machine: bool) -> None:
             st.badge("On, with keys", icon=":material/key:", color="green")
         else:
             st.badge("Off", icon=":material/block:", color="gray", help=_OFF)
-    st.caption("Clients of OpenAI's API need this address.")
+    st.caption("Clients of OpenAI's API need this address.", help=_NAMES)
     st.code(f"{_origin()}/v1", language=None)
     installed = (model.name for model in list_models(settings.models_dir) if model.installed)
     example = _example(next(installed, "smollm2-135m"), with_key=not only_this_machine)
@@ -35,6 +35,10 @@ def show_api(settings: Settings, *, only_this_machine: bool) -> None:
 
 _HERE = (
     "No key is needed here, and nobody else gets in. `gearbox run --address 0.0.0.0 --api` lets others in, with keys."
+)
+_NAMES = (
+    "What they call the model is an installed model's name, or `gearbox/` and the name of a saved configuration. "
+    "`GET /v1/models` lists all of them."
 )
 _OFF = "Start Gearbox with `gearbox run --api`, or with GEARBOX_API=1."
 

@@ -23,6 +23,10 @@ class KVRoom:
             most_bytes: of all running sequences together. One alone may take more.
         """
         self._most_bytes = most_bytes
+        self.share = 0.0
+        """Of what there is, what was taken before the last pass, 0 to 1."""
+        self.given_back = 0
+        """How often a sequence had to give its KV back."""
 
     def settle(self, running: Sequence[Running]) -> None:
         """Before a pass: some may have to give theirs back, or can begin to read it again.
@@ -40,6 +44,7 @@ class KVRoom:
             if (cache := _cache_of(each)) is not None and _can_be_read_again(each):
                 used -= cache.used_bytes
                 _park(each)
+                self.given_back += 1
         for each in running:
             if not each.is_parked:
                 continue
@@ -48,6 +53,7 @@ class KVRoom:
             if used + _needed_bytes(each) <= self._most_bytes or nobody_goes_on or each.job.is_cancelled():
                 used += _needed_bytes(each)
                 each.is_parked = False
+        self.share = min(1.0, used / max(1, self._most_bytes))
 
 
 def used_bytes(running: Sequence[Running]) -> int:

@@ -22,6 +22,7 @@ from engine.types import GenerationRequest
 
 if TYPE_CHECKING:  # they bring torch, which the first page must not wait for
     from engine.passes import Steps
+    from engine.serving.scheduling.kv_room import KVRoom
     from engine.serving.scheduling.scheduler import Scheduler
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class Worker:
         self._running_kv_bytes = running_kv_bytes
         self._line = WaitingLine(most_running)
         self._running: tuple[Job, ...] = ()
+        self._kv_room: KVRoom | None = None
         self._somebody_waits = c_int32(0)
         """Not 0 once a job has come since the line was last looked at: what is being written ends with its token."""
         self._closed = False
@@ -98,6 +100,16 @@ class Worker:
     def queued(self) -> int:
         """Jobs that have not."""
         return len(self._line)
+
+    @property
+    def kv_share(self) -> float:
+        """How much of the memory for running sequences' KV they take, 0 to 1."""
+        return self._kv_room.share if self._kv_room and self._running else 0.0
+
+    @property
+    def preemptions(self) -> int:
+        """How often a running sequence had to give its KV back and read it again."""
+        return self._kv_room.given_back if self._kv_room else 0
 
     def close(self) -> None:
         """Cancel everything and wait for the thread to end."""
@@ -169,4 +181,5 @@ class Worker:
         from engine.serving.scheduling.scheduler import Scheduler
 
         most_bytes = available_bytes() // 2 if self._running_kv_bytes is None else self._running_kv_bytes
-        return Scheduler(KVRoom(most_bytes))
+        self._kv_room = KVRoom(most_bytes)
+        return Scheduler(self._kv_room)

@@ -10,6 +10,7 @@ from starlette.testclient import TestClient
 
 from app.store import RunSource, RunStatus, RunStore
 from engine import Engine
+from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import (
     CacheMode,
     GenerationRequest,
@@ -180,6 +181,34 @@ def test_a_prompt_beyond_the_context_is_refused_also_as_a_stream(client: TestCli
         error = answer.json()["error"]
         assert (answer.status_code, error["code"], error["param"]) == (400, "context_length_exceeded", "messages")
     assert {run.status for run in store.page().rows} == {RunStatus.FAILED}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_prompt_of_a_megabyte_is_refused_after_a_look_at_its_beginning(
+    client: TestClient, store: RunStore, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    read, encode = list[int](), ChatTokenizer._encode_text
+
+    def encoded(tokenizer: ChatTokenizer, text: str) -> list[int]:
+        read.append(len(text))
+        return encode(tokenizer, text)
+
+    monkeypatch.setattr(ChatTokenizer, "_encode_text", encoded)
+    monkeypatch.setattr(ChatTokenizer, "read_chat", None)
+    answer = client.post(CHAT, json=chat("fox " * 250_000, stream=streamed))
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert "it has at least" in error["message"]
+    assert sum(read) <= 8 * 8192
+    assert [run.status for run in store.page().rows] == [RunStatus.FAILED]
+
+
+def test_a_text_that_is_long_only_in_characters_is_read(client: TestClient) -> None:
+    body = {"model": "smollm2-135m", "prompt": "-" * 140_000, "max_tokens": 1}
+    answer = client.post("/v1/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["usage"]["prompt_tokens"] < 8192
 
 
 def test_a_saved_configuration_answers_by_its_name_and_its_id(client: TestClient, store: RunStore) -> None:

@@ -18,7 +18,8 @@ from app.store import RunStatus, RunStore
 from engine import Engine
 from tests.support.fakes import FakeEngine
 
-EXAMPLES = 150
+SOME, MANY = 150, 1_000
+"""Calls of each operation."""
 WITH_A_BODY = (("/chat/completions", "POST"), ("/completions", "POST"))
 OPERATIONS = {
     GenerationMode.POSITIVE: (*WITH_A_BODY, ("/models/{name}", "GET"), ("/embeddings", "POST")),
@@ -35,10 +36,16 @@ def app(request: pytest.FixtureRequest, tiny_models_dir: Path, store: RunStore) 
     engine.close()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "examples", [pytest.param(SOME, marks=pytest.mark.slow), pytest.param(MANY, marks=pytest.mark.full)]
+)
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
 def test_no_call_of_any_shape_is_a_server_error(
-    app: FastAPI, store: RunStore, mode: GenerationMode, record_property: Callable[[str, object], None]
+    app: FastAPI,
+    store: RunStore,
+    mode: GenerationMode,
+    examples: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     counts: dict[int, int] = {}
@@ -58,7 +65,7 @@ def test_no_call_of_any_shape_is_a_server_error(
     for path, method in OPERATIONS[mode]:
         strategy = schema[path][method].as_strategy(generation_mode=mode)
         quiet = settings(
-            max_examples=EXAMPLES,
+            max_examples=examples,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],

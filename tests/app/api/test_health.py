@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from app.runs.answers import answer_kept
 from app.runs.race import LaneRun
 from app.store import RunOutcome, RunSource, RunStatus, RunStore
 from engine import Engine
-from engine.types import CascadeReport, RouterKind, TierAttempt
+from engine.types import CascadeReport, Precision, RouterKind, RunFinished, SamplingParams, TierAttempt
 from tests.support.api import chat, serving
 from tests.support.disturbing import DISTURBED
 from tests.support.fakes import FakeEngine, make_metrics, make_request
@@ -73,6 +74,15 @@ def test_an_answer_of_the_api_is_counted_under_vllms_names(client: TestClient) -
     assert value(client, "vllm:request_success_total", **SAME, finished_reason="length") == 1
     assert value(client, "gearbox_runs_total", **SAME, status="finished") == 1
     assert (value(client, "vllm:num_requests_running"), value(client, "vllm:num_requests_waiting")) == (0, 0)
+
+
+def test_what_runs_takes_a_share_of_the_room_for_kv(client: TestClient, engine: Engine) -> None:
+    assert ("vllm:num_preemptions_total", frozenset()) in counted(client)
+    request = make_request("A long story.", precision=Precision.INT4, sampling=SamplingParams(max_tokens=2000))
+    with closing(engine.generate(request)) as generation:
+        while not (share := value(client, "vllm:kv_cache_usage_perc")):
+            assert not isinstance(next(generation), RunFinished)
+        assert share < 1
 
 
 def test_runs_of_the_pages_count_too(fake_client: TestClient, fake_engine: FakeEngine, store: RunStore) -> None:

@@ -16,10 +16,11 @@ import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from app.api import answering
+from app.api import answering, calls
 from app.store import RunStatus, RunStore
 from engine import Engine
 from engine.errors import GearboxError
+from engine.types import GenerationRequest, Message, RunConfig, SamplingParams, Started
 from tests.support.api import chat, events_of, listening, said, send, serving
 from tests.support.fakes import FakeEngine
 
@@ -112,6 +113,21 @@ def test_a_client_that_reads_nothing_holds_nobody_up(store: RunStore, models_dir
             assert len(said(events_of(iter(answer.read().decode().splitlines())))) == 8_000_000
 
 
+def test_a_stream_that_waits_says_for_what(url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "HEADERS_AFTER_S", 0.2)
+    config = RunConfig(model="smollm2-135m", sampling=SamplingParams(max_tokens=4000, temperature=1))
+    race = engine.generate(
+        GenerationRequest(messages=(Message("user", "A long story."),), config=config, exclusive=True)
+    )
+    next(event for event in race if isinstance(event, Started))
+    with httpx2.stream("POST", f"{url}/v1/chat/completions", json=chat(stream=True), timeout=60) as answer:
+        lines = answer.iter_lines()
+        comment = next(line for line in lines if line.startswith(":"))
+        race.close()
+        assert said(events_of(lines))
+    assert comment == ": waiting, 1 request ahead. Another request has the engine alone: its times are compared."
+
+
 def test_a_failure_after_the_first_token_is_told_in_the_stream(store: RunStore, models_dir: Path) -> None:
     fake = FakeEngine(failure=GearboxError("It broke."), fail_after=3, delay_s=0.05)
     with serving(fake, store, models_dir) as app, listening(app) as url:
@@ -136,6 +152,21 @@ def test_what_is_said_stands_in_no_log_however_talkative_it_is(
     assert caplog.records
     for word in ("hidden", "secretprompt", "secretuser", "secretvalue", "secretkey"):
         assert word not in caplog.text
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_no_name_ends_a_header(store: RunStore, models_dir: Path, fake_engine: FakeEngine, streamed: bool) -> None:
+    split = "\r\nSet-Cookie: a=b\r\n\r\n"
+    config = RunConfig(model=f"/models/é {split}", sampling=SamplingParams(max_tokens=3))
+    saved_id = store.configurations.save(None, f"fast{split}", config.to_dict(), warm=True)
+    body = chat(model=f"gearbox/{saved_id}", user=f"anna{split}", metadata={f"a{split}": split}, stream=streamed)
+    with serving(fake_engine, store, models_dir) as app, listening(app) as url:
+        answer = httpx2.post(f"{url}/v1/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["x-gearbox-tier"].startswith("%2Fmodels%2F%C3%A9 %0D%0A")
+    run = store.get(answer.headers["x-gearbox-run-id"])
+    assert (run.user, dict(run.metadata)) == (f"anna{split}", {f"a{split}": split})
 
 
 def test_what_runs_when_the_server_ends_is_stored_as_stopped(store: RunStore, models_dir: Path) -> None:

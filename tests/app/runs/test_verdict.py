@@ -349,10 +349,13 @@ def test_both_missing_are_both_named() -> None:
 
 def test_caveats_are_given() -> None:
     warm = RunConfig(model="small", sampling=SamplingParams(temperature=0.7))
-    details = judge(A, outcome("Lane B", config=warm, metrics=metrics(queue_s=1.5))).details
+    beside = replace(metrics(queue_s=1.5), mean_batch_size=4.2)
+    details = judge(A, outcome("Lane B", config=warm, metrics=beside)).details
     assert "The sampling settings differ." in details
     assert any("temperature above 0" in detail for detail in details)
     assert any(detail.startswith("Lane B waited 1.50 s") for detail in details)
+    assert "Lane B shared its passes with 3.20 others on average: its times are not its own." in details
+    assert not any(detail.startswith("Lane A shared") for detail in details)
     assert any("difference in speed is noise" in detail for detail in judge(A, outcome("Lane B")).details)
 
 

@@ -13,8 +13,13 @@ ASKED = [{"role": "user", "content": "Say hello."}]
 answer = litellm.completion(**WHERE, messages=ASKED, temperature=0, max_tokens=12)
 text = answer.choices[0].message.content
 assert answer.usage.completion_tokens == 12
-chunks = litellm.completion(**WHERE, messages=ASKED, temperature=0, max_tokens=12, stream=True)
-assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text
+chunks = list(
+    litellm.completion(
+        **WHERE, messages=ASKED, temperature=0, max_tokens=12, stream=True, stream_options={"include_usage": True}
+    )
+)
+assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
+assert 12 in [chunk.usage.completion_tokens for chunk in chunks if getattr(chunk, "usage", None)]
 
 
 def refused(kind: type[Exception], **fields: object) -> str:

@@ -165,6 +165,7 @@ def test_what_gives_its_memory_back_goes_on_as_it_was(tiny_models: Path, seed: i
         patch.setattr(KVCache, "give_back", lambda cache: (given_back.append(cache.length), give_back(cache))[1])
         beside = answers_in_company(engine, asked, rng)
     assert given_back, "there was room for all"
+    assert engine.status().preemptions == len(given_back)
     for request, run in zip(asked, beside, strict=True):
         if run is not None:
             assert_same(answer(engine, replace(request, cold=True)), run, request)
