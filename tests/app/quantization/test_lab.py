@@ -352,15 +352,12 @@ def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
     tasks = [
         Task(id=name, category="c", prompt=name, checker="code", expected=expected, max_tokens=8) for name in answers
     ]
-    engine = FakeLabEngine()
 
-    class Answering(Reports):
-        def __call__(self, stage: str, fraction: float) -> None:
-            super().__call__(stage, fraction)
-            if "task" in stage:
-                engine.tokens = (list(answers.values())[int(stage.split()[-3]) - 1],)
+    class Answering(FakeLabEngine):
+        def says(self, request: GenerationRequest) -> tuple[str, ...]:
+            return (answers[request.prompt],)
 
-    measure_tasks(engine, lab, MODEL, [Precision.INT4], tasks, Answering())
+    measure_tasks(Answering(), lab, MODEL, [Precision.INT4], tasks, Reports())
     (result,) = lab.task_results(MODEL)
     assert result.finished
     assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
@@ -378,9 +375,8 @@ class ChoosyEngine(FakeLabEngine):
             raise ContextLengthError(9000, 8192)
         return super().windows(model, corpus, progress)
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
-        self.failure = ContextLengthError(9000, 8192) if "X" in request.prompt else None
-        return super().generate(request)
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        return ContextLengthError(9000, 8192) if "X" in request.prompt else None
 
 
 def test_a_prompt_that_the_model_cannot_take_is_left_out_and_said_and_does_not_come_back(lab: LabStore) -> None:

@@ -145,6 +145,15 @@ def _show_origins(data: DataSet) -> None:
         },
         alt="Where the answers are from",
     )
+    for tier, found in zip(tiers, origins, strict=True):
+        if found.estimated:
+            st.caption(
+                f":material/timer: {literal(tier)}: times of {found.estimated:,} of "
+                f"{units.counted(found.answers, 'answer')} estimated from {found.timed_alone:,} that had the engine "
+                "alone.",
+                help="Answers given together share the engine. The time to the first token is estimated by a line in "
+                "the prompt's tokens, each further token by the median. What was answered is the same as alone.",
+            )
 
 
 def _by_whom(found: RecordedTier) -> str:
