@@ -140,7 +140,7 @@ def _recorded_pace(
 def _sooner(latest: Sequence[RecordedAnswer]) -> float | None:
     """How many times sooner answers came together, by the latest: what they take alone over what lay between one and
     the next, the longest left out, which may have been a pause; ``None`` where they are too few."""
-    together = [each for each in latest if each.is_estimated]
+    together = [each for each in latest if each.is_estimated and each.set_sha256 == latest[0].set_sha256]
     between = sorted((new.created_at - old.created_at).total_seconds() for new, old in pairwise(together))[:-1]
     if len(between) < _FEWEST_TOGETHER or not sum(between):
         return None
