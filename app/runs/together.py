@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -78,33 +79,49 @@ def answered_together(
         Exception: while results are waited for, whatever ``ask`` raises, but for refusals.
     """
     waiting, stopping = iter(asked), threading.Event()
-    with ThreadPoolExecutor(at_once, "together") as threads:
+    under_way: dict[Future[R], _UnderWay[T]] = {}
 
-        def begin(item: T) -> tuple[Future[R], _UnderWay[T]]:
+    def begin() -> None:
+        for item in islice(waiting, at_once - len(under_way)):
             its = _UnderWay(item, stopping)
-            return threads.submit(ask, item, its.watch), its
+            under_way[_on_a_thread(partial(ask, item, its.watch))] = its
 
-        def results() -> Iterator[tuple[T, R | RequestRefusedError]]:
-            under_way = dict(map(begin, islice(waiting, at_once)))
-            while under_way:
-                over, _ = wait(under_way, _LOOKS_EVERY_S, FIRST_COMPLETED)
-                meanwhile(_loading(under_way.values()))
-                ended = [(under_way.pop(future).item, future, future.exception()) for future in over]
-                failures = [error for *_, error in ended if error and not isinstance(error, RequestRefusedError)]
-                if not failures:  # the engine does not wait until whoever reads the results is done with them
-                    under_way |= map(begin, islice(waiting, at_once - len(under_way)))
-                for item, future, error in ended:
-                    if isinstance(error, RequestRefusedError):
-                        yield item, error
-                    elif error is None:
-                        yield item, future.result()
-                if failures:
-                    raise failures[0]
+    def results() -> Iterator[tuple[T, R | RequestRefusedError]]:
+        begin()
+        while under_way:
+            over, _ = wait(under_way, _LOOKS_EVERY_S, FIRST_COMPLETED)
+            meanwhile(_loading(under_way.values()))
+            ended = [(under_way.pop(future).item, future, future.exception()) for future in over]
+            failures = [error for *_, error in ended if error and not isinstance(error, RequestRefusedError)]
+            if not failures:  # the engine does not wait until whoever reads the results is done with them
+                begin()
+            for item, future, error in ended:
+                if isinstance(error, RequestRefusedError):
+                    yield item, error
+                elif error is None:
+                    yield item, future.result()
+            if failures:
+                raise failures[0]
 
+    try:
+        yield results()
+    finally:
+        stopping.set()
+        wait(under_way)
+
+
+def _on_a_thread(work: Callable[[], R]) -> Future[R]:
+    """What comes of some work. Its thread never outlives the process, as one of an executor would."""
+    future: Future[R] = Future()
+
+    def run() -> None:
         try:
-            yield results()
-        finally:
-            stopping.set()
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 (it is told to whoever waits for it)
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="together", daemon=True).start()
+    return future
 
 
 def _loading(under_way: Iterable[_UnderWay[T]]) -> Loading | None:

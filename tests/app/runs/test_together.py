@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from app.runs.together import Watch, answered_together
 from engine import Engine, load_tasks
 from engine.errors import ContextLengthError, GearboxError
 from engine.types import GenerationRequest, Loading, Precision
-from tests.conftest import SMALL
+from tests.conftest import REPOSITORY, SMALL
 from tests.support.fakes import FakeEngine, make_request
 
 
@@ -130,7 +132,9 @@ def test_whoever_ends_it_in_the_middle_leaves_nothing_under_way(where: str) -> N
         read()
     assert all_closed(engine)
     assert len(engine.requests) <= 8
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("together")]
+    for thread in [thread for thread in threading.enumerate() if thread.name == "together"]:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_those_under_way_go_on_while_a_slow_reader_has_not_taken_the_first() -> None:
@@ -143,6 +147,21 @@ def test_those_under_way_go_on_while_a_slow_reader_has_not_taken_the_first() -> 
             time.sleep(0.01)
         assert len(engine.requests) <= 6
         assert len(list(answers)) == 28
+
+
+def test_a_process_that_ends_waits_for_nothing_that_is_under_way() -> None:
+    script = """
+import threading
+from app.jobs import Jobs
+from tests.app.runs.test_together import FakeEngine, answered_together, ask, partial
+engine, begun = FakeEngine(gate=threading.Event()), threading.Event()
+def work(report):
+    with answered_together(["a", "b"], partial(ask, engine), lambda loading: begun.set()) as answers:
+        list(answers)
+Jobs().submit("job", work)
+assert begun.wait(20)
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, env={"PYTHONPATH": "."}, check=True, timeout=60)
 
 
 def test_what_is_loaded_for_any_of_them_is_told() -> None:
