@@ -72,13 +72,14 @@ def measure_tasks(
             for place in range(len(asked) - len(left), len(asked)):
                 steps.at(f"{precision} · task {place + 1} of {len(asked)}")
                 task, said = next(answers)
-                text = "" if isinstance(said, RequestRefusedError) else said
-                try:
-                    right = not isinstance(said, RequestRefusedError) and check(task, text)
-                except NotJudgedError as error:
-                    right, unjudged[task.id] = False, str(error)
-                    log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
-                lab.keep_task_answer(result_id, task.id, TaskAnswer(text, right))
+                given = TaskAnswer("", right=False)
+                if not isinstance(said, RequestRefusedError):  # else it cannot take the task
+                    try:
+                        given = TaskAnswer(said, check(task, said))
+                    except NotJudgedError as error:
+                        given, unjudged[task.id] = TaskAnswer(said, right=False), str(error)
+                        log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
+                lab.keep_task_answer(result_id, task.id, given)
                 steps.advance(_effort(task, precision))
     reasons = "; ".join(f"{task_id}, where {reason}" for task_id, reason in unjudged.items())
     steps.at(f"Done. Counted as wrong: {reasons}" if unjudged else "Done", finished=True)

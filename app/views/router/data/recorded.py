@@ -81,8 +81,10 @@ def _show_tiers(data: DataSet) -> None:
                 "tier's: the F1 of their words."
             ),
             "Time per prompt": column.TextColumn(help="Mean E2E, loading and waiting left out."),
+            "Time in all": column.TextColumn(help="One after the other, each with the engine alone."),
             DISTURBED: column.TextColumn(
-                help="Answers whose times others on this machine held up, though they were asked twice."
+                help="Answers whose times others on this machine held up, though they were asked twice, or are "
+                "estimated from such times."
             ),
         },
         alt="What is recorded of each tier",
