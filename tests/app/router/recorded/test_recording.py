@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,7 @@ from app.router.prompts.columns import convert, guess
 from app.router.prompts.tables import read_table
 from app.router.recorded.recording import Checkable, record
 from app.router.recorded.timing import TIMED_ALONE
+from app.runs.answers import answer_unkept
 from app.runs.together import AT_ONCE
 from app.store import GoneError, RouterStore, RunStore
 from engine import MIXED_FILE, Engine, load_tasks
@@ -377,3 +381,35 @@ def test_a_real_model_says_the_same_together_as_one_after_the_other(engine: Engi
             unmeasured = {"prefill_s": 0.0, "ttft_s": None, "e2e_s": 0.0}
             assert replace(found, **unmeasured) == replace(alone, **unmeasured)
             assert 0 < found.prefill_s <= found.first_token_s <= found.e2e_s
+
+
+def test_a_race_comes_between_the_answers_of_a_recording_and_has_the_engine_alone(
+    engine: Engine, store: RouterStore
+) -> None:
+    under_way, enough = threading.Event(), threading.Event()
+
+    def report(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
+        if f"prompt {TIMED_ALONE + 4} of" in stage:
+            under_way.set()
+        if enough.is_set():
+            raise JobCancelled
+
+    fit = [task for task in load_tasks(MIXED_FILE) if task.checker != "code"]
+    tasks = tuple(replace(task, max_tokens=min(32, task.max_tokens)) for task in fit)
+    tier = Tier(model=SMALL_MODEL, precision=Precision.INT4)
+    lane = replace(tasks[0].request(SMALL_MODEL, Precision.INT4), cache_salt="person", exclusive=True)
+    with ThreadPoolExecutor(1) as pool:
+        recording = pool.submit(record, engine, store, "Whole", tasks, [tier], report)
+        try:
+            assert under_way.wait(120)
+            run = answer_unkept(engine, lane, lambda run: None)
+            assert not recording.done()
+            assert run.metrics
+            assert not run.metrics.is_shared
+        finally:
+            enough.set()
+        assert isinstance(recording.exception(60), JobCancelled)
+    until = time.monotonic() + 60
+    while engine.status().running or engine.status().queued:  # what was closed ends with the pass that it is in
+        assert time.monotonic() < until
+        time.sleep(0.01)
