@@ -19,11 +19,13 @@ from app.quantization.corpus import SPEED_EFFORT, SPEED_RUNS, WINDOW_EFFORT, mea
 from app.quantization.lab import LabError, greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import measure_tasks
+from app.runs.answers import answer_unkept
 from app.store import LabStore, RunSource, RunStatus, RunStore
-from engine import Corpus, CorpusPrompt, Task, Window
+from engine import Corpus, CorpusPrompt, Engine, Task, Window, load_tasks
 from engine.errors import ContextLengthError, CorpusError, GearboxError
 from engine.models.sources.progress import Progress, silent
 from engine.types import GenerationRequest, Precision
+from tests.conftest import SMALL
 from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.evaluation import needs_sandbox
 from tests.support.fakes import FakeGeneration, FakeLabEngine
@@ -362,6 +364,16 @@ def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
     assert result.finished
     assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
     assert result.answers.keys() == answers.keys()
+
+
+def test_tasks_of_a_real_model_get_the_very_answers_that_each_gets_alone(engine: Engine, lab: LabStore) -> None:
+    fit = [task for task in load_tasks() if task.checker != "code"]
+    tasks = [replace(task, max_tokens=min(24, task.max_tokens)) for task in fit[:: len(fit) // 10][:10]]
+    measure_tasks(engine, lab, SMALL, BOTH, tasks, Reports())
+    for result in lab.task_results(SMALL):
+        for task in tasks:
+            alone = answer_unkept(engine, task.request(SMALL, Precision(result.precision)), lambda run: None)
+            assert result.answers[task.id].text == alone.text
 
 
 # --- what a model cannot take -----------------------------------------------------------------------
