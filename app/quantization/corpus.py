@@ -147,7 +147,7 @@ def _measure_speed(
     runs: list[LiveRun] = []
     for place in range(SPEED_RUNS):
         steps.at(f"{precision} · speed, run {place + 1} of {SPEED_RUNS}")
-        run = answer(engine, request, steps, timed=True)
+        run = answer(engine, request, lambda run: steps.meanwhile(run.loading_now), timed=True)
         if run.metrics is None or run.metrics.ttft_s is None or run.metrics.tpot_s is None:
             raise LabError(f"The speed of {model} in {precision} could not be measured: it wrote less than two tokens.")
         runs.append(run)

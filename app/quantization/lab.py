@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from app.jobs import Steps
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed, answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine
@@ -56,9 +55,22 @@ def greedy_request(model: str, precision: Precision, prompt: str, *, max_tokens:
     )
 
 
-def answer(engine: InferenceEngine, request: GenerationRequest, steps: Steps, *, timed: bool = False) -> LiveRun:
-    """Run a request to its end, as a step of a measurement, without keeping it among the runs. Where its speed counts
-    (``timed``), it is run once more if it was disturbed.
+def answer(
+    engine: InferenceEngine,
+    request: GenerationRequest,
+    watch: Callable[[LiveRun], object],
+    *,
+    timed: bool = False,
+    failed: str = "",
+) -> LiveRun:
+    """Run a request to its end, as a step of a measurement, without keeping it among the runs.
+
+    Args:
+        engine: who answers.
+        request: what is asked.
+        watch: told of the run at every event but the last; what it raises ends the run.
+        timed: whether its speed counts: then it has the engine alone, and is run once more if it was disturbed.
+        failed: what to say before the reason if it fails: "It could not answer".
 
     Raises:
         RequestRefusedError: the model cannot take it.
@@ -66,11 +78,11 @@ def answer(engine: InferenceEngine, request: GenerationRequest, steps: Steps, *,
     """
     try:
         ask = answer_undisturbed if timed else answer_unkept
-        return ask(engine, request, lambda run: steps.meanwhile(run.loading_now))
+        return ask(engine, request, watch)
     except RequestRefusedError:
         raise
     except RunNotFinishedError as error:
-        raise LabError(str(error)) from error
+        raise LabError(f"{failed}: {error}" if failed else str(error)) from error
 
 
 def refusal_words(refused: Sequence[str]) -> str:

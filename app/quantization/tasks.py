@@ -6,11 +6,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 
 from app.jobs import Report, Steps
 from app.quantization.lab import LabEngine, answer
 from app.runs.answers import RequestRefusedError
+from app.runs.together import Watch, answered_together
 from app.store import LabStore, TaskAnswer
 from engine import Task, check
 from engine.errors import NotJudgedError
@@ -62,23 +64,30 @@ def measure_tasks(
     done = sum(_effort(task, p) for p, answers in answered.items() for task in asked if task.id in answers)
     steps = Steps(report, done=done, total=sum(_effort(task, p) for p in precisions for task in asked))
     unjudged: dict[str, str] = {}
+    session = f"tasks of {model}"
     for precision, result_id in results.items():
-        for place, task in enumerate(asked):
-            if task.id in answered[precision]:
-                continue
-            steps.at(f"{precision} · task {place + 1} of {len(asked)}")
-            try:
-                text = answer(engine, task.request(model, precision), steps).text
-                right = check(task, text)
-            except RequestRefusedError:  # it cannot take the task
-                text, right = "", False
-            except NotJudgedError as error:
-                right, unjudged[task.id] = False, str(error)
-                log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
-            lab.keep_task_answer(result_id, task.id, TaskAnswer(text, right))
-            steps.advance(_effort(task, precision))
+        left = [task for task in asked if task.id not in answered[precision]]
+        ask = partial(_ask, engine, model, precision, session)
+        with answered_together(left, ask, steps.meanwhile) as answers:
+            for place in range(len(asked) - len(left), len(asked)):
+                steps.at(f"{precision} · task {place + 1} of {len(asked)}")
+                task, said = next(answers)
+                given = TaskAnswer("", right=False)
+                if not isinstance(said, RequestRefusedError):  # else it cannot take the task
+                    try:
+                        given = TaskAnswer(said, check(task, said))
+                    except NotJudgedError as error:
+                        given, unjudged[task.id] = TaskAnswer(said, right=False), str(error)
+                        log.warning("%s: an answer to %s counts as wrong: %s", precision, task.id, error)
+                lab.keep_task_answer(result_id, task.id, given)
+                steps.advance(_effort(task, precision))
     reasons = "; ".join(f"{task_id}, where {reason}" for task_id, reason in unjudged.items())
     steps.at(f"Done. Counted as wrong: {reasons}" if unjudged else "Done", finished=True)
+
+
+def _ask(engine: LabEngine, model: str, precision: Precision, session: str, task: Task, watch: Watch) -> str:
+    """A task's answer."""
+    return answer(engine, replace(task.request(model, precision), cache_salt=session), watch).text
 
 
 def _effort(task: Task, precision: Precision) -> int:

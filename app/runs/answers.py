@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TypeVar
 
 from app.runs.live_run import LiveRun
@@ -51,12 +52,14 @@ def answer_unkept(engine: InferenceEngine, request: GenerationRequest, watch: Ca
 def answer_undisturbed(
     engine: InferenceEngine, request: GenerationRequest, watch: Callable[[LiveRun], object]
 ) -> LiveRun:
-    """As `answer_unkept`; a run that was disturbed is made once more, and the second one counts.
+    """As `answer_unkept`, for a run whose times count: it has the engine alone. One that was disturbed is made once
+    more, and the second one counts.
 
     Only for requests that leave nothing in the prefix cache, where the second run would find it.
     """
-    run = answer_unkept(engine, request, watch)
-    return answer_unkept(engine, request, watch) if run.disturbed else run
+    alone = replace(request, exclusive=True)
+    run = answer_unkept(engine, alone, watch)
+    return answer_unkept(engine, alone, watch) if run.disturbed else run
 
 
 def undisturbed(runs: Sequence[_Run]) -> list[_Run]:

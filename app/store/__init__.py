@@ -23,7 +23,16 @@ from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
 from app.store.repository import RunStore
 from app.store.router.judgements import AnswerKey
-from app.store.router.records import KeptMark, KeptProfile, KeptSet, KeptVerdict, RecordedTier, answer_sha256
+from app.store.router.records import (
+    KeptMark,
+    KeptProfile,
+    KeptSet,
+    KeptVerdict,
+    RecordedAnswer,
+    RecordedTier,
+    answer_sha256,
+    estimated_from,
+)
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
 from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, RecentSpeed, TimeBucket, Totals
@@ -87,6 +96,7 @@ __all__ = [
     "Percentiles",
     "Rating",
     "RecentSpeed",
+    "RecordedAnswer",
     "RecordedTier",
     "Repeats",
     "Reports",
@@ -115,5 +125,6 @@ __all__ = [
     "Viewer",
     "Waiting",
     "answer_sha256",
+    "estimated_from",
     "ladder_key",
 ]

@@ -135,6 +135,14 @@ class FakeEngine:
         self.generations.append(generation)
         return generation
 
+    def says(self, request: GenerationRequest) -> Sequence[str]:
+        """The tokens of the answer to a request."""
+        return self.tokens
+
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        """What ends the run of a request."""
+        return self.failure
+
     def cache_status(self) -> CacheStatus:
         """What ``kept`` and ``evicted`` have been set to."""
         return CacheStatus(
@@ -213,8 +221,9 @@ class FakeGeneration:
         yield Loading("Loading the fake model", 1.0)
         yield Started(prompt_tokens=self._prompt_tokens, queue_s=0.0, load_s=0.25)
         yield PrefillDone(cached_tokens=0, computed_tokens=self._prompt_tokens)
-        for index, text in enumerate(engine.tokens[: self._max_tokens]):
-            if engine.failure and index >= engine.fail_after:
+        tokens = tuple(engine.says(self._request))
+        for index, text in enumerate(tokens[: self._max_tokens]):
+            if engine.fails(self._request) and index >= engine.fail_after:
                 break
             yield from self._wait(index)
             if self.cancelled:
@@ -231,10 +240,10 @@ class FakeGeneration:
             )
         if self.cancelled:
             yield self._finish(done, "abort")
-        elif engine.failure:
-            yield RunFailed(error=str(engine.failure), kind=type(engine.failure).__name__)
+        elif failure := engine.fails(self._request):
+            yield RunFailed(error=str(failure), kind=type(failure).__name__)
         else:
-            yield self._finish(done, "stop" if len(engine.tokens) <= self._max_tokens else "length")
+            yield self._finish(done, "stop" if len(tokens) <= self._max_tokens else "length")
 
     def _wait(self, index: int) -> Iterator[Event]:
         time.sleep(self._engine.delay_s)

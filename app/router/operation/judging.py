@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from app.jobs import Report, Steps
 from app.router.operation.watch import RECENT_RUNS, WatchedRun
 from app.router.recorded.estimates import shares_of
-from app.router.recorded.judging import ask_judge, is_judged_by
+from app.router.recorded.judging import is_judged_by, verdicts_of
 from app.runs.service import InferenceEngine
 from app.store import RouterStore
 from engine import Graded
@@ -65,9 +65,11 @@ def judge_live(
     steps = Steps(report, done=0, total=len(sample))
     steps.at(f"Looking up the weights of {judge.model}")
     weights_sha256 = weights_of(judge.model)
-    for place, run in enumerate(sample, start=1):
-        steps.at(f"{judge} judges · answer {place:,} of {len(sample):,}")
-        verdict = ask_judge(engine, judge, Graded(run.prompt, run.text, run.reference), steps)
-        store.keep_run_verdict(run.id, judge, weights_sha256, verdict)
-        steps.advance()
+    asked = ((run.id, Graded(run.prompt, run.text, run.reference)) for run in sample)
+    with verdicts_of(engine, judge, asked, f"judging by {judge.key}", steps) as verdicts:
+        for place in range(len(sample)):
+            steps.at(f"{judge} judges · answer {place + 1:,} of {len(sample):,}")
+            run_id, verdict = next(verdicts)
+            store.keep_run_verdict(run_id, judge, weights_sha256, verdict)
+            steps.advance()
     steps.at("Done", finished=True)

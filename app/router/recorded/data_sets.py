@@ -44,6 +44,8 @@ class DataSet:
     """The prompts with their checkers, by id, as far as they are known."""
     judged: Mapping[tuple[str, str], Judgement] = field(default_factory=dict)
     """Where a score that counts is not the checker's: by the prompt's id and the tier."""
+    estimated: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Prompts to which a tier's answer has estimated times, by tier: it was given beside others."""
     recorded: Mapping[str, RecordedTier] = field(default_factory=dict)
     """Who recorded it, when and on what, by tier; nothing of what was not recorded here."""
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -78,6 +80,21 @@ class DataSet:
         """Of the tier's answers that could be checked."""
         answers = (prompt.answers[tier] for prompt in self.prompts if tier in prompt.answers)
         return [answer.score for answer in answers if answer.score is not None]
+
+    @property
+    def timed(self) -> tuple[RoutedPrompt, ...]:
+        """The prompts with those answers alone whose times were measured."""
+        return tuple(
+            replace(
+                prompt,
+                answers={
+                    tier: answer
+                    for tier, answer in prompt.answers.items()
+                    if prompt.prompt_id not in self.estimated.get(tier, ())
+                },
+            )
+            for prompt in self.prompts
+        )
 
     def seconds(self, tier: str) -> float:
         """Mean E2E of a tier's answers."""
@@ -146,14 +163,14 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
     for recorded in store.recorded(kept.sha256):
         latest.setdefault(recorded.tier, recorded)
     weights = {tier: recorded.weights_sha256 for tier, recorded in latest.items()}
-    answers = {tier: store.answers(kept.sha256, tier, sha) for tier, sha in weights.items()}
+    answers = {tier: store.recorded_answers(kept.sha256, tier, sha) for tier, sha in weights.items()}
     tasks = store.tasks(kept.sha256)
     prompts = tuple(
         RoutedPrompt(
             prompt_id=task.id,
             category=task.category,
             prompt=task.prompt,
-            answers={tier: found[task.id] for tier, found in answers.items() if task.id in found},
+            answers={tier: found[task.id].answer for tier, found in answers.items() if task.id in found},
         )
         for task in tasks
     )
@@ -167,6 +184,9 @@ def read_recorded(store: RouterStore, kept: KeptSet) -> DataSet:
         disturbed={tier: its.disturbed for tier, its in latest.items() if its.disturbed is not None},
         sha256=data_hash(answered),
         tasks={task.id: task for task in tasks},
+        estimated={
+            tier: frozenset(id for id, each in found.items() if each.is_estimated) for tier, found in answers.items()
+        },
         recorded=latest,
     )
 

@@ -6,18 +6,23 @@ Whether others held the judge up does not matter: its time counts nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from app.cascade.pairs import Sized, by_size
 from app.jobs import Steps
-from app.quantization.lab import LabError
+from app.quantization.lab import answer
 from app.router.recorded.marking import Judgement
-from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
+from app.runs.answers import RequestRefusedError
 from app.runs.service import InferenceEngine
+from app.runs.together import Watch, answered_together
 from app.store import KeptVerdict, RouterStore, answer_sha256
 from engine import Graded, Task, Verdict, verdict_of
 from engine.types import Precision, Tier
+
+T = TypeVar("T")
 
 
 def judge_among(models: Sequence[Sized]) -> Tier | None:
@@ -39,23 +44,37 @@ def is_judged_by(judge: Tier, weights_sha256: str | None, said: Iterable[KeptVer
     return any(each.judge == judge and weights_sha256 in (None, each.weights_sha256) for each in said)
 
 
-def ask_judge(engine: InferenceEngine, judge: Tier, graded: Graded, steps: Steps) -> Verdict:
-    """What a judge says of an answer. An empty one is wrong without asking; one that is too long for the judge gets no
-    verdict.
+@contextmanager
+def verdicts_of(
+    engine: InferenceEngine, judge: Tier, asked: Iterable[tuple[T, Graded]], session: str, steps: Steps
+) -> Iterator[Iterator[tuple[T, Verdict]]]:
+    """What a judge says of answers, several of which it is asked about at once: each with its verdict, in whatever
+    order they come. An empty answer is wrong without asking; one that is too long for the judge gets no verdict.
+
+    Args:
+        engine: who runs the judge.
+        judge: who judges.
+        asked: what is judged, each with what the judge is shown of it.
+        session: whose requests these are, to the engine.
+        steps: told what is loaded.
 
     Raises:
-        LabError: the run failed.
-        JobCancelled: from ``steps``.
+        LabError: while verdicts are waited for: a run failed.
+        JobCancelled: from ``steps``, likewise.
     """
-    if not graded.answer.strip():
-        return Verdict(right=False)
-    try:
-        run = answer_unkept(engine, graded.request(judge), lambda run: steps.meanwhile(run.loading_now))
-    except RequestRefusedError:
-        return Verdict(right=None)
-    except RunNotFinishedError as error:
-        raise LabError(f"{judge} could not judge an answer: {error}") from error
-    return verdict_of(run.tokens)
+
+    def ask(one: tuple[T, Graded], watch: Watch) -> Verdict:
+        _, graded = one
+        if not graded.answer.strip():
+            return Verdict(right=False)
+        request = replace(graded.request(judge), cache_salt=session)
+        return verdict_of(answer(engine, request, watch, failed=f"{judge} could not judge an answer").tokens)
+
+    with answered_together(asked, ask, steps.meanwhile) as answers:
+        yield (
+            (what, Verdict(right=None) if isinstance(said, RequestRefusedError) else said)
+            for (what, _), said in answers
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +122,13 @@ class Judging:
         waiting |= {(id, tier) for id, tier in to_ask if id in ids}
         return len(self.tasks) * len(self.tiers) - len(waiting)
 
-    def run(self, engine: InferenceEngine, steps: Steps) -> None:
+    def run(self, engine: InferenceEngine, session: str, steps: Steps) -> None:
         """Have the judge look at what waits, and keep what it says; a step each.
+
+        Args:
+            engine: who runs the judge.
+            session: whose requests these are, to the engine.
+            steps: told of the progress.
 
         Raises:
             LabError: a run failed.
@@ -112,11 +136,13 @@ class Judging:
             JobCancelled: from ``steps``.
         """
         waiting = self.waiting()
-        for place, (task, tier, text) in enumerate(waiting, start=1):
-            steps.at(f"{self.judge} judges · answer {place:,} of {len(waiting):,}")
-            verdict = ask_judge(engine, self.judge, Graded(task.prompt, text, task.expected), steps)
-            self.store.keep_verdict(self.identity, task.id, tier, text, self.judge, self.weights_sha256, verdict)
-            steps.advance()
+        asked = ((each, Graded(each[0].prompt, each[2], each[0].expected)) for each in waiting)
+        with verdicts_of(engine, self.judge, asked, session, steps) as verdicts:
+            for place in range(len(waiting)):
+                steps.at(f"{self.judge} judges · answer {place + 1:,} of {len(waiting):,}")
+                (task, tier, text), verdict = next(verdicts)
+                self.store.keep_verdict(self.identity, task.id, tier, text, self.judge, self.weights_sha256, verdict)
+                steps.advance()
 
 
 def left_to_judge(

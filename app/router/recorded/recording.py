@@ -6,40 +6,27 @@ was when it is started again.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from types import MappingProxyType
-from typing import Protocol
 
 from app.jobs import Report, Steps
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
 from app.router.recorded.judging import Judging
 from app.router.recorded.sizes import efforts
-from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_undisturbed
-from app.runs.service import InferenceEngine
+from app.router.recorded.tier_recording import RecordingEngine, TierRecording
 from app.store import RouterStore
-from engine import JUDGED, MIXED_FILE, Task, check, load_tasks
-from engine.cascade import tier_answer
-from engine.errors import NotJudgedError
+from engine import JUDGED, MIXED_FILE, Task, load_tasks
 from engine.evaluation.sandbox import why_not
 from engine.types import Tier
-
-log = logging.getLogger(__name__)
 
 
 @cache
 def mixed_sha256() -> str:
     """The set of prompts that comes with Gearbox."""
     return tasks_sha256(load_tasks(MIXED_FILE))
-
-
-class RecordingEngine(InferenceEngine, Protocol):
-    """What recording needs of an engine; see `engine.Engine`."""
-
-    def weights_sha256(self, model: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +62,11 @@ def record(
     sandbox: Callable[[], str | None] = why_not,
 ) -> None:
     """Let each tier answer each prompt once, greedily, and keep the answers; then have a judge look at those that no
-    checker can. What is there under the same weights is not asked again; what was disturbed is asked once more, for
-    its time counts. A prompt that a tier cannot take keeps no other from being answered.
+    checker can. What is there under the same weights is not asked again. A prompt that a tier cannot take keeps no
+    other from being answered.
+
+    Some prompts of each tier have the engine alone, for their times count, and are asked once more where they were
+    disturbed. Where there are many more, these are answered together, and their times estimated.
 
     Args:
         engine: who answers.
@@ -106,15 +96,25 @@ def record(
     if not store.tasks(identity):
         store.keep_set(identity, name, tasks)
     weights = {tier: engine.weights_sha256(tier.model) for tier in tiers}
-    missing = {}
-    for tier in tiers:
-        if again:
+    if again:
+        for tier in tiers:
             store.renew(identity, tier.key, weights[tier])
-        known = store.answered(identity, tier.key, weights[tier])
-        missing[tier] = [task for task in checkable if task.id not in known]
-    effort = efforts(tiers, parameters)
-    total = sum(effort.values()) * len(checkable)
-    done = total - sum(effort[tier] * len(left) for tier, left in missing.items())
+    session, effort = f"recording {identity}", efforts(tiers, parameters)
+    work = [
+        TierRecording(
+            engine=engine,
+            store=store,
+            identity=identity,
+            tier=tier,
+            weights_sha256=weights[tier],
+            session=session,
+            tasks=checkable,
+            effort=effort[tier],
+        )
+        for tier in tiers
+    ]
+    done = sum(each.done for each in work)
+    total = done + sum(each.to_do for each in work)
     judging = None
     if judge:
         judging = Judging(
@@ -126,56 +126,12 @@ def record(
             weights_sha256=engine.weights_sha256(judge.model),
         )
         total += len(tiers) * len(judging.tasks)
-        done += judging.done({(task.id, tier.key) for tier, tasks in missing.items() for task in tasks})
+        done += judging.done({(task.id, each.tier.key) for each in work for task in each.missing})
     steps = Steps(report, done=done, total=total)
-    refused: list[str] = []
-    # the tiers take turns one after the other: each model is loaded once
-    for tier in tiers:
-        before = len(checkable) - len(missing[tier])
-        for place, task in enumerate(missing[tier], start=before + 1):
-            steps.at(f"{tier.key} · prompt {place:,} of {len(checkable):,}")
-            try:
-                _record_one(engine, store, identity, weights[tier], tier, task, steps)
-            except RequestRefusedError as error:
-                refused.append(f"“{task.id}” by {tier.key} ({error})")
-            steps.advance(effort[tier])
+    for each in work:  # one after the other: each model is loaded once
+        each.record(steps)
     if judging:
-        judging.run(engine, steps)
-    if refused:
+        judging.run(engine, session, steps)
+    if refused := [words for each in work for words in each.refused]:
         raise LabError(refusal_words(refused))
     steps.at("Done", finished=True)
-
-
-def _record_one(
-    engine: RecordingEngine,
-    store: RouterStore,
-    identity: str,
-    weights_sha256: str,
-    tier: Tier,
-    task: Task,
-    steps: Steps,
-) -> None:
-    try:
-        run = answer_undisturbed(
-            engine, task.request(tier.model, tier.precision), lambda run: steps.meanwhile(run.loading_now)
-        )
-    except RequestRefusedError:
-        raise
-    except RunNotFinishedError as error:
-        raise LabError(f"{tier.key} could not answer “{task.id}”: {error}") from error
-    answer = tier_answer([event for event in (run.prefill, *run.tokens, run.end) if event], partial(_score, task))
-    if answer is None:
-        raise LabError(f"What {tier.key} took to answer “{task.id}” was not measured.")
-    environment = {**run.environment, "disturbed": run.disturbed}
-    store.keep_answer(identity, task.id, tier.key, weights_sha256, answer, environment)
-
-
-def _score(task: Task, text: str) -> float | None:
-    """How right an answer is; ``None`` where that cannot be told, and the prompt is then left out of every count."""
-    if task.checker in (None, JUDGED):
-        return None
-    try:
-        return float(check(task, text))
-    except NotJudgedError as error:
-        log.warning("an answer to %s is not judged: %s", task.id, error)
-        return None

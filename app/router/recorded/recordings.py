@@ -9,7 +9,8 @@ from time import monotonic, sleep
 
 from app.jobs import Jobs, Report
 from app.quantization.lab import LabError
-from app.router.recorded.recording import RecordingEngine, record
+from app.router.recorded.recording import record
+from app.router.recorded.tier_recording import RecordingEngine
 from app.store import RouterStore
 from engine import Task
 from engine.types import Tier

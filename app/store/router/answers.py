@@ -18,7 +18,14 @@ from app.store.database.identity import new_id, now
 from app.store.outbox.results import Result, Writer, to_bytes, to_text
 from app.store.people.texts import visible_text
 from app.store.people.visibility import own, visible
-from app.store.router.records import KeptMark, RecordedAnswer, RecordedTier, answer_sha256, machine_words
+from app.store.router.records import (
+    KeptMark,
+    RecordedAnswer,
+    RecordedTier,
+    answer_sha256,
+    are_estimated,
+    machine_words,
+)
 from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet
 from app.store.router.sets import SetStore, pack, unpack
 from engine.cascade import TierAnswer
@@ -93,15 +100,20 @@ class AnswerStore(SetStore):
 
     def answers(self, set_sha256: str, tier: str, weights_sha256: str) -> dict[str, TierAnswer]:
         """What a tier answered, by the prompt's id; figures as rounded by `TierAnswer.to_dict`."""
+        found = self.recorded_answers(set_sha256, tier, weights_sha256)
+        return {prompt_id: each.answer for prompt_id, each in found.items()}
+
+    def recorded_answers(self, set_sha256: str, tier: str, weights_sha256: str) -> dict[str, RecordedAnswer]:
+        """As `answers`, with what each was recorded on."""
         row = RouterAnswer
-        rows = select(row.prompt_id, row.payload).where(
+        rows = select(row).where(
             row.set_sha256 == set_sha256,
             row.tier == tier,
             row.weights_sha256 == weights_sha256,
             *visible_text(row.set_sha256, self._viewer),
         )
         with self._database.read() as session:
-            return {prompt_id: TierAnswer.from_dict(unpack(payload)) for prompt_id, payload in session.execute(rows)}
+            return {kept.prompt_id: _recorded(kept) for kept in session.scalars(rows)}
 
     def answered(self, set_sha256: str, tier: str, weights_sha256: str) -> frozenset[str]:
         """Ids of the prompts that a tier has answered, without those to be recorded again."""
@@ -122,15 +134,8 @@ class AnswerStore(SetStore):
         row = RouterAnswer
         rows = select(row).where(row.tier == tier, *visible_text(row.set_sha256, self._viewer))
         with self._database.read() as session:
-            return tuple(
-                RecordedAnswer(
-                    set_sha256=kept.set_sha256,
-                    prompt_id=kept.prompt_id,
-                    answer=TierAnswer.from_dict(unpack(kept.payload)),
-                    environment=kept.environment,
-                )
-                for kept in session.scalars(rows.order_by(row.created_at.desc(), row.prompt_id).limit(limit))
-            )
+            latest = rows.order_by(row.created_at.desc(), row.prompt_id).limit(limit)
+            return tuple(map(_recorded, session.scalars(latest)))
 
     def renew(self, set_sha256: str, tier: str, weights_sha256: str) -> None:
         """Let all that a tier has answered so far be recorded again. Each answer stays until the new one is there."""
@@ -216,6 +221,9 @@ class _Tally:
     answers: int = 0
     disturbed: int = 0
     told: bool = False
+    estimated: int = 0
+    timed_alone: int = 0
+    timed_at: datetime | None = None
     first_at: datetime | None = None
     last_at: datetime | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -229,6 +237,10 @@ class _Tally:
         self.answers += count
         self.told |= "disturbed" in environment
         self.disturbed += count if environment.get("disturbed") else 0
+        if are_estimated(environment):
+            self.estimated += count
+            if self.timed_at is None or last >= self.timed_at:
+                self.timed_at, self.timed_alone = last, environment.get("timed_alone", 0)
         self.first_at = first if self.first_at is None else min(self.first_at, first)
         if self.last_at is None or last >= self.last_at:
             self.last_at, self.environment = last, environment
@@ -253,7 +265,19 @@ class _Tally:
             own=own_answers,
             others=self.answers - own_answers - self.people[None],
             to_renew=to_renew,
+            estimated=self.estimated,
+            timed_alone=self.timed_alone,
         )
+
+
+def _recorded(kept: RouterAnswer) -> RecordedAnswer:
+    return RecordedAnswer(
+        set_sha256=kept.set_sha256,
+        prompt_id=kept.prompt_id,
+        created_at=kept.created_at,
+        answer=TierAnswer.from_dict(unpack(kept.payload)),
+        environment=kept.environment,
+    )
 
 
 def _to_renew(session: Session, set_sha256: str, tier: str, weights_sha256: str, since: datetime) -> int:

@@ -12,6 +12,8 @@ from engine.cascade import RouterProfile, TierAnswer
 from engine.evaluation.judge import Verdict
 from engine.types import Tier
 
+_ESTIMATED = "estimated"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptSet:
@@ -43,6 +45,10 @@ class RecordedTier:
     """Answers that somebody else had recorded. Of the rest nobody knows."""
     to_renew: int
     """Older answers that stay until they are recorded again."""
+    estimated: int = 0
+    """Answers whose times are estimated, for they were given beside others."""
+    timed_alone: int = 0
+    """From so many that had the engine alone the latest of these are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +57,19 @@ class RecordedAnswer:
 
     set_sha256: str
     prompt_id: str
+    created_at: datetime
     answer: TierAnswer
     environment: Mapping[str, Any]
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether its times are estimated, for it was given beside others."""
+        return are_estimated(self.environment)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether its times were measured, and it is known that nothing held it up."""
+        return not self.is_estimated and self.environment.get("disturbed", "not known") is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +100,16 @@ class KeptVerdict:
 def answer_sha256(text: str) -> str:
     """What a mark or a verdict is about: 64 hex digits."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def estimated_from(timed_alone: int) -> dict[str, Any]:
+    """What an answer's environment says whose times are estimated from those of so many that had the engine alone."""
+    return {"timing": _ESTIMATED, "timed_alone": timed_alone}
+
+
+def are_estimated(environment: Mapping[str, Any]) -> bool:
+    """Whether an answer's environment says that its times are estimated; where it says nothing, they are measured."""
+    return environment.get("timing") == _ESTIMATED
 
 
 def machine_words(environment: Mapping[str, Any]) -> str:

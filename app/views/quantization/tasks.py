@@ -12,6 +12,7 @@ from app.estimates import AnswerTime, answer_times
 from app.literal import literal
 from app.quantization.tasks import measure_tasks, tasks_sha256
 from app.runs.prompts import some_of_each
+from app.runs.together import sooner_on
 from app.store import LabStore, TaskAnswer, TaskResult
 from app.views.gears.precisions import choose_precisions, quantized_precisions
 from app.views.shared.background_job import BackgroundJob
@@ -92,7 +93,8 @@ def _choose_size(
     results: Mapping[str, TaskResult],
     job: BackgroundJob,
 ) -> Sequence[Task]:
-    times = answer_times(resources.get_store(), model, resources.get_engine().status().device)
+    device = resources.get_engine().status().device
+    times, sooner = answer_times(resources.get_store(), model, device), sooner_on(device)
 
     def size_of(name: str, its: Sequence[Task]) -> Size:
         left = {
@@ -103,7 +105,7 @@ def _choose_size(
         seconds = None
         if known:
             seconds = sum(
-                (times[precision].load_s or 0.0) + sum(_seconds(task, times[precision]) for task in missing)
+                (times[precision].load_s or 0.0) + sum(_seconds(task, times[precision]) for task in missing) / sooner
                 for precision, missing in left.items()
                 if missing
             )
@@ -114,7 +116,7 @@ def _choose_size(
 
 
 def _seconds(task: Task, time: AnswerTime) -> float:
-    """Of one task: answers are taken to be half as long as they may be."""
+    """Of one task alone: answers are taken to be half as long as they may be."""
     return time.seconds(task.prompt, task.max_tokens / 2)
 
 

@@ -149,5 +149,7 @@ def _say_what_reports(study: Study, data: DataSet) -> None:
         parts.append(f"{study.left_out:,} left out, for lack of a scored answer of both tiers")
     if held_up := data.disturbed.get(study.weak, 0) + data.disturbed.get(study.strong, 0):
         parts.append(f"others held up the times of {units.counted(held_up, 'answer')}")
+    if estimated := sum(len(data.estimated.get(tier, ())) for tier in (study.weak, study.strong)):
+        parts.append(f"times of {units.counted(estimated, 'answer')} estimated")
     ladder = f"{literal(study.weak)} → {literal(study.strong)}"
     st.caption(f":material/fact_check: {ladder} · {' · '.join(parts)}", width="content")

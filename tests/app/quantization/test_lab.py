@@ -19,11 +19,13 @@ from app.quantization.corpus import SPEED_EFFORT, SPEED_RUNS, WINDOW_EFFORT, mea
 from app.quantization.lab import LabError, greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import measure_tasks
+from app.runs.answers import answer_unkept
 from app.store import LabStore, RunSource, RunStatus, RunStore
-from engine import Corpus, CorpusPrompt, Task, Window
+from engine import Corpus, CorpusPrompt, Engine, Task, Window, load_tasks
 from engine.errors import ContextLengthError, CorpusError, GearboxError
 from engine.models.sources.progress import Progress, silent
 from engine.types import GenerationRequest, Precision
+from tests.conftest import SMALL
 from tests.support.disturbing import DISTURBED, QUIET, WHY
 from tests.support.evaluation import needs_sandbox
 from tests.support.fakes import FakeGeneration, FakeLabEngine
@@ -352,19 +354,26 @@ def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
     tasks = [
         Task(id=name, category="c", prompt=name, checker="code", expected=expected, max_tokens=8) for name in answers
     ]
-    engine = FakeLabEngine()
 
-    class Answering(Reports):
-        def __call__(self, stage: str, fraction: float) -> None:
-            super().__call__(stage, fraction)
-            if "task" in stage:
-                engine.tokens = (list(answers.values())[int(stage.split()[-3]) - 1],)
+    class Answering(FakeLabEngine):
+        def says(self, request: GenerationRequest) -> tuple[str, ...]:
+            return (answers[request.prompt],)
 
-    measure_tasks(engine, lab, MODEL, [Precision.INT4], tasks, Answering())
+    measure_tasks(Answering(), lab, MODEL, [Precision.INT4], tasks, Reports())
     (result,) = lab.task_results(MODEL)
     assert result.finished
     assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
     assert result.answers.keys() == answers.keys()
+
+
+def test_tasks_of_a_real_model_get_the_very_answers_that_each_gets_alone(engine: Engine, lab: LabStore) -> None:
+    fit = [task for task in load_tasks() if task.checker != "code"]
+    tasks = [replace(task, max_tokens=min(24, task.max_tokens)) for task in fit[:: len(fit) // 10][:10]]
+    measure_tasks(engine, lab, SMALL, BOTH, tasks, Reports())
+    for result in lab.task_results(SMALL):
+        for task in tasks:
+            alone = answer_unkept(engine, task.request(SMALL, Precision(result.precision)), lambda run: None)
+            assert result.answers[task.id].text == alone.text
 
 
 # --- what a model cannot take -----------------------------------------------------------------------
@@ -378,9 +387,8 @@ class ChoosyEngine(FakeLabEngine):
             raise ContextLengthError(9000, 8192)
         return super().windows(model, corpus, progress)
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
-        self.failure = ContextLengthError(9000, 8192) if "X" in request.prompt else None
-        return super().generate(request)
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        return ContextLengthError(9000, 8192) if "X" in request.prompt else None
 
 
 def test_a_prompt_that_the_model_cannot_take_is_left_out_and_said_and_does_not_come_back(lab: LabStore) -> None:

@@ -13,7 +13,7 @@ from engine.types import GenerationRequest
 from tests.app.router.operation.test_watch import add as add_live_run
 from tests.app.router.operation.test_watch import profile as live_profile
 from tests.support.cascade import answer, recorded
-from tests.support.fakes import FakeGeneration, FakeLabEngine
+from tests.support.fakes import FakeLabEngine
 from tests.support.router_lab import HERE, Open, metrics, open_own, record, words
 from tests.support.ui import settle
 
@@ -52,9 +52,8 @@ OPEN_TASKS = (
 class JudgingEngine(FakeLabEngine):
     """Whoever is asked for one word says "No"."""
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
-        self.tokens = ["No"] if "one word" in request.messages[-1].content else ["Because", "."]
-        return super().generate(request)
+    def says(self, request: GenerationRequest) -> list[str]:
+        return ["No"] if "one word" in request.messages[-1].content else ["Because", "."]
 
 
 def test_answers_are_judged_by_a_model_that_is_named_with_its_reason_and_marked_right(

@@ -94,6 +94,9 @@ def test_a_larger_set_offers_sizes_with_their_times(open_lab: Open, store: RunSt
     store.router.keep_set(tasks_sha256(tasks), "Forty", tasks)
     app = record(open_lab("record", installed=HERE), jobs)
     assert list(app.dataframe[0].value["Answered"]) == ["30 of 40", "30 of 40"]
+    said = words(app).replace("\\", "")
+    assert "small@int4: times of 22 of 30 answers estimated from 8 that had the engine alone" in said
+    assert "times of 44 answers estimated" in words(open_lab("choose", installed=HERE))
     app.segmented_control(key="router-size").set_value("Full").run()
     assert "40 prompts, 20 answers to record" in words(app)
     assert app.button(key="router-record").label == "Resume"

@@ -93,7 +93,7 @@ def _machine(data: DataSet) -> None:
 
 
 def _download(data: DataSet) -> None:
-    measured = Costs.measured(f"{platform.node() or 'this machine'}, {data.name}", data.prompts)
+    measured = Costs.measured(f"{platform.node() or 'this machine'}, {data.name}", data.timed)
     st.download_button(
         "Download this data set's times",
         measured.to_json(),

@@ -18,6 +18,7 @@ from app.router.recorded.recording import Checkable, mixed_sha256
 from app.router.recorded.recordings import Order, job_key
 from app.router.recorded.sizes import by_size
 from app.router.way import Step
+from app.runs.together import sooner_on
 from app.session.router import DATA_QUERY, DATA_SET, STEP_QUERY, short_id
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
@@ -134,7 +135,12 @@ def _missing(store: RouterStore, identity: str, tasks: Sequence[Task], tiers: Se
 def _paces(store: RouterStore, identity: str, tiers: Sequence[str]) -> dict[str, Pace]:
     device = resources.get_engine().status().device
     return measured_paces(
-        store, resources.get_store(), tiers, lambda environment: measured_here(environment, device), identity
+        store,
+        resources.get_store(),
+        tiers,
+        lambda environment: measured_here(environment, device),
+        sooner_on(device),
+        identity,
     )
 
 

@@ -81,8 +81,10 @@ def _show_tiers(data: DataSet) -> None:
                 "tier's: the F1 of their words."
             ),
             "Time per prompt": column.TextColumn(help="Mean E2E, loading and waiting left out."),
+            "Time in all": column.TextColumn(help="One after the other, each with the engine alone."),
             DISTURBED: column.TextColumn(
-                help="Answers whose times others on this machine held up, though they were asked twice."
+                help="Answers whose times others on this machine held up, though they were asked twice, or are "
+                "estimated from such times."
             ),
         },
         alt="What is recorded of each tier",
@@ -145,6 +147,15 @@ def _show_origins(data: DataSet) -> None:
         },
         alt="Where the answers are from",
     )
+    for tier, found in zip(tiers, origins, strict=True):
+        if found.estimated:
+            st.caption(
+                f":material/timer: {literal(tier)}: times of {found.estimated:,} of "
+                f"{units.counted(found.answers, 'answer')} estimated from {found.timed_alone:,} that had the engine "
+                "alone.",
+                help="Answers given together share the engine. The time to the first token is estimated by a line in "
+                "the prompt's tokens, each further token by the median. What was answered is the same as alone.",
+            )
 
 
 def _by_whom(found: RecordedTier) -> str:

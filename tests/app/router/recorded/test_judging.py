@@ -18,7 +18,7 @@ from app.store import GoneError, RunStore, Viewer
 from engine import JUDGED, Task, Verdict
 from engine.types import GenerationRequest, Precision, Tier
 from tests.support.cascade import answer
-from tests.support.fakes import FakeGeneration, FakeLabEngine
+from tests.support.fakes import FakeLabEngine
 
 JUDGE = Tier(model="judge", precision=Precision.INT4)
 OTHER = Tier(model="other", precision=Precision.INT4)
@@ -75,13 +75,10 @@ def left(lab: RouterLab, tiers: Sequence[str], weights_sha256: str | None) -> in
 class JudgingEngine(FakeLabEngine):
     """Tiers say what they are, and the judge is content with the large one."""
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
-        asked = request.messages[-1].content
+    def says(self, request: GenerationRequest) -> list[str]:
         if request.config.model == JUDGE.model:
-            self.tokens = ["Yes" if "> by large" in asked else "No"]
-        else:
-            self.tokens = [f"by {request.config.model}"]
-        return super().generate(request)
+            return ["Yes" if "> by large" in request.messages[-1].content else "No"]
+        return [f"by {request.config.model}"]
 
     def asked(self, model: str) -> int:
         """How often a model was."""
@@ -130,13 +127,13 @@ def test_judging_goes_on_where_it_was_cancelled(store: RunStore, tmp_path: Path)
     engine, fractions = JudgingEngine(), list[float]()
     with pytest.raises(JobCancelled):
         record(engine, store.router, "Own", TASKS, TIERS, cancel, judge=JUDGE)
-    assert engine.asked("judge") == 1
+    assert len(store.router.verdicts(SET)) == 1
 
     def report(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
         fractions.append(fraction)
 
     record(engine, store.router, "Own", TASKS, TIERS, report, judge=JUDGE)
-    assert engine.asked("judge") == 2
+    assert engine.asked("judge") == 3  # one of the two that were under way was not kept
     assert fractions[1] == pytest.approx(5 / 6)
     assert None not in scores(store, tmp_path).values()
 

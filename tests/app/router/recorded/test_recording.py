@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +19,16 @@ from app.router.lab import RouterLab
 from app.router.prompts.columns import convert, guess
 from app.router.prompts.tables import read_table
 from app.router.recorded.recording import Checkable, record
+from app.router.recorded.timing import TIMED_ALONE
+from app.runs.answers import answer_unkept
+from app.runs.together import AT_ONCE
 from app.store import GoneError, RouterStore, RunStore
 from engine import MIXED_FILE, Engine, load_tasks
 from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
 from engine.types import GenerationRequest, Precision, Tier
 from tests.conftest import SMALL as SMALL_MODEL
+from tests.support import cascade
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import FakeGeneration, FakeLabEngine
 from tests.support.stores import new_database
@@ -223,9 +230,8 @@ def test_a_real_model_is_recorded_with_all_that_a_router_looks_at(engine: Engine
 class ChoosyEngine(FakeLabEngine):
     """Takes no prompt with an X, as a model takes none that is too long."""
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
-        self.failure = ContextLengthError(9000, 8192) if "X" in request.prompt else None
-        return super().generate(request)
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        return ContextLengthError(9000, 8192) if "X" in request.prompt else None
 
 
 def test_a_prompt_that_a_tier_cannot_take_keeps_no_other_from_being_answered(store: RouterStore) -> None:
@@ -248,3 +254,162 @@ def test_a_set_of_half_characters_is_recorded_whole_and_not_asked_again(store: R
     assert [request.prompt for request in engine.requests] == ["half \ufffd"]
     data = RouterLab(runs, Path("nowhere")).data_set(tasks_sha256(tasks))
     assert [(prompt.prompt_id, prompt.prompt) for prompt in data.prompts] == [("a\ufffd", "half \ufffd")]
+
+
+# --- many prompts ---------------------------------------------------------------------------------
+
+MANY = tuple(replace(TASKS[0], id=f"t{n}", prompt=f"Why is {'very ' * n}{n} blue?") for n in range(30))
+MANY_SET = tasks_sha256(MANY)
+
+
+class Company(FakeLabEngine):
+    """Counts how many are answered at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        generation = super().generate(request)
+        beside = [each for each in self.generations if not each.over]
+        self.most = max(self.most, len(beside))
+        assert not request.exclusive or beside == [generation]
+        return generation
+
+
+def estimated(store: RouterStore, engine: FakeLabEngine) -> set[str]:
+    found = store.recorded_answers(MANY_SET, SMALL.key, engine.WEIGHTS)
+    return {prompt_id for prompt_id, each in found.items() if each.is_estimated}
+
+
+def test_of_many_prompts_some_are_timed_alone_and_the_rest_are_answered_together(
+    store: RouterStore, runs: RunStore, tmp_path: Path
+) -> None:
+    engine, reports = Company(), Reports()
+    record(engine, store, "Many", MANY, [SMALL], reports)
+    alone = [request.prompt for request in engine.requests if request.exclusive]
+    assert alone == [request.prompt for request in engine.requests[:TIMED_ALONE]]
+    assert len(engine.requests) == len(MANY)
+    assert 1 < engine.most <= AT_ONCE
+    assert len({request.cache_salt for request in engine.requests}) == 1, "one session, so that others come between"
+    assert estimated(store, engine) == {task.id for task in MANY if task.prompt not in alone}
+    (tier,) = store.recorded(MANY_SET)
+    assert (tier.answers, tier.estimated, tier.timed_alone, tier.disturbed) == (30, 22, TIMED_ALONE, 0)
+    assert reports.fractions == sorted(reports.fractions)
+    assert reports.fractions[-2] == pytest.approx(1 - 1 / (22 + 2 * TIMED_ALONE))
+    data = RouterLab(runs, tmp_path).data_set(MANY_SET)
+    assert len(data.prompts) == 30
+    assert [prompt.prompt for prompt in data.timed if prompt.answers] == alone
+
+
+def test_a_recording_of_many_that_was_cancelled_goes_on_and_times_no_more_than_it_needs(store: RouterStore) -> None:
+    engine = Company()
+    with pytest.raises(JobCancelled):
+        record(engine, store, "Many", MANY, [SMALL], Reports("prompt 6 of 30"))
+    with pytest.raises(JobCancelled):
+        record(engine, store, "Many", MANY, [SMALL], Reports("prompt 16 of 30"))
+    assert len(store.answers(MANY_SET, SMALL.key, engine.WEIGHTS)) == 15
+    assert all(generation.over for generation in engine.generations)
+    record(engine, store, "Many", MANY, [SMALL], Reports())
+    assert len(store.answers(MANY_SET, SMALL.key, engine.WEIGHTS)) == 30
+    assert len(estimated(store, engine)) == 30 - TIMED_ALONE
+    assert sum(request.exclusive for request in engine.requests) == TIMED_ALONE
+
+
+def test_answers_of_another_machine_and_disturbed_ones_are_not_what_times_are_estimated_from(
+    store: RouterStore,
+) -> None:
+    engine = Company()
+    engine.disturbances = [DISTURBED] * 8
+    record(engine, store, "Many", MANY, [SMALL], Reports(), only={task.id for task in MANY[:4]})
+    for task in MANY[4:8]:
+        store.keep_answer(
+            MANY_SET, task.id, SMALL.key, engine.WEIGHTS, cascade.answer(), {"cpu": "Z80", "disturbed": None}
+        )
+    record(engine, store, "Many", MANY, [SMALL], Reports())
+    assert sum(request.exclusive for request in engine.requests) == 8 + TIMED_ALONE
+    assert store.recorded(MANY_SET)[0].timed_alone == TIMED_ALONE
+
+
+def test_a_prompt_that_is_refused_is_not_timed_and_another_is_instead(store: RouterStore) -> None:
+    long = [replace(task, prompt="X" * 999 + task.prompt) for task in MANY[:20]]
+    engine = ChoosyEngine()
+    tasks = (*long, *MANY[20:], *(replace(task, id=f"more {task.id}") for task in MANY))
+    with pytest.raises(LabError, match="20 prompts were left out"):
+        record(engine, store, "Many", tasks, [SMALL], Reports())
+    (tier,) = store.recorded(tasks_sha256(tasks))
+    assert (tier.answers, tier.estimated) == (40, 40 - TIMED_ALONE)
+
+
+def test_answers_whose_times_cannot_be_estimated_have_the_engine_alone_too(store: RouterStore) -> None:
+    short = [replace(task, max_tokens=1) for task in MANY]
+    tasks = (*short, replace(MANY[0], id="long", prompt="Why?"))
+    engine = FakeLabEngine()
+    by_length = sorted(tasks, key=lambda task: len(task.prompt))
+    assert by_length[0].id == "long", "the shortest is none of those that are timed first"
+    record(engine, store, "Many", tasks, [SMALL], Reports())
+    found = store.recorded_answers(tasks_sha256(tasks), SMALL.key, engine.WEIGHTS)
+    assert len(found) == 31
+    assert not found["long"].is_estimated
+    assert engine.requests[-1].exclusive
+
+
+def test_a_failure_among_many_keeps_what_was_answered_and_says_which_failed(store: RouterStore) -> None:
+    class Failing(Company):
+        def fails(self, request: GenerationRequest) -> GearboxError | None:
+            return GearboxError("The memory is full.") if request.prompt == MANY[15].prompt else None
+
+    engine = Failing()
+    with pytest.raises(LabError, match=r"small@int4 could not answer “t15”: The memory is full"):
+        record(engine, store, "Many", MANY, [SMALL], Reports())
+    assert len(store.answers(MANY_SET, SMALL.key, engine.WEIGHTS)) >= TIMED_ALONE
+    assert all(generation.over for generation in engine.generations)
+
+
+def test_a_real_model_says_the_same_together_as_one_after_the_other(engine: Engine, store: RouterStore) -> None:
+    tier = Tier(model=SMALL_MODEL, precision=Precision.INT4)
+    fit = [task for task in load_tasks(MIXED_FILE) if task.checker != "code"]
+    tasks = tuple(replace(task, max_tokens=min(24, task.max_tokens)) for task in fit[:: len(fit) // 20][:20])
+    weights = engine.weights_sha256(SMALL_MODEL)
+    record(engine, store, "Together", tasks, [tier], Reports())
+    together = store.recorded_answers(tasks_sha256(tasks), tier.key, weights)
+    assert sum(each.is_estimated for each in together.values()) == 20 - TIMED_ALONE
+    for few in (tasks[:10], tasks[10:]):
+        record(engine, store, "Alone", few, [tier], Reports())
+        for prompt_id, alone in store.answers(tasks_sha256(few), tier.key, weights).items():
+            found = together[prompt_id].answer
+            unmeasured = {"prefill_s": 0.0, "ttft_s": None, "e2e_s": 0.0}
+            assert replace(found, **unmeasured) == replace(alone, **unmeasured)
+            assert 0 < found.prefill_s <= found.first_token_s <= found.e2e_s
+
+
+def test_a_race_comes_between_the_answers_of_a_recording_and_has_the_engine_alone(
+    engine: Engine, store: RouterStore
+) -> None:
+    under_way, enough = threading.Event(), threading.Event()
+
+    def report(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
+        if f"prompt {TIMED_ALONE + 4} of" in stage:
+            under_way.set()
+        if enough.is_set():
+            raise JobCancelled
+
+    fit = [task for task in load_tasks(MIXED_FILE) if task.checker != "code"]
+    tasks = tuple(replace(task, max_tokens=min(32, task.max_tokens)) for task in fit)
+    tier = Tier(model=SMALL_MODEL, precision=Precision.INT4)
+    lane = replace(tasks[0].request(SMALL_MODEL, Precision.INT4), cache_salt="person", exclusive=True)
+    with ThreadPoolExecutor(1) as pool:
+        recording = pool.submit(record, engine, store, "Whole", tasks, [tier], report)
+        try:
+            assert under_way.wait(120)
+            run = answer_unkept(engine, lane, lambda run: None)
+            assert not recording.done()
+            assert run.metrics
+            assert not run.metrics.is_shared
+        finally:
+            enough.set()
+        assert isinstance(recording.exception(60), JobCancelled)
+    until = time.monotonic() + 60
+    while engine.status().running or engine.status().queued:  # what was closed ends with the pass that it is in
+        assert time.monotonic() < until
+        time.sleep(0.01)

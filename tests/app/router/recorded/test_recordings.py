@@ -15,7 +15,7 @@ from app.store import RunStore, Viewer
 from engine.errors import ContextLengthError, GearboxError
 from engine.evaluation.tasks import Task
 from engine.types import GenerationRequest, Precision, Tier
-from tests.support.fakes import FakeGeneration, FakeLabEngine
+from tests.support.fakes import FakeLabEngine
 
 TASKS = tuple(
     Task(id=f"t{n}", category="c", prompt=f"{n}?", checker="contains", expected="sky", max_tokens=8) for n in range(4)
@@ -79,10 +79,9 @@ def test_a_job_that_ends_early_leaves_nothing_waiting_and_can_be_begun_again(
 class ChoosyEngine(FakeLabEngine):
     """Whose small model takes no prompt that asks for 2, as a model takes none that is too long."""
 
-    def generate(self, request: GenerationRequest) -> FakeGeneration:
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
         is_small = request.config.model == SMALL.model
-        self.failure = ContextLengthError(9000, 8192) if is_small and "2" in request.prompt else None
-        return super().generate(request)
+        return ContextLengthError(9000, 8192) if is_small and "2" in request.prompt else None
 
 
 def test_what_one_order_could_not_record_keeps_no_other_order_from_being_recorded(store: RunStore, jobs: Jobs) -> None:

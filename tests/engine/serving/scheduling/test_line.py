@@ -92,3 +92,17 @@ def test_one_that_is_to_be_alone_waits_for_the_others_and_they_for_it() -> None:
     assert line.next([alone]) is None
     assert line.places([alone])[0].reason == "Another request has the engine alone: its times are compared."
     assert line.next([]) is later
+
+
+def test_a_race_waits_for_those_of_a_large_job_that_run_and_for_no_more_of_them() -> None:
+    running: list[Job] = [Asked("job") for _ in range(8)]
+    lane, chat = Asked("person", exclusive=True), Asked("somebody else")
+    line = line_of(lane, chat, most_running=16)
+    while running:
+        assert line.next(running) is None
+        running.pop()
+        line.add(Asked("job"))  # as each ends, the job asks for the next
+    assert line.next(running) is lane
+    assert line.next([lane]) is None
+    assert line.next([]) is chat
+    assert all(job.session == "job" for job in begun(line, [chat]))
