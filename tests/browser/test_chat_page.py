@@ -128,7 +128,7 @@ def test_an_answer_goes_on_over_a_reload_and_back_leads_to_the_chat_before(
     page.get_by_role("button", name="New chat").click()
     page.wait_for_url("**/conversation")
     expect(chat.figures).to_have_count(0, timeout=PATIENCE_MS)
-    chat.set_max_tokens(160)
+    chat.set_max_tokens(1_200)  # some seconds: enough to reload the page meanwhile
     chat.box.fill("Tell me a long story about a fish.")
     chat.box.press("Enter")
     stop = page.get_by_role("button", name="Stop")
