@@ -172,7 +172,7 @@ def test_a_race_goes_on_while_its_page_is_left_or_reloaded(server: Server, store
 @pytest.mark.slow
 def test_two_sessions_take_turns(server: Server, store: RunStore, new_page: NewPage) -> None:
     first, second = Playground(new_page(), server.url), Playground(new_page(), server.url)
-    first.ask(LONG, max_tokens=32)
+    first.ask(LONG, max_tokens=300)  # long enough for the other to come meanwhile
     expect(first.answers.first).to_have_text(re.compile(r"\w+"))
     second.ask("Name three colours.", max_tokens=8)
     expect(second.page.get_by_text(re.compile("In the queue, 1 request ahead"))).to_be_visible()
