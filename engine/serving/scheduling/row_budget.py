@@ -51,8 +51,8 @@ class RowBudget:
         if decoding and not reading:
             known = self._decoding_s.get(decoding, seconds)
             self._decoding_s[decoding] = known + _WEIGHT * (seconds - known)
-        elif reading:
-            alone_s = (self._alone_s(decoding) or 0.0) if decoding else 0.0
+        elif reading >= FEWEST_ROWS:  # of fewer, most of the time is what any pass takes
+            alone_s = self._alone_s(max(decoding, 1)) or 0.0
             row_s = max(seconds - alone_s, 0.05 * seconds) / reading
             self._row_s = row_s if self._row_s is None else self._row_s + _WEIGHT * (row_s - self._row_s)
 
