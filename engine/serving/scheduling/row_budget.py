@@ -11,6 +11,8 @@ FEWEST_ROWS = 8
 LONGEST_PASS = 2.5
 """Times what the decoding rows alone would take: so long a pass may be that reads prompts beside them, while no more
 sequences read than decode."""
+_BLOCK = 8
+"""Rows that the kernels take together: of one more, they read the weights once more."""
 _WEIGHT = 0.2
 """What the latest pass counts for."""
 
@@ -38,7 +40,9 @@ class RowBudget:
         if alone_s is None or self._row_s is None:
             return FEWEST_ROWS
         fitting = int(max(LONGEST_PASS - 1, readers) * alone_s / self._row_s)
-        return min(max(fitting, FEWEST_ROWS), MOST_ROWS)
+        fewest = decoding + FEWEST_ROWS
+        blocks = max((decoding + fitting) // _BLOCK, -(-fewest // _BLOCK))
+        return min(_BLOCK * blocks - decoding, MOST_ROWS)
 
     def observe(self, decoding: int, reading: int, seconds: float) -> None:
         """A pass has been done.
