@@ -151,13 +151,13 @@ def test_stop_keeps_what_was_written_and_frees_the_engine(server: Server, store:
 def test_a_race_goes_on_while_its_page_is_left_or_reloaded(server: Server, store: RunStore, new_page: NewPage) -> None:
     playground = Playground(new_page(), server.url)
     page = playground.page
-    playground.ask(LONG, max_tokens=96)
+    playground.ask(LONG, max_tokens=600)  # long enough to leave the page and come back
     expect(playground.answers.first).to_have_text(re.compile(r"\w+"))
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name="Runs", exact=True).first).to_be_visible()
     page.get_by_role("link", name="Playground", exact=True).first.click()
     expect(playground.stop_button).to_be_enabled()
-    expect(page.get_by_text("at most 96 tokens")).to_have_count(2)
+    expect(page.get_by_text("at most 600 tokens")).to_have_count(2)
 
     page.reload()
     expect(playground.stop_button).to_be_enabled()
