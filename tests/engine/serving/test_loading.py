@@ -106,6 +106,12 @@ def endless(model: str) -> GenerationRequest:
     return asked("the quick brown fox", model, Precision.INT4, max_tokens=600, logit_bias=bias)
 
 
+def stand_still_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that nobody reads go no further: after each token it is looked whether there is room to tell of it."""
+    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
+    monkeypatch.setattr("engine.backends.writer.CONTINUATION_S", 0.0)
+
+
 def ended(generation: Generation) -> list[Event]:
     """What is still told, up to the end."""
     return list(generation)
@@ -132,8 +138,13 @@ def test_others_answers_go_on_while_a_model_is_loaded(engine: Engine, slow: Slow
 
 
 def test_how_far_loading_is_is_told(engine: Engine, slow: SlowLoading) -> None:
-    slow.let()
-    stages = [event.stage for event in engine.generate(request("two")) if isinstance(event, Loading)]
+    slow.held = {"two"}
+    stages: list[str] = []
+    for event in engine.generate(request("two")):
+        if isinstance(event, Loading):
+            stages.append(event.stage)
+        if "Loading two in int4" in stages:  # else it may be over before anybody looks
+            slow.let()
     assert stages[0] == "Opening two"
     assert stages[-1] == "Warming up two"
     assert "Loading two in int4" in stages
@@ -233,7 +244,7 @@ def test_a_closed_engine_ends_a_unit_that_waits_for_a_model(models: Path, slow: 
 def test_a_model_that_is_used_stays_while_another_is_loaded(
     models: Path, slow: SlowLoading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)  # a run that nobody reads stands still
+    stand_still_unread(monkeypatch)
     engine = Engine(models, threads=1, model_memory_bytes=1)
     running = engine.generate(endless("one"))
     next(event for event in running if isinstance(event, TokenEvent))
@@ -248,7 +259,7 @@ def test_a_model_that_is_used_stays_while_another_is_loaded(
 def test_a_request_waits_for_memory_that_another_uses(
     models: Path, slow: SlowLoading, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.serving.scheduling.jobs.BUFFERED_EVENTS", 4)
+    stand_still_unread(monkeypatch)
     engine = Engine(models, threads=1)
     alone = answer(engine, request("two")).token_ids
     sizes = {key.model: size for key, size in engine._pool.resident().items()}  # type: ignore[union-attr]
