@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from engine.cache import PrefixCache
     from engine.passes import Steps
     from engine.serving.evaluator import Evaluator
-    from engine.serving.pool import ModelPool
+    from engine.serving.memory.pool import ModelPool
+    from engine.serving.memory.room import Room
     from engine.serving.responder import Responder
-    from engine.serving.room import Room
 
 T = TypeVar("T")
 
@@ -344,8 +344,8 @@ class Engine:
         """
         if self._pool is None:
             from engine.cache import PrefixCache
-            from engine.serving.pool import ModelPool
-            from engine.serving.room import Room
+            from engine.serving.memory.pool import ModelPool
+            from engine.serving.memory.room import Room
 
             device = choose_device(self._device_choice)
             self._device_name = device_name(device)

@@ -10,8 +10,8 @@ from engine.cache import KVCache
 from engine.errors import InvalidRequestError
 from engine.models.sources.progress import Progress
 from engine.passes import Steps
-from engine.serving.holding import Hold
-from engine.serving.pool import ModelPool
+from engine.serving.memory.holding import Hold
+from engine.serving.memory.pool import ModelPool
 from engine.speculation import (
     ANSWER,
     AnswerDrafter,

@@ -12,9 +12,9 @@ from engine.evaluation.comparison import answer_divergence, window_divergence
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
 from engine.models.sources.progress import Progress, part
 from engine.passes import Steps
-from engine.serving.holding import Hold
-from engine.serving.pool import ModelPool
-from engine.serving.room import Room
+from engine.serving.memory.holding import Hold
+from engine.serving.memory.pool import ModelPool
+from engine.serving.memory.room import Room
 from engine.serving.scheduling.jobs import Job
 from engine.serving.tiers import constraint_of
 from engine.speculation.losslessness import check

@@ -10,7 +10,7 @@ from engine.models.decoders.weights import estimate_bytes
 from engine.models.sources.progress import Progress
 from engine.passes import Steps
 from engine.serving.drafting import why_not
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.speculation import StepTimes, predicted_speedup
 from engine.types import COPY_PRECISIONS, DRAFT_PRECISION, TEXT_DRAFTERS, DrafterChoice, Precision, SpeculationConfig
 

@@ -22,9 +22,9 @@ from engine.serving.attempt import Attempt
 from engine.serving.cascade import Cascade
 from engine.serving.counterfactual import Paces
 from engine.serving.drafting import Drafting
-from engine.serving.holding import Hold
-from engine.serving.pool import ModelPool
-from engine.serving.room import Room
+from engine.serving.memory.holding import Hold
+from engine.serving.memory.pool import ModelPool
+from engine.serving.memory.room import Room
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.serving.system_prompts import SystemPrompts
 from engine.serving.tiers import prepare_tiers, unless_cancelled

@@ -19,8 +19,8 @@ from engine.generation.constraint import JsonConstraint
 from engine.passes import Steps
 from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
-from engine.serving.holding import Hold
-from engine.serving.pool import ModelPool
+from engine.serving.memory.holding import Hold
+from engine.serving.memory.pool import ModelPool
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
 

@@ -25,7 +25,7 @@ from engine import Engine, list_models, machine_environment
 from engine.models import CATALOG
 from engine.models.sources.gguf_file import GgufFile
 from engine.quantization import state_bytes
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import Backend, Message, Precision
 from tests.benchmarks.bandwidth import MemoryReader
 from tests.benchmarks.divergence import Answer, Reader, answer_prompts, divergence, open_decoder, reader

@@ -20,7 +20,7 @@ from engine.backends.local import LocalModel
 from engine.cache import KVCache
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence, token_divergence
 from engine.models.decoders.decoder import Decoder
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.benchmarks.lanes import SMALL_MODELS
 from tests.benchmarks.table import Row

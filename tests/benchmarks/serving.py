@@ -30,7 +30,7 @@ from app.operations.traffic.report import percentiles
 from app.runs.prompts import load_prompts
 from engine import Engine, list_models
 from engine.models import CATALOG
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import Message, OptimizationConfig, Precision
 from tests.benchmarks.asking import ask
 from tests.benchmarks.decode import Options

@@ -35,7 +35,7 @@ from engine.quantization.int4 import PlainInt4Linear, TinyGemmInt4Linear, tinyge
 from engine.quantization.int8 import CudaInt8Linear
 from engine.quantization.llm_int8 import LlmInt8Linear
 from engine.quantization.nf4 import CudaNf4Linear
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import CPU_PRECISIONS, DeviceChoice, Message, Precision
 from tests.conftest import SMALL
 from tests.engine.models.test_decoder import assert_same_rows, chunked_logits, load_tiny

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.models.sources.progress import silent
 from engine.passes import perform_alone
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import RunConfig
 
 

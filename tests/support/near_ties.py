@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.support.loading import load_model, open_model

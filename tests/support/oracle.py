@@ -29,7 +29,7 @@ LIMIT_S = 120
 def judge(folder: Path) -> dict[str, Any]:
     """What becomes of a checkpoint here: refused in words, equal to transformers, or neither."""
     from engine.errors import GearboxError
-    from engine.serving.pool import ModelPool
+    from engine.serving.memory.pool import ModelPool
     from engine.types import Message, OptimizationConfig, Precision, RunConfig
     from tests.support.loading import load_model, open_model
 
@@ -122,7 +122,7 @@ def serve() -> None:
     import transformers.models.qwen2.modeling_qwen2
     import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 
-    import engine.serving.pool  # noqa: F401 (imported, so that children have it)
+    import engine.serving.memory.pool  # noqa: F401 (imported, so that children have it)
     from engine.quantization.bnb import bitsandbytes
 
     bitsandbytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median
+from statistics import median
 from typing import Any, Self
 
 from app.store import estimated_from
@@ -64,13 +64,10 @@ class Line:
         Args:
             points: prompt tokens and seconds, at least one.
         """
-        length, took = fmean(x for x, _ in points), fmean(y for _, y in points)
-        spread = sum((x - length) ** 2 for x, _ in points)
-        slope = max(0.0, sum((x - length) * (y - took) for x, y in points) / spread) if spread else 0.0
-        base = took - slope * length
-        if base < 0:
-            return cls(0.0, sum(x * y for x, y in points) / sum(x * x for x, _ in points))
-        return cls(base, slope)
+        from scipy.optimize import nnls  # takes a while to import
+
+        (base_s, slope_s), _ = nnls([(1.0, tokens) for tokens, _ in points], [seconds for _, seconds in points])
+        return cls(float(base_s), float(slope_s))
 
     def at(self, prompt_tokens: int) -> float:
         """Seconds."""

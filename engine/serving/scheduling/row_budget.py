@@ -26,7 +26,7 @@ class RowBudget:
     _row_s: float | None = None
     """What a row of a prompt adds."""
 
-    def rows(self, decoding: int, readers: float = 1.0) -> int:
+    def rows(self, decoding: int, readers: float) -> int:
         """Rows of prompts for a pass.
 
         Args:

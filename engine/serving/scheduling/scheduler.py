@@ -11,10 +11,12 @@ from collections.abc import Hashable, Sequence
 from ctypes import c_int32
 from dataclasses import replace
 from time import perf_counter
+from weakref import WeakKeyDictionary
 
 from torch import cat
 
 from engine.backends.sharing import perform_together
+from engine.models.decoders.native_decoder import NativeDecoder
 from engine.passes import Continuation, Hidden, Logits, Outcome, Wait, outcome_of
 from engine.serving.scheduling.kv_room import KVRoom, Readable
 from engine.serving.scheduling.row_budget import RowBudget
@@ -38,7 +40,8 @@ class Scheduler:
         self._turns: dict[Hashable, int] = {}
         """When each model last had its turn."""
         self._turn = 0
-        self._budgets: dict[Hashable, RowBudget] = {}
+        self._budgets: WeakKeyDictionary[NativeDecoder, RowBudget] = WeakKeyDictionary()
+        """Of the models in memory."""
 
     @property
     def has_parked(self) -> bool:
@@ -74,13 +77,13 @@ class Scheduler:
         self._turns = {known: turn for known, turn in self._turns.items() if known in turns} | {key: self._turn}
         group = turns[key]
         if len(group) == 1:
-            self._alone(group[0], key, interrupt, shares_time=len(turns) > 1)
+            self._alone(group[0], interrupt, shares_time=len(turns) > 1)
         else:
-            self._together(group, key, interrupt, shares_time=len(turns) > 1)
+            self._together(group, interrupt, shares_time=len(turns) > 1)
         self._let_go()
         return True
 
-    def _alone(self, running: Running, key: Hashable, interrupt: c_int32, *, shares_time: bool) -> None:
+    def _alone(self, running: Running, interrupt: c_int32, *, shares_time: bool) -> None:
         wanted = running.wanted
         assert wanted is not None
         if isinstance(wanted, Readable):
@@ -90,16 +93,18 @@ class Scheduler:
             (outcome,) = _perform([_in_turn(wanted, shares_time=shares_time)], interrupt)
             seconds = perf_counter() - begun
             passes = self._count([running], [outcome])
-            if key is not running:
+            if native := _native_of(running):
                 decoding, reading = (0, len(wanted.ids)) if isinstance(wanted, Hidden) else (len(wanted.ids), 0)
-                self._budget(key).observe(decoding, reading, seconds / passes)
+                self._budget(native).observe(decoding, reading, seconds / passes)
         else:
             outcome = outcome_of(wanted.perform)
         _tell(running, _joined(running, outcome))
 
-    def _together(self, group: list[Running], key: Hashable, interrupt: c_int32, *, shares_time: bool) -> None:
+    def _together(self, group: list[Running], interrupt: c_int32, *, shares_time: bool) -> None:
         """One pass: of those that decode all rows, of prompts as many as fit beside them."""
-        budget = self._budget(key)
+        native = _native_of(group[0])
+        assert native is not None  # else its turn would be its own
+        budget = self._budget(native)
         writers = [running.wanted for running in group if isinstance(running.wanted, Logits | Continuation)]
         decoding = sum(len(wanted.ids) for wanted in writers)
         room = budget.rows(decoding, (len(group) - len(writers)) / max(len(writers), 1))
@@ -125,8 +130,8 @@ class Scheduler:
             else:
                 _tell(running, _joined(running, outcome))
 
-    def _budget(self, key: Hashable) -> RowBudget:
-        return self._budgets.setdefault(key, RowBudget())
+    def _budget(self, native: NativeDecoder) -> RowBudget:
+        return self._budgets.setdefault(native, RowBudget())
 
     def _count(self, sharing: Sequence[Running], outcomes: Sequence[Outcome]) -> int:
         """Tell everybody with how many it has shared; how many passes that were."""
@@ -151,10 +156,14 @@ def _is_ready(running: Running) -> bool:
 
 def _turn_of(running: Running) -> Hashable:
     """What passes must have in common to be done together; its own where one shares with nobody."""
+    native = _native_of(running)
+    return running if native is None else id(native)
+
+
+def _native_of(running: Running) -> NativeDecoder | None:
+    """What can do its pass together with those of others."""
     wanted = running.wanted
-    if isinstance(wanted, Readable) and (native := wanted.decoder.native_for(len(wanted.ids))):
-        return id(native)
-    return running
+    return wanted.decoder.native_for(len(wanted.ids)) if isinstance(wanted, Readable) else None
 
 
 def _perform(wanted: Sequence[Readable], interrupt: c_int32) -> list[Outcome]:

@@ -11,7 +11,7 @@ import pytest
 from engine import Engine
 from engine.backends.base import LoadedModel
 from engine.errors import InvalidRequestError
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import Backend, GearKind, KVDtype, RunConfig
 from tests.engine.test_engine import request_for
 from tests.support.loading import load_model

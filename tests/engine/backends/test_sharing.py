@@ -20,7 +20,7 @@ from engine.errors import NonFiniteLogitsError
 from engine.generation.choosing import Choice, Chooser
 from engine.generation.token_buffer import TokenBuffer
 from engine.passes import Continuation, Hidden, Logits, Pass, Steps, Whole, perform_alone
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.speculation import Candidate, Controller, NgramDrafter, Speculator, StepTimes
 from engine.types import (
     CPU_PRECISIONS,

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from engine.cache import KVCache, read_kv, write_kv
 from engine.models.decoders.decoder import Decoder, EagerDecoder
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import SINK_TOKENS, KVDtype, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.support.loading import load_model, open_model

@@ -15,7 +15,7 @@ from engine import Engine, Window
 from engine.errors import NonFiniteLogitsError
 from engine.evaluation.comparison import answer_divergence, window_divergence
 from engine.passes import Steps, at_once, perform_alone
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, Precision
 from tests.conftest import SMALL
 from tests.engine.test_engine import PROMPTS

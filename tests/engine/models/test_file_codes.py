@@ -15,7 +15,7 @@ from engine.models.sources.file_codes import _DECODERS, FileCodes
 from engine.native.kernels import library
 from engine.quantization import GroupCodes
 from engine.quantization.int4 import NativeInt4Linear
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.support.loading import load_model

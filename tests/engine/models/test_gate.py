@@ -20,7 +20,7 @@ from engine.models.format.manifest import sha256_of
 from engine.models.sources.progress import silent
 from engine.passes import perform_alone
 from engine.serving.matchmaking import drafter_choices
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import (
     GenerationRequest,
     Message,

@@ -14,7 +14,7 @@ from engine.backends.local import LocalModel
 from engine.errors import WeightsIntegrityError
 from engine.models.decoders.decoder import Decoder
 from engine.models.decoders.native_decoder import NativeDecoder
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.engine.models.test_decoder import load_tiny

@@ -17,7 +17,7 @@ from engine.cache import KVCache
 from engine.generation.choosing import Choice
 from engine.generation.token_buffer import TokenBuffer
 from engine.passes import Steps, perform_alone
-from engine.serving.pool import ModelPool
+from engine.serving.memory.pool import ModelPool
 from engine.speculation import (
     NO_DRAFT,
     Candidate,

@@ -9,7 +9,7 @@ from engine.serving.scheduling.row_budget import FEWEST_ROWS, LONGEST_PASS, MOST
 
 
 def test_with_nobody_decoding_a_prompt_is_read_in_the_largest_pieces() -> None:
-    assert RowBudget().rows(0) == MOST_ROWS
+    assert RowBudget().rows(0, 1.0) == MOST_ROWS
 
 
 @given(st.floats(1e-3, 0.2), st.floats(1e-4, 5e-3), st.integers(1, 16))
@@ -17,9 +17,9 @@ def test_a_pass_that_reads_a_prompt_takes_no_longer_than_it_may(alone_s: float, 
     budget = RowBudget()
     for _ in range(50):
         budget.observe(decoding, 0, alone_s)
-        rows = budget.rows(decoding)
+        rows = budget.rows(decoding, 1.0)
         budget.observe(decoding, rows, alone_s + rows * row_s)
-    rows = budget.rows(decoding)
+    rows = budget.rows(decoding, 1.0)
     assert FEWEST_ROWS <= rows <= MOST_ROWS
     assert rows < FEWEST_ROWS + 8 or alone_s + rows * row_s <= 1.05 * LONGEST_PASS * alone_s
     assert rows == MOST_ROWS or alone_s + (rows + 10) * row_s >= 0.95 * LONGEST_PASS * alone_s
@@ -33,8 +33,10 @@ def test_the_more_read_for_each_that_decodes_the_more_is_read(
     budget = RowBudget()
     budget.observe(decoding, 0, alone_s)
     budget.observe(0, MOST_ROWS, MOST_ROWS * row_s)
-    assert budget.rows(decoding) <= budget.rows(decoding, readers) <= budget.rows(decoding, readers + 1) <= MOST_ROWS
+    assert (
+        budget.rows(decoding, 1.0) <= budget.rows(decoding, readers) <= budget.rows(decoding, readers + 1) <= MOST_ROWS
+    )
 
 
 def test_before_anything_was_measured_little_is_read() -> None:
-    assert RowBudget().rows(1) == FEWEST_ROWS
+    assert RowBudget().rows(1, 1.0) == FEWEST_ROWS

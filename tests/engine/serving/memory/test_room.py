@@ -9,8 +9,8 @@ import pytest
 
 from engine.errors import InsufficientMemoryError
 from engine.passes import Steps, Wait, ask
-from engine.serving.holding import Hold
-from engine.serving.room import Room
+from engine.serving.memory.holding import Hold
+from engine.serving.memory.room import Room
 from engine.serving.scheduling.jobs import CallJob, Job
 
 

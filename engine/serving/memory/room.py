@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from engine.errors import InsufficientMemoryError
 from engine.passes import Steps, Wait, ask
-from engine.serving.holding import Hold
+from engine.serving.memory.holding import Hold
 from engine.serving.scheduling.jobs import Job
 
 T = TypeVar("T")

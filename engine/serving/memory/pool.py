@@ -25,8 +25,8 @@ from engine.models.sources.progress import Progress
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.models.tokenization.tokenizer_calls import call
 from engine.passes import Steps
-from engine.serving.holding import Hold
-from engine.serving.loading import Errand, Errands
+from engine.serving.memory.holding import Hold
+from engine.serving.memory.loading import Errand, Errands
 from engine.types import Backend, Precision, RunConfig, precisions_on
 
 log = logging.getLogger(__name__)

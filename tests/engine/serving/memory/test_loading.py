@@ -18,8 +18,8 @@ from engine.models.decoders.reading import Reading
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import silent
 from engine.passes import Steps, Wait, perform_alone
-from engine.serving.loading import Errand, Errands, NobodyWaitsError
-from engine.serving.pool import ModelKey, ModelPool
+from engine.serving.memory.loading import Errand, Errands, NobodyWaitsError
+from engine.serving.memory.pool import ModelKey, ModelPool
 from engine.speculation import StepTimes
 from engine.types import (
     Backend,
