@@ -33,19 +33,19 @@ def seconds(value: float | None, spread: float | None = None) -> str:
 
 
 def about(duration_s: float) -> str:
-    """A time that is reckoned, in seconds, with no more digits than it deserves: "a few seconds", "40 s",
-    "1 min 20 s", "29 min", "2 h 10 min"."""
+    """A time that is reckoned, in seconds, with no more digits than it deserves: "a few seconds",
+    "about 40 s", "about 1 min 20 s", "about 29 min", "about 2 h 10 min"."""
     if duration_s < 7.5:
         return "a few seconds"
     if duration_s < 57.5:
-        return f"{5 * round(duration_s / 5)} s"
+        return f"about {5 * round(duration_s / 5)} s"
     if duration_s < 595:
         minutes, rest = divmod(10 * round(duration_s / 10), 60)
-        return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
+        return f"about {minutes} min {rest:02d} s" if rest else f"about {minutes} min"
     if duration_s < 3570:
-        return f"{round(duration_s / 60)} min"
+        return f"about {round(duration_s / 60)} min"
     hours, minutes = divmod(10 * round(duration_s / 600), 60)
-    return f"{hours} h {minutes:02d} min" if minutes else f"{hours} h"
+    return f"about {hours} h {minutes:02d} min" if minutes else f"about {hours} h"
 
 
 def rate(tokens_per_second: float | None, spread: float | None = None) -> str:

@@ -177,7 +177,7 @@ def _say_how_long(model: str, corpus: Corpus, chosen: Sequence[Precision], rows:
     time = (
         "time known once an answer in the Playground or Chat has measured each"
         if seconds is None
-        else f"about {units.about(seconds)}"
+        else units.about(seconds)
     )
     st.caption(f"{amount} · {units.counted(len(left), 'precision')} · {time}")
 

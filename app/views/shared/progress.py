@@ -33,7 +33,7 @@ def progress_words(job: JobState, *, stage: bool = True) -> str:
     elif job.pace is not None or not stage:  # before it has told anything, only that it starts is known
         parts.append(units.percent(job.fraction))
     if (left := job.remaining_s) is not None:
-        parts.append(f"about {units.about(left)} left")
+        parts.append(f"{units.about(left)} left")
     return ", ".join(parts)
 
 

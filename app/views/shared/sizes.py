@@ -33,7 +33,7 @@ class Size:
         if not self.left:
             parts.append("measured")
         elif self.seconds is not None:
-            parts.append(f"about {units.about(self.seconds)}")
+            parts.append(units.about(self.seconds))
         return " · ".join(parts)
 
 

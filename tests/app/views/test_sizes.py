@@ -36,7 +36,7 @@ def size(name: str, count: int, seconds: float | None, left: int | None = None) 
     ("offered", "label"),
     [
         (size("Quick", 30, 41.0), "Quick · 30 prompts · about 40 s"),
-        (size("Quick", 1, 3.0), "Quick · 1 prompt · about a few seconds"),
+        (size("Quick", 1, 3.0), "Quick · 1 prompt · a few seconds"),
         (size("Full", 5000, 7_400.0), "Full · 5,000 prompts · about 2 h"),
         (size("Full", 500, 77.0, left=0), "Full · 500 prompts · measured"),
         (size("Full", 500, None), "Full · 500 prompts"),
@@ -48,7 +48,7 @@ def test_a_size_says_how_much_it_is_and_takes(offered: Size, label: str) -> None
 
 def test_a_size_that_is_no_larger_is_not_offered() -> None:
     app = opened(size("Quick", 3, 1.0), size("Standard", 3, 1.0), size("Full", 3, 1.0))
-    assert app.segmented_control(key="size").options == ["Full · 3 prompts · about a few seconds"]
+    assert app.segmented_control(key="size").options == ["Full · 3 prompts · a few seconds"]
     assert texts(app, "text") == "Full: 3"
 
 

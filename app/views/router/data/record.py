@@ -34,8 +34,6 @@ from engine.types import Precision, Tier
 
 MIXED = "Gearbox's mixed prompts"
 _TIERS, _SIZE = "router-tiers", "router-size"
-_IN_MINUTES_S = 90
-"""From here on seconds would pretend to more than is known."""
 _REDRAWN = 20
 """Times that the table is drawn anew while a recording runs."""
 
@@ -283,9 +281,7 @@ def _say_who_judges(judge: Tier | None, tiers: Sequence[str]) -> None:
 
 
 def _about(found: Estimate) -> str:
-    seconds = found.seconds or 0.0
-    time = f"{round(seconds / 60):,} min" if seconds >= _IN_MINUTES_S else units.seconds(max(1, round(seconds)))
-    return f"about {time}{' and more' if found.unknown else ''}"
+    return f"{units.about(found.seconds or 0.0)}{' and more' if found.unknown else ''}"
 
 
 def _say_whose(store: RouterStore, identity: str) -> None:
