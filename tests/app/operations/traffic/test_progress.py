@@ -28,7 +28,7 @@ def test_the_share_is_of_time_where_that_has_to_pass_and_of_requests_elsewhere()
 
 
 def test_the_line_counts_and_says_what_is_left_until_all_is_sent() -> None:
-    assert status_of(progress(2, 5, 30.0), EXTENT, 30.0) == "2 of 10 ended, 3 in flight, 2 failed, 30 s left"
+    assert status_of(progress(2, 5, 30.0), EXTENT, 30.0) == "2 of 10 ended, 3 in flight, 2 failed, about 30 s left"
     assert status_of(progress(2, 5, 30.0), EXTENT, None) == "2 of 10 ended, 3 in flight, 2 failed"
     assert status_of(progress(2, 10, 60.0), EXTENT, 0.0) == "2 of 10 ended, 8 in flight, 2 failed"
 
