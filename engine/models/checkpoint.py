@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import ModelNotInstalledError, UnknownModelError, WeightsIntegrityError
 from engine.models.format.architecture import Architecture
 from engine.models.format.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
-from engine.models.format.manifest import FileRecord, Manifest, file_state, identity, sha256_of
+from engine.models.format.manifest import (
+    FileRecord,
+    FolderState,
+    Manifest,
+    file_state,
+    folder_state,
+    identity,
+    sha256_of,
+)
 from engine.models.format.weight_files import StoredTensor, read_tensors
 from engine.models.sources.catalog import CATALOG, CatalogModel
 
@@ -35,6 +43,9 @@ _hashes: dict[tuple[Path, int, int], str] = {}
 """sha256 of files already read by this process, by path, time of last change and size."""
 _compared: dict[Any, bool] = {}
 """Whether two tensors are the same, by where they lie and the state of their files."""
+_resolved: dict[tuple[str, Path], tuple[FolderState, Checkpoint]] = {}
+"""Checkpoints as they were last found, by name and folder, with what their folders held: each request asks for one, and
+reading the headers takes milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +108,18 @@ def resolve(name: str, models_dir: Path) -> Checkpoint:
         WeightsIntegrityError: its files contradict themselves.
     """
     if name in CATALOG:
-        return _from_catalog(CATALOG[name], models_dir / name)
+        return _unless_changed(name, models_dir / name, lambda folder: _from_catalog(CATALOG[name], folder))
     if len(name) > _LONGEST_NAME:
         raise UnknownModelError(f"There is no model with a name of {len(name):,} characters.")
     for folder in (models_dir / name, Path(name).expanduser()):
         if (folder / "config.json").is_file():
-            return _from_folder(name, folder)
+            return _unless_changed(name, folder, lambda folder: _from_folder(name, folder))
         if folder.is_dir() and folder.resolve() != models_dir.resolve():
             raise UnknownModelError(f"The folder {folder} has no config.json, so it is not a model.")
     if _HUB_ID.fullmatch(name):
         from engine.models.sources.hub import fetch
 
-        return _from_folder(name, fetch(name))
+        return _unless_changed(name, fetch(name), lambda folder: _from_folder(name, folder))
     raise UnknownModelError(
         f"There is no model {name!r}. Known models: {', '.join(known_models(models_dir))}. "
         "A local folder or a hub id such as org/name will do too."
@@ -156,6 +167,17 @@ def inspect(name: str, folder: Path) -> FolderContents:
         architecture = replace(architecture, tied_head=_same_bytes(tensors[HEAD], tensors[EMBEDDING]))
     precision = _PRECISION_NAMES.get(str(config.get("dtype", config.get("torch_dtype"))), "full")
     return FolderContents(architecture=architecture, provenance=f"{precision} precision, as published", tensors=tensors)
+
+
+def _unless_changed(name: str, folder: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
+    """What was read of a folder, as long as no file of it has changed; else what is read now."""
+    state = folder_state(folder)
+    known = _resolved.get((name, folder))
+    if known is not None and known[0] == state:
+        return known[1]
+    checkpoint = read(folder)
+    _resolved[name, folder] = state, checkpoint
+    return checkpoint
 
 
 def _from_folder(name: str, folder: Path) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,3 +106,17 @@ def file_state(path: Path) -> tuple[Path, int, int]:
     """What tells whether a file is still the one that was read: where it is, its last change, its size."""
     state = path.stat()
     return path.resolve(), state.st_mtime_ns, state.st_size
+
+
+FolderState = tuple[tuple[str, int, int, int], ...]
+"""Of each file of a folder its name, its inode, its last change, its size."""
+
+
+def folder_state(folder: Path) -> FolderState:
+    """What tells whether a folder still holds the files that were read; nothing of one that is not there."""
+    try:
+        with os.scandir(folder) as entries:
+            states = [(entry.name, entry.stat()) for entry in entries]
+    except OSError:  # what is wrong with it is told by who reads it
+        return ()
+    return tuple(sorted((name, state.st_ino, state.st_mtime_ns, state.st_size) for name, state in states))

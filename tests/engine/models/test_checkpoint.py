@@ -17,7 +17,8 @@ from engine.errors import (
     UnsupportedModelError,
     WeightsIntegrityError,
 )
-from engine.models import CATALOG, FAMILIES, list_models, resolve
+from engine.models import CATALOG, FAMILIES, checkpoint, list_models, resolve
+from engine.models.checkpoint import inspect
 from engine.models.format.manifest import Manifest
 from engine.models.sources.hub import fetch
 from tests.support.tiny import make_tiny_checkpoint
@@ -63,6 +64,16 @@ def test_identity_follows_weights_and_configuration_and_nothing_else(models):
     assert resolve("copy", models).weights_sha256 == before
     edit_config(models / "mine", rms_norm_eps=1e-3)
     assert resolve("mine", models).weights_sha256 != before
+
+
+def test_the_files_of_a_model_are_read_again_once_one_of_them_has_changed(models, monkeypatch):
+    first, reads = resolve("mine", models), []
+    monkeypatch.setattr(checkpoint, "inspect", lambda *asked: reads.append(asked) or inspect(*asked))
+    assert resolve("mine", models) is first
+    assert not reads
+    edit_config(models / "mine", rms_norm_eps=1e-3)
+    assert resolve("mine", models) != first
+    assert len(reads) == 1
 
 
 def test_unknown_name_lists_what_there_is(models):
