@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from app.store import RunStore
 from tests.browser.conftest import MakeServer
 from tests.browser.test_chat_page import Chat
+from tests.support.browsing import settle
 from tests.support.server import PASSWORD, sign_in
 
 pytestmark = pytest.mark.browser
@@ -21,10 +22,13 @@ TYPED = "Which bird sings first in the morning?"
 
 def set_playground(page: Page) -> None:
     """A prompt and a price of one's own."""
+    settle(page)
     page.get_by_test_id("stPopoverButton").filter(has_text="Machine price").click()
     price = page.get_by_role("spinbutton", name=re.compile("Price per hour"))
     price.fill("7")
     price.press("Enter")
+    settle(page)
+    expect(price).to_have_value("7")
     page.keyboard.press("Escape")
     box = page.get_by_role("textbox", name="Prompt", exact=True)
     box.fill(TYPED)

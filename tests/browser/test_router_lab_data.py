@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.store import RunStore
+from tests.support.browsing import settle
 from tests.support.cascade import answer
 from tests.support.server import Server
 
@@ -21,12 +22,6 @@ India is part of which continent?;Asia;Places
 ;Rome;Places
 Who wrote Faust?;Goethe;Books
 """
-
-
-def settle(page: Page) -> None:
-    """Wait until the page's script is at rest: what is pressed before that can be lost."""
-    page.wait_for_timeout(300)
-    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_visible()
 
 
 def test_prompts_are_brought_read_marked_and_forked(

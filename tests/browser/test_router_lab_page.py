@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from app.store import RunStore
+from tests.support.browsing import settle
 from tests.support.server import Server
 
 pytestmark = pytest.mark.browser
@@ -21,12 +22,6 @@ MOST_CLICKS = 12
 PROMPTS = "question,answer\n" + "".join(
     f"What is {n} + {n + 1}? Answer with the number only.,{2 * n + 1}\n" for n in range(2, 32)
 )
-
-
-def settle(page: Page) -> None:
-    """Wait until the page's script is at rest: what is pressed before that can be lost."""
-    page.wait_for_timeout(300)
-    expect(page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]')).to_be_visible()
 
 
 def choose(page: Page, label: str, option: str) -> None:
