@@ -7,7 +7,6 @@ killed, goes on where it was, and what has an answer is not asked again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Protocol, Self
 from app.experiments.cells import Answered, cell_of
 from app.experiments.design import Design
 from app.experiments.scoring import has_checker
+from app.experiments.weights import ExperimentError, Weights, models_of
 from app.jobs import Jobs, Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
 from app.runs.live_run import LiveRun
@@ -44,10 +44,6 @@ _OF_THE_MACHINE = (
     "UnknownModelError", "UnsupportedModelError", "WeightsIntegrityError",
 )  # fmt: skip
 """Errors that say nothing about a prompt: with them the experiment stops, until somebody has seen to it."""
-
-
-class ExperimentError(GearboxError):
-    """An experiment cannot go on as things are; what it has is kept."""
 
 
 class ExperimentEngine(InferenceEngine, Protocol):
@@ -134,8 +130,7 @@ class _Work:
     store: RunStore
     kept: KeptExperiment
     design: Design
-    weights: Mapping[str, str]
-    """By model."""
+    weights: Weights
     steps: Steps
     done: dict[CellKey, Cell]
     effort: int
@@ -155,9 +150,8 @@ class _Work:
         Raises:
             ExperimentError: it was not.
         """
-        models = dict.fromkeys(model for each in design.configurations for model in each.models)
-        report(f"Looking up the weights of {', '.join(models)}", 0.0)
-        weights = {model: engine.weights_sha256(model) for model in models}
+        report(f"Looking up the weights of {', '.join(models_of(design))}", 0.0)
+        weights = Weights.installed(design, engine)
         done = {cell.key: cell for cell in store.experiments.cells(kept.id)}
         effort = round(sooner_on(engine.status().device)) if len(design.passes) > 1 else 1
         timed, total = sum(key.kind is Pass.SPEED for key in done), len(design.cell_keys(Pass.SPEED))
@@ -169,9 +163,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self.tasks = {task.id: task for task in self.design.prompts}
-        for cell in self.done.values():
-            if cell.weights_sha256 != self._weights_of(cell.key):
-                raise ExperimentError(self._reinstalled(cell.key))
+        self.weights.check(self.done.values())
         ids = {
             cell.run_id: key
             for key, cell in self.done.items()
@@ -212,7 +204,7 @@ class _Work:
         with answered_together(missing, self._ask, self.steps.meanwhile) as answers:
             for key, run in answers:
                 assert isinstance(run, LaneRun)  # refusals are answers here: see `_ask`
-                self._keep(key, run)
+                self._keep(key, Answered.of_run(run))
                 answered += 1
                 tell()
 
@@ -224,7 +216,7 @@ class _Work:
         run = self._ask(key, self._watch)
         if run.disturbed and run.error is None:
             run = self._ask(key, self._watch, again=True)
-        self._keep(key, run)
+        self._keep(key, Answered.of_run(run))
 
     def _warm_up(self, key: CellKey) -> None:
         """Have the model loaded, and its first passes made, before anything is timed. What keeps it from that, the
@@ -285,22 +277,17 @@ class _Work:
             disturbed = record.disturbance is not None and record.disturbance.is_disturbed
             if key in self.done or (key.kind is Pass.SPEED and disturbed and not lost[record.id].again):
                 continue
-            self._keep_answered(key, Answered.of_record(record))
+            self._keep(key, Answered.of_record(record))
 
-    def _keep(self, key: CellKey, run: LaneRun) -> None:
-        self._keep_answered(key, Answered.of_run(run))
-
-    def _keep_answered(self, key: CellKey, answered: Answered) -> None:
-        configuration = self.design.configurations[key.configuration]
-        if len(configuration.models) == 1 and answered.weights_sha256 not in (None, self._weights_of(key)):
-            raise ExperimentError(self._reinstalled(key))
+    def _keep(self, key: CellKey, answered: Answered) -> None:
+        self.weights.check_run(key, answered.weights_sha256)
         if self._is_reference(key) and answered.failure is None:
             self._references[key.prompt_id, key.repeat] = answered.text
         repeat = min(key.repeat, self.design.answered(self.design.baseline) - 1)
         scored = key.kind is Pass.QUALITY or Pass.QUALITY not in self.design.passes
         reference = self._references.get((key.prompt_id, repeat)) if key.kind is Pass.QUALITY else None
         cell = cell_of(
-            key, answered, self._weights_of(key), self.tasks[key.prompt_id], scored=scored, reference=reference
+            key, answered, self.weights.of(key), self.tasks[key.prompt_id], scored=scored, reference=reference
         )
         self.store.experiments.keep_cell(self.kept.id, cell)
         self.done[key] = cell
@@ -313,20 +300,5 @@ class _Work:
         is_baseline = key.kind is Pass.QUALITY and key.configuration == self.design.baseline
         return is_baseline and not has_checker(self.tasks[key.prompt_id])
 
-    def _weights_of(self, key: CellKey) -> str:
-        """Of all models of a configuration together; of one its own."""
-        models = self.design.configurations[key.configuration].models
-        if len(models) == 1:
-            return self.weights[models[0]]
-        return hashlib.sha256("\n".join(self.weights[model] for model in models).encode()).hexdigest()
-
     def _name(self, key: CellKey) -> str:
         return self.design.configurations[key.configuration].name
-
-    def _reinstalled(self, key: CellKey) -> str:
-        models = " or ".join(self.design.configurations[key.configuration].models)
-        return (
-            f"The weights of {models} are not those that “{self._name(key)}” began with: the model was installed anew "
-            "since. Answers of two models in one column would prove nothing. Put the earlier one back to go on, or "
-            "begin the experiment anew under another name."
-        )

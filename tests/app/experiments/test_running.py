@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from app.experiments.design import Design
-from app.experiments.running import ExperimentError, job_key, keep_design, run_experiment, start
+from app.experiments.running import job_key, keep_design, run_experiment, start
+from app.experiments.weights import ExperimentError
 from app.jobs import JobCancelled, Jobs
 from app.store import ExperimentState, GoneError, Pass, RunFilter, RunSource, RunStatus, RunStore
 from app.store.experiments.repository import ExperimentStore
