@@ -13,6 +13,8 @@ from app.store.database.errors import (
     RunOfAnotherError,
     StoreError,
 )
+from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
+from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
@@ -66,6 +68,8 @@ __all__ = [
     "AlarmLimits",
     "AnswerKey",
     "CascadeSums",
+    "Cell",
+    "CellKey",
     "ChatMessage",
     "ChatStore",
     "Configuration",
@@ -80,10 +84,13 @@ __all__ = [
     "DraftResult",
     "DraftStore",
     "EndedRun",
+    "ExperimentState",
+    "ExperimentStore",
     "Facets",
     "FileLostError",
     "GoneError",
     "KeptCorpus",
+    "KeptExperiment",
     "KeptMark",
     "KeptProfile",
     "KeptSet",
@@ -91,7 +98,9 @@ __all__ = [
     "KeyStore",
     "LabStore",
     "Latency",
+    "LostCell",
     "NameTakenError",
+    "Pass",
     "PeopleStore",
     "Percentiles",
     "Rating",
@@ -127,4 +136,5 @@ __all__ = [
     "answer_sha256",
     "estimated_from",
     "ladder_key",
+    "run_metadata",
 ]

@@ -14,6 +14,8 @@ from app.store.database.errors import StoreError
 from app.store.database.migrate import migrate
 from app.store.database.owner import Presence
 from app.store.database.session import Database
+from app.store.experiments import repository as experiments
+from app.store.experiments.repository import ExperimentStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
 from app.store.labs import writers as lab_writers
@@ -42,6 +44,7 @@ class RunStore(RunWriter):
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
         writers |= {**chat_writing.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
+        writers |= experiments.WRITERS
         spool = Spool(places(str(database.url), database.file, folders))
         self._presence = Presence(database.file)
         super().__init__(database, Outbox(database, writers, spool), self._presence.owner)
@@ -54,6 +57,8 @@ class RunStore(RunWriter):
         """What drafters did in the Speculation lab, in the same database."""
         self.router = RouterStore(database, self._outbox)
         """What the Router lab recorded and made, in the same database."""
+        self.experiments = ExperimentStore(database, self._outbox)
+        """The experiments, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
         self.keys = KeyStore(database)
@@ -88,7 +93,7 @@ class RunStore(RunWriter):
         """
         seen = super().seen_by(viewer)
         seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
-        seen.router = self.router.seen_by(viewer)
+        seen.router, seen.experiments = self.router.seen_by(viewer), self.experiments.seen_by(viewer)
         return seen
 
     def close(self) -> None:

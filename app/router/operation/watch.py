@@ -18,7 +18,7 @@ from app import units
 from app.router.operation.in_use import cascade_by
 from app.router.operation.live import score_of
 from app.router.operation.promised import promised_figures
-from app.store import WITHOUT_LABS, KeptVerdict, Rating, RunFilter, RunRecord, RunSource, RunStatus, RunStore
+from app.store import WITHOUT_LABS, KeptVerdict, Rating, RunFilter, RunRecord, RunStatus, RunStore
 from engine import JUDGED, Task, check
 from engine.cascade import Evidence, Figure, RouterProfile, router_class
 from engine.cascade.choosing.evidence import prompt_sha256
@@ -247,7 +247,7 @@ def watch(store: RunStore, profile: RouterProfile, evidence: Evidence | None, ta
     of_profile = RunFilter(
         router_profile=cascade_by(profile).profile_key,
         statuses=(RunStatus.FINISHED,),
-        sources=tuple(source for source in WITHOUT_LABS if source is not RunSource.EXPERIMENT),
+        sources=WITHOUT_LABS,
     )
     ids = [row.id for row in store.page(of_profile, limit=MOST_RUNS).rows]
     verdicts = store.router.run_verdicts(ids)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from app.store.database.packing import pack, unpack
 from engine.evaluation import Corpus, CorpusPrompt, Window, WindowDivergence
 
 _COLUMNS = {"kld": "<f4", "delta_p": "<f4", "same_top": "?", "nll_ref": "<f4", "nll_cand": "<f4"}
@@ -35,28 +35,20 @@ def unpack_divergence(payload: bytes) -> WindowDivergence:
 
 def pack_windows(windows: Sequence[Window]) -> bytes:
     """Deflated JSON: first scored token and token ids of each."""
-    return _pack_json([[window.first_scored, list(window.token_ids)] for window in windows])
+    return pack([[window.first_scored, list(window.token_ids)] for window in windows])
 
 
 def unpack_windows(payload: bytes) -> tuple[Window, ...]:
     """The inverse of :func:`pack_windows`."""
-    return tuple(Window(tuple(token_ids), first_scored) for first_scored, token_ids in _unpack_json(payload))
+    return tuple(Window(tuple(token_ids), first_scored) for first_scored, token_ids in unpack(payload))
 
 
 def pack_corpus(corpus: Corpus) -> bytes:
     """Deflated JSON of all but the name."""
-    return _pack_json({"text": corpus.text, "prompts": [[item.prompt, item.system] for item in corpus.prompts]})
+    return pack({"text": corpus.text, "prompts": [[item.prompt, item.system] for item in corpus.prompts]})
 
 
 def unpack_corpus(name: str, payload: bytes) -> Corpus:
     """The inverse of :func:`pack_corpus`."""
-    tree = _unpack_json(payload)
+    tree = unpack(payload)
     return Corpus(name=name, text=tree["text"], prompts=tuple(CorpusPrompt(*item) for item in tree["prompts"]))
-
-
-def _pack_json(tree: Any) -> bytes:
-    return zlib.compress(json.dumps(tree, separators=(",", ":")).encode())
-
-
-def _unpack_json(payload: bytes) -> Any:
-    return json.loads(zlib.decompress(payload))

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.errors import GoneError
 from app.store.database.identity import new_id, now
+from app.store.database.packing import pack, unpack
 from app.store.outbox.results import Result, Writer, to_bytes, to_text
 from app.store.people.texts import visible_text
 from app.store.people.visibility import own, visible
@@ -27,7 +28,7 @@ from app.store.router.records import (
     machine_words,
 )
 from app.store.router.schema import RouterAnswer, RouterMark, RouterRenewal, RouterSet
-from app.store.router.sets import SetStore, pack, unpack
+from app.store.router.sets import SetStore
 from engine.cascade import TierAnswer
 
 _ANSWER = "router-answer"

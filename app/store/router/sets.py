@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from sqlalchemy import delete, insert, literal, select
 from sqlalchemy.orm import Session
 
 from app.store.database.errors import GoneError
 from app.store.database.identity import new_id, now
+from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.schema import TextOwner
@@ -154,13 +152,3 @@ class SetStore(Seen):
         if kept is None or not may_see_text(session, sha256, self._viewer):
             raise GoneError("There is no such data set any more.")
         return kept
-
-
-def pack(tree: Any) -> bytes:
-    """A JSON tree as a column holds it."""
-    return zlib.compress(json.dumps(tree, separators=(",", ":")).encode())
-
-
-def unpack(payload: bytes) -> Any:
-    """The inverse of :func:`pack`."""
-    return json.loads(zlib.decompress(payload))

@@ -42,20 +42,21 @@ class RunStatus(StrEnum):
 
 
 class RunSource(StrEnum):
-    """Where a run was asked for. Written today: playground, chat, lab and api; the others are for doors that keep no
-    runs yet."""
+    """Where a run was asked for. The command line keeps no runs of its own yet."""
 
     PLAYGROUND = "playground"
     CHAT = "chat"
     LAB = "lab"
     """By a lab's measurement: made to be compared, often beside other models, and not what people wait for."""
     EXPERIMENT = "experiment"
+    """A cell of an experiment: made to be compared, as a lab's are."""
     API = "api"
     COMMAND_LINE = "command line"
 
 
-WITHOUT_LABS: tuple[RunSource | None, ...] = (None, *(source for source in RunSource if source is not RunSource.LAB))
-"""The sources that lists and figures cover unless others are asked for: all but the labs."""
+_LABS = (RunSource.LAB, RunSource.EXPERIMENT)
+WITHOUT_LABS: tuple[RunSource | None, ...] = (None, *(source for source in RunSource if source not in _LABS))
+"""The sources that lists and figures cover unless others are asked for: all but the labs and the experiments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,7 @@ class RunRecord(RunSummary, Reports):
 
     messages: tuple[Message, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """What the API's caller noted on it; empty elsewhere."""
+    """What the API's caller noted on it, or which cell of an experiment it is; empty elsewhere."""
     config: Mapping[str, Any]
     """`RunConfig.to_dict`; `RunConfig.from_dict` turns it back."""
     environment: Mapping[str, Any]

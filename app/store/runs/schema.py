@@ -115,7 +115,7 @@ class RunContent(Base):
     error_kind: Mapped[str | None]
     messages: Mapped[Any] = mapped_column(JsonText)
     caller_metadata: Mapped[Any] = mapped_column(JsonText, nullable=True)
-    """Of the API: what the caller noted on it, texts by name; null elsewhere."""
+    """Of the API: what the caller noted on it, texts by name. Of an experiment: which cell it is. Null elsewhere."""
     config: Mapped[Any] = mapped_column(JsonText)
     environment: Mapped[Any] = mapped_column(JsonText)
     cache: Mapped[Any] = mapped_column(JsonText, nullable=True)

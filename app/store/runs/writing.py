@@ -64,7 +64,7 @@ class RunWriter(RunReader):
             group_id: shared by runs that belong together.
             source: where it is asked for; ``None`` where that is not to be told.
             user: for whom, in the words of the API's caller.
-            metadata: what the API's caller noted on it.
+            metadata: what the API's caller noted on it, or which cell of an experiment it is.
         """
         config = request.config
         created_at = now()

@@ -1,4 +1,4 @@
-"""The widget that chooses whose kind of runs a list or a figure covers: all but the labs' at first."""
+"""The widget that chooses whose kind of runs a list or a figure covers: at first all but labs' and experiments'."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def choose_sources(facets: Facets, *, key: str) -> tuple[RunSource | None, ...]:
         required=True,
         format_func=lambda choice: _LABELS.get(choice) or source_label(RunSource(choice)),
         key=key,
-        help="Labs measure again and again, often beside other models, which makes their runs slower than those that "
-        "people wait for.",
+        help="Labs and experiments measure again and again, often beside other models, which makes their runs slower "
+        "than those that people wait for.",
         bind="query-params",
         persist_state="session",
     )

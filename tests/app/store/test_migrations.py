@@ -19,13 +19,13 @@ from app.store import RunStore, StoreError
 from app.store.database import migrate as migrate_module
 from app.store.database.columns import Base
 from app.store.database.migrate import MIGRATIONS, migrate
+from app.store.database.packing import pack
 from app.store.database.session import Database
-from app.store.router.sets import pack
 from tests.support.cascade import answer
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0021"
+HEAD = "0022"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op

@@ -13,9 +13,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.quantization.tasks import tasks_sha256
-from app.router.lab import RouterLab
-from app.router.prompts.columns import (
+from app.prompts.columns import (
     CHECKS,
     EITHER,
     FROM_FILE,
@@ -29,8 +27,10 @@ from app.router.prompts.columns import (
     guess_checker,
     published_as,
 )
-from app.router.prompts.tables import MOST_BYTES, MOST_PROMPTS, SUFFIXES, LeftOut, Table, read_table
-from app.router.prompts.templates import TEMPLATES
+from app.prompts.tables import MOST_BYTES, MOST_PROMPTS, SUFFIXES, LeftOut, Table, read_table
+from app.prompts.templates import TEMPLATES
+from app.quantization.tasks import tasks_sha256
+from app.router.lab import RouterLab
 from app.session.router import DATA_SET
 from app.store import KeptSet, RouterStore
 from app.views.router.data.manage import fork_set

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from app.jobs import JobCancelled
+from app.prompts.columns import convert, guess
+from app.prompts.tables import read_table
 from app.quantization.lab import LabError
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
-from app.router.prompts.columns import convert, guess
-from app.router.prompts.tables import read_table
 from app.router.recorded.recording import Checkable, record
 from app.router.recorded.timing import TIMED_ALONE
 from app.runs.answers import answer_unkept

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from app.router.prompts.tables import Row
+from app.prompts.tables import Row
 from engine.evaluation.expected import expected_of
 from engine.untrusted import parse_json
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.router.prompts.columns import convert_published, published_as
-from app.router.prompts.tables import read_table
+from app.prompts.columns import convert_published, published_as
+from app.prompts.tables import read_table
 from engine import Task, check
 from engine.errors import InvalidRequestError
 from tests.support.evaluation import needs_sandbox

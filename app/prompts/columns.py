@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.router.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
-from app.router.prompts.published import published_form
-from app.router.prompts.tables import LeftOut, Row, Table
+from app.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
+from app.prompts.published import published_form
+from app.prompts.tables import LeftOut, Row, Table
 from engine import Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of

@@ -1,0 +1,87 @@
+"""What is kept of a run as a cell of an experiment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from app.experiments.scoring import Likeness, checked, has_checker
+from app.runs.race import LaneRun
+from app.store import Cell, CellKey, RunRecord, answer_sha256
+from engine import Task
+from engine.types import RunMetrics
+
+_MEASURED = (
+    "e2e_s", "ttft_s", "tpot_s", "prompt_tokens", "cached_tokens", "completion_tokens", "weights_bytes", "kv_bytes",
+    "peak_rss_bytes", "mean_batch_size",
+)  # fmt: skip
+"""What a cell keeps of its run's metrics."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A run that is over: just now, or as the store has it."""
+
+    run_id: str | None
+    text: str
+    failure: str | None
+    """Why there is no answer, for the user."""
+    metrics: RunMetrics | None
+    disturbed: bool | None
+    weights_sha256: str | None
+    """Of the model that answered, as the engine says; ``None`` where it does not."""
+
+    @classmethod
+    def of_run(cls, run: LaneRun) -> Self:
+        """Of a run that was just made."""
+        disturbance = run.reports.disturbance
+        return cls(
+            run_id=run.run_id,
+            text=run.text,
+            failure=run.error,
+            metrics=run.metrics,
+            disturbed=None if disturbance is None else disturbance.is_disturbed,
+            weights_sha256=run.environment.get("weights_sha256"),
+        )
+
+    @classmethod
+    def of_record(cls, record: RunRecord) -> Self:
+        """Of a run that the store has."""
+        return cls(
+            run_id=record.id,
+            text=record.text,
+            failure=record.error,
+            metrics=record.metrics,
+            disturbed=None if record.disturbance is None else record.disturbance.is_disturbed,
+            weights_sha256=record.environment.get("weights_sha256"),
+        )
+
+
+def cell_of(
+    key: CellKey, answered: Answered, weights_sha256: str, task: Task, *, scored: bool, reference: str | None
+) -> Cell:
+    """The cell of a run.
+
+    Args:
+        key: which one.
+        answered: its run.
+        weights_sha256: of all models of its configuration.
+        task: its prompt.
+        scored: whether its text counts.
+        reference: the baseline's answer, where there is one to hold it against.
+    """
+    if answered.failure is not None:
+        return Cell(key=key, run_id=answered.run_id, weights_sha256=weights_sha256, failure=answered.failure)
+    against = reference is not None and not has_checker(task)
+    likeness = Likeness.of(answered.text, reference or "") if against else None
+    return Cell(
+        key=key,
+        run_id=answered.run_id,
+        weights_sha256=weights_sha256,
+        score=checked(task, answered.text) if scored else None,
+        same_text=None if likeness is None else likeness.same_text,
+        word_f1=None if likeness is None else likeness.word_f1,
+        answer_sha256=answer_sha256(answered.text),
+        disturbed=answered.disturbed,
+        **{name: getattr(answered.metrics, name, None) for name in _MEASURED},
+    )

@@ -1,0 +1,304 @@
+"""An experiment as a background job: the answers to all its prompts first, several at a time, then their times, each
+with the engine to itself.
+
+Every cell is an ordinary stored run, and is kept as soon as it is there. So work that was paused, or whose server was
+killed, goes on where it was, and what has an answer is not asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self
+
+from app.experiments.cells import Answered, cell_of
+from app.experiments.design import Design
+from app.experiments.scoring import has_checker
+from app.experiments.weights import ExperimentError, Weights, models_of
+from app.jobs import Jobs, Report, Steps
+from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
+from app.runs.live_run import LiveRun
+from app.runs.race import LaneRun
+from app.runs.service import InferenceEngine
+from app.runs.together import Watch, answered_together, sooner_on
+from app.store import (
+    Cell,
+    CellKey,
+    ExperimentState,
+    KeptExperiment,
+    Pass,
+    RunSource,
+    RunStatus,
+    RunStore,
+    StoreError,
+    run_metadata,
+)
+from engine import EngineStatus, Task
+from engine.errors import EngineClosedError, GearboxError
+from engine.types import GenerationRequest
+
+_WARM_UP_TOKENS = 4
+_OF_THE_MACHINE = (
+    "DeviceUnavailableError", "EngineClosedError", "InsufficientMemoryError", "MemoryError", "ModelNotInstalledError",
+    "UnknownModelError", "UnsupportedModelError", "WeightsIntegrityError",
+)  # fmt: skip
+"""Errors that say nothing about a prompt: with them the experiment stops, until somebody has seen to it."""
+
+
+class ExperimentEngine(InferenceEngine, Protocol):
+    """What an experiment needs of an engine; see `engine.Engine`."""
+
+    def status(self) -> EngineStatus: ...
+    def weights_sha256(self, model: str) -> str: ...
+
+
+def job_key(experiment_id: str) -> str:
+    """The background job of an experiment."""
+    return f"experiment {experiment_id}"
+
+
+def keep_design(store: RunStore, design: Design) -> str:
+    """Keep a new experiment as the viewer's, not begun yet, and return its id."""
+    return store.experiments.keep(
+        name=design.name,
+        question=design.question,
+        design=design.to_dict(),
+        design_sha256=design.sha256,
+        prompts=design.prompts,
+    )
+
+
+def start(jobs: Jobs, engine: ExperimentEngine, store: RunStore, kept: KeptExperiment, *, page: str = "") -> bool:
+    """Begin an experiment in the background, or go on with it; says whether a job was started for it.
+
+    Args:
+        jobs: what runs it. To pause it is to cancel its job.
+        engine: who answers.
+        store: as whoever starts it sees it.
+        kept: which one.
+        page: the address at which it is followed.
+    """
+    return jobs.submit(
+        job_key(kept.id),
+        lambda report: run_experiment(engine, store, kept.id, report),
+        title=f"Experiment “{kept.name}”",
+        owner=kept.person_id,
+        page=page,
+    )
+
+
+def run_experiment(engine: ExperimentEngine, store: RunStore, experiment_id: str, report: Report) -> None:
+    """Answer and time all cells of an experiment that are missing.
+
+    A prompt that a configuration cannot answer is a cell with the reason, and counts.
+
+    Args:
+        engine: who answers.
+        store: what keeps the runs and the experiment, as whoever runs it sees it.
+        experiment_id: which one.
+        report: told of the progress.
+
+    Raises:
+        ExperimentError: a model's weights are others than those that the experiment began with, or something is in
+            the way that no prompt has to do with.
+        GearboxError: whatever else keeps the engine or the store from it.
+        JobCancelled: from ``report``; the experiment is paused.
+    """
+    kept = store.experiments.get(experiment_id)
+    design = Design.from_dict(kept.design, store.experiments.prompts(experiment_id))
+    store.experiments.set_state(experiment_id, ExperimentState.RUNNING)
+    state, error = ExperimentState.PAUSED, None
+    try:
+        _Work.begin(engine, store, kept, design, report).run()
+        state = ExperimentState.DONE
+    except (EngineClosedError, RunNotFinishedError):  # the server was shut down
+        raise
+    except GearboxError as failure:
+        state, error = ExperimentState.FAILED, str(failure)
+        raise
+    finally:
+        with suppress(StoreError):  # it was deleted, or nothing can be written: what ended it says so
+            store.experiments.set_state(experiment_id, state, error)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """What is still to be done of an experiment."""
+
+    engine: ExperimentEngine
+    store: RunStore
+    kept: KeptExperiment
+    design: Design
+    weights: Weights
+    steps: Steps
+    done: dict[CellKey, Cell]
+    effort: int
+    """What a timed cell counts for in the progress."""
+    tasks: Mapping[str, Task] = field(init=False)
+    _references: dict[tuple[str, int], str] = field(init=False)
+    """The baseline's answers to prompts without a checker, by prompt and repeat."""
+    _warm: set[int] = field(init=False, default_factory=set)
+    """Configurations that have answered in this job with the engine to themselves."""
+
+    @classmethod
+    def begin(
+        cls, engine: ExperimentEngine, store: RunStore, kept: KeptExperiment, design: Design, report: Report
+    ) -> Self:
+        """See what is there already, and that it was made with the weights that are installed.
+
+        Raises:
+            ExperimentError: it was not.
+        """
+        report(f"Looking up the weights of {', '.join(models_of(design))}", 0.0)
+        weights = Weights.installed(design, engine)
+        done = {cell.key: cell for cell in store.experiments.cells(kept.id)}
+        effort = round(sooner_on(engine.status().device)) if len(design.passes) > 1 else 1
+        timed, total = sum(key.kind is Pass.SPEED for key in done), len(design.cell_keys(Pass.SPEED))
+        steps = Steps(report, done=len(done) + (effort - 1) * timed, total=design.cells + (effort - 1) * total)
+        return cls(
+            engine=engine, store=store, kept=kept, design=design, weights=weights, steps=steps, done=done,
+            effort=effort,
+        )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.tasks = {task.id: task for task in self.design.prompts}
+        self.weights.check(self.done.values())
+        ids = {
+            cell.run_id: key
+            for key, cell in self.done.items()
+            if cell.run_id and self._is_reference(key) and not cell.failed
+        }
+        texts = self.store.experiments.answers(ids)
+        self._references = {(ids[id].prompt_id, ids[id].repeat): text for id, text in texts.items()}
+
+    def run(self) -> None:
+        """Do it.
+
+        Raises:
+            ExperimentError, GearboxError, JobCancelled: see :func:`run_experiment`.
+        """
+        self._adopt()
+        if Pass.QUALITY in self.design.passes:
+            places = range(len(self.design.configurations))
+            for place in sorted(places, key=lambda place: place != self.design.baseline):  # others are held against it
+                self._answer_together(self.design.quality_cells(place))
+        for key in self.design.cell_keys(Pass.SPEED):
+            if key not in self.done:
+                self._time(key)
+        self.steps.at("Done", finished=True)
+
+    # --- the two passes -------------------------------------------------------------------------------
+
+    def _answer_together(self, keys: Sequence[CellKey]) -> None:
+        """One configuration's answers, several under way at a time."""
+        missing = [key for key in keys if key not in self.done]
+        if not missing:
+            return
+        answered = len(keys) - len(missing)
+
+        def tell() -> None:
+            self.steps.at(f"Quality · {self._name(keys[0])} · answer {min(answered + 1, len(keys)):,} of {len(keys):,}")
+
+        tell()
+        with answered_together(missing, self._ask, self.steps.meanwhile) as answers:
+            for key, run in answers:
+                assert isinstance(run, LaneRun)  # refusals are answers here: see `_ask`
+                self._keep(key, Answered.of_run(run))
+                answered += 1
+                tell()
+
+    def _time(self, key: CellKey) -> None:
+        """One cell with the engine to itself; once more if it was disturbed, and then the second one counts."""
+        self.steps.at(f"Speed · {self._name(key)} · “{key.prompt_id}”")
+        if key.configuration not in self._warm:
+            self._warm_up(key)
+        run = self._ask(key, self._watch)
+        if run.disturbed and run.error is None:
+            run = self._ask(key, self._watch, again=True)
+        self._keep(key, Answered.of_run(run))
+
+    def _warm_up(self, key: CellKey) -> None:
+        """Have the model loaded, and its first passes made, before anything is timed. What keeps it from that, the
+        cell itself tells."""
+        request = self._request(key)
+        short = replace(request.config.sampling, max_tokens=min(_WARM_UP_TOKENS, request.config.sampling.max_tokens))
+        warming = replace(
+            request, config=replace(request.config, sampling=short), cache_salt=f"{request.cache_salt} warm-up"
+        )
+        with suppress(RunNotFinishedError):
+            answer_unkept(self.engine, warming, self._watch)
+        self._warm.add(key.configuration)
+
+    def _ask(self, key: CellKey, watch: Watch, *, again: bool = False) -> LaneRun:
+        """A cell's run to its end, a failure included that has to do with the prompt.
+
+        Raises:
+            ExperimentError: it failed of something else.
+            RunNotFinishedError: it was cut short.
+        """
+        request = self._request(key)
+        if again:
+            request = replace(request, cache_salt=f"{request.cache_salt} again")
+        run = LaneRun(request)
+        try:
+            answer_kept(
+                self.engine,
+                self.store,
+                run,
+                person_id=self.kept.person_id,
+                source=RunSource.EXPERIMENT,
+                watch=watch,
+                group_id=self.kept.id,
+                metadata=run_metadata(key, again=again),
+            )
+        except RunNotFinishedError:
+            if run.error is None:
+                raise
+        if run.error is not None and run.error_kind in _OF_THE_MACHINE:
+            raise ExperimentError(f"{self._name(key)} could not answer “{key.prompt_id}”: {run.error}")
+        return run
+
+    def _watch(self, run: LiveRun) -> None:
+        self.steps.meanwhile(run.loading_now)
+
+    # --- what comes of it -----------------------------------------------------------------------------
+
+    def _adopt(self) -> None:
+        """Keep the cells of runs that came to their end just before the server did. A first run that was disturbed
+        is made once more, as it would have been."""
+        wanted = {*self.design.cell_keys(Pass.QUALITY), *self.design.cell_keys(Pass.SPEED)}
+        lost = {each.run_id: each for each in self.store.experiments.lost_cells(self.kept.id)}
+        lost = {id: each for id, each in lost.items() if each.key in wanted and each.key not in self.done}
+        records = (record for record in self.store.get_many(list(lost)) if record.status is RunStatus.FINISHED)
+        # the baseline's first: others are held against them
+        for record in sorted(records, key=lambda record: not self._is_reference(lost[record.id].key)):
+            key = lost[record.id].key
+            disturbed = record.disturbance is not None and record.disturbance.is_disturbed
+            if key in self.done or (key.kind is Pass.SPEED and disturbed and not lost[record.id].again):
+                continue
+            self._keep(key, Answered.of_record(record))
+
+    def _keep(self, key: CellKey, answered: Answered) -> None:
+        self.weights.check_run(key, answered.weights_sha256)
+        if self._is_reference(key) and answered.failure is None:
+            self._references[key.prompt_id, key.repeat] = answered.text
+        repeat = min(key.repeat, self.design.answered(self.design.baseline) - 1)
+        scored = key.kind is Pass.QUALITY or Pass.QUALITY not in self.design.passes
+        reference = self._references.get((key.prompt_id, repeat)) if key.kind is Pass.QUALITY else None
+        cell = cell_of(
+            key, answered, self.weights.of(key), self.tasks[key.prompt_id], scored=scored, reference=reference
+        )
+        self.store.experiments.keep_cell(self.kept.id, cell)
+        self.done[key] = cell
+        self.steps.advance(self.effort if key.kind is Pass.SPEED else 1)
+
+    def _request(self, key: CellKey) -> GenerationRequest:
+        return self.design.request(key, self.tasks[key.prompt_id], self.kept.id)
+
+    def _is_reference(self, key: CellKey) -> bool:
+        is_baseline = key.kind is Pass.QUALITY and key.configuration == self.design.baseline
+        return is_baseline and not has_checker(self.tasks[key.prompt_id])
+
+    def _name(self, key: CellKey) -> str:
+        return self.design.configurations[key.configuration].name

@@ -1,0 +1,1 @@
+"""Experiments, and what each of their cells came to."""

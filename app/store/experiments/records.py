@@ -1,0 +1,132 @@
+"""What the experiments' side of the store hands out and takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Pass(StrEnum):
+    """What a cell was answered for."""
+
+    QUALITY = "quality"
+    """For its text: answers share the engine's passes, and their times are not their own."""
+    SPEED = "speed"
+    """For its times: it has the engine alone."""
+
+
+class ExperimentState(StrEnum):
+    """How an experiment stands, as far as it was written; one whose server was killed still says that it runs."""
+
+    NEW = "new"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FAILED = "failed"
+    """It stopped at something that somebody has to look at; it goes on where it was once that is done."""
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CellKey:
+    """Which cell of an experiment."""
+
+    kind: Pass
+    configuration: int
+    """Its place among the experiment's configurations, from 0."""
+    prompt_id: str
+    repeat: int
+    """From 0."""
+
+    def to_metadata(self) -> dict[str, str]:
+        """As its run has it, as texts by name."""
+        return {
+            "pass": str(self.kind),
+            "configuration": str(self.configuration),
+            "prompt": self.prompt_id,
+            "repeat": str(self.repeat),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Self | None:
+        """The inverse of :meth:`to_metadata`; ``None`` where a run has something else."""
+        try:
+            kind, place, repeat = Pass(metadata["pass"]), int(metadata["configuration"]), int(metadata["repeat"])
+            return cls(kind, place, metadata["prompt"], repeat)
+        except (KeyError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell: what one configuration made of one prompt, once. Times are seconds, sizes bytes."""
+
+    key: CellKey
+    run_id: str | None
+    """The run that it is; ``None`` once that was deleted, and its figures stay."""
+    weights_sha256: str
+    """Of all models of the configuration together."""
+    failure: str | None = None
+    """Why there is no answer, for the user; ``None`` where there is one."""
+    score: float | None = None
+    """The checker's, 0 to 1; ``None`` where there is no checker, or it could not tell."""
+    same_text: bool | None = None
+    """Whether the answer is the baseline's, but for space around it; ``None`` where a checker says what is right, or
+    the baseline has no answer."""
+    word_f1: float | None = None
+    """F1 of its words with those of the baseline's answer, 0 to 1; ``None`` in the same cases."""
+    answer_sha256: str | None = None
+    """Of the answer's text."""
+    disturbed: bool | None = None
+    """Whether others took so much of the processor that its times are not to be relied on."""
+    e2e_s: float | None = None
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    weights_bytes: int | None = None
+    kv_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    mean_batch_size: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the configuration gave no answer."""
+        return self.failure is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptExperiment:
+    """An experiment without its prompts and cells."""
+
+    id: str
+    """The group of its runs too."""
+    name: str
+    question: str
+    person_id: str | None
+    created_at: datetime
+    state: ExperimentState
+    error: str | None
+    """Why it stopped, for the user, where it failed."""
+    design: Mapping[str, Any]
+    """`Design.to_dict`."""
+    design_sha256: str
+    """Identity of the design with its prompts: the same file asked for again goes on with the same experiment."""
+    prompts: int
+    cells: int
+    """Kept so far."""
+    failed: int
+    """Of these, without an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostCell:
+    """A run of an experiment that no cell has: the server ended between the two."""
+
+    key: CellKey
+    run_id: str
+    again: bool
+    """Whether it is the second one of a cell that was disturbed."""

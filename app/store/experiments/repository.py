@@ -1,0 +1,253 @@
+"""The repository of experiments: designs with their prompts, and the cells as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.orm import Session
+
+from app.store.database.errors import GoneError
+from app.store.database.identity import new_id, now
+from app.store.database.packing import pack, unpack
+from app.store.database.session import Database
+from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
+from app.store.experiments.schema import ExperimentCell, ExperimentRow
+from app.store.outbox.outbox import Outbox
+from app.store.outbox.results import Result, Writer
+from app.store.people.visibility import Seen, visible
+from app.store.runs.records import RunSource, RunStatus
+from app.store.runs.schema import Run, RunContent
+from engine.evaluation.tasks import Task
+
+_CELL = "experiment-cell"
+_KEY = ("experiment_id", "kind", "configuration", "prompt_id", "repeat")
+_FIGURES = tuple(field.name for field in fields(Cell) if field.name != "key")
+_AGAIN = "again"
+"""The metadata of a run that is the second one of a disturbed cell."""
+_IDS_AT_ONCE = 500
+
+
+class ExperimentStore(Seen):
+    """Keeps experiments beside the runs. Safe to share between threads.
+
+    Seen by somebody, it is without others' experiments. Every method raises `StoreError`, written for the user, where
+    the database cannot be used.
+    """
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        """Use a database whose schema is up to date, and the outbox before it."""
+        self._database = database
+        self._outbox = outbox
+
+    def keep(
+        self, *, name: str, question: str, design: Mapping[str, Any], design_sha256: str, prompts: Sequence[Task]
+    ) -> str:
+        """Keep a new experiment as the viewer's, and return its id.
+
+        Args:
+            name: what it is called.
+            question: what it is to answer.
+            design: ``Design.to_dict``.
+            design_sha256: identity of the design with its prompts.
+            prompts: what is asked, in its order.
+        """
+        row = ExperimentRow(
+            id=new_id(),
+            name=name,
+            person_id=self._viewer.person_id if self._viewer else None,
+            created_at=now(),
+            question=question,
+            state=ExperimentState.NEW,
+            design=dict(design),
+            design_sha256=design_sha256,
+            prompts=len(prompts),
+            payload=pack([asdict(task) for task in prompts]),
+        )
+        with self._database.write() as session:
+            session.add(row)
+            return row.id
+
+    def all(self) -> tuple[KeptExperiment, ...]:
+        """Those that the viewer may see, newest first."""
+        newest_first = self._rows().order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
+        with self._database.read() as session:
+            return _kept(session, session.scalars(newest_first).all())
+
+    def get(self, experiment_id: str) -> KeptExperiment:
+        """One of them.
+
+        Raises:
+            GoneError: there is none of that id that the viewer may see.
+        """
+        with self._database.read() as session:
+            return _kept(session, [self._seen(session, experiment_id)])[0]
+
+    def of_design(self, design_sha256: str) -> KeptExperiment | None:
+        """The newest one of a design that the viewer may see; ``None`` if there is none."""
+        newest = self._rows().where(ExperimentRow.design_sha256 == design_sha256)
+        with self._database.read() as session:
+            row = session.scalars(newest.order_by(ExperimentRow.created_at.desc()).limit(1)).first()
+            return _kept(session, [row])[0] if row else None
+
+    def prompts(self, experiment_id: str) -> tuple[Task, ...]:
+        """What is asked, in its order.
+
+        Raises:
+            GoneError: there is no such experiment that the viewer may see.
+        """
+        with self._database.read() as session:
+            return tuple(Task(**tree) for tree in unpack(self._seen(session, experiment_id).payload))
+
+    def set_state(self, experiment_id: str, state: ExperimentState, error: str | None = None) -> None:
+        """Write how it stands, and why it stopped where it failed.
+
+        Raises:
+            GoneError: there is no such experiment that the viewer may see.
+        """
+        with self._database.write() as session:
+            row = self._seen(session, experiment_id)
+            row.state, row.error = state, error
+
+    def rename(self, experiment_id: str, name: str) -> None:
+        """Call it something else.
+
+        Raises:
+            GoneError: there is no such experiment that the viewer may see.
+        """
+        with self._database.write() as session:
+            self._seen(session, experiment_id).name = name
+
+    def delete(self, experiment_id: str) -> None:
+        """Delete it with its cells; its runs stay.
+
+        Raises:
+            GoneError: there is no such experiment that the viewer may see.
+        """
+        with self._database.write() as session:
+            row = self._seen(session, experiment_id)
+            session.execute(delete(ExperimentCell).where(ExperimentCell.experiment_id == row.id))
+            session.delete(row)
+
+    # --- cells ----------------------------------------------------------------------------------------
+
+    def keep_cell(self, experiment_id: str, cell: Cell) -> None:
+        """Keep a cell; it takes the place of an earlier one.
+
+        Raises:
+            GoneError: the experiment was deleted.
+        """
+        figures = {name: getattr(cell, name) for name in _FIGURES}
+        values = {"experiment_id": experiment_id, **asdict(cell.key), **figures}
+        self._outbox.keep(Result(_CELL, json.dumps([values[name] for name in _KEY]), values))
+
+    def cells(self, experiment_id: str) -> tuple[Cell, ...]:
+        """Those kept so far, by pass, configuration, prompt and repeat. No run is read for them.
+
+        Raises:
+            GoneError: there is no such experiment that the viewer may see.
+        """
+        row = ExperimentCell
+        keys = (row.kind, row.configuration, row.prompt_id, row.repeat)
+        rows = select(*keys, *(getattr(row, name) for name in _FIGURES)).where(row.experiment_id == experiment_id)
+        with self._database.read() as session:
+            self._seen(session, experiment_id)
+            found = session.execute(rows.order_by(*keys)).all()
+        count = len(keys)
+        return tuple(
+            Cell(
+                key=CellKey(Pass(each[0]), each[1], each[2], each[3]),
+                **dict(zip(_FIGURES, each[count:], strict=True)),
+            )
+            for each in found
+        )
+
+    def lost_cells(self, experiment_id: str) -> tuple[LostCell, ...]:
+        """Runs of an experiment that came to their end, or failed, and that no cell has; the oldest first."""
+        claimed = select(ExperimentCell.run_id).where(ExperimentCell.run_id == Run.id)
+        runs = (
+            select(Run.id, RunContent.caller_metadata)
+            .join(RunContent, RunContent.run_id == Run.id)
+            .where(
+                Run.group_id == experiment_id,
+                Run.source == RunSource.EXPERIMENT,
+                Run.status.in_((RunStatus.FINISHED, RunStatus.FAILED)),
+                ~claimed.exists(),
+                *visible(Run.person_id, self._viewer),
+            )
+            .order_by(Run.created_at, Run.id)
+        )
+        with self._database.read() as session:
+            found = session.execute(runs).all()
+        return tuple(
+            LostCell(key, run_id, again=_AGAIN in metadata)
+            for run_id, metadata in found
+            if (key := CellKey.from_metadata(metadata or {}))
+        )
+
+    def answers(self, run_ids: Collection[str]) -> dict[str, str]:
+        """The texts of runs that the viewer may see, by the run's id."""
+        ids, found = list(run_ids), dict[str, str]()
+        with self._database.read() as session:
+            for start in range(0, len(ids), _IDS_AT_ONCE):
+                texts = select(RunContent.run_id, RunContent.text).join(Run, Run.id == RunContent.run_id)
+                texts = texts.where(Run.id.in_(ids[start : start + _IDS_AT_ONCE]))
+                for run_id, text in session.execute(texts.where(*visible(Run.person_id, self._viewer))):
+                    found[run_id] = text
+        return found
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _rows(self) -> Select[ExperimentRow]:
+        return select(ExperimentRow).where(*visible(ExperimentRow.person_id, self._viewer))
+
+    def _seen(self, session: Session, experiment_id: str) -> ExperimentRow:
+        row = session.get(ExperimentRow, experiment_id)
+        if row is None or (self._viewer and not self._viewer.may_see(row.person_id)):
+            raise GoneError("There is no such experiment any more.")
+        return row
+
+
+def run_metadata(key: CellKey, *, again: bool) -> dict[str, str]:
+    """What a cell's run notes, so that it can be found should its cell be lost; of the second run of a disturbed cell,
+    that too."""
+    return {**key.to_metadata(), **({_AGAIN: "after a disturbance"} if again else {})}
+
+
+def _kept(session: Session, rows: Sequence[ExperimentRow]) -> tuple[KeptExperiment, ...]:
+    cell = ExperimentCell
+    counts = select(cell.experiment_id, func.count(), func.count(cell.failure))
+    counts = counts.where(cell.experiment_id.in_([row.id for row in rows])).group_by(cell.experiment_id)
+    counted = {id: (cells, failed) for id, cells, failed in session.execute(counts)}
+    return tuple(
+        KeptExperiment(
+            id=row.id,
+            name=row.name,
+            question=row.question,
+            person_id=row.person_id,
+            created_at=row.created_at,
+            state=ExperimentState(row.state),
+            error=row.error,
+            design=row.design,
+            design_sha256=row.design_sha256,
+            prompts=row.prompts,
+            cells=counted.get(row.id, (0, 0))[0],
+            failed=counted.get(row.id, (0, 0))[1],
+        )
+        for row in rows
+    )
+
+
+def _write_cell(session: Session, values: Mapping[str, Any]) -> None:
+    if session.get(ExperimentRow, values["experiment_id"]) is None:
+        raise GoneError("The experiment that this cell belongs to was deleted.")
+    run_id = values["run_id"]
+    if run_id is not None and session.get(Run, run_id) is None:  # it was deleted meanwhile
+        run_id = None
+    session.merge(ExperimentCell(**{**values, "run_id": run_id}))
+
+
+WRITERS: Mapping[str, Writer] = {_CELL: _write_cell}
