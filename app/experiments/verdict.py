@@ -1,0 +1,294 @@
+"""One configuration against another on the same prompts: whether it is as good, and how much faster, in a sentence.
+
+A prompt that a configuration failed on, or gave no answer that could be scored, counts 0 and is counted apart: left
+out, it would make a configuration look better the more it fails.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from app import units
+from app.experiments.statistics import (
+    GeometricRatio,
+    Interval,
+    NonInferiority,
+    State,
+    difference_interval,
+    difference_p_value,
+    geometric_ratio,
+    holm,
+    noninferiority,
+)
+from app.experiments.statistics.intervals import LEVEL, Floats
+
+RIGHT = 0.5
+"""The score from which on an answer counts as right, where it is told which answers flipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One figure of a baseline and of a candidate, prompt by prompt."""
+
+    prompt_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    """The template or conversation of each prompt; the prompt's own id where it stands alone."""
+    categories: tuple[str, ...]
+    baseline: Floats
+    """Scores from 0 to 1, or seconds, ``[prompts]``; NaN where there is none."""
+    candidate: Floats
+
+    def __post_init__(self) -> None:
+        lengths = {len(each) for each in (self.groups, self.categories, self.baseline, self.candidate)}
+        if not self.prompt_ids or lengths != {len(self.prompt_ids)}:
+            raise ValueError("a comparison needs at least one prompt, and as many groups, categories and values as ids")
+        if twice := [name for name, times in Counter(self.prompt_ids).items() if times > 1]:
+            raise ValueError(f"{len(twice)} prompt ids come more than once: {', '.join(sorted(twice)[:5])}")
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids)
+
+    @property
+    def labels(self) -> npt.NDArray[np.intp] | None:
+        """The groups as numbers, ``[prompts]``; ``None`` where every prompt stands alone."""
+        names, codes = np.unique(np.array(self.groups), return_inverse=True)
+        return None if len(names) == len(self) else codes
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """The prompts of one category."""
+
+    category: str
+    prompts: int
+    baseline: float
+    candidate: float
+    interval: Interval
+    """Of the difference, by itself: not widened for the number of slices."""
+    p_value: float
+    """Corrected for the number of slices (Holm)."""
+    differs: bool
+    """Whether the candidate is shown to differ from the baseline here, with all slices looked at."""
+
+    @property
+    def difference(self) -> float:
+        """Candidate − baseline."""
+        return self.candidate - self.baseline
+
+
+@dataclass(frozen=True, slots=True)
+class QualityVerdict:
+    """Whether a candidate keeps a baseline's quality."""
+
+    text: str
+    """One sentence."""
+    name: str
+    baseline_name: str
+    baseline: float
+    """Mean score."""
+    candidate: float
+    interval: Interval
+    """Of the difference, two-sided."""
+    shown: NonInferiority
+    """The margin held against the difference, with what would turn it."""
+    baseline_unscored: int
+    """Prompts that the baseline gave no score on: counted as 0."""
+    candidate_unscored: int
+    lost: tuple[str, ...]
+    """Ids of the prompts that the baseline got right and the candidate wrong, in their order."""
+    gained: tuple[str, ...]
+    slices: tuple[Slice, ...]
+    """By category; none where there is only one."""
+
+    @property
+    def prompts(self) -> int:
+        """How many were compared."""
+        return self.shown.prompts
+
+    @property
+    def difference(self) -> float:
+        """Candidate − baseline."""
+        return self.shown.difference
+
+    @property
+    def flip_rate(self) -> float:
+        """Share of prompts whose answer changed between right and wrong, in either direction."""
+        return (len(self.lost) + len(self.gained)) / self.prompts
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedVerdict:
+    """How much faster a candidate is than a baseline."""
+
+    text: str
+    """One sentence."""
+    name: str
+    baseline_name: str
+    figure: str
+    ratio: GeometricRatio | None
+    """baseline / candidate; ``None`` where no prompt was timed with both."""
+    untimed: int
+    """Prompts left out because one of the two has no time."""
+
+    @property
+    def is_different(self) -> bool:
+        """Whether faster or slower is shown."""
+        return self.ratio is not None and self.ratio.interval is not None and 1 not in self.ratio.interval
+
+
+def quality_verdict(
+    paired: Paired, margin: float, *, name: str, baseline_name: str, level: float = LEVEL
+) -> QualityVerdict:
+    """Hold a candidate's scores against a baseline's.
+
+    Args:
+        paired: scores from 0 to 1. Prompts that nothing can score, and such as were not asked yet, are not among them.
+        margin: how much worse is still good enough, as a share: 0.02 for 2 points.
+        name: the candidate's.
+        baseline_name: the baseline's.
+        level: of the intervals, and of the bound that the margin is held against.
+
+    Raises:
+        ValueError: a score is not between 0 and 1, or margin or level are out of range.
+    """
+    before, after = (np.nan_to_num(each, nan=0.0) for each in (paired.baseline, paired.candidate))
+    if not all(((each >= 0) & (each <= 1)).all() for each in (before, after)):
+        raise ValueError("a score is between 0 and 1")
+    differences, labels = after - before, paired.labels
+    interval = difference_interval(differences, labels, level)
+    shown = noninferiority(differences, margin, labels, level)
+    was, now = before >= RIGHT, after >= RIGHT
+    return QualityVerdict(
+        text=_quality(name, shown, interval),
+        name=name,
+        baseline_name=baseline_name,
+        baseline=float(before.mean()),
+        candidate=float(after.mean()),
+        interval=interval,
+        shown=shown,
+        baseline_unscored=int(np.isnan(paired.baseline).sum()),
+        candidate_unscored=int(np.isnan(paired.candidate).sum()),
+        lost=_ids(paired, was & ~now),
+        gained=_ids(paired, now & ~was),
+        slices=_slices(paired.categories, before, after, labels, level),
+    )
+
+
+def speed_verdict(
+    paired: Paired, *, name: str, baseline_name: str, figure: str = "E2E", level: float = LEVEL
+) -> SpeedVerdict:
+    """Hold a candidate's times against a baseline's.
+
+    Args:
+        paired: seconds above 0. A time that was not measured cannot be made up: such prompts are left out and counted.
+        name: the candidate's.
+        baseline_name: the baseline's.
+        figure: what was timed, as it is called in a sentence.
+        level: of the interval.
+
+    Raises:
+        ValueError: a time is not above 0.
+    """
+    timed = np.isfinite(paired.baseline) & np.isfinite(paired.candidate)
+    untimed = int((~timed).sum())
+    if not timed.any():
+        text = f"No comparison of {figure}: no prompt was timed with both {name} and {baseline_name}."
+        return SpeedVerdict(text, name, baseline_name, figure, None, untimed)
+    labels = paired.labels
+    ratio = geometric_ratio(
+        paired.baseline[timed], paired.candidate[timed], None if labels is None else labels[timed], level
+    )
+    return SpeedVerdict(_speed(name, baseline_name, figure, ratio), name, baseline_name, figure, ratio, untimed)
+
+
+def points(share: float, *, digits: int = 0) -> str:
+    """Percent points without a sign or unit: "3", or "0.4" with a digit; never a zero that is none."""
+    value = abs(share) * 100
+    return f"{value:.{digits}f}" if digits or value >= 1 or value == 0 else f"{value:.1f}"
+
+
+def _quality(name: str, shown: NonInferiority, interval: Interval) -> str:
+    sure = f"({units.percent(shown.level)})"
+    margin = _points(shown.margin)
+    match shown.state:
+        case State.KEPT if interval.low > 0:
+            return f"{name} is better by {_range(interval.low, interval.high)} {sure}."
+        case State.KEPT if interval.high < 0:
+            worse = _range(-interval.high, -interval.low)
+            return f"{name} keeps quality within {margin}, though it is worse by {worse} {sure}."
+        case State.KEPT:
+            return f"{name} keeps quality within {margin} {sure}."
+        case State.WORSE if interval.high < -shown.margin:
+            return f"{name} is worse by {_range(-interval.high, -interval.low)} {sure}."
+        case State.WORSE:
+            return f"{name} is worse by more than {margin} {sure}."
+        case State.OPEN if shown.more_prompts is None:
+            return (
+                f"That {name} keeps quality within {margin} is not shown, and more prompts would not show it: it scores"
+                f" {_points(-shown.difference)} lower."
+            )
+        case State.OPEN:
+            more = units.counted(shown.more_prompts or 0, "more prompt")
+            return f"That {name} keeps quality within {margin} is not shown yet: about {more}."
+
+
+def _range(low: float, high: float) -> str:
+    digits = 0 if high - low >= 0.02 else 1
+    return f"{points(low, digits=digits)} to {points(high, digits=digits)} points"
+
+
+def _points(share: float) -> str:
+    value = f"{round(100 * share, 1):g}"
+    return f"{value} point" if value == "1" else f"{value} points"
+
+
+def _speed(name: str, baseline_name: str, figure: str, found: GeometricRatio) -> str:
+    ratio, interval = found.ratio, found.interval
+    slower = ratio < 1
+    told = f"{units.ratio(1 / ratio if slower else ratio)} {'slower' if slower else 'faster'}"
+    prompts = units.counted(found.prompts, "prompt")
+    if interval is None:
+        return f"{name} was {told} than {baseline_name} in {figure} on {prompts}, with no spread to tell of others."
+    low, high = interval.low, interval.high
+    if 1 in interval:
+        return (
+            f"No difference in {figure} is shown: {name} is {units.ratio(low)} to {units.ratio(high)} as fast as "
+            + (f"{baseline_name} ({units.percent(interval.level)}, {prompts}).")
+        )
+    ends = (1 / high, 1 / low) if slower else (low, high)
+    between = " to ".join(units.ratio(end) for end in ends)
+    return f"{name} is {told} than {baseline_name} in {figure} ({between}, {units.percent(interval.level)})."
+
+
+def _ids(paired: Paired, which: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(paired.prompt_ids[place] for place in np.flatnonzero(which))
+
+
+def _slices(
+    categories: Sequence[str], before: Floats, after: Floats, labels: npt.NDArray[np.intp] | None, level: float
+) -> tuple[Slice, ...]:
+    names, codes = np.unique(np.array(categories), return_inverse=True)
+    if len(names) == 1:
+        return ()
+    differences = after - before
+    parts = [(codes == code, None if labels is None else labels[codes == code]) for code in range(len(names))]
+    tested = holm([difference_p_value(differences[part], groups) for part, groups in parts], level)
+    return tuple(
+        Slice(
+            category=str(category),
+            prompts=int(part.sum()),
+            baseline=float(before[part].mean()),
+            candidate=float(after[part].mean()),
+            interval=difference_interval(differences[part], groups, level),
+            p_value=float(adjusted),
+            differs=bool(rejected),
+        )
+        for category, (part, groups), adjusted, rejected in zip(
+            names, parts, tested.adjusted, tested.rejected, strict=True
+        )
+    )
