@@ -32,6 +32,7 @@ from app.store.router.records import (
     RecordedTier,
     answer_sha256,
     estimated_from,
+    machine_words,
 )
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
@@ -127,4 +128,5 @@ __all__ = [
     "answer_sha256",
     "estimated_from",
     "ladder_key",
+    "machine_words",
 ]
