@@ -36,7 +36,15 @@ from app.store.router.records import (
 )
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
-from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, RecentSpeed, TimeBucket, Totals
+from app.store.runs.figures import (
+    AnswerSpeed,
+    ConfigurationStats,
+    Latency,
+    Percentiles,
+    RecentSpeed,
+    TimeBucket,
+    Totals,
+)
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -66,6 +74,7 @@ __all__ = [
     "WITHOUT_LABS",
     "AlarmLimits",
     "AnswerKey",
+    "AnswerSpeed",
     "CascadeSums",
     "ChatMessage",
     "ChatStore",
