@@ -13,6 +13,7 @@ from datetime import UTC, datetime, tzinfo
 MISSING = "–"
 
 _KIB = 1024
+_KWH = 3.6e6  # joules
 
 
 def seconds(value: float | None, spread: float | None = None) -> str:
@@ -73,6 +74,15 @@ def memory(size_bytes: float | None) -> str:
             return f"{value:.0f} B" if unit == "B" else f"{_figures(value)} {unit}"
         value /= _KIB
     return f"{_figures(value)} GiB"
+
+
+def energy(joules: float | None) -> str:
+    """An energy given in joules: "12.3 J", "4.56 kJ", and from a tenth of a kilowatt-hour on "1.20 kWh"."""
+    if joules is None:
+        return MISSING
+    if joules >= _KWH / 10:
+        return f"{_figures(joules / _KWH)} kWh"
+    return f"{_figures(joules / 1000)} kJ" if joules >= 1000 else f"{_figures(joules)} J"
 
 
 def percent(share: float | None, digits: int = 0) -> str:

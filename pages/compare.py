@@ -3,6 +3,8 @@
 import streamlit as st
 
 from app import resources
+from app.literal import literal
+from app.replay.recorded import ReplayLane
 from app.store import Timeline
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.runs.comparison import (
@@ -18,6 +20,7 @@ from app.views.runs.comparison import (
 from app.views.runs.naming import COMPARE_PATH, page_url, run_name
 from app.views.runs.noise import machine_noise
 from app.views.runs.picker import QUERY_KEY, pick_runs, runs_in_url
+from app.views.runs.replay import show_replay
 
 store = resources.get_store()
 
@@ -60,6 +63,14 @@ show_answers(compared, marked=marked and len(compared) > 1)
 st.subheader("Figures", anchor=False)
 show_bars(compared, noise)
 show_timelines(compared)
+
+st.subheader("Replay", anchor=False)
+lanes = [ReplayLane.of(item.run, item.timeline, item.title) for item in compared if item.timeline]
+for item in compared:
+    if not item.timeline:
+        st.caption(f"{literal(item.title)} cannot be replayed: no token times were kept of it.")
+if lanes:
+    show_replay(lanes, key="replay")
 
 st.subheader("What differs", anchor=False)
 show_differences(compared, [run.config for run in runs], what="configuration")

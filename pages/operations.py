@@ -3,8 +3,8 @@
 import streamlit as st
 
 from app import resources
+from app.costs.pricing import load_prices, prices_path
 from app.runs.invariants import totals_faults
-from app.runs.pricing import load_prices, prices_path
 from app.store import RunFilter, RunSort
 from app.views.operations.cascades import show_cascades
 from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch

@@ -5,8 +5,8 @@ from functools import partial
 import streamlit as st
 
 from app import resources
+from app.costs.pricing import Prices, load_prices, prices_path
 from app.literal import literal
-from app.runs.pricing import Prices, load_prices, prices_path
 from app.runs.prompts import SamplePrompt, load_prompts
 from app.runs.race import LaneRun, Race
 from app.session import playground

@@ -34,10 +34,19 @@ from app.store.router.records import (
     RecordedTier,
     answer_sha256,
     estimated_from,
+    machine_words,
 )
 from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.cascades import CascadeSums
-from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, RecentSpeed, TimeBucket, Totals
+from app.store.runs.figures import (
+    AnswerSpeed,
+    ConfigurationStats,
+    Latency,
+    Percentiles,
+    RecentSpeed,
+    TimeBucket,
+    Totals,
+)
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -67,6 +76,7 @@ __all__ = [
     "WITHOUT_LABS",
     "AlarmLimits",
     "AnswerKey",
+    "AnswerSpeed",
     "CascadeSums",
     "Cell",
     "CellKey",
@@ -136,5 +146,6 @@ __all__ = [
     "answer_sha256",
     "estimated_from",
     "ladder_key",
+    "machine_words",
     "run_metadata",
 ]

@@ -35,6 +35,14 @@ def test_a_size_is_written_in_binary_units(value: int | None, written: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("value", "written"),
+    [(None, "–"), (0, "0.00 J"), (12.34, "12.3 J"), (4_560, "4.56 kJ"), (360_000, "0.10 kWh"), (4.32e6, "1.20 kWh")],
+)
+def test_an_energy_is_written_in_the_unit_that_suits_it(value: float | None, written: str) -> None:
+    assert units.energy(value) == written
+
+
+@pytest.mark.parametrize(
     ("value", "written"), [(None, "–"), (0, "$0.00"), (1.2, "$1.20"), (0.000034, "$0.000034"), (0.051, "$0.051")]
 )
 def test_an_amount_of_money_keeps_two_significant_digits(value: float | None, written: str) -> None:

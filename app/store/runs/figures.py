@@ -121,3 +121,18 @@ class ConfigurationStats:
     def tokens_per_second(self) -> float | None:
         """The decode rate of the median run: 1 / TPOT at p50."""
         return 1 / self.latency.tpot_s.p50 if self.latency.tpot_s.p50 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerSpeed:
+    """How one model at one precision answered here: medians over its latest runs."""
+
+    model: str
+    precision: str
+    runs: int
+    prompt_tokens: int
+    completion_tokens: int
+    e2e_s: float
+    """Waiting left out."""
+    mean_batch_size: float
+    """1 for runs that had the engine alone, or as good as alone."""

@@ -20,7 +20,7 @@ from app.store.people.visibility import Seen, visible
 from app.store.runs import export, statistics
 from app.store.runs.cascades import CascadeSums, cascades
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
-from app.store.runs.figures import ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
+from app.store.runs.figures import AnswerSpeed, ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
 from app.store.runs.queries import conditions, listed, order, to_record, to_summary
 from app.store.runs.records import (
     ALL_RUNS,
@@ -35,11 +35,13 @@ from app.store.runs.records import (
 )
 from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
+from app.store.runs.speeds import answer_speeds
 from app.store.runs.timeline import Timeline
 
 PROMPT_PREVIEW_CHARACTERS = 200
 _MOST_CONFIGURATIONS = 200
 _RECENT_RUNS = 500
+_RECENT_ANSWERS = 5_000
 
 
 class RunReader(Seen):
@@ -204,6 +206,12 @@ class RunReader(Seen):
         labs left out. ``host`` is the machine that they ran on, if only one is meant."""
         with self._database.read() as session:
             return statistics.recent_speeds(session, model, _RECENT_RUNS, host)
+
+    def answer_speeds(self, host: str) -> tuple[AnswerSpeed, ...]:
+        """How models answered on a host, by model and precision, alone and in company; those with the most runs
+        first."""
+        with self._database.read() as session:
+            return answer_speeds(session, host, _RECENT_ANSWERS)
 
     def repeats(self, host: str, *, without: str | None = None) -> dict[str, Repeats]:
         """How far apart ``ttft_s``, ``tpot_s`` and ``e2e_s`` lie in runs of a host that did the same work within a day.

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import units
 from app.cascade.words import guard_words, saved_text
-from app.runs.pricing import Machine, cost
+from app.costs.pricing import Machine, cost
 from app.store import CascadeSums
 
 

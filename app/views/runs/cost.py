@@ -8,8 +8,8 @@ from statistics import median
 import streamlit as st
 
 from app import units
+from app.costs.pricing import Costs
 from app.literal import literal
-from app.runs.pricing import Costs
 
 _HOURS_A_DAY = 24
 

@@ -10,10 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import resources, units
 from app.cascade.words import escalation
+from app.costs.pricing import cost
 from app.literal import literal
 from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
-from app.runs.pricing import cost
 from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
 from app.store import RunStatus

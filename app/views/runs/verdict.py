@@ -8,9 +8,9 @@ from statistics import median
 import streamlit as st
 
 from app import units
+from app.costs.pricing import Costs
 from app.literal import literal
 from app.runs.invariants import Measured, pair_fault
-from app.runs.pricing import Costs
 from app.runs.race import Race
 from app.runs.verdict import Figure, Noise, Rounds, Verdict, judge
 from app.session import playground

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import resources, units
+from app.costs.pricing import cost, load_prices, prices_path
 from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_mark, spent
 from app.router.lab import RouterLab, moved, nearest
 from app.runs.invariants import share_faults
-from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
 from app.views.router.choosing.times import in_costs, show_derived

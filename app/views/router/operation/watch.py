@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import resources, units
+from app.costs.pricing import cost, load_prices, prices_path
 from app.literal import literal
 from app.quantization.tasks import tasks_sha256
 from app.router.operation.watch import FEWEST_RUNS, MOST_RUNS, RECENT_RUNS, Watch, WatchedRun, live_tasks, watch
 from app.router.way import Step
-from app.runs.pricing import cost, load_prices, prices_path
 from app.session import playground
 from app.session import router as lab_session
 from app.session.router import DATA_SET, WATCHED

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.runs.pricing import Costs, PricesError, cost, load_prices, prices_path
+from app.costs.pricing import Costs, PricesError, cost, load_prices, prices_path
 from app.settings import REPOSITORY
 from tests.support.fakes import make_metrics
 

@@ -1,0 +1,93 @@
+"""What an answer costs: by the machine's time, alone or in company, and by somebody else's list price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.costs.errors import check_amount, check_positive
+from app.costs.pricing import cost
+
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Measured: how a machine answers requests of one kind."""
+
+    prompt_tokens: float
+    completion_tokens: float
+    e2e_s: float
+    """From the moment that it is taken up, waiting left out."""
+    at_once: float = 1.0
+    """Batch size: requests that are answered together in that time; 1 is one after the other."""
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            CostsError: a figure is out of range.
+        """
+        check_amount("The length of the prompt, in tokens,", self.prompt_tokens)
+        check_positive("The length of the answer, in tokens,", self.completion_tokens)
+        check_positive("The time of an answer, in seconds,", self.e2e_s)
+        check_amount("The number of requests at once", self.at_once, least=1)
+
+    @property
+    def machine_s(self) -> float:
+        """Seconds of the machine that one request takes."""
+        return self.e2e_s / self.at_once
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Throughput: tokens of answers a second over all that are answered at once, reading prompts included."""
+        return self.completion_tokens / self.machine_s
+
+
+@dataclass(frozen=True, slots=True)
+class RunCost:
+    """Derived: in the currency of the prices."""
+
+    request: float
+    million_tokens: float
+    """Of answers; their prompts are in the price."""
+
+
+def own_cost(per_hour: float, served: Served) -> RunCost:
+    """Derived: a machine's price per hour × the measured time that a request takes of it, the machine always busy.
+
+    Raises:
+        CostsError: the price is no number of 0 or more.
+    """
+    check_amount("The machine's price per hour", per_hour)
+    each = cost(per_hour, served.machine_s)
+    return RunCost(each, each / served.completion_tokens * _MILLION)
+
+
+@dataclass(frozen=True, slots=True)
+class ListPrice:
+    """What an API asks for a million tokens, as the user entered it."""
+
+    input_per_million: float
+    output_per_million: float
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            CostsError: a price is no number of 0 or more.
+        """
+        check_amount("The price of a million input tokens", self.input_per_million)
+        check_amount("The price of a million output tokens", self.output_per_million)
+
+    def of(self, prompt_tokens: float, completion_tokens: float) -> RunCost:
+        """Derived: what requests of this length cost there; ``completion_tokens`` is above 0."""
+        each = (prompt_tokens * self.input_per_million + completion_tokens * self.output_per_million) / _MILLION
+        return RunCost(each, each / completion_tokens * _MILLION)
+
+
+def savings_a_day(baseline: RunCost, candidate: RunCost, requests_per_day: float) -> float:
+    """Derived: what the candidate saves against the baseline at a traffic; below 0 where it costs more.
+
+    Raises:
+        CostsError: the traffic is no number of 0 or more.
+    """
+    check_amount("Requests a day", requests_per_day)
+    return (baseline.request - candidate.request) * requests_per_day
