@@ -250,19 +250,18 @@ def _points(share: float) -> str:
 def _speed(name: str, baseline_name: str, figure: str, found: GeometricRatio) -> str:
     ratio, interval = found.ratio, found.interval
     slower = ratio < 1
-    told = f"{units.ratio(1 / ratio if slower else ratio)} {'slower' if slower else 'faster'}"
+    more, times = ("slower", 1 / ratio) if slower else ("faster", ratio)
     prompts = units.counted(found.prompts, "prompt")
     if interval is None:
-        return f"{name} was {told} than {baseline_name} in {figure} on {prompts}, with no spread to tell of others."
-    low, high = interval.low, interval.high
+        told = f"{units.ratio(times)} {more} than {baseline_name} in {figure}"
+        return f"{name} was {told} on {prompts}, with no spread to tell of others."
+    spread, sure = (interval.high / interval.low - 1) / 2, units.percent(interval.level)
+    low, high = (units.ratio(end, spread) for end in (interval.low, interval.high))
     if 1 in interval:
-        return (
-            f"No difference in {figure} is shown: {name} is {units.ratio(low)} to {units.ratio(high)} as fast as "
-            + (f"{baseline_name} ({units.percent(interval.level)}, {prompts}).")
-        )
-    ends = (1 / high, 1 / low) if slower else (low, high)
-    between = " to ".join(units.ratio(end) for end in ends)
-    return f"{name} is {told} than {baseline_name} in {figure} ({between}, {units.percent(interval.level)})."
+        return f"No difference in {figure} is shown: {name} is {low} to {high} as fast as {baseline_name} ({sure})."
+    if slower:
+        low, high = (units.ratio(1 / end, spread) for end in (interval.high, interval.low))
+    return f"{name} is {units.ratio(times, spread)} {more} than {baseline_name} in {figure} ({low} to {high}, {sure})."
 
 
 def _ids(paired: Paired, which: npt.NDArray[np.bool_]) -> tuple[str, ...]:

@@ -12,15 +12,25 @@ from app.experiments.statistics.multiplicity import Holm, holm
 from app.experiments.statistics.noninferiority import NonInferiority, State, noninferiority
 from app.experiments.statistics.paired import difference_interval, difference_p_value, tango_bounds
 from app.experiments.statistics.ratios import GeometricRatio, geometric_ratio
-from app.experiments.statistics.shapley import Attribution, NoOrderingError, attribution, interaction, orderings
+from app.experiments.statistics.shapley import (
+    Attribution,
+    Gears,
+    Interplay,
+    NoOrderingError,
+    attribution,
+    interplay,
+    pairs,
+)
 
 __all__ = [
     "Agreement",
     "Attribution",
     "Flips",
+    "Gears",
     "GeometricRatio",
     "Grouped",
     "Holm",
+    "Interplay",
     "Interval",
     "LengthBias",
     "NoOrderingError",
@@ -32,11 +42,11 @@ __all__ = [
     "difference_p_value",
     "geometric_ratio",
     "holm",
-    "interaction",
+    "interplay",
     "length_bias",
     "mean_interval",
     "noninferiority",
-    "orderings",
+    "pairs",
     "position_flips",
     "quantile_interval",
     "share_interval",

@@ -68,26 +68,49 @@ def attribution(
     return tuple(found)
 
 
-def interaction(measured: Mapping[Gears, npt.ArrayLike], first: str, second: str) -> Floats | None:
-    """What ``first`` adds more once ``second`` is on, and the other way about, ``[prompts]``; ``None`` where no order
-    lets them come either way about.
+@dataclass(frozen=True, slots=True)
+class Interplay:
+    """What one gear adds with and without another on, averaged over the orders in which the two come next to each
+    other and can come either way about."""
+
+    on: Floats
+    """What it adds once the other is on, ``[prompts]``."""
+    off: Floats
+    """What it adds while the other is off, ``[prompts]``."""
+
+    @property
+    def extra(self) -> Floats:
+        """The interaction: the same whichever of the two is looked at, ``[prompts]``."""
+        return self.on - self.off
+
+
+def interplay(measured: Mapping[Gears, npt.ArrayLike], gear: str, other: str) -> Interplay | None:
+    """What ``gear`` adds once ``other`` is on, and while it is off; ``None`` where no order lets them come either way
+    about.
 
     Raises:
         NoOrderingError: as :func:`attribution`.
+        ValueError: as :func:`attribution`.
     """
     values = {gears: np.asarray(each, np.float64) for gears, each in measured.items()}
     up, down = orderings(values.keys())
-    weights: dict[Gears, float] = dict.fromkeys(values, 0.0)
-    total, pair = 0, frozenset({first, second})
-    for before in values:
-        steps = (before | pair, before | {first}, before | {second})
-        if before & pair or not all(step in values for step in steps):
-            continue
-        ways = up[before] * down[before | pair]
-        total += ways
-        for step, sign in zip((*steps, before), (1, -1, -1, 1), strict=True):
-            weights[step] += sign * ways
-    return _weighted(values, {gears: weight / total for gears, weight in weights.items()}) if total else None
+    one, two = frozenset({gear}), frozenset({other})
+    ways = {
+        before: up[before] * down[before | one | two]
+        for before in values
+        if not before & (one | two) and all(before | step in values for step in (one, two, one | two))
+    }
+    total = sum(ways.values())
+    if not total:
+        return None
+    on: dict[Gears, float] = dict.fromkeys(values, 0.0)
+    off = dict(on)
+    for before, orders in ways.items():
+        on[before | one | two] += orders / total
+        on[before | two] -= orders / total
+        off[before | one] += orders / total
+        off[before] -= orders / total
+    return Interplay(_weighted(values, on), _weighted(values, off))
 
 
 def shapley_weights(sets: Set[Gears]) -> dict[str, dict[Gears, float]]:
@@ -148,7 +171,6 @@ def _named(gears: Gears) -> str:
 
 
 def _weighted(values: Mapping[Gears, Floats], weights: Mapping[Gears, float]) -> Floats:
-    used = [gears for gears, weight in weights.items() if weight]
-    if len({len(values[gears]) for gears in used}) > 1:
+    if len({len(each) for each in values.values()}) > 1:
         raise ValueError("every set of gears needs a value for each prompt")
-    return np.asarray(sum(weights[gears] * values[gears] for gears in used), np.float64)
+    return np.asarray(sum(weights[gears] * values[gears] for gears in values), np.float64)

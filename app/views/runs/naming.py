@@ -23,6 +23,8 @@ HISTORY_PATH = "history"
 """The Runs page's place in the URL."""
 ROUTER_PATH = "router-lab"
 """The Router lab's place in the URL."""
+EXPERIMENTS_PATH = "experiments-lab"
+"""The Experiments page's place in the URL."""
 COMPARE_PATH = "comparison"
 """The Compare page's place in the URL."""
 MAX_COMPARED = 4

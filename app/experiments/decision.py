@@ -1,0 +1,162 @@
+"""Whether to ship a candidate instead of the baseline: one answer, with its reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from app import units
+from app.experiments.results import Bools, Floats, Measure, Results
+from app.experiments.statistics.noninferiority import State
+from app.experiments.verdict import Paired, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
+
+Figure = Literal["E2E", "TTFT"]
+TOO_FEW = 50
+"""Below so many prompts what is shown rests on exact bounds, and little can be shown at all."""
+
+
+class Answer(StrEnum):
+    """To the question whether the candidate can take the baseline's place."""
+
+    YES = "Yes"
+    NO = "No"
+    NO_GAIN = "It can, but nothing is gained"
+    OPEN = "Not shown yet"
+    UNSCORED = "Nothing says which answers are right"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """How like the baseline's a candidate's answers are, where nothing says what is right."""
+
+    prompts: int
+    same_text: float
+    """Share of answers with the very text."""
+    word_f1: float
+    """Mean, 0 to 1."""
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        return (
+            f"Of {units.counted(self.prompts, 'answer')} without a checker, {units.percent(self.same_text)} are the "
+            f"baseline's word for word; word F1 is {units.percent(self.word_f1)} on average."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One candidate held against the baseline."""
+
+    answer: Answer
+    name: str
+    baseline_name: str
+    prompts: int
+    """Compared for quality."""
+    quality: QualityVerdict | None
+    """``None`` where no prompt has a checker."""
+    likeness: Likeness | None
+    """``None`` where every prompt has a checker."""
+    speed: SpeedVerdict
+    first_token: SpeedVerdict
+
+    @property
+    def because(self) -> tuple[str, ...]:
+        """The reasons of the answer, a sentence each: quality, then speed."""
+        said = [each.text for each in (self.quality, self.likeness) if each]
+        return (*said, self.speed.text)
+
+    @property
+    def turn(self) -> tuple[str, ...]:
+        """What would have to be true for the answer to turn, a sentence each."""
+        found = [self.quality.shown.turn] if self.quality else []
+        interval = self.speed.ratio.interval if self.speed.ratio else None
+        if self.answer is Answer.YES and interval:
+            found.append(f"The gain in speed would have to be {units.ratio(interval.low)} smaller, or none.")
+        elif self.answer is Answer.NO_GAIN:
+            found.append("It would have to be shown to be faster, or to need less memory, for there to be a gain.")
+        return tuple(found)
+
+
+def decide(results: Results, candidate: int, *, margin: float, among: Bools | None = None) -> Decision | None:
+    """Hold a configuration against the baseline, on the prompts that both have come to.
+
+    Args:
+        results: of the experiment, which may still be under way.
+        candidate: its place among the configurations.
+        margin: how much worse is still good enough, as a share: 0.02 for 2 points.
+        among: the prompts that are looked at, ``[prompts]``; ``None`` for all.
+
+    Returns:
+        ``None`` where no prompt was answered by both yet.
+    """
+    baseline = results.design.baseline
+    every = np.ones(len(results.prompt_ids), dtype=bool) if among is None else among
+    answered = results.answered_by(baseline, candidate) & every
+    timed = np.isfinite(results.e2e_s[[baseline, candidate]]).all(axis=0) & every
+    if not (answered | timed).any():
+        return None
+    checked = answered & results.applies(Measure.CHECKER) & ~np.isnan(results.scores(Measure.CHECKER)[baseline])
+    names = {"name": results.names[candidate], "baseline_name": results.names[baseline]}
+    quality = None
+    if checked.any():
+        scores = results.scores(Measure.CHECKER)
+        quality = quality_verdict(_paired(results, scores, candidate, checked), margin, **names)
+    speed, first_token = (
+        speed_verdict(_paired(results, seconds, candidate, answered | timed), figure=figure, **names)
+        for figure, seconds in (("E2E", results.e2e_s), ("TTFT", results.ttft_s))
+    )
+    likeness = _likeness(results, candidate, answered)
+    return Decision(
+        answer=_answer(quality, likeness, speed, lighter=_is_lighter(results, candidate)),
+        prompts=int(answered.sum()),
+        quality=quality,
+        likeness=likeness,
+        speed=speed,
+        first_token=first_token,
+        **names,
+    )
+
+
+def _answer(quality: QualityVerdict | None, likeness: Likeness | None, speed: SpeedVerdict, *, lighter: bool) -> Answer:
+    if quality is None:
+        if likeness is None or likeness.same_text < 1:
+            return Answer.UNSCORED
+    elif quality.shown.state is State.WORSE:
+        return Answer.NO
+    elif quality.shown.state is State.OPEN:
+        return Answer.OPEN
+    faster = speed.is_different and speed.ratio is not None and speed.ratio.ratio > 1
+    better = quality is not None and quality.interval.low > 0
+    return Answer.YES if faster or lighter or better else Answer.NO_GAIN
+
+
+def _is_lighter(results: Results, candidate: int) -> bool:
+    """Whether a configuration's weights take less memory than the baseline's."""
+    before, after = (results.weights_bytes[place] for place in (results.design.baseline, candidate))
+    both = np.isfinite(before) & np.isfinite(after)
+    return bool(both.any()) and float(after[both].mean()) < 0.98 * float(before[both].mean())
+
+
+def _paired(results: Results, values: Floats, candidate: int, which: Bools) -> Paired:
+    def chosen(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(text for text, here in zip(texts, which, strict=True) if here)
+
+    return Paired(
+        prompt_ids=chosen(results.prompt_ids),
+        groups=chosen(results.groups),
+        categories=chosen(results.categories),
+        baseline=values[results.design.baseline][which],
+        candidate=values[candidate][which],
+    )
+
+
+def _likeness(results: Results, candidate: int, answered: Bools) -> Likeness | None:
+    same, f1 = (results.scores(measure)[candidate] for measure in (Measure.SAME_TEXT, Measure.WORD_F1))
+    known = answered & np.isfinite(same) & np.isfinite(f1)
+    if not known.any():
+        return None
+    return Likeness(prompts=int(known.sum()), same_text=float(same[known].mean()), word_f1=float(f1[known].mean()))

@@ -1,0 +1,83 @@
+"""What a session remembers of the Experiments page: which one is open, what is looked at, and a new one's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import resources
+from app.session import playground, presets
+from app.session.address import named_anew, put
+from app.session.identity import person_id
+from app.session.options import ChosenOption
+from engine.errors import InvalidRequestError
+from engine.types import OptimizationConfig, Precision, RunConfig
+
+EXPERIMENT_QUERY = "experiment"
+SECTION = ChosenOption("experiments-section", "show")
+CANDIDATE = ChosenOption("experiments-candidate", "candidate")
+PROMPTS = ChosenOption("experiments-prompts")
+BASELINE = ChosenOption("experiments-baseline")
+MARGIN, CATEGORIES, TRAFFIC, TARGET = (
+    f"experiments-{name}" for name in ("margin", "categories", "traffic", "target")
+)
+"""Keys of what the figures are looked at with: points, categories, requests a day, a latency target in seconds."""
+
+ALL_GEARS = "All gears"
+
+_OPENED = "experiments-opened"
+
+
+def opened() -> str | None:
+    """The id of the experiment on view: the one that the address names; ``None`` for the list."""
+    named = named_anew(EXPERIMENT_QUERY)
+    if named is not None:
+        st.session_state[_OPENED] = named
+    elif EXPERIMENT_QUERY not in st.query_params:
+        st.session_state[_OPENED] = st.session_state.pop(f"{_OPENED}-next", None)
+    if found := st.session_state.get(_OPENED):
+        put(EXPERIMENT_QUERY, found)
+    return found or None
+
+
+def open_experiment(experiment_id: str) -> None:
+    """Show an experiment from the next script run on; called before the page is drawn again."""
+    st.session_state[f"{_OPENED}-next"] = experiment_id
+
+
+def close() -> None:
+    """Show the list from now on; called before the page is drawn."""
+    st.session_state.pop(_OPENED, None)
+    st.query_params.clear()
+
+
+def offered(precisions: Sequence[Precision]) -> dict[str, RunConfig]:
+    """Configurations that an experiment can have, by name: installed models in each precision, all gears, the
+    Playground's lanes, and those saved.
+
+    Args:
+        precisions: that run here.
+    """
+    models = presets.models_here()
+    found = {
+        f"{model.name} {precision}": RunConfig(
+            model=model.name, optimization=OptimizationConfig.at(precision)
+        )
+        for model in models
+        if model.installed
+        for precision in precisions
+    }
+    if (every := presets.all_gears(models)) is not None:
+        found[ALL_GEARS] = every
+    for lane in playground.LANES:
+        try:
+            found[playground.lane_title(lane)] = playground.lane_form(lane).config()
+        except InvalidRequestError:  # its own page says what is missing
+            continue
+    for saved in resources.get_store().configurations.saved(person_id()):
+        try:
+            found.setdefault(saved.name, RunConfig.from_dict(saved.config))
+        except (InvalidRequestError, KeyError, TypeError, ValueError):  # of a version that had other settings
+            continue
+    return found

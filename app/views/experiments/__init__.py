@@ -1,0 +1,1 @@
+"""Experiments: the list, a new one, and what one came to."""

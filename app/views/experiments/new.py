@@ -1,0 +1,219 @@
+"""A new experiment: the question, which prompts, which configurations, how many, and how long it will take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from app import resources, units
+from app.estimates import AnswerTime, answer_times
+from app.experiments.design import MOST_REPEATS, Design, NamedConfiguration, stratified
+from app.experiments.design import Size as HowMany
+from app.experiments.estimates import seconds_of
+from app.experiments.factorial import factorial, gears_on
+from app.experiments.running import keep_design, start
+from app.literal import literal
+from app.prompts.sets import prompt_sets
+from app.runs.together import sooner_on
+from app.session import experiments as session
+from app.store import Pass, RunStore
+from app.views.gears.precisions import offered_precisions
+from app.views.runs.naming import EXPERIMENTS_PATH
+from app.views.shared.errors import errors_shown, show_error
+from app.views.shared.missing_models import show_missing
+from app.views.shared.sizes import Size, choose_size
+from engine import Task, list_models
+from engine.errors import InvalidRequestError
+from engine.types import Precision, RunConfig
+
+_KEY = "experiments-new"
+_FIRST_MARGIN = 2.0
+
+
+def show_new(store: RunStore) -> None:
+    """The form. Starting it opens the experiment."""
+    if show_missing(list_models(resources.get_settings().models_dir)):
+        return
+    offered = session.offered(offered_precisions())
+    sets = prompt_sets(store.router)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        session.PROMPTS.prepare(list(sets))
+        chosen_set = st.selectbox("Prompts", list(sets), key=session.PROMPTS.key, persist_state="session")
+        st.page_link("pages/router.py", label="Bring prompts", icon=":material/upload_file:", query_params={"step": "bring"})
+    baseline, configurations = _choose_configurations(offered)
+    tasks = sets[chosen_set]()
+    with st.popover("More", icon=":material/tune:"):
+        margin, repeats, passes = _choose_more()
+    try:
+        design = _sized(store, chosen_set, tasks, baseline, configurations, margin, repeats, passes)
+    except InvalidRequestError as error:
+        show_error(error)
+        return
+    if design is not None:
+        _start(store, design)
+
+
+def _choose_configurations(offered: Mapping[str, RunConfig]) -> tuple[str, list[NamedConfiguration]]:
+    """The baseline's name, and all configurations, the baseline among them."""
+    names = list(offered)
+    each_gear = st.segmented_control(
+        "Compare",
+        [False, True],
+        format_func=lambda gears: "What each gear adds" if gears else "Configurations",
+        default=False,
+        required=True,
+        key=f"{_KEY}-gears",
+        persist_state="session",
+        help="Configurations are held against a baseline. Or one configuration is measured with every set of its "
+        "gears, from none to all.",
+    )
+    if each_gear:
+        with_gears = [name for name in names if len(gears_on(offered[name])) >= 2]
+        if not with_gears:
+            st.info("No configuration here has two gears on. Set one up in the Playground's lane B.")
+            return "", []
+        whole = st.selectbox("Configuration with all gears on", with_gears, key=f"{_KEY}-whole")
+        return "", list(factorial(offered[whole]))
+    session.BASELINE.prepare(names, _first_baseline(names))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        baseline = st.selectbox(
+            "Baseline", names, key=session.BASELINE.key, help="What is in use now.", persist_state="session"
+        )
+        others = [name for name in names if name != baseline]
+        candidates = st.multiselect(
+            "Candidates",
+            others,
+            default=_first_candidate(baseline, others),
+            key=f"{_KEY}-candidates",
+            placeholder="One or more",
+            help="What could take its place. A lane of the Playground is taken as it is set now.",
+        )
+    named = [baseline, *(name for name in candidates if name != baseline)]
+    return baseline, [NamedConfiguration(name, offered[name]) for name in named]
+
+
+def _first_baseline(names: Sequence[str]) -> str | None:
+    return next((name for name in names if name.endswith(f" {Precision.BF16}")), None)
+
+
+def _first_candidate(baseline: str, others: Sequence[str]) -> list[str]:
+    wanted = f"{baseline.rpartition(' ')[0]} {Precision.INT4}"
+    return [wanted] if wanted in others else []
+
+
+def _choose_more() -> tuple[float, int, list[Pass]]:
+    margin = st.number_input(
+        "Margin, points",
+        min_value=0.1,
+        max_value=100.0,
+        value=_FIRST_MARGIN,
+        step=0.5,
+        key=f"{_KEY}-margin",
+        help="By so many percentage points quality may fall and still counts as kept. It can be changed later.",
+    )
+    repeats = st.number_input(
+        "Repeats",
+        min_value=1,
+        max_value=MOST_REPEATS,
+        value=1,
+        key=f"{_KEY}-repeats",
+        help="How often each prompt is timed. Greedy answers are the same each time, and given once for quality.",
+    )
+    passes = st.pills(
+        "Passes",
+        list(Pass),
+        selection_mode="multi",
+        default=list(Pass),
+        format_func=lambda each: str(each).capitalize(),
+        key=f"{_KEY}-passes",
+        help="Quality: answers are given several at a time, with the very tokens they have alone. Speed: each has the "
+        "engine to itself, configurations in random blocks.",
+    )
+    return float(margin), int(repeats), list(passes)
+
+
+def _sized(
+    store: RunStore,
+    chosen_set: str,
+    tasks: Sequence[Task],
+    baseline: str,
+    configurations: Sequence[NamedConfiguration],
+    margin: float,
+    repeats: int,
+    passes: Sequence[Pass],
+) -> Design | None:
+    """The experiment at the size that is chosen; ``None`` as long as something is missing, which is told.
+
+    Raises:
+        InvalidRequestError: it cannot be made like this.
+    """
+    if len(configurations) < 2:
+        st.caption("Choose at least one candidate." if baseline else "")
+        return None
+    candidate = configurations[-1].name if not baseline else " or ".join(each.name for each in configurations[1:])
+    usual = f"Ship {candidate} instead of {baseline}?" if baseline else f"What does each gear of {candidate} add?"
+    question = st.text_input("Question", placeholder=usual, key=f"{_KEY}-question", max_chars=300) or usual
+
+    def of(size: HowMany) -> Design:
+        chosen = tasks if size.prompts is None else stratified(tasks, size.prompts, 0)
+        part = "" if len(chosen) == len(tasks) else f"{len(chosen):,} of the {len(tasks):,} of "
+        return Design(
+            name=f"{question.rstrip('?')[:100]}",
+            question=question,
+            prompts=tuple(chosen),
+            prompts_from=f"{part}{chosen_set}",
+            configurations=tuple(configurations),
+            repeats=repeats,
+            margin_points=margin,
+            passes=tuple(passes),
+        )
+
+    designs = {size: of(size) for size in HowMany}
+    times = _times(store)
+    sooner = sooner_on(resources.get_engine().status().device)
+    sizes = [
+        Size(
+            str(size).capitalize(),
+            len(design.prompts),
+            "prompt",
+            design.cells,
+            seconds_of(design, times, sooner),
+        )
+        for size, design in designs.items()
+    ]
+    chosen = choose_size(sizes, key=f"{_KEY}-size", first=str(HowMany.QUICK).capitalize())
+    return designs[HowMany(chosen.name.lower())]
+
+
+class _times:
+    """By model and precision, what answers take here, each model looked up once."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store, self._device = store, resources.get_engine().status().device
+        self._known: dict[str, Mapping[str, AnswerTime]] = {}
+
+    def __call__(self, model: str) -> Mapping[str, AnswerTime]:
+        if model not in self._known:
+            self._known[model] = answer_times(self._store, model, self._device)
+        return self._known[model]
+
+
+def _start(store: RunStore, design: Design) -> None:
+    names = ", ".join(each.name for each in design.configurations)
+    st.caption(f"{units.counted(len(design.configurations), 'configuration')}: {literal(names)}")
+    pressed = st.button(
+        "Start",
+        key=f"{_KEY}-start",
+        type="primary",
+        icon=":material/play_arrow:",
+        help="It runs in the background: leave the page, pause, come back as you like. Results appear as they come.",
+    )
+    if not pressed:
+        return
+    with errors_shown():
+        kept = store.experiments.get(keep_design(store, design))
+        page = f"{EXPERIMENTS_PATH}?{session.EXPERIMENT_QUERY}={kept.id}"
+        start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
+        session.open_experiment(kept.id)
+        st.rerun()
