@@ -282,6 +282,19 @@ def test_one_prompt_will_do(store: RunStore) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+def test_five_thousand_prompts_are_answered_once_each(store: RunStore) -> None:
+    tasks = [replace(TASKS[n % 3], id=f"p{n}", prompt=f"{n}?") for n in range(5_000)]
+    engine = Engine({"17?": ContextLengthError(9000, 8192)})
+    id = run(engine, store, design(tasks, [configuration("int4")], passes=[Pass.QUALITY]))
+    kept = store.experiments.get(id)
+    assert (kept.state, kept.cells, kept.failed) == (ExperimentState.DONE, 5_000, 1)
+    assert (
+        len({cell.run_id for cell in store.experiments.cells(id)}) == store.page(RunFilter(group_id=id)).total == 5_000
+    )
+    assert {request.prompt for request in engine.requests} == {task.prompt for task in tasks}
+
+
 def test_as_a_job_it_has_a_title_and_one_runs_at_a_time(store: RunStore, jobs: Jobs) -> None:
     kept = store.experiments.get(keep_design(store, design()))
     assert start(jobs, Engine(), store, kept, page="experiments")

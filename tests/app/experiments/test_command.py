@@ -1,0 +1,81 @@
+"""``gearbox experiment run``: a table at the end, nothing asked twice, what is wrong in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.settings import REPOSITORY
+from app.store import RunStore
+from tests.support.server import GEARBOX
+from tests.support.tiny import make_tiny_checkpoint
+
+FILE = """
+name = "Tiny"
+prompts = "own.csv"
+max_tokens = 4
+
+[[configuration]]
+name = "16 bits"
+model = "tiny"
+
+[[configuration]]
+name = "int8"
+model = "tiny"
+precision = "int8"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_tiny_checkpoint(tmp_path / "models" / "tiny", "qwen2", max_position_embeddings=256)
+    (tmp_path / "own.csv").write_text("question,answer\nCapital of France?,Paris\nCapital of Peru?,Lima\n,Rome\n")
+    (tmp_path / "tiny.toml").write_text(FILE)
+    return tmp_path
+
+
+def gearbox(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
+    return subprocess.run(
+        [sys.executable, "-c", GEARBOX, "experiment", "run", *arguments],
+        cwd=REPOSITORY, env=environment | {"GEARBOX_DATA_DIR": str(folder)},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+
+
+def runs(folder: Path) -> int:
+    with closing(RunStore.open(f"sqlite:///{folder / 'gearbox.db'}")) as store:
+        return store.page().total
+
+
+def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
+    done = gearbox(folder, str(folder / "tiny.toml"))
+    assert done.returncode == 0, done.stderr
+    head, baseline, int8 = done.stdout.splitlines()
+    assert head.split()[:3] == ["Configuration", "Answered", "Failed"]
+    assert baseline.startswith("16 bits (baseline)")
+    assert int8.startswith("int8")
+    assert "row 4" in done.stderr
+    before = runs(folder)
+    assert before >= 8
+    again = gearbox(folder, str(folder / "tiny.toml"))
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert runs(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [('name = "A"', "“prompts” is missing"), (FILE.replace('"tiny"', '"none"'), "none")]
+)
+def test_what_is_wrong_is_said_in_one_line(text: str, named: str, folder: Path) -> None:
+    (folder / "wrong.toml").write_text(text)
+    done = gearbox(folder, str(folder / "wrong.toml"), "--quick")
+    assert done.returncode in (1, 2)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert named in errors[0]
+    assert done.stdout == ""
