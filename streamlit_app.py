@@ -93,6 +93,13 @@ page = st.navigation(
                 url_path="ops",
                 help="Load, latency, errors and memory over time.",
             ),
+            st.Page(
+                "pages/costs.py",
+                title="Costs",
+                icon=":material/payments:",
+                url_path="self-hosting",
+                help="What a million tokens cost here, and where your own machines are cheaper than an API.",
+            ),
         ],
         "Set up": [
             st.Page(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -132,8 +133,9 @@ class Nvml:
         return None if failed else count.value
 
 
+@cache
 def find_counters() -> tuple[EnergyCounter, ...]:
-    """What counts energy on this machine, and may be read."""
+    """What counts energy on this machine, and may be read; looked for once."""
     return tuple(counter for counter in (Rapl.find(), Nvml.find()) if counter)
 
 

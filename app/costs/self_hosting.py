@@ -11,10 +11,12 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+from app.costs.energy import Energy
 from app.costs.errors import check_amount, check_positive
 
 DAYS_A_MONTH = 365 / 12
 _HOURS_A_DAY = 24
+_SECONDS_PER_HOUR = 3600
 _MOST_STEPS = 500
 """Steps among which crossings are told one by one."""
 _ROUNDING = Fraction(1, 10**9)
@@ -73,7 +75,7 @@ class OwnMachines:
     @property
     def each_request(self) -> float:
         """What a request costs beyond that: the power of a busy machine above an idle one's."""
-        return (self.busy_watts - self.idle_watts) / 1000 * self.machine_s / 3600 * self.per_kwh
+        return (self.busy_watts - self.idle_watts) / 1000 * self.machine_s / _SECONDS_PER_HOUR * self.per_kwh
 
     def machines(self, traffic: float) -> int:
         """How many there must be for so many requests a day; one at least."""
@@ -87,6 +89,17 @@ class OwnMachines:
         """
         check_amount("Requests a day", traffic)
         return self._with(self.machines(traffic), traffic)
+
+    def energy_a_day(self, traffic: float) -> Energy:
+        """Estimated from the stated powers: what all machines use in a day.
+
+        Raises:
+            CostsError: the traffic is no number of 0 or more.
+        """
+        check_amount("Requests a day", traffic)
+        idle = self.machines(traffic) * self.idle_watts * self.hours_a_day * _SECONDS_PER_HOUR
+        busy = (self.busy_watts - self.idle_watts) * self.machine_s * traffic
+        return Energy(idle + busy, f"{self.idle_watts:g} W idle, {self.busy_watts:g} W busy", measured=False)
 
     def _with(self, machines: int, traffic: float) -> float:
         return self.fixed + machines * self.each_machine + traffic * DAYS_A_MONTH * self.each_request

@@ -46,6 +46,13 @@ def test_a_months_cost_adds_up() -> None:
     assert own.monthly(15_000) == pytest.approx(expected)
 
 
+def test_energy_is_estimated_from_the_stated_powers() -> None:
+    own = replace(OWN, idle_watts=50, busy_watts=150, hours_a_day=12)
+    found = own.energy_a_day(15_000)
+    assert found.joules == pytest.approx(2 * 50 * 12 * 3600 + 100 * 15_000)
+    assert found.provenance == "estimated from 50 W idle, 150 W busy"
+
+
 def test_one_crossing_where_the_first_machine_pays_and_each_more_does() -> None:
     # a machine costs 2.40 a day: 4,000 requests at 0.0006
     found = break_even(OWN, 0.0006)
