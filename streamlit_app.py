@@ -71,6 +71,15 @@ page = st.navigation(
                 help="What is kept of earlier runs, what it saved, and why a prompt was not reused.",
             ),
         ],
+        "Decide": [
+            st.Page(
+                "pages/experiments.py",
+                title="Experiments",
+                icon=":material/science:",
+                url_path="experiments-lab",
+                help="Is the cheaper configuration good enough? Prompts × configurations, with a verdict.",
+            ),
+        ],
         "Look back": [
             st.Page(
                 "pages/runs.py",

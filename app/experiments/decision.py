@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from app.experiments.results import Bools, Floats, Measure, Results
 from app.experiments.statistics.noninferiority import State
 from app.experiments.verdict import Paired, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
 
-Figure = Literal["E2E", "TTFT"]
 TOO_FEW = 50
 """Below so many prompts what is shown rests on exact bounds, and little can be shown at all."""
 
@@ -75,7 +73,9 @@ class Decision:
         found = [self.quality.shown.turn] if self.quality else []
         interval = self.speed.ratio.interval if self.speed.ratio else None
         if self.answer is Answer.YES and interval:
-            found.append(f"The gain in speed would have to be {units.ratio(interval.low)} smaller, or none.")
+            found.append(
+                f"Speed is no reason any more once it is not faster: shown is {units.ratio(interval.low)} at least."
+            )
         elif self.answer is Answer.NO_GAIN:
             found.append("It would have to be shown to be faster, or to need less memory, for there to be a gain.")
         return tuple(found)
@@ -100,13 +100,20 @@ def decide(results: Results, candidate: int, *, margin: float, among: Bools | No
     if not (answered | timed).any():
         return None
     checked = answered & results.applies(Measure.CHECKER) & ~np.isnan(results.scores(Measure.CHECKER)[baseline])
-    names = {"name": results.names[candidate], "baseline_name": results.names[baseline]}
+    name, baseline_name = results.names[candidate], results.names[baseline]
     quality = None
     if checked.any():
         scores = results.scores(Measure.CHECKER)
-        quality = quality_verdict(_paired(results, scores, candidate, checked), margin, **names)
+        quality = quality_verdict(
+            _paired(results, scores, candidate, checked), margin, name=name, baseline_name=baseline_name
+        )
     speed, first_token = (
-        speed_verdict(_paired(results, seconds, candidate, answered | timed), figure=figure, **names)
+        speed_verdict(
+            _paired(results, seconds, candidate, answered | timed),
+            name=name,
+            baseline_name=baseline_name,
+            figure=figure,
+        )
         for figure, seconds in (("E2E", results.e2e_s), ("TTFT", results.ttft_s))
     )
     likeness = _likeness(results, candidate, answered)
@@ -117,7 +124,8 @@ def decide(results: Results, candidate: int, *, margin: float, among: Bools | No
         likeness=likeness,
         speed=speed,
         first_token=first_token,
-        **names,
+        name=name,
+        baseline_name=baseline_name,
     )
 
 

@@ -19,9 +19,7 @@ SECTION = ChosenOption("experiments-section", "show")
 CANDIDATE = ChosenOption("experiments-candidate", "candidate")
 PROMPTS = ChosenOption("experiments-prompts")
 BASELINE = ChosenOption("experiments-baseline")
-MARGIN, CATEGORIES, TRAFFIC, TARGET = (
-    f"experiments-{name}" for name in ("margin", "categories", "traffic", "target")
-)
+MARGIN, CATEGORIES, TRAFFIC, TARGET = (f"experiments-{name}" for name in ("margin", "categories", "traffic", "target"))
 """Keys of what the figures are looked at with: points, categories, requests a day, a latency target in seconds."""
 
 ALL_GEARS = "All gears"
@@ -61,9 +59,7 @@ def offered(precisions: Sequence[Precision]) -> dict[str, RunConfig]:
     """
     models = presets.models_here()
     found = {
-        f"{model.name} {precision}": RunConfig(
-            model=model.name, optimization=OptimizationConfig.at(precision)
-        )
+        f"{model.name} {precision}": RunConfig(model=model.name, optimization=OptimizationConfig.at(precision))
         for model in models
         if model.installed
         for precision in precisions

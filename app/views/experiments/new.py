@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import streamlit as st
 
 from app import resources, units
-from app.estimates import AnswerTime, answer_times
+from app.estimates import answer_times
 from app.experiments.design import MOST_REPEATS, Design, NamedConfiguration, stratified
 from app.experiments.design import Size as HowMany
 from app.experiments.estimates import seconds_of
 from app.experiments.factorial import factorial, gears_on
+from app.experiments.prompt_sets import prompt_sets
 from app.experiments.running import keep_design, start
 from app.literal import literal
-from app.prompts.sets import prompt_sets
 from app.runs.together import sooner_on
 from app.session import experiments as session
 from app.store import Pass, RunStore
@@ -40,7 +41,9 @@ def show_new(store: RunStore) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         session.PROMPTS.prepare(list(sets))
         chosen_set = st.selectbox("Prompts", list(sets), key=session.PROMPTS.key, persist_state="session")
-        st.page_link("pages/router.py", label="Bring prompts", icon=":material/upload_file:", query_params={"step": "bring"})
+        st.page_link(
+            "pages/router.py", label="Bring prompts", icon=":material/upload_file:", query_params={"step": "bring"}
+        )
     baseline, configurations = _choose_configurations(offered)
     tasks = sets[chosen_set]()
     with st.popover("More", icon=":material/tune:"):
@@ -170,8 +173,8 @@ def _sized(
         )
 
     designs = {size: of(size) for size in HowMany}
-    times = _times(store)
-    sooner = sooner_on(resources.get_engine().status().device)
+    device = resources.get_engine().status().device
+    times, sooner = cache(lambda model: answer_times(store, model, device)), sooner_on(device)
     sizes = [
         Size(
             str(size).capitalize(),
@@ -184,19 +187,6 @@ def _sized(
     ]
     chosen = choose_size(sizes, key=f"{_KEY}-size", first=str(HowMany.QUICK).capitalize())
     return designs[HowMany(chosen.name.lower())]
-
-
-class _times:
-    """By model and precision, what answers take here, each model looked up once."""
-
-    def __init__(self, store: RunStore) -> None:
-        self._store, self._device = store, resources.get_engine().status().device
-        self._known: dict[str, Mapping[str, AnswerTime]] = {}
-
-    def __call__(self, model: str) -> Mapping[str, AnswerTime]:
-        if model not in self._known:
-            self._known[model] = answer_times(self._store, model, self._device)
-        return self._known[model]
 
 
 def _start(store: RunStore, design: Design) -> None:

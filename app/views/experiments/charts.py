@@ -1,0 +1,111 @@
+"""The charts of an experiment. What must be told apart differs in marker or dash as well as in colour."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from app import units
+from app.experiments.figures import Figures
+from app.experiments.verdict import QualityVerdict
+from app.experiments.waterfall import Waterfall, WaterfallFigure
+from app.views.shared.charts import finish, plain
+
+_ROW = 34
+_MOST_SLICES = 15
+
+
+def quality_intervals(verdict: QualityVerdict) -> go.Figure:
+    """The difference to the baseline with its interval, of all prompts and by category, beside the margin."""
+    slices = sorted(verdict.slices, key=lambda each: each.difference)[:_MOST_SLICES]
+    names = ["All prompts", *(each.category for each in slices)]
+    values = [verdict.difference, *(each.difference for each in slices)]
+    intervals = [verdict.interval, *(each.interval for each in slices)]
+    differs = [not verdict.interval.low <= 0 <= verdict.interval.high, *(each.differs for each in slices)]
+    counts = [verdict.prompts, *(each.prompts for each in slices)]
+    figure = go.Figure(
+        go.Scatter(
+            x=[100 * value for value in values],
+            y=[plain(name) for name in names],
+            mode="markers",
+            marker={"size": 11, "symbol": ["diamond" if each else "circle-open" for each in differs]},
+            error_x={
+                "array": [100 * (each.high - value) for each, value in zip(intervals, values, strict=True)],
+                "arrayminus": [100 * (value - each.low) for each, value in zip(intervals, values, strict=True)],
+            },
+            customdata=[
+                f"{value * 100:+.1f} points, 95 % {each.low * 100:+.1f} to {each.high * 100:+.1f}, "
+                f"{units.counted(count, 'prompt')}"
+                for value, each, count in zip(values, intervals, counts, strict=True)
+            ],
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+        )
+    )
+    figure.add_vline(x=0, line={"color": "gray", "width": 1})
+    figure.add_vline(
+        x=-100 * verdict.shown.margin,
+        line={"color": "gray", "width": 1, "dash": "dash"},
+        annotation={"text": "margin", "font": {"size": 11}},
+    )
+    figure = finish(figure, "Quality against the baseline", x="Points, with 95 % interval", y="", legend=False)
+    figure.update_layout(height=170 + _ROW * len(names))
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def times_chart(before: Figures, after: Figures) -> go.Figure:
+    """E2E and TTFT at percentiles, the baseline beside the candidate."""
+    labels = ["E2E p50", "E2E p95", "TTFT p50", "TTFT p95"]
+    figure = go.Figure()
+    for figures, pattern in ((before, "/"), (after, "")):
+        values = [figures.e2e.p50, figures.e2e.p95, figures.ttft.p50, figures.ttft.p95]
+        figure.add_bar(
+            x=labels,
+            y=values,
+            name=plain(figures.name),
+            marker={"pattern": {"shape": pattern, "fillmode": "overlay"}},
+            customdata=[units.seconds(value) for value in values],
+            hovertemplate="%{x}: %{customdata}<extra>%{fullData.name}</extra>",
+        )
+    figure.update_layout(barmode="group")
+    return finish(figure, "Times with the engine alone", x="", y="Seconds")
+
+
+def waterfall_chart(found: Waterfall, title: str, unit: str, scale: float) -> go.Figure:
+    """Bars from no gears to all of them, each with its interval.
+
+    Args:
+        found: what each gear changes.
+        title: of the chart.
+        unit: of the axis.
+        scale: what values are multiplied with for it.
+    """
+    names = ["No gears", *(bar.gear for bar in found.bars), "All on"]
+    values = [found.baseline * scale, *(bar.change * scale for bar in found.bars), found.total * scale]
+    texts = [f"{values[0]:,.3g}", *(f"{value:+,.3g}" for value in values[1:-1]), f"{values[-1]:,.3g}"]
+    better_up = found.figure is WaterfallFigure.QUALITY
+    better, worse = {"marker": {"color": "#009E73"}}, {"marker": {"color": "#D55E00"}}
+    figure = go.Figure(
+        go.Waterfall(
+            x=[plain(name) for name in names],
+            y=values,
+            measure=["absolute", *("relative" for _ in found.bars), "total"],
+            text=texts,
+            textposition="outside",
+            increasing=better if better_up else worse,
+            decreasing=worse if better_up else better,
+            totals={"marker": {"color": "gray"}},
+            customdata=[
+                "",
+                *(
+                    f"95 % {bar.interval.low * scale:+,.3g} to {bar.interval.high * scale:+,.3g} {unit}"
+                    if bar.interval
+                    else "no spread to tell an interval"
+                    for bar in found.bars
+                ),
+                "",
+            ],
+            hovertemplate="%{x}: %{text} " + unit + "<br>%{customdata}<extra></extra>",
+            cliponaxis=False,
+        )
+    )
+    return finish(figure, title, x="", y=unit, legend=False)

@@ -1,0 +1,218 @@
+"""The decision sheet: one question, one answer, and what it rests on."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import resources, units
+from app.costs.capacity import machines_needed
+from app.costs.errors import CostsError
+from app.costs.pricing import Machine, load_prices, prices_path
+from app.costs.running import Served, own_cost, savings_a_day
+from app.experiments.decision import TOO_FEW, Answer, Decision, decide
+from app.experiments.figures import Figures, figures_of
+from app.experiments.results import Bools, Measure, Results
+from app.literal import literal
+from app.session import experiments as session
+from app.session import playground
+from app.store import RunStore
+from app.views.experiments.charts import quality_intervals, times_chart
+from app.views.experiments.flips import show_flips
+from app.views.shared import charts
+
+_BUSIEST = 0.1
+"""Of a day's requests, in its busiest hour."""
+_TARGET_S = 5.0
+
+
+def show_decision(store: RunStore, results: Results, among: Bools) -> None:
+    """Of the candidate that is chosen."""
+    baseline = results.design.baseline
+    candidates = {name: place for place, name in enumerate(results.names) if place != baseline}
+    if not candidates:
+        st.info("This experiment has one configuration: there is nothing to hold against it.")
+        return
+    session.CANDIDATE.prepare(list(candidates), list(candidates)[-1])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox(
+            "Candidate",
+            list(candidates),
+            key=session.CANDIDATE.key,
+            help=f"Held against {literal(results.names[baseline])}.",
+            persist_state="session",
+        )
+        margin = _choose_margin(results)
+    session.CANDIDATE.into_address()
+    decision = decide(results, candidates[name], margin=margin / 100, among=among)
+    if decision is None:
+        st.info("No prompt was answered by both yet.")
+        return
+    _show_answer(decision)
+    measure = Measure.CHECKER if decision.quality else None
+    figures = figures_of(results, measure, among)
+    before, after = figures[baseline], figures[candidates[name]]
+    _show_figures(decision, before, after)
+    _show_charts(decision, before, after)
+    _show_money(before, after)
+    show_flips(store, results, decision, candidates[name])
+
+
+def _choose_margin(results: Results) -> float:
+    st.session_state.setdefault(session.MARGIN, results.design.margin_points)
+    return float(
+        st.number_input(
+            "Margin, points",
+            min_value=0.1,
+            max_value=99.0,
+            step=0.5,
+            key=session.MARGIN,
+            help="By so many percentage points quality may fall and still counts as kept.",
+            persist_state="session",
+        )
+    )
+
+
+def _show_answer(decision: Decision) -> None:
+    text = f"**{decision.answer}.** " + " ".join(map(literal, decision.because))
+    match decision.answer:
+        case Answer.YES:
+            st.success(text, icon=":material/verified:")
+        case Answer.NO:
+            st.error(text, icon=":material/block:")
+        case _:
+            st.info(text, icon=":material/hourglass_empty:")
+    said = [*decision.turn]
+    if 0 < decision.prompts < TOO_FEW:
+        said.append(f"{units.counted(decision.prompts, 'prompt')} are few: bounds are exact, and wide.")
+    if said:
+        st.caption("What would change it: " + " ".join(map(literal, said)))
+
+
+def _show_figures(decision: Decision, before: Figures, after: Figures) -> None:
+    quality = decision.quality
+    with st.grid(min_column_width=190, gap="medium"):
+        if quality:
+            interval = f"{quality.interval.low * 100:+.1f} to {quality.interval.high * 100:+.1f} points"
+            _metric(
+                "Quality",
+                units.percent(quality.candidate, 1),
+                interval,
+                "Mean score, and the difference to the "
+                f"baseline's {units.percent(quality.baseline, 1)} with its 95 % interval.",
+            )
+            flips = f"{len(quality.lost)} lost, {len(quality.gained)} gained"
+            _metric(
+                "Flip rate",
+                units.percent(quality.flip_rate, 1),
+                flips,
+                "Answers that changed between right and wrong, in either direction.",
+            )
+        elif decision.likeness:
+            _metric(
+                "Same text",
+                units.percent(decision.likeness.same_text),
+                f"word F1 {units.percent(decision.likeness.word_f1)}",
+                "Likeness to the baseline's answers.",
+            )
+        for label, now, was in (
+            ("E2E p50", after.e2e.p50, before.e2e.p50),
+            ("E2E p95", after.e2e.p95, before.e2e.p95),
+            ("TTFT p50", after.ttft.p50, before.ttft.p50),
+        ):
+            if now is not None:
+                _metric(label, units.seconds(now), f"baseline {units.seconds(was)}", "Timed with the engine alone.")
+        if after.weights_bytes:
+            _metric(
+                "Weights",
+                units.memory(after.weights_bytes),
+                f"baseline {units.memory(before.weights_bytes)}",
+                "In memory.",
+            )
+        if before.failed or after.failed:
+            _metric(
+                "Failed",
+                units.count(after.failed),
+                f"baseline {units.count(before.failed)}",
+                "Prompts that got no answer; they count as wrong.",
+            )
+
+
+def _metric(label: str, value: str, detail: str, help: str) -> None:
+    st.metric(label, value, detail, delta_color="off", delta_arrow="off", help=help)
+
+
+def _show_charts(decision: Decision, before: Figures, after: Figures) -> None:
+    with st.grid(2, min_column_width=380):
+        if decision.quality:
+            charts.show(quality_intervals(decision.quality), key="experiments-quality")
+        if after.e2e.p50 is not None:
+            charts.show(times_chart(before, after), key="experiments-times")
+
+
+def _show_money(before: Figures, after: Figures) -> None:
+    """What a day costs at a traffic, and how many machines it needs within a latency target."""
+    if before.alone is None or after.alone is None:
+        return
+    prices = load_prices(prices_path(resources.get_settings().data_dir))
+    machine: Machine = prices.machines[0]
+    per_hour = playground.price_per_hour(machine.per_hour)
+    st.subheader("A day", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        traffic = st.number_input(
+            "Requests a day",
+            min_value=1,
+            value=10_000,
+            step=1_000,
+            key=session.TRAFFIC,
+            persist_state="session",
+            help="One in ten of them in the busiest hour.",
+        )
+        target_s = st.number_input(
+            "Answered within, s",
+            min_value=0.1,
+            value=_TARGET_S,
+            step=0.5,
+            key=session.TARGET,
+            persist_state="session",
+            help="95 % of the requests of the busiest hour.",
+        )
+    saved = savings_a_day(own_cost(per_hour, before.alone), own_cost(per_hour, after.alone), traffic)
+    rows = []
+    for figures in (before, after):
+        for how, served in (("alone", figures.alone), ("in company", figures.together)):
+            if served is not None:
+                rows.append((figures.name, how, served))
+    st.dataframe(
+        {
+            "Configuration": [name for name, _, _ in rows],
+            "Requests": [how for _, how, _ in rows],
+            "Batch size": [served.at_once for *_, served in rows],
+            "Answer, s": [served.e2e_s for *_, served in rows],
+            "Tokens/s": [served.tokens_per_s for *_, served in rows],
+            "A million tokens": [units.money(own_cost(per_hour, s).million_tokens, prices.currency) for *_, s in rows],
+            "A day": [units.money(own_cost(per_hour, s).request * traffic, prices.currency) for *_, s in rows],
+            "Machines": [_machines(traffic, target_s, served) for *_, served in rows],
+        },
+        column_config={
+            "Batch size": st.column_config.NumberColumn(format="%.1f", help="Requests answered at once, as measured."),
+            "Answer, s": st.column_config.NumberColumn(format="%.2f", help="Mean E2E of one request."),
+            "Tokens/s": st.column_config.NumberColumn(format="%.1f", help="Throughput over all answered at once."),
+            "Machines": st.column_config.TextColumn(help="Derived: Poisson arrivals, 10 % of the day in one hour."),
+        },
+        hide_index=True,
+        alt="Cost of a day",
+    )
+    direction = "saves" if saved >= 0 else "costs"
+    st.caption(
+        f"Derived at {prices.currency}{per_hour:g} an hour (Playground, “Machine price”): one after the other, "
+        f"{literal(after.name)} {direction} {units.money(abs(saved), prices.currency)} a day against "
+        f"{literal(before.name)}, its machine always busy."
+    )
+
+
+def _machines(traffic: float, target_s: float, served: Served) -> str:
+    try:
+        found = machines_needed(traffic, _BUSIEST, target_s, served)
+    except CostsError:
+        return units.MISSING
+    return "none would do" if found is None else f"{found:,}"

@@ -1,0 +1,129 @@
+"""One experiment: how it stands, what can be done with it, and what it says so far."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from app import resources, units
+from app.experiments.factorial import measured_sets
+from app.experiments.results import Bools, Results, read_results
+from app.experiments.running import job_key, start
+from app.literal import literal
+from app.session import experiments as session
+from app.session.identity import known_person
+from app.store import ExperimentState, KeptExperiment, RunStore
+from app.views.experiments.configurations import show_configurations
+from app.views.experiments.decision import show_decision
+from app.views.experiments.gears import show_gears
+from app.views.experiments.listing import state_word
+from app.views.experiments.method import show_method
+from app.views.shared.background_job import BackgroundJob
+from app.views.shared.clock import reader_zone
+from app.views.shared.errors import errors_shown
+
+_REDRAWN = 20
+"""Times that the figures are drawn anew while it runs."""
+_DECISION, _GEARS, _CONFIGURATIONS, _METHOD = "Decision", "Each gear", "All configurations", "Method"
+
+
+def show_experiment(store: RunStore, experiment_id: str) -> None:
+    """All of it. One that is gone is told of, with the way back.
+
+    Raises:
+        GoneError: there is no such experiment.
+    """
+    st.button("All experiments", icon=":material/arrow_back:", type="tertiary", on_click=session.close)
+    kept = store.experiments.get(experiment_id)
+    job = BackgroundJob(job_key(kept.id), when_cancelled="What is answered is kept, and it goes on from there.")
+    _show_head(store, kept, job)
+    results = _results(store, kept, known_person())
+    each = max(1, results.design.cells // _REDRAWN)
+    job.follow(lambda: store.experiments.get(kept.id).cells // each)
+    if kept.state is ExperimentState.FAILED and kept.error and not job.state:
+        st.error(literal(kept.error), icon=":material/error:")
+    if not kept.cells:
+        st.info("Results appear here as answers come.")
+        return
+    sections = [_DECISION, _CONFIGURATIONS, _METHOD]
+    if measured_sets(results.design.configurations):
+        sections.insert(0, _GEARS)
+    session.SECTION.prepare(sections)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        section = st.segmented_control(
+            "Show", sections, required=True, key=session.SECTION.key, persist_state="session"
+        )
+        among = _choose_categories(results)
+    session.SECTION.into_address()
+    with errors_shown():
+        match section:
+            case "Each gear":
+                show_gears(results, among)
+            case "All configurations":
+                show_configurations(results, among)
+            case "Method":
+                show_method(results)
+            case _:
+                show_decision(store, results, among)
+
+
+def _show_head(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(literal(kept.question or kept.name), anchor=False)
+        total = kept.state is ExperimentState.DONE
+        if not job.running and not total:
+            label = "Resume" if kept.cells else "Start"
+            if st.button(label, icon=":material/play_arrow:", type="primary", key="experiments-go-on"):
+                with errors_shown():
+                    start(resources.get_jobs(), resources.get_engine(), store, kept, page=_address(kept))
+                    st.rerun()
+        with st.popover("Manage", icon=":material/more_horiz:"):
+            _manage(store, kept, job)
+    begun = units.moment(kept.created_at, reader_zone())
+    failed = f" · {units.counted(kept.failed, 'answer')} failed" if kept.failed else ""
+    st.caption(
+        f"{state_word(kept)} · begun {begun} · {literal(str(kept.design['prompts_from']))} "
+        f"({units.counted(kept.prompts, 'prompt')}) · {units.counted(kept.cells, 'answer')}{failed}"
+    )
+
+
+def _address(kept: KeptExperiment) -> str:
+    from app.views.runs.naming import EXPERIMENTS_PATH
+
+    return f"{EXPERIMENTS_PATH}?{session.EXPERIMENT_QUERY}={kept.id}"
+
+
+def _manage(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> None:
+    with st.form("experiments-rename", border=False):
+        name = st.text_input("Name", value=kept.name, max_chars=120)
+        if st.form_submit_button("Rename") and name.strip():
+            with errors_shown():
+                store.experiments.rename(kept.id, name.strip())
+                st.rerun()
+    st.caption("Deleting takes the experiment and its figures; its runs stay under Runs.")
+    if st.button("Delete", icon=":material/delete:", key="experiments-delete", disabled=job.running):
+        with errors_shown():
+            store.experiments.delete(kept.id)
+            session.close()
+            st.rerun()
+
+
+def _results(store: RunStore, kept: KeptExperiment, person: str | None) -> Results:
+    return _read(store, kept.id, kept.cells, kept.failed, str(kept.state), person)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _read(_store: RunStore, id: str, cells: int, failed: int, state: str, person: str | None) -> Results:
+    return read_results(_store, id)
+
+
+def _choose_categories(results: Results) -> Bools:
+    """Which prompts are looked at: all, or those of some categories."""
+    categories = sorted(set(results.categories))
+    chosen = []
+    if len(categories) > 1:
+        chosen = st.multiselect(
+            "Categories", categories, placeholder="All categories", key=session.CATEGORIES, persist_state="session"
+        )
+    chosen = [each for each in chosen if each in categories]
+    return np.isin(np.array(results.categories), chosen or categories)
