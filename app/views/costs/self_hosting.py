@@ -101,7 +101,7 @@ def show_plan(plan: Plan) -> None:
     own = RunCost(plan.own_monthly / DAYS_A_MONTH / plan.traffic if plan.traffic else 0.0, 0.0)
     saved = savings_a_day(plan.api, own, plan.traffic)
     energy = plan.own.energy_a_day(plan.traffic)
-    with st.grid(min_column_width=250, gap="medium"):
+    with st.grid(min_column_width=230, gap="medium"):
         _metric(
             "Machines needed",
             units.count(plan.own.machines(plan.traffic)),
@@ -162,10 +162,7 @@ def monthly_chart(plan: Plan) -> go.Figure:
         line={"dash": charts.DASHES[1]},
         hovertemplate=f"%{{x:,.0f}} requests a day: {charts.plain(money)}%{{y:,.2f}} a month<extra>API</extra>",
     )
-    for cheaper, name, symbol in (
-        (True, "from here your own are cheaper", "circle"),
-        (False, "from here the API is", "x"),
-    ):
+    for cheaper, name, symbol in _CROSSINGS:
         crossed = [
             crossing.requests_per_day
             for crossing in plan.even.crossings
