@@ -101,7 +101,7 @@ def show_plan(plan: Plan) -> None:
     own = RunCost(plan.own_monthly / DAYS_A_MONTH / plan.traffic if plan.traffic else 0.0, 0.0)
     saved = savings_a_day(plan.api, own, plan.traffic)
     energy = plan.own.energy_a_day(plan.traffic)
-    with st.grid(min_column_width=230, gap="medium"):
+    with st.grid(min_column_width=215, gap="medium"):
         _metric(
             "Machines needed",
             units.count(plan.own.machines(plan.traffic)),
@@ -118,8 +118,8 @@ def show_plan(plan: Plan) -> None:
         _metric(
             "API, a month",
             units.money(plan.api_monthly, plan.currency),
-            f"{units.money(plan.api.million_tokens, plan.currency)} for 1 M answer tokens, prompts included",
-            help="Derived: the list prices that you entered, for requests as long as those measured.",
+            f"{units.money(plan.api.million_tokens, plan.currency)} per 1 M answer tokens",
+            help="Derived: the list prices that you entered, for requests as long as those measured, prompts included.",
         )
         _metric(
             "Saved a day by your own",
