@@ -35,7 +35,7 @@ with answer, errors_shown():
     else:
         st.warning(
             f"An answer takes {units.seconds(speed.e2e_s)} by itself: no number of machines has it within "
-            f"{units.seconds(session.figure(session.TARGET_S))}. Allow more time, or choose a faster configuration.",
+            f"{units.seconds(session.TARGET_S.value)}. Allow more time, or choose a faster configuration.",
             icon=":material/timer_off:",
         )
 

@@ -19,6 +19,8 @@ _HOURS_A_DAY = 24
 _SECONDS_PER_HOUR = 3600
 _MOST_STEPS = 500
 """Steps among which crossings are told one by one."""
+_SURELY = 1 - 1e-12
+"""A machine that is full to the rounding of a float needs no second one."""
 _ROUNDING = Fraction(1, 10**9)
 """What a full machine must save of its cost at least: less is the rounding of prices like 0.1."""
 
@@ -79,7 +81,7 @@ class OwnMachines:
 
     def machines(self, traffic: float) -> int:
         """How many there must be for so many requests a day; one at least."""
-        return max(1, math.ceil(traffic / self.requests_per_day))
+        return max(1, math.ceil(traffic / self.requests_per_day * _SURELY))
 
     def monthly(self, traffic: float) -> float:
         """A month's cost at so many requests a day.

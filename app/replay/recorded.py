@@ -63,11 +63,6 @@ class ReplayLane:
             note=_note(run),
         )
 
-    @property
-    def text(self) -> str:
-        """The whole answer."""
-        return "".join(self.pieces)
-
 
 def _fitted(pieces: Sequence[str], text: str) -> tuple[str, ...]:
     """The tokens' texts, made to end as the answer does: a stop string that was cut off is in none of them, and what

@@ -17,7 +17,7 @@ import streamlit as st
 
 from app import resources
 from app.router.choosing.scoring import Choice
-from app.session import cache, chat, playground, quantization, router, speculation
+from app.session import cache, chat, playground, quantization, router, self_hosting, speculation
 from app.session.configuration import Form, values_of
 from app.speculation.drafters import drafter_of
 from app.store import PeopleStore, StoreError
@@ -145,8 +145,13 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
         router.STRONG,
         router.PROFILE,
         cache.LOG_MODEL,
+        self_hosting.SPEED,
     )
     readers |= {choice.key: _text for choice in chosen}
+    readers |= {
+        figure.key: _number(int if figure.whole else float, figure.least, figure.most)
+        for figure in self_hosting.FIGURES
+    }
     for form in _forms(installed):
         readers |= {form.key(setting): _setting(form, setting, installed) for setting in values_of(form.first)}
     return readers | {playground.warm_key(lane): _switch for lane in playground.LANES}

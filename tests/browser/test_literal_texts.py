@@ -128,7 +128,9 @@ def hostile_server(make_server: Callable[[], Server]) -> Server:
     return server
 
 
-@pytest.mark.parametrize("path", ["/", "/history", "/comparison", "/ops", "/conversation", "/cache-lab"])
+@pytest.mark.parametrize(
+    "path", ["/", "/history", "/comparison", "/ops", "/self-hosting", "/conversation", "/cache-lab"]
+)
 def test_no_page_draws_or_fetches_what_a_text_asks_for(
     hostile_server: Server, elsewhere: tuple[Page, list[str]], path: str
 ) -> None:

@@ -46,6 +46,17 @@ def test_a_permalink_shows_its_runs_with_verdict_and_differences(
     assert f"comparison?compare={plain},{packed}" in texts(app, "code")
 
 
+def test_runs_can_be_replayed_but_those_without_tokens(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    good = add_run(store)
+    bad = add_run(store, words=(), status=RunStatus.FAILED, error="No.")
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{good},{bad}"})
+    assert "B · smollm2-135m · bf16 cannot be replayed: no token times were kept of it." in texts(app, "caption")
+    (save,) = app.get("download_button")
+    assert save.proto.label == "Save as a file"
+    alone = open_app(monkeypatch, store, PAGE, {"compare": bad})
+    assert not alone.get("download_button")
+
+
 def test_runs_of_a_race_of_rounds_are_compared_by_all_of_them(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     lanes: list[list[str]] = [[], []]
     for drift in (1.0, 1.1, 0.9):

@@ -29,7 +29,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, store: RunStore, **figures: float) -
     """The page, with some figures entered."""
     app = open_app(monkeypatch, store, PAGE)
     for name, value in figures.items():
-        app.number_input(key=getattr(session, name)).set_value(value)
+        app.number_input(key=getattr(session, name).key).set_value(value)
     app.run()
     assert not app.exception
     return app
@@ -108,7 +108,7 @@ def test_what_was_entered_is_there_when_one_comes_back(monkeypatch: pytest.Monke
     app = opened(monkeypatch, store, TRAFFIC=1_234)
     app.switch_page("pages/runs.py").run()
     app.switch_page(PAGE).run()
-    assert app.number_input(key=session.TRAFFIC).value == 1_234
+    assert app.number_input(key=session.TRAFFIC.key).value == 1_234
 
 
 class Counter:

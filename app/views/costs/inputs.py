@@ -60,20 +60,17 @@ def enter_figures(prices: Prices) -> None:
     """The traffic and the prices, with what is usually forgotten folded away."""
     currency = literal(prices.currency)
     with st.grid(min_column_width=200):
-        _number("Requests a day", session.TRAFFIC, step=1_000, whole=True, help="On average, every day of the month.")
+        _number("Requests a day", session.TRAFFIC, step=1_000, help="On average, every day of the month.")
         _number(
             "Busiest hour, % of a day",
             session.PEAK_PERCENT,
             step=1.0,
-            least=4.2,
-            most=100.0,
             help="Machines are counted for this hour. 4.2 % is a day on which all hours are alike.",
         )
         _number(
             "Latency target, s",
             session.TARGET_S,
             step=1.0,
-            least=0.01,
             help="95 % of requests get their whole answer within this time, waiting included.",
         )
         _number(
@@ -101,7 +98,6 @@ def enter_figures(prices: Prices) -> None:
                 "Hours a day paid for",
                 session.HOURS_A_DAY,
                 step=1.0,
-                most=24.0,
                 help="Idle hours are paid like busy ones. 24 unless machines are switched off at night.",
             )
             _number(
@@ -153,24 +149,15 @@ def _measure_power() -> None:
         st.caption(f"{found.joules / _WATCHED_S:.3g} W over {_WATCHED_S:g} s, {found.provenance}.")
 
 
-def _number(
-    label: str,
-    key: str,
-    *,
-    step: float,
-    least: float = 0.0,
-    most: float | None = None,
-    whole: bool = False,
-    help: str | None = None,
-) -> None:
-    kind = int if whole else float
+def _number(label: str, figure: session.Figure, *, step: float, help: str | None = None) -> None:
+    kind = int if figure.whole else float
     st.number_input(
         label,
-        min_value=kind(least),
-        max_value=None if most is None else kind(most),
+        min_value=kind(figure.least),
+        max_value=kind(figure.most),
         step=kind(step),
-        format="%d" if whole else "%.4g",
-        key=key,
+        format="%d" if figure.whole else "%.4g",
+        key=figure.key,
         persist_state="session",
         help=help,
     )

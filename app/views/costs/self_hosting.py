@@ -55,25 +55,25 @@ def plan_of(speed: AnswerSpeed, currency: str) -> Plan | None:
         CostsError: a figure cannot be; it says which.
     """
     measured = served(speed)
-    share = session.figure(session.PEAK_PERCENT) * _PERCENT
-    each = requests_per_day(measured, session.figure(session.TARGET_S), share)
+    share = session.PEAK_PERCENT.value * _PERCENT
+    each = requests_per_day(measured, session.TARGET_S.value, share)
     if not each:
         return None
     own = OwnMachines(
         requests_per_day=each,
         machine_s=measured.machine_s,
-        per_hour=session.figure(session.PER_HOUR),
-        hours_a_day=session.figure(session.HOURS_A_DAY),
-        idle_watts=session.figure(session.IDLE_WATTS),
-        busy_watts=session.figure(session.BUSY_WATTS),
-        per_kwh=session.figure(session.PER_KWH),
-        upkeep_hours=session.figure(session.UPKEEP_HOURS),
-        wage=session.figure(session.WAGE),
-        upgrades=session.figure(session.UPGRADES),
+        per_hour=session.PER_HOUR.value,
+        hours_a_day=session.HOURS_A_DAY.value,
+        idle_watts=session.IDLE_WATTS.value,
+        busy_watts=session.BUSY_WATTS.value,
+        per_kwh=session.PER_KWH.value,
+        upkeep_hours=session.UPKEEP_HOURS.value,
+        wage=session.WAGE.value,
+        upgrades=session.UPGRADES.value,
     )
-    price = ListPrice(session.figure(session.API_INPUT), session.figure(session.API_OUTPUT))
+    price = ListPrice(session.API_INPUT.value, session.API_OUTPUT.value)
     api = price.of(measured.prompt_tokens, measured.completion_tokens)
-    return Plan(session.figure(session.TRAFFIC), own, api, break_even(own, api.request), currency)
+    return Plan(session.TRAFFIC.value, own, api, break_even(own, api.request), currency)
 
 
 def verdict(plan: Plan) -> str:
@@ -101,7 +101,7 @@ def show_plan(plan: Plan) -> None:
     own = RunCost(plan.own_monthly / DAYS_A_MONTH / plan.traffic if plan.traffic else 0.0, 0.0)
     saved = savings_a_day(plan.api, own, plan.traffic)
     energy = plan.own.energy_a_day(plan.traffic)
-    with st.grid(min_column_width=250, gap="medium"):
+    with st.grid(min_column_width=215, gap="medium"):
         _metric(
             "Machines needed",
             units.count(plan.own.machines(plan.traffic)),
@@ -118,8 +118,8 @@ def show_plan(plan: Plan) -> None:
         _metric(
             "API, a month",
             units.money(plan.api_monthly, plan.currency),
-            f"{units.money(plan.api.million_tokens, plan.currency)} for 1 M answer tokens, prompts included",
-            help="Derived: the list prices that you entered, for requests as long as those measured.",
+            f"{units.money(plan.api.million_tokens, plan.currency)} per 1 M answer tokens",
+            help="Derived: the list prices that you entered, for requests as long as those measured, prompts included.",
         )
         _metric(
             "Saved a day by your own",
@@ -162,10 +162,7 @@ def monthly_chart(plan: Plan) -> go.Figure:
         line={"dash": charts.DASHES[1]},
         hovertemplate=f"%{{x:,.0f}} requests a day: {charts.plain(money)}%{{y:,.2f}} a month<extra>API</extra>",
     )
-    for cheaper, name, symbol in (
-        (True, "from here your own are cheaper", "circle"),
-        (False, "from here the API is", "x"),
-    ):
+    for cheaper, name, symbol in _CROSSINGS:
         crossed = [
             crossing.requests_per_day
             for crossing in plan.even.crossings
@@ -194,7 +191,7 @@ def monthly_chart(plan: Plan) -> go.Figure:
 
 def show_prices_of_tokens(speeds: Sequence[AnswerSpeed], api: RunCost, currency: str) -> None:
     """What a million tokens cost with each configuration measured here, a machine always busy, and at the API."""
-    per_hour, watts = session.figure(session.PER_HOUR), session.figure(session.BUSY_WATTS)
+    per_hour, watts = session.PER_HOUR.value, session.BUSY_WATTS.value
     measured = [served(speed) for speed in speeds]
     costs = [own_cost(per_hour, each) for each in measured]
     names = [*(speed_name(speed) for speed in speeds), "API, by its list price"]

@@ -42,6 +42,8 @@ def test_a_months_cost_adds_up() -> None:
     assert own.each_request == pytest.approx(0.1 * 0.4 / 3600)
     assert own.machines(0) == own.machines(10_000) == 1
     assert own.machines(10_001) == 2
+    third = replace(own, requests_per_day=3_086.1)
+    assert [third.machines(third.requests_per_day * count) for count in range(1, 100)] == list(range(1, 100))
     expected = own.fixed + 2 * own.each_machine + 15_000 * DAYS_A_MONTH * own.each_request
     assert own.monthly(15_000) == pytest.approx(expected)
 

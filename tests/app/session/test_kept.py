@@ -19,7 +19,7 @@ from app.store import RunStore
 from engine.errors import InvalidRequestError
 from engine.types import Backend, Precision
 from tests.support.fakes import FakeEngine
-from tests.support.ui import ENTRY, open_app, replace_resources, texts
+from tests.support.ui import ENTRY, add_run, open_app, replace_resources, texts
 
 CACHE, SPECULATION = "pages/cache.py", "pages/speculation.py"
 PROMPT, PRICE = "playground-prompt", "playground-price-per-hour"
@@ -55,6 +55,18 @@ def test_the_playground_opens_as_its_person_had_set_it(monkeypatch: pytest.Monke
     assert not texts(app, "warning")
     stranger = open_as("b", monkeypatch, store)
     assert stranger.text_area(key=PROMPT).value != "My own prompt"
+
+
+def test_what_costs_are_reckoned_from_is_kept_where_it_can_be(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store)
+    store.people.keep_settings("a", {"costs-wage": 80, "costs-requests-per-day": 500, "costs-hours-a-day": 25.0})
+    app = open_as("a", monkeypatch, store, "pages/costs.py")
+    assert app.number_input(key="costs-wage").value == 80.0
+    assert app.number_input(key="costs-requests-per-day").value == 500
+    assert app.number_input(key="costs-hours-a-day").value == 24.0
+    app.number_input(key="costs-wage").set_value(90.0).run()
+    again = open_as("a", monkeypatch, store, "pages/costs.py")
+    assert again.number_input(key="costs-wage").value == 90.0
 
 
 def test_what_is_set_is_there_in_a_tab_opened_later(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
