@@ -33,12 +33,14 @@ from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_weights
 from engine.serving.scheduling.jobs import Generation
+from engine.serving.scheduling.worker import MOST_RUNNING
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 
 __all__ = [
     "FAMILIES",
     "JUDGED",
     "MIXED_FILE",
+    "MOST_RUNNING",
     "AnswerDivergence",
     "AnswerToken",
     "CacheStatus",

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from app.experiments.design import Size
 from app.experiments.reading import read_design
 from app.experiments.results import read_results
-from app.experiments.running import keep_design, run_experiment
+from app.experiments.running import run_experiment
+from app.experiments.starting import keep_design
 from app.experiments.table import table_of
 from app.settings import Settings
 from app.store import ExperimentState, KeptExperiment, RunStore
-from engine import Engine
+from engine import MOST_RUNNING, Engine
 from engine.models import terminal_bar
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run_file(options: argparse.Namespace) -> int:
         if kept.state is not ExperimentState.DONE:
             _say(_beginning(kept, design.cells))
             with closing(_engine(settings)) as engine, terminal_bar(design.name) as bar:
-                run_experiment(engine, store, kept.id, _report(bar))
+                run_experiment(engine, store, kept.id, _report(bar), at_once=MOST_RUNNING)
         results = read_results(store, kept.id)
     sys.stdout.write(table_of(results))
     return 0

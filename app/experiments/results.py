@@ -83,6 +83,22 @@ class Results:
         can be compared while an experiment is under way."""
         return np.logical_not(np.isnan(self.not_answered[list(places)]).any(axis=0))
 
+    def against_baseline(
+        self, place: int, figures: Floats, which: Bools
+    ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Floats, Floats]:
+        """Ids, groups and categories of some prompts, and a figure of the baseline and of another configuration, each
+        ``[prompts]``: what a paired comparison needs.
+
+        Args:
+            place: of the other configuration.
+            figures: ``[configurations, prompts]``: scores, or seconds.
+            which: the prompts that are compared, ``[prompts]``.
+        """
+        columns = np.flatnonzero(which)
+        names = (self.prompt_ids, self.groups, self.categories)
+        ids, groups, categories = (tuple(each[column] for column in columns) for each in names)
+        return ids, groups, categories, figures[self.design.baseline, columns], figures[place, columns]
+
     @property
     def measures(self) -> tuple[Measure, ...]:
         """Those of which there are scores."""

@@ -16,12 +16,12 @@ from app.experiments.cells import Answered, cell_of
 from app.experiments.design import Design
 from app.experiments.scoring import has_checker
 from app.experiments.weights import ExperimentError, Weights, models_of
-from app.jobs import Jobs, Report, Steps
+from app.jobs import Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.race import LaneRun
 from app.runs.service import InferenceEngine
-from app.runs.together import Watch, answered_together, sooner_on
+from app.runs.together import AT_ONCE, Watch, answered_together, sooner_on
 from app.store import (
     Cell,
     CellKey,
@@ -53,42 +53,9 @@ class ExperimentEngine(InferenceEngine, Protocol):
     def weights_sha256(self, model: str) -> str: ...
 
 
-def job_key(experiment_id: str) -> str:
-    """The background job of an experiment."""
-    return f"experiment {experiment_id}"
-
-
-def keep_design(store: RunStore, design: Design) -> str:
-    """Keep a new experiment as the viewer's, not begun yet, and return its id."""
-    return store.experiments.keep(
-        name=design.name,
-        question=design.question,
-        design=design.to_dict(),
-        design_sha256=design.sha256,
-        prompts=design.prompts,
-    )
-
-
-def start(jobs: Jobs, engine: ExperimentEngine, store: RunStore, kept: KeptExperiment, *, page: str = "") -> bool:
-    """Begin an experiment in the background, or go on with it; says whether a job was started for it.
-
-    Args:
-        jobs: what runs it. To pause it is to cancel its job.
-        engine: who answers.
-        store: as whoever starts it sees it.
-        kept: which one.
-        page: the address at which it is followed.
-    """
-    return jobs.submit(
-        job_key(kept.id),
-        lambda report: run_experiment(engine, store, kept.id, report),
-        title=f"Experiment “{kept.name}”",
-        owner=kept.person_id,
-        page=page,
-    )
-
-
-def run_experiment(engine: ExperimentEngine, store: RunStore, experiment_id: str, report: Report) -> None:
+def run_experiment(
+    engine: ExperimentEngine, store: RunStore, experiment_id: str, report: Report, *, at_once: int = AT_ONCE
+) -> None:
     """Answer and time all cells of an experiment that are missing.
 
     A prompt that a configuration cannot answer is a cell with the reason, and counts.
@@ -98,6 +65,7 @@ def run_experiment(engine: ExperimentEngine, store: RunStore, experiment_id: str
         store: what keeps the runs and the experiment, as whoever runs it sees it.
         experiment_id: which one.
         report: told of the progress.
+        at_once: answers for quality that are under way at most.
 
     Raises:
         ExperimentError: a model's weights are others than those that the experiment began with, or something is in
@@ -110,7 +78,7 @@ def run_experiment(engine: ExperimentEngine, store: RunStore, experiment_id: str
     store.experiments.set_state(experiment_id, ExperimentState.RUNNING)
     state, error = ExperimentState.PAUSED, None
     try:
-        _Work.begin(engine, store, kept, design, report).run()
+        _Work.begin(engine, store, kept, design, report, at_once).run()
         state = ExperimentState.DONE
     except (EngineClosedError, RunNotFinishedError):  # the server was shut down
         raise
@@ -133,6 +101,8 @@ class _Work:
     weights: Weights
     steps: Steps
     done: dict[CellKey, Cell]
+    at_once: int
+    """Answers for quality under way at most."""
     effort: int
     """What a timed cell counts for in the progress."""
     tasks: Mapping[str, Task] = field(init=False)
@@ -143,7 +113,13 @@ class _Work:
 
     @classmethod
     def begin(
-        cls, engine: ExperimentEngine, store: RunStore, kept: KeptExperiment, design: Design, report: Report
+        cls,
+        engine: ExperimentEngine,
+        store: RunStore,
+        kept: KeptExperiment,
+        design: Design,
+        report: Report,
+        at_once: int,
     ) -> Self:
         """See what is there already, and that it was made with the weights that are installed.
 
@@ -158,7 +134,7 @@ class _Work:
         steps = Steps(report, done=len(done) + (effort - 1) * timed, total=design.cells + (effort - 1) * total)
         return cls(
             engine=engine, store=store, kept=kept, design=design, weights=weights, steps=steps, done=done,
-            effort=effort,
+            at_once=at_once, effort=effort,
         )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -201,7 +177,7 @@ class _Work:
             self.steps.at(f"Quality · {self._name(keys[0])} · answer {min(answered + 1, len(keys)):,} of {len(keys):,}")
 
         tell()
-        with answered_together(missing, self._ask, self.steps.meanwhile) as answers:
+        with answered_together(missing, self._ask, self.steps.meanwhile, at_once=self.at_once) as answers:
             for key, run in answers:
                 assert isinstance(run, LaneRun)  # refusals are answers here: see `_ask`
                 self._keep(key, Answered.of_run(run))

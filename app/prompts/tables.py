@@ -18,6 +18,7 @@ _LONGEST_CELL = 16 * 2**20
 _DELIMITERS = ",;\t|"
 _LINES_HELD = ("prompts", "tasks", "data", "rows", "questions", "items", "examples")
 """Under which a file of JSON may hold its list."""
+_CHOICE = ("question", "A", "B", "C", "D", "answer")
 SUFFIXES = ("csv", "tsv", "jsonl", "ndjson", "json", "txt")
 
 
@@ -132,7 +133,9 @@ def _read_sheet(name: str, text: str) -> Table:
             if not any(cell.strip() for cell in cells):
                 continue
             place = f"row {number:,}"
-            if not columns:
+            if not columns and (columns := _unnamed_choice(cells)):
+                rows.append(Row(place, dict(zip(columns, cells, strict=True))))
+            elif not columns:
                 columns = _names(name, cells)
             elif any(cell.strip() for cell in cells[len(columns) :]):
                 left_out.append(
@@ -156,6 +159,13 @@ def _delimiter(text: str) -> str:
     first = text.lstrip("\r\n").split("\n", 1)[0]
     unquoted = "".join(first.split('"')[::2])
     return max(_DELIMITERS, key=lambda mark: (unquoted.count(mark), -_DELIMITERS.index(mark)))
+
+
+def _unnamed_choice(cells: Sequence[str]) -> list[str]:
+    """The columns of a file that begins with a question, its four options and the letter of the right one, as MMLU's
+    do, which have no names; empty for any other."""
+    filled = len(cells) == len(_CHOICE) and all(cell.strip() for cell in cells)
+    return list(_CHOICE) if filled and cells[-1].strip() in _CHOICE[1:-1] else []
 
 
 def _names(name: str, cells: Sequence[str]) -> list[str]:

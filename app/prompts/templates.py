@@ -22,6 +22,14 @@ _HUMAN_EVAL = {
     "test": "def check(candidate):\n    assert candidate(5) == 2\n    assert candidate(4) == 2\n",
     "entry_point": "half",
 }
+_MESSAGES = {
+    "messages": [
+        {"role": "system", "content": "Answer in one sentence."},
+        {"role": "user", "content": "Why is the sky blue?"},
+    ]
+}
+_SHARE_GPT = {"id": "a1", "conversations": [{"from": "human", "value": "Write a haiku about rain."}]}
+_MMLU = 'What is 7 times 8?,54,56,58,64,B\r\n"Which planet is the largest, by mass?",Mars,Venus,Jupiter,Earth,C\r\n'
 _MT_BENCH = {"question_id": 1, "category": "writing", "turns": ["Write a short note that thanks a colleague."]}
 
 
@@ -69,4 +77,7 @@ TEMPLATES: tuple[Template, ...] = (
     Template("GSM8K", "gsm8k.jsonl", "application/jsonl", _lines(_GSM8K), "Sums in words, as published."),
     Template("HumanEval", "humaneval.jsonl", "application/jsonl", _lines(_HUMAN_EVAL), "Python, as published."),
     Template("MT-Bench", "mt-bench.jsonl", "application/jsonl", _lines(_MT_BENCH), "Open questions, as published."),
+    Template("OpenAI messages", "messages.jsonl", "application/jsonl", _lines(_MESSAGES), "As sent to the API."),
+    Template("ShareGPT", "sharegpt.jsonl", "application/jsonl", _lines(_SHARE_GPT), "Conversations, as shared."),
+    Template("MMLU", "mmlu.csv", "text/csv", _MMLU.encode(), "Question, options A to D, the right letter; no names."),
 )

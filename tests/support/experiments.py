@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from app.experiments.design import Design, NamedConfiguration
+from app.experiments.running import run_experiment
+from app.experiments.starting import keep_design
 from app.store import Cell, Pass, RunStore
 from engine import Task
-from engine.types import OptimizationConfig, Precision, RunConfig
+from engine.errors import GearboxError
+from engine.types import GenerationRequest, OptimizationConfig, Precision, RunConfig
+from tests.support.fakes import FakeLabEngine
 
 TASKS = (
     Task(id="sky", category="Facts", prompt="Why is it blue?", checker="contains", expected="sky", max_tokens=8),
@@ -70,3 +75,26 @@ def _lasting(cell: Cell) -> tuple[object, ...]:
         cell.weights_sha256, cell.failure, cell.score, cell.same_text, cell.word_f1, cell.answer_sha256,
         cell.prompt_tokens, cell.completion_tokens,
     )  # fmt: skip
+
+
+class AnsweringEngine(FakeLabEngine):
+    """Answers each prompt in words of its own; refuses or fails some requests."""
+
+    def __init__(self, fails: dict[str, GearboxError] | None = None, **given: Any) -> None:
+        super().__init__(**given)
+        self.refusals = fails or {}
+
+    def says(self, request: GenerationRequest) -> Sequence[str]:
+        four_bits = request.config.optimization.quantization is not None
+        return ("The", " sky", " of", " a" if four_bits else " the", " sea", ".")
+
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        return self.refusals.get(request.prompt) if request.config.optimization.quantization else None
+
+
+def run(engine: FakeLabEngine, store: RunStore, made: Design, told: Told | None = None) -> str:
+    """Run a new experiment, or go on with it."""
+    kept = store.experiments.of_design(made.sha256)
+    id = kept.id if kept else keep_design(store, made)
+    run_experiment(engine, store, id, told or Told())
+    return id

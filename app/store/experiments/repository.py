@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from app.store.database.errors import GoneError
@@ -242,12 +242,13 @@ def _kept(session: Session, rows: Sequence[ExperimentRow]) -> tuple[KeptExperime
 
 
 def _write_cell(session: Session, values: Mapping[str, Any]) -> None:
-    if session.get(ExperimentRow, values["experiment_id"]) is None:
+    experiment, cell = ExperimentRow.id, ExperimentCell
+    if session.scalar(select(experiment).where(experiment == values["experiment_id"])) is None:
         raise GoneError("The experiment that this cell belongs to was deleted.")
-    run_id = values["run_id"]
-    if run_id is not None and session.get(Run, run_id) is None:  # it was deleted meanwhile
-        run_id = None
-    session.merge(ExperimentCell(**{**values, "run_id": run_id}))
+    # the run may have been deleted meanwhile
+    run_id = session.scalar(select(Run.id).where(Run.id == values["run_id"])) if values["run_id"] else None
+    session.execute(delete(cell).where(*(getattr(cell, name) == values[name] for name in _KEY)))
+    session.execute(insert(cell), [{**values, "run_id": run_id}])
 
 
 WRITERS: Mapping[str, Writer] = {_CELL: _write_cell}

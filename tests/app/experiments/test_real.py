@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.experiments.design import Design, NamedConfiguration
-from app.experiments.running import keep_design, run_experiment
+from app.experiments.running import run_experiment
+from app.experiments.starting import keep_design
 from app.experiments.weights import ExperimentError
 from app.jobs import JobCancelled
 from app.runs.answers import answer_unkept

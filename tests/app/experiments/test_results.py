@@ -11,7 +11,7 @@ from sqlalchemy import event
 
 from app.experiments.design import Design
 from app.experiments.results import Measure, Results, read_results, results_of
-from app.experiments.running import keep_design
+from app.experiments.starting import keep_design
 from app.experiments.table import table_of
 from app.store import Cell, CellKey, Pass, RunStore
 from tests.support.experiments import TASKS, configuration, design
@@ -66,6 +66,19 @@ def test_a_prompt_that_all_fail_on_stays_in_the_denominator(store: RunStore) -> 
     cells = [quality(place, name, failure="No.") for place in (0, 1) for name in ("sky", "moon")]
     found = read(store, design(), *cells)
     np.testing.assert_array_equal(found.scores(Measure.CHECKER), [[0, 0, NAN]] * 2)
+
+
+def test_another_configuration_is_held_against_the_baseline_on_what_both_have_answered(store: RunStore) -> None:
+    found = read(
+        store,
+        replace(design(), baseline=1),
+        quality(0, "sky", 0.0), quality(0, "moon", failure="No."), quality(0, "open", word_f1=0.5),
+        quality(1, "moon", 1.0), quality(1, "open", word_f1=1.0),
+    )  # fmt: skip
+    which = found.applies(Measure.CHECKER) & found.answered_by(0, 1)
+    ids, groups, categories, baseline, other = found.against_baseline(0, found.scores(Measure.CHECKER), which)
+    assert (ids, groups, categories) == (("moon",), ("moon",), ("Facts",))
+    assert (baseline.tolist(), other.tolist()) == ([1.0], [0.0])
 
 
 def test_what_a_checker_could_not_tell_is_no_score(store: RunStore) -> None:

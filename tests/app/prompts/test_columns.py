@@ -81,6 +81,9 @@ def test_plain_text_is_a_prompt_a_line_without_a_checker() -> None:
     assert tasks == [("Why is the sky blue?", None, None), ("Who are you?", None, None)]
 
 
+PUBLISHED = ("GSM8K", "HumanEval", "MT-Bench", "OpenAI messages", "ShareGPT")
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.format)
 def test_every_template_is_read_whole(template: Template) -> None:
     table = read_table(template.file_name, template.data)
@@ -88,7 +91,7 @@ def test_every_template_is_read_whole(template: Template) -> None:
     found = convert_published(table) if published else convert(table, guess(table))
     assert found.tasks
     assert not found.left_out
-    assert published == (template.format if template.format in ("GSM8K", "HumanEval", "MT-Bench") else None)
+    assert published == (template.format if template.format in PUBLISHED else None)
 
 
 def test_the_projects_own_columns_are_read_as_they_say() -> None:

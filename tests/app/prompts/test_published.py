@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.prompts.columns import convert_published, published_as
+from app.prompts.columns import convert, convert_published, guess, published_as
 from app.prompts.tables import read_table
 from engine import Task, check
 from engine.errors import InvalidRequestError
@@ -104,3 +104,48 @@ def test_what_no_benchmark_publishes_is_not_read_as_one() -> None:
     assert published_as(table) is None
     with pytest.raises(InvalidRequestError, match="not as a known benchmark"):
         convert_published(table)
+
+
+def test_of_openai_messages_the_users_first_is_asked_after_the_system_prompt() -> None:
+    parts = [{"type": "text", "text": "What is"}, {"type": "image_url"}, {"type": "text", "text": "this?"}]
+    system, hello = {"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello?"}
+    tasks, left_out = brought(
+        {"messages": [system, hello, {"role": "assistant", "content": "Hi."}, {"role": "user", "content": "More."}]},
+        {
+            "custom_id": "own",
+            "method": "POST",
+            "body": {"model": "m", "messages": [{"role": "user", "content": parts}]},
+        },
+        {"messages": [system]},
+        {"messages": ["Hello?"]},
+    )
+    assert [(task.id, task.prompt, task.checker) for task in tasks] == [
+        ("messages-1", "Be short.\n\nHello?", None), ("own", "What is\nthis?", None),
+    ]  # fmt: skip
+    assert left_out == [
+        "line 3 cannot be asked, because it has no message of a user",
+        "line 4 cannot be asked, because a message of its conversation is no object",
+    ]
+
+
+def test_of_a_sharegpt_conversation_the_humans_first_message_is_asked() -> None:
+    turns = [{"from": "gpt", "value": "Hi!"}, {"from": "human", "value": " Why? "}, {"from": "gpt", "value": "So."}]
+    tasks, left_out = brought({"id": "x7_0", "conversations": turns}, {"id": "x8", "conversations": turns[:1]})
+    assert [(task.id, task.prompt, task.category) for task in tasks] == [("x7_0", "Why?", "ShareGPT")]
+    assert left_out == ["line 2 cannot be asked, because it has no message of a user"]
+
+
+def test_a_choice_file_without_names_is_read_from_its_first_row_on() -> None:
+    table = read_table("mmlu.csv", b'7 x 8?,54,56,58,64,B\n"Largest, by mass?",Mars,Venus,Jupiter,Earth,C\n')
+    (first, second) = convert(table, guess(table)).tasks
+    assert first.checker == second.checker == "choice"
+    assert "B) 56" in first.prompt
+    assert check(first, "B")
+    assert not check(first, "A")
+    assert check(second, "C) Jupiter")
+
+
+def test_a_choice_file_with_names_keeps_them() -> None:
+    table = read_table("own.csv", b"Q,A,B,C,D,Solution\n7 x 8?,54,56,58,64,B\n")
+    assert table.columns == ("Q", "A", "B", "C", "D", "Solution")
+    assert len(table.rows) == 1

@@ -145,6 +145,7 @@ def test_a_database_of_the_first_release_gets_the_later_tables_and_keeps_its_run
     # nobody's, and so everybody's; by which session it was asked is not lost
     assert (kept.person_id, kept.session_id) == (None, "s")
     assert store.lab.corpus_results() == ()
+    assert store.experiments.all() == ()
     assert revision(file) == HEAD
     store.close()
 

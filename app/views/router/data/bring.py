@@ -64,8 +64,8 @@ def show_bring(store: RouterStore, lab: RouterLab) -> bool:
             type=list(SUFFIXES),
             key=f"{_FILE}-{st.session_state.get(_ROUND, 0)}",
             max_upload_size=MOST_BYTES >> 20,
-            help=f"CSV as spreadsheets write it, JSON, JSON lines, plain text with a prompt a line; GSM8K, HumanEval "
-            f"and MT-Bench as published. Up to {MOST_PROMPTS:,} prompts.",
+            help=f"CSV as spreadsheets write it, JSON, JSON lines, plain text with a prompt a line; GSM8K, HumanEval, "
+            f"MT-Bench, MMLU, OpenAI messages and ShareGPT as they are. Up to {MOST_PROMPTS:,} prompts.",
         )
         _offer_templates()
     if file is None:
