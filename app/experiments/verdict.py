@@ -206,12 +206,6 @@ def speed_verdict(
     return SpeedVerdict(_speed(name, baseline_name, figure, ratio), name, baseline_name, figure, ratio, untimed)
 
 
-def points(share: float, *, digits: int = 0) -> str:
-    """Percent points without a sign or unit: "3", or "0.4" with a digit; never a zero that is none."""
-    value = abs(share) * 100
-    return f"{value:.{digits}f}" if digits or value >= 1 or value == 0 else f"{value:.1f}"
-
-
 def _quality(name: str, shown: NonInferiority, interval: Interval) -> str:
     sure = f"({units.percent(shown.level)})"
     margin = _points(shown.margin)
@@ -227,19 +221,18 @@ def _quality(name: str, shown: NonInferiority, interval: Interval) -> str:
             return f"{name} is worse by {_range(-interval.high, -interval.low)} {sure}."
         case State.WORSE:
             return f"{name} is worse by more than {margin} {sure}."
-        case State.OPEN if shown.more_prompts is None:
-            return (
-                f"That {name} keeps quality within {margin} is not shown, and more prompts would not show it: it scores"
-                f" {_points(-shown.difference)} lower."
-            )
         case State.OPEN:
-            more = units.counted(shown.more_prompts or 0, "more prompt")
-            return f"That {name} keeps quality within {margin} is not shown yet: about {more}."
+            kept, more = f"That {name} keeps quality within {margin} is not shown", shown.more_prompts
+            if more is None:
+                lower = _points(-shown.difference)
+                return f"{kept}, and more prompts would not show it: it scores {lower} lower."
+            return f"{kept} yet: about {units.counted(more, 'more prompt')}."
 
 
 def _range(low: float, high: float) -> str:
+    """From the one to the other, both above 0, in whole points where they are two or more apart."""
     digits = 0 if high - low >= 0.02 else 1
-    return f"{points(low, digits=digits)} to {points(high, digits=digits)} points"
+    return f"{100 * low:.{digits if low >= 0.01 else 1}f} to {100 * high:.{digits}f} points"
 
 
 def _points(share: float) -> str:

@@ -37,11 +37,6 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
-    def scaled(self, factor: float) -> Interval:
-        """Of the value times a factor that is not 0."""
-        low, high = sorted((self.low * factor, self.high * factor))
-        return Interval(low, high, self.level, self.method)
-
 
 def two_sided(level: float) -> float:
     """The level of the two-sided interval whose ends are one-sided bounds at ``level``: 0.9 for 0.95.

@@ -14,7 +14,7 @@ from app.experiments.design import Size as HowMany
 from app.experiments.estimates import seconds_of
 from app.experiments.factorial import factorial, gears_on
 from app.experiments.prompt_sets import prompt_sets
-from app.experiments.running import keep_design, start
+from app.experiments.starting import keep_design, start
 from app.literal import literal
 from app.runs.together import sooner_on
 from app.session import experiments as session

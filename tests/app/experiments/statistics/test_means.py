@@ -104,6 +104,16 @@ def test_means_of_few_are_covered_at_least(draw: Draw, true: float, prompts: int
     assert coverage(draw, true, prompts, times=200) >= 0.95
 
 
+@pytest.mark.parametrize("lost", [0.03, 0.06])
+def test_rare_losses_are_covered_at_least(lost: float) -> None:
+    """Of 60 prompts often none loses anything, or one: what a bootstrap could not know."""
+
+    def draw(rng: np.random.Generator, prompts: int) -> np.ndarray:
+        return (rng.random(prompts) < lost) * -rng.beta(1, 2, prompts)
+
+    assert coverage(draw, -lost / 3, 60, times=300) >= 0.95
+
+
 @pytest.mark.parametrize("groups", [60, 120])
 def test_means_over_groups_are_covered(groups: int) -> None:
     """Prompts of a template share half of what they differ by; groups are of one to five."""
