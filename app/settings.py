@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from app.doors.hosts import AllowedHosts
+from app.remote import endpoint_of, key_from
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
 from engine.untrusted import decode_text, read_jsonl, valid_text
@@ -25,6 +26,8 @@ _FEWEST_CHARACTERS = 8
 """Of a password."""
 
 
+JUDGE_URL, JUDGE_KEY = "GEARBOX_JUDGE_URL", "GEARBOX_JUDGE_KEY"
+"""The variables with an OpenAI-compatible server whose models may judge answers, and the key for it."""
 _EMAIL = re.compile(r"(?:\*|[^@*,\s]+)@[^@*,\s]+")
 
 
@@ -69,26 +72,32 @@ class Settings:
     """What others than this machine give to see the pages, or its argon2 hash; ``None`` if no password lets them in."""
     login_emails: tuple[str, ...] = ()
     """Whom a provider's login lets in: addresses, or ``*@example.com``; empty for whomever the provider lets in."""
+    judge_url: str | None = None
+    """An OpenAI-compatible server whose models may judge experiments' answers; ``None`` if nothing is sent to any."""
+    judge_key: str | None = field(default=None, repr=False)
+    """The key for it."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
         """Read ``GEARBOX_DATA_DIR``, ``GEARBOX_DATABASE_URL``, ``GEARBOX_THREADS``, ``GEARBOX_MODEL_MEMORY_MIB``,
         ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS``,
         ``GEARBOX_UNWATCHED_S``, ``GEARBOX_ALLOWED_HOSTS``, ``GEARBOX_SHARED_DESK``, ``GEARBOX_AWAY_MINUTES``,
-        ``GEARBOX_API``, ``GEARBOX_MAX_BODY_MIB``, ``GEARBOX_PASSWORD`` or ``GEARBOX_PASSWORD_FILE``, and
-        ``GEARBOX_LOGIN_EMAILS``.
+        ``GEARBOX_API``, ``GEARBOX_MAX_BODY_MIB``, ``GEARBOX_PASSWORD`` or ``GEARBOX_PASSWORD_FILE``,
+        ``GEARBOX_LOGIN_EMAILS``, ``GEARBOX_JUDGE_URL`` and ``GEARBOX_JUDGE_KEY``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
                 a folder or the file of shared prompts cannot be used, a host is no host, a switch is neither
-                0 nor 1, a password is too short or there are two, or an address is none.
+                0 nor 1, a password is too short or there are two, an address is none, or the judge's server or key
+                cannot be used.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
         away_minutes = _count("GEARBOX_AWAY_MINUTES", environ, least=0)
         max_body_mib = _count("GEARBOX_MAX_BODY_MIB", environ) or _MAX_BODY_MIB
+        judge_url, judge_key = _judge(environ)
         data_dir = _path("GEARBOX_DATA_DIR", environ.get("GEARBOX_DATA_DIR") or str(REPOSITORY / "data")).resolve()
         if valid_text(str(data_dir)) != str(data_dir):
             raise SettingsError(
@@ -113,6 +122,8 @@ class Settings:
             max_body=max_body_mib * 2**20,
             password=_password(environ),
             login_emails=_emails("GEARBOX_LOGIN_EMAILS", environ),
+            judge_url=judge_url,
+            judge_key=judge_key,
         )
 
 
@@ -187,6 +198,17 @@ def _password(environ: Mapping[str, str]) -> str | None:
     if valid_text(password) != password:
         raise SettingsError("The password must be UTF-8.")
     return password
+
+
+def _judge(environ: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The server of a judge, and the key for it. No message repeats the key."""
+    url = environ.get(JUDGE_URL, "").strip()
+    try:
+        if url:
+            endpoint_of(url, JUDGE_KEY)
+        return url or None, key_from([JUDGE_KEY], environ)
+    except InvalidRequestError as error:
+        raise SettingsError(f"{JUDGE_URL} or {JUDGE_KEY} cannot be used. {error}") from error
 
 
 def _emails(name: str, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from app import units
-from app.experiments.results import Bools, Floats, Measure, Results
+from app.experiments.results import Bools, Floats, Judged, Measure, Results
 from app.experiments.statistics.noninferiority import State
 from app.experiments.verdict import Paired, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
 
@@ -24,6 +24,7 @@ class Answer(StrEnum):
     NO_GAIN = "It can, but nothing is gained"
     OPEN = "Not shown yet"
     UNSCORED = "Nothing says which answers are right"
+    DOUBTED = "Not to be relied on: the judge fails its audit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,22 +56,53 @@ class Decision:
     prompts: int
     """Compared for quality."""
     quality: QualityVerdict | None
-    """``None`` where no prompt has a checker."""
+    """By checkers; ``None`` where no prompt has one."""
     likeness: Likeness | None
     """``None`` where every prompt has a checker."""
     speed: SpeedVerdict
     first_token: SpeedVerdict
+    judged: QualityVerdict | None = None
+    """By a judge, of the prompts without a checker; ``None`` where none was asked."""
+    judge: Judged | None = None
+    """Who judged."""
+    unjudged: int = 0
+    """Prompts without a checker that the judge has given no verdict on: they are left out."""
+
+    @property
+    def scored(self) -> QualityVerdict | None:
+        """What quality is told by: checkers, or where there are none a judge."""
+        return self.quality or self.judged
+
+    @property
+    def measure(self) -> Measure | None:
+        """By whom :attr:`scored` is."""
+        return Measure.CHECKER if self.quality else Measure.JUDGE if self.judged else None
+
+    @property
+    def as_judged(self) -> str:
+        """What the judge says, and how far to believe it; empty where none was asked."""
+        if self.judged is None or self.judge is None:
+            return ""
+        by = f"As {self.judge.judge} judges {units.counted(self.judged.prompts, 'prompt')} without a checker"
+        left_out = f", {self.unjudged:,} more without a verdict" if self.unjudged else ""
+        doubts = [f"The judge fails its audit: {'; '.join(self.judge.concerns)}."] if self.judge.concerns else []
+        return " ".join([f"{by}{left_out}: {self.judged.text}", *doubts, *self.judge.cautions])
 
     @property
     def because(self) -> tuple[str, ...]:
-        """The reasons of the answer, a sentence each: quality, then speed."""
-        said = [each.text for each in (self.quality, self.likeness) if each]
-        return (*said, self.speed.text)
+        """The reasons of the answer, each in a sentence or some: quality, then speed."""
+        said = [
+            self.quality.text if self.quality else "",
+            self.as_judged,
+            self.likeness.text if self.likeness else "",
+            self.speed.text,
+        ]
+        return tuple(filter(None, said))
 
     @property
     def turn(self) -> tuple[str, ...]:
         """What would have to be true for the answer to turn, a sentence each."""
-        found = [self.quality.shown.turn] if self.quality else []
+        found = [each.shown.turn for each in (self.quality, self.judged) if each]
         interval = self.speed.ratio.interval if self.speed.ratio else None
         if self.answer is Answer.YES and interval:
             found.append(
@@ -117,8 +149,10 @@ def decide(results: Results, candidate: int, *, margin: float, among: Bools | No
         for figure, seconds in (("E2E", results.e2e_s), ("TTFT", results.ttft_s))
     )
     likeness = _likeness(results, candidate, answered)
+    without = answered & results.applies(Measure.JUDGE)
+    judged, told = _judged(results, candidate, without, margin)
     return Decision(
-        answer=_answer(quality, likeness, speed, lighter=_is_lighter(results, candidate)),
+        answer=_answer(quality, judged, results.judged, likeness, speed, lighter=_is_lighter(results, candidate)),
         prompts=int(answered.sum()),
         quality=quality,
         likeness=likeness,
@@ -126,20 +160,55 @@ def decide(results: Results, candidate: int, *, margin: float, among: Bools | No
         first_token=first_token,
         name=name,
         baseline_name=baseline_name,
+        judged=judged,
+        judge=results.judged if judged else None,
+        unjudged=int(without.sum()) - told if judged else 0,
     )
 
 
-def _answer(quality: QualityVerdict | None, likeness: Likeness | None, speed: SpeedVerdict, *, lighter: bool) -> Answer:
-    if quality is None:
-        if likeness is None or likeness.same_text < 1:
-            return Answer.UNSCORED
-    elif quality.shown.state is State.WORSE:
+def _answer(
+    quality: QualityVerdict | None,
+    judged: QualityVerdict | None,
+    judge: Judged | None,
+    likeness: Likeness | None,
+    speed: SpeedVerdict,
+    *,
+    lighter: bool,
+) -> Answer:
+    states = [each.shown.state for each in (quality, judged) if each]
+    if quality is not None and quality.shown.state is State.WORSE:
         return Answer.NO
-    elif quality.shown.state is State.OPEN:
+    if not states and (likeness is None or likeness.same_text < 1):
+        return Answer.UNSCORED
+    if State.OPEN in states and State.WORSE not in states:
         return Answer.OPEN
+    if judged is not None and judge is not None and judge.concerns:
+        return Answer.DOUBTED
+    if State.WORSE in states:
+        return Answer.NO
     faster = speed.is_different and speed.ratio is not None and speed.ratio.ratio > 1
-    better = quality is not None and quality.interval.low > 0
+    better = any(each.interval.low > 0 for each in (quality, judged) if each)
     return Answer.YES if faster or lighter or better else Answer.NO_GAIN
+
+
+def _judged(results: Results, candidate: int, without: Bools, margin: float) -> tuple[QualityVerdict | None, int]:
+    """What a judge's verdicts come to on prompts without a checker, and how many it has judged. A prompt is left out
+    where there is no verdict on the one or the other: that is no fault of theirs."""
+    if results.judged is None:
+        return None, 0
+    scores = results.scores(Measure.JUDGE)
+    if results.judged.pairwise:  # what the one is preferred, the other is not
+        scores[results.design.baseline] = 1 - scores[candidate]
+    known = without & np.isfinite(scores[[results.design.baseline, candidate]]).all(axis=0)
+    if not known.any():
+        return None, 0
+    verdict = quality_verdict(
+        _paired(results, scores, candidate, known),
+        margin,
+        name=results.names[candidate],
+        baseline_name=results.names[results.design.baseline],
+    )
+    return verdict, int(known.sum())
 
 
 def _is_lighter(results: Results, candidate: int) -> bool:

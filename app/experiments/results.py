@@ -22,8 +22,26 @@ class Measure(StrEnum):
     """What a score is, in the words in which it is shown."""
 
     CHECKER = "right by its checker"
+    JUDGE = "as a model judges"
     WORD_F1 = "word F1 to the baseline's answer"
     SAME_TEXT = "same text as the baseline's"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """What a judge says of all answers, and whether to believe it."""
+
+    judge: str
+    """Who, for the user."""
+    pairwise: bool
+    """Whether it compared answers with the baseline's instead of grading each."""
+    scores: Floats
+    """[configurations, prompts], 0 to 1, a failure 0; NaN without a verdict. Pairwise: the share of the two orders in
+    which the answer was preferred to the baseline's, 0.5 for the baseline itself."""
+    concerns: tuple[str, ...]
+    """In what it fails its audit, a clause each; none if it passes."""
+    cautions: tuple[str, ...]
+    """What its audit cannot tell, a sentence each."""
 
 
 _SCORES: Mapping[Measure, Callable[[Cell], float | None]] = {
@@ -59,6 +77,8 @@ class Results:
     completion_tokens: Floats
     disturbed: Bools
     """Whether a prompt's times are of disturbed runs alone."""
+    judged: Judged | None = None
+    """What the judge says that counts; ``None`` where none was asked."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -68,13 +88,16 @@ class Results:
     def scores(self, measure: Measure) -> Floats:
         """Mean over repeats, 0 to 1; a failure counts as 0. NaN where there is no answer yet, the checker could not
         tell, or the prompt is not measured so (:meth:`applies`)."""
-        found = self._fold(self._quality(), lambda cell: 0.0 if cell.failed else _SCORES[measure](cell))
+        if measure is Measure.JUDGE:
+            found = np.full(self.failed.shape, np.nan) if self.judged is None else self.judged.scores.copy()
+        else:
+            found = self.fold(lambda cell: 0.0 if cell.failed else _SCORES[measure](cell))
         found[:, ~self.applies(measure)] = np.nan
         return found
 
     def applies(self, measure: Measure) -> Bools:
-        """Which prompts are scored by it, ``[prompts]``: their checker scores those that have one, and likeness to the
-        baseline's answer the others."""
+        """Which prompts are scored by it, ``[prompts]``: their checker scores those that have one, a judge or likeness
+        to the baseline's answer the others."""
         checked = np.array([has_checker(task) for task in self.design.prompts])
         return checked if measure is Measure.CHECKER else ~checked
 
@@ -109,7 +132,7 @@ class Results:
         """The hash of each prompt's first answer; "" where there is none."""
         found = np.full(self.failed.shape, "", dtype=object)
         columns = _columns(self.prompt_ids)
-        for cell in self._quality():
+        for cell in self.scored_cells:
             if cell.key.repeat == 0:
                 found[cell.key.configuration, columns[cell.key.prompt_id]] = cell.answer_sha256 or ""
         return found
@@ -122,13 +145,16 @@ class Results:
             if cell.run_id and (cell.key.configuration, cell.key.kind, cell.key.repeat) == (place, kind, 0)
         }
 
-    def _quality(self) -> list[Cell]:
+    @property
+    def scored_cells(self) -> list[Cell]:
         """The cells whose texts count."""
         kind = Pass.QUALITY if Pass.QUALITY in self.design.passes else Pass.SPEED
         return [cell for cell in self.cells if cell.key.kind is kind]
 
-    def _fold(self, cells: Sequence[Cell], figure: Callable[[Cell], float | None]) -> Floats:
-        return _fold(cells, figure, self.failed.shape, _columns(self.prompt_ids))
+    def fold(self, figure: Callable[[Cell], float | None]) -> Floats:
+        """The mean of a figure over the repeats of the cells whose texts count, those without it left out;
+        ``[configurations, prompts]``."""
+        return _fold(self.scored_cells, figure, self.failed.shape, _columns(self.prompt_ids))
 
 
 def read_results(store: RunStore, experiment_id: str) -> Results:

@@ -44,7 +44,12 @@ def _row(results: Results, place: int) -> list[str]:
 
 
 def _title(measure: Measure) -> str:
-    return {Measure.CHECKER: "Right", Measure.WORD_F1: "Word F1", Measure.SAME_TEXT: "Same text"}[measure]
+    return {
+        Measure.CHECKER: "Right",
+        Measure.JUDGE: "Judged",
+        Measure.WORD_F1: "Word F1",
+        Measure.SAME_TEXT: "Same text",
+    }[measure]
 
 
 def _percentile(seconds: Floats, percent: float) -> str:

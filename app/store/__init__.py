@@ -13,7 +13,19 @@ from app.store.database.errors import (
     RunOfAnotherError,
     StoreError,
 )
-from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
+from app.store.experiments.records import (
+    Cell,
+    CellKey,
+    ExperimentState,
+    JudgeId,
+    Judgement,
+    JudgementKey,
+    JudgementKind,
+    KeptExperiment,
+    LostCell,
+    NoVerdict,
+    Pass,
+)
 from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
 from app.store.labs.draft_records import DraftFigures, DraftResult
@@ -99,6 +111,10 @@ __all__ = [
     "Facets",
     "FileLostError",
     "GoneError",
+    "JudgeId",
+    "Judgement",
+    "JudgementKey",
+    "JudgementKind",
     "KeptCorpus",
     "KeptExperiment",
     "KeptMark",
@@ -110,6 +126,7 @@ __all__ = [
     "Latency",
     "LostCell",
     "NameTakenError",
+    "NoVerdict",
     "Pass",
     "PeopleStore",
     "Percentiles",

@@ -7,7 +7,7 @@ from engine.evaluation.answers import AnswerDivergence, AnswerToken, FirstDiffer
 from engine.evaluation.corpus import Corpus, CorpusPrompt, Window, corpus_from, default_corpus, read_corpus
 from engine.evaluation.divergence import DivergenceStats, WindowDivergence
 from engine.evaluation.explanations import expected_words, explain_check
-from engine.evaluation.judge import JUDGED, Graded, Verdict, verdict_of
+from engine.evaluation.judge import JUDGED, Graded, Verdict, quoted, verdict_of
 from engine.evaluation.statistics import PairedOutcomes, compare_outcomes, wilson_interval
 from engine.evaluation.tasks import MIXED_FILE, Task, check, load_tasks
 
@@ -34,6 +34,7 @@ __all__ = [
     "expected_words",
     "explain_check",
     "load_tasks",
+    "quoted",
     "read_corpus",
     "verdict_of",
     "wilson_interval",

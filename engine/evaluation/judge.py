@@ -75,10 +75,10 @@ class Graded:
 
     def prompt(self) -> str:
         """What is asked of the question, the reference and the answer, each in quoted lines."""
-        parts = [f"Question:\n{_quoted(self.question)}"]
+        parts = [f"Question:\n{quoted(self.question)}"]
         if self.reference is not None:
-            parts.append(f"Correct answer:\n{_quoted(self.reference)}")
-        parts.append(f"Given answer:\n{_quoted(self.answer)}")
+            parts.append(f"Correct answer:\n{quoted(self.reference)}")
+        parts.append(f"Given answer:\n{quoted(self.answer)}")
         parts.append(_ALONE if self.reference is None else _COMPARED)
         return "\n\n".join(parts)
 
@@ -120,6 +120,6 @@ def _first_word_probability(tokens: Sequence[TokenEvent]) -> float | None:
     return min(1.0, math.exp(total)) if math.isfinite(total) else None
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Each line of a text behind a mark, so that none of it can stand outside."""
     return "\n".join(f"{_QUOTE}{line}".rstrip() for line in text.splitlines()) or _QUOTE.rstrip()

@@ -220,3 +220,25 @@ def test_who_may_come_in_by_a_provider_is_a_list_of_addresses() -> None:
     for wrong in ("anna", "*", "@example.org", "a@b@c", "*.example.org", "anna @example.com"):
         with pytest.raises(SettingsError, match="GEARBOX_LOGIN_EMAILS must list"):
             Settings.from_env({"GEARBOX_LOGIN_EMAILS": wrong})
+
+
+def test_the_server_of_a_judge_and_its_key_are_read() -> None:
+    given = {"GEARBOX_JUDGE_URL": " https://judge.example/v1 ", "GEARBOX_JUDGE_KEY": "sk-secret\n"}
+    settings = Settings.from_env(given)
+    assert (settings.judge_url, settings.judge_key) == ("https://judge.example/v1", "sk-secret")
+    assert "sk-secret" not in repr(settings)
+    assert (Settings.from_env({}).judge_url, Settings.from_env({}).judge_key) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"GEARBOX_JUDGE_URL": "judge"},
+        {"GEARBOX_JUDGE_URL": "https://me:sk-secret@judge.example"},
+        {"GEARBOX_JUDGE_URL": "https://judge.example", "GEARBOX_JUDGE_KEY": "sk-secret\r\nX: 1"},
+    ],
+)
+def test_a_judge_that_cannot_be_asked_is_refused_without_telling_the_key(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="GEARBOX_JUDGE_URL or GEARBOX_JUDGE_KEY") as refused:
+        Settings.from_env(given)
+    assert "sk-secret" not in str(refused.value)

@@ -43,6 +43,8 @@ class Reply:
     """Any other one comes with ``error`` as its body, and no stream."""
     error: Any = None
     media_type: str = "text/event-stream"
+    whole: Any = None
+    """A body of JSON that is sent at once after ``wait_s``, and no stream."""
 
 
 def ok(_body: Mapping[str, Any]) -> Reply:
@@ -91,6 +93,9 @@ class ScriptedServer:
         reply = self.script(body)
         if reply.status != 200:
             return JSONResponse(reply.error, reply.status)
+        if reply.whole is not None:
+            await asyncio.sleep(reply.wait_s)
+            return JSONResponse(reply.whole)
         return StreamingResponse(self._stream(reply), media_type=reply.media_type)
 
     async def _stream(self, reply: Reply) -> AsyncIterator[str]:

@@ -5,29 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 from array import array
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
-from engine.errors import InvalidRequestError
-from engine.untrusted import parse_json, valid_text
+from app.remote import endpoint_of, error_message, key_from, one_line
+from engine.untrusted import parse_json
 
 KEY_VARIABLES = ("GEARBOX_API_KEY", "OPENAI_API_KEY")
 """Where a key is taken from, the first that is set; it is never asked for in another way, nor written anywhere."""
-_MOST_SHOWN = 200
-"""Characters of what a server says of an error."""
 _MOST_READ = 4096
-"""Bytes of it."""
+"""Bytes of what a server says of an error."""
 _IDLE_CONNECTION_S = 2.0
 """An older connection is not used again: servers close them after 5 s, which would look like an error of theirs."""
-_HOST = re.compile(r"[\w.:%-]+")
 _UNFINISHED = ("abort", "error")
 """What servers give as a reason for an answer that they gave up."""
 
@@ -99,13 +94,7 @@ class Client:
             detail = str(error)
         except (httpx2.TransportError, httpx2.DecodingError):
             detail = "the connection ended in the middle"
-        return reading.answer() or Answer(error=kind, detail=self._clean(detail))
-
-    def _clean(self, text: str) -> str:
-        """One short line without the key, which some servers repeat."""
-        if self._key:
-            text = text.replace(self._key, "…")
-        return valid_text("".join(char if char.isprintable() else " " for char in text))[:_MOST_SHOWN].strip()
+        return reading.answer() or Answer(error=kind, detail=one_line(detail, self._key))
 
 
 @asynccontextmanager
@@ -123,7 +112,7 @@ async def open_client(
     Raises:
         InvalidRequestError: the address is none, or holds a password; the key cannot be sent.
     """
-    endpoint, key = endpoint_of(url), key_from(environ)
+    endpoint, key = endpoint_of(url, KEY_VARIABLES[0]), key_from(KEY_VARIABLES, environ)
     headers = {"content-type": "application/json", "accept": "text/event-stream", "accept-encoding": "identity"}
     if key:
         headers["authorization"] = f"Bearer {key}"
@@ -132,43 +121,6 @@ async def open_client(
     )
     async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=None) as http:
         yield Client(http, endpoint, timeout_s=timeout_s, key=key)
-
-
-def endpoint_of(url: str) -> str:
-    """Where chat completions are asked for.
-
-    Raises:
-        InvalidRequestError: the address is none, or holds a password.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        is_address = (
-            parts.scheme in ("http", "https") and bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0
-        )
-        path = parts.path.rstrip("/") or "/v1"
-        endpoint = str(httpx2.URL(f"{parts.scheme}://{parts.netloc}{path}/chat/completions"))
-    except (ValueError, httpx2.InvalidURL):
-        is_address = False
-    if not is_address:
-        raise InvalidRequestError("The server's address must be one such as http://127.0.0.1:8501.")
-    if "@" in parts.netloc:
-        raise InvalidRequestError(f"The address holds a password. Give a key in {KEY_VARIABLES[0]} instead.")
-    return endpoint
-
-
-def key_from(environ: Mapping[str, str]) -> str | None:
-    """The key to send; ``None`` without one.
-
-    Raises:
-        InvalidRequestError: a header cannot hold it. The message does not tell it.
-    """
-    for name in KEY_VARIABLES:
-        key = environ.get(name, "").strip()
-        if key:
-            if not re.fullmatch(r"[!-~]+", key):
-                raise InvalidRequestError(f"The key in {name} holds characters that cannot be sent.")
-            return key
-    return None
 
 
 def body_of(
@@ -235,7 +187,7 @@ class _Reading:
         if not isinstance(chunk, dict):
             raise _StreamError("broken stream", "a chunk is no JSON object")
         if chunk.get("error"):
-            raise _StreamError("error in stream", _message_of(chunk))
+            raise _StreamError("error in stream", error_message(chunk))
         if isinstance(usage := chunk.get("usage"), dict):
             self._usage = usage
         match chunk.get("choices"):
@@ -284,17 +236,9 @@ async def _error_text(response: httpx2.Response) -> str:
             break
     text = read[:_MOST_READ].decode("utf-8", "replace")
     try:
-        return _message_of(parse_json(text))
+        return error_message(parse_json(text))
     except ValueError:
         return text
-
-
-def _message_of(value: Any) -> str:
-    match value:
-        case {"error": {"message": str(message)}} | {"error": str(message)} | {"message": str(message)}:
-            return message
-        case _:
-            return json.dumps(value)
 
 
 def _count(value: Any) -> int | None:

@@ -122,6 +122,72 @@ class KeptExperiment:
     """Of these, without an answer."""
 
 
+class JudgementKind(StrEnum):
+    """What a judge is asked."""
+
+    SCORE = "score"
+    """How good one answer is, 0 to 1."""
+    PAIR = "pair"
+    """Which of two answers is better."""
+
+
+class NoVerdict(StrEnum):
+    """Why nothing is known of what a judge thinks of an answer."""
+
+    UNREADABLE = "unreadable"
+    """It wrote something else than a verdict."""
+    EMPTY = "empty"
+    """It wrote nothing."""
+    REFUSED = "refused"
+    """It cannot take so long a text."""
+    NO_ANSWER = "no answer"
+    """It could not be reached, or broke down: it is asked again the next time."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JudgeId:
+    """Who judges, and by which prompts: verdicts of two of them are never mixed."""
+
+    name: str
+    """A tier as ``model@precision``, or a model and the server that has it."""
+    weights_sha256: str
+    """Empty where nobody can tell: on a server."""
+    version: int
+    """Of the judge's prompts."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JudgementKey:
+    """Which texts a judge was asked about: the same text of two configurations is judged once."""
+
+    judge: JudgeId
+    kind: JudgementKind
+    prompt_id: str
+    first_sha256: str
+    """:func:`answer_sha256` of the answer, of two answers the one shown first."""
+    second_sha256: str = ""
+    """Of the one shown second; empty where there is but one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What a judge says of an answer, or that it says nothing."""
+
+    key: JudgementKey
+    score: float | None
+    """0 to 1; of two answers, 1 for the first, 0 for the second, 0.5 for neither. ``None`` without a verdict."""
+    reason: str = ""
+    """In the judge's words."""
+    no_verdict: NoVerdict | None = None
+    detail: str = ""
+    """What it wrote instead of a verdict, or what went wrong, cut short."""
+    seconds: float = 0.0
+    """What it added to the time of the job: several are asked about at once."""
+    prompt_tokens: int | None = None
+    """``None`` where a server does not tell, like the following."""
+    completion_tokens: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class LostCell:
     """A run of an experiment that no cell has: the server ended between the two."""

@@ -14,11 +14,13 @@ from app.store.database.errors import GoneError
 from app.store.database.identity import new_id, now
 from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
+from app.store.experiments import judgements
+from app.store.experiments.judgements import ExperimentJudgements
 from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
-from app.store.experiments.schema import ExperimentCell, ExperimentRow
+from app.store.experiments.schema import ExperimentCell, ExperimentJudgement, ExperimentRow
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer
-from app.store.people.visibility import Seen, visible
+from app.store.people.visibility import visible
 from app.store.runs.records import RunSource, RunStatus
 from app.store.runs.schema import Run, RunContent
 from engine.evaluation.tasks import Task
@@ -31,7 +33,7 @@ _AGAIN = "again"
 _IDS_AT_ONCE = 500
 
 
-class ExperimentStore(Seen):
+class ExperimentStore(ExperimentJudgements):
     """Keeps experiments beside the runs. Safe to share between threads.
 
     Seen by somebody, it is without others' experiments. Every method raises `StoreError`, written for the user, where
@@ -122,14 +124,15 @@ class ExperimentStore(Seen):
             self._seen(session, experiment_id).name = name
 
     def delete(self, experiment_id: str) -> None:
-        """Delete it with its cells; its runs stay.
+        """Delete it with its cells and what judges said; its runs stay.
 
         Raises:
             GoneError: there is no such experiment that the viewer may see.
         """
         with self._database.write() as session:
             row = self._seen(session, experiment_id)
-            session.execute(delete(ExperimentCell).where(ExperimentCell.experiment_id == row.id))
+            for table in (ExperimentJudgement, ExperimentCell):
+                session.execute(delete(table).where(table.experiment_id == row.id))
             session.delete(row)
 
     # --- cells ----------------------------------------------------------------------------------------
@@ -251,4 +254,4 @@ def _write_cell(session: Session, values: Mapping[str, Any]) -> None:
     session.execute(insert(cell), [{**values, "run_id": run_id}])
 
 
-WRITERS: Mapping[str, Writer] = {_CELL: _write_cell}
+WRITERS: Mapping[str, Writer] = {_CELL: _write_cell, **judgements.WRITERS}

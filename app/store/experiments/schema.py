@@ -70,3 +70,28 @@ class ExperimentCell(Base):
     mean_batch_size: Mapped[float | None]
 
     __table_args__ = (Index(None, "run_id"),)
+
+
+class ExperimentJudgement(Base):
+    """What a judge says of one answer, or of two; its columns are the fields of `Judgement` and of its key."""
+
+    __tablename__ = "experiment_judgements"
+
+    experiment_id: Mapped[str] = mapped_column(
+        CleanText(32), ForeignKey(ExperimentRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(primary_key=True)
+    weights_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(CleanText(16), primary_key=True)
+    prompt_id: Mapped[str] = mapped_column(primary_key=True)
+    first_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    second_sha256: Mapped[str] = mapped_column(CleanText(_HASH), primary_key=True)
+    created_at: Mapped[datetime]
+    score: Mapped[float | None]
+    reason: Mapped[str]
+    no_verdict: Mapped[str | None] = mapped_column(CleanText(16))
+    detail: Mapped[str]
+    seconds: Mapped[float]
+    prompt_tokens: Mapped[int | None]
+    completion_tokens: Mapped[int | None]

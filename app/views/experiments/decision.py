@@ -48,8 +48,7 @@ def show_decision(store: RunStore, results: Results, among: Bools) -> None:
         st.info("No prompt was answered by both yet.")
         return
     _show_answer(decision)
-    measure = Measure.CHECKER if decision.quality else None
-    figures = figures_of(results, measure, among)
+    figures = figures_of(results, decision.measure, among)
     before, after = figures[baseline], figures[candidates[name]]
     _show_figures(decision, before, after)
     _show_charts(decision, before, after)
@@ -79,6 +78,8 @@ def _show_answer(decision: Decision) -> None:
             st.success(text, icon=":material/verified:")
         case Answer.NO:
             st.error(text, icon=":material/block:")
+        case Answer.DOUBTED:
+            st.warning(text, icon=":material/balance:")
         case _:
             st.info(text, icon=":material/hourglass_empty:")
     said = [*decision.turn]
@@ -89,12 +90,13 @@ def _show_answer(decision: Decision) -> None:
 
 
 def _show_figures(decision: Decision, before: Figures, after: Figures) -> None:
-    quality = decision.quality
+    quality = decision.scored
     with st.grid(min_column_width=190, gap="medium"):
         if quality:
+            label = "Quality" if decision.measure is Measure.CHECKER else "Quality, as judged"
             interval = f"{quality.interval.low * 100:+.1f} to {quality.interval.high * 100:+.1f} points"
             _metric(
-                "Quality",
+                label,
                 units.percent(quality.candidate, 1),
                 interval,
                 "Mean score, and the difference to the "
@@ -143,8 +145,8 @@ def _metric(label: str, value: str, detail: str, help: str) -> None:
 
 def _show_charts(decision: Decision, before: Figures, after: Figures) -> None:
     with st.grid(2, min_column_width=380):
-        if decision.quality:
-            charts.show(quality_intervals(decision.quality), key="experiments-quality")
+        if decision.scored:
+            charts.show(quality_intervals(decision.scored), key="experiments-quality")
         if after.e2e.p50 is not None:
             charts.show(times_chart(before, after), key="experiments-times")
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import units
 from app.experiments.decision import Decision
-from app.experiments.results import Results
+from app.experiments.results import Measure, Results
 from app.literal import literal
 from app.store import Pass, RunStore
 from app.views.runs.naming import run_url
@@ -16,7 +16,7 @@ _MOST = 50
 
 def show_flips(store: RunStore, results: Results, decision: Decision, candidate: int) -> None:
     """One at a time, to read."""
-    quality = decision.quality
+    quality, judged = decision.scored, decision.measure is Measure.JUDGE
     if quality is None or not (quality.lost or quality.gained):
         return
     st.subheader("Answers that flipped", anchor=False)
@@ -40,8 +40,9 @@ def show_flips(store: RunStore, results: Results, decision: Decision, candidate:
         with column, st.container(border=True):
             right = (place == candidate) == flips[id]
             icon, colour = (":material/check:", "green") if right else (":material/close:", "red")
+            words = ("Judged better", "Judged worse") if judged else ("Right", "Wrong")
             with st.container(horizontal=True):
-                st.badge("Right" if right else "Wrong", icon=icon, color=colour)  # type: ignore[arg-type]
+                st.badge(words[0 if right else 1], icon=icon, color=colour)  # type: ignore[arg-type]
                 st.markdown(f"**{literal(results.names[place])}**")
             st.text(texts.get(run_id or "", "The run of this answer was deleted."))
             if run_id:

@@ -30,6 +30,9 @@ def show_method(results: Results) -> None:
         )
     lines += [
         "Scores are the prompts' checkers'. A failure counts as wrong and is never left out.",
+        "A judge, where one is asked, scores the prompts without a checker, and is named. It never sees the right "
+        "answer; texts stand in quotations, and a reply counts only as one JSON object with the ticket of these very "
+        "texts. Without a verdict there is no score: the prompt is left out, and counted. Its audit stands beside it.",
         "Differences are paired by prompt. Right and wrong: Tango's score interval, exact bounds below 50 prompts; "
         "other scores: BCa bootstrap. Prompts of one template count as one group.",
         "Quality is kept where the lower one-sided 95 % bound lies above the margin (non-inferiority). Prompts still "

@@ -16,6 +16,8 @@ from app.store import ExperimentState, KeptExperiment, RunStore
 from app.views.experiments.configurations import show_configurations
 from app.views.experiments.decision import show_decision
 from app.views.experiments.gears import show_gears
+from app.views.experiments.heard import hear
+from app.views.experiments.judge import show_judge
 from app.views.experiments.listing import state_word
 from app.views.experiments.method import show_method
 from app.views.shared.background_job import BackgroundJob
@@ -24,7 +26,9 @@ from app.views.shared.errors import errors_shown
 
 _REDRAWN = 20
 """Times that the figures are drawn anew while it runs."""
-_DECISION, _GEARS, _CONFIGURATIONS, _METHOD = "Decision", "Each gear", "All configurations", "Method"
+_DECISION, _GEARS, _CONFIGURATIONS, _JUDGE, _METHOD = (
+    "Decision", "Each gear", "All configurations", "Judge", "Method",
+)  # fmt: skip
 
 
 def show_experiment(store: RunStore, experiment_id: str) -> None:
@@ -45,7 +49,9 @@ def show_experiment(store: RunStore, experiment_id: str) -> None:
     if not kept.cells:
         st.info("Results appear here as answers come.")
         return
-    sections = [_DECISION, _CONFIGURATIONS, _METHOD]
+    heard = hear(store, results)
+    results = heard.results
+    sections = [_DECISION, _CONFIGURATIONS, _JUDGE, _METHOD]
     if measured_sets(results.design.configurations):
         sections.insert(0, _GEARS)
     session.SECTION.prepare(sections)
@@ -61,6 +67,8 @@ def show_experiment(store: RunStore, experiment_id: str) -> None:
                 show_gears(results, among)
             case "All configurations":
                 show_configurations(results, among)
+            case "Judge":
+                show_judge(store, heard)
             case "Method":
                 show_method(results)
             case _:
