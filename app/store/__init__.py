@@ -13,7 +13,17 @@ from app.store.database.errors import (
     RunOfAnotherError,
     StoreError,
 )
-from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
+from app.store.experiments.autopilots import AutopilotStore
+from app.store.experiments.records import (
+    Cell,
+    CellKey,
+    ExperimentState,
+    KeptAutopilot,
+    KeptExperiment,
+    KeptHeat,
+    LostCell,
+    Pass,
+)
 from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
 from app.store.labs.draft_records import DraftFigures, DraftResult
@@ -77,6 +87,7 @@ __all__ = [
     "AlarmLimits",
     "AnswerKey",
     "AnswerSpeed",
+    "AutopilotStore",
     "CascadeSums",
     "Cell",
     "CellKey",
@@ -99,8 +110,10 @@ __all__ = [
     "Facets",
     "FileLostError",
     "GoneError",
+    "KeptAutopilot",
     "KeptCorpus",
     "KeptExperiment",
+    "KeptHeat",
     "KeptMark",
     "KeptProfile",
     "KeptSet",

@@ -15,7 +15,7 @@ from app.store.database.identity import new_id, now
 from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
 from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
-from app.store.experiments.schema import ExperimentCell, ExperimentRow
+from app.store.experiments.schema import AutopilotHeat, ExperimentCell, ExperimentRow
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer
 from app.store.people.visibility import Seen, visible
@@ -72,8 +72,11 @@ class ExperimentStore(Seen):
             return row.id
 
     def all(self) -> tuple[KeptExperiment, ...]:
-        """Those that the viewer may see, newest first."""
-        newest_first = self._rows().order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
+        """Those that the viewer may see, newest first, without the heats of autopilots."""
+        heats = select(AutopilotHeat).where(AutopilotHeat.experiment_id == ExperimentRow.id)
+        newest_first = (
+            self._rows().where(~heats.exists()).order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
+        )
         with self._database.read() as session:
             return _kept(session, session.scalars(newest_first).all())
 
