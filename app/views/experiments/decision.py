@@ -18,6 +18,7 @@ from app.session import playground
 from app.store import RunStore
 from app.views.experiments.charts import quality_intervals, times_chart
 from app.views.experiments.flips import show_flips
+from app.views.reports.disturbance import ICON
 from app.views.shared import charts
 
 _BUSIEST = 0.1
@@ -52,6 +53,11 @@ def show_decision(store: RunStore, results: Results, among: Bools) -> None:
     figures = figures_of(results, measure, among)
     before, after = figures[baseline], figures[candidates[name]]
     _show_figures(decision, before, after)
+    if disturbed := max(before.disturbed, after.disturbed):
+        st.caption(
+            f"{ICON} The times of {units.counted(disturbed, 'prompt')} are of disturbed runs alone: others took the "
+            "processor, also when it was timed again."
+        )
     _show_charts(decision, before, after)
     _show_money(before, after)
     show_flips(store, results, decision, candidates[name])

@@ -10,6 +10,7 @@ from app.experiments.results import Results
 from app.literal import literal
 from app.store import Pass, RunStore
 from app.views.runs.naming import run_url
+from engine import expected_words
 
 _MOST = 50
 
@@ -31,8 +32,8 @@ def show_flips(store: RunStore, results: Results, decision: Decision, candidate:
     )
     task = tasks[id]
     st.markdown(literal(task.prompt))
-    if task.expected is not None:
-        st.caption(f"Expected: {literal(str(task.expected))}")
+    if expected := expected_words(task):
+        st.caption(f"Expected: {literal(expected)}")
     kind = Pass.QUALITY if Pass.QUALITY in results.design.passes else Pass.SPEED
     runs = {place: results.run_ids(place, kind).get(id) for place in (results.design.baseline, candidate)}
     texts = store.experiments.answers([run for run in runs.values() if run])
