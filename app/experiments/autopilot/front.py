@@ -23,11 +23,11 @@ def dominates(one: Costs, other: Costs) -> bool:
 
 
 def pareto_front(readings: Sequence[Reading]) -> tuple[str, ...]:
-    """Of quality, latency and memory, among the configurations of which all three are known."""
+    """Of quality against the baseline, latency and memory, among the configurations of which all three are known."""
     return front(
         {
-            each.name: (-each.quality, each.latency_s, each.memory_bytes)
+            each.name: (-each.difference, each.latency_s, each.memory_bytes)
             for each in readings
-            if each.quality is not None and each.latency_s is not None and each.memory_bytes is not None
+            if each.difference is not None and each.latency_s is not None and each.memory_bytes is not None
         }
     )

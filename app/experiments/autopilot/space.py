@@ -70,29 +70,26 @@ class Candidates:
     """How many cannot, by the reason."""
 
 
-def candidates(
-    space: Space, *, most: int = MOST_CANDIDATES, seed: int = 0, without: RunConfig | None = None
-) -> Candidates:
-    """What can be combined, and at most so many of it: each model in each precision first, then some with gears,
-    at random.
+def candidates(space: Space, baseline: RunConfig, *, most: int = MOST_CANDIDATES, seed: int = 0) -> Candidates:
+    """What can be combined, and at most so many of it: each model in each precision first, then some with gears, at
+    random.
 
     Args:
         space: what is combined.
+        baseline: no candidate itself; candidates sample as it does.
         most: how many are drawn.
         seed: of the draw.
-        without: a configuration that is no candidate: the baseline.
     """
     found: dict[str, RunConfig] = {}
     skipped = Counter[str]()
     for name, parts in _combinations(space):
         try:
-            config = RunConfig(
-                model=parts.model, optimization=OptimizationConfig.at(*parts.gears, cascade=parts.cascade)
-            )
+            gears = OptimizationConfig.at(*parts.gears, cascade=parts.cascade)
+            config = RunConfig(model=parts.model, optimization=gears, sampling=baseline.sampling)
         except InvalidRequestError as error:
             skipped[str(error)] += 1
             continue
-        if without is None or config.optimization != without.optimization or config.model != without.model:
+        if config != baseline:
             found[name] = config
     plain = [name for name in found if _PLUS not in name and _TO not in name]
     others = [name for name in found if name not in plain]
