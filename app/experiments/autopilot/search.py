@@ -23,8 +23,10 @@ LEAST = 4
 """Prompts of a block at least, and those of the first."""
 FINALISTS = 3
 """So many are not halved any more."""
+FIRST_HEAT = 2
+"""Candidates that are measured first, with the baseline: they tell for how many there is time."""
 HEAT = 8
-"""Candidates of the first round that are measured together: after each it is seen whether there is time for more."""
+"""Candidates of the first round that are measured together after that, at most: then it is seen again."""
 _TOGETHER = 15
 """The most that are measured together with the baseline later on."""
 
@@ -132,13 +134,13 @@ class _Search:
     def _first_round(self) -> bool:
         """The candidates there is time for; says whether there is anything to go on with."""
         block = self._take(LEAST)
-        share = self.budget_s / rounds_of(len(self.candidates))
         measured: list[str] = []
-        for start in range(0, max(len(self.candidates), 1), HEAT):
-            names = self.candidates[start : start + HEAT]
-            if start and self.found.seconds * (1 + len(names) / len(measured)) > share:
+        while not self.observed or len(measured) < len(self.candidates):
+            start = len(measured)
+            names = self.candidates[start : start + (self._further(start) if self.observed else FIRST_HEAT)]
+            if self.observed and not names:
                 break
-            heat = self._heat([*([] if start else [self.baseline]), *names], block)
+            heat = self._heat([*([] if self.observed else [self.baseline]), *names], block)
             if heat is None:
                 self._read(measured)
                 return False
@@ -149,6 +151,12 @@ class _Search:
         if self.baseline not in self.observed:
             return self._stop("The time was up before the first prompts were answered by all.")
         return self._end_round(block, measured, self.found.seconds)
+
+    def _further(self, measured: int) -> int:
+        """How many more candidates are measured next in the first round: all take no more than their round's share."""
+        each_s = self.found.seconds / (measured + 1)
+        most = sum(count * each_s <= self.budget_s / rounds_of(count) for count in range(1, len(self.candidates) + 1))
+        return max(0, min(HEAT, most - measured))
 
     def _next_round(self) -> bool:
         """One more; says whether there is anything to go on with."""
