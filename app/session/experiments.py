@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -28,30 +29,56 @@ LIMITS = {name: f"experiments-judge-{name}" for name in ("silent", "flips", "len
 
 ALL_GEARS = "All gears"
 
-_OPENED = "experiments-opened"
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Which of the page's things of a kind is on view: the one that the address names."""
+
+    query: str
+    """The query parameter that names it."""
+
+    def id(self) -> str | None:
+        """Its id; ``None`` for none of them."""
+        named = named_anew(self.query)
+        if named is not None:
+            st.session_state[self._key] = named
+        elif self.query not in st.query_params:
+            st.session_state[self._key] = st.session_state.pop(f"{self._key}-next", None)
+        if found := st.session_state.get(self._key):
+            put(self.query, found)
+        return found or None
+
+    def open(self, id: str) -> None:
+        """Show one from the next script run on; called before the page is drawn again."""
+        st.session_state[f"{self._key}-next"] = id
+
+    def close(self) -> None:
+        """Show the list from now on; called before the page is drawn."""
+        st.session_state.pop(self._key, None)
+        st.query_params.clear()
+
+    @property
+    def _key(self) -> str:
+        return f"experiments-opened-{self.query}"
+
+
+AUTOPILOT = Opened("autopilot")
+_EXPERIMENT = Opened(EXPERIMENT_QUERY)
 
 
 def opened() -> str | None:
     """The id of the experiment on view: the one that the address names; ``None`` for the list."""
-    named = named_anew(EXPERIMENT_QUERY)
-    if named is not None:
-        st.session_state[_OPENED] = named
-    elif EXPERIMENT_QUERY not in st.query_params:
-        st.session_state[_OPENED] = st.session_state.pop(f"{_OPENED}-next", None)
-    if found := st.session_state.get(_OPENED):
-        put(EXPERIMENT_QUERY, found)
-    return found or None
+    return _EXPERIMENT.id()
 
 
 def open_experiment(experiment_id: str) -> None:
     """Show an experiment from the next script run on; called before the page is drawn again."""
-    st.session_state[f"{_OPENED}-next"] = experiment_id
+    _EXPERIMENT.open(experiment_id)
 
 
 def close() -> None:
     """Show the list from now on; called before the page is drawn."""
-    st.session_state.pop(_OPENED, None)
-    st.query_params.clear()
+    _EXPERIMENT.close()
 
 
 def offered(precisions: Sequence[Precision]) -> dict[str, RunConfig]:

@@ -13,6 +13,7 @@ from app.store.database.errors import (
     RunOfAnotherError,
     StoreError,
 )
+from app.store.experiments.autopilots import AutopilotStore
 from app.store.experiments.records import (
     Cell,
     CellKey,
@@ -21,7 +22,9 @@ from app.store.experiments.records import (
     Judgement,
     JudgementKey,
     JudgementKind,
+    KeptAutopilot,
     KeptExperiment,
+    KeptHeat,
     LostCell,
     NoVerdict,
     Pass,
@@ -89,6 +92,7 @@ __all__ = [
     "AlarmLimits",
     "AnswerKey",
     "AnswerSpeed",
+    "AutopilotStore",
     "CascadeSums",
     "Cell",
     "CellKey",
@@ -115,8 +119,10 @@ __all__ = [
     "Judgement",
     "JudgementKey",
     "JudgementKind",
+    "KeptAutopilot",
     "KeptCorpus",
     "KeptExperiment",
+    "KeptHeat",
     "KeptMark",
     "KeptProfile",
     "KeptSet",

@@ -15,6 +15,7 @@ from app.store.database.migrate import migrate
 from app.store.database.owner import Presence
 from app.store.database.session import Database
 from app.store.experiments import repository as experiments
+from app.store.experiments.autopilots import AutopilotStore
 from app.store.experiments.repository import ExperimentStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
@@ -59,6 +60,8 @@ class RunStore(RunWriter):
         """What the Router lab recorded and made, in the same database."""
         self.experiments = ExperimentStore(database, self._outbox)
         """The experiments, in the same database."""
+        self.autopilots = AutopilotStore(database)
+        """The autopilots, whose heats are experiments, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
         self.keys = KeyStore(database)
@@ -94,6 +97,7 @@ class RunStore(RunWriter):
         seen = super().seen_by(viewer)
         seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
         seen.router, seen.experiments = self.router.seen_by(viewer), self.experiments.seen_by(viewer)
+        seen.autopilots = self.autopilots.seen_by(viewer)
         return seen
 
     def close(self) -> None:

@@ -196,3 +196,28 @@ class LostCell:
     run_id: str
     again: bool
     """Whether it is the second one of a cell that was disturbed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAutopilot:
+    """An autopilot without its prompts and what it measured."""
+
+    id: str
+    name: str
+    person_id: str | None
+    created_at: datetime
+    state: ExperimentState
+    error: str | None
+    """Why it stopped, for the user, where it failed."""
+    plan: Mapping[str, Any]
+    """`Plan.to_dict`."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptHeat:
+    """An experiment that an autopilot made."""
+
+    experiment_id: str
+    design_sha256: str
+    seconds: float
+    """What it took of the time budget so far."""

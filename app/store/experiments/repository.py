@@ -17,7 +17,7 @@ from app.store.database.session import Database
 from app.store.experiments import judgements
 from app.store.experiments.judgements import ExperimentJudgements
 from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
-from app.store.experiments.schema import ExperimentCell, ExperimentJudgement, ExperimentRow
+from app.store.experiments.schema import AutopilotHeat, ExperimentCell, ExperimentJudgement, ExperimentRow
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer
 from app.store.people.visibility import visible
@@ -74,8 +74,11 @@ class ExperimentStore(ExperimentJudgements):
             return row.id
 
     def all(self) -> tuple[KeptExperiment, ...]:
-        """Those that the viewer may see, newest first."""
-        newest_first = self._rows().order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
+        """Those that the viewer may see, newest first, without the heats of autopilots."""
+        heats = select(AutopilotHeat).where(AutopilotHeat.experiment_id == ExperimentRow.id)
+        newest_first = (
+            self._rows().where(~heats.exists()).order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
+        )
         with self._database.read() as session:
             return _kept(session, session.scalars(newest_first).all())
 

@@ -95,3 +95,36 @@ class ExperimentJudgement(Base):
     seconds: Mapped[float]
     prompt_tokens: Mapped[int | None]
     completion_tokens: Mapped[int | None]
+
+
+class AutopilotRow(Base):
+    """What an autopilot is to find, whole, so that its job can go on after a restart."""
+
+    __tablename__ = "autopilots"
+
+    id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
+    name: Mapped[str]
+    person_id: Mapped[str | None] = mapped_column(CleanText(PERSON))
+    """Whose it is; null for the desk's."""
+    created_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(CleanText(16))
+    error: Mapped[str | None]
+    plan: Mapped[Any] = mapped_column(JsonText)
+    payload: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+    """The prompts."""
+
+    __table_args__ = (Index(None, "created_at"),)
+
+
+class AutopilotHeat(Base):
+    """An experiment that an autopilot made, and the seconds that it took of the budget."""
+
+    __tablename__ = "autopilot_heats"
+
+    experiment_id: Mapped[str] = mapped_column(
+        CleanText(32), ForeignKey(ExperimentRow.id, ondelete="CASCADE"), primary_key=True
+    )
+    autopilot_id: Mapped[str] = mapped_column(CleanText(32), ForeignKey(AutopilotRow.id, ondelete="CASCADE"))
+    seconds: Mapped[float]
+
+    __table_args__ = (Index(None, "autopilot_id"),)

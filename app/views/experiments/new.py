@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from functools import cache
 
 import streamlit as st
@@ -19,6 +20,7 @@ from app.literal import literal
 from app.runs.together import sooner_on
 from app.session import experiments as session
 from app.store import Pass, RunStore
+from app.views.experiments.autopilot.new import first_baseline, show_new_autopilot
 from app.views.gears.precisions import offered_precisions
 from app.views.runs.naming import EXPERIMENTS_PATH
 from app.views.shared.errors import errors_shown, show_error
@@ -30,6 +32,14 @@ from engine.types import Precision, RunConfig
 
 _KEY = "experiments-new"
 _FIRST_MARGIN = 2.0
+
+
+class Way(StrEnum):
+    """What is compared."""
+
+    CONFIGURATIONS = "Configurations"
+    GEARS = "What each gear adds"
+    AUTOPILOT = "Autopilot"
 
 
 def show_new(store: RunStore) -> None:
@@ -44,8 +54,11 @@ def show_new(store: RunStore) -> None:
         st.page_link(
             "pages/router.py", label="Bring prompts", icon=":material/upload_file:", query_params={"step": "bring"}
         )
-    baseline, configurations = _choose_configurations(offered)
-    tasks = sets[chosen_set]()
+    way, tasks = _choose_way(), sets[chosen_set]()
+    if way is Way.AUTOPILOT:
+        show_new_autopilot(store, chosen_set, tasks, offered)
+        return
+    baseline, configurations = _choose_configurations(offered, each_gear=way is Way.GEARS)
     with st.popover("More", icon=":material/tune:"):
         margin, repeats, passes = _choose_more()
     try:
@@ -57,20 +70,26 @@ def show_new(store: RunStore) -> None:
         _start(store, design)
 
 
-def _choose_configurations(offered: Mapping[str, RunConfig]) -> tuple[str, list[NamedConfiguration]]:
+def _choose_way() -> Way:
+    return Way(
+        st.segmented_control(
+            "Compare",
+            list(Way),
+            default=Way.CONFIGURATIONS,
+            required=True,
+            key=f"{_KEY}-way",
+            persist_state="session",
+            help="Configurations are held against a baseline. Or one configuration is measured with every set of its "
+            "gears, from none to all. Or the autopilot searches for a configuration within limits that you set.",
+        )
+    )
+
+
+def _choose_configurations(
+    offered: Mapping[str, RunConfig], *, each_gear: bool
+) -> tuple[str, list[NamedConfiguration]]:
     """The baseline's name, and all configurations, the baseline among them."""
     names = list(offered)
-    each_gear = st.segmented_control(
-        "Compare",
-        [False, True],
-        format_func=lambda gears: "What each gear adds" if gears else "Configurations",
-        default=False,
-        required=True,
-        key=f"{_KEY}-gears",
-        persist_state="session",
-        help="Configurations are held against a baseline. Or one configuration is measured with every set of its "
-        "gears, from none to all.",
-    )
     if each_gear:
         with_gears = [name for name in names if len(gears_on(offered[name])) >= 2]
         if not with_gears:
@@ -78,7 +97,7 @@ def _choose_configurations(offered: Mapping[str, RunConfig]) -> tuple[str, list[
             return "", []
         whole = st.selectbox("Configuration with all gears on", with_gears, key=f"{_KEY}-whole")
         return "", list(factorial(offered[whole]))
-    session.BASELINE.prepare(names, _first_baseline(names))
+    session.BASELINE.prepare(names, first_baseline(names))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         baseline = st.selectbox(
             "Baseline", names, key=session.BASELINE.key, help="What is in use now.", persist_state="session"
@@ -94,10 +113,6 @@ def _choose_configurations(offered: Mapping[str, RunConfig]) -> tuple[str, list[
         )
     named = [baseline, *(name for name in candidates if name != baseline)]
     return baseline, [NamedConfiguration(name, offered[name]) for name in named]
-
-
-def _first_baseline(names: Sequence[str]) -> str | None:
-    return next((name for name in names if name.endswith(f" {Precision.BF16}")), None)
 
 
 def _first_candidate(baseline: str, others: Sequence[str]) -> list[str]:

@@ -1,0 +1,50 @@
+"""The autopilots there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import resources, units
+from app.experiments.autopilot.goal import Goal
+from app.experiments.autopilot.running import job_key
+from app.session.experiments import AUTOPILOT
+from app.store import ExperimentState, KeptAutopilot
+from app.views.runs.naming import EXPERIMENTS_PATH, page_url
+from app.views.shared.clock import reader_zone
+
+
+def state_word(kept: KeptAutopilot) -> str:
+    """How it stands. One whose server was killed still says that it runs in the database."""
+    job = resources.get_jobs().state(job_key(kept.id))
+    if job is not None and job.running:
+        return "Running"
+    return "Paused" if kept.state is ExperimentState.RUNNING else str(kept.state).capitalize()
+
+
+def show_autopilots(autopilots: Sequence[KeptAutopilot]) -> None:
+    """A table, the newest first, each with its link; nothing where there are none."""
+    if not autopilots:
+        return
+    st.subheader("Autopilots", anchor=False)
+    column = st.column_config
+    st.dataframe(
+        {
+            "open": [page_url(EXPERIMENTS_PATH, **{AUTOPILOT.query: each.id}) for each in autopilots],
+            "goal": [Goal.from_dict(each.plan["goal"]).text for each in autopilots],
+            "prompts": [each.plan["prompts_from"] for each in autopilots],
+            "state": [state_word(each) for each in autopilots],
+            "begun": [each.created_at for each in autopilots],
+        },
+        column_config={
+            "open": column.LinkColumn("", display_text="Open", width="small"),
+            "goal": column.TextColumn("Goal", width="large"),
+            "prompts": column.TextColumn("Prompts"),
+            "state": column.TextColumn("State"),
+            "begun": column.DatetimeColumn("Begun", format="YYYY-MM-DD HH:mm", timezone=str(reader_zone())),
+        },
+        hide_index=True,
+        placeholder=units.MISSING,
+        alt="Autopilots",
+    )
