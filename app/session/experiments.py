@@ -8,7 +8,6 @@ import streamlit as st
 
 from app import resources
 from app.session import playground, presets
-from app.session.address import named_anew, put
 from app.session.identity import person_id
 from app.session.options import ChosenOption
 from engine.errors import InvalidRequestError
@@ -21,32 +20,36 @@ PROMPTS = ChosenOption("experiments-prompts")
 BASELINE = ChosenOption("experiments-baseline")
 MARGIN, CATEGORIES, TRAFFIC, TARGET = (f"experiments-{name}" for name in ("margin", "categories", "traffic", "target"))
 """Keys of what the figures are looked at with: points, categories, requests a day, a latency target in seconds."""
+FLIP, REPLAYED = "experiments-flip", "experiments-replayed"
+"""Keys of the prompts whose answers are read, and played again."""
 
 ALL_GEARS = "All gears"
 
-_OPENED = "experiments-opened"
+_NEXT = "experiments-opened-next"
+_LOOKED_AT = "experiments-looked-at"
 
 
 def opened() -> str | None:
-    """The id of the experiment on view: the one that the address names; ``None`` for the list."""
-    named = named_anew(EXPERIMENT_QUERY)
-    if named is not None:
-        st.session_state[_OPENED] = named
-    elif EXPERIMENT_QUERY not in st.query_params:
-        st.session_state[_OPENED] = st.session_state.pop(f"{_OPENED}-next", None)
-    if found := st.session_state.get(_OPENED):
-        put(EXPERIMENT_QUERY, found)
-    return found or None
+    """The id of the experiment on view: the one that was just begun, or that the address names; ``None`` for the
+    list."""
+    found = st.session_state.pop(_NEXT, None) or st.query_params.get(EXPERIMENT_QUERY)
+    if not found:
+        return None
+    st.query_params[EXPERIMENT_QUERY] = found
+    if st.session_state.get(_LOOKED_AT) not in (None, found):  # what another one was looked at with does not fit
+        for key in (MARGIN, CATEGORIES, FLIP, REPLAYED):
+            st.session_state.pop(key, None)
+    st.session_state[_LOOKED_AT] = found
+    return str(found)
 
 
 def open_experiment(experiment_id: str) -> None:
     """Show an experiment from the next script run on; called before the page is drawn again."""
-    st.session_state[f"{_OPENED}-next"] = experiment_id
+    st.session_state[_NEXT] = experiment_id
 
 
 def close() -> None:
     """Show the list from now on; called before the page is drawn."""
-    st.session_state.pop(_OPENED, None)
     st.query_params.clear()
 
 
