@@ -16,7 +16,7 @@ from app.quantization.tasks import tasks_sha256
 from app.store import CellKey, Pass
 from engine import Task
 from engine.errors import InvalidRequestError
-from engine.types import GenerationRequest, Message, RunConfig
+from engine.types import GenerationRequest, Message, RunConfig, SamplingParams
 
 MOST_CONFIGURATIONS = 16
 MOST_REPEATS = 20
@@ -24,6 +24,7 @@ LONGEST_NAME = 120
 BLOCK = 8
 """Prompts that a configuration is timed on before it is another one's turn."""
 _SALT = "experiment"
+_NOT_MEASURED = ("question", "margin_points", "prompts_from")
 
 
 class DesignError(InvalidRequestError):
@@ -50,6 +51,13 @@ class NamedConfiguration:
     name: str
     config: RunConfig
     """How many tokens an answer has at most, and its seed, the prompts and the repeats say."""
+
+    @property
+    def asked(self) -> RunConfig:
+        """What it says of its answers, without what others say of them."""
+        usual = SamplingParams()
+        sampling = replace(self.config.sampling, max_tokens=usual.max_tokens, seed=usual.seed)
+        return replace(self.config, sampling=sampling)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -190,8 +198,10 @@ class Design:
     @property
     def sha256(self) -> str:
         """Identity of what is measured under a name: the same design asked for again goes on where it was. What it is
-        asked for and how it is judged, the question and the margin, is no part of it."""
-        tree = {name: value for name, value in self.to_dict().items() if name not in ("question", "margin_points")}
+        asked for and how it is judged, the question and the margin, is no part of it, nor what the prompts are called
+        or what a configuration says of tokens and seeds, which others say."""
+        tree = {name: value for name, value in self.to_dict().items() if name not in _NOT_MEASURED}
+        tree["configurations"] = [{"name": each.name, "config": each.asked.to_dict()} for each in self.configurations]
         text = json.dumps({**tree, "prompts": tasks_sha256(self.prompts)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -52,14 +52,20 @@ _TOP = (
 )  # fmt: skip
 _CONFIGURATION = (
     "name", "model", "backend", "precision", "cache", "kv_dtype", "window", "drafter", "draft_model",
-    "draft_precision", "gamma", "smaller", "thresholds", "router", "temperature", "top_p", "top_k",
-    "repetition_penalty", "stop",
+    "draft_precision", "gamma", "smaller", "thresholds", "router", "profile", "after_tokens", "keep_tier", "guard",
+    "temperature", "top_p", "top_k", "repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias",
+    "json_schema", "top_logprobs", "stop",
 )  # fmt: skip
+_OF_A_CASCADE = ("thresholds", "router", "profile", "after_tokens", "keep_tier", "guard")
 _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "repeats": (int, "a whole number"), "seed": (int, "a whole number"), "max_tokens": (int, "a whole number"),
     "window": (int, "a whole number"), "gamma": (int, "a whole number"), "top_k": (int, "a whole number"),
+    "after_tokens": (int, "a whole number"), "top_logprobs": (int, "a whole number"),
+    "keep_tier": (bool, "true or false"), "guard": (bool, "true or false"),
     "margin": ((int, float), "a number"), "temperature": ((int, float), "a number"),
     "top_p": ((int, float), "a number"), "repetition_penalty": ((int, float), "a number"),
+    "frequency_penalty": ((int, float), "a number"), "presence_penalty": ((int, float), "a number"),
+    "logit_bias": (list, "a list"),
     "passes": (list, "a list"), "smaller": (list, "a list"), "thresholds": (list, "a list"), "stop": (list, "a list"),
     "configuration": (list, "tables that begin with [[configuration]]"),
 }  # fmt: skip
@@ -102,7 +108,7 @@ def read_design(path: Path, *, size: Size | None = None) -> Read:
 def _design(tree: Mapping[str, Any], folder: Path, size: Size | None) -> Read:
     _known(tree, _TOP, "An experiment")
     where = _text(tree, "prompts")
-    tasks, notes = _prompts(where, folder)
+    tasks, notes = read_prompts(where, folder)
     wanted = size or _choice(Size, tree, "size", Size.USUAL)
     seed = tree.get("seed", 0)
     chosen = tasks if wanted.prompts is None else stratified(tasks, wanted.prompts, seed)
@@ -124,7 +130,12 @@ def _design(tree: Mapping[str, Any], folder: Path, size: Size | None) -> Read:
     return Read(design, notes)
 
 
-def _prompts(where: str, folder: Path) -> tuple[tuple[Task, ...], tuple[str, ...]]:
+def read_prompts(where: str, folder: Path) -> tuple[tuple[Task, ...], tuple[str, ...]]:
+    """The prompts of one of :data:`SETS` or of a file in a folder, and what the reader should know of them.
+
+    Raises:
+        InvalidRequestError: there are none that can be asked.
+    """
     if where in _SCORED:
         return load_tasks(SETS[where]), ()
     file = SETS.get(where) or folder / where
@@ -181,6 +192,11 @@ def _configuration(table: Any, place: int) -> NamedConfiguration:
                 top_p=float(table.get("top_p", 1.0)),
                 top_k=table.get("top_k", 0),
                 repetition_penalty=float(table.get("repetition_penalty", 1.0)),
+                frequency_penalty=float(table.get("frequency_penalty", 0.0)),
+                presence_penalty=float(table.get("presence_penalty", 0.0)),
+                logit_bias=_biases(table),
+                json_schema=table.get("json_schema"),
+                top_logprobs=table.get("top_logprobs", 0),
                 stop=tuple(_texts(table, "stop")),
             ),
         )
@@ -206,7 +222,7 @@ def _speculation(table: Mapping[str, Any]) -> SpeculationConfig | None:
 
 def _cascade(table: Mapping[str, Any]) -> CascadeConfig | None:
     if "smaller" not in table:
-        if further := [key for key in ("thresholds", "router") if key in table]:
+        if further := [key for key in _OF_A_CASCADE if key in table]:
             raise DesignError(f"“{further[0]}” needs “smaller”: the tiers in front of the model.")
         return None
     thresholds = table.get("thresholds", ())
@@ -216,7 +232,21 @@ def _cascade(table: Mapping[str, Any]) -> CascadeConfig | None:
         smaller=tuple(map(_tier, _texts(table, "smaller"))),
         thresholds=tuple(map(float, thresholds)),
         router=_choice(RouterKind, table, "router", RouterKind.ESCALATE),
+        profile=table.get("profile"),
+        after_tokens=table.get("after_tokens"),
+        keep_tier=table.get("keep_tier", False),
+        guard=table.get("guard", True),
     )
+
+
+def _biases(table: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
+    biases = table.get("logit_bias", [])
+    if not all(
+        isinstance(each, list) and len(each) == 2 and type(each[0]) is int and type(each[1]) in (int, float)
+        for each in biases
+    ):
+        raise DesignError("“logit_bias” must be a list of pairs: a token's id and what is added, such as [[11, -5.0]].")
+    return tuple((token_id, bias) for token_id, bias in biases)
 
 
 def _tier(key: str) -> Tier:
@@ -234,7 +264,7 @@ def _known(tree: Mapping[str, Any], keys: Sequence[str], what: str) -> None:
         if key not in keys:
             raise DesignError(f"“{key[:60]}” is not known here. {what} has: {', '.join(keys)}.")
         kind, words = _KINDS.get(key, (str, "a text"))
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
             raise DesignError(f"“{key}” must be {words}.")
 
 

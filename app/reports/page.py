@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -9,12 +10,11 @@ from pathlib import Path
 from app import units
 from app.offline.page import offline_page
 from app.reports.charts import chart_svg
-from app.reports.report import Answer, Chart, Flip, Report, Section, Table
+from app.reports.report import Attachment, Chart, Flip, Report, Section, Table
 from engine.untrusted import valid_text
 
 _STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 _PRINTED_FLIPS = 3
-_TONES = {Answer.YES: "good", Answer.NO: "bad", Answer.OPEN: "open"}
 
 
 def report_html(report: Report) -> str:
@@ -22,7 +22,7 @@ def report_html(report: Report) -> str:
     verdict = f"<strong>{_text(report.answer)}.</strong> {_text(report.verdict)}"
     parts = [
         f"<header><p class='soft'>{_text(report.title)}</p><h1>{_text(report.question)}</h1>",
-        f"<p class='verdict {_TONES[report.answer]}'>{verdict}</p></header>",
+        f"<p class='verdict {report.tone}'>{verdict}</p></header>",
         *(_section(section) for section in report.sections),
         _flips(report),
         _environment(report),
@@ -94,8 +94,18 @@ def _environment(report: Report) -> str:
     pairs = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in report.environment)
     facts = f"<dl>{pairs}</dl>" if pairs else ""
     command = f"<h2>How to make it again</h2><pre>{_text(report.reproduce)}</pre>" if report.reproduce else ""
+    command += "".join(map(_attachment, report.attachments))
     made = f"<p class='soft'>Made by Gearbox, {units.moment(report.made_at)} UTC.</p>"
     return f"<section class='origin'><h2>What the figures hold for</h2>{facts}{command}{made}</section>"
+
+
+def _attachment(attachment: Attachment) -> str:
+    data = base64.b64encode(valid_text(attachment.text).encode()).decode()
+    return (
+        f"<p class='soft file'><a download='{_text(attachment.name)}' href='data:text/plain;base64,{data}'>"
+        f"{_text(attachment.name)}</a></p>"
+        f"{f'<pre class=file>{_text(attachment.text)}</pre>' if attachment.written else ''}"
+    )
 
 
 def _text(text: str) -> str:

@@ -13,12 +13,13 @@ class ReportError(GearboxError):
     """A report's parts do not fit together."""
 
 
-class Answer(StrEnum):
-    """Which way a verdict goes, as the word beside it."""
+class Tone(StrEnum):
+    """Which way a verdict goes, as its colour tells beside its words."""
 
-    YES = "Yes"
-    NO = "No"
-    OPEN = "Not shown yet"
+    GOOD = "good"
+    BAD = "bad"
+    OPEN = "open"
+    """Neither, or not known yet."""
 
 
 class Shape(StrEnum):
@@ -105,13 +106,25 @@ class Flip:
     """Right with the candidate alone; else with the baseline alone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A text file that can be saved from the report."""
+
+    name: str
+    text: str
+    written: bool = True
+    """Whether the reader sees it too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """One question, its answer, and what it rests on. Texts are plain; they may be anybody's."""
 
     title: str
     question: str
-    answer: Answer
+    answer: str
+    """In a word or a few."""
+    tone: Tone
     verdict: str
     """In a sentence, with its reason."""
     sections: tuple[Section, ...] = ()
@@ -124,4 +137,6 @@ class Report:
     """What the figures hold for: names and values."""
     reproduce: str = ""
     """The command that makes the figures again."""
+    attachments: tuple[Attachment, ...] = ()
+    """What the command needs: to be saved from the page."""
     made_at: datetime

@@ -9,7 +9,6 @@ import streamlit as st
 
 from app import resources
 from app.session import playground, presets
-from app.session.address import named_anew, put
 from app.session.identity import person_id
 from app.session.options import ChosenOption
 from engine.errors import InvalidRequestError
@@ -27,39 +26,40 @@ MARGIN, CATEGORIES, TRAFFIC, TARGET = (f"experiments-{name}" for name in ("margi
 LIMITS = {name: f"experiments-judge-{name}" for name in ("silent", "flips", "length", "kappa")}
 """Keys of the limits beyond which a judge fails its audit, by the fields of `Limits`; shares in percent, but for κ."""
 
+FLIP, REPLAYED = "experiments-flip", "experiments-replayed"
+"""Keys of the prompts whose answers are read, and played again."""
+
 ALL_GEARS = "All gears"
+
+_LOOKED_AT = "experiments-looked-at"
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Which of the page's things of a kind is on view: the one that the address names."""
+    """Which of the page's things of a kind is on view."""
 
     query: str
     """The query parameter that names it."""
 
     def id(self) -> str | None:
-        """Its id; ``None`` for none of them."""
-        named = named_anew(self.query)
-        if named is not None:
-            st.session_state[self._key] = named
-        elif self.query not in st.query_params:
-            st.session_state[self._key] = st.session_state.pop(f"{self._key}-next", None)
-        if found := st.session_state.get(self._key):
-            put(self.query, found)
-        return found or None
+        """The one that was just begun, or that the address names; ``None`` for the list."""
+        found = st.session_state.pop(self._next, None) or st.query_params.get(self.query)
+        if not found:
+            return None
+        st.query_params[self.query] = found
+        return str(found)
 
     def open(self, id: str) -> None:
         """Show one from the next script run on; called before the page is drawn again."""
-        st.session_state[f"{self._key}-next"] = id
+        st.session_state[self._next] = id
 
     def close(self) -> None:
         """Show the list from now on; called before the page is drawn."""
-        st.session_state.pop(self._key, None)
         st.query_params.clear()
 
     @property
-    def _key(self) -> str:
-        return f"experiments-opened-{self.query}"
+    def _next(self) -> str:
+        return f"experiments-next-{self.query}"
 
 
 AUTOPILOT = Opened("autopilot")
@@ -67,8 +67,14 @@ _EXPERIMENT = Opened(EXPERIMENT_QUERY)
 
 
 def opened() -> str | None:
-    """The id of the experiment on view: the one that the address names; ``None`` for the list."""
-    return _EXPERIMENT.id()
+    """The id of the experiment on view; ``None`` for the list."""
+    found = _EXPERIMENT.id()
+    if found and st.session_state.get(_LOOKED_AT) not in (None, found):
+        for key in (MARGIN, CATEGORIES, FLIP, REPLAYED):  # what another one was looked at with does not fit
+            st.session_state.pop(key, None)
+    if found:
+        st.session_state[_LOOKED_AT] = found
+    return found
 
 
 def open_experiment(experiment_id: str) -> None:

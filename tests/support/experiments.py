@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from app.experiments.design import Design, NamedConfiguration
+from app.experiments.results import Results, results_of
 from app.experiments.running import run_experiment
 from app.experiments.starting import keep_design
-from app.store import Cell, Pass, RunStore
+from app.store import Cell, CellKey, Pass, RunStore
 from engine import Task
 from engine.errors import GearboxError
 from engine.types import GenerationRequest, OptimizationConfig, Precision, RunConfig
@@ -47,6 +49,61 @@ def design(
         repeats=repeats,
         max_tokens=max_tokens,
     )
+
+
+SHA = "a" * 64
+
+
+def quality(place: int, prompt_id: str, score: float | None = None, *, repeat: int = 0, **given: object) -> Cell:
+    """A cell of the quality pass."""
+    key = CellKey(Pass.QUALITY, place, prompt_id, repeat)
+    return replace(Cell(key=key, run_id=None, weights_sha256=SHA, score=score), **given)  # type: ignore[arg-type]
+
+
+def speed(place: int, prompt_id: str, e2e_s: float | None, *, repeat: int = 0, **given: object) -> Cell:
+    """A cell of the speed pass."""
+    key = CellKey(Pass.SPEED, place, prompt_id, repeat)
+    return replace(Cell(key=key, run_id=None, weights_sha256=SHA, e2e_s=e2e_s), **given)  # type: ignore[arg-type]
+
+
+def read(store: RunStore, made: Design, *cells: Cell) -> Results:
+    """What a new experiment comes to with these cells, which are not kept."""
+    return results_of(store.experiments.get(keep_design(store, made)), made, cells)
+
+
+def keep(store: RunStore, made: Design, *cells: Cell) -> str:
+    """Keep a new experiment with these cells, and return its id."""
+    id = keep_design(store, made)
+    for cell in cells:
+        store.experiments.keep_cell(id, cell)
+    return id
+
+
+def sums(count: int, categories: Sequence[str] = ("Sums",)) -> tuple[Task, ...]:
+    """So many prompts with a checker, of these categories in turn."""
+    return tuple(
+        Task(
+            id=f"sum {n}",
+            category=categories[n % len(categories)],
+            prompt=f"{n} + {n}?",
+            checker="number",
+            expected=2 * n,
+            max_tokens=8,
+        )
+        for n in range(count)
+    )
+
+
+def answered(place: int, tasks: Sequence[Task], scores: Sequence[float | None], e2e_s: float = 1.0) -> list[Cell]:
+    """Both passes of a configuration: the score of each prompt, ``None`` for what no checker tells, and about the same
+    time each, up to 4 % more."""
+    cells = []
+    for n, (task, score) in enumerate(zip(tasks, scores, strict=True)):
+        about = e2e_s * (1 + 0.01 * (n * (place + 2) % 5))
+        tokens = {"prompt_tokens": 10, "completion_tokens": 5, "weights_bytes": 100 << 20, "kv_bytes": 1 << 20}
+        cells.append(quality(place, task.id, score, e2e_s=about, mean_batch_size=4.0, **tokens))
+        cells.append(speed(place, task.id, about, ttft_s=about / 4, tpot_s=about / 10, **tokens))
+    return cells
 
 
 class Told:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from app.reports.report import Answer, Chart, Flip, Mark, Report, Section, Shape, Table, Value
+from app.reports.report import Attachment, Chart, Flip, Mark, Report, Section, Shape, Table, Tone, Value
 
 MADE_AT = datetime(2026, 3, 14, 15, 9, 26, tzinfo=UTC)
 
@@ -44,7 +44,8 @@ def make_report(text: str = "", *, flips: int = 12) -> Report:
     return Report(
         title=said("Decision sheet"),
         question=said("Ship int4 instead of 16 bits?"),
-        answer=Answer.YES,
+        answer=said("Yes"),
+        tone=Tone.GOOD,
         verdict=said("int4 keeps quality within 2 points (95 %) and answers 3.0 times as fast."),
         sections=(
             Section(title=said("Quality"), text=said("200 prompts, each answered once."), charts=(quality,)),
@@ -66,5 +67,6 @@ def make_report(text: str = "", *, flips: int = 12) -> Report:
             for name, value in (("Machine", "Xeon, 2 threads"), ("Kernel", "native"), ("Weights", "b179c952"))
         ),
         reproduce=said("gearbox experiment run ship-int4.toml"),
+        attachments=(Attachment(said("ship-int4.toml"), said('name = "Ship int4"\n')),),
         made_at=MADE_AT,
     )

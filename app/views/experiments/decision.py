@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import resources, units
-from app.costs.capacity import machines_needed
-from app.costs.errors import CostsError
-from app.costs.pricing import Machine, load_prices, prices_path
-from app.costs.running import Served, own_cost, savings_a_day
+from app import units
 from app.experiments.decision import TOO_FEW, Answer, Decision, decide
 from app.experiments.figures import Figures, figures_of
 from app.experiments.results import Bools, Measure, Results
 from app.literal import literal
 from app.session import experiments as session
-from app.session import playground
 from app.store import RunStore
+from app.views.experiments.actions import show_actions
 from app.views.experiments.charts import quality_intervals, times_chart
+from app.views.experiments.day import show_day
 from app.views.experiments.flips import show_flips
 from app.views.reports.disturbance import ICON
 from app.views.shared import charts
-
-_BUSIEST = 0.1
-"""Of a day's requests, in its busiest hour."""
-_TARGET_S = 5.0
 
 
 def show_decision(store: RunStore, results: Results, among: Bools) -> None:
@@ -49,6 +42,7 @@ def show_decision(store: RunStore, results: Results, among: Bools) -> None:
         st.info("No prompt was answered by both yet.")
         return
     _show_answer(decision)
+    actions = st.container(horizontal=True)
     figures = figures_of(results, decision.measure, among)
     before, after = figures[baseline], figures[candidates[name]]
     _show_figures(decision, before, after)
@@ -58,7 +52,9 @@ def show_decision(store: RunStore, results: Results, among: Bools) -> None:
             "processor, also when it was timed again."
         )
     _show_charts(decision, before, after)
-    _show_money(before, after)
+    day = show_day(before, after)
+    with actions:
+        show_actions(store, results, candidates[name], margin_points=margin, day=day, among=among)
     show_flips(store, results, decision, candidates[name])
 
 
@@ -155,72 +151,3 @@ def _show_charts(decision: Decision, before: Figures, after: Figures) -> None:
             charts.show(quality_intervals(decision.scored), key="experiments-quality")
         if after.e2e.p50 is not None:
             charts.show(times_chart(before, after), key="experiments-times")
-
-
-def _show_money(before: Figures, after: Figures) -> None:
-    """What a day costs at a traffic, and how many machines it needs within a latency target."""
-    if before.alone is None or after.alone is None:
-        return
-    prices = load_prices(prices_path(resources.get_settings().data_dir))
-    machine: Machine = prices.machines[0]
-    per_hour = playground.price_per_hour(machine.per_hour)
-    st.subheader("A day", anchor=False)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        traffic = st.number_input(
-            "Requests a day",
-            min_value=1,
-            value=10_000,
-            step=1_000,
-            key=session.TRAFFIC,
-            persist_state="session",
-            help="One in ten of them in the busiest hour.",
-        )
-        target_s = st.number_input(
-            "Answered within, s",
-            min_value=0.1,
-            value=_TARGET_S,
-            step=0.5,
-            key=session.TARGET,
-            persist_state="session",
-            help="95 % of the requests of the busiest hour.",
-        )
-    saved = savings_a_day(own_cost(per_hour, before.alone), own_cost(per_hour, after.alone), traffic)
-    rows = []
-    for figures in (before, after):
-        for how, served in (("alone", figures.alone), ("in company", figures.together)):
-            if served is not None:
-                rows.append((figures.name, how, served))
-    st.dataframe(
-        {
-            "Configuration": [name for name, _, _ in rows],
-            "Requests": [how for _, how, _ in rows],
-            "Batch size": [served.at_once for *_, served in rows],
-            "Answer, s": [served.e2e_s for *_, served in rows],
-            "Tokens/s": [served.tokens_per_s for *_, served in rows],
-            "A million tokens": [units.money(own_cost(per_hour, s).million_tokens, prices.currency) for *_, s in rows],
-            "A day": [units.money(own_cost(per_hour, s).request * traffic, prices.currency) for *_, s in rows],
-            "Machines": [_machines(traffic, target_s, served) for *_, served in rows],
-        },
-        column_config={
-            "Batch size": st.column_config.NumberColumn(format="%.1f", help="Requests answered at once, as measured."),
-            "Answer, s": st.column_config.NumberColumn(format="%.2f", help="Mean E2E of one request."),
-            "Tokens/s": st.column_config.NumberColumn(format="%.1f", help="Throughput over all answered at once."),
-            "Machines": st.column_config.TextColumn(help="Derived: Poisson arrivals, 10 % of the day in one hour."),
-        },
-        hide_index=True,
-        alt="Cost of a day",
-    )
-    direction = "saves" if saved >= 0 else "costs"
-    st.caption(
-        f"Derived at {prices.currency}{per_hour:g} an hour (Playground, “Machine price”): one after the other, "
-        f"{literal(after.name)} {direction} {units.money(abs(saved), prices.currency)} a day against "
-        f"{literal(before.name)}, its machine always busy."
-    )
-
-
-def _machines(traffic: float, target_s: float, served: Served) -> str:
-    try:
-        found = machines_needed(traffic, _BUSIEST, target_s, served)
-    except CostsError:
-        return units.MISSING
-    return "none would do" if found is None else f"{found:,}"

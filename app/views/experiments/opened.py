@@ -117,11 +117,11 @@ def _manage(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> None:
 
 
 def _results(store: RunStore, kept: KeptExperiment, person: str | None) -> Results:
-    return _read(store, kept.id, kept.cells, kept.failed, str(kept.state), person)
+    return _read(store, kept.id, kept.name, kept.cells, kept.failed, str(kept.state), person)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _read(_store: RunStore, id: str, cells: int, failed: int, state: str, person: str | None) -> Results:
+def _read(_store: RunStore, id: str, name: str, cells: int, failed: int, state: str, person: str | None) -> Results:
     return read_results(_store, id)
 
 

@@ -9,32 +9,13 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy import event
 
-from app.experiments.design import Design
-from app.experiments.results import Measure, Results, read_results, results_of
+from app.experiments.results import Measure, read_results, results_of
 from app.experiments.starting import keep_design
 from app.experiments.table import table_of
-from app.store import Cell, CellKey, Pass, RunStore
-from tests.support.experiments import TASKS, configuration, design
+from app.store import Pass, RunStore
+from tests.support.experiments import TASKS, configuration, design, quality, read, speed
 
 NAN = float("nan")
-SHA = "a" * 64
-
-
-def quality(place: int, prompt_id: str, score: float | None = None, *, repeat: int = 0, **given: object) -> Cell:
-    key = CellKey(Pass.QUALITY, place, prompt_id, repeat)
-    return replace(Cell(key=key, run_id=None, weights_sha256=SHA, score=score), **given)  # type: ignore[arg-type]
-
-
-def speed(place: int, prompt_id: str, e2e_s: float | None, *, repeat: int = 0, **given: object) -> Cell:
-    key = CellKey(Pass.SPEED, place, prompt_id, repeat)
-    return replace(Cell(key=key, run_id=None, weights_sha256=SHA, e2e_s=e2e_s), **given)  # type: ignore[arg-type]
-
-
-def read(store: RunStore, made: Design, *cells: Cell) -> Results:
-    id = keep_design(store, made)
-    for cell in cells:
-        store.experiments.keep_cell(id, cell)
-    return read_results(store, id)
 
 
 def test_before_the_first_cell_there_is_nothing_but_the_prompts(store: RunStore) -> None:

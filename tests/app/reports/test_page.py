@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 
 from app.reports.page import report_html
-from app.reports.report import Answer, Report, ReportError, Table
+from app.reports.report import Report, ReportError, Table, Tone
 from tests.support.html import HOSTILE, Elements
 from tests.support.reports import MADE_AT, make_report
 
@@ -57,7 +57,14 @@ def test_flips_beyond_a_few_stay_on_the_screen() -> None:
 
 def test_a_report_of_a_verdict_alone_can_be_made() -> None:
     page = report_html(
-        Report(title="t", question="q", answer=Answer.OPEN, verdict="About 37 more prompts.", made_at=MADE_AT)
+        Report(
+            title="t",
+            question="q",
+            answer="Not shown yet",
+            tone=Tone.OPEN,
+            verdict="About 37 more prompts.",
+            made_at=MADE_AT,
+        )
     )
     assert "<strong>Not shown yet.</strong> About 37 more prompts." in page
     assert "Answers that flip" not in page

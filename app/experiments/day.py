@@ -1,0 +1,86 @@
+"""What a day of requests costs with configurations that were measured, and how many machines it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app import units
+from app.costs.capacity import machines_needed
+from app.costs.errors import CostsError
+from app.costs.running import Served, own_cost, savings_a_day
+from app.experiments.figures import Figures
+
+BUSIEST = 0.1
+"""Of a day's requests, in its busiest hour."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """What a day is reckoned with."""
+
+    per_hour: float
+    """The machine's price."""
+    currency: str
+    requests: float = 10_000
+    target_s: float = 5.0
+    """Seconds within which 95 % of the busiest hour's requests are to be answered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayRow:
+    """Derived: one configuration, serving in one way."""
+
+    name: str
+    how: str
+    served: Served
+    million_tokens: str
+    a_day: str
+    machines: str
+
+
+def day_rows(figures: Sequence[Figures], day: Day) -> tuple[DayRow, ...]:
+    """Of each configuration its requests one after the other, and several at once, as far as they were measured.
+
+    Raises:
+        CostsError: the price is no number of 0 or more.
+    """
+    rows = []
+    for each in figures:
+        for how, served in (("alone", each.alone), ("in company", each.together)):
+            if served is not None:
+                cost = own_cost(day.per_hour, served)
+                rows.append(
+                    DayRow(
+                        name=each.name,
+                        how=how,
+                        served=served,
+                        million_tokens=units.money(cost.million_tokens, day.currency),
+                        a_day=units.money(cost.request * day.requests, day.currency),
+                        machines=_machines(served, day),
+                    )
+                )
+    return tuple(rows)
+
+
+def saving(before: Figures, after: Figures, day: Day) -> str | None:
+    """What the candidate saves a day against the baseline, in a sentence; ``None`` where one was not timed.
+
+    Raises:
+        CostsError: price or traffic are no numbers of 0 or more.
+    """
+    if before.alone is None or after.alone is None:
+        return None
+    saved = savings_a_day(own_cost(day.per_hour, before.alone), own_cost(day.per_hour, after.alone), day.requests)
+    direction, amount = "saves" if saved >= 0 else "costs", units.money(abs(saved), day.currency)
+    return (
+        f"One after the other, {after.name} {direction} {amount} a day against {before.name}, its machine always busy."
+    )
+
+
+def _machines(served: Served, day: Day) -> str:
+    try:
+        found = machines_needed(day.requests, BUSIEST, day.target_s, served)
+    except CostsError:
+        return units.MISSING
+    return "none would do" if found is None else f"{found:,}"

@@ -1,0 +1,344 @@
+"""The Experiments page: the list, an experiment opened by its address, its verdict and what can be done with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import engine as engine_package
+from app import resources
+from app.experiments.factorial import factorial
+from app.experiments.results import read_results
+from app.experiments.starting import job_key, keep_design
+from app.jobs import Jobs
+from app.literal import literal
+from app.session import experiments as session
+from app.store import ExperimentState, Pass, RunStore
+from engine import Task
+from engine.types import CacheMode, GenerationRequest, OptimizationConfig, Precision, RunConfig
+from tests.support.experiments import AnsweringEngine, answered, configuration, design, keep, quality, run, sums
+from tests.support.fakes import FakeEngine
+from tests.support.ui import open_app, texts
+
+PAGE = "pages/experiments.py"
+N = 40
+RIGHT = [1.0] * N
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch, jobs: Jobs) -> None:
+    """One model, and jobs of this test's own."""
+    models = [
+        SimpleNamespace(name="smollm2-135m", title="S", in_catalog=True, installed=True, problem=None, parameters=1)
+    ]
+    monkeypatch.setattr(engine_package, "list_models", lambda _: models)
+    monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
+
+
+def opened(monkeypatch: pytest.MonkeyPatch, store: RunStore, id: str, show: str = "", **more: str) -> AppTest:
+    query = {"experiment": id, **({"show": show} if show else {}), **more}
+    return open_app(monkeypatch, store, PAGE, query, engine=FakeEngine())
+
+
+def held(
+    store: RunStore,
+    scores: Sequence[float],
+    e2e_s: float = 0.5,
+    *,
+    name: str = "Ship it",
+    categories: Sequence[str] = ("Easy", "Hard"),
+    state: ExperimentState = ExperimentState.DONE,
+) -> str:
+    """An experiment whose baseline is all right and takes a second."""
+    tasks = sums(len(scores), categories)
+    made = replace(design(tasks, name=name), question=f"{name}?", prompts_from="own.csv", margin_points=10.0)
+    id = keep(store, made, *answered(0, tasks, RIGHT[: len(scores)]), *answered(1, tasks, scores, e2e_s))
+    store.experiments.set_state(id, state)
+    return id
+
+
+def words(app: AppTest) -> str:
+    return texts(app, "title", "subheader", "markdown", "caption", "text", "info", "success", "error", "warning")
+
+
+def charts(app: AppTest) -> list[str]:
+    return [chart.proto.alt for chart in app.get("plotly_chart")]
+
+
+# --- the list -------------------------------------------------------------------------------------------
+
+
+def test_without_experiments_the_page_says_what_one_is_for_and_offers_the_form(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    app = open_app(monkeypatch, store, PAGE)
+    assert "No experiments yet" in app.info[0].value
+    assert app.selectbox(key=session.BASELINE.key).value == "smollm2-135m bf16"
+    assert app.multiselect(key="experiments-new-candidates").value == ["smollm2-135m int4"]
+    assert app.text_input(key="experiments-new-question").placeholder == (
+        "Ship smollm2-135m int4 instead of smollm2-135m bf16?"
+    )
+    assert not app.button(key="experiments-new-start").disabled
+
+
+def test_the_list_has_each_with_its_state_and_its_link(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    first = held(store, [1.0] * 4, name="First")
+    second = held(store, [1.0] * 3, name="Second", state=ExperimentState.RUNNING)  # its server was killed
+    table = open_app(monkeypatch, store, PAGE).dataframe[0].value
+    assert [*table["name"]] == ["Second", "First"]
+    assert [*table["state"]] == ["Paused", "Done"]
+    assert [*table["answers"]] == [12, 16]
+    assert [url.endswith(id) for url, id in zip(table["open"], (second, first), strict=True)] == [True, True]
+
+
+def test_one_that_is_gone_is_told_of_with_the_way_back(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, "01ABC")
+    assert "There is no such experiment any more." in words(app)
+    app.button[0].click().run()
+    assert "New experiment" in words(app)
+    assert "experiment" not in app.query_params
+
+
+# --- the verdict ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lost", "kind", "says"),
+    [
+        (0, "success", "**Yes.**"),
+        (20, "error", "**No.**"),
+        (2, "info", "**Not shown yet.**"),
+    ],
+)
+def test_the_answer_comes_first_with_its_reasons(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore, lost: int, kind: str, says: str
+) -> None:
+    app = opened(monkeypatch, store, held(store, [0.0] * lost + RIGHT[lost:]))
+    (answer,) = app.get(kind)
+    assert answer.value.startswith(says)
+    assert "faster than 16 bits in E2E" in answer.value
+    assert "What would change it:" in words(app)
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["Quality"] == f"{100 * (N - lost) / N:.1f} %"
+    assert metrics["Flip rate"] == f"{100 * lost / N:.1f} %"
+    assert charts(app)[:2] == ["Quality against the baseline", "Times with the engine alone"]
+
+
+def test_where_nothing_says_what_is_right_likeness_is_shown(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    task = Task(id="open", category="Chat", prompt="How are you?", max_tokens=8)
+    cells = [quality(place, "open", same_text=place == 0, word_f1=1.0 - place / 2) for place in (0, 1)]
+    app = opened(monkeypatch, store, keep(store, design([task]), *cells))
+    assert app.info[0].value.startswith("**Nothing says which answers are right.**")
+    assert {metric.label: metric.value for metric in app.metric}["Same text"] == "0 %"
+    assert charts(app) == []
+
+
+def test_another_margin_turns_the_verdict(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, held(store, [0.0] * 2 + RIGHT[2:]))
+    assert app.info[0].value.startswith("**Not shown yet.**")
+    app.number_input(key=session.MARGIN).set_value(30.0).run()
+    assert app.success[0].value.startswith("**Yes.**")
+
+
+def test_each_experiment_begins_with_its_own_margin_and_categories(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    first, second = held(store, RIGHT), held(store, RIGHT, name="Other", categories=("Red", "Blue"))
+    app = opened(monkeypatch, store, first)
+    app.number_input(key=session.MARGIN).set_value(15.0).run()
+    app.multiselect(key=session.CATEGORIES).set_value(["Easy"]).run()
+    app.query_params["experiment"] = second
+    app.run()
+    assert not app.exception
+    assert app.number_input(key=session.MARGIN).value == 10.0
+    assert app.multiselect(key=session.CATEGORIES).value == []
+    assert "(40 prompts)" in words(app)
+
+
+def test_categories_narrow_what_is_compared(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    scores = [float(n % 2 == 0) for n in range(N)]  # all of the hard ones are lost
+    app = opened(monkeypatch, store, held(store, scores))
+    assert app.error[0].value.startswith("**No.**")
+    app.multiselect(key=session.CATEGORIES).set_value(["Easy"]).run()
+    assert {metric.label: metric.value for metric in app.metric}["Quality"] == "100.0 %"
+    assert not app.error
+
+
+def test_the_address_names_the_candidate_and_the_section(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    tasks = sums(4)
+    three = [configuration("16 bits", Precision.BF16), configuration("int8", Precision.INT8), configuration("int4")]
+    cells = [cell for place in range(3) for cell in answered(place, tasks, [1.0] * 4)]
+    id = keep(store, design(tasks, three), *cells)
+    app = opened(monkeypatch, store, id, candidate="int8")
+    assert app.selectbox(key=session.CANDIDATE.key).value == "int8"
+    assert app.selectbox(key=session.CANDIDATE.key).options == ["int8", "int4"]
+    app.segmented_control(key=session.SECTION.key).set_value("Method").run()
+    assert app.query_params["show"] == "Method"
+
+
+def test_a_day_is_reckoned_at_the_traffic_entered(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, held(store, RIGHT))
+    before = [*app.dataframe[0].value["A day"]]
+    app.number_input(key=session.TRAFFIC).set_value(20_000).run()
+    costs = [float(each.removeprefix("$")) for each in (*before, *app.dataframe[0].value["A day"])]
+    assert costs[4:] == pytest.approx([2 * each for each in costs[:4]], rel=0.05)
+    assert "saves" in words(app)
+
+
+# --- as it goes on ------------------------------------------------------------------------------------------
+
+
+def test_one_that_was_not_begun_says_so_and_can_be(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, keep_design(store, design()))
+    assert "Results appear here as answers come." in app.info[0].value
+    assert app.button(key="experiments-go-on").label == "Start"
+
+
+def test_a_paused_one_shows_what_it_has_and_can_be_resumed(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs
+) -> None:
+    engine = AnsweringEngine()
+    id = keep_design(store, design())
+    store.experiments.keep_cell(id, quality(0, "sky", 1.0))
+    store.experiments.set_state(id, ExperimentState.PAUSED)
+    app = opened(monkeypatch, store, id)
+    assert "Paused" in words(app)
+    assert "No prompt was answered by both yet." in app.info[0].value
+    monkeypatch.setattr(resources, "get_engine", lambda: engine)
+    app.button(key="experiments-go-on").click().run()
+    assert jobs.state(job_key(id)) is not None
+
+
+def test_a_failed_one_says_why(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    id = held(store, RIGHT[:4])
+    store.experiments.set_state(id, ExperimentState.FAILED, "The weights of *small* are not those it began with.")
+    app = opened(monkeypatch, store, id)
+    assert app.error[0].value == literal("The weights of *small* are not those it began with.")
+    assert app.button(key="experiments-go-on").label == "Resume"
+
+
+def test_it_can_be_renamed_and_deleted_and_its_runs_stay(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    engine = AnsweringEngine()
+    id = run(engine, store, design())
+    app = opened(monkeypatch, store, id)
+    (name,) = [each for each in app.text_input if each.label == "Name"]
+    name.set_value("Better name")
+    next(button for button in app.button if button.label == "Rename").click().run()
+    assert store.experiments.get(id).name == "Better name"
+    app.button(key="experiments-delete").click().run()
+    assert not app.exception
+    assert store.experiments.all() == ()
+    assert "New experiment" in words(app)
+    assert store.page().total == 12
+
+
+# --- other sections ------------------------------------------------------------------------------------------
+
+
+def test_all_configurations_are_in_a_table_with_units(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, held(store, [0.0] * 2 + RIGHT[2:]), "All configurations")
+    table = app.dataframe[0].value
+    assert [*table["Configuration"]] == ["16 bits (baseline)", "int4"]
+    assert [*table["Score"]] == [100.0, 95.0]
+    assert [*table["TTFT p50"]] == [255.0, 127.5]
+
+
+def test_the_method_says_how_it_was_judged(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    said = words(opened(monkeypatch, store, held(store, RIGHT), "Method"))
+    for part in ("40 prompts from own.csv", "Quality pass", "Speed pass", "non-inferiority", "Holm"):
+        assert part in said
+
+
+def test_answers_alone_say_nothing_of_a_speed_pass(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    made = design(passes=[Pass.QUALITY])
+    cells = [quality(place, name, 1.0) for place in (0, 1) for name in ("sky", "moon")]
+    id = keep(store, made, *cells)
+    assert "Speed pass" not in words(opened(monkeypatch, store, id, "Method"))
+    app = opened(monkeypatch, store, id)
+    assert app.button(key="experiments-replay").disabled
+    assert "A day" not in words(app)
+
+
+def test_each_gear_has_its_bar(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    tasks = sums(8)
+    gears = OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX)
+    sets = factorial(RunConfig(model="small", optimization=gears))
+    cells = [cell for place in range(4) for cell in answered(place, tasks, [1.0] * 8, 1.0 / (1 + place))]
+    id = keep(store, design(tasks, sets), *cells)
+    app = opened(monkeypatch, store, id)
+    assert app.segmented_control(key=session.SECTION.key).value == "Each gear"
+    assert charts(app) == ["E2E, mean", "TTFT, mean", "Memory: weights and KV", "Quality"]
+    spec = app.get("plotly_chart")[0].proto.spec
+    for bar in ("No gears", "int4", "KV cache", "All on"):
+        assert bar in spec
+    assert "Shapley" in words(app)
+
+
+def test_one_configuration_has_nothing_to_be_held_against(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    made = design(configurations=[configuration("alone")])
+    app = opened(monkeypatch, store, keep(store, made, quality(0, "sky", 1.0)))
+    assert "there is nothing to hold against it" in app.info[0].value
+
+
+# --- flips, report, replay ------------------------------------------------------------------------------------
+
+HOSTILE = "<img src=x onerror=alert(1)> ![x](https://example.com/a.png) :material/bug: **bold** 🙂 $x$"
+
+
+class Hostile(AnsweringEngine):
+    """Right in 16 bits alone, with texts that try to be more than text."""
+
+    def says(self, request: GenerationRequest) -> Sequence[str]:
+        return (HOSTILE, " wrong" if request.config.precision is Precision.INT4 else " right")
+
+
+def hostile(store: RunStore) -> str:
+    tasks = [
+        Task(id=f"p{n}", category="Fa*cts", prompt=f"{n} {HOSTILE}", checker="contains", expected="right", max_tokens=8)
+        for n in range(2)
+    ]
+    both = [configuration("16 *bits*", Precision.BF16), configuration("<b>int4</b> ![i](x)")]
+    return run(Hostile(), store, replace(design(tasks, both), question=HOSTILE, prompts_from="*mine*"))
+
+
+def test_flips_are_shown_as_they_were_written(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, hostile(store))
+    flip = app.selectbox(key=session.FLIP)
+    assert len(flip.options) == 2
+    assert [text.value for text in app.text] == [f"{HOSTILE} right", f"{HOSTILE} wrong"]
+    assert literal(f"0 {HOSTILE}") in [each.value for each in app.markdown]
+    flip.set_value("p1").run()
+    assert literal(f"1 {HOSTILE}") in [each.value for each in app.markdown]
+
+
+@pytest.mark.parametrize("section", ["Decision", "All configurations", "Method"])
+def test_no_name_is_read_as_markdown(monkeypatch: pytest.MonkeyPatch, store: RunStore, section: str) -> None:
+    app = opened(monkeypatch, store, hostile(store), section)
+    said = texts(app, "title", "subheader", "markdown", "caption", "info", "success", "error", "warning")
+    assert literal(HOSTILE) in said
+    for part in (r"<img", r"!\[[xi]\]\(", r"\*\*bold", r"<b>", r"\*bits", r"\*mine", r"Fa\*cts", r"\$x"):
+        assert not re.search(rf"(?<!\\){part}", said.replace("Fa\\*", "")), part
+
+
+def test_the_design_goes_as_a_file_and_own_prompts_with_it(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = opened(monkeypatch, store, held(store, RIGHT))
+    buttons = {button.proto.id.rpartition("-")[2]: button for button in app.get("download_button")}
+    assert {"report", "design", "prompts"} <= {*buttons}
+    assert "gearbox experiment run ship-it.toml" in words(app)
+
+
+def test_a_prompt_is_played_again_by_both(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    id = hostile(store)
+    app = opened(monkeypatch, store, id)
+    app.button(key="experiments-replay").click().run()
+    assert not app.exception
+    assert len(app.selectbox(key=session.REPLAYED).options) == 2
+    assert any("opens offline" in each.value for each in app.caption)
+    store.delete([read_results(store, id).run_ids(1, Pass.SPEED)["p0"]])
+    app.button(key="experiments-replay").click().run()
+    assert any("this run was deleted" in each.value for each in app.caption)
