@@ -126,7 +126,8 @@ page = st.navigation(
                 help="The API's address, and who has a key to it.",
             ),
         ],
-    }
+    },
+    expanded=True,
 )
 
 with st.sidebar:

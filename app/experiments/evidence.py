@@ -38,7 +38,7 @@ class Evidence:
 def flipped(decision: Decision) -> dict[str, bool]:
     """The ids of the prompts whose answer flipped, as far as they are shown, and whether it was gained; those lost
     first."""
-    quality = decision.quality
+    quality = decision.scored
     if quality is None:
         return {}
     return dict.fromkeys(quality.lost[:MOST_FLIPS], False) | dict.fromkeys(quality.gained[:MOST_FLIPS], True)
