@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.costs.pricing import load_prices, prices_path
-from app.experiments.day import Day
-from app.experiments.design import Size
-from app.experiments.reading import read_design
-from app.experiments.reporting import report_page
-from app.experiments.results import Results, read_results
-from app.experiments.running import run_experiment
-from app.experiments.starting import keep_design
-from app.experiments.table import table_of
+from app.experiments.planning.design import Size
+from app.experiments.planning.reading import read_design
+from app.experiments.reporting.day import Day
+from app.experiments.reporting.page import report_page
+from app.experiments.results.arrays import Results, read_results
+from app.experiments.results.table import table_of
+from app.experiments.running.job import run_experiment
+from app.experiments.running.starting import keep_design
 from app.settings import Settings
 from app.store import ExperimentState, KeptExperiment, RunStore
 from engine import MOST_RUNNING, Engine

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from app.experiments.decision import decide
-from app.experiments.design import Design, NamedConfiguration, stratified
-from app.experiments.figures import figures_of
-from app.experiments.results import Measure, Results, read_results
-from app.experiments.running import run_experiment
-from app.experiments.starting import keep_design
+from app.experiments.planning.design import Design, NamedConfiguration, stratified
+from app.experiments.results.arrays import Measure, Results, read_results
+from app.experiments.results.figures import figures_of
+from app.experiments.running.job import run_experiment
+from app.experiments.running.starting import keep_design
+from app.experiments.verdicts.decision import decide
 from app.store import Cell, CellKey, Pass, RunStore
 from engine import MIXED_FILE, Engine, Task, load_tasks
 from engine.types import OptimizationConfig, Precision, RunConfig

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 import engine as engine_package
 from app import resources
-from app.experiments.factorial import factorial
-from app.experiments.results import read_results
-from app.experiments.starting import job_key, keep_design
+from app.experiments.planning.factorial import factorial
+from app.experiments.results.arrays import read_results
+from app.experiments.running.starting import job_key, keep_design
 from app.jobs import Jobs
 from app.literal import literal
 from app.session import experiments as session

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.experiments.design import Design, NamedConfiguration
-from app.experiments.results import Results, results_of
-from app.experiments.running import run_experiment
-from app.experiments.starting import keep_design
+from app.experiments.planning.design import Design, NamedConfiguration
+from app.experiments.results.arrays import Results, results_of
+from app.experiments.running.job import run_experiment
+from app.experiments.running.starting import keep_design
 from app.store import Cell, CellKey, Pass, RunStore
 from engine import Task
 from engine.errors import GearboxError

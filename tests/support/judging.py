@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.experiments.design import Design
 from app.experiments.judging.judge import Reply
 from app.experiments.judging.prompts import VERSION, Asked, Opinion
-from app.experiments.results import Results, results_of
-from app.experiments.starting import keep_design
+from app.experiments.planning.design import Design
+from app.experiments.results.arrays import Results, results_of
+from app.experiments.running.starting import keep_design
 from app.runs.together import Watch
 from app.store import Cell, CellKey, JudgeId, Judgement, JudgementKey, JudgementKind, Pass, RunStore
 

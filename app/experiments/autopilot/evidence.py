@@ -10,9 +10,9 @@ import numpy as np
 from app import units
 from app.experiments.autopilot.goal import Goal, Limit
 from app.experiments.autopilot.measuring import heat_of
-from app.experiments.decision import Decision, decide
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
 from app.experiments.statistics import Interval, State, quantile_interval
+from app.experiments.verdicts.decision import Decision, decide
 
 
 class Shown(StrEnum):

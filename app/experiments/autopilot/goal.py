@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from app import units
-from app.experiments.design import DesignError
+from app.experiments.planning.design import DesignError
 
 
 class Figure(StrEnum):

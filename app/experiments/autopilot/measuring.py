@@ -10,8 +10,8 @@ import numpy as np
 from app.experiments.autopilot.goal import Figure, Goal, Observed
 from app.experiments.autopilot.plan import Plan
 from app.experiments.autopilot.search import Heat
-from app.experiments.results import Floats, Measure, Results, read_results
-from app.experiments.starting import keep_design
+from app.experiments.results.arrays import Floats, Measure, Results, read_results
+from app.experiments.running.starting import keep_design
 from app.store import ExperimentState, RunStore
 
 Runner = Callable[[str, float, float], float]

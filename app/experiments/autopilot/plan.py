@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from app.experiments.autopilot.goal import Goal
 from app.experiments.autopilot.search import LEAST
-from app.experiments.design import LONGEST_NAME, Design, DesignError, NamedConfiguration
-from app.experiments.scoring import has_checker
+from app.experiments.planning.design import LONGEST_NAME, Design, DesignError, NamedConfiguration
+from app.experiments.planning.scoring import has_checker
 from engine import Task
 from engine.types import RunConfig
 

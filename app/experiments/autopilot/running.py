@@ -10,7 +10,7 @@ from time import monotonic
 from app.experiments.autopilot.course import Course, follow
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
-from app.experiments.running import ExperimentEngine, run_experiment
+from app.experiments.running.job import ExperimentEngine, run_experiment
 from app.jobs import JobCancelled, Jobs, Report
 from app.runs.answers import RunNotFinishedError
 from app.store import ExperimentState, KeptAutopilot, RunStore, StoreError

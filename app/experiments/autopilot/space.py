@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 
-from app.experiments.design import NamedConfiguration
+from app.experiments.planning.design import NamedConfiguration
 from engine.errors import InvalidRequestError
 from engine.types import (
     CacheMode,

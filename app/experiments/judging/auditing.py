@@ -10,7 +10,7 @@ import numpy as np
 
 from app.experiments.judging.audit import Audit
 from app.experiments.judging.opinions import RIGHT, Opinions
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
 from app.experiments.statistics.agreement import Agreement, LengthBias, agreement, length_bias, position_flips
 from app.store import Judgement, JudgementKind
 

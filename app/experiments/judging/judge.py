@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from app.experiments.judging.prompts import MOST_TOKENS, VERSION, Asked
-from app.experiments.weights import KnowsWeights
+from app.experiments.running.weights import KnowsWeights
 from app.remote import MOST_SHOWN, endpoint_of, error_message, one_line
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.runs.live_run import LiveRun

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from app.estimates import AnswerTime
 from app.experiments.judging.audit import Audit, Limits
 from app.experiments.judging.opinions import Opinions
-from app.experiments.results import Judged, Results
+from app.experiments.results.arrays import Judged, Results
 from app.store import JudgeId, Judgement, JudgementKind
 from engine.types import Tier
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from app.experiments.judging.plan import MOST_PAIRS
-from app.experiments.results import Floats, Results
+from app.experiments.results.arrays import Floats, Results
 from app.store import Cell, JudgeId, Judgement, JudgementKind
 
 RIGHT = 0.5

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from app.experiments.results import Results
-from app.experiments.scoring import has_checker
+from app.experiments.planning.scoring import has_checker
+from app.experiments.results.arrays import Results
 from app.store import Cell, JudgeId, JudgementKey, JudgementKind
 
 MOST_CHECKED = 100

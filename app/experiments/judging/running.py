@@ -13,7 +13,7 @@ from time import monotonic
 from app.experiments.judging.judge import Judge, JudgeError, Reply
 from app.experiments.judging.plan import Question, questions
 from app.experiments.judging.prompts import Asked
-from app.experiments.results import Results, read_results
+from app.experiments.results.arrays import Results, read_results
 from app.jobs import Report, Steps
 from app.runs.answers import RequestRefusedError
 from app.runs.together import Watch, answered_together

@@ -7,10 +7,10 @@ from functools import partial
 
 import streamlit as st
 
-from app.experiments.day import Day
-from app.experiments.reporting import report_page
-from app.experiments.results import Bools, Results
-from app.experiments.writing import design_toml, file_stem, own_prompts, own_prompts_name
+from app.experiments.planning.writing import design_toml, file_stem, own_prompts, own_prompts_name
+from app.experiments.reporting.day import Day
+from app.experiments.reporting.page import report_page
+from app.experiments.results.arrays import Bools, Results
 from app.literal import literal
 from app.replay.recorded import ReplayError, ReplayLane
 from app.session import experiments as session

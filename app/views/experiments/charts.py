@@ -5,9 +5,9 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from app import units
-from app.experiments.figures import Figures
-from app.experiments.verdict import QualityVerdict
-from app.experiments.waterfall import Waterfall, WaterfallFigure
+from app.experiments.results.figures import Figures
+from app.experiments.verdicts.verdict import QualityVerdict
+from app.experiments.verdicts.waterfall import Waterfall, WaterfallFigure
 from app.views.shared.charts import finish, plain
 
 _ROW = 34

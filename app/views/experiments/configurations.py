@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
-from app.experiments.figures import figures_of
-from app.experiments.results import Bools, Measure, Results
+from app.experiments.results.arrays import Bools, Measure, Results
+from app.experiments.results.figures import figures_of
 
 _MIB = 2**20
 

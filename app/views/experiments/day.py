@@ -6,8 +6,8 @@ import streamlit as st
 
 from app import resources
 from app.costs.pricing import load_prices, prices_path
-from app.experiments.day import Day, day_rows, saving
-from app.experiments.figures import Figures
+from app.experiments.reporting.day import Day, day_rows, saving
+from app.experiments.results.figures import Figures
 from app.literal import literal
 from app.session import experiments as session
 from app.session import playground

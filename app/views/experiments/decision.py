@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
-from app.experiments.decision import TOO_FEW, Answer, Decision, decide
-from app.experiments.figures import Figures, figures_of
-from app.experiments.results import Bools, Measure, Results
+from app.experiments.results.arrays import Bools, Measure, Results
+from app.experiments.results.figures import Figures, figures_of
+from app.experiments.verdicts.decision import TOO_FEW, Answer, Decision, decide
 from app.literal import literal
 from app.session import experiments as session
 from app.store import RunStore

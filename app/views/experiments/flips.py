@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
-from app.experiments.decision import Decision
-from app.experiments.evidence import flipped, read_answers, text_runs
-from app.experiments.results import Measure, Results
+from app.experiments.reporting.evidence import flipped, read_answers, text_runs
+from app.experiments.results.arrays import Measure, Results
+from app.experiments.verdicts.decision import Decision
 from app.literal import literal
 from app.session import experiments as session
 from app.store import RunStore

@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app import units
-from app.experiments.factorial import measured_sets
-from app.experiments.results import Bools, Floats, Measure, Results
-from app.experiments.waterfall import Waterfall, WaterfallFigure, waterfall
+from app.experiments.planning.factorial import measured_sets
+from app.experiments.results.arrays import Bools, Floats, Measure, Results
+from app.experiments.verdicts.waterfall import Waterfall, WaterfallFigure, waterfall
 from app.literal import literal
 from app.views.experiments.charts import waterfall_chart
 from app.views.shared import charts

@@ -12,7 +12,7 @@ from app.experiments.judging.audit import Audit, Limits
 from app.experiments.judging.auditing import audit_of
 from app.experiments.judging.judged import judge_words, judged
 from app.experiments.judging.opinions import Opinions, judges_of
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
 from app.session import experiments as session
 from app.session.identity import known_person
 from app.store import JudgeId, Judgement, JudgementKind, RunStore

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import units
 from app.experiments.judging.audit import Audit, State
-from app.experiments.results import Bools, Floats, Measure
+from app.experiments.results.arrays import Bools, Floats, Measure
 from app.literal import literal
 from app.store import Judgement, JudgementKind, RunStore
 from app.views.experiments.heard import Heard, limits

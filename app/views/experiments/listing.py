@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import resources, units
-from app.experiments.starting import job_key
+from app.experiments.running.starting import job_key
 from app.session.experiments import EXPERIMENT_QUERY
 from app.store import ExperimentState, KeptExperiment
 from app.views.runs.naming import EXPERIMENTS_PATH, page_url

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
 from app.literal import literal
 from app.store import Pass
 

@@ -10,12 +10,12 @@ import streamlit as st
 
 from app import resources, units
 from app.estimates import answer_times
-from app.experiments.design import MOST_REPEATS, Design, NamedConfiguration, stratified
-from app.experiments.design import Size as HowMany
-from app.experiments.estimates import seconds_of
-from app.experiments.factorial import factorial, gears_on
-from app.experiments.prompt_sets import prompt_sets
-from app.experiments.starting import keep_design, start
+from app.experiments.planning.design import MOST_REPEATS, Design, NamedConfiguration, stratified
+from app.experiments.planning.design import Size as HowMany
+from app.experiments.planning.estimates import seconds_of
+from app.experiments.planning.factorial import factorial, gears_on
+from app.experiments.planning.prompt_sets import prompt_sets
+from app.experiments.running.starting import keep_design, start
 from app.literal import literal
 from app.runs.together import sooner_on
 from app.session import experiments as session

@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app import resources, units
-from app.experiments.factorial import measured_sets
-from app.experiments.results import Bools, Results, read_results
-from app.experiments.starting import job_key, start
+from app.experiments.planning.factorial import measured_sets
+from app.experiments.results.arrays import Bools, Results, read_results
+from app.experiments.running.starting import job_key, start
 from app.literal import literal
 from app.session import experiments as session
 from app.session.identity import known_person

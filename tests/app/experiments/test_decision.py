@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.experiments.decision import Answer, Decision, decide
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
+from app.experiments.verdicts.decision import Answer, Decision, decide
 from app.store import Pass, RunStore
 from engine import Task
 from tests.support.experiments import TASKS, answered, configuration, design, quality, read, speed, sums

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.experiments.design import BLOCK, MOST_CONFIGURATIONS, Design, DesignError, NamedConfiguration, stratified
+from app.experiments.planning.design import (
+    BLOCK,
+    MOST_CONFIGURATIONS,
+    Design,
+    DesignError,
+    NamedConfiguration,
+    stratified,
+)
 from app.store import Pass
 from engine import Task
 from engine.types import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.estimates import AnswerTime
-from app.experiments.estimates import seconds_of
+from app.experiments.planning.estimates import seconds_of
 from app.store import Pass
 from engine import Task
 from tests.support.experiments import configuration, design

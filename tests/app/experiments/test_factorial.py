@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.experiments.design import NamedConfiguration
-from app.experiments.factorial import PLAIN, factorial, gears_on, measured_sets
+from app.experiments.planning.design import NamedConfiguration
+from app.experiments.planning.factorial import PLAIN, factorial, gears_on, measured_sets
 from engine.types import (
     CacheMode,
     CascadeConfig,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.experiments.day import Day, day_rows, saving
-from app.experiments.figures import Figures, Times, figures_of
-from app.experiments.results import Measure, Results
+from app.experiments.reporting.day import Day, day_rows, saving
+from app.experiments.results.arrays import Measure, Results
+from app.experiments.results.figures import Figures, Times, figures_of
 from app.store import RunStore
 from tests.support.experiments import answered, design, quality, read, speed, sums
 

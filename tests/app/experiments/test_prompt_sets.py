@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.experiments.prompt_sets import prompt_sets
-from app.experiments.scoring import has_checker
+from app.experiments.planning.prompt_sets import prompt_sets
+from app.experiments.planning.scoring import has_checker
 from app.quantization.tasks import tasks_sha256
 from app.store import RunStore
 from tests.support.experiments import TASKS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.experiments.prompt_sets import asked_in, prompt_sets
+from app.experiments.planning.prompt_sets import asked_in, prompt_sets
 from app.store import ALL_RUNS, RunOutcome, RunSource, RunStatus, RunStore
 from engine.types import GenerationRequest, Message, SamplingParams
 from tests.support.fakes import make_request

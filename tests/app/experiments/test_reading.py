@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.experiments.design import DesignError, Size
-from app.experiments.reading import read_design
+from app.experiments.planning.design import DesignError, Size
+from app.experiments.planning.reading import read_design
 from app.store import Pass
 from engine import MIXED_FILE, load_tasks
 from engine.errors import InvalidRequestError

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from app.experiments.design import Design, NamedConfiguration
-from app.experiments.running import run_experiment
-from app.experiments.starting import keep_design
-from app.experiments.weights import ExperimentError
+from app.experiments.planning.design import Design, NamedConfiguration
+from app.experiments.running.job import run_experiment
+from app.experiments.running.starting import keep_design
+from app.experiments.running.weights import ExperimentError
 from app.jobs import JobCancelled
 from app.runs.answers import answer_unkept
 from app.store import ExperimentState, Pass, RunFilter, RunStatus, RunStore
@@ -52,7 +52,7 @@ def three(model: str) -> tuple[NamedConfiguration, ...]:
 _RUN = """
 import sys
 from pathlib import Path
-from app.experiments.running import run_experiment
+from app.experiments.running.job import run_experiment
 from app.store import RunStore
 from engine import Engine
 

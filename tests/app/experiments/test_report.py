@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.experiments.day import Day
-from app.experiments.decision import decide
-from app.experiments.evidence import DELETED, Evidence, FlippedAnswer, read_evidence
-from app.experiments.figures import figures_of
-from app.experiments.reading import SETS, read_design
-from app.experiments.report import experiment_report
-from app.experiments.reporting import report_page
-from app.experiments.results import Measure, Results, read_results
+from app.experiments.planning.reading import SETS, read_design
+from app.experiments.reporting.day import Day
+from app.experiments.reporting.evidence import DELETED, Evidence, FlippedAnswer, read_evidence
+from app.experiments.reporting.page import report_page
+from app.experiments.reporting.report import experiment_report
+from app.experiments.results.arrays import Measure, Results, read_results
+from app.experiments.results.figures import figures_of
+from app.experiments.verdicts.decision import decide
 from app.reports.page import report_html
 from app.reports.report import Report, Tone
 from app.store import RunStore

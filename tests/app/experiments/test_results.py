@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from sqlalchemy import event
 
-from app.experiments.results import Measure, read_results, results_of
-from app.experiments.starting import keep_design
-from app.experiments.table import table_of
+from app.experiments.results.arrays import Measure, read_results, results_of
+from app.experiments.results.table import table_of
+from app.experiments.running.starting import keep_design
 from app.store import Pass, RunStore
 from tests.support.experiments import TASKS, configuration, design, quality, read, speed
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.experiments.weights import ExperimentError
+from app.experiments.running.weights import ExperimentError
 from app.jobs import JobCancelled
 from app.store import ExperimentState, GoneError, Pass, RunFilter, RunStatus, RunStore
 from app.store.experiments.repository import ExperimentStore

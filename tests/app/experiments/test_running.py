@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.experiments.starting import job_key, keep_design, start
+from app.experiments.running.starting import job_key, keep_design, start
 from app.jobs import Jobs
 from app.store import ExperimentState, Pass, RunFilter, RunSource, RunStatus, RunStore
 from engine.errors import ContextLengthError, GearboxError

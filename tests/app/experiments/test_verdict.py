@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.experiments.statistics import State
-from app.experiments.verdict import Paired, QualityVerdict, quality_verdict, speed_verdict
+from app.experiments.verdicts.verdict import Paired, QualityVerdict, quality_verdict, speed_verdict
 
 NAN = float("nan")
 

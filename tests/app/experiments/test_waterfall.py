@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.experiments.statistics import NoOrderingError
-from app.experiments.waterfall import AlarmKind, Waterfall, WaterfallFigure, waterfall
+from app.experiments.verdicts.waterfall import AlarmKind, Waterfall, WaterfallFigure, waterfall
 
 NAN = float("nan")
 GEARS = ("4-bit", "prefix reuse", "speculation")

@@ -12,7 +12,7 @@ from app.experiments.autopilot.goal import Figure, Goal
 from app.experiments.autopilot.plan import Plan, hold_out
 from app.experiments.autopilot.running import keep_plan, start
 from app.experiments.autopilot.space import Candidates, Gear, Space, candidates
-from app.experiments.design import NamedConfiguration
+from app.experiments.planning.design import NamedConfiguration
 from app.literal import literal
 from app.session import experiments as session
 from app.session import presets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import resources
-from app.experiments.design import NamedConfiguration
+from app.experiments.planning.design import NamedConfiguration
 from app.literal import literal
 from app.router.operation.in_use import save_configuration
 from app.session import chat, playground

@@ -12,7 +12,7 @@ from app.experiments.autopilot.evidence import Shown
 from app.experiments.autopilot.goal import Figure, Goal
 from app.experiments.autopilot.plan import Plan, hold_out
 from app.experiments.autopilot.running import keep_plan, run_autopilot
-from app.experiments.design import DesignError
+from app.experiments.planning.design import DesignError
 from app.jobs import JobCancelled
 from app.store import ExperimentState, GoneError, RunStore, Viewer
 from engine import Task

@@ -9,7 +9,7 @@ import pytest
 from app.experiments.judging.audit import Audit, Limits, State
 from app.experiments.judging.auditing import audit_of
 from app.experiments.judging.opinions import Opinions, judges_of
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
 from app.store import JudgeId, Judgement, JudgementKind, NoVerdict, RunStore
 from engine import Task
 from tests.support.experiments import configuration, design

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from app.estimates import AnswerTime
-from app.experiments.decision import Answer, Decision, decide
-from app.experiments.figures import figures_of
 from app.experiments.judging.judged import seconds_of
-from app.experiments.results import Judged, Measure, Results
-from app.experiments.table import table_of
+from app.experiments.results.arrays import Judged, Measure, Results
+from app.experiments.results.figures import figures_of
+from app.experiments.results.table import table_of
+from app.experiments.verdicts.decision import Answer, Decision, decide
 from app.store import JudgeId, Pass, RunStore
 from engine import Task
 from tests.support.experiments import design

@@ -12,9 +12,9 @@ from app.experiments.judging.opinions import Opinions
 from app.experiments.judging.plan import MOST_CHECKED, MOST_PAIRS, questions
 from app.experiments.judging.prompts import Asked, Opinion
 from app.experiments.judging.running import Budget, judge_experiment
-from app.experiments.results import read_results
-from app.experiments.running import run_experiment
-from app.experiments.starting import keep_design
+from app.experiments.results.arrays import read_results
+from app.experiments.running.job import run_experiment
+from app.experiments.running.starting import keep_design
 from app.jobs import JobCancelled
 from app.store import GoneError, JudgementKind, NoVerdict, Pass, RunStore
 from engine import Engine, Task

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import units
-from app.experiments.results import Floats, Measure, Results
+from app.experiments.results.arrays import Floats, Measure, Results
 from app.store import Pass
 
 _GAP = "  "

@@ -8,9 +8,9 @@ from enum import StrEnum
 import numpy as np
 
 from app import units
-from app.experiments.results import Bools, Floats, Judged, Measure, Results
+from app.experiments.results.arrays import Bools, Floats, Judged, Measure, Results
 from app.experiments.statistics.noninferiority import State
-from app.experiments.verdict import Paired, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
+from app.experiments.verdicts.verdict import Paired, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
 
 TOO_FEW = 50
 """Below so many prompts what is shown rests on exact bounds, and little can be shown at all."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.experiments.design import Design
-from app.experiments.running import ExperimentEngine, run_experiment
+from app.experiments.planning.design import Design
+from app.experiments.running.job import ExperimentEngine, run_experiment
 from app.jobs import Jobs
 from app.store import KeptExperiment, RunStore
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from app.experiments.design import Design
-from app.experiments.scoring import has_checker
+from app.experiments.planning.design import Design
+from app.experiments.planning.scoring import has_checker
 from app.store import Cell, KeptExperiment, Pass, RunStore
 
 Floats: TypeAlias = NDArray[np.float64]

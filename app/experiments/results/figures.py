@@ -9,7 +9,7 @@ from statistics import fmean
 import numpy as np
 
 from app.costs.running import Served
-from app.experiments.results import Bools, Floats, Measure, Results
+from app.experiments.results.arrays import Bools, Floats, Measure, Results
 from app.store import Cell, Pass
 from engine.types import is_shared
 

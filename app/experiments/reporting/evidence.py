@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.experiments.decision import Decision
-from app.experiments.results import Results
+from app.experiments.results.arrays import Results
+from app.experiments.verdicts.decision import Decision
 from app.store import Pass, RunStore
 
 MOST_FLIPS = 50

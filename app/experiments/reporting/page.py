@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from app.experiments.day import Day
-from app.experiments.decision import decide
-from app.experiments.evidence import read_evidence
-from app.experiments.figures import figures_of
-from app.experiments.report import experiment_report
-from app.experiments.results import Measure, Results
+from app.experiments.reporting.day import Day
+from app.experiments.reporting.evidence import read_evidence
+from app.experiments.reporting.report import experiment_report
+from app.experiments.results.arrays import Measure, Results
+from app.experiments.results.figures import figures_of
+from app.experiments.verdicts.decision import decide
 from app.reports.page import report_html
 from app.store import RunStore
 from engine.errors import InvalidRequestError

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from app.experiments.design import Design
+from app.experiments.planning.design import Design
 from app.store import Cell, CellKey
 from engine.errors import GearboxError
 

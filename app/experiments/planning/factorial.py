@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from app.experiments.design import NamedConfiguration
+from app.experiments.planning.design import NamedConfiguration
 from engine.errors import InvalidRequestError
 from engine.types import OptimizationConfig, RunConfig
 

@@ -1,4 +1,4 @@
-"""A design as the TOML file that `gearbox experiment run` takes: the inverse of :mod:`app.experiments.reading`."""
+"""A design as the TOML file that `gearbox experiment run` takes: the inverse of :mod:`app.experiments.planning.reading`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from app.experiments.design import Design, NamedConfiguration, Size, stratified
-from app.experiments.reading import SETS, read_prompts
+from app.experiments.planning.design import Design, NamedConfiguration, Size, stratified
+from app.experiments.planning.reading import SETS, read_prompts
 from engine import Task
 from engine.types import OptimizationConfig, SamplingParams
 from engine.untrusted import valid_text

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from app import units
-from app.experiments.day import Day, day_rows, saving
-from app.experiments.decision import Answer, Decision
-from app.experiments.design import Design, NamedConfiguration
-from app.experiments.evidence import Evidence
-from app.experiments.figures import Figures
-from app.experiments.results import Results
-from app.experiments.verdict import QualityVerdict
-from app.experiments.writing import design_toml, file_stem, own_prompts, own_prompts_name
+from app.experiments.planning.design import Design, NamedConfiguration
+from app.experiments.planning.writing import design_toml, file_stem, own_prompts, own_prompts_name
+from app.experiments.reporting.day import Day, day_rows, saving
+from app.experiments.reporting.evidence import Evidence
+from app.experiments.results.arrays import Results
+from app.experiments.results.figures import Figures
+from app.experiments.verdicts.decision import Answer, Decision
+from app.experiments.verdicts.verdict import QualityVerdict
 from app.reports.report import Attachment, Chart, Flip, Mark, Report, Section, Shape, Table, Tone, Value
 from app.store import machine_words
 

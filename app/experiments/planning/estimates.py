@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from app.estimates import AnswerTime
-from app.experiments.design import Design
+from app.experiments.planning.design import Design
 from app.store import Pass
 from engine.types import RunConfig
 

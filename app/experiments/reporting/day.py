@@ -9,7 +9,7 @@ from app import units
 from app.costs.capacity import machines_needed
 from app.costs.errors import CostsError
 from app.costs.running import Served, own_cost, savings_a_day
-from app.experiments.figures import Figures
+from app.experiments.results.figures import Figures
 
 BUSIEST = 0.1
 """Of a day's requests, in its busiest hour."""

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
-from app.experiments.cells import Answered, cell_of
-from app.experiments.design import Design
-from app.experiments.scoring import has_checker
-from app.experiments.weights import ExperimentError, Weights, models_of
+from app.experiments.planning.design import Design
+from app.experiments.planning.scoring import has_checker
+from app.experiments.running.cells import Answered, cell_of
+from app.experiments.running.weights import ExperimentError, Weights, models_of
 from app.jobs import Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
 from app.runs.live_run import LiveRun

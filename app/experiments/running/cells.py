@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from app.experiments.scoring import Likeness, checked, has_checker
+from app.experiments.planning.scoring import Likeness, checked, has_checker
 from app.runs.race import LaneRun
 from app.store import Cell, CellKey, RunRecord, answer_sha256
 from engine import Task

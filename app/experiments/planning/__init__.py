@@ -1,0 +1,1 @@
+"""What an experiment asks of whom: prompts, configurations, sizes, times beforehand, how answers are scored."""

@@ -1,0 +1,1 @@
+"""The decision sheet: the cost of a day, what is read of runs, the report."""

@@ -1,0 +1,1 @@
+"""The job that answers and times an experiment's cells."""

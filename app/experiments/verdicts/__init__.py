@@ -1,0 +1,1 @@
+"""One configuration against another, what each gear changes, whether to ship."""
