@@ -1,4 +1,4 @@
-"""A design as the TOML file that `gearbox experiment run` takes: the inverse of :mod:`app.experiments.planning.reading`."""
+"""A design as the TOML file that `gearbox experiment run` takes: what `planning.reading` reads, written."""
 
 from __future__ import annotations
 
