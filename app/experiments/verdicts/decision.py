@@ -106,7 +106,7 @@ class Decision:
         interval = self.speed.ratio.interval if self.speed.ratio else None
         if self.answer is Answer.YES and interval:
             found.append(
-                f"Speed is no reason any more once it is not faster: shown is {units.ratio(interval.low)} at least."
+                f"If it were not faster, nothing would be gained; {units.ratio(interval.low)} at least is shown."
             )
         elif self.answer is Answer.NO_GAIN:
             found.append("It would have to be shown to be faster, or to need less memory, for there to be a gain.")
