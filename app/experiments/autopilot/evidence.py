@@ -60,7 +60,7 @@ class Evidence:
                 return f"On {told} “{self.name}” keeps all limits."
             case Shown.OPEN:
                 still = ", ".join(each.limit for each in self.findings if each.shown is Shown.OPEN)
-                return f"On {told} “{self.name}” breaks no limit; not shown yet: {still}."
+                return f"On {told} “{self.name}” is not shown to break a limit; not shown to be kept yet: {still}."
             case Shown.BROKEN:
                 broken = ", ".join(each.limit for each in self.findings if each.shown is Shown.BROKEN)
                 return f"On {told} “{self.name}” does not keep what it promised: {broken}. Do not use it for this goal."
