@@ -129,7 +129,7 @@ def _choose_goal() -> Goal:
         margin = st.number_input(
             "Quality floor, points below the baseline",
             min_value=0.1,
-            max_value=100.0,
+            max_value=99.0,
             value=2.0,
             step=0.5,
             key=f"{_KEY}-margin",
