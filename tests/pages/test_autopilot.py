@@ -75,9 +75,9 @@ def test_one_that_is_gone_is_told_of(monkeypatch: pytest.MonkeyPatch, store: Run
 
 def test_markdown_in_names_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     made = plan()
-    evil = replace(made.candidates[0], name="![x](http://evil/) <b>int4</b>")
-    app = opened(monkeypatch, store, candidates=(evil,), name="[click](http://evil/)")
+    evil = replace(made.baseline, name="![x](http://evil/) <b>16 bits</b>")
+    app = opened(monkeypatch, store, baseline=evil, candidates=(), name="[click](http://evil/)")
     said = texts(app, "success", "info", "error", "subheader", "markdown")
     assert "![x](" not in said
     assert "[click](" not in said
-    assert "int4" in said
+    assert "16 bits" in said

@@ -42,6 +42,8 @@ class Evidence:
     findings: tuple[Finding, ...]
     decision: Decision | None
     """Held against the baseline; ``None`` where the baseline itself was chosen."""
+    disturbed: int
+    """Prompts whose times are of disturbed runs alone."""
 
     @property
     def shown(self) -> Shown:
@@ -58,7 +60,7 @@ class Evidence:
                 return f"On {told} “{self.name}” keeps all limits."
             case Shown.OPEN:
                 still = ", ".join(each.limit for each in self.findings if each.shown is Shown.OPEN)
-                return f"On {told} “{self.name}” breaks no limit; not shown yet: {still}."
+                return f"On {told} “{self.name}” is not shown to break a limit; not shown to be kept yet: {still}."
             case Shown.BROKEN:
                 broken = ", ".join(each.limit for each in self.findings if each.shown is Shown.BROKEN)
                 return f"On {told} “{self.name}” does not keep what it promised: {broken}. Do not use it for this goal."
@@ -90,7 +92,13 @@ def evidence_of(results: Results, goal: Goal) -> Evidence | None:
             else (f"{most}, above {units.memory(goal.memory_bytes)}.")
         )
         findings.append(Finding(Limit.MEMORY, Shown.KEPT if kept else Shown.BROKEN, text))
-    return Evidence(name=name, prompts=len(observed.seconds), findings=tuple(findings), decision=decision)
+    return Evidence(
+        name=name,
+        prompts=len(observed.seconds),
+        findings=tuple(findings),
+        decision=decision,
+        disturbed=int(results.disturbed[place].sum()),
+    )
 
 
 def _latency(seconds: np.ndarray, goal: Goal) -> Finding:

@@ -51,7 +51,7 @@ class Goal:
         for holds, message in (
             (1 <= self.percentile <= 99, "The percentile must be between 1 and 99."),
             (math.isfinite(self.seconds) and self.seconds > 0, "The SLO must be above 0 s."),
-            (0 < self.margin_points <= 100, "The margin must be above 0 and at most 100 points."),
+            (0 < self.margin_points < 100, "The margin must be above 0 and below 100 points."),
             (self.memory_bytes is None or self.memory_bytes > 0, "The memory ceiling must be above 0."),
             (math.isfinite(self.budget_s) and self.budget_s > 0, "The time budget must be above 0 s."),
         ):

@@ -12,6 +12,7 @@ from app.experiments.autopilot.plan import Plan
 from app.experiments.autopilot.search import Heat
 from app.experiments.results.arrays import Floats, Measure, Results, read_results
 from app.experiments.running.starting import keep_design
+from app.experiments.running.weights import CannotAnswerError
 from app.store import ExperimentState, RunStore
 
 Runner = Callable[[str, float, float], float]
@@ -45,23 +46,58 @@ class Heats:
             GearboxError: whatever keeps the engine or the store from it.
             JobCancelled: from the runner.
         """
+        if unable := self._unable(names, prompt_ids):
+            return self._without(unable, names, prompt_ids, at_most_s)
         design = self.plan.design(names, prompt_ids)
         known = self._known.get(design.sha256)
         if known is None and self.runner is None:
             return None
         if known is None:
-            known = keep_design(self.store, design), 0.0
+            known = self._known[design.sha256] = keep_design(self.store, design), 0.0
             self.store.autopilots.add_heat(self.autopilot_id, known[0])
         id, seconds = known
-        done = self.store.experiments.get(id).state is ExperimentState.DONE
-        if not done and self.runner is not None and seconds < at_most_s:
-            seconds = self.runner(id, seconds, at_most_s)
+        state = self.store.experiments.get(id).state
+        if state is ExperimentState.FAILED and self.runner is None and len(names) == 1:
+            return self._without(names[0], names, prompt_ids, at_most_s)
+        if state is not ExperimentState.DONE and self.runner is not None and seconds < at_most_s:
+            try:
+                seconds = self.runner(id, seconds, at_most_s)
+            except CannotAnswerError as error:
+                if error.configuration == self.plan.baseline.name:
+                    raise
+                took = {heat.experiment_id: heat.seconds for heat in self.store.autopilots.heats(self.autopilot_id)}
+                self._known[design.sha256] = id, took[id]
+                return self._without(error.configuration, names, prompt_ids, at_most_s)
         self._known[design.sha256] = id, seconds
         self.last = read_results(self.store, id)
         complete = self.last.kept.state is ExperimentState.DONE
         if not complete and self.runner is None and seconds < at_most_s:
             return None  # under way
         return heat_of(self.last, self.plan.goal, seconds, complete=complete)
+
+    def _unable(self, names: Sequence[str], prompt_ids: Sequence[str]) -> str | None:
+        """The configuration without which a measurement was made again, since it cannot answer here; ``None`` for
+        none."""
+        if self.plan.design(names, prompt_ids).sha256 not in self._known:
+            return None
+        for name in names:
+            rest = [each for each in names if each != name]
+            if rest and self.plan.design(rest, prompt_ids).sha256 in self._known:
+                return name
+        return None
+
+    def _without(self, unable: str, names: Sequence[str], prompt_ids: Sequence[str], at_most_s: float) -> Heat | None:
+        """The measurement without a configuration that cannot answer here, which is as if it failed on all prompts."""
+        _, lost_s = self._known[self.plan.design(names, prompt_ids).sha256]
+        rest = [each for each in names if each != unable]
+        nothing = Heat({}, 0.0, {}, complete=True)
+        heat = self.measure(rest, prompt_ids, at_most_s - lost_s) if rest else nothing
+        if heat is None:
+            return None
+        failed = Observed(seconds=dict.fromkeys(prompt_ids, np.inf))
+        return Heat(
+            {**heat.observed, unable: failed}, heat.seconds + lost_s, {**heat.cost_s, unable: 0.0}, heat.complete
+        )
 
 
 def heat_of(results: Results, goal: Goal, seconds: float, *, complete: bool) -> Heat:

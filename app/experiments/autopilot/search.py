@@ -149,7 +149,7 @@ class _Search:
             measured += names
         self.found.not_reached = self.candidates[len(measured) :]
         if self.baseline not in self.observed:
-            return self._stop("The time was up before the first prompts were answered by all.")
+            return self._stop("The time was up before the first prompts were answered. Give it more.")
         return self._end_round(block, measured, self.found.seconds)
 
     def _further(self, measured: int) -> int:
@@ -169,7 +169,7 @@ class _Search:
         size = min(int(left_s / rounds / each_s), math.ceil(len(self.prompts) / rounds))
         if size < LEAST:
             if min(LEAST, len(self.prompts)) * each_s > left_s:
-                return self._stop("The time to search was up.")
+                return self._stop("The time to search did not do for another round.")
             size = LEAST
         block, before = self._take(size), found.seconds
         for start in range(0, max(len(names), 1), _TOGETHER):

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from app.experiments.planning.design import Design
 from app.experiments.planning.scoring import has_checker
 from app.experiments.running.cells import Answered, cell_of
-from app.experiments.running.weights import ExperimentError, Weights, models_of
+from app.experiments.running.weights import CannotAnswerError, Weights, models_of
 from app.jobs import Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
 from app.runs.live_run import LiveRun
@@ -210,7 +210,7 @@ class _Work:
         """A cell's run to its end, a failure included that has to do with the prompt.
 
         Raises:
-            ExperimentError: it failed of something else.
+            CannotAnswerError: it failed of something else.
             RunNotFinishedError: it was cut short.
         """
         request = self._request(key)
@@ -232,7 +232,8 @@ class _Work:
             if run.error is None:
                 raise
         if run.error is not None and run.error_kind in _OF_THE_MACHINE:
-            raise ExperimentError(f"{self._name(key)} could not answer “{key.prompt_id}”: {run.error}")
+            name = self._name(key)
+            raise CannotAnswerError(name, f"{name} could not answer “{key.prompt_id}”: {run.error}")
         return run
 
     def _watch(self, run: LiveRun) -> None:

@@ -16,6 +16,15 @@ class ExperimentError(GearboxError):
     """An experiment cannot go on as things are; what it has is kept."""
 
 
+class CannotAnswerError(ExperimentError):
+    """A configuration cannot answer here, whatever the prompt: its model is too large, or not there."""
+
+    def __init__(self, configuration: str, message: str) -> None:
+        super().__init__(message)
+        self.configuration = configuration
+        """Its name."""
+
+
 class KnowsWeights(Protocol):
     """What is needed of an engine; see `engine.Engine`."""
 

@@ -129,11 +129,12 @@ def _choose_goal() -> Goal:
         margin = st.number_input(
             "Quality floor, points below the baseline",
             min_value=0.1,
-            max_value=100.0,
+            max_value=99.0,
             value=2.0,
             step=0.5,
             key=f"{_KEY}-margin",
             width=270,
+            help="The smaller, the more held-out prompts it takes to show that it is kept: 2 points take 149 at least.",
         )
         memory = st.number_input(
             "Memory ceiling, MiB",

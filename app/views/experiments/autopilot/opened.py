@@ -43,7 +43,7 @@ def show_autopilot(store: RunStore, autopilot_id: str) -> None:
     job = BackgroundJob(job_key(kept.id), when_cancelled="What is measured is kept, and it goes on from there.")
     heats = store.autopilots.heats(kept.id)
     course = _read(store, kept.id, len(heats), sum(each.seconds for each in heats), str(kept.state), known_person())
-    _show_head(store, kept, course, job)
+    _show_head(store, kept, course, job, used_s=sum(each.seconds for each in heats))
     job.follow(lambda: len(store.autopilots.heats(kept.id)))
     if kept.state is ExperimentState.FAILED and kept.error and not job.state:
         st.error(literal(kept.error), icon=":material/error:")
@@ -65,7 +65,7 @@ def _read(_store: RunStore, id: str, heats: int, seconds: float, state: str, per
     return read_course(_store, id)
 
 
-def _show_head(store: RunStore, kept: KeptAutopilot, course: Course, job: BackgroundJob) -> None:
+def _show_head(store: RunStore, kept: KeptAutopilot, course: Course, job: BackgroundJob, *, used_s: float) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(literal(kept.name), anchor=False)
         if not job.running and kept.state is not ExperimentState.DONE:
@@ -85,15 +85,15 @@ def _show_head(store: RunStore, kept: KeptAutopilot, course: Course, job: Backgr
     plan, begun = course.plan, units.moment(kept.created_at, reader_zone())
     st.caption(
         f"{state_word(kept)} · begun {begun} · {literal(plan.goal.text)} · {literal(plan.prompts_from)}: "
-        f"{units.counted(len(plan.searched), 'prompt')} to search on, {len(plan.kept_apart):,} held out · budget "
-        f"{units.seconds(plan.goal.budget_s)}, of which the search took {units.seconds(course.found.seconds)}"
+        f"{units.counted(len(plan.searched), 'prompt')} to search on, {len(plan.kept_apart):,} held out · "
+        f"{units.seconds(used_s)} of {units.seconds(plan.goal.budget_s)} used"
     )
 
 
 def _show_result(course: Course, *, running: bool) -> None:
     choice, plan = course.choice, course.plan
     if choice is None:
-        if not running and not course.found.readings:
+        if not course.found.readings:
             st.info("Results appear here as rounds come to their end.")
         return
     if choice.name is None:
@@ -128,8 +128,11 @@ def _show_evidence(course: Course, evidence: Evidence, text: str) -> None:
             for each in evidence.findings
         )
     )
-    if evidence.decision is not None:
-        st.caption(literal(evidence.decision.speed.text))
+    said = [evidence.decision.speed.text] if evidence.decision is not None else []
+    if evidence.disturbed:
+        said.append(f"Times of {units.counted(evidence.disturbed, 'prompt')} are of disturbed runs alone.")
+    if said:
+        st.caption(literal(" ".join(said)))
     if course.evidence_id:
         st.page_link(
             "pages/experiments.py",

@@ -13,10 +13,12 @@ from app.experiments.autopilot.goal import Figure, Goal
 from app.experiments.autopilot.plan import Plan, hold_out
 from app.experiments.autopilot.running import keep_plan, run_autopilot
 from app.experiments.planning.design import DesignError
+from app.experiments.running.weights import ExperimentError
 from app.jobs import JobCancelled
 from app.store import ExperimentState, GoneError, RunStore, Viewer
 from engine import Task
-from engine.types import Precision
+from engine.errors import GearboxError, InsufficientMemoryError
+from engine.types import GenerationRequest, Precision
 from tests.support.experiments import AnsweringEngine, Told, configuration
 
 TASKS = tuple(
@@ -140,6 +142,35 @@ def test_where_none_will_do_no_held_out_prompt_is_asked(store: RunStore) -> None
     assert course.choice.nearest
     for heat in store.autopilots.heats(id):
         assert asked(store, heat.experiment_id).isdisjoint(plan().held_out)
+
+
+class TooLarge(AnsweringEngine):
+    """Cannot hold one of the models."""
+
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        return InsufficientMemoryError("It is too large.") if request.config.model == "huge" else None
+
+
+def test_a_candidate_that_cannot_answer_here_is_out_and_the_others_go_on(store: RunStore) -> None:
+    huge = configuration("huge", Precision.INT8, "huge")
+    id = keep_plan(store, plan(candidates=(huge, configuration("int4"))))
+    made = run_autopilot(TooLarge(), store, id, Told(), clock=clock())
+    assert store.autopilots.get(id).state is ExperimentState.DONE
+    assert made.found.readings["huge"].latency_s == float("inf")
+    assert "huge" not in made.found.alive
+    assert made.evidence is not None
+    again = read_course(store, id)
+    assert (again.found.rounds, again.choice, again.evidence) == (made.found.rounds, made.choice, made.evidence)
+
+
+def test_a_baseline_that_cannot_answer_here_ends_it_with_the_reason(store: RunStore) -> None:
+    huge = configuration("huge", Precision.INT8, "huge")
+    id = keep_plan(store, plan(baseline=huge))
+    with pytest.raises(ExperimentError, match="too large"):
+        run_autopilot(TooLarge(), store, id, Told(), clock=clock())
+    kept = store.autopilots.get(id)
+    assert kept.state is ExperimentState.FAILED
+    assert "too large" in (kept.error or "")
 
 
 def test_others_do_not_see_it(store: RunStore) -> None:

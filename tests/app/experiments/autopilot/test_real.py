@@ -26,7 +26,7 @@ def test_a_course_ends_with_a_configuration_within_limits_that_it_was_measured_t
     space = Space(models=(SMALL,), precisions=(Precision.INT8, Precision.INT4), gears=(Gear.SPECULATION,))
     plan = Plan(
         name="Small",
-        goal=Goal(figure=Figure.E2E, percentile=50, seconds=600, margin_points=100, budget_s=3_000),
+        goal=Goal(figure=Figure.E2E, percentile=50, seconds=600, margin_points=99, budget_s=3_000),
         baseline=NamedConfiguration("plain", baseline),
         candidates=candidates(space, baseline, most=4).configurations,
         possible=4,

@@ -14,6 +14,7 @@ from app.experiments.autopilot.choosing import choose
 from app.experiments.autopilot.front import dominates, front
 from app.experiments.autopilot.goal import Figure, Goal, Limit, Observed, Reading
 from app.experiments.autopilot.search import LEAST, Found, Heat, rounds_of, search
+from app.experiments.planning.design import DesignError
 
 BASELINE = "16 bits"
 PROMPTS = tuple(f"p{n}" for n in range(400))
@@ -201,3 +202,18 @@ def test_as_points_come_the_front_only_changes_where_they_beat_or_are_not_beaten
     before, after = set(front(points)), set(front({**points, "the new one": costs}))
     assert after - {"the new one"} <= before
     assert {name for name in before - after if not dominates(costs, points[name])} == set()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"percentile": 100},
+        {"seconds": 0.0},
+        {"margin_points": 100.0},
+        {"memory_bytes": 0.0},
+        {"budget_s": float("inf")},
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(DesignError):
+        goal(**wrong)
