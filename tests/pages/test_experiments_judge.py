@@ -122,6 +122,8 @@ def test_a_judge_that_fails_marks_the_decision_until_the_limit_is_another(
     assert any("As wise int4 judges" in each.value for each in [*decided.warning, *decided.info])
     assert any("The judge fails its audit" in each.value for each in [*decided.warning, *decided.info])
     assert "Quality, as judged" in [each.label for each in decided.metric]
+    table = opened(monkeypatch, store, experiment, "All configurations")
+    assert any("Scores are wise int4's. The judge fails its audit: no verdict" in each.value for each in table.caption)
     app.number_input(key="experiments-judge-silent").set_value(50.0).run()
     assert not app.warning
 
