@@ -6,7 +6,7 @@ Shown beside its scores always; a judge that fails colours the verdict that rest
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from app import units
@@ -27,7 +27,7 @@ class Limits:
     flips: float = 0.25
     """At most so many pairs of which the preferred answer changed with the order."""
     length: float = 0.3
-    """By at most so much more often the longer answer may be preferred than the shorter."""
+    """By at most so much more often the longer answer may be preferred than the shorter, beyond what checkers do."""
     kappa: float = 0.4
     """At least this agreement with checkers, people and another judge, beyond chance: "moderate" begins here (Landis
     and Koch, Biometrics 33, 1977)."""
@@ -39,6 +39,8 @@ class State(StrEnum):
     PASSED = "within"
     FAILED = "fails"
     UNKNOWN = "not known"
+    NOTED = "no limit"
+    """Another judge's opinion, where checkers or people have passed this one: who of the two is wrong is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,12 @@ class Audit:
         ]
         if not self.others:
             found.append(_agreement("Agreement with a second judge", None, limits.kappa))
-        found += (_agreement(f"Agreement with {name}", each, limits.kappa) for name, each in self.others.items())
+        passed = any(each.state is State.PASSED for each in found[3:5])
+        for name, each in self.others.items():
+            check = _agreement(f"Agreement with {name}", each, limits.kappa)
+            if passed and check.state is State.FAILED:
+                check = replace(check, state=State.NOTED, limit="none beside checkers or thumbs")
+            found.append(check)
         return tuple(found)
 
     def concerns(self, limits: Limits) -> tuple[str, ...]:
@@ -139,17 +146,18 @@ class Audit:
         )
 
     def _length(self, limits: Limits) -> Check:
-        name, limit = "Longer answer preferred", f"at most {units.percent(limits.length)} more often"
+        name, limit = "Longer answer preferred", f"at most {units.percent(limits.length)} beyond checkers"
         if self.length is None:
             return _not_known(name, "no two answers of unlike length were told apart", limit)
         found, checkers = self.length, self.length_of_checkers
         beside = f"; by checkers {100 * checkers.excess:+.0f} %" if checkers else ""
+        deserved = max(0.0, checkers.excess) if checkers and checkers.decided >= FEWEST else 0.0
         return Check(
             name=name,
             value=f"{100 * found.excess:+.0f} %",
             detail=f"{_interval(found.excess_interval)}, {units.counted(found.decided, 'pair')}{beside}",
             limit=limit,
-            state=_state(found.decided, found.excess > limits.length),
+            state=_state(found.decided, found.excess - deserved > limits.length),
         )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.experiments.judging.audit import Audit
-from app.experiments.judging.opinions import RIGHT, Opinions
+from app.experiments.judging.opinions import RIGHT, Opinions, judge_words
 from app.experiments.results.arrays import Results
 from app.experiments.statistics.agreement import Agreement, LengthBias, agreement, length_bias, position_flips
 from app.store import Judgement, JudgementKind
@@ -31,6 +31,7 @@ def audit_of(
     said = opinions.said  # all that was asked is paid for, and goes into the share without a verdict
     forward, backward = ([getattr(each, way) - 0.5 for each in opinions.preferences] for way in ("forward", "backward"))
     preferred = _preferred(results, opinions, kind)
+    compared = [(each.judge, _with_another(texts.groups, opinions, each, kind)) for each in others]
     model = opinions.judge.name.rpartition("@")[0]
     return Audit(
         kind=kind,
@@ -41,9 +42,7 @@ def audit_of(
         length_of_checkers=texts.bias(_pairwise(results, texts.checked)),
         checkers=texts.agree(opinions, kind, texts.checked),
         people=texts.agree(opinions, kind, texts.thumbs),
-        others={
-            each.judge.name: found for each in others if (found := _with_another(texts.groups, opinions, each, kind))
-        },
+        others={judge_words(judge): found for judge, found in compared if found},
         judges_itself=any(model in each.models for each in results.design.configurations),
         seconds=sum(each.seconds for each in said),
         prompt_tokens=sum(each.prompt_tokens or 0 for each in said),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.estimates import AnswerTime
 from app.experiments.judging.audit import Audit, Limits
-from app.experiments.judging.opinions import Opinions
+from app.experiments.judging.opinions import Opinions, judge_words
 from app.experiments.results.arrays import Judged, Results
 from app.store import JudgeId, Judgement, JudgementKind
 from engine.types import Tier
@@ -33,11 +33,6 @@ def judged(results: Results, opinions: Opinions, kind: JudgementKind, audit: Aud
         concerns=audit.concerns(limits),
         cautions=audit.cautions,
     )
-
-
-def judge_words(judge: JudgeId) -> str:
-    """A judge's name, for the user."""
-    return judge.name.replace("@", " ")
 
 
 def seconds_of(

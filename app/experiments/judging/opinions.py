@@ -109,6 +109,11 @@ def _both_ways(preferences: Sequence[Preference]) -> Iterator[tuple[tuple[str, s
         yield (each.prompt_id, each.second_sha256, each.first_sha256), 1 - each.mean
 
 
+def judge_words(judge: JudgeId) -> str:
+    """A judge's name, for the user."""
+    return judge.name.replace("@", " ")
+
+
 def judges_of(said: Sequence[Judgement]) -> tuple[tuple[JudgeId, JudgementKind], ...]:
     """Who has judged answers, and how, the one that was asked most first. That a judge that grades was asked about a
     few pairs, for its audit, makes it no judge of pairs."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from app.experiments.judging.judge import Judge, JudgeError, Reply
+from app.experiments.judging.opinions import judge_words
 from app.experiments.judging.plan import Question, questions
 from app.experiments.judging.prompts import Asked
 from app.experiments.results.arrays import Results, read_results
@@ -107,8 +108,9 @@ def judge_experiment(
     def ask(one: tuple[Question, Asked], watch: Watch) -> Reply:
         return judge.ask(one[1], watch)
 
+    name = judge_words(judge.id)
     last, in_vain, count = begun, 0, 0
-    steps.at(f"{judge.id.name} judges")
+    steps.at(f"{name} judges")
     with answered_together(within_time(), ask, steps.meanwhile, at_once=judge.at_once) as replies:
         for (question, asked), reply in replies:
             assert not isinstance(reply, RequestRefusedError)  # judges tell of refusals in their replies
@@ -118,9 +120,9 @@ def judge_experiment(
             store.experiments.keep_judgement(experiment_id, judgement)
             in_vain = in_vain + 1 if judgement.no_verdict is NoVerdict.NO_ANSWER else 0
             if in_vain >= _MOST_IN_VAIN:
-                raise JudgeError(f"{judge.id.name} did not answer {in_vain} times in a row: {judgement.detail}")
+                raise JudgeError(f"{name} did not answer {in_vain} times in a row: {judgement.detail}")
             steps.advance()
-            steps.at(f"{judge.id.name} judges · {count:,} of {len(known):,}")
+            steps.at(f"{name} judges · {count:,} of {len(known):,}")
     steps.at("Done", finished=True)
 
 

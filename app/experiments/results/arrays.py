@@ -43,6 +43,12 @@ class Judged:
     cautions: tuple[str, ...]
     """What its audit cannot tell, a sentence each."""
 
+    @property
+    def audit(self) -> str:
+        """What its audit comes to: told wherever its scores are."""
+        found = f"fails its audit: {'; '.join(self.concerns)}" if self.concerns else "passes its audit"
+        return " ".join([f"The judge {found}.", *self.cautions])
+
 
 _SCORES: Mapping[Measure, Callable[[Cell], float | None]] = {
     Measure.CHECKER: lambda cell: cell.score,

@@ -85,8 +85,7 @@ class Decision:
             return ""
         by = f"As {self.judge.judge} judges {units.counted(self.judged.prompts, 'prompt')} without a checker"
         left_out = f", {self.unjudged:,} more without a verdict" if self.unjudged else ""
-        doubts = [f"The judge fails its audit: {'; '.join(self.judge.concerns)}."] if self.judge.concerns else []
-        return " ".join([f"{by}{left_out}: {self.judged.text}", *doubts, *self.judge.cautions])
+        return f"{by}{left_out}: {self.judged.text} {self.judge.audit}"
 
     @property
     def because(self) -> tuple[str, ...]:

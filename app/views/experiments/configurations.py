@@ -7,6 +7,7 @@ import streamlit as st
 from app import units
 from app.experiments.results.arrays import Bools, Measure, Results
 from app.experiments.results.figures import figures_of
+from app.literal import literal
 
 _MIB = 2**20
 
@@ -58,6 +59,8 @@ def show_configurations(results: Results, among: Bools) -> None:
         placeholder=units.MISSING,
         alt="Configurations",
     )
+    if measure is Measure.JUDGE and results.judged:
+        st.caption(f":material/gavel: Scores are {literal(results.judged.judge)}'s. {literal(results.judged.audit)}")
     st.page_link("pages/runs.py", label="Its runs", icon=":material/history:", query_params={"group": results.kept.id})
 
 

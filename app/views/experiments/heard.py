@@ -10,8 +10,8 @@ import streamlit as st
 
 from app.experiments.judging.audit import Audit, Limits
 from app.experiments.judging.auditing import audit_of
-from app.experiments.judging.judged import judge_words, judged
-from app.experiments.judging.opinions import Opinions, judges_of
+from app.experiments.judging.judged import judged
+from app.experiments.judging.opinions import Opinions, judge_words, judges_of
 from app.experiments.results.arrays import Results
 from app.session import experiments as session
 from app.session.identity import known_person

@@ -56,11 +56,8 @@ def show_judge(store: RunStore, heard: Heard) -> None:
         with st.popover("Limits", icon=":material/rule:"):
             choose_limits()
     session.JUDGE.into_address()
-    scores, audit = st.columns(2)
-    with scores:
-        show_scores(heard)
-    with audit:
-        show_audit(heard.audit)
+    show_scores(heard)
+    show_audit(heard.audit)
     show_texts(store, heard)
 
 

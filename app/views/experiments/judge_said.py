@@ -13,7 +13,7 @@ from app.store import Judgement, JudgementKind, RunStore
 from app.views.experiments.heard import Heard, limits
 
 _MOST_READ = 200
-_ICONS = {State.PASSED: "✓", State.FAILED: "✗", State.UNKNOWN: "?"}
+_ICONS = {State.PASSED: "✓", State.FAILED: "✗", State.UNKNOWN: "?", State.NOTED: "·"}
 
 
 def show_scores(heard: Heard) -> None:

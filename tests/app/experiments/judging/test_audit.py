@@ -130,8 +130,29 @@ def test_thumbs_and_another_judge_are_held_against_it(store: RunStore) -> None:
     assert seen.checkers is None
     assert seen.people is not None
     assert (seen.people.answers, seen.people.kappa) == (20, 1.0)
-    assert seen.others["other@int8"].agreement == pytest.approx(55 / 60)
+    assert seen.others["other int8"].agreement == pytest.approx(55 / 60)
     assert seen.cautions == ()
+
+
+def test_another_judge_does_not_fail_one_that_checkers_have_passed(answered: Results) -> None:
+    opposite = [score(each.key.prompt_id, each.key.first_sha256, 1 - (each.score or 0), OTHER) for each in grades()]
+    assert state(audit(answered, [*grades(), *opposite]), "Agreement with other int8") is State.NOTED
+    alone = [score(f"q{n}", f"{n}", float(n % 2)) for n in range(COUNT)]
+    alone += [score(f"q{n}", f"{n}", float(n % 2 == 0), OTHER) for n in range(COUNT)]
+    assert state(audit(answered, alone), "Agreement with other int8") is State.FAILED
+
+
+def test_long_answers_may_be_preferred_as_far_as_checkers_prefer_them(store: RunStore) -> None:
+    cells = [
+        quality(place, f"p{n}", f"{place}-{n}", score=float(place), completion_tokens=10 + place)
+        for n in range(COUNT)
+        for place in (0, 1)
+    ]
+    said = [score(f"p{n}", f"{place}-{n}", 0.1 + 0.8 * place) for n in range(COUNT) for place in (0, 1)]
+    found = audit(results(store, design(tasks()), *cells), said)
+    assert found.length is not None
+    assert found.length.excess == 1.0
+    assert state(found, "Longer answer preferred") is State.PASSED
 
 
 def test_pairs_agree_where_checkers_tell_two_answers_apart(answered: Results) -> None:

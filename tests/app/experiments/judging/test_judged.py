@@ -81,7 +81,7 @@ def test_a_judge_decides_where_there_is_no_checker_and_is_named(
     assert made.judged is not None
     assert (made.judged.prompts, made.unjudged) == (180, 20)
     assert made.as_judged.startswith("As wise int4 judges 180 prompts without a checker, 20 more without a verdict: ")
-    assert made.as_judged.endswith("Who knows.")
+    assert made.as_judged.endswith("The judge passes its audit. Who knows.")
     assert made.as_judged in made.because
     assert made.judged.shown.turn in made.turn
 

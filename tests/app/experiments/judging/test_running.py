@@ -22,7 +22,8 @@ from engine.errors import GearboxError, InvalidRequestError
 from engine.types import Precision, Tier
 from tests.conftest import SMALL
 from tests.support.experiments import AnsweringEngine, Told, configuration, design, run
-from tests.support.judging import JUDGE, OTHER, ScriptedJudge, echoes, injected, says
+from tests.support.judging import JUDGE, OTHER, ScriptedJudge, echoes, injected, quality, says
+from tests.support.judging import results as results_of
 
 PLENTY = Budget(1000, 3600.0)
 NAN = float("nan")
@@ -193,8 +194,10 @@ def test_any_beginning_has_prompts_with_and_without_a_checker(store: RunStore) -
              max_tokens=8)
         for n in range(160)
     ]  # fmt: skip
-    id = run(AnsweringEngine(), store, design(tasks, passes=[Pass.QUALITY]))
-    results = read_results(store, id)
+    cells = [
+        quality(place, task.id, f"{place} {task.id}", run_id=f"{place} {task.id}") for task in tasks for place in (0, 1)
+    ]
+    results = results_of(store, design(tasks, passes=[Pass.QUALITY]), *cells)
     plan = questions(results, JudgementKind.SCORE)
     order = list(dict.fromkeys(each.prompt_id for each in plan))
     open = {task.id for task in tasks if task.checker is None}
