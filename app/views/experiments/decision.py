@@ -45,6 +45,7 @@ def show_decision(store: RunStore, results: Results, among: Bools) -> None:
     measure = Measure.CHECKER if decision.quality else None
     figures = figures_of(results, measure, among)
     before, after = figures[baseline], figures[candidates[name]]
+    _show_disturbed(before, after)
     _show_figures(decision, before, after)
     _show_charts(decision, before, after)
     day = show_day(before, after)
@@ -82,6 +83,15 @@ def _show_answer(decision: Decision) -> None:
         said.append(f"{units.counted(decision.prompts, 'prompt')} are few: bounds are exact, and wide.")
     if said:
         st.caption("What would change it: " + " ".join(map(literal, said)))
+
+
+def _show_disturbed(before: Figures, after: Figures) -> None:
+    if disturbed := max(before.disturbed, after.disturbed):
+        st.warning(
+            f"Others held the processor: times of {units.counted(disturbed, 'prompt')} are of disturbed runs alone, "
+            "also after a second try. Time it again on a quiet machine before relying on how fast it is.",
+            icon=":material/vibration:",
+        )
 
 
 def _show_figures(decision: Decision, before: Figures, after: Figures) -> None:

@@ -83,7 +83,7 @@ def _show_head(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> Non
     failed = f" · {units.counted(kept.failed, 'answer')} failed" if kept.failed else ""
     st.caption(
         f"{state_word(kept)} · begun {begun} · {literal(str(kept.design['prompts_from']))} "
-        f"({units.counted(kept.prompts, 'prompt')}) · {units.counted(kept.cells, 'answer')}{failed}"
+        f"· {units.counted(kept.prompts, 'prompt')} · {units.counted(kept.cells, 'answer')}{failed}"
     )
 
 
