@@ -46,7 +46,8 @@ bench-peers: $(stamp)
 
 # OpenAI-compatible servers that `python -m tests.benchmarks serving --url http://127.0.0.1:8600` asks, each in an
 # environment of its own. They are started by hand (the folder or file of a model is in data/models):
-#   .venv-servers/vllm/bin/vllm serve FOLDER --port 8600 --dtype bfloat16 --max-model-len 2048 --enforce-eager
+#   VLLM_CPU_KVCACHE_SPACE=2 .venv-servers/vllm/bin/vllm serve FOLDER --served-model-name NAME --port 8600 \
+#     --dtype bfloat16 --max-model-len 2048 --enforce-eager --gpu-memory-utilization 0.4
 #   .venv-servers/llama-cpp/bin/python -m llama_cpp.server --model FILE.gguf --port 8600 --n_threads 2
 bench-servers: .venv-servers/vllm/installed .venv-servers/llama-cpp/installed
 

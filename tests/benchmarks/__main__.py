@@ -15,6 +15,7 @@ from tests.benchmarks import (
     convert,
     decode,
     divergence,
+    experiments,
     guard,
     judge,
     load,
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "convert": lambda models_dir, _: convert.run(models_dir),
     "serving": serving.run,
     "app": lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)],
+    "experiments": lambda models_dir, _: experiments.run(models_dir),
     "store": lambda *_: store.run(),
 }
 

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     coverage,
     decode,
     divergence,
+    experiments,
     guard,
     load,
     serving,
@@ -141,3 +142,10 @@ def test_app(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "ROWS", 500)
     assert_whole(store.run())
+
+
+def test_experiments(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "PROMPTS", 60)
+    monkeypatch.setattr(experiments, "REPEATS", 1)
+    monkeypatch.setattr(experiments, "ANSWERED", 4)
+    assert_whole(experiments.run(models))

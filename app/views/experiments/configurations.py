@@ -12,7 +12,12 @@ _MIB = 2**20
 
 
 def show_configurations(results: Results, among: Bools) -> None:
-    """A line each; the baseline is marked."""
+    """A line each; the baseline is marked. While some have answered more than others, all are shown on the prompts that
+    every one has come to."""
+    by_all = results.answered_by(*range(len(results.names))) & among
+    if by_all.any() and (by_all != among).any():
+        st.caption(f"On the {units.counted(int(by_all.sum()), 'prompt')} that every configuration has answered so far.")
+        among = by_all
     measures = results.measures
     measure = Measure.CHECKER if Measure.CHECKER in measures else next(iter(measures), None)
     rows = figures_of(results, measure, among)

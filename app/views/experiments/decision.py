@@ -15,6 +15,7 @@ from app.views.experiments.actions import show_actions
 from app.views.experiments.charts import quality_intervals, times_chart
 from app.views.experiments.day import show_day
 from app.views.experiments.flips import show_flips
+from app.views.reports.disturbance import ICON
 from app.views.shared import charts
 
 
@@ -45,8 +46,12 @@ def show_decision(store: RunStore, results: Results, among: Bools) -> None:
     measure = Measure.CHECKER if decision.quality else None
     figures = figures_of(results, measure, among)
     before, after = figures[baseline], figures[candidates[name]]
-    _show_disturbed(before, after)
     _show_figures(decision, before, after)
+    if disturbed := max(before.disturbed, after.disturbed):
+        st.caption(
+            f"{ICON} The times of {units.counted(disturbed, 'prompt')} are of disturbed runs alone: others took the "
+            "processor, also when it was timed again."
+        )
     _show_charts(decision, before, after)
     day = show_day(before, after)
     with actions:
@@ -83,15 +88,6 @@ def _show_answer(decision: Decision) -> None:
         said.append(f"{units.counted(decision.prompts, 'prompt')} are few: bounds are exact, and wide.")
     if said:
         st.caption("What would change it: " + " ".join(map(literal, said)))
-
-
-def _show_disturbed(before: Figures, after: Figures) -> None:
-    if disturbed := max(before.disturbed, after.disturbed):
-        st.warning(
-            f"Others held the processor: times of {units.counted(disturbed, 'prompt')} are of disturbed runs alone, "
-            "also after a second try. Time it again on a quiet machine before relying on how fast it is.",
-            icon=":material/vibration:",
-        )
 
 
 def _show_figures(decision: Decision, before: Figures, after: Figures) -> None:

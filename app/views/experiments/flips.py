@@ -12,6 +12,7 @@ from app.literal import literal
 from app.session import experiments as session
 from app.store import RunStore
 from app.views.runs.naming import run_url
+from engine import expected_words
 
 
 def show_flips(store: RunStore, results: Results, decision: Decision, candidate: int) -> None:
@@ -31,8 +32,8 @@ def show_flips(store: RunStore, results: Results, decision: Decision, candidate:
     )
     task = tasks[id]
     st.markdown(literal(task.prompt))
-    if task.expected is not None:
-        st.caption(f"Expected: {literal(str(task.expected))}")
+    if expected := expected_words(task):
+        st.caption(f"Expected: {literal(expected)}")
     for column, place in zip(st.columns(2), (results.design.baseline, candidate), strict=True):
         with column, st.container(border=True):
             right = (place == candidate) == flips[id]

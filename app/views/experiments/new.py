@@ -37,7 +37,7 @@ def show_new(store: RunStore) -> None:
     if show_missing(list_models(resources.get_settings().models_dir)):
         return
     offered = session.offered(offered_precisions())
-    sets = prompt_sets(store.router)
+    sets = prompt_sets(store)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         session.PROMPTS.prepare(list(sets))
         chosen_set = st.selectbox("Prompts", list(sets), key=session.PROMPTS.key, persist_state="session")

@@ -1,0 +1,170 @@
+"""What an experiment takes beside the answers: opening it and looking at a part of it, the harness between answers, and
+how much sooner the quality pass has answered than one prompt after the other."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from app.experiments.decision import decide
+from app.experiments.design import Design, NamedConfiguration, stratified
+from app.experiments.figures import figures_of
+from app.experiments.results import Measure, Results, read_results
+from app.experiments.running import run_experiment
+from app.experiments.starting import keep_design
+from app.store import Cell, CellKey, Pass, RunStore
+from engine import MIXED_FILE, Engine, Task, load_tasks
+from engine.types import OptimizationConfig, Precision, RunConfig
+from tests.benchmarks.table import Row
+
+PROMPTS, CONFIGURATIONS = 2_000, 5
+"""10,000 runs."""
+REPEATS = 5
+ANSWERED = 32
+MODEL = "qwen2.5-coder-0.5b"
+_CATEGORIES = 10
+
+
+def run(models_dir: Path) -> list[Row]:
+    """Rows of ``operation, median_s`` for a large experiment, then of ``pass, answers, seconds`` for a real one."""
+    with _store() as store:
+        experiment_id = fill(store, PROMPTS, CONFIGURATIONS)
+        results = read_results(store, experiment_id)
+        found = [
+            {"operation": name, "cells": len(results.cells), "median_s": _median_s(operation)}
+            for name, operation in _operations(store, experiment_id, results).items()
+        ]
+    return [*found, *answered(models_dir)]
+
+
+def fill(store: RunStore, prompts: int, configurations: int, *, seed: int = 0) -> str:
+    """Keep a made-up experiment, and return its id."""
+    chance = random.Random(seed)
+    tasks = [
+        Task(
+            id=f"prompt-{number}",
+            category=f"category {number % _CATEGORIES}",
+            prompt="How many legs has a spider?",
+            checker="number",
+            expected=8,
+            max_tokens=16,
+        )
+        for number in range(prompts)
+    ]
+    design = _design("large", tasks, [Precision.BF16] * configurations, (Pass.QUALITY, Pass.SPEED))
+    experiment_id = keep_design(store, design)
+    for number, task in enumerate(tasks):
+        for place in range(configurations):
+            kind = (Pass.QUALITY, Pass.SPEED)[number % 2]
+            for each in {kind, Pass.QUALITY} if place < 2 else {kind}:
+                store.experiments.keep_cell(experiment_id, _cell(CellKey(each, place, task.id, 0), chance))
+    return experiment_id
+
+
+def answered(models_dir: Path) -> list[Row]:
+    """The same prompts in the speed pass, and in the quality pass; what lies between the speed pass' runs is the
+    harness'."""
+    tasks = stratified(load_tasks(MIXED_FILE), ANSWERED, 0)
+    found = list[Row]()
+    with closing(Engine(models_dir)) as engine, _store() as store:
+        for kind in (Pass.SPEED, Pass.QUALITY):
+            design = _design(str(kind), tasks, [Precision.INT4], (kind,))
+            run_experiment(
+                engine, store, keep_design(store, _design("warm", tasks[:2], [Precision.INT4], (kind,))), _still
+            )
+            experiment_id = keep_design(store, design)
+            begun = time.perf_counter()
+            run_experiment(engine, store, experiment_id, _still)
+            seconds = time.perf_counter() - begun
+            cells = store.experiments.cells(experiment_id)
+            busy = sum(cell.e2e_s or 0.0 for cell in cells) if kind is Pass.SPEED else None
+            found.append(
+                {
+                    "pass": str(kind),
+                    "answers": len(cells),
+                    "seconds": seconds,
+                    "harness": None if busy is None else seconds / busy - 1,
+                    "sooner": 1.0 if not found else found[0]["seconds"] / seconds,
+                }
+            )
+    return found
+
+
+def _operations(store: RunStore, experiment_id: str, results: Results) -> dict[str, Callable[[], object]]:
+    every = np.ones(len(results.prompt_ids), dtype=bool)
+    part = np.array(results.categories) != "category 3"
+
+    def look(among: np.ndarray) -> object:
+        return decide(results, 1, margin=0.02, among=among), figures_of(results, Measure.CHECKER, among)
+
+    return {
+        "open": lambda: read_results(store, experiment_id),
+        "decide": lambda: look(every),
+        "decide on a part": lambda: look(part),
+    }
+
+
+def _design(name: str, tasks: Sequence[Task], precisions: Sequence[Precision], passes: tuple[Pass, ...]) -> Design:
+    return Design(
+        name=name,
+        prompts=tuple(tasks),
+        configurations=tuple(
+            NamedConfiguration(
+                f"{precision} {place}", RunConfig(model=MODEL, optimization=OptimizationConfig.at(precision))
+            )
+            for place, precision in enumerate(precisions)
+        ),
+        passes=passes,
+    )
+
+
+def _cell(key: CellKey, chance: random.Random) -> Cell:
+    ttft_s, tokens = chance.lognormvariate(-2, 0.5), chance.randrange(2, 16)
+    return Cell(
+        key=key,
+        run_id=None,
+        weights_sha256="0" * 64,
+        score=float(chance.random() < 0.6 + 0.02 * key.configuration),
+        answer_sha256="0" * 64,
+        disturbed=False,
+        e2e_s=ttft_s + 0.02 * tokens,
+        ttft_s=ttft_s,
+        tpot_s=0.02,
+        prompt_tokens=30,
+        cached_tokens=0,
+        completion_tokens=tokens,
+        weights_bytes=98_000_000,
+        kv_bytes=1_000_000,
+        peak_rss_bytes=900_000_000,
+        mean_batch_size=5.0 if key.kind is Pass.QUALITY else 1.0,
+    )
+
+
+@contextmanager
+def _store() -> Iterator[RunStore]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        closing(RunStore.open(f"sqlite:///{Path(folder) / 'gearbox.db'}")) as store,
+    ):
+        yield store
+
+
+def _still(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
+    """Nobody is told."""
+
+
+def _median_s(operation: Callable[[], object]) -> float:
+    operation()
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        operation()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
