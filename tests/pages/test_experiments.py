@@ -217,7 +217,8 @@ def test_a_paused_one_shows_what_it_has_and_can_be_resumed(
     store.experiments.keep_cell(id, quality(0, "sky", 1.0))
     store.experiments.set_state(id, ExperimentState.PAUSED)
     app = opened(monkeypatch, store, id)
-    assert "Paused" in words(app)
+    assert "Paused · begun" in words(app)
+    assert "1 of 12 answers" in words(app)
     assert "No prompt was answered by both yet." in app.info[0].value
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
     app.button(key="experiments-go-on").click().run()
