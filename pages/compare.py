@@ -5,6 +5,8 @@ import streamlit as st
 from app import resources
 from app.literal import literal
 from app.replay.recorded import ReplayLane
+from app.session import compare as session
+from app.session.compare import Order, Settings
 from app.store import Timeline
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.runs.comparison import (
@@ -19,7 +21,7 @@ from app.views.runs.comparison import (
 )
 from app.views.runs.naming import COMPARE_PATH, page_url, run_name
 from app.views.runs.noise import machine_noise
-from app.views.runs.picker import QUERY_KEY, pick_runs, runs_in_url
+from app.views.runs.picker import pick_runs, runs_in_url
 from app.views.runs.replay import show_replay
 
 store = resources.get_store()
@@ -49,6 +51,21 @@ compared = [
 noise = machine_noise()
 if len(compared) == 1:
     st.info("Choose at least one more run to compare this one with.")
+else:
+    titles = {item.run.id: item.title for item in compared}
+    session.BASELINE.prepare(titles)
+    pinned = st.segmented_control(
+        "Baseline",
+        list(titles),
+        format_func=lambda id: literal(titles[id]),
+        key=session.BASELINE.key,
+        required=True,
+        help="The others are compared with it.",
+        persist_state="session",
+    )
+    session.BASELINE.into_address()
+    compared.sort(key=lambda item: item.run.id != pinned)
+    runs = tuple(item.run for item in compared)
 if len({run.asked for run in runs}) > 1:
     st.warning("These runs answered different prompts.", icon=":material/difference:")
 
@@ -61,7 +78,12 @@ marked = st.toggle("Mark differences", value=True, disabled=len(compared) == 1)
 show_answers(compared, marked=marked and len(compared) > 1)
 
 st.subheader("Figures", anchor=False)
-show_bars(compared, noise)
+session.ORDER.prepare(list(Order))
+order = st.segmented_control(
+    "Order", list(Order), key=session.ORDER.key, required=True, label_visibility="collapsed", persist_state="session"
+)
+session.ORDER.into_address()
+show_bars(compared, noise, changed_first=order == Order.CHANGED)
 show_timelines(compared)
 
 st.subheader("Replay", anchor=False)
@@ -73,8 +95,19 @@ if lanes:
     show_replay(lanes, key="replay")
 
 st.subheader("What differs", anchor=False)
-show_differences(compared, [run.config for run in runs], what="configuration")
-show_differences(compared, [run.environment for run in runs], what="environment")
+session.SETTINGS.prepare(list(Settings))
+settings = st.segmented_control(
+    "Settings",
+    list(Settings),
+    key=session.SETTINGS.key,
+    required=True,
+    label_visibility="collapsed",
+    persist_state="session",
+)
+session.SETTINGS.into_address()
+everything = settings == Settings.ALL
+show_differences(compared, [run.config for run in runs], what="configuration", alike=everything)
+show_differences(compared, [run.environment for run in runs], what="environment", alike=everything)
 
 st.caption("Link to this comparison")
-st.code(page_url(COMPARE_PATH, **{QUERY_KEY: ",".join(run.id for run in runs)}), language=None)
+st.code(page_url(COMPARE_PATH, **st.query_params.to_dict()), language=None)

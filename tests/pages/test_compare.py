@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.store import RunStatus, RunStore
 from engine.types import Precision
@@ -87,6 +88,43 @@ def test_a_deleted_run_is_named_and_the_rest_still_shown(monkeypatch: pytest.Mon
     assert "it was deleted, or is somebody else's" in app.warning[0].value
     assert "A · smollm2-135m · bf16" in texts(app, "markdown")
     assert "at least one more" in app.info[0].value
+
+
+def test_any_of_the_runs_is_the_baseline_and_the_address_names_it(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    plain, packed = pair(store)
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{plain},{packed}", "baseline": packed})
+    assert "slower from start to end" in texts(app, "markdown")
+    assert list(app.dataframe[0].value.columns)[1:] == ["B · smollm2-135m · int4", "A · smollm2-135m · bf16"]
+    app.segmented_control(key="compare-baseline").set_value(plain).run()
+    assert app.query_params["baseline"] == plain
+    assert "faster from start to end" in texts(app, "markdown")
+    assert f"compare={plain},{packed}&baseline={plain}" in texts(app, "code")
+
+
+def test_what_changed_most_comes_first_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    def shown(app: AppTest) -> list[str]:
+        return [chart.proto.alt for chart in app.get("plotly_chart") if "less is better" in chart.proto.alt]
+
+    plain, packed = pair(store)
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{plain},{packed}"})
+    assert shown(app)[0] == "E2E, less is better"
+    app.segmented_control(key="compare-order").set_value("Most changed first").run()
+    assert shown(app)[0] == "TPOT, less is better"
+    assert app.query_params["order"] == "Most changed first"
+
+
+def test_settings_that_are_alike_are_listed_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    plain, packed = pair(store)
+    app = open_app(monkeypatch, store, PAGE, {"compare": f"{plain},{packed}", "settings": "All"})
+    assert "sampling.temperature" in list(app.dataframe[0].value["Configuration"])
+    app.segmented_control(key="compare-settings").set_value("Differences only").run()
+    assert list(app.dataframe[0].value["Configuration"]) == ["optimization.quantization.precision"]
 
 
 def test_the_choice_goes_into_the_url(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

@@ -157,7 +157,7 @@ def test_each_experiment_begins_with_its_own_margin_and_categories(
     assert not app.exception
     assert app.number_input(key=session.MARGIN).value == 10.0
     assert app.multiselect(key=session.CATEGORIES).value == []
-    assert "(40 prompts)" in words(app)
+    assert "own.csv · 40 prompts" in words(app)
 
 
 def test_categories_narrow_what_is_compared(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
@@ -179,6 +179,16 @@ def test_the_address_names_the_candidate_and_the_section(monkeypatch: pytest.Mon
     assert app.selectbox(key=session.CANDIDATE.key).options == ["int8", "int4"]
     app.segmented_control(key=session.SECTION.key).set_value("Method").run()
     assert app.query_params["show"] == "Method"
+
+
+def test_times_of_disturbed_runs_are_pointed_out(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    tasks = sums(4)
+    cells = [cell for place in (0, 1) for cell in answered(place, tasks, [1.0] * 4)]
+    shaken = [replace(cell, disturbed=True) if cell.key.prompt_id != "sum 0" else cell for cell in cells]
+    said = words(opened(monkeypatch, store, keep(store, design(tasks), *shaken)))
+    assert "times of 3 prompts are of disturbed runs alone" in said
+    quiet = keep(store, design(tasks, name="Quiet"), *cells)
+    assert "disturbed" not in words(opened(monkeypatch, store, quiet))
 
 
 def test_a_day_is_reckoned_at_the_traffic_entered(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
@@ -207,7 +217,8 @@ def test_a_paused_one_shows_what_it_has_and_can_be_resumed(
     store.experiments.keep_cell(id, quality(0, "sky", 1.0))
     store.experiments.set_state(id, ExperimentState.PAUSED)
     app = opened(monkeypatch, store, id)
-    assert "Paused" in words(app)
+    assert "Paused · begun" in words(app)
+    assert "1 of 12 answers" in words(app)
     assert "No prompt was answered by both yet." in app.info[0].value
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
     app.button(key="experiments-go-on").click().run()

@@ -118,7 +118,7 @@ def _design(tree: Mapping[str, Any], folder: Path, size: Size | None) -> Read:
         name=_text(tree, "name"),
         question=_text(tree, "question", ""),
         prompts=chosen,
-        prompts_from=where if len(chosen) == len(tasks) else f"{len(chosen):,} of the {len(tasks):,} of {where}",
+        prompts_from=where if len(chosen) == len(tasks) else f"{where} ({len(chosen):,} of {len(tasks):,})",
         configurations=configurations,
         baseline=_baseline(tree, configurations),
         repeats=tree.get("repeats", 1),

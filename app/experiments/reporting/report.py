@@ -152,7 +152,7 @@ def _speed(decision: Decision, before: Figures, after: Figures) -> Section | Non
         )
         for each in (before, after)
     ]
-    disturbed = before.disturbed + after.disturbed
+    disturbed = max(before.disturbed, after.disturbed)
     return Section(
         title="Speed",
         text=f"{decision.speed.text} {decision.first_token.text}",
@@ -161,7 +161,10 @@ def _speed(decision: Decision, before: Figures, after: Figures) -> Section | Non
                 title="Times with the engine alone, models warm",
                 headers=("Configuration", *(f"{name} {at}" for name in figures for at in ("p50", "p95"))),
                 rows=tuple(rows),
-                note=f"Times of disturbed runs alone: {units.counted(disturbed, 'prompt')}." if disturbed else "",
+                note=f"Others held the processor: the times of {units.counted(disturbed, 'prompt')} are of disturbed "
+                "runs alone, and how fast it is has to be seen on a quiet machine."
+                if disturbed
+                else "",
             ),
         ),
     )

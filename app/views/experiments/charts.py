@@ -45,6 +45,7 @@ def quality_intervals(verdict: QualityVerdict) -> go.Figure:
         x=-100 * verdict.shown.margin,
         line={"color": "gray", "width": 1, "dash": "dash"},
         annotation={"text": "margin", "font": {"size": 11}},
+        annotation_position="bottom left",
     )
     figure = finish(figure, "Quality against the baseline", x="Points, with 95 % interval", y="", legend=False)
     figure.update_layout(height=170 + _ROW * len(names))

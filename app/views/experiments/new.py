@@ -175,12 +175,12 @@ def _sized(
 
     def of(size: HowMany) -> Design:
         chosen = tasks if size.prompts is None else stratified(tasks, size.prompts, 0)
-        part = "" if len(chosen) == len(tasks) else f"{len(chosen):,} of the {len(tasks):,} of "
+        part = "" if len(chosen) == len(tasks) else f" ({len(chosen):,} of {len(tasks):,})"
         return Design(
             name=f"{question.rstrip('?')[:100]}",
             question=question,
             prompts=tuple(chosen),
-            prompts_from=f"{part}{chosen_set}",
+            prompts_from=f"{chosen_set}{part}",
             configurations=tuple(configurations),
             repeats=repeats,
             margin_points=margin,

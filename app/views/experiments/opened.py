@@ -40,8 +40,8 @@ def show_experiment(store: RunStore, experiment_id: str) -> None:
     st.button("All experiments", icon=":material/arrow_back:", type="tertiary", on_click=session.close)
     kept = store.experiments.get(experiment_id)
     job = BackgroundJob(job_key(kept.id), when_cancelled="What is answered is kept, and it goes on from there.")
-    _show_head(store, kept, job)
     results = _results(store, kept, known_person())
+    _show_head(store, kept, job, results.design.cells)
     each = max(1, results.design.cells // _REDRAWN)
     job.follow(lambda: store.experiments.get(kept.id).cells // each)
     if kept.state is ExperimentState.FAILED and kept.error and not job.state:
@@ -75,7 +75,7 @@ def show_experiment(store: RunStore, experiment_id: str) -> None:
                 show_decision(store, results, among)
 
 
-def _show_head(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> None:
+def _show_head(store: RunStore, kept: KeptExperiment, job: BackgroundJob, cells: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(literal(kept.question or kept.name), anchor=False)
         total = kept.state is ExperimentState.DONE
@@ -89,9 +89,10 @@ def _show_head(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> Non
             _manage(store, kept, job)
     begun = units.moment(kept.created_at, reader_zone())
     failed = f" · {units.counted(kept.failed, 'answer')} failed" if kept.failed else ""
+    done = "" if kept.cells == cells else f"{kept.cells:,} of "
     st.caption(
         f"{state_word(kept)} · begun {begun} · {literal(str(kept.design['prompts_from']))} "
-        f"({units.counted(kept.prompts, 'prompt')}) · {units.counted(kept.cells, 'answer')}{failed}"
+        f"· {units.counted(kept.prompts, 'prompt')} · {done}{units.counted(cells, 'answer')}{failed}"
     )
 
 

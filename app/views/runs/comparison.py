@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import log
+from statistics import median
 from typing import Any
 
 import streamlit as st
@@ -58,12 +60,13 @@ class Difference:
     values: tuple[str, ...]
 
 
-def differences(trees: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
-    """The keys on which nested mappings differ, as dotted paths in reading order."""
+def differences(trees: Sequence[Mapping[str, Any]], *, alike: bool = False) -> tuple[Difference, ...]:
+    """The keys on which nested mappings differ, as dotted paths in reading order; ``alike`` also those on which they
+    do not."""
     flat = [_flatten(tree) for tree in trees]
     keys = dict.fromkeys(key for tree in flat for key in tree)
     rows = (Difference(key, tuple(tree.get(key, "off") for tree in flat)) for key in keys)
-    return tuple(row for row in rows if len(set(row.values)) > 1)
+    return tuple(row for row in rows if alike or len(set(row.values)) > 1)
 
 
 def other_rounds(store: RunStore, runs: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
@@ -192,9 +195,21 @@ def show_answers(runs: Sequence[Compared], *, marked: bool) -> None:
                 show_diff(parts, key=f"{key}-diff", label=f"Answer of {item.title}", title=title)
 
 
-def show_bars(runs: Sequence[Compared], noise: Noise) -> None:
+def most_changed(metrics: Sequence[Metric], runs: Sequence[Compared]) -> tuple[Metric, ...]:
+    """The metrics, the one first in which a run is farthest from the first one, as a ratio."""
+
+    def change(metric: Metric) -> float:
+        found = [median(values) for item in runs if (values := _values(metric, item))]
+        return max((abs(log(value / found[0])) for value in found), default=0.0)
+
+    return tuple(sorted(metrics, key=change, reverse=True))
+
+
+def show_bars(runs: Sequence[Compared], noise: Noise, *, changed_first: bool = False) -> None:
     """A small bar chart for each metric that can be compared, and a word on the one that cannot."""
     metrics = compared_metrics([item.run for item in runs])
+    if changed_first:
+        metrics = most_changed(metrics, runs)
     with st.grid(2, min_column_width=360):
         for metric in metrics:
             figure = charts.horizontal_bars(
@@ -219,9 +234,11 @@ def show_timelines(runs: Sequence[Compared]) -> None:
         st.caption("No tokens were kept for these runs.")
 
 
-def show_differences(runs: Sequence[Compared], trees: Sequence[Mapping[str, Any]], *, what: str) -> None:
-    """A table of what differs, one column a run, or a word that nothing does."""
-    rows = differences(trees)
+def show_differences(
+    runs: Sequence[Compared], trees: Sequence[Mapping[str, Any]], *, what: str, alike: bool = False
+) -> None:
+    """A table of what differs, one column a run, or a word that nothing does; ``alike`` also of what does not."""
+    rows = differences(trees, alike=alike)
     if not rows:
         st.caption(f"The {what} is the same.")
         return

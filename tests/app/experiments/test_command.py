@@ -39,10 +39,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def gearbox(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def gearbox(folder: Path, *arguments: str, action: str = "run") -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
     return subprocess.run(
-        [sys.executable, "-c", GEARBOX, "experiment", "run", *arguments],
+        [sys.executable, "-c", GEARBOX, "experiment", action, *arguments],
         cwd=REPOSITORY, env=environment | {"GEARBOX_DATA_DIR": str(folder)},
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
@@ -63,9 +63,23 @@ def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
     assert "row 4" in done.stderr
     before = runs(folder)
     assert before >= 8
-    again = gearbox(folder, str(folder / "tiny.toml"))
+    again = gearbox(folder, str(folder / "tiny.toml"), "--report", str(folder / "after.html"))
     assert (again.returncode, again.stdout) == (0, done.stdout)
     assert runs(folder) == before
+    assert "Experiment “Tiny”" in (folder / "after.html").read_text()
+
+    report = folder / "report.html"
+    written = gearbox(folder, "Tiny", "--output", str(report), "--candidate", "int8", action="report")
+    assert written.returncode == 0, written.stderr
+    assert "gearbox experiment run tiny.toml" in report.read_text()
+    for wrong, named in (
+        (("Huge",), "There are: “Tiny”"),
+        (("Tiny", "--candidate", "16 bits"), "There are: int8"),
+    ):
+        refused = gearbox(folder, *wrong, "--output", str(folder / "none.html"), action="report")
+        assert refused.returncode == 2
+        assert named in refused.stderr
+    assert not (folder / "none.html").exists()
 
 
 @pytest.mark.parametrize(
@@ -79,3 +93,10 @@ def test_what_is_wrong_is_said_in_one_line(text: str, named: str, folder: Path) 
     assert len(errors) == 1
     assert named in errors[0]
     assert done.stdout == ""
+
+
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_asked(folder: Path) -> None:
+    done = gearbox(folder, str(folder / "tiny.toml"), "--report", str(folder / "nowhere" / "report.html"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no folder" in done.stderr
+    assert not (folder / "gearbox.db").exists()

@@ -55,6 +55,20 @@ def test_the_least_that_a_file_says_is_enough(folder: Path) -> None:
     assert "row 4" in read.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("logit_bias = [[1, 2], [3]]", "a token's id and what is added"),
+        ('guard = "yes"\nsmaller = ["smollm2-135m@int8"]', "“guard” must be true or false"),
+        ("keep_tier = true", "“keep_tier” needs “smaller”"),
+        ("top_k = true", "“top_k” must be a whole number"),
+    ],
+)
+def test_a_setting_of_another_kind_is_named(folder: Path, said: str, named: str) -> None:
+    with pytest.raises(DesignError, match=named):
+        read_design(write(folder, of_the_second=said))
+
+
 def test_all_that_a_file_can_say_is_read(folder: Path) -> None:
     more = (
         'question = "Ship it?"\nsize = "all"\nbaseline = "int4"\nrepeats = 3\nseed = 7\nmargin = 1.5\n'
@@ -92,7 +106,7 @@ def test_of_the_projects_own_prompts_as_many_are_asked_as_is_wanted(
     design = read_design(write(tmp_path, prompts="mixed"), size=size).design
     assert len(design.prompts) == prompts
     assert {task.category for task in design.prompts} == {task.category for task in load_tasks(MIXED_FILE)}
-    assert design.prompts_from == ("mixed" if prompts == 573 else f"{prompts} of the 573 of mixed")
+    assert design.prompts_from == ("mixed" if prompts == 573 else f"mixed ({prompts} of 573)")
 
 
 @pytest.mark.parametrize("name", ["tasks", "samples", "speculation"])

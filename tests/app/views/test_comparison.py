@@ -37,6 +37,7 @@ def test_only_keys_that_differ_are_listed_with_all_their_values() -> None:
 
 def test_equal_configurations_have_no_differences() -> None:
     assert differences([{"a": {"b": 1}}, {"a": {"b": 1}}]) == ()
+    assert [row.key for row in differences([{"a": {"b": 1}}, {"a": {"b": 1}}], alike=True)] == ["a.b"]
 
 
 def test_bars_say_how_a_run_compares_with_the_first(tmp_path: Path) -> None:
