@@ -106,8 +106,8 @@ class Design:
         _require(1 <= self.repeats <= MOST_REPEATS, f"Repeats must be between 1 and {MOST_REPEATS}.")
         _require(0 <= self.seed < 2**32, "The seed must be between 0 and 2^32 − 1.")
         _require(
-            math.isfinite(self.margin_points) and 0 < self.margin_points <= 100,
-            "The margin must be above 0 and at most 100 points.",
+            math.isfinite(self.margin_points) and 0 < self.margin_points < 100,
+            "The margin must be above 0 and below 100 points.",
         )
         _require(bool(self.passes), "Choose a pass: quality, speed, or both.")
         _require(len(set(self.passes)) == len(self.passes), "A pass is named twice.")

@@ -124,7 +124,7 @@ def _choose_more() -> tuple[float, int, list[Pass]]:
     margin = st.number_input(
         "Margin, points",
         min_value=0.1,
-        max_value=100.0,
+        max_value=99.0,
         value=_FIRST_MARGIN,
         step=0.5,
         key=f"{_KEY}-margin",

@@ -51,6 +51,7 @@ def tasks(*categories: str) -> list[Task]:
         ({"repeats": 0}, "Repeats"),
         ({"margin_points": 0.0}, "margin"),
         ({"margin_points": float("nan")}, "margin"),
+        ({"margin_points": 100.0}, "margin"),
         ({"passes": ()}, "pass"),
         ({"passes": (Pass.SPEED, Pass.SPEED)}, "twice"),
     ],
