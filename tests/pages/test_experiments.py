@@ -2,72 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
-import engine as engine_package
 from app import resources
 from app.experiments.planning.factorial import factorial
-from app.experiments.results.arrays import read_results
 from app.experiments.running.starting import job_key, keep_design
 from app.jobs import Jobs
 from app.literal import literal
 from app.session import experiments as session
 from app.store import ExperimentState, Pass, RunStore
 from engine import Task
-from engine.types import CacheMode, GenerationRequest, OptimizationConfig, Precision, RunConfig
+from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig
 from tests.support.experiments import AnsweringEngine, answered, configuration, design, keep, quality, run, sums
-from tests.support.fakes import FakeEngine
-from tests.support.ui import open_app, texts
-
-PAGE = "pages/experiments.py"
-N = 40
-RIGHT = [1.0] * N
+from tests.support.experiments_page import PAGE, RIGHT, N, charts, held, install, opened, words
+from tests.support.ui import open_app
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch, jobs: Jobs) -> None:
     """One model, and jobs of this test's own."""
-    models = [
-        SimpleNamespace(name="smollm2-135m", title="S", in_catalog=True, installed=True, problem=None, parameters=1)
-    ]
-    monkeypatch.setattr(engine_package, "list_models", lambda _: models)
-    monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
-
-
-def opened(monkeypatch: pytest.MonkeyPatch, store: RunStore, id: str, show: str = "", **more: str) -> AppTest:
-    query = {"experiment": id, **({"show": show} if show else {}), **more}
-    return open_app(monkeypatch, store, PAGE, query, engine=FakeEngine())
-
-
-def held(
-    store: RunStore,
-    scores: Sequence[float],
-    e2e_s: float = 0.5,
-    *,
-    name: str = "Ship it",
-    categories: Sequence[str] = ("Easy", "Hard"),
-    state: ExperimentState = ExperimentState.DONE,
-) -> str:
-    """An experiment whose baseline is all right and takes a second."""
-    tasks = sums(len(scores), categories)
-    made = replace(design(tasks, name=name), question=f"{name}?", prompts_from="own.csv", margin_points=10.0)
-    id = keep(store, made, *answered(0, tasks, RIGHT[: len(scores)]), *answered(1, tasks, scores, e2e_s))
-    store.experiments.set_state(id, state)
-    return id
-
-
-def words(app: AppTest) -> str:
-    return texts(app, "title", "subheader", "markdown", "caption", "text", "info", "success", "error", "warning")
-
-
-def charts(app: AppTest) -> list[str]:
-    return [chart.proto.alt for chart in app.get("plotly_chart")]
+    install(monkeypatch, jobs)
 
 
 # --- the list -------------------------------------------------------------------------------------------
@@ -294,62 +250,3 @@ def test_one_configuration_has_nothing_to_be_held_against(monkeypatch: pytest.Mo
     made = design(configurations=[configuration("alone")])
     app = opened(monkeypatch, store, keep(store, made, quality(0, "sky", 1.0)))
     assert "there is nothing to hold against it" in app.info[0].value
-
-
-# --- flips, report, replay ------------------------------------------------------------------------------------
-
-HOSTILE = "<img src=x onerror=alert(1)> ![x](https://example.com/a.png) :material/bug: **bold** 🙂 $x$"
-
-
-class Hostile(AnsweringEngine):
-    """Right in 16 bits alone, with texts that try to be more than text."""
-
-    def says(self, request: GenerationRequest) -> Sequence[str]:
-        return (HOSTILE, " wrong" if request.config.precision is Precision.INT4 else " right")
-
-
-def hostile(store: RunStore) -> str:
-    tasks = [
-        Task(id=f"p{n}", category="Fa*cts", prompt=f"{n} {HOSTILE}", checker="contains", expected="right", max_tokens=8)
-        for n in range(2)
-    ]
-    both = [configuration("16 *bits*", Precision.BF16), configuration("<b>int4</b> ![i](x)")]
-    return run(Hostile(), store, replace(design(tasks, both), question=HOSTILE, prompts_from="*mine*"))
-
-
-def test_flips_are_shown_as_they_were_written(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
-    app = opened(monkeypatch, store, hostile(store))
-    flip = app.selectbox(key=session.FLIP)
-    assert len(flip.options) == 2
-    assert [text.value for text in app.text] == [f"{HOSTILE} right", f"{HOSTILE} wrong"]
-    assert literal(f"0 {HOSTILE}") in [each.value for each in app.markdown]
-    flip.set_value("p1").run()
-    assert literal(f"1 {HOSTILE}") in [each.value for each in app.markdown]
-
-
-@pytest.mark.parametrize("section", ["Decision", "All configurations", "Method"])
-def test_no_name_is_read_as_markdown(monkeypatch: pytest.MonkeyPatch, store: RunStore, section: str) -> None:
-    app = opened(monkeypatch, store, hostile(store), section)
-    said = texts(app, "title", "subheader", "markdown", "caption", "info", "success", "error", "warning")
-    assert literal(HOSTILE) in said
-    for part in (r"<img", r"!\[[xi]\]\(", r"\*\*bold", r"<b>", r"\*bits", r"\*mine", r"Fa\*cts", r"\$x"):
-        assert not re.search(rf"(?<!\\){part}", said.replace("Fa\\*", "")), part
-
-
-def test_the_design_goes_as_a_file_and_own_prompts_with_it(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
-    app = opened(monkeypatch, store, held(store, RIGHT))
-    buttons = {button.proto.id.rpartition("-")[2]: button for button in app.get("download_button")}
-    assert {"report", "design", "prompts"} <= {*buttons}
-    assert "gearbox experiment run ship-it.toml" in words(app)
-
-
-def test_a_prompt_is_played_again_by_both(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
-    id = hostile(store)
-    app = opened(monkeypatch, store, id)
-    app.button(key="experiments-replay").click().run()
-    assert not app.exception
-    assert len(app.selectbox(key=session.REPLAYED).options) == 2
-    assert any("opens offline" in each.value for each in app.caption)
-    store.delete([read_results(store, id).run_ids(1, Pass.SPEED)["p0"]])
-    app.button(key="experiments-replay").click().run()
-    assert any("this run was deleted" in each.value for each in app.caption)
