@@ -33,7 +33,6 @@ FILES = (
     "tests/engine/backends/test_passes.py",
     "tests/engine/backends/test_sharing.py",
     "tests/engine/speculation/test_speculation.py",
-    "tests/engine/speculation/test_rule.py",
     "tests/engine/cascade/test_engine.py",
     "tests/engine/evaluation/test_engine.py",
 )
