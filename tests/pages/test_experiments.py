@@ -42,6 +42,13 @@ def test_without_experiments_the_page_says_what_one_is_for_and_offers_the_form(
     assert not app.button(key="experiments-new-start").disabled
 
 
+def test_a_set_of_runs_that_has_no_prompt_is_told_of(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = open_app(monkeypatch, store, PAGE, engine=FakeEngine())
+    app.selectbox(key=session.PROMPTS.key).set_value("Rated runs").run()
+    assert "Choose another set" in words(app)
+    assert not [button for button in app.button if button.label == "Start"]
+
+
 def test_the_list_has_each_with_its_state_and_its_link(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     first = held(store, [1.0] * 4, name="First")
     second = held(store, [1.0] * 3, name="Second", state=ExperimentState.RUNNING)  # its server was killed

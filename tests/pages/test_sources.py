@@ -25,7 +25,7 @@ def test_the_list_says_that_it_leaves_labs_out_and_one_click_shows_them(
 ) -> None:
     app = open_app(monkeypatch, store, RUNS)
     chosen = app.segmented_control(key="source")
-    assert (chosen.value, chosen.options[:2]) == ("without-labs", ["Without lab runs", "All"])
+    assert (chosen.value, chosen.options[:2]) == ("without-labs", ["Without labs and experiments", "All"])
     assert list(app.dataframe[0].value["source"]) == ["Chat", "Playground"]
     app.segmented_control(key="source").set_value("all").run()
     assert list(app.dataframe[0].value["source"]) == ["Labs"] * 3 + ["Chat", "Playground"]

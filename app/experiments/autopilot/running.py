@@ -11,10 +11,9 @@ from app.experiments.autopilot.course import Course, follow
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
 from app.experiments.running.job import ExperimentEngine, run_experiment
+from app.experiments.running.state import state_written
 from app.jobs import JobCancelled, Jobs, Report
-from app.runs.answers import RunNotFinishedError
-from app.store import ExperimentState, KeptAutopilot, RunStore, StoreError
-from engine.errors import EngineClosedError, GearboxError
+from app.store import KeptAutopilot, RunStore, StoreError
 
 _KEPT_EVERY_S = 5.0
 """How often it is written down what a measurement took: what a killed server took since is not counted."""
@@ -77,23 +76,12 @@ def run_autopilot(
     """
     kept = store.autopilots.get(autopilot_id)
     plan = Plan.from_dict(kept.plan, store.autopilots.prompts(autopilot_id))
-    store.autopilots.set_state(autopilot_id, ExperimentState.RUNNING)
-    state, error = ExperimentState.PAUSED, None
     spent = sum(heat.seconds for heat in store.autopilots.heats(autopilot_id))
     running = _Running(engine, store, report, clock, plan.goal.budget_s, spent)
-    try:
+    with state_written(store.autopilots.set_state, autopilot_id):
         course = follow(plan, Heats(store, autopilot_id, plan, running.run), stage=running.tell)
-        state = ExperimentState.DONE
-        report("Done", 1.0)
-        return course
-    except (EngineClosedError, RunNotFinishedError):  # the server was shut down
-        raise
-    except GearboxError as failure:
-        state, error = ExperimentState.FAILED, str(failure)
-        raise
-    finally:
-        with suppress(StoreError):  # it was deleted, or nothing can be written: what ended it says so
-            store.autopilots.set_state(autopilot_id, state, error)
+    report("Done", 1.0)
+    return course
 
 
 @dataclass(slots=True)

@@ -14,21 +14,23 @@ MOST_OF_RUNS = 1_000
 """Prompts that are taken from runs: the newest."""
 _OWN = {"Gearbox's mixed prompts": MIXED_FILE, "Gearbox's tasks": MIXED_FILE.with_name("tasks.jsonl")}
 _LATELY = timedelta(days=7)
+RATED, OVER_THE_API, HERE = "Rated runs", "Asked over the API, last 7 days", "Asked here, last 7 days"
+OF_RUNS = (RATED, OVER_THE_API, HERE)
+"""The sets that are read from runs."""
 _ASKED_BY_PEOPLE = (RunSource.PLAYGROUND, RunSource.CHAT, RunSource.API)
 
 
 def prompt_sets(store: RunStore) -> dict[str, Callable[[], Sequence[Task]]]:
-    """How the prompts of each set are read, by its name; of two sets of one name, the later has its hash added.
+    """How the prompts of each set are read, by its name; of two sets of one name, the later has its hash added. Those
+    of runs may turn out empty: runs are not counted for every drawing of a page.
 
     Args:
         store: as whoever makes the experiment sees it.
     """
     found: dict[str, Callable[[], Sequence[Task]]] = {name: partial(load_tasks, file) for name, file in _OWN.items()}
     found |= _brought(store.router)
-    for name, chosen in _of_runs(datetime.now(UTC)).items():
-        if store.page(chosen, limit=1).total:
-            found[name] = partial(asked_in, store, chosen)
-    return found
+    of_runs = {name: partial(asked_in, store, chosen) for name, chosen in _of_runs(datetime.now(UTC)).items()}
+    return found | of_runs
 
 
 def asked_in(store: RunStore, chosen: RunFilter) -> tuple[Task, ...]:
@@ -56,9 +58,9 @@ def _of_runs(now: datetime) -> dict[str, RunFilter]:
     finished = (RunStatus.FINISHED,)
     since = now - _LATELY
     return {
-        "Rated runs": RunFilter(statuses=finished, ratings=(1, -1)),
-        "Asked over the API, last 7 days": RunFilter(statuses=finished, sources=(RunSource.API,), since=since),
-        "Asked here, last 7 days": RunFilter(statuses=finished, sources=_ASKED_BY_PEOPLE, since=since),
+        RATED: RunFilter(statuses=finished, ratings=(1, -1)),
+        OVER_THE_API: RunFilter(statuses=finished, sources=(RunSource.API,), since=since),
+        HERE: RunFilter(statuses=finished, sources=_ASKED_BY_PEOPLE, since=since),
     }
 
 

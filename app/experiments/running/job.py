@@ -15,6 +15,7 @@ from typing import Protocol, Self
 from app.experiments.planning.design import Design
 from app.experiments.planning.scoring import has_checker
 from app.experiments.running.cells import Answered, cell_of
+from app.experiments.running.state import state_written
 from app.experiments.running.weights import CannotAnswerError, Weights, models_of
 from app.jobs import Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
@@ -25,17 +26,14 @@ from app.runs.together import AT_ONCE, Watch, answered_together, sooner_on
 from app.store import (
     Cell,
     CellKey,
-    ExperimentState,
     KeptExperiment,
     Pass,
     RunSource,
     RunStatus,
     RunStore,
-    StoreError,
     run_metadata,
 )
 from engine import EngineStatus, Task
-from engine.errors import EngineClosedError, GearboxError
 from engine.types import GenerationRequest
 
 _WARM_UP_TOKENS = 4
@@ -75,19 +73,8 @@ def run_experiment(
     """
     kept = store.experiments.get(experiment_id)
     design = Design.from_dict(kept.design, store.experiments.prompts(experiment_id))
-    store.experiments.set_state(experiment_id, ExperimentState.RUNNING)
-    state, error = ExperimentState.PAUSED, None
-    try:
+    with state_written(store.experiments.set_state, experiment_id):
         _Work.begin(engine, store, kept, design, report, at_once).run()
-        state = ExperimentState.DONE
-    except (EngineClosedError, RunNotFinishedError):  # the server was shut down
-        raise
-    except GearboxError as failure:
-        state, error = ExperimentState.FAILED, str(failure)
-        raise
-    finally:
-        with suppress(StoreError):  # it was deleted, or nothing can be written: what ended it says so
-            store.experiments.set_state(experiment_id, state, error)
 
 
 @dataclass(slots=True, kw_only=True)

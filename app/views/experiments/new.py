@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 
@@ -14,11 +14,12 @@ from app.experiments.planning.design import MOST_REPEATS, Design, NamedConfigura
 from app.experiments.planning.design import Size as HowMany
 from app.experiments.planning.estimates import seconds_of
 from app.experiments.planning.factorial import factorial, gears_on
-from app.experiments.planning.prompt_sets import prompt_sets
+from app.experiments.planning.prompt_sets import OF_RUNS, prompt_sets
 from app.experiments.running.starting import keep_design, start
 from app.literal import literal
 from app.runs.together import sooner_on
 from app.session import experiments as session
+from app.session.identity import known_person
 from app.store import Pass, RunStore
 from app.views.experiments.autopilot.new import first_baseline, show_new_autopilot
 from app.views.gears.precisions import offered_precisions
@@ -54,7 +55,10 @@ def show_new(store: RunStore) -> None:
         st.page_link(
             "pages/router.py", label="Bring prompts", icon=":material/upload_file:", query_params={"step": "bring"}
         )
-    way, tasks = _choose_way(), sets[chosen_set]()
+    way, tasks = _choose_way(), _prompts(chosen_set, sets[chosen_set])
+    if not tasks:
+        st.info("No run has been asked such a prompt yet. Choose another set.")
+        return
     if way is Way.AUTOPILOT:
         show_new_autopilot(store, chosen_set, tasks, offered)
         return
@@ -68,6 +72,16 @@ def show_new(store: RunStore) -> None:
         return
     if design is not None:
         _start(store, design)
+
+
+def _prompts(name: str, read: Callable[[], Sequence[Task]]) -> Sequence[Task]:
+    return _asked(name, known_person(), read) if name in OF_RUNS else read()
+
+
+@st.cache_data(show_spinner=False, ttl="1min", max_entries=20)
+def _asked(name: str, person: str | None, _read: Callable[[], Sequence[Task]]) -> tuple[Task, ...]:
+    """Prompts of runs, which are too many to be read for every drawing of the page."""
+    return tuple(_read())
 
 
 def _choose_way() -> Way:

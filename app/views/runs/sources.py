@@ -9,7 +9,7 @@ from app.views.runs.naming import source_label
 
 _DEFAULT, _ALL = "without-labs", "all"
 """Values that stand in the page's address beside those of `RunSource`."""
-_LABELS = {_DEFAULT: "Without lab runs", _ALL: "All"}
+_LABELS = {_DEFAULT: "Without labs and experiments", _ALL: "All"}
 
 
 def choose_sources(facets: Facets, *, key: str) -> tuple[RunSource | None, ...]:

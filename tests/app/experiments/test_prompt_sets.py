@@ -11,9 +11,10 @@ from tests.support.experiments import TASKS
 
 def test_the_projects_own_come_first_and_have_checkers(store: RunStore) -> None:
     sets = prompt_sets(store)
-    assert list(sets) == ["Gearbox's mixed prompts", "Gearbox's tasks"]
-    for read in sets.values():
-        assert all(has_checker(task) for task in read())
+    own = list(sets)[:2]
+    assert own == ["Gearbox's mixed prompts", "Gearbox's tasks"]
+    for name in own:
+        assert all(has_checker(task) for task in sets[name]())
 
 
 def test_those_brought_are_read_when_they_are_wanted(store: RunStore) -> None:
@@ -24,6 +25,5 @@ def test_those_brought_are_read_when_they_are_wanted(store: RunStore) -> None:
 def test_two_of_one_name_are_told_apart(store: RunStore) -> None:
     store.router.keep_set(tasks_sha256(TASKS), "Gearbox's tasks", TASKS)
     sets = prompt_sets(store)
-    assert len(sets) == 3
     (other,) = [name for name in sets if name.startswith("Gearbox's tasks · ")]
     assert tuple(sets[other]()) == TASKS

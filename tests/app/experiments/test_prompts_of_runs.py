@@ -35,9 +35,13 @@ def test_a_system_prompt_comes_first_and_later_turns_are_left_out(store: RunStor
     assert [task.prompt for task in asked_in(store, ALL_RUNS)] == ["Be brief.\n\nWhy?"]
 
 
-def test_only_sets_of_runs_that_have_some_are_offered(store: RunStore) -> None:
-    before = set(prompt_sets(store))
+def test_sets_of_runs_have_what_was_asked_there(store: RunStore) -> None:
     run_id = keep(store, make_request())
-    assert set(prompt_sets(store)) - before == {"Asked over the API, last 7 days", "Asked here, last 7 days"}
+    asked = {name: [task.id for task in read()] for name, read in prompt_sets(store).items() if "Gearbox" not in name}
+    assert asked == {
+        "Rated runs": [],
+        "Asked over the API, last 7 days": [run_id],
+        "Asked here, last 7 days": [run_id],
+    }
     store.rate(run_id, 1)
     assert [task.id for task in prompt_sets(store)["Rated runs"]()] == [run_id]
