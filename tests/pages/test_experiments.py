@@ -43,7 +43,7 @@ def test_without_experiments_the_page_says_what_one_is_for_and_offers_the_form(
 
 
 def test_a_set_of_runs_that_has_no_prompt_is_told_of(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
-    app = open_app(monkeypatch, store, PAGE, engine=FakeEngine())
+    app = open_app(monkeypatch, store, PAGE)
     app.selectbox(key=session.PROMPTS.key).set_value("Rated runs").run()
     assert "Choose another set" in words(app)
     assert not [button for button in app.button if button.label == "Start"]
