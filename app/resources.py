@@ -15,6 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from app.attendance import Attendance
 from app.cache.simulations import Simulations
 from app.doors.person import person_id
+from app.engines import open_engine
 from app.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
@@ -88,17 +89,8 @@ def only_this_machine(settings: Settings) -> bool:
 @st.cache_resource(show_spinner=False, on_release=lambda engine: engine.close())
 def get_engine() -> Engine:
     """The one engine, which serves every session in turn."""
-    settings = get_settings()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return Engine(
-        settings.models_dir,
-        threads=settings.threads,
-        model_memory_bytes=settings.model_memory_bytes,
-        device=settings.device,
-        kv_cache_bytes=settings.kv_cache_bytes,
-        verify_cache=settings.verify_cache,
-        shared_prompts=settings.shared_prompts,
-    )
+    return open_engine(get_settings())
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda attendance: attendance.close())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.costs.pricing import load_prices, prices_path
+from app.engines import open_engine
 from app.experiments.planning.design import Size
 from app.experiments.planning.reading import read_design
 from app.experiments.reporting.day import Day
@@ -24,7 +25,7 @@ from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
 from app.settings import Settings
 from app.store import ExperimentState, KeptExperiment, RunStore
-from engine import MOST_RUNNING, Engine
+from engine import MOST_RUNNING
 from engine.errors import InvalidRequestError
 from engine.models import terminal_bar
 
@@ -50,7 +51,7 @@ def run_file(options: argparse.Namespace) -> int:
         kept = kept or store.experiments.get(keep_design(store, design))
         if kept.state is not ExperimentState.DONE:
             _say(_beginning(kept, design.cells))
-            with closing(_engine(settings)) as engine, terminal_bar(design.name) as bar:
+            with closing(open_engine(settings)) as engine, terminal_bar(design.name) as bar:
                 run_experiment(engine, store, kept.id, _report(bar), at_once=MOST_RUNNING)
         results = read_results(store, kept.id)
         sys.stdout.write(table_of(results))
@@ -118,16 +119,6 @@ def _check_place(file: Path) -> None:
 def _beginning(kept: KeptExperiment, cells: int) -> str:
     done = f", of which {kept.cells:,} are there already" if kept.cells else ""
     return f"{kept.name}: {cells:,} answers{done}. Ctrl+C pauses; the same command goes on."
-
-
-def _engine(settings: Settings) -> Engine:
-    return Engine(
-        settings.models_dir,
-        threads=settings.threads,
-        model_memory_bytes=settings.model_memory_bytes,
-        device=settings.device,
-        kv_cache_bytes=settings.kv_cache_bytes,
-    )
 
 
 def _report(bar: Callable[[str, float], None]) -> Report:

@@ -4,7 +4,6 @@ how much sooner the quality pass has answered than one prompt after the other.""
 from __future__ import annotations
 
 import random
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from app.store import Cell, CellKey, Pass, RunStore
 from engine import MIXED_FILE, Engine, Task, load_tasks
 from engine.types import OptimizationConfig, Precision, RunConfig
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import median_s
 
 PROMPTS, CONFIGURATIONS = 2_000, 5
 """10,000 runs."""
@@ -38,7 +38,7 @@ def run(models_dir: Path) -> list[Row]:
         experiment_id = fill(store, PROMPTS, CONFIGURATIONS)
         results = read_results(store, experiment_id)
         found = [
-            {"operation": name, "cells": len(results.cells), "median_s": _median_s(operation)}
+            {"operation": name, "cells": len(results.cells), "median_s": median_s(operation, REPEATS)}
             for name, operation in _operations(store, experiment_id, results).items()
         ]
     return [*found, *answered(models_dir)]
@@ -158,13 +158,3 @@ def _store() -> Iterator[RunStore]:
 
 def _still(stage: str, fraction: float, /, *, loading: float | None = None) -> None:
     """Nobody is told."""
-
-
-def _median_s(operation: Callable[[], object]) -> float:
-    operation()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        operation()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +18,7 @@ from app.store.database.columns import to_microseconds
 from app.store.database.session import Database
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
+from tests.benchmarks.timing import median_s
 
 ROWS = 100_000
 REPEATS = 5
@@ -46,7 +45,7 @@ def run() -> list[dict[str, Any]]:
         store = RunStore.open(url)
         fill(url, ROWS)
         measured = [
-            {"operation": name, "rows": ROWS, "median_s": _median_s(operation)}
+            {"operation": name, "rows": ROWS, "median_s": median_s(operation, REPEATS)}
             for name, operation in _operations(store).items()
         ]
         store.close()
@@ -164,13 +163,3 @@ def _operations(store: RunStore) -> dict[str, Callable[[], object]]:
         "by configuration": store.by_configuration,
         "export of one day as JSONL": lambda: store.export_jsonl(day, io.StringIO()),
     }
-
-
-def _median_s(operation: Callable[[], object]) -> float:
-    operation()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        operation()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)

@@ -1,0 +1,23 @@
+"""The engine as the settings want it."""
+
+from __future__ import annotations
+
+from app.settings import Settings
+from engine import Engine
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Whoever opens it closes it.
+
+    Raises:
+        GearboxError: the settings ask for what this machine does not have.
+    """
+    return Engine(
+        settings.models_dir,
+        threads=settings.threads,
+        model_memory_bytes=settings.model_memory_bytes,
+        device=settings.device,
+        kv_cache_bytes=settings.kv_cache_bytes,
+        verify_cache=settings.verify_cache,
+        shared_prompts=settings.shared_prompts,
+    )
