@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.literal import literal
-from app.session import quantization as lab_session
+from app.session.labs import quantization as lab_session
 from app.views.gears.models import choose_model
 from app.views.quantization.corpus import show_corpus_lab
 from app.views.quantization.prompt import show_prompt_lab

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.router.way import Step, Way
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.views.router.choose import choose_data_set, choose_study, data_set_on_view
 from app.views.router.choosing.calibration import show_calibration
 from app.views.router.choosing.consistency import show_consistency

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import resources
-from app.session import speculation as lab_session
+from app.session.labs import speculation as lab_session
 from app.views.gears.models import choose_model
 from app.views.gears.precisions import choose_precision, offered_precisions
 from app.views.shared.missing_models import show_missing

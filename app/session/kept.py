@@ -17,8 +17,9 @@ import streamlit as st
 
 from app import resources
 from app.router.choosing.scoring import Choice
-from app.session import cache, chat, playground, quantization, router, self_hosting, speculation
+from app.session import chat, playground, self_hosting
 from app.session.configuration import Form, values_of
+from app.session.labs import cache, quantization, router, speculation
 from app.speculation.drafters import drafter_of
 from app.store import PeopleStore, StoreError
 from engine import list_models

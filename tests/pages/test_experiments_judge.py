@@ -14,7 +14,7 @@ from app.experiments.judging.judge import Reply
 from app.experiments.judging.running import Budget, judge_experiment
 from app.settings import Settings
 from app.store import JudgementKind, NoVerdict, Pass, RunStore
-from app.views.experiments import judge as view
+from app.views.experiments.judging import judge as view
 from engine import Task
 from engine.types import GenerationRequest
 from tests.support.experiments import AnsweringEngine, Told, design, run

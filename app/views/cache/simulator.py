@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import units
 from app.cache.simulations import Simulations
-from app.session import cache as lab_session
+from app.session.labs import cache as lab_session
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown

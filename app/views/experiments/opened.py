@@ -14,10 +14,10 @@ from app.session import experiments as session
 from app.session.identity import known_person
 from app.store import ExperimentState, KeptExperiment, RunStore
 from app.views.experiments.configurations import show_configurations
-from app.views.experiments.decision import show_decision
+from app.views.experiments.deciding.decision import show_decision
 from app.views.experiments.gears import show_gears
-from app.views.experiments.heard import hear
-from app.views.experiments.judge import show_judge
+from app.views.experiments.judging.heard import hear
+from app.views.experiments.judging.judge import show_judge
 from app.views.experiments.listing import state_word
 from app.views.experiments.method import show_method
 from app.views.shared.background_job import BackgroundJob

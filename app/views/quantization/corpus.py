@@ -18,7 +18,7 @@ from app.quantization.degradation import alarms
 from app.quantization.durations import corpus_seconds, windows_in
 from app.runs.invariants import share_faults
 from app.runs.verdict import Figure, Noise, Paired, gain
-from app.session.quantization import CORPUS
+from app.session.labs.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from app.views.gears.precisions import choose_precisions, offered_precisions
 from app.views.reports.alarm import show_alarm

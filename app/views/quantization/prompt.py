@@ -13,9 +13,9 @@ from app.quantization.degradation import judge_divergence
 from app.quantization.lab import greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.runs.verdict import Figure
-from app.session import quantization as lab_session
 from app.session.configuration import Form
 from app.session.identity import person_id
+from app.session.labs import quantization as lab_session
 from app.store import AlarmLimits, RunStore
 from app.views.gears.precisions import choose_precision, quantized_precisions
 from app.views.gears.sampling import choose_max_tokens

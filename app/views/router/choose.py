@@ -14,8 +14,17 @@ from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.recorded.data_sets import DataSet
 from app.session.address import put
+from app.session.labs.router import (
+    CHOICE,
+    DATA_QUERY,
+    DATA_SET,
+    STRONG,
+    WEAK,
+    prepare_data_set,
+    prepare_tiers,
+    short_id,
+)
 from app.session.options import ChosenOption
-from app.session.router import CHOICE, DATA_QUERY, DATA_SET, STRONG, WEAK, prepare_data_set, prepare_tiers, short_id
 from app.views.shared.errors import show_error
 from engine.cascade.routing.signals import FIRST_TOKENS
 from engine.errors import GearboxError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.router.way import Step, Way, following
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 
 _HELP = {
     Step.BRING: "Prompts of your own, with or without the answers they should get.",

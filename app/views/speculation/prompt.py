@@ -14,9 +14,9 @@ from app.runs.answers import disturbed_by
 from app.runs.invariants import Measured, run_faults, speedup_fault
 from app.runs.prompts import SamplePrompt
 from app.runs.verdict import Figure, ranged_gain
-from app.session import speculation as lab_session
 from app.session.configuration import Form
 from app.session.identity import person_id
+from app.session.labs import speculation as lab_session
 from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
 from app.speculation.drafters import drafter_of
 from app.speculation.lab import PAIRS, lab_prompts, lab_request

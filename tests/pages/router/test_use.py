@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.store import RunStore
 from engine.cascade import RouterProfile
 from tests.support.cascade import STRONG, WEAK, recorded

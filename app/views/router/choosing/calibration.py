@@ -14,7 +14,7 @@ from app.literal import literal
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
 from app.router.lab import RouterLab
-from app.session.router import COMPARED
+from app.session.labs.router import COMPARED
 from app.views.router.choosing.charts import reliability
 from app.views.shared import charts
 from app.views.shared.clock import reader_zone

@@ -9,7 +9,7 @@ from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.recorded.data_sets import DataSet
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.views.router.data.answers import select_and_read, verdict
 from app.views.runs.naming import one_line
 from engine.cascade import TierAgreement, changes_tier

@@ -12,7 +12,7 @@ from app import units
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import spent
 from app.router.lab import RouterLab
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.views.router.choosing.charts import Mark, Path, quality_against_cost
 from app.views.router.choosing.times import in_costs, show_derived
 from app.views.router.words import between, cost_of, reporting_prompts

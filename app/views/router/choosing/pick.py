@@ -11,7 +11,7 @@ from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import Verdict, promise_mark, spent, verdict, written
 from app.router.lab import RouterLab
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.views.router.choosing.pick_ladder import choose_third_tier, show_ladder
 from app.views.router.choosing.times import choose_costs, data_set, show_derived
 from app.views.router.choosing.verdict import show_verdict

@@ -16,8 +16,8 @@ from app.router.lab import RouterLab
 from app.router.operation.profiles import current_ladder
 from app.router.recorded.data_sets import DataSet
 from app.router.way import Step
-from app.session import router as lab_session
-from app.session.router import PROFILE
+from app.session.labs import router as lab_session
+from app.session.labs.router import PROFILE
 from app.views.router.choosing.verdict import show_verdict
 from app.views.router.words import flipped, signed_percent, with_interval
 from app.views.runs.naming import one_line

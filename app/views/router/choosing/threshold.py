@@ -14,7 +14,7 @@ from app.router.choosing.verdict import promise_mark, spent
 from app.router.lab import RouterLab, moved, nearest
 from app.runs.invariants import share_faults
 from app.session import playground
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.views.router.choosing.times import in_costs, show_derived
 from app.views.router.data.answers import right_or_wrong, select_and_read
 from app.views.router.words import (

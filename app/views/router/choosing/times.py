@@ -11,7 +11,7 @@ from app.router.choosing.study import Study
 from app.router.lab import RouterLab
 from app.router.recorded.data_sets import DataSet
 from app.session import costs as costs_session
-from app.session import router as lab_session
+from app.session.labs import router as lab_session
 from app.views.shared.errors import errors_shown, show_error
 from engine.cascade import Costs, Rates
 from engine.errors import GearboxError

@@ -11,7 +11,7 @@ from app import resources, units
 from app.literal import literal
 from app.router.recorded.data_sets import RATED, DataSet
 from app.router.recorded.marking import Judgement
-from app.session.router import DATA_SET
+from app.session.labs.router import DATA_SET
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 from app.views.shared.reasons import say_reason, show_reason

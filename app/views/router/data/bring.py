@@ -31,7 +31,7 @@ from app.prompts.tables import MOST_BYTES, MOST_PROMPTS, SUFFIXES, LeftOut, Tabl
 from app.prompts.templates import TEMPLATES
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
-from app.session.router import DATA_SET
+from app.session.labs.router import DATA_SET
 from app.store import KeptSet, RouterStore
 from app.views.router.data.manage import fork_set
 from app.views.runs.naming import one_line

@@ -14,7 +14,7 @@ from app.router.recorded.data_sets import DataSet
 from app.router.recorded.forks import edited, expected_text, keep_fork
 from app.router.recorded.recording import mixed_sha256
 from app.router.recorded.recordings import job_key
-from app.session.router import DATA_SET
+from app.session.labs.router import DATA_SET
 from app.store import RouterStore
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown, show_error

@@ -19,7 +19,7 @@ from app.router.recorded.recordings import Order, job_key
 from app.router.recorded.sizes import by_size
 from app.router.way import Step
 from app.runs.together import sooner_on
-from app.session.router import DATA_QUERY, DATA_SET, STEP_QUERY, short_id
+from app.session.labs.router import DATA_QUERY, DATA_SET, STEP_QUERY, short_id
 from app.store import RouterStore
 from app.views.gears.precisions import offered_precisions
 from app.views.router.data.manage import manage_set

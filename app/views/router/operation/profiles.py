@@ -15,7 +15,7 @@ from app.router.operation.in_use import keep_once
 from app.router.operation.profiles import Finding, check_import, current_ladder, read_profile
 from app.router.recorded.data_sets import DataSet
 from app.router.way import made_from
-from app.session.router import PROFILE
+from app.session.labs.router import PROFILE
 from app.store import KeptProfile, RouterStore
 from app.views.router.operation.use import show_promise, use_kept
 from app.views.runs.naming import one_line

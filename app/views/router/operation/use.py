@@ -16,10 +16,10 @@ from app.router.operation.in_use import configuration_by, keep_once, large_alone
 from app.router.operation.profiles import check_installed, current_ladder
 from app.router.recorded.data_sets import DataSet
 from app.session import chat, playground
-from app.session import router as lab_session
 from app.session.configuration import DEFAULT_CONFIG
 from app.session.identity import person_id
-from app.session.router import PROFILE
+from app.session.labs import router as lab_session
+from app.session.labs.router import PROFILE
 from app.store import KeptProfile, RouterStore
 from app.views.router.words import INTERVAL, flipped, metric, signed_percent
 from app.views.runs.naming import one_line

@@ -14,8 +14,8 @@ from app.quantization.tasks import tasks_sha256
 from app.router.operation.watch import FEWEST_RUNS, MOST_RUNS, RECENT_RUNS, Watch, WatchedRun, live_tasks, watch
 from app.router.way import Step
 from app.session import playground
-from app.session import router as lab_session
-from app.session.router import DATA_SET, WATCHED
+from app.session.labs import router as lab_session
+from app.session.labs.router import DATA_SET, WATCHED
 from app.store import KeptProfile, RouterStore, RunStore
 from app.views.router.judge import judged_help, offer_live_judging
 from app.views.router.operation.use import show_promise

@@ -18,8 +18,8 @@ from app.router.operation.profiles import installed_weights
 from app.runs.together import sooner_on
 from app.session import experiments as session
 from app.store import JudgeId, JudgementKind, RunStore
-from app.views.experiments.heard import Heard, choose_limits
-from app.views.experiments.judge_said import show_audit, show_scores, show_texts
+from app.views.experiments.judging.heard import Heard, choose_limits
+from app.views.experiments.judging.said import show_audit, show_scores, show_texts
 from app.views.gears.precisions import offered_precisions
 from app.views.shared.background_job import BackgroundJob
 from engine import list_models

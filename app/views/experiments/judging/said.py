@@ -10,7 +10,7 @@ from app.experiments.judging.audit import Audit, State
 from app.experiments.results.arrays import Bools, Floats, Measure
 from app.literal import literal
 from app.store import Judgement, JudgementKind, RunStore
-from app.views.experiments.heard import Heard, limits
+from app.views.experiments.judging.heard import Heard, limits
 
 _MOST_READ = 200
 _ICONS = {State.PASSED: "✓", State.FAILED: "✗", State.UNKNOWN: "?", State.NOTED: "·"}

@@ -11,10 +11,10 @@ from app.experiments.verdicts.decision import TOO_FEW, Answer, Decision, decide
 from app.literal import literal
 from app.session import experiments as session
 from app.store import RunStore
-from app.views.experiments.actions import show_actions
 from app.views.experiments.charts import quality_intervals, times_chart
-from app.views.experiments.day import show_day
-from app.views.experiments.flips import show_flips
+from app.views.experiments.deciding.actions import show_actions
+from app.views.experiments.deciding.day import show_day
+from app.views.experiments.deciding.flips import show_flips
 from app.views.reports.disturbance import ICON
 from app.views.shared import charts
 

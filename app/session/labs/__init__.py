@@ -1,0 +1,1 @@
+"""What a session remembers of the labs, a module each."""
