@@ -14,6 +14,7 @@ from app.store.database.errors import (
     StoreError,
 )
 from app.store.experiments.autopilots import AutopilotStore
+from app.store.experiments.leases import UnderWayError
 from app.store.experiments.records import (
     Cell,
     CellKey,
@@ -28,6 +29,8 @@ from app.store.experiments.records import (
     LostCell,
     NoVerdict,
     Pass,
+    StartedFrom,
+    UnderWay,
 )
 from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
@@ -157,6 +160,7 @@ __all__ = [
     "SavedConfiguration",
     "SortColumn",
     "SpeedResult",
+    "StartedFrom",
     "StoreError",
     "TaskAnswer",
     "TaskResult",
@@ -164,6 +168,8 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "UnderWay",
+    "UnderWayError",
     "Viewer",
     "Waiting",
     "answer_sha256",
