@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.experiments.autopilot.running import keep_plan
+from app.experiments.running.starting import EXPERIMENT
 from app.jobs import Jobs
 from app.store import ExperimentState, RunStore, StartedFrom
 from engine.errors import GearboxError
@@ -76,6 +77,8 @@ def test_begun_elsewhere_since_the_page_was_drawn_it_is_refused_in_words(
     with elsewhere(file) as other:
         other.experiments.begin(id, StartedFrom.COMMAND_LINE)
         app.button(key="experiments-go-on").click().run()
+        assert bars(app) == ["Running, started from the command line, 0 %"], "the button is gone"
+        assert EXPERIMENT.start(jobs, engine, store, store.experiments.get(id))
         settle(app, jobs)
         assert "“Own” is running already, started from the command line" in app.error[0].value
         assert engine.requests == []

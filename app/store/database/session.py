@@ -109,7 +109,7 @@ class Database:
         """
         if not hasty and not first:
             self.before_write()
-        with self._writing(HASTY_BUSY_TIMEOUT_MS if hasty else BUSY_TIMEOUT_MS) as session:
+        with self._writing(HASTY_BUSY_TIMEOUT_MS if hasty else BUSY_TIMEOUT_MS, hasty=hasty) as session:
             yield session
 
     @contextmanager
@@ -186,21 +186,27 @@ class Database:
         self.close()
 
     @contextmanager
-    def _writing(self, timeout_ms: int, synchronous: str = "NORMAL") -> Iterator[Session]:
+    def _writing(self, timeout_ms: int, synchronous: str = "NORMAL", *, hasty: bool = False) -> Iterator[Session]:
         """A session that is committed at the end. A reader that turns writer is refused at once where another wrote
         meanwhile: writers lock first."""
         options = {_BEGIN: "BEGIN IMMEDIATE", _TIMEOUT_MS: timeout_ms, _SYNCHRONOUS: synchronous}
-        with self._translating_errors(), self._in_turn(timeout_ms), self._begun(options) as session:
+        with self._translating_errors(), self._in_turn(hasty=hasty), self._begun(options) as session:
             yield session
             session.commit()
 
     @contextmanager
-    def _in_turn(self, timeout_ms: int) -> Iterator[None]:
+    def _in_turn(self, *, hasty: bool) -> Iterator[None]:
         """SQLite's writers of this process, one after the other. Left to SQLite, each looks now and then whether the
         file is free, with longer and longer pauses: where many write, one that always looks too late gives up, though
-        no other process is at work. Whoever has waited here for long enough tries all the same: it may be another
-        process that keeps everybody waiting."""
-        mine = self.file is not None and self._turn.acquire(timeout=timeout_ms / 1000)
+        no other process is at work.
+
+        Whoever has waited here for long tries all the same: it may be another process that keeps everybody waiting.
+        Who is in haste gives up.
+        """
+        limit_ms = HASTY_BUSY_TIMEOUT_MS if hasty else BUSY_TIMEOUT_MS
+        mine = self.file is not None and self._turn.acquire(timeout=limit_ms / 1000)
+        if hasty and self.file is not None and not mine:
+            raise StoreError(f"Other results are being written into the run database {self}.")
         try:
             yield
         finally:

@@ -33,6 +33,23 @@ def test_a_result_waits_for_a_sibling_that_writes_for_longer_than_it_would_wait_
     assert store.get(run_id).text == "all of it"
 
 
+def test_who_is_in_haste_does_not_wait_for_a_sibling(store: RunStore) -> None:
+    run_id = create(store)
+    with store._database.write():
+        found: list[StoreError] = []
+
+        def save() -> None:
+            try:
+                store.save_progress(run_id, "half")
+            except StoreError as error:
+                found.append(error)
+
+        thread = threading.Thread(target=save)
+        thread.start()
+        thread.join()
+    assert "Other results are being written" in str(found[0])
+
+
 def test_a_write_that_failed_gives_its_turn_back(store: RunStore) -> None:
     with pytest.raises(StoreError), store._database.write():
         raise StoreError("no")
