@@ -5,9 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
+from app.experiments.planning.design import whole
 from app.experiments.results.arrays import Bools, Measure, Results
 from app.experiments.results.figures import figures_of
 from app.literal import literal
+from app.session.compare import of_configurations
+from app.views.runs.naming import MAX_COMPARED
 
 _MIB = 2**20
 
@@ -61,6 +64,17 @@ def show_configurations(results: Results, among: Bools) -> None:
     )
     if measure is Measure.JUDGE and results.judged:
         st.caption(f":material/gavel: Scores are {literal(results.judged.judge)}'s. {literal(results.judged.audit)}")
+    first = results.design.baseline
+    in_order = sorted(range(len(rows)), key=lambda place: place != first)[:MAX_COMPARED]
+    ids = [whole(results.design.configurations[place].config).hash for place in in_order]
+    if len(rows) > 1:
+        st.page_link(
+            "pages/compare.py",
+            label="Compare configurations",
+            icon=":material/compare_arrows:",
+            query_params=of_configurations(ids, results.kept.id),
+            help="What each was set to, and all figures beside each other on the same prompts.",
+        )
     st.page_link("pages/runs.py", label="Its runs", icon=":material/history:", query_params={"group": results.kept.id})
 
 
