@@ -200,6 +200,16 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class RunScore:
+    """What a run scored as a cell."""
+
+    kind: Pass
+    prompt_id: str
+    score: float | None
+    """The checker's, 0 to 1; ``None`` where there is no checker, it could not tell, or another run's text counts."""
+
+
+@dataclass(frozen=True, slots=True)
 class LostCell:
     """A run of an experiment that no cell has: the server ended between the two."""
 

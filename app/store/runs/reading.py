@@ -18,6 +18,7 @@ from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import Seen, visible
 from app.store.runs import export, statistics
+from app.store.runs.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
 from app.store.runs.cascades import CascadeSums, cascades
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
 from app.store.runs.figures import AnswerSpeed, ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
@@ -41,6 +42,8 @@ from app.store.runs.timeline import Timeline
 
 PROMPT_PREVIEW_CHARACTERS = 200
 _MOST_CONFIGURATIONS = 200
+_MOST_USED = 1_000
+"""One for each length that answers may have, so that there are more of them."""
 _RECENT_RUNS = 500
 _RECENT_ANSWERS = 5_000
 
@@ -144,6 +147,18 @@ class RunReader(Seen):
                 sources=tuple(source for source in RunSource if source in sources),
                 configurations=statistics.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
             )
+
+    # --- what configurations are compared by ------------------------------------------------------
+
+    def used_configurations(self, filter: RunFilter = ALL_RUNS) -> tuple[UsedConfiguration, ...]:
+        """The configurations of runs that are over and that the viewer may see, the most used first."""
+        with self._database.read() as session:
+            return used_configurations(session, self._asked(filter), _MOST_USED)
+
+    def answered(self, filter: RunFilter = ALL_RUNS) -> tuple[AnsweredRun, ...]:
+        """What each run took that is over and that the viewer may see, the oldest first."""
+        with self._database.read() as session:
+            return answered_runs(session, self._asked(filter))
 
     # --- writing out ------------------------------------------------------------------------------
 

@@ -8,12 +8,15 @@ import numpy as np
 import streamlit as st
 
 from app import units
+from app.experiments.planning.design import whole
 from app.experiments.reporting.day import day_rows, energy_note, energy_text
 from app.experiments.results.arrays import Bools, Floats, Measure, Results
 from app.experiments.results.divergence import UNIT, Kld
 from app.experiments.results.figures import Figures, figures_of
 from app.literal import literal
+from app.session.compare import of_configurations
 from app.views.experiments.reckoning import stated_day
+from app.views.runs.naming import MAX_COMPARED
 
 _MIB = 2**20
 
@@ -87,6 +90,17 @@ def show_configurations(results: Results, among: Bools) -> None:
     said = [f"No KLD: {why}" for why in dict.fromkeys(_no_kld(results, rows))]
     said.append(f"Cost at {day.currency}{day.per_hour:g} an hour. {energy_note([each for each in alone if each])}")
     st.caption(literal(" ".join(said)))
+    first = results.design.baseline
+    in_order = sorted(range(len(rows)), key=lambda place: place != first)[:MAX_COMPARED]
+    ids = [whole(results.design.configurations[place].config).hash for place in in_order]
+    if len(rows) > 1:
+        st.page_link(
+            "pages/compare.py",
+            label="Compare configurations",
+            icon=":material/compare_arrows:",
+            query_params=of_configurations(ids, results.kept.id),
+            help="What each was set to, and all figures beside each other on the same prompts.",
+        )
     st.page_link("pages/runs.py", label="Its runs", icon=":material/history:", query_params={"group": results.kept.id})
 
 
