@@ -29,6 +29,7 @@ from app.store.experiments.records import (
     LostCell,
     NoVerdict,
     Pass,
+    RunScore,
     StartedFrom,
     UnderWay,
 )
@@ -55,6 +56,7 @@ from app.store.router.records import (
     machine_words,
 )
 from app.store.router.repository import RouterStore, ladder_key
+from app.store.runs.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.cascades import CascadeSums
 from app.store.runs.figures import (
     AnswerSpeed,
@@ -95,6 +97,7 @@ __all__ = [
     "AlarmLimits",
     "AnswerKey",
     "AnswerSpeed",
+    "AnsweredRun",
     "AutopilotStore",
     "CascadeSums",
     "Cell",
@@ -152,6 +155,7 @@ __all__ = [
     "RunOutcome",
     "RunPage",
     "RunRecord",
+    "RunScore",
     "RunSort",
     "RunSource",
     "RunStatus",
@@ -170,6 +174,7 @@ __all__ = [
     "TurnTiming",
     "UnderWay",
     "UnderWayError",
+    "UsedConfiguration",
     "Viewer",
     "Waiting",
     "answer_sha256",

@@ -99,7 +99,14 @@ class _Running:
             self.report(f"{self.stage} · {stage}", self._fraction, loading=loading)
 
         try:
-            run_experiment(self.engine, self.store, experiment_id, watch, started_from=StartedFrom.AUTOPILOT)
+            run_experiment(
+                self.engine,
+                self.store,
+                experiment_id,
+                watch,
+                kld=False,  # no limit is on it
+                started_from=StartedFrom.AUTOPILOT,
+            )
         except _TimeIsUp:
             pass
         finally:

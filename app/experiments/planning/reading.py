@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size, stratified
+from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size
+from app.prompts.choosing import stratified
 from app.prompts.columns import convert, convert_published, guess, published_as
 from app.prompts.tables import MOST_BYTES, read_table
 from app.store import Pass

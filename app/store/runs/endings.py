@@ -20,6 +20,7 @@ from app.store.outbox.results import Result, to_bytes, to_text
 from app.store.runs.queries import to_record
 from app.store.runs.records import RunOutcome, RunRecord, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
+from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
 from engine.types import Losslessness, RunMetrics
@@ -31,7 +32,9 @@ _MOMENTS = ("created_at", "seen_at")
 _RUNS, _CONTENTS, _TIMELINES = (cast(Table, each.__table__) for each in (Run, RunContent, RunTimeline))
 _OF_RUN: BindParameter[str] = bindparam("of_run")
 # made once: every run passes here, the timed ones between two answers
-_KNOWN = select(_RUNS.c.status, _CONTENTS.c.environment).join(_CONTENTS).where(_RUNS.c.id == _OF_RUN)
+_KNOWN = (
+    select(_RUNS.c.status, _RUNS.c.created_at, _CONTENTS.c.environment).join(_CONTENTS).where(_RUNS.c.id == _OF_RUN)
+)
 _END_RUN = update(_RUNS).where(_RUNS.c.id == _OF_RUN)
 _END_CONTENT = update(_CONTENTS).where(_CONTENTS.c.run_id == _OF_RUN)
 _NEW_RUN, _NEW_CONTENT, _NEW_TIMELINE = insert(_RUNS), insert(_CONTENTS), insert(_TIMELINES)
@@ -92,16 +95,17 @@ def write_ending(session: Session, fields: Mapping[str, Any], *, again: bool = F
         run = _begun(fields["beginning"])
         session.add(run)
         session.flush()
-        environment = run.content.environment
+        environment, created_at = run.content.environment, run.created_at
     elif known.status in _OVER and not again:
         return
     else:
-        environment = known.environment
+        environment, created_at = known.environment, known.created_at
     session.execute(_END_RUN, {"of_run": run_id, **_ended(fields)})
     texts = {name: fields[name] for name in ("text", "error", "error_kind")}
     reports = {name: fields.get(name) for name in REPORTS}  # one that an older server wrote aside may lack a report
     environment = {**environment, **fields["environment"]}
     session.execute(_END_CONTENT, {"of_run": run_id, **texts, **reports, "environment": environment})
+    has_changed(session, [created_at])
     if fields["timeline"] is not None:
         write_timeline(session, run_id, to_bytes(fields["timeline"]))
 
