@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,13 @@ def job_key(autopilot_id: str) -> str:
 def keep_plan(store: RunStore, plan: Plan) -> str:
     """Keep a new autopilot as the viewer's, not begun yet, and return its id."""
     return store.autopilots.keep(name=plan.name, plan=plan.to_dict(), prompts=plan.prompts)
+
+
+def kept_of(store: RunStore, plan: Plan) -> KeptAutopilot | None:
+    """The newest autopilot of this very plan that the viewer may see; ``None`` if there is none."""
+    wanted = json.loads(json.dumps(plan.to_dict()))
+    alike = (each for each in store.autopilots.all() if each.plan == wanted)
+    return next((each for each in alike if store.autopilots.prompts(each.id) == plan.prompts), None)
 
 
 def start(jobs: Jobs, engine: ExperimentEngine, store: RunStore, kept: KeptAutopilot, *, page: str = "") -> bool:

@@ -120,6 +120,8 @@ class KeptExperiment:
     """Kept so far."""
     failed: int
     """Of these, without an answer."""
+    judging: Mapping[str, Any] | None = None
+    """`Judging.to_dict`; ``None`` until somebody has set it."""
 
 
 class JudgementKind(StrEnum):
