@@ -34,6 +34,10 @@ from engine.types import Precision, RunConfig
 
 _KEY = "experiments-new"
 _FIRST_MARGIN = 2.0
+_IN_USE = (
+    "What is in use now. After a model's name stands how its weights are held: bf16 is 16 bits; int8 and int4 take about "
+    "a half and a third of the memory, and may answer otherwise."
+)
 
 
 class Way(StrEnum):
@@ -114,9 +118,7 @@ def _choose_configurations(
         return "", list(factorial(offered[whole]))
     session.BASELINE.prepare(names, first_baseline(names))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        baseline = st.selectbox(
-            "Baseline", names, key=session.BASELINE.key, help="What is in use now.", persist_state="session"
-        )
+        baseline = st.selectbox("Baseline", names, key=session.BASELINE.key, help=_IN_USE, persist_state="session")
         others = [name for name in names if name != baseline]
         candidates = st.multiselect(
             "Candidates",

@@ -15,6 +15,7 @@ from app.experiments.judging.judge import LONGEST_MODEL, Judge, LocalJudge, Serv
 from app.experiments.judging.judged import seconds_of
 from app.experiments.judging.prompts import VERSION
 from app.experiments.judging.running import job_key, judge_experiment, still_to_ask
+from app.experiments.results.arrays import Measure
 from app.literal import literal
 from app.router.operation.profiles import installed_weights
 from app.runs.together import sooner_on
@@ -43,6 +44,8 @@ def show_judge(store: RunStore, heard: Hearing) -> None:
         "Where no checker can tell, a model can say how good answers are. It is one more opinion: its audit tells how "
         "far to trust it, and a judge that fails marks the decision."
     )
+    if not heard.results.applies(Measure.JUDGE).any():
+        st.info("Every prompt here has a checker: a judge changes nothing in the decision. It can be audited by them.")
     _ask_one(store, heard)
     if heard.opinions is None or heard.audit is None:
         return
