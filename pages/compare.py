@@ -1,4 +1,4 @@
-"""Two to four runs side by side: what they wrote, what it took, and what was set differently."""
+"""Two to four runs side by side, or whole configurations: what they wrote, what it took, what was set differently."""
 
 import streamlit as st
 
@@ -6,7 +6,7 @@ from app import resources
 from app.literal import literal
 from app.replay.recorded import ReplayLane
 from app.session import compare as session
-from app.session.compare import Order, Settings
+from app.session.compare import Order, Settings, What
 from app.store import Timeline
 from app.views.reports.alarm import Alarms, show_alarm
 from app.views.runs.comparison import (
@@ -19,6 +19,7 @@ from app.views.runs.comparison import (
     show_timelines,
     show_verdicts,
 )
+from app.views.runs.configurations.comparison import compare_configurations
 from app.views.runs.naming import COMPARE_PATH, page_url, run_name
 from app.views.runs.noise import machine_noise
 from app.views.runs.picker import pick_runs, runs_in_url
@@ -26,7 +27,28 @@ from app.views.runs.replay import show_replay
 
 store = resources.get_store()
 
+
+def show_link() -> None:
+    """The address of what is on view, to take away."""
+    st.caption("Link to this comparison")
+    st.code(page_url(COMPARE_PATH, **st.query_params.to_dict()), language=None)
+
+
 st.title("Compare", anchor=False)
+session.WHAT.prepare(list(What))
+what = st.segmented_control(
+    "Compare",
+    list(What),
+    key=session.WHAT.key,
+    required=True,
+    label_visibility="collapsed",
+    persist_state="session",
+)
+session.WHAT.into_address()
+if what == What.CONFIGURATIONS:
+    compare_configurations(store)
+    show_link()
+    st.stop()
 
 wanted = runs_in_url()
 runs = store.get_many(wanted)
@@ -106,8 +128,7 @@ settings = st.segmented_control(
 )
 session.SETTINGS.into_address()
 everything = settings == Settings.ALL
-show_differences(compared, [run.config for run in runs], what="configuration", alike=everything)
-show_differences(compared, [run.environment for run in runs], what="environment", alike=everything)
-
-st.caption("Link to this comparison")
-st.code(page_url(COMPARE_PATH, **st.query_params.to_dict()), language=None)
+titles_in_order = [item.title for item in compared]
+show_differences(titles_in_order, [run.config for run in runs], what="configuration", alike=everything)
+show_differences(titles_in_order, [run.environment for run in runs], what="environment", alike=everything)
+show_link()

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.literal import literal
+from app.session.compare import of_configurations
 from app.store import RunFilter, RunNotFoundError
 from app.views.runs.details import show_run
 from app.views.runs.filters import choose_filter, choose_order
@@ -65,6 +66,15 @@ with st.container(horizontal=True, vertical_alignment="center"):
         help=f"Select 2 to {MAX_COMPARED} runs.",
     ):
         st.switch_page("pages/compare.py", query_params={"compare": ",".join(run.id for run in selected)})
+    configurations = dict.fromkeys(run.config_hash for run in selected)
+    if st.button(
+        "Compare configurations",
+        icon=":material/tune:",
+        disabled=not 2 <= len(configurations) <= MAX_COMPARED,
+        help=f"Select runs of 2 to {MAX_COMPARED} configurations: they are compared on all prompts that all of them "
+        "answered.",
+    ):
+        st.switch_page("pages/compare.py", query_params=of_configurations(configurations))
     if st.button("Delete", icon=":material/delete:", disabled=not selected, help="Select the runs to delete."):
         confirm_delete(store, selected)
     if not selected:

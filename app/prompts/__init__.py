@@ -1,1 +1,1 @@
-"""Prompts that somebody brings: files read as tables, columns mapped, checkers guessed, templates."""
+"""Prompts that somebody brings: files read as tables, columns mapped, checkers guessed, templates; some of many."""

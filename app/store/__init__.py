@@ -28,6 +28,7 @@ from app.store.experiments.records import (
     LostCell,
     NoVerdict,
     Pass,
+    RunScore,
 )
 from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
@@ -52,6 +53,7 @@ from app.store.router.records import (
     machine_words,
 )
 from app.store.router.repository import RouterStore, ladder_key
+from app.store.runs.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.cascades import CascadeSums
 from app.store.runs.figures import (
     AnswerSpeed,
@@ -92,6 +94,7 @@ __all__ = [
     "AlarmLimits",
     "AnswerKey",
     "AnswerSpeed",
+    "AnsweredRun",
     "AutopilotStore",
     "CascadeSums",
     "Cell",
@@ -149,6 +152,7 @@ __all__ = [
     "RunOutcome",
     "RunPage",
     "RunRecord",
+    "RunScore",
     "RunSort",
     "RunSource",
     "RunStatus",
@@ -164,6 +168,7 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "UsedConfiguration",
     "Viewer",
     "Waiting",
     "answer_sha256",

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from app.experiments.planning.design import Design, NamedConfiguration, stratified
+from app.experiments.planning.design import Design, NamedConfiguration
 from app.experiments.results.arrays import Measure, Results, read_results
 from app.experiments.results.figures import figures_of
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
 from app.experiments.verdicts.decision import decide
+from app.prompts.choosing import stratified
 from app.store import Cell, CellKey, Pass, RunStore
 from engine import MIXED_FILE, Engine, Task, load_tasks
 from engine.types import OptimizationConfig, Precision, RunConfig

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from app.router.recorded.estimates import shares_of
+from app.prompts.choosing import shares_of
 from app.settings import REPOSITORY
 from engine import Engine, Graded, Verdict, load_tasks, verdict_of
 from engine.cascade import read_prompts

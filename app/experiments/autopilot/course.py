@@ -13,7 +13,8 @@ from app.experiments.autopilot.evidence import Evidence, evidence_of
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
 from app.experiments.autopilot.search import LEAST, Found, search
-from app.experiments.planning.design import NamedConfiguration, stratified
+from app.experiments.planning.design import NamedConfiguration
+from app.prompts.choosing import stratified
 from app.store import RunStore
 
 SEARCH_SHARE = 2 / 3

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -44,6 +43,13 @@ class Size(StrEnum):
         return {Size.QUICK: 50, Size.USUAL: 200, Size.ALL: None}[self]
 
 
+def whole(config: RunConfig) -> RunConfig:
+    """The configuration that a run was a draw from, whatever the prompt: without how long its answer might be at most,
+    and its seed."""
+    usual = SamplingParams()
+    return replace(config, sampling=replace(config.sampling, max_tokens=usual.max_tokens, seed=usual.seed))
+
+
 @dataclass(frozen=True, slots=True)
 class NamedConfiguration:
     """A configuration as an experiment calls it."""
@@ -55,9 +61,7 @@ class NamedConfiguration:
     @property
     def asked(self) -> RunConfig:
         """What it says of its answers, without what others say of them."""
-        usual = SamplingParams()
-        sampling = replace(self.config.sampling, max_tokens=usual.max_tokens, seed=usual.seed)
-        return replace(self.config, sampling=sampling)
+        return whole(self.config)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -204,36 +208,6 @@ class Design:
         tree["configurations"] = [{"name": each.name, "config": each.asked.to_dict()} for each in self.configurations]
         text = json.dumps({**tree, "prompts": tasks_sha256(self.prompts)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def stratified(tasks: Sequence[Task], count: int, seed: int) -> tuple[Task, ...]:
-    """So many of some prompts, of each category about its share (largest remainders) but at least one where that is
-    possible, chosen at random by ``seed``; in the order in which they stand there."""
-    if count >= len(tasks):
-        return tuple(tasks)
-    by_category: defaultdict[str, list[int]] = defaultdict(list)
-    for place, task in enumerate(tasks):
-        by_category[task.category].append(place)
-    draw = random.Random(seed)
-    chosen: set[int] = set()
-    for category, wanted in _shares({name: len(places) for name, places in by_category.items()}, count).items():
-        chosen.update(draw.sample(by_category[category], wanted))
-    return tuple(task for place, task in enumerate(tasks) if place in chosen)
-
-
-def _shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    total = sum(sizes.values())
-    exact = {name: count * size / total for name, size in sizes.items()}
-    least = 1 if count >= len(sizes) else 0
-    shares = {name: max(least, int(share)) for name, share in exact.items()}
-    by_remainder = sorted(sizes, key=lambda name: (shares[name] - exact[name], name))
-    while (left := count - sum(shares.values())) != 0:
-        for name in by_remainder if left > 0 else reversed(by_remainder):
-            if left > 0 and shares[name] < sizes[name]:
-                shares[name], left = shares[name] + 1, left - 1
-            elif left < 0 and shares[name] > least:
-                shares[name], left = shares[name] - 1, left + 1
-    return shares
 
 
 def _require(holds: bool, message: str) -> None:

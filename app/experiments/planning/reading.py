@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.experiments.planning.configurations import read_configuration
-from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size, stratified
+from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size
 from app.experiments.planning.keys import (
     LIST,
     NUMBER,
@@ -27,6 +27,7 @@ from app.experiments.planning.keys import (
     tables,
     text,
 )
+from app.prompts.choosing import stratified
 from app.prompts.columns import convert, convert_published, guess, published_as
 from app.prompts.tables import MOST_BYTES, read_table
 from app.store import Pass

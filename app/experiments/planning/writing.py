@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from app.experiments.planning.design import Design, NamedConfiguration, Size, stratified
+from app.experiments.planning.design import Design, NamedConfiguration, Size
 from app.experiments.planning.reading import SETS, read_prompts
+from app.prompts.choosing import stratified
 from engine import Task
 from engine.types import OptimizationConfig, SamplingParams
 from engine.untrusted import valid_text

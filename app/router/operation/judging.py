@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from app.jobs import Report, Steps
+from app.prompts.choosing import shares_of
 from app.router.operation.watch import RECENT_RUNS, WatchedRun
-from app.router.recorded.estimates import shares_of
 from app.router.recorded.judging import is_judged_by, verdicts_of
 from app.runs.service import InferenceEngine
 from app.store import RouterStore

@@ -1,9 +1,7 @@
-"""How long a recording will take, from what the same tiers took before on this machine; and smaller ones to choose."""
+"""How long a recording will take, from what the same tiers took before on this machine."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -166,30 +164,3 @@ def _pace_of_runs(runs: RunStore, tier: Tier, here: Callable[[Mapping[str, Any]]
     if not read or not steps:
         return None
     return Pace(prefill_s=read_s / read, step_s=steps_s / steps, share=_SHARE_UNKNOWN, source="runs", sooner=sooner)
-
-
-def stratified(tasks: Sequence[Task], count: int | None) -> frozenset[str]:
-    """Ids of some prompts in which every category has its share. A smaller choice is a part of each larger one, so
-    that a recording can be completed later.
-
-    Args:
-        tasks: all there are.
-        count: how many; ``None`` is all.
-    """
-    return shares_of({task.id: task.category for task in tasks}, count)
-
-
-def shares_of(group_of: Mapping[str, str], count: int | None) -> frozenset[str]:
-    """Some ids in which every group has its share; always the same ones.
-
-    Args:
-        group_of: all there are, by id.
-        count: how many; ``None`` is all.
-    """
-    if count is None or count >= len(group_of):
-        return frozenset(group_of)
-    groups: dict[str, list[str]] = defaultdict(list)
-    for id in sorted(group_of, key=lambda id: hashlib.sha256(id.encode("utf-8", "replace")).digest()):
-        groups[group_of[id]].append(id)
-    places = [((rank + 0.5) / len(ids), group, id) for group, ids in groups.items() for rank, id in enumerate(ids)]
-    return frozenset(id for *_, id in sorted(places)[:count])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, select
@@ -16,12 +16,13 @@ from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
 from app.store.experiments import judgements
 from app.store.experiments.judgements import ExperimentJudgements
-from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass
+from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass, RunScore
 from app.store.experiments.schema import AutopilotHeat, ExperimentCell, ExperimentJudgement, ExperimentRow
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer
 from app.store.people.visibility import visible
-from app.store.runs.records import RunSource, RunStatus
+from app.store.runs.queries import listed
+from app.store.runs.records import RunFilter, RunSource, RunStatus
 from app.store.runs.schema import Run, RunContent
 from engine.evaluation.tasks import Task
 
@@ -217,6 +218,14 @@ class ExperimentStore(ExperimentJudgements):
                 for run_id, text in session.execute(texts.where(*visible(Run.person_id, self._viewer))):
                     found[run_id] = text
         return found
+
+    def scores(self, filter: RunFilter) -> dict[str, RunScore]:
+        """Of the runs that the viewer may see, those that are cells, by the run's id."""
+        cell = ExperimentCell
+        cells = select(cell.run_id, cell.kind, cell.prompt_id, cell.score).join(Run, Run.id == cell.run_id)
+        with self._database.read() as session:
+            found = session.execute(cells.where(*listed(replace(filter, viewer=self._viewer)))).all()
+        return {run_id: RunScore(Pass(kind), prompt_id, score) for run_id, kind, prompt_id, score in found if run_id}
 
     # ----------------------------------------------------------------------------------------------
 

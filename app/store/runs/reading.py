@@ -18,6 +18,7 @@ from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import Seen, visible
 from app.store.runs import export, statistics
+from app.store.runs.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
 from app.store.runs.cascades import CascadeSums, cascades
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
 from app.store.runs.figures import AnswerSpeed, ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
@@ -36,10 +37,13 @@ from app.store.runs.records import (
 from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.speeds import answer_speeds
+from app.store.runs.summaries import Overview, overview
 from app.store.runs.timeline import Timeline
 
 PROMPT_PREVIEW_CHARACTERS = 200
 _MOST_CONFIGURATIONS = 200
+_MOST_USED = 1_000
+"""One for each length that answers may have, so that there are more of them."""
 _RECENT_RUNS = 500
 _RECENT_ANSWERS = 5_000
 
@@ -132,8 +136,9 @@ class RunReader(Seen):
     def facets(self) -> Facets:
         """The distinct values that filters can offer: tags of runs that the viewer may see, all else of everybody's."""
         with self._database.read() as session:
-            kinds = session.execute(select(Run.model, Run.backend, Run.precision, Run.source).distinct()).all()
-            sources = {kind.source for kind in kinds}
+            # each from an index alone: the rows of many runs take long to go through
+            kinds = session.execute(select(Run.model, Run.backend, Run.precision).distinct()).all()
+            sources = set(session.scalars(select(Run.source).distinct()))
             return Facets(
                 models=tuple(sorted({kind.model for kind in kinds})),
                 backends=tuple(sorted({kind.backend for kind in kinds})),
@@ -142,6 +147,18 @@ class RunReader(Seen):
                 sources=tuple(source for source in RunSource if source in sources),
                 configurations=statistics.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
             )
+
+    # --- what configurations are compared by ------------------------------------------------------
+
+    def used_configurations(self, filter: RunFilter = ALL_RUNS) -> tuple[UsedConfiguration, ...]:
+        """The configurations of runs that are over and that the viewer may see, the most used first."""
+        with self._database.read() as session:
+            return used_configurations(session, self._asked(filter), _MOST_USED)
+
+    def answered(self, filter: RunFilter = ALL_RUNS) -> tuple[AnsweredRun, ...]:
+        """What each run took that is over and that the viewer may see, the oldest first."""
+        with self._database.read() as session:
+            return answered_runs(session, self._asked(filter))
 
     # --- writing out ------------------------------------------------------------------------------
 
@@ -187,6 +204,12 @@ class RunReader(Seen):
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
             return statistics.by_configuration(session, self._asked(filter), limit, with_disturbed)
+
+    def overview(self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False) -> Overview:
+        """Counts and percentiles of the runs, of each stretch of time and of the most used configurations, read
+        together. Over more than 20,000 runs percentiles are right to 1 %."""
+        with self._database.read() as session:
+            return overview(session, self._asked(filter), bucket, _MOST_CONFIGURATIONS, with_disturbed)
 
     def cascades(self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS) -> tuple[CascadeSums, ...]:
         """What the most used configurations with a cascade saved against their largest model alone. Disturbed runs

@@ -10,13 +10,14 @@ import streamlit as st
 
 from app import resources, units
 from app.estimates import answer_times
-from app.experiments.planning.design import MOST_REPEATS, Design, NamedConfiguration, stratified
+from app.experiments.planning.design import MOST_REPEATS, Design, NamedConfiguration
 from app.experiments.planning.design import Size as HowMany
 from app.experiments.planning.estimates import seconds_of
 from app.experiments.planning.factorial import factorial, gears_on
 from app.experiments.planning.prompt_sets import OF_RUNS, prompt_sets
 from app.experiments.running.starting import keep_design, start
 from app.literal import literal
+from app.prompts.choosing import stratified
 from app.runs.together import sooner_on
 from app.session import experiments as session
 from app.session.identity import known_person
@@ -35,8 +36,8 @@ from engine.types import Precision, RunConfig
 _KEY = "experiments-new"
 _FIRST_MARGIN = 2.0
 _IN_USE = (
-    "What is in use now. After a model's name stands how its weights are held: bf16 is 16 bits; int8 and int4 take about "
-    "a half and a third of the memory, and may answer otherwise."
+    "What is in use now. After a model's name stands how its weights are held: bf16 is 16 bits; int8 and int4 take "
+    "about a half and a third of the memory, and may answer otherwise."
 )
 
 

@@ -10,8 +10,8 @@ import streamlit as st
 from app import resources, units
 from app.estimates import AnswerTime, answer_times
 from app.literal import literal
+from app.prompts.choosing import some_of_each
 from app.quantization.tasks import measure_tasks, tasks_sha256
-from app.runs.prompts import some_of_each
 from app.runs.together import sooner_on
 from app.store import LabStore, TaskAnswer, TaskResult
 from app.views.gears.precisions import choose_precisions, quantized_precisions

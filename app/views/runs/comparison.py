@@ -235,15 +235,15 @@ def show_timelines(runs: Sequence[Compared]) -> None:
 
 
 def show_differences(
-    runs: Sequence[Compared], trees: Sequence[Mapping[str, Any]], *, what: str, alike: bool = False
+    titles: Sequence[str], trees: Sequence[Mapping[str, Any]], *, what: str, alike: bool = False
 ) -> None:
-    """A table of what differs, one column a run, or a word that nothing does; ``alike`` also of what does not."""
+    """A table of what differs, a column each, or a word that nothing does; ``alike`` also of what does not."""
     rows = differences(trees, alike=alike)
     if not rows:
         st.caption(f"The {what} is the same.")
         return
     table = {what.capitalize(): [row.key for row in rows]}
-    table |= {item.title: [row.values[place] for row in rows] for place, item in enumerate(runs)}
+    table |= {title: [row.values[place] for row in rows] for place, title in enumerate(titles)}
     st.dataframe(table, hide_index=True, alt=f"Differences in {what}")
 
 

@@ -12,16 +12,18 @@ _DEFAULT, _ALL = "without-labs", "all"
 _LABELS = {_DEFAULT: "Without labs and experiments", _ALL: "All"}
 
 
-def choose_sources(facets: Facets, *, key: str) -> tuple[RunSource | None, ...]:
+def choose_sources(facets: Facets, *, key: str, all_first: bool = False) -> tuple[RunSource | None, ...]:
     """Which sources are meant, for `RunFilter.sources`. The choice stands in the page's address as ``key``, which no
-    other page may use: a widget keeps its value on the way through other pages only if these do not draw it too."""
+    other page may use: a widget keeps its value on the way through other pages only if these do not draw it too.
+    ``all_first`` begins with all of them, where runs that were made to be compared are what is looked for."""
+    first = _ALL if all_first else _DEFAULT
     offered = (_DEFAULT, _ALL, *(str(source) for source in facets.sources))
-    if st.session_state.get(key, _DEFAULT) not in offered:
+    if st.session_state.get(key, first) not in offered:
         del st.session_state[key]
     chosen = st.segmented_control(
         "Runs of",
         offered,
-        default=_DEFAULT,
+        default=first,
         required=True,
         format_func=lambda choice: _LABELS.get(choice) or source_label(RunSource(choice)),
         key=key,

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.runs.prompts import some_of_each
+from app.prompts.choosing import some_of_each
 from app.session.configuration import Form
 from app.speculation.drafters import NGRAM, drafter_label, drafter_of
 from app.speculation.figures import Summary

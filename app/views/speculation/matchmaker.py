@@ -8,7 +8,8 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.runs.prompts import SamplePrompt, some_of_each
+from app.prompts.choosing import some_of_each
+from app.runs.prompts import SamplePrompt
 from app.runs.verdict import gain, ranged_gain
 from app.session import playground
 from app.session.configuration import Form

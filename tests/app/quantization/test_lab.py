@@ -1,14 +1,12 @@
-"""The lab's work: what it keeps, where it goes on, what it reuses, and how it ends when something fails."""
+"""The lab's work on a corpus: what it keeps, where it goes on, what it reuses, and how it ends when something fails."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,58 +14,15 @@ import pytest
 
 from app.jobs import JobCancelled, Jobs, Report
 from app.quantization.corpus import SPEED_EFFORT, SPEED_RUNS, WINDOW_EFFORT, measure_corpus
-from app.quantization.lab import LabError, greedy_request
-from app.quantization.prompt_check import PromptCheck, check_prompt
-from app.quantization.tasks import measure_tasks
-from app.runs.answers import answer_unkept
-from app.store import LabStore, RunSource, RunStatus, RunStore
-from engine import Corpus, CorpusPrompt, Engine, Task, Window, load_tasks
-from engine.errors import ContextLengthError, CorpusError, GearboxError
+from app.quantization.lab import LabError
+from app.store import LabStore, RunStore
+from engine import Corpus, CorpusPrompt, Window
+from engine.errors import CorpusError, GearboxError
 from engine.models.sources.progress import Progress, silent
 from engine.types import GenerationRequest, Precision
-from tests.conftest import SMALL
 from tests.support.disturbing import DISTURBED, QUIET, WHY
-from tests.support.evaluation import needs_sandbox
 from tests.support.fakes import FakeGeneration, FakeLabEngine
-
-MODEL = "small"
-TEXT = Corpus(name="Sea", text="The sea, the sea.")
-PROMPTS = Corpus(name="Questions", prompts=tuple(CorpusPrompt(f"Question {n}?") for n in range(3)))
-TASKS = tuple(
-    Task(id=f"t{n}", category="c", prompt=f"Task {n}", checker="contains", expected=word, max_tokens=8)
-    for n, word in enumerate(("sky", "moon"))
-)
-BOTH = (Precision.BF16, Precision.INT4)
-
-
-@pytest.fixture
-def lab(store: RunStore) -> LabStore:
-    return store.lab
-
-
-class Reports:
-    """Notes what is reported; cancels at the n-th report of a stage, if told to."""
-
-    def __init__(self, cancel_at: str = "") -> None:
-        self.stages: list[str] = []
-        self.fractions: list[float] = []
-        self.cancel_at = cancel_at
-
-    def __call__(self, stage: str, fraction: float, *, loading: float | None = None) -> None:
-        self.stages.append(stage)
-        self.fractions.append(fraction)
-        if self.cancel_at and self.cancel_at in stage:
-            raise JobCancelled
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-# --- on a corpus ----------------------------------------------------------------------------------
+from tests.support.quantization_lab import BOTH, MODEL, PROMPTS, TEXT, ChoosyEngine, Reports, wait_until
 
 
 def test_a_corpus_is_measured_whole(lab: LabStore) -> None:
@@ -297,100 +252,6 @@ def test_a_cancelled_job_can_be_resumed_and_reckons_its_time_from_there(lab: Lab
     assert len(set(engine.compared)) == 4
 
 
-# --- on tasks -------------------------------------------------------------------------------------
-
-
-def test_tasks_are_answered_checked_and_kept(lab: LabStore) -> None:
-    engine = FakeLabEngine()
-    measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports())
-    results = {result.precision: result for result in lab.task_results(MODEL)}
-    assert results.keys() == {"bf16", "int4"}
-    for result in results.values():
-        assert {task: answer.right for task, answer in result.answers.items()} == {"t0": True, "t1": False}
-    assert [request.config.precision for request in engine.requests] == ["bf16"] * 2 + ["int4"] * 2
-    measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports())
-    assert len(engine.requests) == 4
-
-
-def test_cancelled_tasks_go_on_where_they_stopped(lab: LabStore) -> None:
-    engine = FakeLabEngine()
-    with pytest.raises(JobCancelled):
-        measure_tasks(engine, lab, MODEL, BOTH, TASKS, Reports("int4 · task 2"))
-    resumed = Reports()
-    measure_tasks(engine, lab, MODEL, BOTH, TASKS, resumed)
-    assert resumed.fractions[0] == pytest.approx(5 / 6)  # 16 bits count twice
-    assert all(result.finished for result in lab.task_results(MODEL))
-
-
-def test_an_answer_that_cannot_be_judged_counts_as_wrong_and_the_job_goes_on(lab: LabStore) -> None:
-    endless = Task(
-        id="slow", category="c", prompt="?", checker="regex", expected={"pattern": r"^(\w+\s?)+!$"}, max_tokens=64
-    )
-    engine, reports = FakeLabEngine(["word "] * 40 + ["."]), Reports()
-    measure_tasks(engine, lab, MODEL, [Precision.BF16], [endless, TASKS[0]], reports)
-    (result,) = lab.task_results(MODEL)
-    assert {task: answer.right for task, answer in result.answers.items()} == {"slow": False, "t0": False}
-    assert reports.stages[-1] == "Done. Counted as wrong: slow, where the pattern took longer than 2 s and was stopped"
-
-
-@needs_sandbox
-def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
-    right = "def f(x):\n    return 2 * x"
-    say = "import os\nfor n in range(64):\n    try:\n        os.write(n, {!r})\n    except OSError:\n        pass\n"
-    answers = {
-        "walls": say.format(b"walls it lacks everything\n") + "os._exit(0)",
-        "pass": say.format(b"passed") + "os._exit(0)",
-        "equal": "class Yes:\n    __eq__ = lambda *_: True\ndef f(x):\n    return Yes()",
-        "exit": "raise SystemExit",
-        "end": "import os\nos.kill(0, 9)",
-        "crash": "import ctypes\nctypes.string_at(0)",
-        "memory": "x = [0] * 10**12",
-        "bomb": "-" * 100_000 + "1",
-        "long": "#" * 2_000_000,
-        "NUL": f"{right}\0",
-        "right": right,
-    }
-    expected = {"tests": "assert f(2) == 4", "entry": "f"}
-    tasks = [
-        Task(id=name, category="c", prompt=name, checker="code", expected=expected, max_tokens=8) for name in answers
-    ]
-
-    class Answering(FakeLabEngine):
-        def says(self, request: GenerationRequest) -> tuple[str, ...]:
-            return (answers[request.prompt],)
-
-    measure_tasks(Answering(), lab, MODEL, [Precision.INT4], tasks, Reports())
-    (result,) = lab.task_results(MODEL)
-    assert result.finished
-    assert {name for name, answer in result.answers.items() if answer.right} == {"right"}
-    assert result.answers.keys() == answers.keys()
-
-
-def test_tasks_of_a_real_model_get_the_very_answers_that_each_gets_alone(engine: Engine, lab: LabStore) -> None:
-    fit = [task for task in load_tasks() if task.checker != "code"]
-    tasks = [replace(task, max_tokens=min(24, task.max_tokens)) for task in fit[:: len(fit) // 10][:10]]
-    measure_tasks(engine, lab, SMALL, BOTH, tasks, Reports())
-    for result in lab.task_results(SMALL):
-        for task in tasks:
-            alone = answer_unkept(engine, task.request(SMALL, Precision(result.precision)), lambda run: None)
-            assert result.answers[task.id].text == alone.text
-
-
-# --- what a model cannot take -----------------------------------------------------------------------
-
-
-class ChoosyEngine(FakeLabEngine):
-    """Takes no prompt with an X, as a model takes none that is too long."""
-
-    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
-        if any("X" in prompt.prompt for prompt in corpus.prompts):
-            raise ContextLengthError(9000, 8192)
-        return super().windows(model, corpus, progress)
-
-    def fails(self, request: GenerationRequest) -> GearboxError | None:
-        return ContextLengthError(9000, 8192) if "X" in request.prompt else None
-
-
 def test_a_prompt_that_the_model_cannot_take_is_left_out_and_said_and_does_not_come_back(lab: LabStore) -> None:
     corpus = Corpus(name="Odd", prompts=tuple(map(CorpusPrompt, ("One", "X", "half \ud83d"))))
     assert corpus.prompts[2].prompt == "half \ufffd"
@@ -401,59 +262,6 @@ def test_a_prompt_that_the_model_cannot_take_is_left_out_and_said_and_does_not_c
     assert all(result.stats for result in lab.corpus_results(MODEL))
     measure_corpus(engine, lab, MODEL, BOTH, corpus, Reports())
     assert len(engine.compared) == 4
-
-
-def test_a_task_that_the_model_cannot_take_is_not_right(lab: LabStore) -> None:
-    tasks = (replace(TASKS[0], id="x", prompt="X"), *TASKS)
-    measure_tasks(ChoosyEngine(), lab, MODEL, BOTH, tasks, Reports())
-    for result in lab.task_results(MODEL):
-        assert result.finished
-        assert (result.answers["x"].text, result.answers["x"].right) == ("", False)
-        assert result.answers["t0"].right
-
-
-# --- on one prompt --------------------------------------------------------------------------------
-
-
-def checked(prompt: str = "Why?") -> PromptCheck:
-    return PromptCheck(greedy_request(MODEL, Precision.INT4, prompt, max_tokens=16), "session")
-
-
-def test_a_prompt_is_answered_kept_as_a_run_and_compared(store: RunStore) -> None:
-    check, reports = checked(), Reports()
-    check_prompt(FakeLabEngine(), store, check, reports)
-    assert check.divergence is not None
-    assert [token.flip for token in check.divergence.tokens] == [False, False, True, False, False, False]
-    run = store.get(check.run_id or "")
-    assert (run.status, run.text, run.precision, run.person_id, run.source) == (
-        RunStatus.FINISHED,
-        "The sky scatters blue light.",
-        "int4",
-        "session",
-        RunSource.LAB,
-    )
-    assert reports.fractions == sorted(reports.fractions)
-
-
-def test_a_cancelled_prompt_is_kept_as_a_stopped_run(store: RunStore) -> None:
-    check = checked()
-    with pytest.raises(JobCancelled):
-        check_prompt(FakeLabEngine(), store, check, Reports("token 3"))
-    run = store.get(check.run_id or "")
-    assert (run.status, run.text) == (RunStatus.STOPPED, "The sky scatters")
-    assert check.divergence is None
-
-
-@pytest.mark.parametrize(
-    ("engine", "words"),
-    [
-        (FakeLabEngine(failure=GearboxError("The memory is full.")), "The memory is full"),
-        (FakeLabEngine(tokens=()), "nothing to compare"),
-    ],
-)
-def test_a_prompt_without_an_answer_says_why(store: RunStore, engine: FakeLabEngine, words: str) -> None:
-    with pytest.raises(LabError, match=words):
-        check_prompt(engine, store, checked(), Reports())
 
 
 class Slow(FakeLabEngine):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.jobs import JobCancelled
-from app.runs.prompts import some_of_each
+from app.prompts.choosing import some_of_each
 from app.runs.service import RunSaved, stream
 from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt
 from app.speculation.figures import Summary

@@ -100,7 +100,7 @@ def test_nothing_stays_behind(
     assert [left for child in started for left in in_session(child.pid)] == []
 
 
-def test_a_server_that_is_killed_takes_the_sandbox_with_it() -> None:
+def test_a_server_that_is_killed_takes_the_sandbox_with_it(tmp_path: Path) -> None:
     script = (
         "import subprocess, sys; sys.path.insert(0, sys.argv[1])\n"
         "from engine.evaluation import sandbox\n"
@@ -112,7 +112,9 @@ def test_a_server_that_is_killed_takes_the_sandbox_with_it() -> None:
         "subprocess.Popen = Told\n"
         "sandbox.run_tests('while True: pass', '', 'f', time_limit=60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(REPOSITORY)], stdout=subprocess.PIPE) as server:
+    started = [sys.executable, "-c", script, str(REPOSITORY)]
+    # the empty folder that it leaves goes with this test's own
+    with subprocess.Popen(started, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as server:
         assert server.stdout is not None
         session = int(server.stdout.readline())
         ended = monotonic() + 20

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -83,7 +83,8 @@ def tokenizer(rules: Rules, template: str, *, twin: bool = False) -> ChatTokeniz
     names = {"bos_token": "<s>", "eos_token": "</s>"}
     if twin:
         text, source, names = renamed(text), renamed(source), {key: renamed(name) for key, name in names.items()}
-    return ChatTokenizer(save_tokenizer(Path(mkdtemp(prefix="gearbox-")), text, source, **names))
+    with TemporaryDirectory() as folder:  # all of it is read when it is opened
+        return ChatTokenizer(save_tokenizer(Path(folder), text, source, **names))
 
 
 def check_equal(rules: Rules, template: str, messages: list[Message]) -> None:

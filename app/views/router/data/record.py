@@ -9,10 +9,11 @@ import streamlit as st
 from app import resources, units
 from app.environment import measured_here
 from app.literal import literal
+from app.prompts.choosing import shares_of
 from app.router.lab import RouterLab
 from app.router.operation.profiles import installed_weights
 from app.router.recorded.data_sets import RATED, DataSet
-from app.router.recorded.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate, stratified
+from app.router.recorded.estimates import SIZES, Estimate, Pace, measured_paces, recording_estimate
 from app.router.recorded.judging import left_to_judge
 from app.router.recorded.recording import Checkable, mixed_sha256
 from app.router.recorded.recordings import Order, job_key
@@ -68,7 +69,7 @@ def _show_recording(
     missing = _missing(store, identity, checkable.tasks, tiers)
     paces = _paces(store, identity, tiers)
     size = _choose_size(checkable.tasks, missing, paces)
-    only = stratified(checkable.tasks, SIZES[size])
+    only = _part(checkable.tasks, size)
     wanted = {tier: [task for task in left if task.id in only] for tier, left in missing.items()}
     judged = {task.id for task in checkable.tasks if task.checker == JUDGED}
     judge = judge_here() if judged else None
@@ -142,6 +143,11 @@ def _paces(store: RouterStore, identity: str, tiers: Sequence[str]) -> dict[str,
     )
 
 
+def _part(tasks: Sequence[Task], size: str) -> frozenset[str]:
+    """Ids of the prompts of a size."""
+    return shares_of({task.id: task.category for task in tasks}, SIZES[size])
+
+
 def _choose_size(tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]], paces: Mapping[str, Pace]) -> str:
     """How many of the prompts; only asked where there are more than a quick recording takes."""
     smaller = [name for name, count in SIZES.items() if count is not None and count < len(tasks)]
@@ -150,7 +156,7 @@ def _choose_size(tasks: Sequence[Task], missing: Mapping[str, Sequence[Task]], p
     names = [*smaller, "Full"]
     says = {}
     for name in names:
-        only = stratified(tasks, SIZES[name])
+        only = _part(tasks, name)
         found = recording_estimate({tier: [t for t in left if t.id in only] for tier, left in missing.items()}, paces)
         time = f" · {_about(found)}" if found.seconds else ""
         says[name] = f"{name} · {len(only):,} prompts{time}"

@@ -9,7 +9,8 @@ from app.experiments.autopilot.goal import Figure, Goal
 from app.experiments.autopilot.plan import Plan, hold_out
 from app.experiments.autopilot.running import keep_plan, run_autopilot
 from app.experiments.autopilot.space import Gear, Space, candidates
-from app.experiments.planning.design import NamedConfiguration, stratified
+from app.experiments.planning.design import NamedConfiguration
+from app.prompts.choosing import stratified
 from app.store import ExperimentState, RunStore
 from engine import MIXED_FILE, Engine, load_tasks
 from engine.types import Precision, RunConfig

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.experiments.planning.design import (
-    BLOCK,
-    MOST_CONFIGURATIONS,
-    Design,
-    DesignError,
-    NamedConfiguration,
-    stratified,
-)
+from app.experiments.planning.design import BLOCK, MOST_CONFIGURATIONS, Design, DesignError, NamedConfiguration
 from app.store import Pass
 from engine import Task
 from engine.types import (
@@ -153,23 +145,3 @@ def test_another_seed_times_them_in_another_order() -> None:
 def test_speed_is_measured_with_the_engine_alone() -> None:
     made = design()
     assert all(made.request(key, TASKS[0], "id").exclusive for key in made.speed_cells())
-
-
-@given(
-    categories=st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=80),
-    count=st.integers(1, 90),
-    seed=st.integers(0, 99),
-)
-def test_a_part_of_the_prompts_has_of_each_category_its_share(categories: list[str], count: int, seed: int) -> None:
-    whole = tasks(*categories)
-    chosen = stratified(whole, count, seed)
-    assert len(chosen) == min(count, len(whole))
-    assert [task for task in whole if task in chosen] == list(chosen)
-    assert chosen == stratified(whole, count, seed)
-    all_of, some_of = Counter(categories), Counter(task.category for task in chosen)
-    if count >= len(all_of):
-        assert some_of.keys() == all_of.keys()
-    if len(chosen) < len(whole):
-        for category, size in all_of.items():
-            exact = count * size / len(whole)
-            assert some_of[category] <= max(1, exact + 1)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.experiments.planning.design import Design, NamedConfiguration, Size, stratified
+from app.experiments.planning.design import Design, NamedConfiguration, Size
 from app.experiments.planning.reading import SETS, read_design, read_prompts
 from app.experiments.planning.writing import design_toml, file_stem, own_prompts, own_prompts_name
+from app.prompts.choosing import stratified
 from app.store import Pass
 from engine.types import (
     CacheMode,

@@ -1,17 +1,14 @@
-"""How long a recording takes, by what was measured before; smaller choices that are parts of the larger."""
+"""How long a recording takes, by what was measured before."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.quantization.tasks import tasks_sha256
-from app.router.recorded.estimates import Estimate, Pace, measured_paces, recording_estimate, stratified
+from app.router.recorded.estimates import Estimate, Pace, measured_paces, recording_estimate
 from app.router.recorded.timing import FEW, TIMED_ALONE
 from app.store import RunStore, estimated_from
 from engine.evaluation.tasks import Task
@@ -91,18 +88,3 @@ def test_without_recordings_runs_tell_the_pace(store: RunStore) -> None:
     assert paces["small@int8"].source == "runs"
     assert paces["small@int8"].step_s == pytest.approx(metrics.tpot_s)
     assert measured_paces(store.router, store, ["small@int8"], lambda _: False, 2.0) == {}
-
-
-@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=120), st.integers(1, 60), st.integers(1, 60))
-def test_a_smaller_choice_is_part_of_the_larger_and_every_category_has_its_share(
-    categories: list[str], one: int, other: int
-) -> None:
-    tasks = [replace(TASK, id=f"t{n}", category=category) for n, category in enumerate(categories)]
-    small, large = (stratified(tasks, count) for count in sorted((one, other)))
-    assert small <= large
-    assert len(large) == min(len(tasks), max(one, other))
-    assert stratified(tasks, None) == {task.id for task in tasks}
-    of = Counter(categories)
-    chosen = Counter(task.category for task in tasks if task.id in large)
-    for category, count in of.items():
-        assert abs(chosen[category] - count * len(large) / len(tasks)) <= 1 + len(of) / 2

@@ -19,7 +19,7 @@ from app.settings import Settings
 from app.store import Conversation, RunStatus, RunStore, StoreError
 from engine.errors import ModelNotInstalledError
 from engine.types import CacheMode, GenerationRequest, Precision, RunConfig
-from tests.pages.test_chat import ask, click, only, shown, words
+from tests.support.chat_page import ask, click, only, shown, words
 from tests.support.fakes import FakeEngine, FakeGeneration
 from tests.support.ui import open_app
 
