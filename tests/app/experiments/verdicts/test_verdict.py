@@ -190,3 +190,5 @@ def test_one_prompt_tells_of_no_other() -> None:
     found = speed_verdict(paired([3.0], [2.0]), name="int4", baseline_name="16 bits")
     assert found.text == "int4 was 1.5× faster than 16 bits in E2E on 1 prompt, with no spread to tell of others."
     assert not found.is_different
+    equal = speed_verdict(paired([3.0, 2.0], [3.0, 2.0]), name="int4", baseline_name="16 bits")
+    assert equal.text == "int4 was as fast as 16 bits in E2E on 2 prompts, with no spread to tell of others."
