@@ -28,6 +28,7 @@ from engine.types import (
     DrafterChoice,
     GenerationRequest,
     Losslessness,
+    OptimizationConfig,
     Precision,
     RunFailed,
     RunFinished,
@@ -188,6 +189,30 @@ class Engine:
             InsufficientMemoryError, NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
         """
         return self._call(lambda evaluator: evaluator.compare_answer(request, token_ids, self._unless_closed(progress)))
+
+    def compare_candidates(
+        self,
+        request: GenerationRequest,
+        token_ids: Sequence[int],
+        candidates: Sequence[OptimizationConfig],
+        progress: Progress = silent,
+    ) -> tuple[WindowDivergence, ...]:
+        """Read a request's answer with the 16-bit model, once, and with each of several candidates: the same model in
+        another precision, or with KV kept otherwise. One unit in the engine's queue, as :meth:`compare_window`.
+
+        Args:
+            request: what was asked; its model is everybody's.
+            token_ids: the answer (``RunFinished.token_ids``), at least one token.
+            candidates: their precision and KV dtype count. The 16-bit model is compared with itself.
+            progress: as for :meth:`compare_window`.
+
+        Raises:
+            InvalidRequestError: there is no answer, it does not fit the context, or a candidate's window slides.
+            InsufficientMemoryError: not all of them fit beside each other.
+            NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
+        """
+        guarded = self._unless_closed(progress)
+        return self._call(lambda evaluator: evaluator.compare_candidates(request, token_ids, candidates, guarded))
 
     def check_losslessness(
         self,

@@ -75,19 +75,16 @@ def dashboard() -> None:
         until = now()
         since = span.since(until)
         chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), sources=sources, since=since)
-        totals = store.totals(chosen)
-        if not totals.runs:
+        seen = store.overview(chosen, span.bucket, with_disturbed=with_disturbed)
+        if not seen.totals.runs:
             st.info("No run was started in this time, or none passes the filters.")
             return
-        latency = store.latency(chosen, with_disturbed=with_disturbed)
-        show_faults(totals_faults(totals, latency))
-        show_totals(totals, latency)
+        show_faults(totals_faults(seen.totals, seen.latency))
+        show_totals(seen.totals, seen.latency)
         show_verification(resources.get_engine().cache_status())
-        buckets = store.over_time(chosen, span.bucket, with_disturbed=with_disturbed)
-        show_over_time(whole_stretch(buckets, span.bucket, since, until))
+        show_over_time(whole_stretch(seen.over_time, span.bucket, since, until))
         st.subheader("Configurations", anchor=False)
-        used = store.by_configuration(chosen, with_disturbed=with_disturbed)
-        show_configurations(used, names, total=store.count_configurations(chosen))
+        show_configurations(seen.by_configuration, names, total=seen.configurations)
         with errors_shown():  # of the price file
             prices = load_prices(prices_path(resources.get_settings().data_dir))
             show_cascades(store.cascades(chosen), names, prices.machines[0], prices.currency)

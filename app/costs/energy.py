@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from app import units
 from app.costs.errors import check_amount
 
 _POWERCAP = Path("/sys/class/powercap")
@@ -33,6 +34,15 @@ class Energy:
     def provenance(self) -> str:
         """ "measured, RAPL" or "estimated from 40 W"."""
         return f"{'measured,' if self.measured else 'estimated from'} {self.source}"
+
+    @property
+    def text(self) -> str:
+        """ "12.3 J", or "12.3 J, estimated"."""
+        return f"{units.energy(self.joules)}{'' if self.measured else ', estimated'}"
+
+    def times(self, factor: float) -> Energy:
+        """As much of it, known in the same way."""
+        return replace(self, joules=self.joules * factor)
 
 
 def estimated_energy(watts: float, seconds: float) -> Energy:

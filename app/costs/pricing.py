@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from app.settings import REPOSITORY
 from engine.errors import GearboxError
@@ -28,6 +29,8 @@ class Machine:
     name: str
     per_hour: float
     note: str = ""
+    watts: float | None = None
+    """Its power while busy, as it is stated; ``None`` where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,21 @@ def load_prices(path: Path) -> Prices:
     """
     try:
         tree = tomllib.loads(decode_text(path.read_bytes(), path.name))
-        machines = tuple(
-            Machine(str(entry["name"]), float(entry["per_hour"]), str(entry.get("note", "")))
-            for entry in tree["machine"]
-        )
+        machines = tuple(map(_machine, tree["machine"]))
         prices = Prices(str(tree["currency"]), machines)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise PricesError(f"The prices in {path} cannot be read: {error!r}.") from error
     if not machines or not all(0 <= machine.per_hour < float("inf") for machine in machines):
         raise PricesError(f"{path} needs at least one machine, each with a price per hour of 0 or more.")
+    if not all(0 < machine.watts < float("inf") for machine in machines if machine.watts is not None):
+        raise PricesError(f"The watts of a machine in {path} must be above 0, or left out.")
     return prices
+
+
+def _machine(entry: Mapping[str, Any]) -> Machine:
+    """
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    machine = Machine(str(entry["name"]), float(entry["per_hour"]), str(entry.get("note", "")))
+    return machine if "watts" not in entry else replace(machine, watts=float(entry["watts"]))

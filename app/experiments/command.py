@@ -87,12 +87,13 @@ def _named(experiments: Sequence[KeptExperiment], wanted: str) -> KeptExperiment
 
 def _write_report(store: RunStore, results: Results, file: Path, candidate: str | None, settings: Settings) -> None:
     prices = load_prices(prices_path(settings.data_dir))
+    machine = prices.machines[0]
     page = report_page(
         store,
         results,
         _candidate(results, candidate),
         margin_points=results.design.margin_points,
-        day=Day(per_hour=prices.machines[0].per_hour, currency=prices.currency),
+        day=Day(per_hour=machine.per_hour, currency=prices.currency, watts=machine.watts),
     )
     file.write_text(page, encoding="utf-8")
     _say(f"The report is in {file}.")

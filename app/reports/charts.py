@@ -65,7 +65,7 @@ def _drawn(shape: Shape, value: Value, x: Callable[[float], float], middle: floa
         return ""
     match shape:
         case Shape.BARS:
-            left, right = sorted((x(0.0), x(value.value)))
+            left, right = sorted((x(value.start), x(value.value)))
             drawn = f'<rect class="bar" x="{left}" y="{middle - 8}" width="{round(right - left, 1)}" height="16"/>'
         case Shape.INTERVALS:
             drawn = f'<circle class="bar" cx="{x(value.value)}" cy="{middle}" r="5"/>'
@@ -83,7 +83,7 @@ def _range(chart: Chart) -> tuple[float, float]:
     values = [
         each
         for value in chart.values
-        for each in (value.value, value.low, value.high)
+        for each in (value.value, value.low, value.high, value.start if chart.shape is Shape.BARS else None)
         if each is not None and math.isfinite(each)
     ]
     values += [mark.value for mark in chart.marks]

@@ -15,6 +15,8 @@ from engine.untrusted import valid_text
 
 _STYLE = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
 _PRINTED_FLIPS = 3
+_OPEN_FLIPS = 12
+"""That the screen shows at once; the others are folded away."""
 
 
 def report_html(report: Report) -> str:
@@ -72,8 +74,12 @@ def _flips(report: Report) -> str:
     )
     left = len(report.flips) - _PRINTED_FLIPS
     more = f"<p class='soft printed'>{units.counted(left, 'more flip')} in the file itself.</p>" if left > 0 else ""
-    flips = "".join(_flip(flip, report, printed=place < _PRINTED_FLIPS) for place, flip in enumerate(report.flips))
-    return f"<section><h2>Answers that flip</h2><p>{_text(said)}</p>{flips}{more}</section>"
+    flips = [_flip(flip, report, printed=place < _PRINTED_FLIPS) for place, flip in enumerate(report.flips)]
+    shown, folded = "".join(flips[:_OPEN_FLIPS]), "".join(flips[_OPEN_FLIPS:])
+    if folded:
+        count = units.counted(len(flips) - _OPEN_FLIPS, "more flip")
+        folded = f"<details class='screen'><summary>{count}</summary>{folded}</details>"
+    return f"<section><h2>Answers that flip</h2><p>{_text(said)}</p>{shown}{folded}{more}</section>"
 
 
 def _flip(flip: Flip, report: Report, *, printed: bool) -> str:

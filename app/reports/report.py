@@ -26,7 +26,7 @@ class Shape(StrEnum):
     """How a chart's values are drawn."""
 
     BARS = "bars"
-    """From zero, with their interval as a line over the end."""
+    """From zero or where each begins, with their interval as a line over the end."""
     INTERVALS = "intervals"
     """A point within its interval; the axis need not begin at zero."""
 
@@ -43,6 +43,8 @@ class Value:
     low: float | None = None
     """Where its interval begins; ``None`` for a value without one."""
     high: float | None = None
+    start: float = 0.0
+    """Where its bar begins: where the one before it ends, in a chart of steps."""
 
 
 @dataclass(frozen=True, slots=True)

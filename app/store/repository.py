@@ -34,6 +34,9 @@ from app.store.runs.writing import RunWriter
 
 _log = logging.getLogger(__name__)
 
+_SUMMED_AT_ONCE = 50
+"""Quarters of an hour: what waits to be written must not wait long for them."""
+
 
 class RunStore(RunWriter):
     """Keeps runs. Safe to share between threads: every operation has a session of its own.
@@ -68,7 +71,7 @@ class RunStore(RunWriter):
         """The API's keys, in the same database."""
         self.people = PeopleStore(database)
         """How persons have set the widgets, in the same database."""
-        self._keeper = Keeper(self._outbox, self.look_around)
+        self._keeper = Keeper(self._outbox, self._look_after)
 
     @classmethod
     def open(cls, database_url: str, folders: Sequence[Path] = ()) -> Self:
@@ -155,3 +158,7 @@ class RunStore(RunWriter):
         self._outbox.take_in()
         self._mark_interrupted()
         self._presence.tidy_up()
+
+    def _look_after(self) -> bool:
+        self.look_around()
+        return self.sum_up(most=_SUMMED_AT_ONCE)

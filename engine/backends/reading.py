@@ -11,6 +11,7 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoders.decoder import Decoder
 from engine.passes import Hidden, Steps, Whole, ask
+from engine.types import KVDtype
 
 T = TypeVar("T")
 
@@ -18,11 +19,17 @@ T = TypeVar("T")
 class PassReader:
     """A decoder as :class:`~engine.models.decoders.reading.Reader`."""
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, kv_dtype: KVDtype = KVDtype.BF16) -> None:
+        """
+        Args:
+            decoder: what is read with.
+            kv_dtype: how keys and values of what is read are kept.
+        """
         self.decoder = decoder
+        self._kv_dtype = kv_dtype
 
     def new_cache(self, capacity: int) -> KVCache:
-        return self.decoder.new_cache(capacity)
+        return self.decoder.new_cache(capacity, self._kv_dtype)
 
     def chunks(self, ids: Tensor, cache: KVCache) -> Sequence[Tensor]:
         return self.decoder.chunks(ids, cache)

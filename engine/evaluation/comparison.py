@@ -36,15 +36,23 @@ def window_divergence(
     Raises:
         NonFiniteLogitsError: a logit is NaN or infinite.
     """
+    (found,) = yield from window_divergences(reference, (candidate,), vocab_size, window)
+    return found
+
+
+def window_divergences(
+    reference: Reader, candidates: Sequence[Reader], vocab_size: int, window: Window
+) -> Reading[tuple[WindowDivergence, ...]]:
+    """As :func:`window_divergence`, of each candidate; the 16-bit model reads the window once for all of them."""
     ids, first = window.token_ids, window.first_scored
-    targets = iter(torch.tensor(ids[first:]).split(ROWS_AT_ONCE))
-    parts: list[WindowDivergence] = []
+    targets = [iter(torch.tensor(ids[first:]).split(ROWS_AT_ONCE)) for _ in candidates]
+    parts: list[list[WindowDivergence]] = [[] for _ in candidates]
 
-    def look(p_logits: Tensor, q_logits: Tensor) -> None:
-        parts.append(token_divergence(p_logits, q_logits, next(targets)))
+    def look(place: int, p_logits: Tensor, q_logits: Tensor) -> None:
+        parts[place].append(token_divergence(p_logits, q_logits, next(targets[place])))
 
-    yield from _look_at_logits(reference, candidate, vocab_size, ids, first, look)
-    return WindowDivergence.concatenate(parts)
+    yield from _look_at_logits(reference, candidates, vocab_size, ids, first, look)
+    return tuple(map(WindowDivergence.concatenate, parts))
 
 
 def answer_divergence(
@@ -77,7 +85,7 @@ def answer_divergence(
     tokens: list[AnswerToken] = []
     parting: FirstDifference | None = None
 
-    def look(p_logits: Tensor, q_logits: Tensor) -> None:
+    def look(_place: int, p_logits: Tensor, q_logits: Tensor) -> None:
         nonlocal parting
         done = len(tokens)
         targets = torch.tensor(answer_ids[done : done + len(p_logits)])
@@ -104,26 +112,31 @@ def answer_divergence(
             row = int(left[0])
             parting = _parting(done + row, p_logits[row], q_logits[row], int(targets[row]), tokenizer)
 
-    yield from _look_at_logits(reference, candidate, vocab_size, [*prompt_ids, *answer_ids], len(prompt_ids), look)
+    ids = [*prompt_ids, *answer_ids]
+    yield from _look_at_logits(reference, (candidate,), vocab_size, ids, len(prompt_ids), look)
     return AnswerDivergence(tokens=tuple(tokens), first_difference=parting)
 
 
 def _look_at_logits(
     reference: Reader,
-    candidate: Reader,
+    candidates: Sequence[Reader],
     vocab_size: int,
     ids: Sequence[int],
     first: int,
-    look: Callable[[Tensor, Tensor], None],
+    look: Callable[[int, Tensor, Tensor], None],
 ) -> Reading[None]:
-    """Show both models' logits for ``ids[first:]``, a few rows at a time: two of ``[rows, vocab]``."""
+    """Show the place of each candidate with the reference's logits for ``ids[first:]`` and its own, a few rows at a
+    time: two of ``[rows, vocab]``."""
     p_hidden = yield from _hidden_states(reference, ids, first)
-    q_hidden = p_hidden if candidate is reference else (yield from _hidden_states(candidate, ids, first))
-    for p_rows, q_rows in zip(p_hidden.split(HEAD_ROWS), q_hidden.split(HEAD_ROWS), strict=True):
+    hidden: list[Tensor] = []
+    for candidate in candidates:
+        hidden.append(p_hidden if candidate is reference else (yield from _hidden_states(candidate, ids, first)))
+    for p_rows, *all_rows in zip(p_hidden.split(HEAD_ROWS), *(each.split(HEAD_ROWS) for each in hidden), strict=True):
         p_logits = (yield from reference.logits(p_rows))[:, :vocab_size]
-        q_logits = p_logits if candidate is reference else (yield from candidate.logits(q_rows))[:, :vocab_size]
-        for p_part, q_part in zip(p_logits.split(ROWS_AT_ONCE), q_logits.split(ROWS_AT_ONCE), strict=True):
-            yield from reference.compute(partial(look, p_part, q_part))
+        for place, (candidate, q_rows) in enumerate(zip(candidates, all_rows, strict=True)):
+            q_logits = p_logits if candidate is reference else (yield from candidate.logits(q_rows))[:, :vocab_size]
+            for p_part, q_part in zip(p_logits.split(ROWS_AT_ONCE), q_logits.split(ROWS_AT_ONCE), strict=True):
+                yield from reference.compute(partial(look, place, p_part, q_part))
 
 
 def _hidden_states(reader: Reader, ids: Sequence[int], first: int) -> Reading[Tensor]:

@@ -8,7 +8,7 @@ from engine.backends.base import LoadedModel, OpenCheckpoint
 from engine.backends.reading import PassReader
 from engine.errors import ContextLengthError, InsufficientMemoryError, InvalidRequestError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
-from engine.evaluation.comparison import answer_divergence, window_divergence
+from engine.evaluation.comparison import answer_divergence, window_divergence, window_divergences
 from engine.evaluation.corpus import WINDOW_TOKENS, text_windows
 from engine.models.sources.progress import Progress, part
 from engine.passes import Steps
@@ -28,6 +28,7 @@ from engine.types import (
 )
 
 _READING = "Reading the prompt"
+_NO_ANSWER = "There is no answer to compare: it has no tokens."
 
 
 class Evaluator:
@@ -82,23 +83,50 @@ class Evaluator:
         opened = yield from self._pool.open(model, progress)
         _require_readable(opened, window.token_ids)
         with self._room.at_work(self._job), self._pool.hold() as hold:
-            both = yield from self._both(opened, model, precision, len(window.token_ids), progress, hold)
-            return (yield from window_divergence(*both, _vocab_size(opened), window))
+            candidates = (OptimizationConfig.at(precision),)
+            reference, (candidate,) = yield from self._readers(
+                opened, model, candidates, len(window.token_ids), progress, hold
+            )
+            return (yield from window_divergence(reference, candidate, _vocab_size(opened), window))
+
+    def compare_candidates(
+        self,
+        request: GenerationRequest,
+        token_ids: Sequence[int],
+        candidates: Sequence[OptimizationConfig],
+        progress: Progress,
+    ) -> Steps[tuple[WindowDivergence, ...]]:
+        """See :meth:`engine.Engine.compare_candidates`."""
+        if not token_ids:
+            raise InvalidRequestError(_NO_ANSWER)
+        if any(each.window is not None for each in candidates):
+            raise InvalidRequestError(
+                "A sliding window forgets while an answer is written, and an answer that is there is read at once."
+            )
+        model = request.config.model
+        opened = yield from self._pool.open(model, progress)
+        prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
+        window = Window((*prompt_ids, *token_ids), len(prompt_ids))
+        _require_readable(opened, window.token_ids)
+        with self._room.at_work(self._job), self._pool.hold() as hold:
+            readers = yield from self._readers(opened, model, candidates, len(window.token_ids), progress, hold)
+            return (yield from window_divergences(*readers, _vocab_size(opened), window))
 
     def compare_answer(
         self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress
     ) -> Steps[AnswerDivergence]:
         """See :meth:`engine.Engine.compare_answer`."""
         if not token_ids:
-            raise InvalidRequestError("There is no answer to compare: it has no tokens.")
+            raise InvalidRequestError(_NO_ANSWER)
         config = request.config
         opened = yield from self._pool.open(config.model, progress)
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_readable(opened, [*prompt_ids, *token_ids])
         n_tokens = len(prompt_ids) + len(token_ids)
         with self._room.at_work(self._job), self._pool.hold() as hold:
-            reference, candidate = yield from self._both(
-                opened, config.model, config.precision, n_tokens, progress, hold
+            candidates = (OptimizationConfig.at(config.precision),)
+            reference, (candidate,) = yield from self._readers(
+                opened, config.model, candidates, n_tokens, progress, hold
             )
             return (
                 yield from answer_divergence(
@@ -147,39 +175,52 @@ class Evaluator:
                 )
             )
 
-    def _both(
+    def _readers(
         self,
         opened: OpenCheckpoint,
         model: str,
-        precision: Precision,
+        candidates: Sequence[OptimizationConfig],
         n_tokens: int,
         progress: Progress,
         hold: Hold,
-    ) -> Steps[tuple[PassReader, PassReader]]:
-        """The 16-bit model and the candidate, both in memory, with room to read ``n_tokens``."""
+    ) -> Steps[tuple[PassReader, tuple[PassReader, ...]]]:
+        """The 16-bit model and the candidates, all in memory, with room to read ``n_tokens``. What is the 16-bit model
+        itself is the same reader."""
+        precisions = tuple(dict.fromkeys(each.precision for each in candidates))
+        parts = len(precisions) + 1
 
-        def acquire() -> Steps[tuple[LoadedModel, LoadedModel]]:
-            reference = yield from self._pool.acquire(opened, RunConfig(model=model), part(progress, 0.0, 0.5), hold)
-            run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
+        def acquire() -> Steps[tuple[LoadedModel, dict[Precision, LoadedModel]]]:
+            within = part(progress, 0.0, 1 / parts)
+            reference = yield from self._pool.acquire(opened, RunConfig(model=model), within, hold)
+            loaded: dict[Precision, LoadedModel] = {}
             try:
-                candidate = yield from self._pool.acquire(opened, run, part(progress, 0.5, 1.0), hold)
+                for place, precision in enumerate(precisions, 1):
+                    run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
+                    within = part(progress, place / parts, (place + 1) / parts)
+                    loaded[precision] = yield from self._pool.acquire(opened, run, within, hold)
                 self._pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), f"A KV cache of {n_tokens:,} tokens")
             except InsufficientMemoryError as error:
+                several = "both" if len(precisions) == 1 else "all of them"
                 raise InsufficientMemoryError(
-                    f"{model} in {precision} is compared with its 16-bit self, and both must be in memory at once. "
-                    f"{error}"
+                    f"{model} in {', '.join(precisions)} is compared with its 16-bit self, and {several} must be in "
+                    f"memory at once. {error}"
                 ) from error
-            return reference, candidate
+            return reference, loaded
 
-        reference, candidate = yield from self._room.once_there_is_room(self._job, lambda _: acquire(), hold)
+        reference, loaded = yield from self._room.once_there_is_room(self._job, lambda _: acquire(), hold)
         reader = _reader(reference)
-        return reader, reader if candidate is reference else _reader(candidate)
+        return reader, tuple(
+            reader
+            if loaded[each.precision] is reference and each.kv_dtype is KVDtype.BF16
+            else _reader(loaded[each.precision], each.kv_dtype)
+            for each in candidates
+        )
 
 
-def _reader(model: LoadedModel) -> PassReader:
+def _reader(model: LoadedModel, kv_dtype: KVDtype = KVDtype.BF16) -> PassReader:
     if model.stepwise is None:
         raise InvalidRequestError("This backend gives answers alone: its models cannot be read token by token.")
-    return PassReader(model.stepwise.decoder)
+    return PassReader(model.stepwise.decoder, kv_dtype)
 
 
 def _vocab_size(opened: OpenCheckpoint) -> int:

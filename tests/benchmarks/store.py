@@ -16,6 +16,7 @@ from sqlalchemy import insert
 from app.store import ALL_RUNS, RunFilter, RunSort, RunStatus, RunStore
 from app.store.database.columns import to_microseconds
 from app.store.database.session import Database
+from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
 from tests.benchmarks.timing import median_s
@@ -66,6 +67,7 @@ def fill(database_url: str, rows: int, *, seed: int = 0) -> None:
             session.execute(
                 insert(RunTag), [{"run_id": _run_id(number), "tag": "kept"} for number in numbers if number % 10 == 0]
             )
+            has_changed(session, [run["created_at"] for run, _ in made])
     database.close()
 
 

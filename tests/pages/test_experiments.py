@@ -98,6 +98,7 @@ def test_where_nothing_says_what_is_right_likeness_is_shown(monkeypatch: pytest.
     app = opened(monkeypatch, store, keep(store, design([task]), *cells))
     assert app.info[0].value.startswith("**Nothing says which answers are right.**")
     assert {metric.label: metric.value for metric in app.metric}["Same text"] == "0 %"
+    assert "KLD from 16 bits: none. It is measured once all answers are there." in words(app)
     assert charts(app) == []
 
 
@@ -222,6 +223,37 @@ def test_all_configurations_are_in_a_table_with_units(monkeypatch: pytest.Monkey
     assert [*table["TTFT p50"]] == [255.0, 127.5]
 
 
+def test_cost_and_energy_stand_in_the_table_and_an_estimate_says_so(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    tasks = sums(4)
+    cells = [*answered(0, tasks, [1.0] * 4), *answered(1, tasks, [1.0] * 4, 0.5)]
+    metered = [
+        replace(cell, energy_j=9.0, energy_by="RAPL") if cell.key.kind is Pass.SPEED else cell for cell in cells[:8]
+    ]
+    app = opened(monkeypatch, store, keep(store, design(tasks), *metered, *cells[8:]), "All configurations")
+    table = app.dataframe[0].value
+    assert [*table["Energy"]] == ["9.00 J", "7.65 J, estimated"]
+    assert [text.startswith("$") for text in table["Cost"]] == [True, True]
+    assert "Energy: measured, RAPL, estimated from 15 W." in words(app)
+
+
+def test_kld_stands_beside_the_score_or_why_there_is_none(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    tasks = sums(4)
+    three = [configuration("16 bits", Precision.BF16), configuration("int4"), configuration("*large*", model="large")]
+    cells = [cell for place in range(3) for cell in answered(place, tasks, [1.0] * 4)]
+    cells = [replace(cell, kld=0.0125, kld_tokens=9) if cell.key.configuration == 1 else cell for cell in cells]
+    id = keep(store, design(tasks, three), *cells)
+    app = opened(monkeypatch, store, id, "All configurations")
+    assert [*app.dataframe[0].value["KLD"].fillna(-1)] == [-1, 0.0125, -1]
+    assert literal("No KLD: “*large*” is another model than “16 bits”.") in words(app)
+    metrics = {metric.label: metric.value for metric in opened(monkeypatch, store, id, candidate="int4").metric}
+    assert metrics["KLD from 16 bits"] == "0.0125 nats"
+    assert "KLD from 16 bits" not in {
+        metric.label for metric in opened(monkeypatch, store, id, candidate="*large*").metric
+    }
+
+
 def test_the_method_says_how_it_was_judged(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     said = words(opened(monkeypatch, store, held(store, RIGHT), "Method"))
     for part in ("40 prompts from own.csv", "Quality pass", "Speed pass", "non-inferiority", "Holm"):
@@ -246,7 +278,9 @@ def test_each_gear_has_its_bar(monkeypatch: pytest.MonkeyPatch, store: RunStore)
     id = keep(store, design(tasks, sets), *cells)
     app = opened(monkeypatch, store, id)
     assert app.segmented_control(key=session.SECTION.key).value == "Each gear"
-    assert charts(app) == ["E2E, mean", "TTFT, mean", "Memory: weights and KV", "Quality"]
+    assert charts(app) == [
+        "E2E, mean", "TTFT, mean", "Memory: weights and KV", "Cost of 1,000 requests", "Quality",
+    ]  # fmt: skip
     spec = app.get("plotly_chart")[0].proto.spec
     for bar in ("No gears", "int4", "KV cache", "All on"):
         assert bar in spec

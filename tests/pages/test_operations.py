@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import units
 from app.store import RunStatus, RunStore
+from app.store.runs import reading
 from engine.types import GuardState, Precision
 from tests.support.cascading import CASCADE, make_cascade_report
 from tests.support.fakes import make_metrics, make_request
@@ -101,7 +101,7 @@ def test_what_is_cut_off_says_of_how_many_and_where_the_others_are(
         for _ in range(4):
             add_run(store, make_request(model="large", precision=precision))
     with monkeypatch.context() as few:
-        few.setattr(store, "by_configuration", partial(store.by_configuration, limit=2))
+        few.setattr(reading, "_MOST_CONFIGURATIONS", 2)
         few.setattr(store, "facets", lambda: replace(RunStore.facets(store), configurations=()))
         app = open_app(monkeypatch, store, PAGE)
     captions = texts(app, "caption")

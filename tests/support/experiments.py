@@ -130,7 +130,7 @@ def untimed(store: RunStore, experiment_id: str) -> Mapping[object, tuple[object
 def _lasting(cell: Cell) -> tuple[object, ...]:
     return (
         cell.weights_sha256, cell.failure, cell.score, cell.same_text, cell.word_f1, cell.answer_sha256,
-        cell.prompt_tokens, cell.completion_tokens,
+        cell.prompt_tokens, cell.completion_tokens, cell.kld, cell.kld_tokens, cell.no_kld,
     )  # fmt: skip
 
 

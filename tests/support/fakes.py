@@ -358,6 +358,8 @@ class FakeLabEngine(FakeEngine):
         self.before_window = before_window
         self.answered: list[CorpusPrompt] = []
         self.compared: list[tuple[Precision, Window]] = []
+        self.read_again: list[tuple[str, tuple[int, ...], tuple[OptimizationConfig, ...]]] = []
+        """What was asked, the answer, and who read it."""
 
     def weights_sha256(self, model: str) -> str:
         """The same for every model."""
@@ -378,6 +380,20 @@ class FakeLabEngine(FakeEngine):
         self.compared.append((precision, window))
         kld = 0.0 if precision is Precision.BF16 else self.klds.get(precision, 0.01)
         return make_divergence([kld / 2, kld * 1.5])
+
+    def compare_candidates(
+        self,
+        request: GenerationRequest,
+        token_ids: Sequence[int],
+        candidates: Sequence[OptimizationConfig],
+        progress: Progress = silent,
+    ) -> tuple[WindowDivergence, ...]:
+        """As far from 16 bits at each token."""
+        progress("Loading the fake model", 1.0)
+        self.read_again.append((request.prompt, tuple(token_ids), tuple(candidates)))
+        return tuple(
+            make_divergence([self.klds.get(candidate.precision, 0.01)] * len(token_ids)) for candidate in candidates
+        )
 
     def compare_answer(
         self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = silent

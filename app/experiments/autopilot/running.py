@@ -118,7 +118,7 @@ class _Running:
             self.report(f"{self.stage} · {stage}", self._fraction, loading=loading)
 
         try:
-            run_experiment(self.engine, self.store, experiment_id, watch)
+            run_experiment(self.engine, self.store, experiment_id, watch, kld=False)  # no limit is on it
         except _TimeIsUp:
             pass
         finally:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from app import units
 from app.costs.capacity import machines_needed
+from app.costs.energy import Energy
 from app.costs.errors import CostsError
 from app.costs.running import Served, own_cost, savings_a_day
 from app.experiments.results.figures import Figures
 
+MILLION = 1_000_000
 BUSIEST = 0.1
 """Of a day's requests, in its busiest hour."""
 
@@ -22,6 +24,8 @@ class Day:
     per_hour: float
     """The machine's price."""
     currency: str
+    watts: float | None = None
+    """The machine's stated power while busy; ``None`` where none is."""
     requests: float = 10_000
     target_s: float = 5.0
     """Seconds within which 95 % of the busiest hour's requests are to be answered."""
@@ -34,9 +38,15 @@ class DayRow:
     name: str
     how: str
     served: Served
+    thousand: str
+    """Requests."""
     million_tokens: str
     a_day: str
     machines: str
+    energy: Energy | None
+    """Of one request; ``None`` where the machine does not count it and no power is stated."""
+    energy_million: str
+    energy_a_day: str
 
 
 def day_rows(figures: Sequence[Figures], day: Day) -> tuple[DayRow, ...]:
@@ -49,18 +59,35 @@ def day_rows(figures: Sequence[Figures], day: Day) -> tuple[DayRow, ...]:
     for each in figures:
         for how, served in (("alone", each.alone), ("in company", each.together)):
             if served is not None:
-                cost = own_cost(day.per_hour, served)
+                cost, energy = own_cost(day.per_hour, served), each.request_energy(served, day.watts)
                 rows.append(
                     DayRow(
                         name=each.name,
                         how=how,
                         served=served,
+                        thousand=units.money(1_000 * cost.request, day.currency),
                         million_tokens=units.money(cost.million_tokens, day.currency),
                         a_day=units.money(cost.request * day.requests, day.currency),
                         machines=_machines(served, day),
+                        energy=energy,
+                        energy_million=energy_text(energy, MILLION / served.completion_tokens),
+                        energy_a_day=energy_text(energy, day.requests),
                     )
                 )
     return tuple(rows)
+
+
+def energy_text(energy: Energy | None, times: float = 1.0) -> str:
+    """So many times an energy, with how it is known where it was not measured."""
+    return units.MISSING if energy is None else energy.times(times).text
+
+
+def energy_note(rows: Sequence[DayRow]) -> str:
+    """How the energies are known, in a sentence."""
+    known = dict.fromkeys(row.energy.provenance for row in rows if row.energy)
+    if not known:
+        return "Energy is not known: this machine does not count it, and prices.toml states no watts."
+    return f"Energy: {', '.join(known)}."
 
 
 def saving(before: Figures, after: Figures, day: Day) -> str | None:

@@ -10,8 +10,6 @@ from app.experiments.results.arrays import Results
 from app.experiments.verdicts.decision import Decision
 from app.store import Pass, RunStore
 
-MOST_FLIPS = 50
-"""That are shown, of those lost and of those gained each."""
 DELETED = "The run of this answer was deleted."
 
 
@@ -36,12 +34,11 @@ class Evidence:
 
 
 def flipped(decision: Decision) -> dict[str, bool]:
-    """The ids of the prompts whose answer flipped, as far as they are shown, and whether it was gained; those lost
-    first."""
+    """The ids of the prompts whose answer flipped, and whether it was gained; those lost first."""
     quality = decision.scored
     if quality is None:
         return {}
-    return dict.fromkeys(quality.lost[:MOST_FLIPS], False) | dict.fromkeys(quality.gained[:MOST_FLIPS], True)
+    return dict.fromkeys(quality.lost, False) | dict.fromkeys(quality.gained, True)
 
 
 def text_runs(results: Results, place: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from app.experiments.reporting.report import experiment_report
 from app.experiments.results.arrays import Measure, Results
 from app.experiments.results.figures import figures_of
 from app.experiments.verdicts.decision import decide
+from app.experiments.verdicts.gears import gear_waterfalls
 from app.reports.page import report_html
 from app.store import RunStore
 from engine.errors import InvalidRequestError
@@ -50,6 +51,13 @@ def report_page(
     evidence = read_evidence(store, results, decision, candidate)
     return report_html(
         experiment_report(
-            results, decision, figures, evidence, day=day, categories=categories, made_at=datetime.now(UTC)
+            results,
+            decision,
+            figures,
+            evidence,
+            day=day,
+            categories=categories,
+            made_at=datetime.now(UTC),
+            waterfalls=gear_waterfalls(results, among, day.per_hour),
         )
     )

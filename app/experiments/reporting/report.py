@@ -10,12 +10,16 @@ from typing import Any
 from app import units
 from app.experiments.planning.design import Design, NamedConfiguration
 from app.experiments.planning.writing import design_toml, file_stem, own_prompts, own_prompts_name
-from app.experiments.reporting.day import Day, day_rows, saving
+from app.experiments.reporting.costs import costs_table, day_section
+from app.experiments.reporting.day import Day
 from app.experiments.reporting.evidence import Evidence
+from app.experiments.reporting.gears import gears_section
 from app.experiments.results.arrays import Results
+from app.experiments.results.divergence import UNIT, Kld
 from app.experiments.results.figures import Figures
 from app.experiments.verdicts.decision import Answer, Decision
 from app.experiments.verdicts.verdict import QualityVerdict
+from app.experiments.verdicts.waterfall import Waterfall
 from app.reports.report import Attachment, Chart, Flip, Mark, Report, Section, Shape, Table, Tone, Value
 from app.store import machine_words
 
@@ -23,6 +27,7 @@ _TONES = {Answer.YES: Tone.GOOD, Answer.NO: Tone.BAD}
 _MOST_SLICES = 12
 _LONGEST_TEXT = 4_000
 """Characters of a prompt or an answer."""
+_KLD_NOTE = "KLD from 16 bits, a mean along the baseline's answers: how alike two models are, not how good."
 _DIGITS = 16
 """Of a hash."""
 _FACTS = (
@@ -40,6 +45,7 @@ def experiment_report(
     day: Day,
     categories: Sequence[str],
     made_at: datetime,
+    waterfalls: Sequence[Waterfall] = (),
 ) -> Report:
     """A candidate's report.
 
@@ -51,6 +57,7 @@ def experiment_report(
         day: what costs are reckoned with.
         categories: of the prompts that were looked at; empty for all.
         made_at: when.
+        waterfalls: of an experiment over every set of gears.
 
     Raises:
         CostsError: a figure of the day is out of range.
@@ -75,8 +82,9 @@ def experiment_report(
             for section in (
                 _quality(results, decision, categories),
                 _speed(decision, before, after),
-                _day(before, after, day),
-                _configurations(design.configurations, figures),
+                gears_section(waterfalls, day.currency),
+                day_section(before, after, day),
+                _configurations(design.configurations, figures, day),
             )
             if section is not None
         ),
@@ -105,6 +113,8 @@ def _quality(results: Results, decision: Decision, categories: Sequence[str]) ->
     design = results.design
     only = f" Only prompts of: {', '.join(categories)}." if categories else ""
     said = [f"{units.counted(decision.prompts, 'prompt')} from {design.prompts_from}, answered by both.{only}"]
+    if decision.likeness is None or isinstance(decision.kld, str):  # else the verdict has it
+        said.append(decision.kld_text)
     if decision.turn:
         said.append(f"What would change it: {' '.join(decision.turn)}")
     charts = (_intervals(decision.quality),) if decision.quality else ()
@@ -170,59 +180,26 @@ def _speed(decision: Decision, before: Figures, after: Figures) -> Section | Non
     )
 
 
-def _day(before: Figures, after: Figures, day: Day) -> Section | None:
-    rows = day_rows((before, after), day)
-    saved = saving(before, after, day)
-    if saved is None:
-        return None
-    return Section(
-        title="A day",
-        text=saved,
-        tables=(
-            Table(
-                title=f"{day.requests:,.0f} requests a day, answered within {units.seconds(day.target_s)}",
-                headers=(
-                    "Configuration",
-                    "Requests",
-                    "Batch size",
-                    "Answer",
-                    "Throughput",
-                    "A million tokens",
-                    "A day",
-                    "Machines",
-                ),
-                rows=tuple(
-                    (
-                        row.name,
-                        row.how,
-                        f"{row.served.at_once:.1f}",
-                        units.seconds(row.served.e2e_s),
-                        units.rate(row.served.tokens_per_s),
-                        row.million_tokens,
-                        row.a_day,
-                        row.machines,
-                    )
-                    for row in rows
-                ),
-                note=f"Derived from measured times at {day.currency}{day.per_hour:g} an hour; Poisson arrivals, 10 % "
-                "of the day in one hour.",
-            ),
-        ),
-    )
+def _configurations(configurations: Sequence[NamedConfiguration], figures: Sequence[Figures], day: Day) -> Section:
+    costs, has_kld = costs_table(figures, day), any(isinstance(each.kld, Kld) for each in figures)
 
+    def kld(each: Figures) -> tuple[str, ...]:
+        return (units.divergence(each.kld.mean) if isinstance(each.kld, Kld) else units.MISSING,) if has_kld else ()
 
-def _configurations(configurations: Sequence[NamedConfiguration], figures: Sequence[Figures]) -> Section:
+    kld_header = (f"KLD, {UNIT}",) if has_kld else ()
+    times = ("E2E p50", "E2E p95", "TTFT p50", "Weights")
     return Section(
         title="Configurations",
         tables=(
             Table(
-                headers=("Configuration", "Answered", "Failed", "Score", "E2E p50", "E2E p95", "TTFT p50", "Weights"),
+                headers=("Configuration", "Answered", "Failed", "Score", *kld_header, *times),
                 rows=tuple(
                     (
                         each.name,
                         f"{each.prompts:,}",
                         f"{each.failed:,}",
                         units.percent(each.score, 1),
+                        *kld(each),
                         units.seconds(each.e2e.p50),
                         units.seconds(each.e2e.p95),
                         units.seconds(each.ttft.p50),
@@ -230,7 +207,9 @@ def _configurations(configurations: Sequence[NamedConfiguration], figures: Seque
                     )
                     for each in figures
                 ),
+                note=_KLD_NOTE if has_kld else "",
             ),
+            *((costs,) if costs else ()),
             Table(
                 headers=("Configuration", "Settings"),
                 rows=tuple((each.name, _settings(each)) for each in configurations),

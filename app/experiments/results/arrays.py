@@ -73,6 +73,10 @@ class Results:
     """Prompts that a configuration could not answer, in whatever pass."""
     not_answered: Floats
     """Share of a prompt's answers for quality that are failures; NaN before there is one."""
+    kld_nats: Floats
+    """KLD from 16 bits, a sum over the tokens of the baseline's answers."""
+    kld_tokens: Floats
+    """So many tokens."""
     e2e_s: Floats
     """Seconds of the speed pass, a mean over repeats: of those that were not disturbed, or where there are no others
     of all. Likewise below."""
@@ -81,6 +85,8 @@ class Results:
     weights_bytes: Floats
     kv_bytes: Floats
     completion_tokens: Floats
+    energy_j: Floats
+    """Joules that the machine counted."""
     disturbed: Bools
     """Whether a prompt's times are of disturbed runs alone."""
     judged: Judged | None = None
@@ -204,12 +210,15 @@ def results_of(kept: KeptExperiment, design: Design, cells: Sequence[Cell]) -> R
         cells=tuple(cells),
         failed=failed,
         not_answered=_fold(answers, lambda cell: float(cell.failed), shape, columns),
+        kld_nats=_fold(answers, _kld_nats, shape, columns),
+        kld_tokens=_fold(answers, lambda cell: None if cell.kld is None else cell.kld_tokens, shape, columns),
         e2e_s=times(lambda cell: cell.e2e_s),
         ttft_s=times(lambda cell: cell.ttft_s),
         tpot_s=times(lambda cell: cell.tpot_s),
         weights_bytes=times(lambda cell: cell.weights_bytes),
         kv_bytes=times(lambda cell: cell.kv_bytes),
         completion_tokens=times(lambda cell: cell.completion_tokens),
+        energy_j=times(lambda cell: cell.energy_j),
         disturbed=disturbed,
     )
 
@@ -230,6 +239,10 @@ def _fold(
             counts[at] += 1
     means: Floats = np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
     return means
+
+
+def _kld_nats(cell: Cell) -> float | None:
+    return None if cell.kld is None or cell.kld_tokens is None else cell.kld * cell.kld_tokens
 
 
 def _columns(prompt_ids: Sequence[str]) -> dict[str, int]:

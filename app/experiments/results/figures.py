@@ -8,8 +8,10 @@ from statistics import fmean
 
 import numpy as np
 
+from app.costs.energy import Energy, estimated_energy
 from app.costs.running import Served
 from app.experiments.results.arrays import Bools, Floats, Measure, Results
+from app.experiments.results.divergence import Kld, kld_of
 from app.store import Cell, Pass
 from engine.types import is_shared
 
@@ -47,10 +49,29 @@ class Figures:
     kv_bytes: float | None
     disturbed: int
     """Prompts whose times are of disturbed runs alone."""
+    kld: Kld | str
+    """From the 16-bit baseline, or why it was not measured, in a sentence."""
+    energy: Energy | None
+    """Measured: of a request with the engine to itself, as the machine counts it; ``None`` where it does not."""
     alone: Served | None
     """Requests like these, one after the other."""
     together: Served | None
     """Requests like these, several at once, as in the quality pass."""
+
+    def request_energy(self, served: Served, watts: float | None) -> Energy | None:
+        """Of one request: as the machine counted it where it was answered alone, else estimated. A pass that is shared
+        is nobody's own, so nothing is counted there.
+
+        Args:
+            served: :attr:`alone` or :attr:`together`.
+            watts: the machine's stated power; ``None`` leaves unknown what was not counted.
+
+        Raises:
+            CostsError: the power is no number of 0 or more.
+        """
+        if self.energy is not None and served is self.alone:
+            return self.energy
+        return None if watts is None else estimated_energy(watts, served.machine_s)
 
 
 def figures_of(results: Results, measure: Measure | None, among: Bools) -> tuple[Figures, ...]:
@@ -75,6 +96,8 @@ def figures_of(results: Results, measure: Measure | None, among: Bools) -> tuple
             weights_bytes=_mean(results.weights_bytes[place][among]),
             kv_bytes=_mean(results.kv_bytes[place][among]),
             disturbed=int((results.disturbed[place] & among).sum()),
+            kld=kld_of(results, place, among),
+            energy=_energy(_mean(results.energy_j[place][among]), cells[place]),
             alone=_served([cell for cell in cells[place] if cell.key.kind is Pass.SPEED], at_once=False),
             together=_served([cell for cell in cells[place] if cell.key.kind is Pass.QUALITY], at_once=True),
         )
@@ -108,6 +131,14 @@ def _served(cells: Sequence[Cell], *, at_once: bool) -> Served | None:
         e2e_s=mean(lambda cell: cell.e2e_s),
         at_once=max(1.0, mean(lambda cell: cell.mean_batch_size)) if at_once else 1.0,
     )
+
+
+def _energy(joules: float | None, cells: Sequence[Cell]) -> Energy | None:
+    """A mean that was counted, with what counted it."""
+    if joules is None:
+        return None
+    counters = dict.fromkeys(cell.energy_by for cell in cells if cell.energy_by)
+    return Energy(joules, " and ".join(counters), measured=True)
 
 
 def _mean(values: Floats) -> float | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from app import units
 from app.experiments.results.arrays import Floats, Measure, Results
+from app.experiments.results.divergence import Kld, kld_of
 from app.store import Pass
 
 _GAP = "  "
@@ -24,6 +25,8 @@ def table_of(results: Results) -> str:
 
 def _head(results: Results) -> list[str]:
     head = ["Configuration", "Answered", "Failed", *map(_title, results.measures)]
+    if _has_kld(results):
+        head.append("KLD per token")
     if Pass.SPEED in results.design.passes:
         head += ["E2E p50", "E2E p95", "TTFT p50", "TPOT p50", "Disturbed"]
     return head
@@ -36,11 +39,18 @@ def _row(results: Results, place: int) -> list[str]:
     for measure in results.measures:
         scores = results.scores(measure)[place]
         row.append(units.percent(None if np.isnan(scores).all() else float(np.nanmean(scores)), 1))
+    if _has_kld(results):
+        kld = kld_of(results, place, np.ones(len(results.prompt_ids), dtype=bool))
+        row.append(units.divergence(kld.mean) if isinstance(kld, Kld) else units.MISSING)
     if Pass.SPEED in results.design.passes:
         e2e_s, ttft_s, tpot_s = (each[place] for each in (results.e2e_s, results.ttft_s, results.tpot_s))
         row += [_percentile(e2e_s, 50), _percentile(e2e_s, 95), _percentile(ttft_s, 50), _percentile(tpot_s, 50)]
         row.append(f"{int(results.disturbed[place].sum()):,}")
     return row
+
+
+def _has_kld(results: Results) -> bool:
+    return bool(np.isfinite(results.kld_nats).any())
 
 
 def _title(measure: Measure) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from app.costs.energy import Energy
 from app.experiments.planning.scoring import Likeness, checked, has_checker
 from app.runs.race import LaneRun
 from app.store import Cell, CellKey, RunRecord, answer_sha256
@@ -30,6 +31,8 @@ class Answered:
     disturbed: bool | None
     weights_sha256: str | None
     """Of the model that answered, as the engine says; ``None`` where it does not."""
+    energy: Energy | None = None
+    """That the machine counted while it had the engine to itself."""
 
     @classmethod
     def of_run(cls, run: LaneRun) -> Self:
@@ -83,5 +86,7 @@ def cell_of(
         word_f1=None if likeness is None else likeness.word_f1,
         answer_sha256=answer_sha256(answered.text),
         disturbed=answered.disturbed,
+        energy_j=answered.energy.joules if answered.energy else None,
+        energy_by=answered.energy.source if answered.energy else None,
         **{name: getattr(answered.metrics, name, None) for name in _MEASURED},
     )

@@ -1,5 +1,5 @@
-"""An experiment as a background job: the answers to all its prompts first, several at a time, then their times, each
-with the engine to itself.
+"""An experiment as a background job: the answers to all its prompts first, several at a time, then how far candidates
+are from 16 bits along them, then their times, each with the engine to itself.
 
 Every cell is an ordinary stored run, and is kept as soon as it is there. So work that was paused, or whose server was
 killed, goes on where it was, and what has an answer is not asked again.
@@ -13,8 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from app.experiments.planning.design import Design
+from app.experiments.planning.divergence import compared_cells
 from app.experiments.planning.scoring import has_checker
 from app.experiments.running.cells import Answered, cell_of
+from app.experiments.running.divergence import Comparing, ComparingEngine, is_settled
+from app.experiments.running.metering import Metered
 from app.experiments.running.state import state_written
 from app.experiments.running.weights import CannotAnswerError, Weights, models_of
 from app.jobs import Report, Steps
@@ -44,7 +47,7 @@ _OF_THE_MACHINE = (
 """Errors that say nothing about a prompt: with them the experiment stops, until somebody has seen to it."""
 
 
-class ExperimentEngine(InferenceEngine, Protocol):
+class ExperimentEngine(InferenceEngine, ComparingEngine, Protocol):
     """What an experiment needs of an engine; see `engine.Engine`."""
 
     def status(self) -> EngineStatus: ...
@@ -52,9 +55,15 @@ class ExperimentEngine(InferenceEngine, Protocol):
 
 
 def run_experiment(
-    engine: ExperimentEngine, store: RunStore, experiment_id: str, report: Report, *, at_once: int = AT_ONCE
+    engine: ExperimentEngine,
+    store: RunStore,
+    experiment_id: str,
+    report: Report,
+    *,
+    at_once: int = AT_ONCE,
+    kld: bool = True,
 ) -> None:
-    """Answer and time all cells of an experiment that are missing.
+    """Answer, compare and time all cells of an experiment that are missing.
 
     A prompt that a configuration cannot answer is a cell with the reason, and counts.
 
@@ -64,6 +73,7 @@ def run_experiment(
         experiment_id: which one.
         report: told of the progress.
         at_once: answers for quality that are under way at most.
+        kld: whether candidates are held against 16 bits where they can be, which takes time of its own.
 
     Raises:
         ExperimentError: a model's weights are others than those that the experiment began with, or something is in
@@ -74,7 +84,7 @@ def run_experiment(
     kept = store.experiments.get(experiment_id)
     design = Design.from_dict(kept.design, store.experiments.prompts(experiment_id))
     with state_written(store.experiments.set_state, experiment_id):
-        _Work.begin(engine, store, kept, design, report, at_once).run()
+        _Work.begin(engine, store, kept, design, report, at_once, kld=kld).run()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,6 +100,8 @@ class _Work:
     done: dict[CellKey, Cell]
     at_once: int
     """Answers for quality under way at most."""
+    kld: bool
+    """Whether candidates are held against 16 bits."""
     effort: int
     """What a timed cell counts for in the progress."""
     tasks: Mapping[str, Task] = field(init=False)
@@ -107,6 +119,8 @@ class _Work:
         design: Design,
         report: Report,
         at_once: int,
+        *,
+        kld: bool,
     ) -> Self:
         """See what is there already, and that it was made with the weights that are installed.
 
@@ -118,10 +132,16 @@ class _Work:
         done = {cell.key: cell for cell in store.experiments.cells(kept.id)}
         effort = round(sooner_on(engine.status().device)) if len(design.passes) > 1 else 1
         timed, total = sum(key.kind is Pass.SPEED for key in done), len(design.cell_keys(Pass.SPEED))
-        steps = Steps(report, done=len(done) + (effort - 1) * timed, total=design.cells + (effort - 1) * total)
+        compared = [key for cells in compared_cells(design).values() for key in cells] if kld else []
+        settled = sum(is_settled(done.get(key)) for key in compared)
+        steps = Steps(
+            report,
+            done=len(done) + settled + (effort - 1) * timed,
+            total=design.cells + len(compared) + (effort - 1) * total,
+        )
         return cls(
             engine=engine, store=store, kept=kept, design=design, weights=weights, steps=steps, done=done,
-            at_once=at_once, effort=effort,
+            at_once=at_once, kld=kld, effort=effort,
         )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -146,12 +166,14 @@ class _Work:
             places = range(len(self.design.configurations))
             for place in sorted(places, key=lambda place: place != self.design.baseline):  # others are held against it
                 self._answer_together(self.design.quality_cells(place))
+            if self.kld:
+                self._compare()
         for key in self.design.cell_keys(Pass.SPEED):
             if key not in self.done:
                 self._time(key)
         self.steps.at("Done", finished=True)
 
-    # --- the two passes -------------------------------------------------------------------------------
+    # --- the two passes, and what is between them ----------------------------------------------------------
 
     def _answer_together(self, keys: Sequence[CellKey]) -> None:
         """One configuration's answers, several under way at a time."""
@@ -171,15 +193,30 @@ class _Work:
                 answered += 1
                 tell()
 
+    def _compare(self) -> None:
+        """How far candidates are from 16 bits, with the weights that answered."""
+        comparing = Comparing(
+            engine=self.engine, store=self.store, experiment_id=self.kept.id, design=self.design, tasks=self.tasks,
+            done=self.done, steps=self.steps,
+        )  # fmt: skip
+        if comparing.is_over:
+            return
+        baseline = self.design.quality_cells(self.design.baseline)[0]
+        model = self.design.configurations[self.design.baseline].config.model
+        self.weights.check_run(baseline, self.engine.weights_sha256(model))
+        comparing.run()
+
     def _time(self, key: CellKey) -> None:
         """One cell with the engine to itself; once more if it was disturbed, and then the second one counts."""
         self.steps.at(f"Speed · {self._name(key)} · “{key.prompt_id}”")
         if key.configuration not in self._warm:
             self._warm_up(key)
-        run = self._ask(key, self._watch)
+        metered = Metered(self._watch)
+        run = self._ask(key, metered)
         if run.disturbed and run.error is None:
-            run = self._ask(key, self._watch, again=True)
-        self._keep(key, Answered.of_run(run))
+            metered = Metered(self._watch)
+            run = self._ask(key, metered, again=True)
+        self._keep(key, replace(Answered.of_run(run), energy=metered.energy))
 
     def _warm_up(self, key: CellKey) -> None:
         """Have the model loaded, and its first passes made, before anything is timed. What keeps it from that, the

@@ -60,6 +60,20 @@ class Grouped:
         sums, sizes = (np.bincount(codes, each).astype(np.float64) for each in (found, np.ones(len(found))))
         return cls(sums, sizes)
 
+    @classmethod
+    def pooled(cls, sums: npt.ArrayLike, sizes: npt.ArrayLike, groups: npt.ArrayLike) -> Self:
+        """Of prompts with several values each, such as one a token: the mean is over values, and what is drawn are
+        groups of prompts.
+
+        Args:
+            sums: of each prompt's values, ``[prompts]``, at least one.
+            sizes: how many they are, ``[prompts]``, each above 0.
+            groups: labels ``[prompts]``.
+        """
+        _, codes = np.unique(np.asarray(groups), return_inverse=True)
+        by_group = (np.bincount(codes, np.asarray(each, np.float64)).astype(np.float64) for each in (sums, sizes))
+        return cls(*by_group)
+
     def __len__(self) -> int:
         return len(self.sums)
 

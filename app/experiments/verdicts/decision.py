@@ -9,8 +9,9 @@ import numpy as np
 
 from app import units
 from app.experiments.results.arrays import Bools, Floats, Judged, Measure, Results
+from app.experiments.results.divergence import Kld, kld_of
 from app.experiments.statistics.noninferiority import State
-from app.experiments.verdicts.verdict import Paired, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
+from app.experiments.verdicts.verdict import PromptPairs, QualityVerdict, SpeedVerdict, quality_verdict, speed_verdict
 
 TOO_FEW = 50
 """Below so many prompts what is shown rests on exact bounds, and little can be shown at all."""
@@ -22,6 +23,7 @@ class Answer(StrEnum):
     YES = "Yes"
     NO = "No"
     NO_GAIN = "It can, but nothing is gained"
+    GAIN_UNTOLD = "It can, but whether anything is gained cannot be told"
     OPEN = "Not shown yet"
     UNSCORED = "Nothing says which answers are right"
     DOUBTED = "Not to be relied on: the judge fails its audit"
@@ -59,6 +61,8 @@ class Decision:
     """By checkers; ``None`` where no prompt has one."""
     likeness: Likeness | None
     """``None`` where every prompt has a checker."""
+    kld: Kld | str
+    """From the 16-bit baseline, or why it was not measured, in a sentence."""
     speed: SpeedVerdict
     first_token: SpeedVerdict
     judged: QualityVerdict | None = None
@@ -94,9 +98,15 @@ class Decision:
             self.quality.text if self.quality else "",
             self.as_judged,
             self.likeness.text if self.likeness else "",
+            self.kld.text if self.likeness and isinstance(self.kld, Kld) else "",
             self.speed.text,
         ]
         return tuple(filter(None, said))
+
+    @property
+    def kld_text(self) -> str:
+        """How far the model is from 16 bits, or why that is not known."""
+        return self.kld.text if isinstance(self.kld, Kld) else f"KLD from 16 bits: none. {self.kld}"
 
     @property
     def turn(self) -> tuple[str, ...]:
@@ -109,6 +119,11 @@ class Decision:
             )
         elif self.answer is Answer.NO_GAIN:
             found.append("It would have to be shown to be faster, or to need less memory, for there to be a gain.")
+        elif self.answer is Answer.GAIN_UNTOLD:
+            timed = (
+                "Too few prompts were timed to tell" if self.speed.ratio else "No prompt was timed with both to tell"
+            )
+            found.append(f"{timed} whether it is faster.")
         return tuple(found)
 
 
@@ -155,6 +170,7 @@ def decide(results: Results, candidate: int, *, margin: float, among: Bools | No
         prompts=int(answered.sum()),
         quality=quality,
         likeness=likeness,
+        kld=kld_of(results, candidate, every),
         speed=speed,
         first_token=first_token,
         name=name,
@@ -187,7 +203,9 @@ def _answer(
         return Answer.NO
     faster = speed.is_different and speed.ratio is not None and speed.ratio.ratio > 1
     better = any(each.interval.low > 0 for each in (quality, judged) if each)
-    return Answer.YES if faster or lighter or better else Answer.NO_GAIN
+    if faster or lighter or better:
+        return Answer.YES
+    return Answer.NO_GAIN if speed.is_told else Answer.GAIN_UNTOLD
 
 
 def _judged(results: Results, candidate: int, without: Bools, margin: float) -> tuple[QualityVerdict | None, int]:
@@ -217,11 +235,11 @@ def _is_lighter(results: Results, candidate: int) -> bool:
     return bool(both.any()) and float(after[both].mean()) < 0.98 * float(before[both].mean())
 
 
-def _paired(results: Results, values: Floats, candidate: int, which: Bools) -> Paired:
+def _paired(results: Results, values: Floats, candidate: int, which: Bools) -> PromptPairs:
     def chosen(texts: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(text for text, here in zip(texts, which, strict=True) if here)
 
-    return Paired(
+    return PromptPairs(
         prompt_ids=chosen(results.prompt_ids),
         groups=chosen(results.groups),
         categories=chosen(results.categories),

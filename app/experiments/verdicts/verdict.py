@@ -34,7 +34,7 @@ _THE_SAME = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Paired:
+class PromptPairs:
     """One figure of a baseline and of a candidate, prompt by prompt."""
 
     prompt_ids: tuple[str, ...]
@@ -138,13 +138,18 @@ class SpeedVerdict:
     """Prompts left out because one of the two has no time."""
 
     @property
+    def is_told(self) -> bool:
+        """Whether the prompts tell anything of others: not one alone, one template's, or ratios that are the same."""
+        return self.ratio is not None and self.ratio.interval is not None
+
+    @property
     def is_different(self) -> bool:
         """Whether faster or slower is shown."""
         return self.ratio is not None and self.ratio.interval is not None and 1 not in self.ratio.interval
 
 
 def quality_verdict(
-    paired: Paired, margin: float, *, name: str, baseline_name: str, level: float = LEVEL
+    paired: PromptPairs, margin: float, *, name: str, baseline_name: str, level: float = LEVEL
 ) -> QualityVerdict:
     """Hold a candidate's scores against a baseline's.
 
@@ -182,7 +187,7 @@ def quality_verdict(
 
 
 def speed_verdict(
-    paired: Paired, *, name: str, baseline_name: str, figure: str = "E2E", level: float = LEVEL
+    paired: PromptPairs, *, name: str, baseline_name: str, figure: str = "E2E", level: float = LEVEL
 ) -> SpeedVerdict:
     """Hold a candidate's times against a baseline's.
 
@@ -251,7 +256,8 @@ def _speed(name: str, baseline_name: str, figure: str, found: GeometricRatio) ->
         told = f"{units.ratio(times)} {more} than {baseline_name} in {figure}"
         if times - 1 < _THE_SAME:
             told = f"as fast as {baseline_name} in {figure}"
-        return f"{name} was {told} on {prompts}, with no spread to tell of others."
+        alike = " without a spread" if found.prompts > 1 else ""
+        return f"{name} was {told} on {prompts}{alike}: too few prompts to tell of others."
     spread, sure = (interval.high / interval.low - 1) / 2, units.percent(interval.level)
     low, high = (units.ratio(end, spread) for end in (interval.low, interval.high))
     if 1 in interval:
@@ -261,7 +267,7 @@ def _speed(name: str, baseline_name: str, figure: str, found: GeometricRatio) ->
     return f"{name} is {units.ratio(times, spread)} {more} than {baseline_name} in {figure} ({low} to {high}, {sure})."
 
 
-def _ids(paired: Paired, which: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+def _ids(paired: PromptPairs, which: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple(paired.prompt_ids[place] for place in np.flatnonzero(which))
 
 

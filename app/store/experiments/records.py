@@ -77,6 +77,13 @@ class Cell:
     the baseline has no answer."""
     word_f1: float | None = None
     """F1 of its words with those of the baseline's answer, 0 to 1; ``None`` in the same cases."""
+    kld: float | None = None
+    """KLD from the 16-bit baseline, in nats, a mean over the tokens of the baseline's answer; ``None`` where it was not
+    measured."""
+    kld_tokens: int | None = None
+    """Tokens of that answer."""
+    no_kld: str | None = None
+    """Why it could not be measured though it was tried, for the user."""
     answer_sha256: str | None = None
     """Of the answer's text."""
     disturbed: bool | None = None
@@ -91,6 +98,10 @@ class Cell:
     kv_bytes: int | None = None
     peak_rss_bytes: int | None = None
     mean_batch_size: float | None = None
+    energy_j: float | None = None
+    """Joules of the machine while it answered alone; ``None`` where nothing counts them."""
+    energy_by: str | None = None
+    """What counted them: "RAPL"."""
 
     @property
     def failed(self) -> bool:

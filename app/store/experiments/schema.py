@@ -14,6 +14,7 @@ from app.store.people.schema import PERSON
 from app.store.runs.schema import Run
 
 _HASH = 64
+_COUNTER = 32
 
 
 class ExperimentRow(Base):
@@ -56,6 +57,9 @@ class ExperimentCell(Base):
     score: Mapped[float | None]
     same_text: Mapped[bool | None]
     word_f1: Mapped[float | None]
+    kld: Mapped[float | None]
+    kld_tokens: Mapped[int | None]
+    no_kld: Mapped[str | None]
     answer_sha256: Mapped[str | None] = mapped_column(CleanText(_HASH))
     disturbed: Mapped[bool | None]
     e2e_s: Mapped[float | None]
@@ -68,6 +72,8 @@ class ExperimentCell(Base):
     kv_bytes: Mapped[int | None]
     peak_rss_bytes: Mapped[int | None]
     mean_batch_size: Mapped[float | None]
+    energy_j: Mapped[float | None]
+    energy_by: Mapped[str | None] = mapped_column(CleanText(_COUNTER))
 
     __table_args__ = (Index(None, "run_id"),)
 

@@ -17,13 +17,16 @@ FIRST_RETRY_S = 0.5
 LONGEST_RETRY_S = 15.0
 LOOK_AROUND_EVERY_S = 20.0
 """How often the runs of dead processes are looked for."""
+GO_ON_AFTER_S = 0.5
+"""How soon it is looked again where there was more to do."""
 
 
 class Keeper:
     """Retries with growing pauses; a thread that never outlives the process."""
 
-    def __init__(self, outbox: Outbox, look_around: Callable[[], None]) -> None:
-        """``look_around`` is called now and then; a `StoreError` of it is put off to the next time."""
+    def __init__(self, outbox: Outbox, look_around: Callable[[], bool]) -> None:
+        """``look_around`` is called now and then, and soon again if it says that there is more to do; a `StoreError`
+        of it is put off to the next time."""
         self._outbox = outbox
         self._look_around = look_around
         self._closed = threading.Event()
@@ -55,11 +58,12 @@ class Keeper:
             if waits:
                 pause_s = FIRST_RETRY_S if self._delivered() else min(2 * pause_s, LONGEST_RETRY_S)
             if monotonic() >= look_due:
+                more = False
                 try:
-                    self._look_around()
+                    more = self._look_around()
                 except StoreError as error:
                     _log.info("The runs of other processes could not be looked at: %s", error)
-                look_due = monotonic() + LOOK_AROUND_EVERY_S
+                look_due = monotonic() + (GO_ON_AFTER_S if more else LOOK_AROUND_EVERY_S)
 
     def _delivered(self) -> bool:
         try:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from app.store.runs.queries import conditions
 from app.store.runs.records import RunFilter
 from app.store.runs.schema import Run, RunContent
+from app.store.runs.statistics import chosen_runs
 from engine.types import CascadeReport, GuardState
 
 
@@ -49,21 +49,22 @@ def cascades(session: Session, filter: RunFilter, limit: int) -> tuple[CascadeSu
         filter: which runs.
         limit: how many configurations at most.
     """
-    derived = Run.large_alone_derived.is_(True)
+    columns = (Run.id, Run.config_hash, Run.large_alone_s, Run.large_alone_derived, Run.cascade_saved_s)
+    runs = chosen_runs(filter, *columns, also=[Run.large_alone_s.is_not(None)]).c
+    derived = runs.large_alone_derived.is_(True)
     rows = session.execute(
         select(
-            Run.config_hash,
+            runs.config_hash,
             func.count().label("runs"),
-            func.max(Run.id).label("latest"),  # ids sort by time
+            func.max(runs.id).label("latest"),  # ids sort by time
             func.sum(case((derived, 0), else_=1)).label("went_up"),
-            func.sum(case((derived, 0.0), else_=Run.large_alone_s)).label("measured_alone_s"),
-            func.sum(case((derived, 0.0), else_=Run.cascade_saved_s)).label("measured_saved_s"),
-            func.sum(case((derived, Run.large_alone_s), else_=0.0)).label("derived_alone_s"),
-            func.sum(case((derived, Run.cascade_saved_s), else_=0.0)).label("derived_saved_s"),
+            func.sum(case((derived, 0.0), else_=runs.large_alone_s)).label("measured_alone_s"),
+            func.sum(case((derived, 0.0), else_=runs.cascade_saved_s)).label("measured_saved_s"),
+            func.sum(case((derived, runs.large_alone_s), else_=0.0)).label("derived_alone_s"),
+            func.sum(case((derived, runs.cascade_saved_s), else_=0.0)).label("derived_saved_s"),
         )
-        .where(Run.large_alone_s.is_not(None), *conditions(filter))
-        .group_by(Run.config_hash)
-        .order_by(func.count().desc(), Run.config_hash)
+        .group_by(runs.config_hash)
+        .order_by(func.count().desc(), runs.config_hash)
         .limit(limit)
     ).all()
     latest = select(RunContent.run_id, RunContent.cascade).where(RunContent.run_id.in_([row.latest for row in rows]))

@@ -20,6 +20,7 @@ from app.store.outbox.results import Result, to_bytes, to_text
 from app.store.runs.queries import to_record
 from app.store.runs.records import RunOutcome, RunRecord, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
+from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
 from engine.types import Losslessness, RunMetrics
@@ -78,6 +79,7 @@ def write_ending(session: Session, fields: Mapping[str, Any], *, again: bool = F
     elif run.status in _OVER and not again:
         return
     _end(run, fields)
+    has_changed(session, [run.created_at])
     if fields["timeline"] is not None:
         session.merge(RunTimeline(run_id=run_id, payload=to_bytes(fields["timeline"])))
 

@@ -37,6 +37,7 @@ from app.store.runs.records import (
 from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.speeds import answer_speeds
+from app.store.runs.summaries import Overview, overview
 from app.store.runs.timeline import Timeline
 
 PROMPT_PREVIEW_CHARACTERS = 200
@@ -135,8 +136,9 @@ class RunReader(Seen):
     def facets(self) -> Facets:
         """The distinct values that filters can offer: tags of runs that the viewer may see, all else of everybody's."""
         with self._database.read() as session:
-            kinds = session.execute(select(Run.model, Run.backend, Run.precision, Run.source).distinct()).all()
-            sources = {kind.source for kind in kinds}
+            # each from an index alone: the rows of many runs take long to go through
+            kinds = session.execute(select(Run.model, Run.backend, Run.precision).distinct()).all()
+            sources = set(session.scalars(select(Run.source).distinct()))
             return Facets(
                 models=tuple(sorted({kind.model for kind in kinds})),
                 backends=tuple(sorted({kind.backend for kind in kinds})),
@@ -202,6 +204,12 @@ class RunReader(Seen):
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
             return statistics.by_configuration(session, self._asked(filter), limit, with_disturbed)
+
+    def overview(self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False) -> Overview:
+        """Counts and percentiles of the runs, of each stretch of time and of the most used configurations, read
+        together. Over more than 20,000 runs percentiles are right to 1 %."""
+        with self._database.read() as session:
+            return overview(session, self._asked(filter), bucket, _MOST_CONFIGURATIONS, with_disturbed)
 
     def cascades(self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS) -> tuple[CascadeSums, ...]:
         """What the most used configurations with a cascade saved against their largest model alone. Disturbed runs

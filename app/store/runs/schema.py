@@ -100,6 +100,7 @@ class Run(Base):
         Index(None, "group_id"),
         Index(None, "router_profile", "created_at"),
         Index(None, "person_id", "created_at"),
+        Index(None, "source", "created_at"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from statistics import median
@@ -10,9 +11,9 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Row,
     SQLColumnExpression,
-    Subquery,
     Text,
     case,
     func,
@@ -33,7 +34,7 @@ _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
 _LOADED_FROM_S = 0.5
 """A run that took less to make its model ready found it in memory."""
-_NO_RUNS = Totals(
+NO_RUNS = Totals(
     runs=0,
     finished=0,
     stopped=0,
@@ -55,7 +56,7 @@ _NO_RUNS = Totals(
 
 def totals(session: Session, filter: RunFilter) -> Totals:
     """Counts over the runs that the filter lets through."""
-    return _totals(session, filter, _ALL).get(0, _NO_RUNS)
+    return _totals(session, filter, _ALL).get(0, NO_RUNS)
 
 
 def latency(session: Session, filter: RunFilter, with_disturbed: bool) -> Latency:
@@ -150,15 +151,23 @@ def recent_speeds(session: Session, model: str, limit: int, host: str | None) ->
 
 def configurations(session: Session, filter: RunFilter, limit: int) -> tuple[Configuration, ...]:
     """The most used configurations, the most used first."""
-    identity = (Run.config_hash, Run.model, Run.backend, Run.precision)
+    runs = chosen_runs(filter, Run.config_hash, Run.model, Run.backend, Run.precision)
     used = session.execute(
-        select(*identity)
-        .where(*conditions(filter))
-        .group_by(*identity)
-        .order_by(func.count().desc(), Run.config_hash)
-        .limit(limit)
+        select(*runs.c).group_by(*runs.c).order_by(func.count().desc(), runs.c.config_hash).limit(limit)
     ).all()
     return tuple(Configuration(**row._mapping, gears=_gears(session, row.config_hash)) for row in used)
+
+
+def count_configurations(session: Session, filter: RunFilter) -> int:
+    """How many configurations the runs have."""
+    return session.scalar(select(func.count(Run.config_hash.distinct())).where(*conditions(filter))) or 0
+
+
+def configuration(session: Session, config_hash: str) -> Configuration:
+    """The configuration of a run that is kept."""
+    of_one = select(Run.config_hash, Run.model, Run.backend, Run.precision).where(Run.config_hash == config_hash)
+    row = session.execute(of_one.limit(1)).one()
+    return Configuration(**row._mapping, gears=_gears(session, config_hash))
 
 
 def _gears(session: Session, config_hash: str) -> OptimizationConfig:
@@ -205,7 +214,7 @@ def _to_totals(row: Row[Any]) -> Totals:
     return Totals(**figures)
 
 
-def _is_disturbed(runs: Subquery) -> tuple[ColumnElement[bool], ...]:
+def _is_disturbed(runs: FromClause) -> tuple[ColumnElement[bool], ...]:
     """Which of the runs would be left out of percentiles."""
     return runs.c.status == RunStatus.FINISHED, runs.c.disturbed.is_(True)
 
@@ -234,7 +243,7 @@ def _latencies(
     }
 
 
-def _percentiles(session: Session, runs: Subquery, name: str) -> dict[Any, Percentiles]:
+def _percentiles(session: Session, runs: FromClause, name: str) -> dict[Any, Percentiles]:
     """Nearest rank: the least value that is not below its share of all values."""
     value = runs.c[name]
     ranked = (
@@ -256,7 +265,7 @@ def _percentiles(session: Session, runs: Subquery, name: str) -> dict[Any, Perce
     return {row.key: Percentiles(p50=row.p50, p90=row.p90, p99=row.p99) for row in rows}
 
 
-def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement[bool]) -> Subquery:
+def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement[bool]) -> FromClause:
     """The runs to aggregate, each with the key of its group.
 
     A subquery, because PostgreSQL takes one expression with parameters, written in SELECT and again in
@@ -278,4 +287,11 @@ def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement
         Run.kv_bytes,
         Run.peak_rss_bytes,
     )
-    return select(key.label("key"), *columns).where(*conditions(filter), *also).subquery()
+    return chosen_runs(filter, key.label("key"), *columns, also=also)
+
+
+def chosen_runs(filter: RunFilter, *columns: Any, also: Sequence[ColumnElement[bool]] = ()) -> FromClause:
+    """Columns of the runs that the filter lets through. Where it has a beginning they are set aside first: SQLite would
+    otherwise go through all runs that there are in the order of the groups' index."""
+    chosen = select(*columns).where(*conditions(filter), *also)
+    return chosen.subquery() if filter.since is None else chosen.cte().prefix_with("MATERIALIZED")

@@ -17,6 +17,8 @@ from app.store.people.visibility import visible
 from app.store.runs.endings import ENDING, beginning_of, ending, losslessness_of, write_ending
 from app.store.runs.reading import RunReader
 from app.store.runs.records import EndedRun, Rating, RunOutcome, RunSource, RunStatus
+from app.store.runs.rollups.buckets import has_changed
+from app.store.runs.rollups.making import sum_up
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
 from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
@@ -100,6 +102,7 @@ class RunWriter(RunReader):
         beginning = beginning_of(run)
         with self._database.write() as session:
             session.add(run)
+            has_changed(session, [created_at])
         self._beginnings[run_id] = beginning
         return run_id
 
@@ -191,15 +194,23 @@ class RunWriter(RunReader):
         """Delete runs with all that belongs to them, and return how many there were that the viewer may see."""
         seen = visible(Run.person_id, self._viewer)
         with self._database.write(first=True) as session:
-            deleted = frozenset(
-                run_id
+            deleted = {
+                run_id: created_at
                 for some in _batches(run_ids)
-                for run_id in session.scalars(delete(Run).where(Run.id.in_(some), *seen).returning(Run.id))
-            )
+                for run_id, created_at in session.execute(
+                    delete(Run).where(Run.id.in_(some), *seen).returning(Run.id, Run.created_at)
+                )
+            }
             if deleted:
                 session.execute(insert(DeletedRun), [{"id": run_id} for run_id in deleted])
-        self._outbox.discard(ENDING, deleted)
+                has_changed(session, deleted.values())
+        self._outbox.discard(ENDING, frozenset(deleted))
         return len(deleted)
+
+    def sum_up(self, *, most: int) -> bool:
+        """Sum up the runs of at most so many quarters of an hour that are over, for figures over many runs; says
+        whether there are more."""
+        return sum_up(self._database, most=most)
 
     # ----------------------------------------------------------------------------------------------
 
@@ -246,7 +257,8 @@ class RunWriter(RunReader):
             with self._database.write() as session:
                 for some in _batches(gone):
                     still = (Run.id.in_(some), Run.status == RunStatus.RUNNING)
-                    session.execute(update(Run).where(*still).values(status=RunStatus.INTERRUPTED))
+                    interrupted = update(Run).where(*still).values(status=RunStatus.INTERRUPTED)
+                    has_changed(session, session.scalars(interrupted.returning(Run.created_at)))
 
 
 def _keep_timeline(session: Session, run_id: str, timeline: Timeline | None) -> None:

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from app import units
 from app.experiments.results.figures import Figures
+from app.experiments.verdicts.gears import Shown
 from app.experiments.verdicts.verdict import QualityVerdict
 from app.experiments.verdicts.waterfall import Waterfall, WaterfallFigure
 from app.views.shared.charts import finish, plain
@@ -71,15 +72,14 @@ def times_chart(before: Figures, after: Figures) -> go.Figure:
     return finish(figure, "Times with the engine alone", x="", y="Seconds")
 
 
-def waterfall_chart(found: Waterfall, title: str, unit: str, scale: float) -> go.Figure:
+def waterfall_chart(found: Waterfall, shown: Shown) -> go.Figure:
     """Bars from no gears to all of them, each with its interval.
 
     Args:
         found: what each gear changes.
-        title: of the chart.
-        unit: of the axis.
-        scale: what values are multiplied with for it.
+        shown: how the figure is written.
     """
+    unit, scale = plain(shown.unit), shown.scale
     names = ["No gears", *(bar.gear for bar in found.bars), "All on"]
     values = [found.baseline * scale, *(bar.change * scale for bar in found.bars), found.total * scale]
     texts = [f"{values[0]:,.3g}", *(f"{value:+,.3g}" for value in values[1:-1]), f"{values[-1]:,.3g}"]
@@ -109,4 +109,4 @@ def waterfall_chart(found: Waterfall, title: str, unit: str, scale: float) -> go
             cliponaxis=False,
         )
     )
-    return finish(figure, title, x="", y=unit, legend=False)
+    return finish(figure, shown.title, x="", y=shown.unit, legend=False)

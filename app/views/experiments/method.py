@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import units
+from app.experiments.planning.divergence import no_kld
 from app.experiments.results.arrays import Results
 from app.literal import literal
 from app.store import Pass
@@ -28,6 +29,12 @@ def show_method(results: Results) -> None:
             "Speed pass: one at a time with the engine to itself, models warm, configurations in random blocks of "
             "prompts; a disturbed run is made once more."
         )
+    if any(no_kld(design, place) is None for place in range(len(design.configurations))):
+        lines.append(
+            "KLD from 16 bits: the 16-bit baseline's answers are read again by it and by each candidate with the same "
+            "weights or KV in fewer bits; Σ p (log p − log q) in nats, a mean over all tokens, as the Quantization lab "
+            "has it. It tells how alike two models are, not how good."
+        )
     lines += [
         "Scores are the prompts' checkers'. A failure counts as wrong and is never left out.",
         "A judge, where one is asked, scores the prompts without a checker, and is named. It never sees the right "
@@ -39,6 +46,8 @@ def show_method(results: Results) -> None:
         "needed: for a chance of 80 %, at the difference and spread seen.",
         "Categories are corrected for their number by Holm's method; a diamond in the chart marks one that differs.",
         "Speed: geometric mean of the ratios by prompt, Student's interval of their logarithms.",
+        "Energy: what the machine counts (RAPL, NVML) while an answer has the engine to itself, whoever else used it; "
+        "elsewhere a stated power × measured time, marked as estimated.",
     ]
     st.markdown("\n".join(f"- {line}" for line in lines))
     with st.expander("Configurations"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.costs.energy import EnergyMeter, Nvml, Rapl, estimated_energy
+from app.costs.energy import Energy, EnergyMeter, Nvml, Rapl, estimated_energy
 from app.costs.errors import CostsError
 
 
@@ -110,3 +110,11 @@ def test_an_estimate_says_what_it_is_from() -> None:
 def test_a_power_that_cannot_be_is_refused(wrong: float) -> None:
     with pytest.raises(CostsError, match="in watts"):
         estimated_energy(wrong, 1)
+
+
+def test_an_energy_is_written_with_what_is_known_of_it() -> None:
+    assert Energy(12.3, "RAPL", measured=True).text == "12.3 J"
+    estimated = estimated_energy(40.0, 2.0)
+    assert estimated.text == "80.0 J, estimated"
+    assert estimated.times(1000).text == "80.0 kJ, estimated"
+    assert estimated.times(1000).provenance == "estimated from 40 W"

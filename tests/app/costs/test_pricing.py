@@ -62,6 +62,19 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
     assert load_prices(path).machines[0].name == "Mine"
 
 
+def test_a_machines_power_may_be_stated(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    machine = 'currency = "$"\n[[machine]]\nname = "Mine"\nper_hour = 1\n'
+    path.write_text(machine, encoding="utf-8")
+    assert load_prices(path).machines[0].watts is None
+    path.write_text(f"{machine}watts = 45\n", encoding="utf-8")
+    assert load_prices(path).machines[0].watts == 45.0
+    for watts in ("0", "-3", "nan", "inf", '"many"'):
+        path.write_text(f"{machine}watts = {watts}\n", encoding="utf-8")
+        with pytest.raises(PricesError, match=r"prices\.toml"):
+            load_prices(path)
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(PricesError, match=r"nowhere\.toml"):
         load_prices(tmp_path / "nowhere.toml")

@@ -48,6 +48,15 @@ def test_bars_below_zero_end_at_it() -> None:
     assert number(below, "x") + number(below, "width") == pytest.approx(number(above, "x"), abs=0.2)
 
 
+def test_a_step_begins_where_the_one_before_it_ends() -> None:
+    steps = (Value("none", 4.0, "4 s"), Value("a", 1.0, "−3", start=4.0), Value("all", 1.0, "1 s"))
+    whole, step, rest = of_class(drawn(Chart(title="E2E", unit="s", values=steps)), "bar")
+    assert number(step, "x") == pytest.approx(number(rest, "x") + number(rest, "width"), abs=0.2)
+    assert number(step, "x") + number(step, "width") == pytest.approx(
+        number(whole, "x") + number(whole, "width"), abs=0.2
+    )
+
+
 def test_intervals_stand_where_their_marks_say() -> None:
     chart = Chart(
         title="Difference",

@@ -53,6 +53,15 @@ def test_flips_beyond_a_few_stay_on_the_screen() -> None:
     assert page.count("<article class='flip screen'>") == 9
     assert "9 more flips in the file itself." in page
     assert "more flip" not in report_html(make_report(flips=3))
+    assert "<details" not in page
+
+
+def test_every_flip_is_in_the_file_and_many_are_folded_away() -> None:
+    page = report_html(make_report(flips=70))
+    assert page.count("<article class='flip") == 70
+    assert "<details class='screen'><summary>58 more flips</summary>" in page
+    assert page[page.index("<details") :].count("<article class='flip screen'>") == 58
+    assert "<p class='soft printed'>67 more flips in the file itself.</p>" in page
 
 
 def test_a_report_of_a_verdict_alone_can_be_made() -> None:

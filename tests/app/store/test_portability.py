@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ClauseElement
 
 from app.store import RunFilter, RunOutcome, RunSort, RunSource, RunStatus, RunStore, SortColumn, Timeline
@@ -57,9 +57,11 @@ def test_every_statement_compiles_for_postgresql(tmp_path: Path, sent: list[Clau
     sent.clear()
     use_everything(store)
     store.close()
-    compiled = {str(statement.compile(dialect=postgresql.dialect())) for statement in sent}
+    # "insert or update" has a form for each database, which is chosen as it is sent: see test_postgres.py
+    portable = [statement for statement in sent if not isinstance(statement, sqlite.Insert)]
+    compiled = {str(statement.compile(dialect=postgresql.dialect())) for statement in portable}
     kinds = {text.split()[0] for text in compiled}
-    assert kinds == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert kinds == {"SELECT", "WITH", "INSERT", "UPDATE", "DELETE"}
     assert any("ILIKE" in text for text in compiled)
     assert any("cume_dist() OVER (PARTITION BY" in text for text in compiled)
     assert any("NULLS LAST" in text for text in compiled)
@@ -87,6 +89,7 @@ def use_everything(store: RunStore) -> None:
         store.by_configuration(filter, limit=1)
         store.count_configurations(filter)
         store.cascades(filter)
+        store.overview(filter, timedelta(hours=1))
         store.export_csv(filter, io.StringIO())
         store.export_jsonl(filter, io.StringIO())
     chat_id = store.chat.create("T", request.config.to_dict())

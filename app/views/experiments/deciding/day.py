@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
-from app import resources
-from app.costs.pricing import load_prices, prices_path
-from app.experiments.reporting.day import Day, day_rows, saving
+from app.experiments.reporting.day import Day, day_rows, energy_note, energy_text, saving
 from app.experiments.results.figures import Figures
 from app.literal import literal
 from app.session import experiments as session
-from app.session import playground
+from app.views.experiments.reckoning import stated_day
 
 
 def show_day(before: Figures, after: Figures) -> Day:
     """A baseline's and a candidate's day, and what it is reckoned with; nothing is drawn where one was not timed."""
-    prices = load_prices(prices_path(resources.get_settings().data_dir))
-    per_hour = playground.price_per_hour(prices.machines[0].per_hour)
-    day = Day(per_hour=per_hour, currency=prices.currency)
+    day = stated_day()
     if before.alone is None or after.alone is None:
         return day
     st.subheader("A day", anchor=False)
@@ -40,7 +38,7 @@ def show_day(before: Figures, after: Figures) -> Day:
             persist_state="session",
             help="95 % of the requests of the busiest hour.",
         )
-    day = Day(per_hour=per_hour, currency=prices.currency, requests=requests, target_s=target_s)
+    day = replace(day, requests=requests, target_s=target_s)
     rows = day_rows((before, after), day)
     st.dataframe(
         {
@@ -51,12 +49,16 @@ def show_day(before: Figures, after: Figures) -> Day:
             "Tokens/s": [row.served.tokens_per_s for row in rows],
             "A million tokens": [row.million_tokens for row in rows],
             "A day": [row.a_day for row in rows],
+            "Energy, a run": [energy_text(row.energy) for row in rows],
+            "Energy, 1 M tokens": [row.energy_million for row in rows],
+            "Energy, a day": [row.energy_a_day for row in rows],
             "Machines": [row.machines for row in rows],
         },
         column_config={
             "Batch size": st.column_config.NumberColumn(format="%.1f", help="Requests answered at once, as measured."),
             "Answer, s": st.column_config.NumberColumn(format="%.2f", help="Mean E2E of one request."),
             "Tokens/s": st.column_config.NumberColumn(format="%.1f", help="Throughput over all answered at once."),
+            "Energy, a run": st.column_config.TextColumn(help="Of one request, the machine always busy."),
             "Machines": st.column_config.TextColumn(help="Derived: Poisson arrivals, 10 % of the day in one hour."),
         },
         hide_index=True,
@@ -64,8 +66,8 @@ def show_day(before: Figures, after: Figures) -> Day:
     )
     st.caption(
         literal(
-            f"Derived at {prices.currency}{per_hour:g} an hour (Playground, “Machine price”). "
-            f"{saving(before, after, day)}"
+            f"Derived at {day.currency}{day.per_hour:g} an hour (Playground, “Machine price”). "
+            f"{saving(before, after, day)} {energy_note(rows)}"
         )
     )
     return day

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import units
 from app.experiments.results.arrays import Bools, Measure, Results
+from app.experiments.results.divergence import Kld
 from app.experiments.results.figures import Figures, figures_of
 from app.experiments.verdicts.decision import TOO_FEW, Answer, Decision, decide
 from app.literal import literal
@@ -87,6 +88,8 @@ def _show_answer(decision: Decision) -> None:
     said = [*decision.turn]
     if 0 < decision.prompts < TOO_FEW:
         said.append(f"{units.counted(decision.prompts, 'prompt')} are few: bounds are exact, and wide.")
+    if decision.likeness and isinstance(decision.kld, str):
+        st.caption(literal(decision.kld_text))
     if said:
         st.caption("What would change it: " + " ".join(map(literal, said)))
 
@@ -117,6 +120,13 @@ def _show_figures(decision: Decision, before: Figures, after: Figures) -> None:
                 units.percent(decision.likeness.same_text),
                 f"word F1 {units.percent(decision.likeness.word_f1)}",
                 "Likeness to the baseline's answers.",
+            )
+        if isinstance(decision.kld, Kld):
+            _metric(
+                "KLD from 16 bits",
+                units.divergence(decision.kld.mean),
+                f"per token{f', 95 % {decision.kld.range}' if decision.kld.range else ''}",
+                "Along the baseline's answers: how alike the two models are, not how good. As in the Quantization lab.",
             )
         for label, now, was in (
             ("E2E p50", after.e2e.p50, before.e2e.p50),

@@ -13,7 +13,7 @@ from app import units
 from app.experiments.comparing.compared import Compared, Share, compare, compared_texts
 from app.experiments.comparing.configurations import WholeConfiguration
 from app.experiments.comparing.shared import Quantity, Shared, shared_prompts
-from app.experiments.verdicts.verdict import Paired, speed_verdict
+from app.experiments.verdicts.verdict import PromptPairs, speed_verdict
 from app.literal import literal
 from app.session import compare as session
 from app.session.compare import Order, Settings
@@ -154,7 +154,7 @@ def _show_differences_in_words(beside: Beside) -> None:
     e2e = beside.shared.figures[Quantity.E2E]
     groups = beside.shared.groups or tuple(map(str, range(beside.shared.prompts)))
     for place in range(1, len(beside.names)):
-        paired = Paired(
+        paired = PromptPairs(
             prompt_ids=tuple(map(str, range(beside.shared.prompts))),
             groups=groups,
             categories=groups,

@@ -70,7 +70,7 @@ def test_without_a_judge_nothing_says_what_is_right(store: RunStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "answer"), [(0.7, 0.7, Answer.NO_GAIN), (0.7, 0.9, Answer.YES), (0.7, 0.3, Answer.NO)]
+    ("before", "after", "answer"), [(0.7, 0.7, Answer.GAIN_UNTOLD), (0.7, 0.9, Answer.YES), (0.7, 0.3, Answer.NO)]
 )
 def test_a_judge_decides_where_there_is_no_checker_and_is_named(
     store: RunStore, before: float, after: float, answer: Answer
@@ -100,7 +100,7 @@ def test_where_checkers_already_say_no_a_failing_judge_changes_nothing(store: Ru
 
 def test_checkers_and_judge_must_both_find_it_good_enough(store: RunStore) -> None:
     found = mixed(store, checked=100)
-    assert decision(judged(found, 0.7, 0.7)).answer is Answer.NO_GAIN
+    assert decision(judged(found, 0.7, 0.7)).answer is Answer.GAIN_UNTOLD
     made = decision(judged(found, 0.7, 0.2))
     assert made.answer is Answer.NO
     assert made.quality is not None

@@ -12,20 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from app.experiments.planning.factorial import factorial
 from app.experiments.planning.reading import SETS, read_design
 from app.experiments.reporting.day import Day
-from app.experiments.reporting.evidence import DELETED, Evidence, FlippedAnswer, read_evidence
+from app.experiments.reporting.evidence import DELETED, Evidence, FlippedAnswer, flipped, read_evidence
+from app.experiments.reporting.gears import gears_section
 from app.experiments.reporting.page import report_page
 from app.experiments.reporting.report import experiment_report
-from app.experiments.results.arrays import Measure, Results, read_results
+from app.experiments.results.arrays import Measure, Results, read_results, results_of
 from app.experiments.results.figures import figures_of
 from app.experiments.verdicts.decision import decide
+from app.experiments.verdicts.gears import gear_waterfalls
+from app.experiments.verdicts.waterfall import Waterfall
 from app.reports.page import report_html
 from app.reports.report import Report, Tone
 from app.store import RunStore
 from engine import Task, load_tasks
 from engine.errors import GearboxError, InvalidRequestError
-from engine.types import GenerationRequest, Precision
+from engine.types import CacheMode, GenerationRequest, OptimizationConfig, Precision, RunConfig
 from tests.support.experiments import BOTH, AnsweringEngine, answered, configuration, design, quality, read, run, sums
 from tests.support.html import HOSTILE, Elements
 
@@ -35,7 +39,13 @@ ENVIRONMENT = {"cpu": "Xeon", "threads": 2, "kernel": "native", "torch": "2.9.0"
 
 
 def report_of(
-    results: Results, evidence: Evidence | None = None, *, candidate: int = 1, categories: Sequence[str] = ()
+    results: Results,
+    evidence: Evidence | None = None,
+    *,
+    candidate: int = 1,
+    categories: Sequence[str] = (),
+    day: Day = DAY,
+    waterfalls: Sequence[Waterfall] = (),
 ) -> Report:
     among = np.isin(np.array(results.categories), list(categories or results.categories))
     decision = decide(results, candidate, margin=0.02, among=among)
@@ -45,9 +55,10 @@ def report_of(
         decision,
         figures_of(results, Measure.CHECKER if decision.quality else None, among),
         evidence or Evidence(flips=(), environments=()),
-        day=DAY,
+        day=day,
         categories=categories,
         made_at=MADE_AT,
+        waterfalls=waterfalls,
     )
 
 
@@ -106,7 +117,7 @@ def test_only_the_categories_that_were_looked_at_are_in_it(store: RunStore) -> N
 
 
 def test_every_setting_of_every_configuration_is_in_it(store: RunStore) -> None:
-    settings = {row[0]: row[1] for row in report_of(kept(store)).sections[-1].tables[1].rows}
+    settings = {row[0]: row[1] for row in report_of(kept(store)).sections[-1].tables[-1].rows}
     assert settings["int4"] == (
         "model small, backend local, optimization.quantization.precision int4, sampling.temperature 0.0, "
         "sampling.top_p 1.0, sampling.top_k 0, sampling.repetition_penalty 1.0, sampling.stop none"
@@ -167,6 +178,63 @@ def test_a_text_without_end_is_cut(store: RunStore) -> None:
     assert shown.gained
 
 
+def test_kld_stands_beside_the_scores_or_its_reason_in_words(store: RunStore) -> None:
+    results = kept(store)
+    without = report_of(results)
+    assert "KLD from 16 bits: none. It is measured once all answers are there." in without.sections[0].text
+    assert "KLD, nats per token" not in without.sections[-1].tables[0].headers
+    cells = [replace(cell, kld=0.01, kld_tokens=5) if cell.key.configuration else cell for cell in results.cells]
+    report = report_of(results_of(results.kept, results.design, cells))
+    assert "KLD from 16 bits is 0.0100 nats per token" in report.sections[0].text
+    table = report.sections[-1].tables[0]
+    column = table.headers.index("KLD, nats per token")
+    assert [row[column] for row in table.rows] == ["–", "0.0100 nats"]
+
+
+def test_cost_and_energy_of_each_configuration_are_in_it(store: RunStore) -> None:
+    report = report_of(kept(store), day=replace(DAY, watts=20.0))
+    table = report.sections[-1].tables[1]
+    assert table.title == "Cost and energy with the engine alone"
+    # 0.51 s of the machine at a thousandth of a dollar and 20 J a second, for five tokens
+    assert table.rows[1] == ("int4", "$0.51", "$102.00", "10.2 J, estimated", "0.57 kWh, estimated")
+    assert table.note.endswith("Energy: estimated from 20 W.")
+    day = next(section for section in report.sections if section.title == "A day").tables[0]
+    assert day.rows[0][day.headers.index("Energy a day")] == "20.4 kJ, estimated"
+
+
+def test_the_waterfall_of_a_factorial_is_in_it_with_what_gears_do_to_each_other(store: RunStore) -> None:
+    found = gear_waterfalls(factorial_results(store), np.ones(40, dtype=bool), 3.6)
+    section = gears_section(found, "$")
+    assert section is not None
+    assert [chart.title for chart in section.charts] == [
+        "E2E, mean", "TTFT, mean", "Memory: weights and KV", "Cost of 1,000 requests", "Quality",
+    ]  # fmt: skip
+    seconds, cost = section.charts[0], section.charts[3]
+    assert [value.name for value in seconds.values] == ["no gears", "int4", "KV cache", "all on"]
+    assert [value.value for value in cost.values] == pytest.approx([value.value for value in seconds.values])
+    steps = seconds.values[1:3]
+    assert steps[0].start == seconds.values[0].value
+    assert steps[1].start == steps[0].value
+    assert steps[1].value == pytest.approx(seconds.values[3].value)
+    assert section.text.count("Alarm: KV cache takes back of what int4 gains: with both on, E2E") == 1
+    assert "cost is" not in section.text, "it is a multiple of E2E"
+    page = report_html(report_of(factorial_results(store), waterfalls=found))
+    assert page.index("Each gear") < page.index(">A day<")
+    assert gears_section((), "$") is None
+    assert gear_waterfalls(kept(store), np.ones(200, dtype=bool), 3.6) == ()
+
+
+def factorial_results(store: RunStore) -> Results:
+    """int4 halves the time, and the cache takes some of that back."""
+    gears = OptimizationConfig.at(Precision.INT4, CacheMode.PREFIX)
+    tasks, sets = sums(40), factorial(RunConfig(model="small", optimization=gears))
+    times = {"no gears": 2.0, "int4": 1.0, "KV cache": 1.9, "int4 + KV cache": 1.5}
+    cells = [
+        cell for place, each in enumerate(sets) for cell in answered(place, tasks, [1.0] * len(tasks), times[each.name])
+    ]
+    return read(store, design(tasks, sets, name="Gears"), *cells)
+
+
 # --- from what is stored --------------------------------------------------------------------------------
 
 
@@ -181,6 +249,12 @@ WORDS = [
     Task(id=name, category="Facts", prompt=f"{name}?", checker="contains", expected="right", max_tokens=8)
     for name in ("one", "two", "three")
 ]
+
+
+def test_every_flip_is_read(store: RunStore) -> None:
+    decision = decide(kept(store, lost=120), 1, margin=0.02)
+    assert decision is not None
+    assert len(flipped(decision)) == 120
 
 
 def test_texts_and_machine_are_read_from_the_runs(store: RunStore) -> None:

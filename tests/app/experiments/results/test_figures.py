@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.experiments.reporting.day import Day, day_rows, saving
+from app import units
+from app.experiments.reporting.day import Day, day_rows, energy_note, energy_text, saving
 from app.experiments.results.arrays import Measure, Results
 from app.experiments.results.figures import Figures, Times, figures_of
-from app.store import RunStore
+from app.store import Pass, RunStore
 from tests.support.experiments import answered, design, quality, read, speed, sums
 
 EVERY = np.ones(4, dtype=bool)
@@ -95,3 +96,47 @@ def test_what_is_saved_is_said_either_way(store: RunStore) -> None:
     assert "int4 saves $10.15 a day against 16 bits" in str(saving(before, after, DAY))
     assert "16 bits costs $10.15 a day against int4" in str(saving(after, before, DAY))
     assert saving(replace(before, alone=None), after, DAY) is None
+
+
+# --- energy -----------------------------------------------------------------------------------------------
+
+
+def counted(store: RunStore, joules: float | None) -> tuple[Figures, ...]:
+    """The baseline's energy is counted, the candidate's is not; answers have five tokens."""
+    tasks = sums(4)
+    energy = {"energy_j": joules, "energy_by": "RAPL"}
+    cells = [
+        replace(cell, **energy) if cell.key.kind is Pass.SPEED else cell  # type: ignore[arg-type]
+        for cell in answered(0, tasks, [1.0] * 4, 2.0)
+    ]
+    return figures(read(store, design(tasks), *cells, *answered(1, tasks, [1.0] * 4, 1.0)))
+
+
+def test_energy_is_told_as_it_was_counted_or_else_estimated_and_marked(store: RunStore) -> None:
+    rows = day_rows(counted(store, 40.0), replace(DAY, watts=15.0))
+    alone, together, other, _ = rows
+    assert (alone.energy and alone.energy.joules, alone.energy_million) == (40.0, "2.22 kWh")
+    assert together.energy is not None
+    assert not together.energy.measured, "a shared pass is nobody's own"
+    assert together.energy.joules == pytest.approx(15 * 2.035 / 4)
+    assert other.energy is not None
+    assert other.energy.text == "15.3 J, estimated"
+    assert other.energy_a_day == "153 kJ, estimated"
+    assert energy_note(rows) == "Energy: measured, RAPL, estimated from 15 W."
+
+
+def test_without_a_counter_or_a_power_energy_is_not_made_up(store: RunStore) -> None:
+    rows = day_rows(counted(store, None), DAY)
+    assert {row.energy for row in rows} == {None}
+    assert {energy_text(row.energy) for row in rows} == {units.MISSING}
+    assert "is not known" in energy_note(rows)
+
+
+def test_disturbed_runs_count_for_energy_as_for_times(store: RunStore) -> None:
+    cells = [
+        speed(0, "sum 0", 1.0, energy_j=10.0, energy_by="NVML", **TOKENS),
+        speed(0, "sum 0", 9.0, repeat=1, energy_j=90.0, energy_by="NVML", disturbed=True, **TOKENS),
+    ]
+    (found, _) = figures(read(store, design(sums(1), repeats=2), *cells))
+    assert found.energy is not None
+    assert (found.energy.joules, found.energy.provenance) == (10.0, "measured, NVML")

@@ -62,6 +62,36 @@ def test_better_answers_are_a_gain_too(store: RunStore) -> None:
     assert decided(read(store, design(tasks), *cells)).answer is Answer.YES
 
 
+def test_one_timed_prompt_cannot_tell_whether_anything_is_gained(store: RunStore) -> None:
+    """Nor can ratios that are all the same: no gain is a finding, and this is none."""
+    task = Task(id="a", category="Chat", prompt="a", max_tokens=8)
+    same = [quality(place, "a", same_text=True, word_f1=1.0) for place in (0, 1)]
+    one = decided(read(store, design([task]), *same, speed(0, "a", 1.0), speed(1, "a", 0.5)))
+    assert one.answer is Answer.GAIN_UNTOLD
+    assert "on 1 prompt: too few prompts to tell of others" in one.because[-1]
+    assert one.turn == ("Too few prompts were timed to tell whether it is faster.",)
+    untimed = decided(read(store, design([task], name="Untimed"), *same))
+    assert untimed.answer is Answer.GAIN_UNTOLD
+    assert untimed.turn == ("No prompt was timed with both to tell whether it is faster.",)
+    tasks = sums(N)
+    cells = [cell for place in (0, 1) for cell in answered(place, tasks, RIGHT)]
+    alike = [replace(cell, e2e_s=1.0) if cell.key.kind is Pass.SPEED else cell for cell in cells]
+    assert decided(read(store, design(tasks, name="Alike"), *alike)).answer is Answer.GAIN_UNTOLD
+    lighter = [replace(each, weights_bytes=2 - each.key.configuration) for each in (*alike,)]
+    assert decided(read(store, design(tasks, name="Lighter"), *lighter)).answer is Answer.YES
+
+
+def test_how_far_the_model_is_from_16_bits_stands_beside_likeness(store: RunStore) -> None:
+    task = Task(id="a", category="Chat", prompt="a", max_tokens=8)
+    other = quality(1, "a", same_text=False, word_f1=0.5, kld=0.0123, kld_tokens=9)
+    found = decided(read(store, design([task]), quality(0, "a", same_text=True, word_f1=1.0), other))
+    assert found.answer is Answer.UNSCORED
+    assert found.because[1].startswith("KLD from 16 bits is 0.0123 nats per token along the baseline's answers")
+    without = decided(held(store, RIGHT, 0.5))
+    assert without.kld_text.startswith("KLD from 16 bits: none. It is measured once")
+    assert "KLD" not in " ".join(without.because)
+
+
 def test_another_margin_turns_the_answer(store: RunStore) -> None:
     results = held(store, [0.0] * 3 + RIGHT[3:], 0.5)
     assert decided(results, 0.02).answer is Answer.OPEN

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from app.experiments.statistics import State
-from app.experiments.verdicts.verdict import Paired, QualityVerdict, quality_verdict, speed_verdict
+from app.experiments.verdicts.verdict import PromptPairs, QualityVerdict, quality_verdict, speed_verdict
 
 NAN = float("nan")
 
 
-def paired(baseline: object, candidate: object, groups: object = None, categories: object = None) -> Paired:
+def paired(baseline: object, candidate: object, groups: object = None, categories: object = None) -> PromptPairs:
     before = np.asarray(baseline, np.float64)
     ids = tuple(f"p{place}" for place in range(len(before)))
-    return Paired(
+    return PromptPairs(
         ids,
         ids if groups is None else tuple(np.asarray(groups).astype(str)),
         ("all",) * len(ids) if categories is None else tuple(np.asarray(categories).astype(str)),
@@ -25,7 +25,7 @@ def paired(baseline: object, candidate: object, groups: object = None, categorie
     )
 
 
-def flipped(gained: int, lost: int, prompts: int) -> Paired:
+def flipped(gained: int, lost: int, prompts: int) -> PromptPairs:
     """Half right before; the first ``lost`` of those are wrong after, the last ``gained`` of the others right."""
     before = np.arange(prompts) < prompts // 2
     after = before.copy()
@@ -33,7 +33,7 @@ def flipped(gained: int, lost: int, prompts: int) -> Paired:
     return paired(before, after)
 
 
-def judged(values: Paired, margin: float = 0.02) -> QualityVerdict:
+def judged(values: PromptPairs, margin: float = 0.02) -> QualityVerdict:
     return quality_verdict(values, margin, name="int4", baseline_name="16 bits")
 
 
@@ -148,7 +148,7 @@ def test_prompts_said_twice_and_lists_of_unlike_length_are_refused() -> None:
         judged(paired([1.0], [3.0]))
 
 
-def timed(factor: float, spread: float, prompts: int = 60) -> Paired:
+def timed(factor: float, spread: float, prompts: int = 60) -> PromptPairs:
     rng = np.random.default_rng(3)
     before = rng.lognormal(0, 0.5, prompts)
     return paired(before, before / factor * rng.lognormal(0, spread, prompts))
@@ -188,7 +188,18 @@ def test_times_that_are_missing_are_left_out_and_counted() -> None:
 
 def test_one_prompt_tells_of_no_other() -> None:
     found = speed_verdict(paired([3.0], [2.0]), name="int4", baseline_name="16 bits")
-    assert found.text == "int4 was 1.5× faster than 16 bits in E2E on 1 prompt, with no spread to tell of others."
-    assert not found.is_different
-    equal = speed_verdict(paired([3.0, 2.0], [3.0, 2.0]), name="int4", baseline_name="16 bits")
-    assert equal.text == "int4 was as fast as 16 bits in E2E on 2 prompts, with no spread to tell of others."
+    assert found.text == "int4 was 1.5× faster than 16 bits in E2E on 1 prompt: too few prompts to tell of others."
+    assert (found.is_told, found.is_different) == (False, False)
+
+
+def test_ratios_that_are_all_the_same_tell_of_no_other_either() -> None:
+    found = speed_verdict(paired([3.0, 1.5], [2.0, 1.0]), name="int4", baseline_name="16 bits")
+    assert found.text == (
+        "int4 was 1.5× faster than 16 bits in E2E on 2 prompts without a spread: too few prompts to tell of others."
+    )
+    assert (found.is_told, found.is_different) == (False, False)
+    assert speed_verdict(timed(1, 0.2), name="int4", baseline_name="16 bits").is_told
+    equal = speed_verdict(paired([3.0, 2.0], [3.0, 2.0]), name="int4", baseline_name="16 bits").text
+    assert (
+        equal == "int4 was as fast as 16 bits in E2E on 2 prompts without a spread: too few prompts to tell of others."
+    )

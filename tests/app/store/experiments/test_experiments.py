@@ -27,7 +27,8 @@ KEY = CellKey(Pass.SPEED, 1, "sky ☃", 2)
 CELL = Cell(
     key=KEY, run_id=None, weights_sha256="a" * 64, score=1.0, same_text=False, word_f1=0.25, answer_sha256="b" * 64,
     disturbed=True, e2e_s=1.5, ttft_s=0.1, tpot_s=0.02, prompt_tokens=12, cached_tokens=3, completion_tokens=70,
-    weights_bytes=2**31, kv_bytes=2**20, peak_rss_bytes=2**33, mean_batch_size=1.0,
+    weights_bytes=2**31, kv_bytes=2**20, peak_rss_bytes=2**33, mean_batch_size=1.0, kld=0.012, kld_tokens=70,
+    no_kld="Too large.", energy_j=12.5, energy_by="RAPL",
 )  # fmt: skip
 
 
