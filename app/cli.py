@@ -98,6 +98,7 @@ def _add_experiments(commands: Commands) -> None:
     )
     run.add_argument("file", help="TOML: name, prompts, and a [[configuration]] table each")
     run.add_argument("--quick", action="store_true", help="with about 50 of the prompts, of each category its share")
+    run.add_argument("--retry-failed", action="store_true", help="ask again what configurations could not answer")
     run.add_argument("--report", metavar="FILE", help="write the last candidate's report there too, as HTML")
     run.set_defaults(command=_run_experiment)
     report = actions.add_parser("report", help="write a candidate's report as one HTML file")

@@ -54,6 +54,8 @@ class JobState:
     """How much is loaded of what is being loaded, 0 to 1; ``None`` where nothing is."""
     cancelling: bool = field(default=False, compare=False)
     """Whether somebody has asked it to stop."""
+    pauses: bool = field(default=False, compare=False)
+    """Whether to stop it is to pause it: nothing that it has done is lost, and it can be gone on with."""
     pace: Pace | None = field(default=None, compare=False)
     """Of its steps; ``None`` until it has told something."""
     ended: float | None = field(default=None, compare=False)
@@ -81,7 +83,7 @@ class Job:
     """The person who started it; ``None`` for the desk."""
     page: str
     """The address of the page with its results, without a slash before it: "router-lab?step=record"."""
-    state: JobState = field(default_factory=lambda: JobState("running"))
+    state: JobState
 
 
 class JobCancelled(Exception):  # noqa: N818 (not an error: somebody asked for it)
@@ -102,7 +104,16 @@ class Jobs:
         self._seen: dict[str, set[str]] = {}
         """Who has seen how the last job of a key ended."""
 
-    def submit(self, key: str, work: Work, *, title: str = "", owner: str | None = None, page: str = "") -> bool:
+    def submit(
+        self,
+        key: str,
+        work: Work,
+        *,
+        title: str = "",
+        owner: str | None = None,
+        page: str = "",
+        pauses: bool = False,
+    ) -> bool:
         """Start ``work``, unless a job of this key is running; says whether it was started.
 
         Args:
@@ -111,13 +122,14 @@ class Jobs:
             title: see `Job`, like the following. Of a job without one nobody is told but who asks for its key.
             owner: who starts it.
             page: where its results are.
+            pauses: see `JobState`.
         """
         with self._lock:
             job = self._jobs.pop(key, None)
             if job and job.state.running:
                 self._jobs[key] = job
                 return False
-            self._jobs[key] = Job(key, title, owner, page)
+            self._jobs[key] = Job(key, title, owner, page, JobState("running", pauses=pauses))
             self._cancelled.discard(key)
             self._seen[key] = set()
             thread = threading.Thread(target=self._run, args=(key, work), name=f"job {key}", daemon=True)

@@ -24,7 +24,7 @@ from app.experiments.results.table import table_of
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
 from app.settings import Settings
-from app.store import ExperimentState, KeptExperiment, RunStore
+from app.store import ExperimentState, KeptExperiment, RunStore, StartedFrom, UnderWayError
 from engine import MOST_RUNNING
 from engine.errors import InvalidRequestError
 from engine.models import terminal_bar
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
 
 
 def run_file(options: argparse.Namespace) -> int:
-    """Run what ``options.file`` describes, with few prompts where ``options.quick`` says so.
+    """Run what ``options.file`` describes, with few prompts where ``options.quick`` says so, and what failed once more
+    where ``options.retry_failed`` does.
 
     Raises:
+        UnderWayError: a server, or another command, runs it already.
         DesignError: the file describes no experiment.
         GearboxError: whatever keeps the experiment from its end; what it has is kept.
     """
@@ -49,10 +51,21 @@ def run_file(options: argparse.Namespace) -> int:
     with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
         kept = store.experiments.of_design(design.sha256)
         kept = kept or store.experiments.get(keep_design(store, design))
-        if kept.state is not ExperimentState.DONE:
-            _say(_beginning(kept, design.cells))
+        retried = kept.failed if options.retry_failed else 0
+        if kept.state is not ExperimentState.DONE or retried:
+            if kept.under_way:
+                raise UnderWayError(kept.name, kept.under_way)
+            _say(_beginning(kept, design.cells, retried))
             with closing(open_engine(settings)) as engine, terminal_bar(design.name) as bar:
-                run_experiment(engine, store, kept.id, _report(bar), at_once=MOST_RUNNING)
+                run_experiment(
+                    engine,
+                    store,
+                    kept.id,
+                    _report(bar),
+                    at_once=MOST_RUNNING,
+                    started_from=StartedFrom.COMMAND_LINE,
+                    retry_failed=options.retry_failed,
+                )
         results = read_results(store, kept.id)
         sys.stdout.write(table_of(results))
         if options.report:
@@ -117,8 +130,9 @@ def _check_place(file: Path) -> None:
         raise InvalidRequestError(f"{file} cannot be written: there is no folder {file.parent}.")
 
 
-def _beginning(kept: KeptExperiment, cells: int) -> str:
+def _beginning(kept: KeptExperiment, cells: int, retried: int) -> str:
     done = f", of which {kept.cells:,} are there already" if kept.cells else ""
+    done += f" and {retried:,} failed and are asked again" if retried else ""
     return f"{kept.name}: {cells:,} answers{done}. Ctrl+C pauses; the same command goes on."
 
 

@@ -14,6 +14,7 @@ from app.store.database.errors import (
     StoreError,
 )
 from app.store.experiments.autopilots import AutopilotStore
+from app.store.experiments.leases import UnderWayError
 from app.store.experiments.records import (
     Cell,
     CellKey,
@@ -29,6 +30,8 @@ from app.store.experiments.records import (
     NoVerdict,
     Pass,
     RunScore,
+    StartedFrom,
+    UnderWay,
 )
 from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
@@ -161,6 +164,7 @@ __all__ = [
     "SavedConfiguration",
     "SortColumn",
     "SpeedResult",
+    "StartedFrom",
     "StoreError",
     "TaskAnswer",
     "TaskResult",
@@ -168,6 +172,8 @@ __all__ = [
     "Timeline",
     "Totals",
     "TurnTiming",
+    "UnderWay",
+    "UnderWayError",
     "UsedConfiguration",
     "Viewer",
     "Waiting",

@@ -16,6 +16,7 @@ from app.store.database.owner import Presence
 from app.store.database.session import Database
 from app.store.experiments import repository as experiments
 from app.store.experiments.autopilots import AutopilotStore
+from app.store.experiments.leases import Leases
 from app.store.experiments.repository import ExperimentStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
@@ -61,9 +62,10 @@ class RunStore(RunWriter):
         """What drafters did in the Speculation lab, in the same database."""
         self.router = RouterStore(database, self._outbox)
         """What the Router lab recorded and made, in the same database."""
-        self.experiments = ExperimentStore(database, self._outbox)
+        self._leases = Leases(database, self._presence.owner)
+        self.experiments = ExperimentStore(database, self._outbox, self._leases)
         """The experiments, in the same database."""
-        self.autopilots = AutopilotStore(database)
+        self.autopilots = AutopilotStore(database, self._leases)
         """The autopilots, whose heats are experiments, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
@@ -153,10 +155,12 @@ class RunStore(RunWriter):
         self._outbox.deliver()
 
     def look_around(self) -> None:
-        """Take in what dead processes wrote aside, and mark the runs that they left running as interrupted."""
+        """Take in what dead processes wrote aside, and mark the runs that they left running as interrupted; what they
+        went on with, others may."""
         self._presence.renew()
         self._outbox.take_in()
         self._mark_interrupted()
+        self._leases.tidy_up()
         self._presence.tidy_up()
 
     def _look_after(self) -> bool:

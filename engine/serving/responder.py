@@ -97,7 +97,7 @@ class Responder:
         disturbance = watch.end()
         self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
-            weights_bytes=sum(each.model.weights_bytes for each in tiers.attempts),
+            weights_bytes=hold.weights_bytes,
             kv_bytes=attempt.trace.kv_bytes if attempt.trace else 0,
             peak_rss_bytes=peak_rss.read(),
             environment=self._environment(attempt),

@@ -261,8 +261,9 @@ class RunMetrics:
     accepted_tokens: int
     """How many of them stand in the answer."""
     weights_bytes: int
+    """Of all models that the run kept in memory: those that may answer, and those that may draft."""
     kv_bytes: int
-    """KV cache in use at the end of the run."""
+    """KV cache of the model that answered, in use at the end of the run."""
     peak_rss_bytes: int
     """Greatest resident memory of the whole process while the run lasted (sampled)."""
     repetition: float | None = None

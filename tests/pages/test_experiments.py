@@ -8,7 +8,7 @@ import pytest
 
 from app import resources
 from app.experiments.planning.factorial import factorial
-from app.experiments.running.starting import job_key, keep_design
+from app.experiments.running.starting import EXPERIMENT, keep_design
 from app.jobs import Jobs
 from app.literal import literal
 from app.session import experiments as session
@@ -186,7 +186,7 @@ def test_a_paused_one_shows_what_it_has_and_can_be_resumed(
     assert "No prompt was answered by both yet." in app.info[0].value
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
     app.button(key="experiments-go-on").click().run()
-    assert jobs.state(job_key(id)) is not None
+    assert jobs.state(EXPERIMENT.job_key(id)) is not None
 
 
 def test_a_failed_one_says_why(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

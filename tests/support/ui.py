@@ -18,7 +18,15 @@ from app import resources
 from app.jobs import Jobs
 from app.runs.races import Races
 from app.store import RunOutcome, RunSource, RunStatus, RunStore, Timeline
-from engine.types import CacheReport, CascadeReport, Disturbance, GenerationRequest, RunMetrics, TokenEvent
+from engine.types import (
+    CacheReport,
+    CascadeReport,
+    Disturbance,
+    GenerationRequest,
+    RunMetrics,
+    SpeculationReport,
+    TokenEvent,
+)
 from tests.support.fakes import FakeEngine, make_metrics, make_request
 
 ESTIMATES = SimpleNamespace(of=lambda model: {"bf16": 256 << 20, "int4": 90 << 20, "nf4": 80 << 20})
@@ -72,6 +80,7 @@ def add_run(
     error: str | None = None,
     group_id: str | None = None,
     cascade: CascadeReport | None = None,
+    speculation: SpeculationReport | None = None,
     disturbance: Disturbance | None = None,
     cache: CacheReport | None = None,
     person_id: str | None = "tests",
@@ -98,6 +107,7 @@ def add_run(
             error=error,
             metrics=metrics,
             cascade=cascade,
+            speculation=speculation,
             disturbance=disturbance,
             cache=cache,
         ),

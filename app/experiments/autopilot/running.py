@@ -11,9 +11,10 @@ from app.experiments.autopilot.course import Course, follow
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
 from app.experiments.running.job import ExperimentEngine, run_experiment
-from app.experiments.running.state import state_written
-from app.jobs import JobCancelled, Jobs, Report
-from app.store import KeptAutopilot, RunStore, StoreError
+from app.experiments.running.starting import InBackground
+from app.experiments.running.state import going_on
+from app.jobs import JobCancelled, Report
+from app.store import RunStore, StartedFrom, StoreError
 
 _KEPT_EVERY_S = 5.0
 """How often it is written down what a measurement took: what a killed server took since is not counted."""
@@ -23,33 +24,9 @@ class _TimeIsUp(JobCancelled):
     """Ends an experiment that has taken all its time."""
 
 
-def job_key(autopilot_id: str) -> str:
-    """The background job of an autopilot."""
-    return f"autopilot {autopilot_id}"
-
-
 def keep_plan(store: RunStore, plan: Plan) -> str:
     """Keep a new autopilot as the viewer's, not begun yet, and return its id."""
     return store.autopilots.keep(name=plan.name, plan=plan.to_dict(), prompts=plan.prompts)
-
-
-def start(jobs: Jobs, engine: ExperimentEngine, store: RunStore, kept: KeptAutopilot, *, page: str = "") -> bool:
-    """Begin an autopilot in the background, or go on with it; says whether a job was started for it.
-
-    Args:
-        jobs: what runs it. To pause it is to cancel its job.
-        engine: who answers.
-        store: as whoever starts it sees it.
-        kept: which one.
-        page: the address at which it is followed.
-    """
-    return jobs.submit(
-        job_key(kept.id),
-        lambda report: run_autopilot(engine, store, kept.id, report),
-        title=f"Autopilot “{kept.name}”",
-        owner=kept.person_id,
-        page=page,
-    )
 
 
 def run_autopilot(
@@ -70,18 +47,22 @@ def run_autopilot(
         clock: seconds.
 
     Raises:
+        UnderWayError: another job goes on with it, or with one of its experiments.
         ExperimentError: an experiment cannot go on as things are.
         GearboxError: whatever else keeps the engine or the store from it.
         JobCancelled: from ``report``; the autopilot is paused.
     """
     kept = store.autopilots.get(autopilot_id)
     plan = Plan.from_dict(kept.plan, store.autopilots.prompts(autopilot_id))
-    spent = sum(heat.seconds for heat in store.autopilots.heats(autopilot_id))
-    running = _Running(engine, store, report, clock, plan.goal.budget_s, spent)
-    with state_written(store.autopilots.set_state, autopilot_id):
+    with going_on(store.autopilots, autopilot_id, StartedFrom.PAGE):
+        spent = sum(heat.seconds for heat in store.autopilots.heats(autopilot_id))
+        running = _Running(engine, store, report, clock, plan.goal.budget_s, spent)
         course = follow(plan, Heats(store, autopilot_id, plan, running.run), stage=running.tell)
     report("Done", 1.0)
     return course
+
+
+AUTOPILOT = InBackground("autopilot", run_autopilot)
 
 
 @dataclass(slots=True)
@@ -118,7 +99,14 @@ class _Running:
             self.report(f"{self.stage} · {stage}", self._fraction, loading=loading)
 
         try:
-            run_experiment(self.engine, self.store, experiment_id, watch, kld=False)  # no limit is on it
+            run_experiment(
+                self.engine,
+                self.store,
+                experiment_id,
+                watch,
+                kld=False,  # no limit is on it
+                started_from=StartedFrom.AUTOPILOT,
+            )
         except _TimeIsUp:
             pass
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from app.costs.energy import Energy
-from app.experiments.planning.scoring import Likeness, checked, has_checker
+from app.experiments.planning.scoring import Likeness, checked
 from app.runs.race import LaneRun
 from app.store import Cell, CellKey, RunRecord, answer_sha256
 from engine import Task
@@ -75,18 +75,21 @@ def cell_of(
     """
     if answered.failure is not None:
         return Cell(key=key, run_id=answered.run_id, weights_sha256=weights_sha256, failure=answered.failure)
-    against = reference is not None and not has_checker(task)
-    likeness = Likeness.of(answered.text, reference or "") if against else None
-    return Cell(
+    cell = Cell(
         key=key,
         run_id=answered.run_id,
         weights_sha256=weights_sha256,
         score=checked(task, answered.text) if scored else None,
-        same_text=None if likeness is None else likeness.same_text,
-        word_f1=None if likeness is None else likeness.word_f1,
         answer_sha256=answer_sha256(answered.text),
         disturbed=answered.disturbed,
         energy_j=answered.energy.joules if answered.energy else None,
         energy_by=answered.energy.source if answered.energy else None,
         **{name: getattr(answered.metrics, name, None) for name in _MEASURED},
     )
+    return cell if reference is None else likened(cell, answered.text, reference)
+
+
+def likened(cell: Cell, text: str, reference: str) -> Cell:
+    """A cell whose text is held against the baseline's."""
+    likeness = Likeness.of(text, reference)
+    return replace(cell, same_text=likeness.same_text, word_f1=likeness.word_f1)

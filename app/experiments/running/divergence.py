@@ -39,6 +39,16 @@ def is_settled(cell: Cell | None) -> bool:
     return cell is not None and (cell.failed or cell.kld is not None or cell.no_kld is not None)
 
 
+def asked_again(design: Design, done: Mapping[CellKey, Cell]) -> dict[CellKey, Cell]:
+    """What is kept of an experiment, some of whose answers are not there because they are asked again: what is measured
+    along one of the baseline's is then measured again too."""
+    along = {key: answer for answer, cells in compared_cells(design).items() for key in cells}
+    return {
+        key: cell if along.get(key, key) in done else replace(cell, kld=None, kld_tokens=None, no_kld=None)
+        for key, cell in done.items()
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparing:
     """What is still to be measured of an experiment whose answers are there."""

@@ -8,23 +8,22 @@ killed, goes on where it was, and what has an answer is not asked again.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from app.experiments.planning.design import Design
 from app.experiments.planning.divergence import compared_cells
 from app.experiments.planning.scoring import has_checker
-from app.experiments.running.cells import Answered, cell_of
-from app.experiments.running.divergence import Comparing, ComparingEngine, is_settled
+from app.experiments.running.cells import Answered, cell_of, likened
+from app.experiments.running.divergence import Comparing, ComparingEngine, asked_again, is_settled
 from app.experiments.running.metering import Metered
-from app.experiments.running.state import state_written
+from app.experiments.running.state import going_on
+from app.experiments.running.warming import WarmingEngine, WarmUp
 from app.experiments.running.weights import CannotAnswerError, Weights, models_of
 from app.jobs import Report, Steps
-from app.runs.answers import RunNotFinishedError, answer_kept, answer_unkept
+from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.live_run import LiveRun
 from app.runs.race import LaneRun
-from app.runs.service import InferenceEngine
 from app.runs.together import AT_ONCE, Watch, answered_together, sooner_on
 from app.store import (
     Cell,
@@ -34,12 +33,12 @@ from app.store import (
     RunSource,
     RunStatus,
     RunStore,
+    StartedFrom,
     run_metadata,
 )
-from engine import EngineStatus, Task
+from engine import Task
 from engine.types import GenerationRequest
 
-_WARM_UP_TOKENS = 4
 _OF_THE_MACHINE = (
     "DeviceUnavailableError", "EngineClosedError", "InsufficientMemoryError", "MemoryError", "ModelNotInstalledError",
     "UnknownModelError", "UnsupportedModelError", "WeightsIntegrityError",
@@ -47,10 +46,9 @@ _OF_THE_MACHINE = (
 """Errors that say nothing about a prompt: with them the experiment stops, until somebody has seen to it."""
 
 
-class ExperimentEngine(InferenceEngine, ComparingEngine, Protocol):
+class ExperimentEngine(WarmingEngine, ComparingEngine, Protocol):
     """What an experiment needs of an engine; see `engine.Engine`."""
 
-    def status(self) -> EngineStatus: ...
     def weights_sha256(self, model: str) -> str: ...
 
 
@@ -62,6 +60,8 @@ def run_experiment(
     *,
     at_once: int = AT_ONCE,
     kld: bool = True,
+    started_from: StartedFrom = StartedFrom.PAGE,
+    retry_failed: bool = False,
 ) -> None:
     """Answer, compare and time all cells of an experiment that are missing.
 
@@ -74,8 +74,11 @@ def run_experiment(
         report: told of the progress.
         at_once: answers for quality that are under way at most.
         kld: whether candidates are held against 16 bits where they can be, which takes time of its own.
+        started_from: where this job was started.
+        retry_failed: whether cells without an answer are missing too, and are asked again.
 
     Raises:
+        UnderWayError: another job goes on with it.
         ExperimentError: a model's weights are others than those that the experiment began with, or something is in
             the way that no prompt has to do with.
         GearboxError: whatever else keeps the engine or the store from it.
@@ -83,8 +86,8 @@ def run_experiment(
     """
     kept = store.experiments.get(experiment_id)
     design = Design.from_dict(kept.design, store.experiments.prompts(experiment_id))
-    with state_written(store.experiments.set_state, experiment_id):
-        _Work.begin(engine, store, kept, design, report, at_once, kld=kld).run()
+    with going_on(store.experiments, experiment_id, started_from):
+        _Work.begin(engine, store, kept, design, report, at_once, kld=kld, retry_failed=retry_failed).run()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,8 +110,7 @@ class _Work:
     tasks: Mapping[str, Task] = field(init=False)
     _references: dict[tuple[str, int], str] = field(init=False)
     """The baseline's answers to prompts without a checker, by prompt and repeat."""
-    _warm: set[int] = field(init=False, default_factory=set)
-    """Configurations that have answered in this job with the engine to themselves."""
+    _warm: WarmUp = field(init=False)
 
     @classmethod
     def begin(
@@ -121,6 +123,7 @@ class _Work:
         at_once: int,
         *,
         kld: bool,
+        retry_failed: bool,
     ) -> Self:
         """See what is there already, and that it was made with the weights that are installed.
 
@@ -130,6 +133,8 @@ class _Work:
         report(f"Looking up the weights of {', '.join(models_of(design))}", 0.0)
         weights = Weights.installed(design, engine)
         done = {cell.key: cell for cell in store.experiments.cells(kept.id)}
+        if retry_failed:
+            done = asked_again(design, {key: cell for key, cell in done.items() if not cell.failed})
         effort = round(sooner_on(engine.status().device)) if len(design.passes) > 1 else 1
         timed, total = sum(key.kind is Pass.SPEED for key in done), len(design.cell_keys(Pass.SPEED))
         compared = [key for cells in compared_cells(design).values() for key in cells] if kld else []
@@ -145,6 +150,7 @@ class _Work:
         )  # fmt: skip
 
     def __post_init__(self) -> None:
+        self._warm = WarmUp(self.engine, self._watch)
         self.tasks = {task.id: task for task in self.design.prompts}
         self.weights.check(self.done.values())
         ids = {
@@ -166,6 +172,7 @@ class _Work:
             places = range(len(self.design.configurations))
             for place in sorted(places, key=lambda place: place != self.design.baseline):  # others are held against it
                 self._answer_together(self.design.quality_cells(place))
+            self._hold_against_late_references()
             if self.kld:
                 self._compare()
         for key in self.design.cell_keys(Pass.SPEED):
@@ -209,26 +216,13 @@ class _Work:
     def _time(self, key: CellKey) -> None:
         """One cell with the engine to itself; once more if it was disturbed, and then the second one counts."""
         self.steps.at(f"Speed · {self._name(key)} · “{key.prompt_id}”")
-        if key.configuration not in self._warm:
-            self._warm_up(key)
+        self._warm.before(key.configuration, self._request(key))
         metered = Metered(self._watch)
         run = self._ask(key, metered)
         if run.disturbed and run.error is None:
             metered = Metered(self._watch)
             run = self._ask(key, metered, again=True)
         self._keep(key, replace(Answered.of_run(run), energy=metered.energy))
-
-    def _warm_up(self, key: CellKey) -> None:
-        """Have the model loaded, and its first passes made, before anything is timed. What keeps it from that, the
-        cell itself tells."""
-        request = self._request(key)
-        short = replace(request.config.sampling, max_tokens=min(_WARM_UP_TOKENS, request.config.sampling.max_tokens))
-        warming = replace(
-            request, config=replace(request.config, sampling=short), cache_salt=f"{request.cache_salt} warm-up"
-        )
-        with suppress(RunNotFinishedError):
-            answer_unkept(self.engine, warming, self._watch)
-        self._warm.add(key.configuration)
 
     def _ask(self, key: CellKey, watch: Watch, *, again: bool = False) -> LaneRun:
         """A cell's run to its end, a failure included that has to do with the prompt.
@@ -280,22 +274,38 @@ class _Work:
                 continue
             self._keep(key, Answered.of_record(record))
 
+    def _hold_against_late_references(self) -> None:
+        """Hold answers against the baseline's that were there before it: it had failed, and was asked again."""
+        late = {
+            cell.run_id: cell
+            for cell in self.done.values()
+            if cell.run_id and cell.same_text is None and not cell.failed and self._reference(cell.key) is not None
+        }
+        for run_id, text in self.store.experiments.answers(late).items():
+            cell = likened(late[run_id], text, self._reference(late[run_id].key) or "")
+            self.store.experiments.keep_cell(self.kept.id, cell)
+            self.done[cell.key] = cell
+
     def _keep(self, key: CellKey, answered: Answered) -> None:
         self.weights.check_run(key, answered.weights_sha256)
         if self._is_reference(key) and answered.failure is None:
             self._references[key.prompt_id, key.repeat] = answered.text
-        repeat = min(key.repeat, self.design.answered(self.design.baseline) - 1)
         scored = key.kind is Pass.QUALITY or Pass.QUALITY not in self.design.passes
-        reference = self._references.get((key.prompt_id, repeat)) if key.kind is Pass.QUALITY else None
-        cell = cell_of(
-            key, answered, self.weights.of(key), self.tasks[key.prompt_id], scored=scored, reference=reference
-        )
+        reference, task = self._reference(key), self.tasks[key.prompt_id]
+        cell = cell_of(key, answered, self.weights.of(key), task, scored=scored, reference=reference)
         self.store.experiments.keep_cell(self.kept.id, cell)
         self.done[key] = cell
         self.steps.advance(self.effort if key.kind is Pass.SPEED else 1)
 
     def _request(self, key: CellKey) -> GenerationRequest:
         return self.design.request(key, self.tasks[key.prompt_id], self.kept.id)
+
+    def _reference(self, key: CellKey) -> str | None:
+        """The baseline's answer that a cell is held against; ``None`` where there is none, or a checker."""
+        if key.kind is not Pass.QUALITY:
+            return None
+        repeat = min(key.repeat, self.design.answered(self.design.baseline) - 1)
+        return self._references.get((key.prompt_id, repeat))
 
     def _is_reference(self, key: CellKey) -> bool:
         is_baseline = key.kind is Pass.QUALITY and key.configuration == self.design.baseline

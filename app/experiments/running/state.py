@@ -1,4 +1,4 @@
-"""How a job's state is written while it goes on and when it ends, in whatever way."""
+"""How it is written that a job goes on with something, and how that stands when it ends, in whatever way."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from app.runs.answers import RunNotFinishedError
-from app.store import ExperimentState, StoreError
+from app.store import ExperimentState, StartedFrom, StoreError
 from engine.errors import EngineClosedError, GearboxError
 
 
-class SetState(Protocol):
-    """Writes how an experiment or an autopilot stands."""
+class GoneOnWith(Protocol):
+    """Keeps experiments, or autopilots."""
 
-    def __call__(self, id: str, state: ExperimentState, error: str | None = None, /) -> None: ...
+    def begin(self, id: str, started_from: StartedFrom, /) -> None: ...
+    def set_state(self, id: str, state: ExperimentState, error: str | None = None, /) -> None: ...
 
 
 @contextmanager
-def state_written(set_state: SetState, id: str) -> Iterator[None]:
-    """Around the work: it runs; then it is done, or has failed with the reason, or is paused, which it is too where the
-    server was shut down.
+def going_on(kept_in: GoneOnWith, id: str, started_from: StartedFrom) -> Iterator[None]:
+    """Around the work: it runs, and no other job of any process does the same; then it is done, or has failed with the
+    reason, or is paused, which it is too where the server was shut down.
 
     Args:
-        set_state: writes it.
-        id: whose.
+        kept_in: keeps it.
+        id: of an experiment or an autopilot.
+        started_from: where the job was started.
 
     Raises:
+        UnderWayError: another job goes on with it.
         StoreError: the beginning cannot be written.
     """
-    set_state(id, ExperimentState.RUNNING)
+    kept_in.begin(id, started_from)
     state, error = ExperimentState.PAUSED, None
     try:
         yield
@@ -41,4 +44,4 @@ def state_written(set_state: SetState, id: str) -> Iterator[None]:
         raise
     finally:
         with suppress(StoreError):  # it was deleted, or nothing can be written: what ended it says so
-            set_state(id, state, error)
+            kept_in.set_state(id, state, error)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+from sqlalchemy.exc import DBAPIError
+
 from engine.errors import GearboxError
 
 
@@ -51,3 +55,33 @@ class ConversationOfAnotherError(ConversationNotFoundError):
     def __init__(self, conversation_id: str) -> None:
         super().__init__(conversation_id)
         self.args = ("This conversation belongs to somebody else.",)
+
+
+def sqlite_code(error: DBAPIError) -> int:
+    """SQLite's primary code, which is the low byte; the rest refines it."""
+    return int(getattr(error.orig, "sqlite_errorcode", -1)) & 0xFF
+
+
+def in_words(database: str, error: DBAPIError) -> str:
+    """What went wrong with a run database, for the user.
+
+    Args:
+        database: its file or address.
+        error: what its driver says.
+    """
+    match sqlite_code(error):
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return f"The run database {database} is locked by another process. Close what holds it, then try again."
+        case sqlite3.SQLITE_FULL:
+            return f"The disk that holds the run database {database} is full. Free some space, then try again."
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return (
+                f"The file {database} is damaged, or is not a run database. It was left as it is: move it away, "
+                "or set GEARBOX_DATABASE_URL to another one."
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return f"The run database {database} cannot be opened for writing. Check the rights of the file and folder."
+        case sqlite3.SQLITE_IOERR:
+            return f"The disk that holds the run database {database} reports an error: {error.orig}."
+        case _:
+            return f"The run database {database} reports an error: {str(error.orig).splitlines()[0]}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.store.database.errors import ConflictError, FileLostError, StoreError
+from app.store.database.errors import ConflictError, FileLostError, StoreError, in_words, sqlite_code
 from app.store.database.folding import SQLITE_FUNCTION, fold
 from app.store.database.open_files import OpenFiles, companions
 
@@ -40,6 +41,8 @@ _TIMEOUT_MS = "gearbox_timeout_ms"
 _SYNCHRONOUS = "gearbox_synchronous"
 _FILES = "gearbox_files"
 """In a connection's info: the files it has open."""
+_SET = "gearbox_set"
+"""There too: which timeout and way of writing it was last set to."""
 
 _WHOLE = "What was in it is in the database: nothing is lost."
 _PERHAPS_NOT_WHOLE = "Another process had begun one before: look whether the latest runs are there."
@@ -67,6 +70,8 @@ class Database:
             StoreError: the URL cannot be used, or the folder cannot be made.
         """
         self.url = _parse(database_url)
+        self.file = Path(self.url.database or "") if self.url.get_backend_name() == "sqlite" else None
+        """The SQLite file; ``None`` on any other database."""
         if self.file:
             _make_folder(self.file)
         try:
@@ -83,25 +88,16 @@ class Database:
             _configure_sqlite(self.engine, foreign_keys=foreign_keys)
             if watched:
                 self._watch(self.file)
-        # A reader that turns writer is refused at once where another wrote meanwhile: writers lock first.
-        immediate = self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
-        self._readers = sessionmaker(self.engine)
-        self._writers = sessionmaker(immediate)
-        self._hasty_writers = sessionmaker(immediate.execution_options(**{_TIMEOUT_MS: HASTY_BUSY_TIMEOUT_MS}))
-        self._immediate = immediate
+        self._sessions = sessionmaker(self.engine)
+        self._turn = threading.Lock()
 
     def __str__(self) -> str:
         return str(self.file) if self.file else self.url.render_as_string(hide_password=True)
 
-    @property
-    def file(self) -> Path | None:
-        """The SQLite file; ``None`` on any other database."""
-        return Path(self.url.database or "") if self.url.get_backend_name() == "sqlite" else None
-
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session for reading."""
-        with self._translating_errors(), self._begun(self._readers) as session:
+        with self._translating_errors(), self._begun({}) as session:
             yield session
 
     @contextmanager
@@ -113,19 +109,15 @@ class Database:
         """
         if not hasty and not first:
             self.before_write()
-        with self._translating_errors(), self._begun(self._hasty_writers if hasty else self._writers) as session:
+        with self._writing(HASTY_BUSY_TIMEOUT_MS if hasty else BUSY_TIMEOUT_MS, hasty=hasty) as session:
             yield session
-            session.commit()
 
     @contextmanager
     def write_result(self, *, durable: bool = False) -> Iterator[Session]:
         """A session for one result, like `write`'s, that does not wait long for others. A durable one has reached
         the disk when it is committed."""
-        options = {_TIMEOUT_MS: RESULT_BUSY_TIMEOUT_MS, _SYNCHRONOUS: "FULL" if durable else "NORMAL"}
-        writers = sessionmaker(self._immediate.execution_options(**options))
-        with self._translating_errors(), self._begun(writers) as session:
+        with self._writing(RESULT_BUSY_TIMEOUT_MS, "FULL" if durable else "NORMAL") as session:
             yield session
-            session.commit()
 
     @contextmanager
     def migration(self) -> Iterator[Connection]:
@@ -144,11 +136,11 @@ class Database:
         try:
             yield
         except IntegrityError as error:
-            raise ConflictError(self._explain(error)) from error
+            raise ConflictError(in_words(str(self), error)) from error
         except DBAPIError as error:
-            if self._code(error) in _STALE:
+            if sqlite_code(error) in _STALE:
                 self.engine.dispose()
-            raise StoreError(self._explain(error)) from error
+            raise StoreError(in_words(str(self), error)) from error
         except PoolTimeoutError as error:
             raise StoreError(f"The run database {self} has too many operations open at once. Try again.") from error
 
@@ -161,7 +153,11 @@ class Database:
     @property
     def file_lost(self) -> str | None:
         """What became of a watched file that was deleted or replaced, for the user; ``None`` if it is in its place."""
-        if not self.file or not self._files or OpenFiles.at(self.file).main == self._files.main:
+        return self._lost(OpenFiles.at(self.file)) if self.file and self._files else None
+
+    def _lost(self, there: OpenFiles) -> str | None:
+        """The same, of the files that are there."""
+        if not self.file or not self._files or there.main == self._files.main:
             return None
         what = "replaced by another file" if self.file.exists() else "deleted or moved away"
         return (
@@ -190,12 +186,40 @@ class Database:
         self.close()
 
     @contextmanager
-    def _begun(self, make: sessionmaker[Session]) -> Iterator[Session]:
-        """A session whose transaction has begun on the files that are at the path."""
+    def _writing(self, timeout_ms: int, synchronous: str = "NORMAL", *, hasty: bool = False) -> Iterator[Session]:
+        """A session that is committed at the end. A reader that turns writer is refused at once where another wrote
+        meanwhile: writers lock first."""
+        options = {_BEGIN: "BEGIN IMMEDIATE", _TIMEOUT_MS: timeout_ms, _SYNCHRONOUS: synchronous}
+        with self._translating_errors(), self._in_turn(hasty=hasty), self._begun(options) as session:
+            yield session
+            session.commit()
+
+    @contextmanager
+    def _in_turn(self, *, hasty: bool) -> Iterator[None]:
+        """SQLite's writers of this process, one after the other. Left to SQLite, each looks now and then whether the
+        file is free, with longer and longer pauses: where many write, one that always looks too late gives up, though
+        no other process is at work.
+
+        Whoever has waited here for long tries all the same: it may be another process that keeps everybody waiting.
+        Who is in haste gives up.
+        """
+        limit_ms = HASTY_BUSY_TIMEOUT_MS if hasty else BUSY_TIMEOUT_MS
+        mine = self.file is not None and self._turn.acquire(timeout=limit_ms / 1000)
+        if hasty and self.file is not None and not mine:
+            raise StoreError(f"Other results are being written into the run database {self}.")
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
+
+    @contextmanager
+    def _begun(self, options: Mapping[str, Any]) -> Iterator[Session]:
+        """A session whose transaction has begun, with some execution options, on the files that are at the path."""
         for attempt in range(_BEGINNINGS):
-            with make() as session:
+            with self._sessions() as session:
                 try:
-                    session.connection()
+                    session.connection(execution_options=options)
                 except _LogLostError as error:
                     if attempt < _BEGINNINGS - 1:
                         continue
@@ -226,7 +250,7 @@ class Database:
         @event.listens_for(self.engine, "begin")
         def look(connection: Connection) -> None:
             opened, there = connection.info[_FILES], OpenFiles.at(file)
-            lost = self.file_lost
+            lost = self._lost(there)
             if there == opened and not lost:
                 return
             connection.exec_driver_sql("ROLLBACK")
@@ -252,29 +276,6 @@ class Database:
         connection.invalidate()
         self.engine.dispose()
         raise _LogLostError
-
-    @staticmethod
-    def _code(error: DBAPIError) -> int:
-        """SQLite's primary code, which is the low byte; the rest refines it."""
-        return int(getattr(error.orig, "sqlite_errorcode", -1)) & 0xFF
-
-    def _explain(self, error: DBAPIError) -> str:
-        match self._code(error):
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return f"The run database {self} is locked by another process. Close what holds it, then try again."
-            case sqlite3.SQLITE_FULL:
-                return f"The disk that holds the run database {self} is full. Free some space, then try again."
-            case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
-                return (
-                    f"The file {self} is damaged, or is not a run database. It was left as it is: move it away, "
-                    "or set GEARBOX_DATABASE_URL to another one."
-                )
-            case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-                return f"The run database {self} cannot be opened for writing. Check the rights of the file and folder."
-            case sqlite3.SQLITE_IOERR:
-                return f"The disk that holds the run database {self} reports an error: {error.orig}."
-            case _:
-                return f"The run database {self} reports an error: {str(error.orig).splitlines()[0]}"
 
 
 def _parse(database_url: str) -> URL:
@@ -307,7 +308,10 @@ def _configure_sqlite(engine: Engine, *, foreign_keys: bool) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {options.get(_TIMEOUT_MS, BUSY_TIMEOUT_MS)}")
-        connection.exec_driver_sql(f"PRAGMA synchronous = {options.get(_SYNCHRONOUS, 'NORMAL')}")
+        wanted = options.get(_TIMEOUT_MS, BUSY_TIMEOUT_MS), options.get(_SYNCHRONOUS, "NORMAL")
+        if connection.info.get(_SET) != wanted:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {wanted[0]}")
+            connection.exec_driver_sql(f"PRAGMA synchronous = {wanted[1]}")
+            connection.info[_SET] = wanted
         if statement := options.get(_BEGIN, "BEGIN"):
             connection.exec_driver_sql(statement)

@@ -13,22 +13,24 @@ from app.store.database.errors import GoneError
 from app.store.database.identity import new_id, now
 from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
-from app.store.experiments.records import ExperimentState, KeptAutopilot, KeptHeat
+from app.store.experiments.leases import Leased, Leases
+from app.store.experiments.records import ExperimentState, KeptAutopilot, KeptHeat, UnderWay
 from app.store.experiments.schema import AutopilotHeat, AutopilotRow, ExperimentRow
-from app.store.people.visibility import Seen, visible
+from app.store.people.visibility import visible
 from engine.evaluation.tasks import Task
 
 
-class AutopilotStore(Seen):
+class AutopilotStore(Leased):
     """Keeps autopilots beside the experiments. Safe to share between threads.
 
     Seen by somebody, it is without others' autopilots. Every method raises `StoreError`, written for the user, where
     the database cannot be used, and `GoneError` for an id of which the viewer may see none.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Use a database whose schema is up to date."""
+    def __init__(self, database: Database, leases: Leases) -> None:
+        """Use a database whose schema is up to date, and what tells who goes on with what."""
         self._database = database
+        self._leases = leases
 
     def keep(self, *, name: str, plan: Mapping[str, Any], prompts: Sequence[Task]) -> str:
         """Keep a new autopilot as the viewer's, and return its id.
@@ -56,23 +58,18 @@ class AutopilotStore(Seen):
         rows = select(AutopilotRow).where(*visible(AutopilotRow.person_id, self._viewer))
         with self._database.read() as session:
             found = session.scalars(rows.order_by(AutopilotRow.created_at.desc(), AutopilotRow.id.desc())).all()
-        return tuple(map(_kept, found))
+            under_way = self._leases.under_way(session)
+        return tuple(_kept(row, under_way.get(row.id)) for row in found)
 
     def get(self, autopilot_id: str) -> KeptAutopilot:
         """One of them."""
         with self._database.read() as session:
-            return _kept(self._seen(session, autopilot_id))
+            return _kept(self._seen(session, autopilot_id), self._leases.under_way(session).get(autopilot_id))
 
     def prompts(self, autopilot_id: str) -> tuple[Task, ...]:
         """All its prompts, in the set's order."""
         with self._database.read() as session:
             return tuple(Task(**tree) for tree in unpack(self._seen(session, autopilot_id).payload))
-
-    def set_state(self, autopilot_id: str, state: ExperimentState, error: str | None = None) -> None:
-        """Write how it stands, and why it stopped where it failed."""
-        with self._database.write() as session:
-            row = self._seen(session, autopilot_id)
-            row.state, row.error = state, error
 
     def delete(self, autopilot_id: str) -> None:
         """Delete it with its experiments; their runs stay."""
@@ -114,14 +111,14 @@ class AutopilotStore(Seen):
             self._seen(session, autopilot_id)
             return tuple(KeptHeat(*each) for each in session.execute(rows).all())
 
-    def _seen(self, session: Session, autopilot_id: str) -> AutopilotRow:
-        row = session.get(AutopilotRow, autopilot_id)
+    def _seen(self, session: Session, id: str) -> AutopilotRow:
+        row = session.get(AutopilotRow, id)
         if row is None or (self._viewer and not self._viewer.may_see(row.person_id)):
             raise GoneError("There is no such autopilot any more.")
         return row
 
 
-def _kept(row: AutopilotRow) -> KeptAutopilot:
+def _kept(row: AutopilotRow, under_way: UnderWay | None) -> KeptAutopilot:
     return KeptAutopilot(
         id=row.id,
         name=row.name,
@@ -130,4 +127,5 @@ def _kept(row: AutopilotRow) -> KeptAutopilot:
         state=ExperimentState(row.state),
         error=row.error,
         plan=row.plan,
+        under_way=under_way,
     )

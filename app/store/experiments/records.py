@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -27,6 +27,53 @@ class ExperimentState(StrEnum):
     FAILED = "failed"
     """It stopped at something that somebody has to look at; it goes on where it was once that is done."""
     DONE = "done"
+
+
+class StartedFrom(StrEnum):
+    """Where a job was started."""
+
+    PAGE = "page"
+    COMMAND_LINE = "command line"
+    AUTOPILOT = "autopilot"
+    """As one of its measurements."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """That a job goes on with an experiment or an autopilot right now."""
+
+    started_from: StartedFrom
+    host: str | None
+    """The machine; ``None`` for this one."""
+    pid: int
+    here: bool = field(kw_only=True)
+    """Whether it is a job of this very process."""
+
+    @property
+    def where(self) -> str:
+        """For the user: "started from the command line"."""
+        match self.started_from:
+            case StartedFrom.COMMAND_LINE:
+                return f"started from the command line{self._on}"
+            case StartedFrom.AUTOPILOT:
+                return f"as a measurement of an autopilot{'' if self.here else ' of another server'}{self._on}"
+            case StartedFrom.PAGE:
+                return f"started on its page{'' if self.here else ' of another server'}{self._on}"
+
+    @property
+    def how_to_pause(self) -> str:
+        """For the user, as a sentence begins."""
+        match self.started_from:
+            case StartedFrom.COMMAND_LINE:
+                return f"Press Ctrl+C there (process {self.pid}) to pause it"
+            case StartedFrom.AUTOPILOT:
+                return "Pause the autopilot on its page"
+            case StartedFrom.PAGE:
+                return "Pause it there"
+
+    @property
+    def _on(self) -> str:
+        return f" of {self.host}" if self.host else ""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -131,6 +178,10 @@ class KeptExperiment:
     """Kept so far."""
     failed: int
     """Of these, without an answer."""
+    under_way: UnderWay | None
+    """The job that goes on with it right now, wherever it does; ``None`` where none does."""
+    of_autopilot: bool
+    """Whether it is a measurement of an autopilot, which reads its figures again whenever it is looked at."""
 
 
 class JudgementKind(StrEnum):
@@ -232,6 +283,8 @@ class KeptAutopilot:
     """Why it stopped, for the user, where it failed."""
     plan: Mapping[str, Any]
     """`Plan.to_dict`."""
+    under_way: UnderWay | None
+    """The job that goes on with it right now, wherever it does; ``None`` where none does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Select, delete, func, insert, select
+from sqlalchemy import Select, Table, bindparam, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from app.store.database.errors import GoneError
@@ -16,6 +16,7 @@ from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
 from app.store.experiments import judgements
 from app.store.experiments.judgements import ExperimentJudgements
+from app.store.experiments.leases import Leased, Leases
 from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass, RunScore
 from app.store.experiments.schema import AutopilotHeat, ExperimentCell, ExperimentJudgement, ExperimentRow
 from app.store.outbox.outbox import Outbox
@@ -32,19 +33,26 @@ _FIGURES = tuple(field.name for field in fields(Cell) if field.name != "key")
 _AGAIN = "again"
 """The metadata of a run that is the second one of a disturbed cell."""
 _IDS_AT_ONCE = 500
+_CELLS = cast(Table, ExperimentCell.__table__)
+# made once: every cell passes here, the timed ones between two answers
+_KNOWN = select(ExperimentRow.id, Run.id).outerjoin(Run, Run.id == bindparam("of_run_id"))
+_KNOWN = _KNOWN.where(ExperimentRow.id == bindparam("of_experiment_id"))
+_NO_CELL = delete(_CELLS).where(*(_CELLS.c[name] == bindparam(f"of_{name}") for name in _KEY))
+_NEW_CELL = insert(_CELLS)
 
 
-class ExperimentStore(ExperimentJudgements):
+class ExperimentStore(ExperimentJudgements, Leased):
     """Keeps experiments beside the runs. Safe to share between threads.
 
     Seen by somebody, it is without others' experiments. Every method raises `StoreError`, written for the user, where
     the database cannot be used.
     """
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
-        """Use a database whose schema is up to date, and the outbox before it."""
+    def __init__(self, database: Database, outbox: Outbox, leases: Leases) -> None:
+        """Use a database whose schema is up to date, the outbox before it, and what tells who goes on with what."""
         self._database = database
         self._outbox = outbox
+        self._leases = leases
 
     def keep(
         self, *, name: str, question: str, design: Mapping[str, Any], design_sha256: str, prompts: Sequence[Task]
@@ -81,7 +89,7 @@ class ExperimentStore(ExperimentJudgements):
             self._rows().where(~heats.exists()).order_by(ExperimentRow.created_at.desc(), ExperimentRow.id.desc())
         )
         with self._database.read() as session:
-            return _kept(session, session.scalars(newest_first).all())
+            return self._kept(session, session.scalars(newest_first).all())
 
     def get(self, experiment_id: str) -> KeptExperiment:
         """One of them.
@@ -90,14 +98,14 @@ class ExperimentStore(ExperimentJudgements):
             GoneError: there is none of that id that the viewer may see.
         """
         with self._database.read() as session:
-            return _kept(session, [self._seen(session, experiment_id)])[0]
+            return self._kept(session, [self._seen(session, experiment_id)])[0]
 
     def of_design(self, design_sha256: str) -> KeptExperiment | None:
         """The newest one of a design that the viewer may see; ``None`` if there is none."""
         newest = self._rows().where(ExperimentRow.design_sha256 == design_sha256)
         with self._database.read() as session:
             row = session.scalars(newest.order_by(ExperimentRow.created_at.desc()).limit(1)).first()
-            return _kept(session, [row])[0] if row else None
+            return self._kept(session, [row])[0] if row else None
 
     def prompts(self, experiment_id: str) -> tuple[Task, ...]:
         """What is asked, in its order.
@@ -107,16 +115,6 @@ class ExperimentStore(ExperimentJudgements):
         """
         with self._database.read() as session:
             return tuple(Task(**tree) for tree in unpack(self._seen(session, experiment_id).payload))
-
-    def set_state(self, experiment_id: str, state: ExperimentState, error: str | None = None) -> None:
-        """Write how it stands, and why it stopped where it failed.
-
-        Raises:
-            GoneError: there is no such experiment that the viewer may see.
-        """
-        with self._database.write() as session:
-            row = self._seen(session, experiment_id)
-            row.state, row.error = state, error
 
     def rename(self, experiment_id: str, name: str) -> None:
         """Call it something else.
@@ -219,11 +217,38 @@ class ExperimentStore(ExperimentJudgements):
     def _rows(self) -> Select[ExperimentRow]:
         return select(ExperimentRow).where(*visible(ExperimentRow.person_id, self._viewer))
 
-    def _seen(self, session: Session, experiment_id: str) -> ExperimentRow:
-        row = session.get(ExperimentRow, experiment_id)
+    def _seen(self, session: Session, id: str) -> ExperimentRow:
+        row = session.get(ExperimentRow, id)
         if row is None or (self._viewer and not self._viewer.may_see(row.person_id)):
             raise GoneError("There is no such experiment any more.")
         return row
+
+    def _kept(self, session: Session, rows: Sequence[ExperimentRow]) -> tuple[KeptExperiment, ...]:
+        ids, cell = [row.id for row in rows], ExperimentCell
+        counts = select(cell.experiment_id, func.count(), func.count(cell.failure))
+        counts = counts.where(cell.experiment_id.in_(ids)).group_by(cell.experiment_id)
+        counted = {id: (cells, failed) for id, cells, failed in session.execute(counts)}
+        under_way = self._leases.under_way(session)
+        heats = set(session.scalars(select(AutopilotHeat.experiment_id).where(AutopilotHeat.experiment_id.in_(ids))))
+        return tuple(
+            KeptExperiment(
+                id=row.id,
+                name=row.name,
+                question=row.question,
+                person_id=row.person_id,
+                created_at=row.created_at,
+                state=ExperimentState(row.state),
+                error=row.error,
+                design=row.design,
+                design_sha256=row.design_sha256,
+                prompts=row.prompts,
+                cells=counted.get(row.id, (0, 0))[0],
+                failed=counted.get(row.id, (0, 0))[1],
+                under_way=under_way.get(row.id),
+                of_autopilot=row.id in heats,
+            )
+            for row in rows
+        )
 
 
 def run_metadata(key: CellKey, *, again: bool) -> dict[str, str]:
@@ -232,38 +257,13 @@ def run_metadata(key: CellKey, *, again: bool) -> dict[str, str]:
     return {**key.to_metadata(), **({_AGAIN: "after a disturbance"} if again else {})}
 
 
-def _kept(session: Session, rows: Sequence[ExperimentRow]) -> tuple[KeptExperiment, ...]:
-    cell = ExperimentCell
-    counts = select(cell.experiment_id, func.count(), func.count(cell.failure))
-    counts = counts.where(cell.experiment_id.in_([row.id for row in rows])).group_by(cell.experiment_id)
-    counted = {id: (cells, failed) for id, cells, failed in session.execute(counts)}
-    return tuple(
-        KeptExperiment(
-            id=row.id,
-            name=row.name,
-            question=row.question,
-            person_id=row.person_id,
-            created_at=row.created_at,
-            state=ExperimentState(row.state),
-            error=row.error,
-            design=row.design,
-            design_sha256=row.design_sha256,
-            prompts=row.prompts,
-            cells=counted.get(row.id, (0, 0))[0],
-            failed=counted.get(row.id, (0, 0))[1],
-        )
-        for row in rows
-    )
-
-
 def _write_cell(session: Session, values: Mapping[str, Any]) -> None:
-    experiment, cell = ExperimentRow.id, ExperimentCell
-    if session.scalar(select(experiment).where(experiment == values["experiment_id"])) is None:
+    of = {f"of_{name}": values[name] for name in (*_KEY, "run_id")}
+    found = session.execute(_KNOWN, of).one_or_none()
+    if found is None:
         raise GoneError("The experiment that this cell belongs to was deleted.")
-    # the run may have been deleted meanwhile
-    run_id = session.scalar(select(Run.id).where(Run.id == values["run_id"])) if values["run_id"] else None
-    session.execute(delete(cell).where(*(getattr(cell, name) == values[name] for name in _KEY)))
-    session.execute(insert(cell), [{**values, "run_id": run_id}])
+    session.execute(_NO_CELL, of)
+    session.execute(_NEW_CELL, {**values, "run_id": found[1]})  # the run may have been deleted meanwhile
 
 
 WRITERS: Mapping[str, Writer] = {_CELL: _write_cell, **judgements.WRITERS}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import BindParameter, CursorResult, Table, bindparam, insert, select, update
+from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.errors import RunNotFoundError
@@ -29,17 +29,36 @@ ENDING = "run"
 LOSSLESSNESS = "losslessness"
 _OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
 _MOMENTS = ("created_at", "seen_at")
+_RUNS, _CONTENTS, _TIMELINES = (cast(Table, each.__table__) for each in (Run, RunContent, RunTimeline))
+_OF_RUN: BindParameter[str] = bindparam("of_run")
+# made once: every run passes here, the timed ones between two answers
+_KNOWN = (
+    select(_RUNS.c.status, _RUNS.c.created_at, _CONTENTS.c.environment).join(_CONTENTS).where(_RUNS.c.id == _OF_RUN)
+)
+_END_RUN = update(_RUNS).where(_RUNS.c.id == _OF_RUN)
+_END_CONTENT = update(_CONTENTS).where(_CONTENTS.c.run_id == _OF_RUN)
+_NEW_RUN, _NEW_CONTENT, _NEW_TIMELINE = insert(_RUNS), insert(_CONTENTS), insert(_TIMELINES)
+_CHANGE_TIMELINE = update(_TIMELINES).where(_TIMELINES.c.run_id == _OF_RUN)
+_NO_REPORTS = {**dict.fromkeys(REPORTS), "losslessness": None}
 _Shown = TypeVar("_Shown", RunSummary, RunRecord)
 
 
-def beginning_of(run: Run) -> dict[str, Any]:
-    """The columns of a run that has just been made, as JSON values."""
-    names = (column.key for column in Run.__table__.columns)
-    columns = {name: value for name in names if (value := getattr(run, name)) is not None}
-    content = run.content
-    kept = ("prompt", "messages", "caller_metadata", "config", "environment")
-    texts = {name: getattr(content, name) for name in kept}
-    return {**columns, **{name: to_microseconds(columns[name]) for name in _MOMENTS}, "content": texts}
+def write_beginning(session: Session, columns: Mapping[str, Any], texts: Mapping[str, Any]) -> None:
+    """Store a new run.
+
+    Args:
+        session: to write with.
+        columns: of `Run`.
+        texts: of `RunContent`, as far as they are known.
+    """
+    session.execute(_NEW_RUN, dict(columns))
+    session.execute(_NEW_CONTENT, {"run_id": columns["id"], **_NO_REPORTS, **texts})
+
+
+def beginning_of(columns: Mapping[str, Any], texts: Mapping[str, Any]) -> dict[str, Any]:
+    """A new run, as for :func:`write_beginning`, as JSON values."""
+    known = {name: value for name, value in columns.items() if value is not None}
+    return {**known, **{name: to_microseconds(columns[name]) for name in _MOMENTS}, "content": dict(texts)}
 
 
 def ending(
@@ -69,19 +88,33 @@ def write_ending(session: Session, fields: Mapping[str, Any], *, again: bool = F
         RunNotFoundError: it was deleted.
     """
     run_id = str(fields["run_id"])
-    run = session.get(Run, run_id, options=[joinedload(Run.content)])
-    if run is None:
+    known = session.execute(_KNOWN, {"of_run": run_id}).one_or_none()
+    if known is None:
         if fields["beginning"] is None or session.get(DeletedRun, run_id) is not None:
             raise RunNotFoundError(run_id)
         run = _begun(fields["beginning"])
         session.add(run)
         session.flush()
-    elif run.status in _OVER and not again:
+        environment, created_at = run.content.environment, run.created_at
+    elif known.status in _OVER and not again:
         return
-    _end(run, fields)
-    has_changed(session, [run.created_at])
+    else:
+        environment, created_at = known.environment, known.created_at
+    session.execute(_END_RUN, {"of_run": run_id, **_ended(fields)})
+    texts = {name: fields[name] for name in ("text", "error", "error_kind")}
+    reports = {name: fields.get(name) for name in REPORTS}  # one that an older server wrote aside may lack a report
+    environment = {**environment, **fields["environment"]}
+    session.execute(_END_CONTENT, {"of_run": run_id, **texts, **reports, "environment": environment})
+    has_changed(session, [created_at])
     if fields["timeline"] is not None:
-        session.merge(RunTimeline(run_id=run_id, payload=to_bytes(fields["timeline"])))
+        write_timeline(session, run_id, to_bytes(fields["timeline"]))
+
+
+def write_timeline(session: Session, run_id: str, packed: bytes) -> None:
+    """Store a run's tokens, in the place of those stored before."""
+    changed = session.execute(_CHANGE_TIMELINE, {"of_run": run_id, "payload": packed})
+    if cast("CursorResult[Any]", changed).rowcount == 0:
+        session.execute(_NEW_TIMELINE, {"run_id": run_id, "payload": packed})
 
 
 def losslessness_of(run_id: str, found: Losslessness) -> Result:
@@ -150,20 +183,20 @@ def _begun(beginning: Mapping[str, Any]) -> Run:
     return Run(**{**columns, **moments}, content=content)
 
 
-def _end(run: Run, fields: Mapping[str, Any]) -> None:
-    run.status = fields["status"]
-    run.finish_reason = fields["finish_reason"]
-    run.seen_at = now()
-    for name, value in (fields["metrics"] or {}).items():
-        setattr(run, name, value)
-    content = run.content
-    for name in ("text", "error", "error_kind"):
-        setattr(content, name, fields[name])
-    for name in REPORTS:  # one that an older server wrote aside may lack a report
-        setattr(content, name, fields.get(name))
+def _ended(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a run that its end changes, without its texts."""
     reports = Reports.from_json(fields)
-    run.disturbed = None if reports.disturbance is None else reports.disturbance.is_disturbed
+    columns = {
+        "status": fields["status"],
+        "finish_reason": fields["finish_reason"],
+        "seen_at": now(),
+        **(fields["metrics"] or {}),
+        "disturbed": None if reports.disturbance is None else reports.disturbance.is_disturbed,
+    }
     if (cascade := reports.cascade) and cascade.large_alone_s is not None:
-        run.large_alone_s, run.large_alone_derived = cascade.large_alone_s, cascade.derived
-        run.cascade_saved_s = cascade.saved_s
-    content.environment = {**content.environment, **fields["environment"]}
+        columns |= {
+            "large_alone_s": cascade.large_alone_s,
+            "large_alone_derived": cascade.derived,
+            "cascade_saved_s": cascade.saved_s,
+        }
+    return columns

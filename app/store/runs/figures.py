@@ -82,8 +82,8 @@ class RecentSpeed:
     """Those that were not disturbed."""
     tpot_s: float | None
     """Their median; ``None`` without any."""
-    weights_bytes: int
-    """Of the latest."""
+    weights_bytes: int | None
+    """Of the latest in which no other model may have drafted; ``None`` without any."""
     read_s: float | None = None
     """Median seconds a token of the prompt, of runs that read one; ``None`` without any."""
     load_s: float | None = None

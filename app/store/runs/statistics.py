@@ -96,8 +96,8 @@ def by_configuration(
 
 def recent_speeds(session: Session, model: str, limit: int, host: str | None) -> dict[str, RecentSpeed]:
     """By precision, what the latest finished runs of a model say, on backends that quantize. A cascade's
-    figures are of several models, and left out; so are the labs' runs, and the speeds of those that were disturbed or
-    shared their passes.
+    figures are of several models, and left out; so are the labs' runs, the speeds of those that were disturbed or
+    shared their passes, and the weights of those in which other models may have drafted.
 
     Args:
         session: to read with.
@@ -106,11 +106,16 @@ def recent_speeds(session: Session, model: str, limit: int, host: str | None) ->
         host: where they ran; ``None`` for anywhere.
     """
     tokens_read = Run.prompt_tokens - Run.cached_tokens
+    # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
+    cascade, speculation = (
+        func.coalesce(type_coerce(report, Text), "null") for report in (RunContent.cascade, RunContent.speculation)
+    )
     rows = session.execute(
         select(
             Run.precision,
             Run.tpot_s,
             Run.weights_bytes,
+            (speculation == "null").label("alone"),
             Run.disturbed,
             Run.mean_batch_size,
             Run.prefill_s,
@@ -119,8 +124,7 @@ def recent_speeds(session: Session, model: str, limit: int, host: str | None) ->
         )
         .join(RunContent, RunContent.run_id == Run.id)
         .where(
-            # an absent report is kept as JSON's null, and as SQL's in runs older than the gear
-            func.coalesce(type_coerce(RunContent.cascade, Text), "null") == "null",
+            cascade == "null",
             Run.model == model,
             Run.backend.in_(backends_with(GearKind.QUANTIZATION)),
             Run.status == RunStatus.FINISHED,
@@ -142,7 +146,7 @@ def recent_speeds(session: Session, model: str, limit: int, host: str | None) ->
         found[precision] = RecentSpeed(
             runs=len(quiet),
             tpot_s=median(run.tpot_s for run in quiet) if quiet else None,
-            weights_bytes=runs[0].weights_bytes,
+            weights_bytes=next((run.weights_bytes for run in runs if run.alone), None),
             read_s=median(read) if read else None,
             load_s=median(loads) if loads else None,
         )

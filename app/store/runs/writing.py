@@ -14,12 +14,20 @@ from app.store.database.owner import Owner
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import visible
-from app.store.runs.endings import ENDING, beginning_of, ending, losslessness_of, write_ending
+from app.store.runs.endings import (
+    ENDING,
+    beginning_of,
+    ending,
+    losslessness_of,
+    write_beginning,
+    write_ending,
+    write_timeline,
+)
 from app.store.runs.reading import RunReader
 from app.store.runs.records import EndedRun, Rating, RunOutcome, RunSource, RunStatus
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.rollups.making import sum_up
-from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag, RunTimeline
+from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag
 from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
 
@@ -71,39 +79,38 @@ class RunWriter(RunReader):
         config = request.config
         created_at = now()
         run_id = new_id()
-        run = Run(
-            id=run_id,
-            created_at=created_at,
-            status=RunStatus.RUNNING,
-            group_id=group_id,
-            person_id=person_id,
-            session_id="",
-            source=source,
-            user=user,
-            model=config.model,
-            backend=config.backend,
-            precision=config.precision,
-            config_hash=config.hash,
-            router_profile=config.optimization.cascade.profile_key if config.optimization.cascade else None,
-            seed=config.sampling.seed,
-            owner_host=self._owner.host,
-            owner_pid=self._owner.pid,
-            owner_started=self._owner.started,
-            owner_lock=self._owner.lock,
-            seen_at=created_at,
-            content=RunContent(
-                prompt=request.prompt,
-                messages=[message.to_dict() for message in request.messages],
-                caller_metadata=dict(metadata) if metadata else None,
-                config=config.to_dict(),
-                environment=dict(environment),
-            ),
-        )
-        beginning = beginning_of(run)
+        columns = {
+            "id": run_id,
+            "created_at": created_at,
+            "status": RunStatus.RUNNING,
+            "group_id": group_id,
+            "person_id": person_id,
+            "session_id": "",
+            "source": source,
+            "user": user,
+            "model": config.model,
+            "backend": config.backend,
+            "precision": config.precision,
+            "config_hash": config.hash,
+            "router_profile": config.optimization.cascade.profile_key if config.optimization.cascade else None,
+            "seed": config.sampling.seed,
+            "owner_host": self._owner.host,
+            "owner_pid": self._owner.pid,
+            "owner_started": self._owner.started,
+            "owner_lock": self._owner.lock,
+            "seen_at": created_at,
+        }
+        texts = {
+            "prompt": request.prompt,
+            "messages": [message.to_dict() for message in request.messages],
+            "caller_metadata": dict(metadata) if metadata else None,
+            "config": config.to_dict(),
+            "environment": dict(environment),
+        }
         with self._database.write() as session:
-            session.add(run)
+            write_beginning(session, columns, texts)
             has_changed(session, [created_at])
-        self._beginnings[run_id] = beginning
+        self._beginnings[run_id] = beginning_of(columns, texts)
         return run_id
 
     def save_progress(self, run_id: str, text: str, timeline: Timeline | None = None) -> None:
@@ -263,7 +270,7 @@ class RunWriter(RunReader):
 
 def _keep_timeline(session: Session, run_id: str, timeline: Timeline | None) -> None:
     if timeline is not None:
-        session.merge(RunTimeline(run_id=run_id, payload=timeline.pack()))
+        write_timeline(session, run_id, timeline.pack())
 
 
 def _batches(run_ids: Collection[str]) -> list[list[str]]:

@@ -6,20 +6,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import resources, units
-from app.experiments.running.starting import job_key
+from app import units
+from app.experiments.running.starting import EXPERIMENT
 from app.session.experiments import EXPERIMENT_QUERY
-from app.store import ExperimentState, KeptExperiment
+from app.store import KeptExperiment
+from app.views.experiments.standing import state_word
 from app.views.runs.naming import EXPERIMENTS_PATH, page_url
 from app.views.shared.clock import reader_zone
-
-
-def state_word(kept: KeptExperiment) -> str:
-    """How it stands. One whose server was killed still says that it runs in the database."""
-    job = resources.get_jobs().state(job_key(kept.id))
-    if job is not None and job.running:
-        return "Running"
-    return "Paused" if kept.state is ExperimentState.RUNNING else str(kept.state).capitalize()
 
 
 def show_list(experiments: Sequence[KeptExperiment]) -> None:
@@ -36,7 +29,7 @@ def show_list(experiments: Sequence[KeptExperiment]) -> None:
             "open": [page_url(EXPERIMENTS_PATH, **{EXPERIMENT_QUERY: each.id}) for each in experiments],
             "name": [each.name for each in experiments],
             "question": [each.question for each in experiments],
-            "state": [state_word(each) for each in experiments],
+            "state": [state_word(EXPERIMENT, each) for each in experiments],
             "prompts": [each.prompts for each in experiments],
             "configurations": [len(each.design["configurations"]) for each in experiments],
             "answers": [each.cells for each in experiments],

@@ -15,7 +15,7 @@ from app.experiments.planning.design import Size as HowMany
 from app.experiments.planning.estimates import seconds_of
 from app.experiments.planning.factorial import factorial, gears_on
 from app.experiments.planning.prompt_sets import OF_RUNS, prompt_sets
-from app.experiments.running.starting import keep_design, start
+from app.experiments.running.starting import EXPERIMENT, keep_design
 from app.literal import literal
 from app.prompts.choosing import stratified
 from app.runs.together import sooner_on
@@ -234,6 +234,6 @@ def _start(store: RunStore, design: Design) -> None:
     with errors_shown():
         kept = store.experiments.get(keep_design(store, design))
         page = f"{EXPERIMENTS_PATH}?{session.EXPERIMENT_QUERY}={kept.id}"
-        start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
+        EXPERIMENT.start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
         session.open_experiment(kept.id)
         st.rerun()

@@ -8,7 +8,7 @@ import streamlit as st
 from app import resources, units
 from app.experiments.planning.factorial import measured_sets
 from app.experiments.results.arrays import Bools, Results, read_results
-from app.experiments.running.starting import job_key, start
+from app.experiments.running.starting import EXPERIMENT, FAILED_ANSWERS, InBackground
 from app.literal import literal
 from app.session import experiments as session
 from app.session.identity import known_person
@@ -18,8 +18,8 @@ from app.views.experiments.deciding.decision import show_decision
 from app.views.experiments.gears import show_gears
 from app.views.experiments.judging.heard import hear
 from app.views.experiments.judging.judge import show_judge
-from app.views.experiments.listing import state_word
 from app.views.experiments.method import show_method
+from app.views.experiments.standing import Progress, follow_elsewhere, state_word
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
@@ -39,11 +39,15 @@ def show_experiment(store: RunStore, experiment_id: str) -> None:
     """
     st.button("All experiments", icon=":material/arrow_back:", type="tertiary", on_click=session.close)
     kept = store.experiments.get(experiment_id)
-    job = BackgroundJob(job_key(kept.id), when_cancelled="What is answered is kept, and it goes on from there.")
+    job = BackgroundJob(
+        EXPERIMENT.job_key(kept.id), when_cancelled="What is answered is kept, and it goes on from there."
+    )
     results = _results(store, kept, known_person())
-    _show_head(store, kept, job, results.design.cells)
-    each = max(1, results.design.cells // _REDRAWN)
-    job.follow(lambda: store.experiments.get(kept.id).cells // each)
+    cells = results.design.cells
+    _show_head(store, kept, job, cells)
+    job.follow(lambda: _seen(store.experiments.get(kept.id), cells))
+    if not job.running:
+        follow_elsewhere(lambda: _progress(store.experiments.get(kept.id), cells))
     if kept.state is ExperimentState.FAILED and kept.error and not job.state:
         st.error(literal(kept.error), icon=":material/error:")
     if not kept.cells:
@@ -75,25 +79,60 @@ def show_experiment(store: RunStore, experiment_id: str) -> None:
                 show_decision(store, results, among)
 
 
+def _seen(kept: KeptExperiment, cells: int) -> object:
+    """What the page is drawn again for while it runs."""
+    return kept.cells // max(1, cells // _REDRAWN), kept.failed
+
+
+def _progress(kept: KeptExperiment, cells: int) -> Progress:
+    return Progress(kept.under_way, kept.cells / cells, _seen(kept, cells))
+
+
 def _show_head(store: RunStore, kept: KeptExperiment, job: BackgroundJob, cells: int) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(literal(kept.question or kept.name), anchor=False)
-        total = kept.state is ExperimentState.DONE
-        if not job.running and not total:
-            label = "Resume" if kept.cells else "Start"
-            if st.button(label, icon=":material/play_arrow:", type="primary", key="experiments-go-on"):
-                with errors_shown():
-                    start(resources.get_jobs(), resources.get_engine(), store, kept, page=_address(kept))
-                    st.rerun()
+        if not _runs(kept, job):
+            _show_buttons(store, kept)
         with st.popover("Manage", icon=":material/more_horiz:"):
             _manage(store, kept, job)
     begun = units.moment(kept.created_at, reader_zone())
     failed = f" · {units.counted(kept.failed, 'answer')} failed" if kept.failed else ""
     done = "" if kept.cells == cells else f"{kept.cells:,} of "
     st.caption(
-        f"{state_word(kept)} · begun {begun} · {literal(str(kept.design['prompts_from']))} "
+        f"{state_word(EXPERIMENT, kept)} · begun {begun} · {literal(str(kept.design['prompts_from']))} "
         f"· {units.counted(kept.prompts, 'prompt')} · {done}{units.counted(cells, 'answer')}{failed}"
     )
+
+
+def _runs(kept: KeptExperiment, job: BackgroundJob) -> bool:
+    """Whether anybody goes on with it, here or elsewhere."""
+    return job.running or kept.under_way is not None
+
+
+def _show_buttons(store: RunStore, kept: KeptExperiment) -> None:
+    """What can be done with one that does not run."""
+    if kept.state is not ExperimentState.DONE:
+        label = "Resume" if kept.cells else "Start"
+        if st.button(label, icon=":material/play_arrow:", type="primary", key="experiments-go-on"):
+            _start(EXPERIMENT, store, kept)
+    if (
+        kept.failed
+        and not kept.of_autopilot
+        and st.button(
+            "Ask the failed answers again",
+            icon=":material/refresh:",
+            key="experiments-retry",
+            help=f"{units.counted(kept.failed, 'answer')} failed. What comes of them now takes their place; what was "
+            "answered is not asked again.",
+        )
+    ):
+        _start(FAILED_ANSWERS, store, kept)
+
+
+def _start(kind: InBackground, store: RunStore, kept: KeptExperiment) -> None:
+    with errors_shown():
+        kind.start(resources.get_jobs(), resources.get_engine(), store, kept, page=_address(kept))
+        st.rerun()
 
 
 def _address(kept: KeptExperiment) -> str:
@@ -110,7 +149,7 @@ def _manage(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> None:
                 store.experiments.rename(kept.id, name.strip())
                 st.rerun()
     st.caption("Deleting takes the experiment and its figures; its runs stay under Runs.")
-    if st.button("Delete", icon=":material/delete:", key="experiments-delete", disabled=job.running):
+    if st.button("Delete", icon=":material/delete:", key="experiments-delete", disabled=_runs(kept, job)):
         with errors_shown():
             store.experiments.delete(kept.id)
             session.close()

@@ -117,7 +117,8 @@ DISCARDED_TOKENS = Metric(
 )
 WEIGHTS = Metric(
     label="Weights",
-    help="Memory that the model's weights take.",
+    help="Memory that the weights take of all models that the run kept there: those that may answer, and those that "
+    "may draft.",
     read=lambda m: m.weights_bytes,
     write=units.memory,
     unit="MiB",
@@ -133,7 +134,8 @@ KV = Metric(
 )
 RUN_MEMORY = Metric(
     label="Weights and KV",
-    help="Memory of this run: the model's weights and the keys and values in use at its end.",
+    help="Memory of this run: the weights of its models, drafting ones included, and the keys and values in use at its "
+    "end.",
     read=lambda m: m.weights_bytes + m.kv_bytes,
     write=units.memory,
     unit="MiB",

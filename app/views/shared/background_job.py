@@ -13,7 +13,7 @@ from app.jobs import JobState, Work
 from app.session import address
 from app.session.identity import person_id
 from app.views.shared.errors import errors_shown, show_error
-from app.views.shared.progress import is_of_viewer, progress_words, show_bar
+from app.views.shared.progress import end_button, ending_words, is_of_viewer, progress_words, show_bar
 
 _REFRESH_EVERY = "1s"
 _HASH = re.compile(r"\s*\b[0-9a-f]{32,}\b")
@@ -25,7 +25,7 @@ class BackgroundJob:
 
     key: str
     when_cancelled: str = "What was done so far is kept, and the work goes on from there."
-    """What to tell of it once it was cancelled."""
+    """What to tell of it once it was cancelled, or paused."""
     title: str = ""
     """What it is for, as its owner reads it on every page: "Measuring int4 · smollm2-135m". By default its key, without
     the hashes in it."""
@@ -99,7 +99,7 @@ class BackgroundJob:
         elif job.error:
             show_error(job.error)
         elif job.status == "cancelled":
-            st.info(f"Cancelled. {self.when_cancelled}", icon=":material/pause_circle:")
+            st.info(f"{'Paused' if job.pauses else 'Cancelled'}. {self.when_cancelled}", icon=":material/pause_circle:")
 
     def _keep_up(self, watch: Callable[[], object], seen: object) -> None:
         with errors_shown():
@@ -109,13 +109,13 @@ class BackgroundJob:
             self.show_progress(job)
 
     def show_progress(self, job: JobState) -> None:
-        """What a running job does, its share done, the time left, and a button that cancels it."""
+        """What a running job does, its share done, the time left, and a button that cancels or pauses it."""
         show_bar(job, progress_words(job))
-        known = resources.get_jobs().job(self.key)
+        known, (label, icon) = resources.get_jobs().job(self.key), end_button(job)
         if (
             known
             and is_of_viewer(known)
-            and st.button("Cancel", icon=":material/close:", key=f"cancel-{self.key}", disabled=job.cancelling)
+            and st.button(label, icon=icon, key=f"cancel-{self.key}", disabled=job.cancelling)
         ):
             resources.get_jobs().cancel(self.key)
-            st.toast("Cancelling: it ends within a few seconds.")
+            st.toast(f"{ending_words(job)}.")

@@ -17,7 +17,7 @@ from app.literal import literal
 from app.session import address
 from app.session.identity import person_id
 from app.views.shared.errors import errors_shown
-from app.views.shared.progress import is_of_viewer, progress_words, show_bar
+from app.views.shared.progress import end_button, is_of_viewer, progress_words, show_bar
 
 _REFRESH_EVERY = "2s"
 
@@ -57,11 +57,12 @@ def _show_running(job: Job, pages: Mapping[str, StreamlitPage]) -> None:
             return
         show_bar(job.state, f"{_named(job)} · {progress_words(job.state)}")
         _link(job, pages, "Open")
+        label, icon = end_button(job.state)
         st.button(
-            "Cancel",
+            label,
             key=f"jobs-cancel-{job.key}",
             type="tertiary",
-            icon=":material/close:",
+            icon=icon,
             disabled=job.state.cancelling,
             on_click=resources.get_jobs().cancel,
             args=(job.key,),

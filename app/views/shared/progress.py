@@ -24,7 +24,7 @@ def progress_words(job: JobState, *, stage: bool = True) -> str:
         stage: whether what it does is told too.
     """
     if job.cancelling:
-        return "Cancelling: it ends within a few seconds"
+        return ending_words(job)
     parts = [literal(job.stage)] if stage else []
     if job.loading is not None:
         parts.append(f"{units.percent(job.loading)} loaded" if stage else "Loading a model")
@@ -35,6 +35,16 @@ def progress_words(job: JobState, *, stage: bool = True) -> str:
     if (left := job.remaining_s) is not None:
         parts.append(f"{units.about(left)} left")
     return ", ".join(parts)
+
+
+def ending_words(job: JobState) -> str:
+    """That somebody has asked it to stop."""
+    return f"{'Pausing' if job.pauses else 'Cancelling'}: it ends within a few seconds"
+
+
+def end_button(job: JobState) -> tuple[str, str]:
+    """The label and the icon of the button that stops it."""
+    return ("Pause", ":material/pause:") if job.pauses else ("Cancel", ":material/close:")
 
 
 def show_bar(job: JobState, words: str) -> None:

@@ -19,6 +19,11 @@ class Hold:
     def __len__(self) -> int:
         return len(self._models)
 
+    @property
+    def weights_bytes(self) -> int:
+        """What their weights take together, each model once."""
+        return sum(model.weights_bytes for model in {id(model): model for model in self._models}.values())
+
     def add(self, model: LoadedModel) -> None:
         """It is not to leave memory."""
         self._models.append(model)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from app.experiments.planning.reading import read_design
+from app.experiments.running.starting import keep_design
 from app.settings import REPOSITORY
-from app.store import RunStore
+from app.store import RunStore, StartedFrom
 from tests.support.server import GEARBOX
 from tests.support.tiny import make_tiny_checkpoint
 
@@ -93,6 +95,30 @@ def test_what_is_wrong_is_said_in_one_line(text: str, named: str, folder: Path) 
     assert len(errors) == 1
     assert named in errors[0]
     assert done.stdout == ""
+
+
+def test_what_failed_is_asked_again_where_that_is_wanted(folder: Path) -> None:
+    long = "What of this? " * 80
+    (folder / "own.csv").write_text(f"question,answer\n{long},Paris\nCapital of Peru?,Lima\n")
+    assert "1 and 1" not in gearbox(folder, str(folder / "tiny.toml")).stderr
+    before = runs(folder)
+    assert gearbox(folder, str(folder / "tiny.toml")).returncode == 0
+    assert runs(folder) == before
+    again = gearbox(folder, str(folder / "tiny.toml"), "--retry-failed")
+    assert again.returncode == 0, again.stderr
+    assert "8 are there already and 4 failed and are asked again" in again.stderr
+    assert runs(folder) == before + 4, "and nothing else"
+
+
+def test_one_that_a_server_goes_on_with_is_refused_in_words(folder: Path) -> None:
+    (folder / "tiny.toml").write_text(FILE)
+    with closing(RunStore.open(f"sqlite:///{folder / 'gearbox.db'}")) as store:
+        design = read_design(folder / "tiny.toml").design
+        store.experiments.begin(keep_design(store, design), StartedFrom.PAGE)
+        refused = gearbox(folder, str(folder / "tiny.toml"))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "“Tiny” is running already, started on its page of another server. Pause it there" in refused.stderr
+        assert store.page().total == 0
 
 
 def test_a_report_that_could_not_be_written_is_refused_before_anything_is_asked(folder: Path) -> None:

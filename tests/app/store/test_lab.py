@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.store import AlarmLimits, LabStore, RunStore, StoreError, TaskAnswer
 from app.store.labs.packing import pack_divergence, unpack_divergence
 from engine import Corpus, CorpusPrompt, DivergenceStats, Window, WindowDivergence
 from tests.support.cascading import make_cascade_report
+from tests.support.drafting import make_report
 from tests.support.fakes import make_divergence, make_metrics, make_request
 from tests.support.stores import new_database
 from tests.support.ui import add_run
@@ -190,6 +191,15 @@ def test_recent_runs_tell_a_precisions_speed_and_memory(store: RunStore) -> None
     speeds = store.recent_speeds("small")
     assert (speeds["bf16"].runs, speeds["bf16"].tpot_s, speeds["bf16"].weights_bytes) == (3, 0.02, 150_000_000)
     assert speeds.keys() == {"bf16"}
+
+
+def test_weights_of_models_that_drafted_are_none_of_a_precisions(store: RunStore) -> None:
+    add_run(store, make_request(model="small"), metrics=make_metrics())
+    drafted = replace(make_metrics(), weights_bytes=250_000_000)
+    add_run(store, make_request(model="small"), metrics=drafted, speculation=make_report())
+    assert store.recent_speeds("small")["bf16"].weights_bytes == 150_000_000
+    add_run(store, make_request(model="other"), metrics=drafted, speculation=make_report())
+    assert store.recent_speeds("other")["bf16"].weights_bytes is None
 
 
 # --- nothing is ever lost -------------------------------------------------------------------------

@@ -77,6 +77,28 @@ def test_while_it_runs_the_page_shows_how_far_and_how_to_end_it(open_page: Any, 
     assert not app.button(key="start").disabled
 
 
+def test_work_that_can_be_gone_on_with_is_paused(open_page: Any, jobs: Jobs) -> None:
+    reached, gate = threading.Event(), threading.Event()
+
+    def work(report: Report) -> None:
+        report("Reads", 0.25)
+        reached.set()
+        gate.wait(20)
+        report("Writes", 0.5)
+
+    assert jobs.submit("work", work, pauses=True)
+    assert reached.wait(20)
+    app = open_page()
+    button = app.button(key="cancel-work")
+    assert button.label == "Pause"
+    button.click().run()
+    app.run()
+    assert app.get("progress")[0].proto.text == "Pausing: it ends within a few seconds"
+    gate.set()
+    settle(app, jobs)
+    assert [info.value for info in app.info] == ["Paused. Begin again."]
+
+
 def test_a_failure_is_told_beside_the_button(open_page: Any, jobs: Jobs) -> None:
     def work(report: Report) -> None:
         raise GearboxError("The memory is full.")

@@ -203,6 +203,11 @@ def test_a_smaller_model_drafts_for_a_larger_one(tmp_path: Path) -> None:
     plain, drafted = (finish(engine, ask) for ask in asks)
     assert drafted.token_ids == plain.token_ids
     assert {entry.drafter for entry in report_of(drafted).rounds} == {f"{small} int8"}
+    weights = {model.model: model.weights_bytes for model in engine.status().resident}
+    assert plain.metrics is not None
+    assert drafted.metrics is not None
+    assert plain.metrics.weights_bytes == weights[str(large)]
+    assert drafted.metrics.weights_bytes == weights[str(large)] + weights[str(small)]
     engine.close()
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
+from typing import cast
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -16,7 +18,7 @@ from app.store.runs.rollups.schema import RunBucket
 
 WIDTH = timedelta(minutes=15)
 WIDTH_US = WIDTH // timedelta(microseconds=1)
-_INSERTS: Mapping[str, Callable[[type[RunBucket]], sqlite.Insert | postgresql.Insert]] = {
+_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
@@ -29,11 +31,18 @@ def bucket_of(moment: datetime) -> int:
 
 def has_changed(session: Session, created: Iterable[datetime]) -> None:
     """Note that runs that were started at these moments were begun, ended or deleted, in the transaction of that."""
-    row = RunBucket
-    insert = _INSERTS[session.get_bind().dialect.name]
+    noted = _noted(session.get_bind().dialect.name)
     for bucket, times in sorted(Counter(map(bucket_of, created)).items()):
-        noted = insert(row).values(bucket=bucket, changes=times)
-        session.execute(noted.on_conflict_do_update(index_elements=[row.bucket], set_={"changes": row.changes + times}))
+        session.execute(noted, {"bucket": bucket, "changes": times})
+
+
+@cache
+def _noted(dialect: str) -> sqlite.Insert | postgresql.Insert:
+    """The statement that notes changes of a bucket; made once, for it stands in what every run writes."""
+    table = cast(Table, RunBucket.__table__)
+    insert = _INSERTS[dialect](table)
+    more = {"changes": table.c.changes + insert.excluded.changes}
+    return insert.on_conflict_do_update(index_elements=[table.c.bucket], set_=more)
 
 
 def stale_buckets(session: Session, *, limit: int) -> tuple[int, ...]:

@@ -6,21 +6,14 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import resources, units
+from app import units
 from app.experiments.autopilot.goal import Goal
-from app.experiments.autopilot.running import job_key
+from app.experiments.autopilot.running import AUTOPILOT as IN_BACKGROUND
 from app.session.experiments import AUTOPILOT
-from app.store import ExperimentState, KeptAutopilot
+from app.store import KeptAutopilot
+from app.views.experiments.standing import state_word
 from app.views.runs.naming import EXPERIMENTS_PATH, page_url
 from app.views.shared.clock import reader_zone
-
-
-def state_word(kept: KeptAutopilot) -> str:
-    """How it stands. One whose server was killed still says that it runs in the database."""
-    job = resources.get_jobs().state(job_key(kept.id))
-    if job is not None and job.running:
-        return "Running"
-    return "Paused" if kept.state is ExperimentState.RUNNING else str(kept.state).capitalize()
 
 
 def show_autopilots(autopilots: Sequence[KeptAutopilot]) -> None:
@@ -34,7 +27,7 @@ def show_autopilots(autopilots: Sequence[KeptAutopilot]) -> None:
             "open": [page_url(EXPERIMENTS_PATH, **{AUTOPILOT.query: each.id}) for each in autopilots],
             "goal": [Goal.from_dict(each.plan["goal"]).text for each in autopilots],
             "prompts": [each.plan["prompts_from"] for each in autopilots],
-            "state": [state_word(each) for each in autopilots],
+            "state": [state_word(IN_BACKGROUND, each) for each in autopilots],
             "begun": [each.created_at for each in autopilots],
         },
         column_config={

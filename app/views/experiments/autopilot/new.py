@@ -10,7 +10,7 @@ from app import resources, units
 from app.cascade.pairs import by_size
 from app.experiments.autopilot.goal import Figure, Goal
 from app.experiments.autopilot.plan import Plan, hold_out
-from app.experiments.autopilot.running import keep_plan, start
+from app.experiments.autopilot.running import AUTOPILOT, keep_plan
 from app.experiments.autopilot.space import Candidates, Gear, Space, candidates
 from app.experiments.planning.design import NamedConfiguration
 from app.literal import literal
@@ -90,7 +90,7 @@ def show_new_autopilot(
         with errors_shown():
             kept = store.autopilots.get(keep_plan(store, plan))
             page = f"{EXPERIMENTS_PATH}?{session.AUTOPILOT.query}={kept.id}"
-            start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
+            AUTOPILOT.start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
             session.AUTOPILOT.open(kept.id)
             st.rerun()
 
@@ -144,8 +144,8 @@ def _choose_goal() -> Goal:
             placeholder="None",
             key=f"{_KEY}-memory",
             width=170,
-            help="Of the answering models' weights and a request's KV together. Weights of drafting models are not "
-            "counted.",
+            help="Of the weights of all models that a request needs, those that only draft included, and its KV "
+            "together.",
         )
         minutes = st.number_input(
             "Time budget, min",

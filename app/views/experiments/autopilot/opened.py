@@ -10,14 +10,14 @@ from app import resources, units
 from app.experiments.autopilot.course import Course, read_course
 from app.experiments.autopilot.evidence import Evidence, Shown
 from app.experiments.autopilot.front import pareto_front
-from app.experiments.autopilot.running import job_key, start
+from app.experiments.autopilot.running import AUTOPILOT
 from app.literal import literal
 from app.session import experiments as session
 from app.session.identity import known_person
 from app.store import ExperimentState, KeptAutopilot, RunStore
 from app.views.experiments.autopilot.chart import front_chart
-from app.views.experiments.autopilot.listing import state_word
 from app.views.experiments.autopilot.use import show_use
+from app.views.experiments.standing import Progress, follow_elsewhere, state_word
 from app.views.runs.naming import EXPERIMENTS_PATH, page_url
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
@@ -40,14 +40,18 @@ def show_autopilot(store: RunStore, autopilot_id: str) -> None:
     """
     st.button("All experiments", icon=":material/arrow_back:", type="tertiary", on_click=session.AUTOPILOT.close)
     kept = store.autopilots.get(autopilot_id)
-    job = BackgroundJob(job_key(kept.id), when_cancelled="What is measured is kept, and it goes on from there.")
+    job = BackgroundJob(
+        AUTOPILOT.job_key(kept.id), when_cancelled="What is measured is kept, and it goes on from there."
+    )
     heats = store.autopilots.heats(kept.id)
     course = _read(store, kept.id, len(heats), sum(each.seconds for each in heats), str(kept.state), known_person())
     _show_head(store, kept, course, job, used_s=sum(each.seconds for each in heats))
     job.follow(lambda: len(store.autopilots.heats(kept.id)))
+    if not job.running:
+        follow_elsewhere(lambda: _progress(store, kept.id, course.plan.goal.budget_s))
     if kept.state is ExperimentState.FAILED and kept.error and not job.state:
         st.error(literal(kept.error), icon=":material/error:")
-    _show_result(course, running=job.running)
+    _show_result(course, running=job.running or kept.under_way is not None)
     if course.found.readings:
         found, goal = course.found, course.plan.goal
         baseline = course.plan.baseline.name
@@ -65,26 +69,34 @@ def _read(_store: RunStore, id: str, heats: int, seconds: float, state: str, per
     return read_course(_store, id)
 
 
+def _progress(store: RunStore, id: str, budget_s: float) -> Progress:
+    """How far one is that another server goes on with: by the time that it has used."""
+    heats = store.autopilots.heats(id)
+    share = sum(each.seconds for each in heats) / budget_s
+    return Progress(store.autopilots.get(id).under_way, min(share, 0.99), len(heats))
+
+
 def _show_head(store: RunStore, kept: KeptAutopilot, course: Course, job: BackgroundJob, *, used_s: float) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(literal(kept.name), anchor=False)
-        if not job.running and kept.state is not ExperimentState.DONE:
+        runs = job.running or kept.under_way is not None
+        if not runs and kept.state is not ExperimentState.DONE:
             label = "Start" if kept.state is ExperimentState.NEW else "Resume"
             if st.button(label, icon=":material/play_arrow:", type="primary", key="autopilot-go-on"):
                 with errors_shown():
                     page = f"{EXPERIMENTS_PATH}?{session.AUTOPILOT.query}={kept.id}"
-                    start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
+                    AUTOPILOT.start(resources.get_jobs(), resources.get_engine(), store, kept, page=page)
                     st.rerun()
         with st.popover("Manage", icon=":material/more_horiz:"):
             st.caption("Deleting takes the autopilot and its experiments; their runs stay under Runs.")
-            if st.button("Delete", icon=":material/delete:", key="autopilot-delete", disabled=job.running):
+            if st.button("Delete", icon=":material/delete:", key="autopilot-delete", disabled=runs):
                 with errors_shown():
                     store.autopilots.delete(kept.id)
                     session.AUTOPILOT.close()
                     st.rerun()
     plan, begun = course.plan, units.moment(kept.created_at, reader_zone())
     st.caption(
-        f"{state_word(kept)} · begun {begun} · {literal(plan.goal.text)} · {literal(plan.prompts_from)}: "
+        f"{state_word(AUTOPILOT, kept)} · begun {begun} · {literal(plan.goal.text)} · {literal(plan.prompts_from)}: "
         f"{units.counted(len(plan.searched), 'prompt')} to search on, {len(plan.kept_apart):,} held out · "
         f"{units.seconds(used_s)} of {units.seconds(plan.goal.budget_s)} used"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.experiments.running.starting import job_key, keep_design, start
+from app.experiments.running.starting import EXPERIMENT, keep_design
 from app.jobs import Jobs
 from app.store import ExperimentState, Pass, RunFilter, RunSource, RunStatus, RunStore
 from engine.errors import ContextLengthError, GearboxError
@@ -104,9 +104,9 @@ def test_five_thousand_prompts_are_answered_once_each(store: RunStore) -> None:
 
 def test_as_a_job_it_has_a_title_and_one_runs_at_a_time(store: RunStore, jobs: Jobs) -> None:
     kept = store.experiments.get(keep_design(store, design()))
-    assert start(jobs, AnsweringEngine(), store, kept, page="experiments")
+    assert EXPERIMENT.start(jobs, AnsweringEngine(), store, kept, page="experiments")
     until = time.monotonic() + 30
-    while (job := jobs.job(job_key(kept.id))) and job.state.running and time.monotonic() < until:
+    while (job := jobs.job(EXPERIMENT.job_key(kept.id))) and job.state.running and time.monotonic() < until:
         time.sleep(0.01)
     assert job is not None
     assert (job.state.status, job.title, job.page) == ("done", "Experiment “Own”", "experiments")
