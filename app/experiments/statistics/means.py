@@ -231,8 +231,8 @@ def _draws(grouped: Grouped) -> Floats:
 
 
 def resampling(groups: int) -> Resampling:
-    """One for all figures of as many groups: drawing costs more than averaging. Of the whole and of its slices, some 40
-    and 130 MB are kept at most."""
+    """One for all figures of as many groups: drawing costs more than averaging. Of the whole, whose scores and KLD are
+    of different prompts, and of its slices some 80 and 130 MB are kept at most."""
     return (_of_slices if groups <= _SLICE else _of_all)(groups)
 
 
@@ -242,7 +242,7 @@ def _drawn(groups: int) -> Resampling:
 
 _SLICE = 500
 _of_slices = lru_cache(maxsize=32)(_drawn)
-_of_all = lru_cache(maxsize=1)(_drawn)
+_of_all = lru_cache(maxsize=2)(_drawn)
 
 
 def _over(grouped: Grouped) -> str:
