@@ -57,9 +57,9 @@ def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
     assert "gearbox experiment run tiny.toml" in report.read_text()
 
     replay = folder / "replay.html"
-    played = experiment(folder, "report", "Tiny", "--output", str(report), "--replay", str(replay), "--prompt", "row-2")
+    played = experiment(folder, "report", "Tiny", "--output", str(report), "--replay", str(replay), "--prompt", "row 2")
     assert played.returncode == 0, played.stderr
-    assert "recorded, not live" in replay.read_text()
+    assert "Recorded, not live" in replay.read_text()
     assert "Capital of Peru?" in replay.read_text()
     for wrong, named in (
         (("Huge",), "There are: “Tiny”"),
