@@ -25,6 +25,7 @@ def main() -> NoReturn:
 
 
 def _load() -> Callable[[], int]:
+    from app.experiments.command.options import add_experiments
     from engine.command_line import parser, run_options
 
     gearbox, commands = parser("gearbox", "An LLM inference playground and operations dashboard.")
@@ -34,7 +35,7 @@ def _load() -> Callable[[], int]:
     serve.add_argument("--api", action="store_true", help="let other machines use the API, with keys")
     serve.set_defaults(command=_serve)
     _add_keys(commands)
-    _add_experiments(commands)
+    add_experiments(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
 
@@ -86,38 +87,6 @@ def _add_keys(commands: Commands) -> None:
     revoke = actions.add_parser("revoke", help="end a key for good")
     revoke.set_defaults(command=_revoke_key)
     revoke.add_argument("prefix", help="how it begins: gbx_ and 8 digits")
-
-
-def _add_experiments(commands: Commands) -> None:
-    experiment = commands.add_parser(
-        "experiment", help="run an experiment: prompts x configurations, from a file; or report it"
-    )
-    actions = experiment.add_subparsers(required=True, metavar="ACTION")
-    run = actions.add_parser(
-        "run", help="answer and time all of it, and print its table; run again, it goes on where it was"
-    )
-    run.add_argument("file", help="TOML: name, prompts, and a [[configuration]] table each")
-    run.add_argument("--quick", action="store_true", help="with about 50 of the prompts, of each category its share")
-    run.add_argument("--retry-failed", action="store_true", help="ask again what configurations could not answer")
-    run.add_argument("--report", metavar="FILE", help="write the last candidate's report there too, as HTML")
-    run.set_defaults(command=_run_experiment)
-    report = actions.add_parser("report", help="write a candidate's report as one HTML file")
-    report.add_argument("experiment", metavar="ID|NAME", help="its id, or its name; of several the newest")
-    report.add_argument("--output", metavar="FILE", required=True, help="where to write it")
-    report.add_argument("--candidate", metavar="NAME", help="which configuration; the last unless given")
-    report.set_defaults(command=_report_experiment)
-
-
-def _run_experiment(options: argparse.Namespace) -> int:
-    from app.experiments.command import run_file
-
-    return run_file(options)
-
-
-def _report_experiment(options: argparse.Namespace) -> int:
-    from app.experiments.command import write_report
-
-    return write_report(options)
 
 
 def _limit(text: str) -> int | None:

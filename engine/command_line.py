@@ -87,6 +87,8 @@ def run_options(options: argparse.Namespace) -> int:
     """Run the command of parsed arguments; as :func:`run`."""
     try:
         return int(options.command(options))
+    except InvalidRequestError as error:
+        return _complain(str(error), BAD_INPUT)
     except GearboxError as error:
         return _complain(str(error), _exit_code(type(error).__name__))
     except BrokenPipeError:

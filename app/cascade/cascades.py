@@ -5,13 +5,33 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from engine.cascade import RouterProfile, router_class
+from engine.cascade import RouterProfile, profile_from_json, router_class
 from engine.types import NEVER, CacheMode, CascadeConfig, OptimizationConfig, RouterKind, RunConfig, Tier
 
 OFFERED = tuple(kind for kind in RouterKind if router_class(kind).deployable and not router_class(kind).has_band)
 """Routers that need no data. A hybrid's band must be calibrated: it comes with a profile."""
 JUDGING = tuple(kind for kind in OFFERED if router_class(kind).fixed is None)
 """Of these, the ones that go by a threshold."""
+FIRST_THRESHOLD = 0.3
+"""Of a cascade that nobody has set yet."""
+FIXED_THRESHOLDS = {RouterKind.ALWAYS_SMALL: NEVER, RouterKind.ALWAYS_LARGE: 0.0}
+"""Of the routers that need no score."""
+
+
+def first_thresholds(router: RouterKind, tiers: int, profile: str | None) -> tuple[float, ...]:
+    """What a cascade begins with where nobody says anything else: a profile's own.
+
+    Args:
+        router: of the cascade.
+        tiers: in front of the model.
+        profile: a router profile as JSON.
+
+    Raises:
+        RouterProfileError: it is none.
+    """
+    if profile is not None:
+        return tuple(boundary.threshold for boundary in profile_from_json(profile.encode())[0].boundaries)
+    return (FIXED_THRESHOLDS.get(router, FIRST_THRESHOLD),) * tiers
 
 
 def alone_config(config: RunConfig, tier: str) -> RunConfig:

@@ -27,9 +27,9 @@ CHECKS: Mapping[str, str] = {
     "regex": "Pattern: a regular expression is found in the answer",
     "json": "JSON: the first JSON in the answer equals the expected one",
     "code": "Code: the answer's Python passes the expected tests",
-    JUDGED: "Judged by a model: the largest one installed says whether the answer is right, by the expected one where "
-    "there is one",
-    NONE: "None: an answer is scored by its likeness to the largest tier's, the F1 of their words",
+    JUDGED: "Judged by a model: one says whether the answer is right; in the Router lab the largest installed, by the "
+    "expected answer where there is one; in an experiment the one that you ask",
+    NONE: "None: an answer is scored by its likeness to the largest tier's or the baseline's, the F1 of their words",
     FROM_FILE: "As the file says: by its column “checker”",
 }
 """How answers can be checked, each in a line."""

@@ -9,11 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from app.cascade.cascades import JUDGING
+from app.cascade.cascades import FIRST_THRESHOLD, FIXED_THRESHOLDS, JUDGING
 from app.speculation.drafters import drafter_key, drafter_of
 from engine.cascade import RouterProfile
 from engine.types import (
-    NEVER,
     Backend,
     CacheMode,
     CascadeConfig,
@@ -39,10 +38,6 @@ DEFAULT_CONFIG = RunConfig(
     sampling=SamplingParams(max_tokens=128),
 )
 """What a form shows first, unless its page says otherwise."""
-
-FIRST_THRESHOLD = 0.3
-"""Of a cascade that nobody has set yet."""
-_FIXED_THRESHOLDS = {RouterKind.ALWAYS_SMALL: NEVER, RouterKind.ALWAYS_LARGE: 0.0}
 
 
 def gear_setting(gear: GearKind) -> str:
@@ -172,8 +167,8 @@ def cascade_of(values: Mapping[str, Any]) -> CascadeConfig:
         calibrated = RouterProfile.from_dict(json.loads(profile))
         router, after_tokens = calibrated.kind, calibrated.after_tokens
         thresholds = tuple(boundary.threshold for boundary in calibrated.boundaries)
-    elif router in _FIXED_THRESHOLDS:
-        thresholds = (_FIXED_THRESHOLDS[router],) * len(places)
+    elif router in FIXED_THRESHOLDS:
+        thresholds = (FIXED_THRESHOLDS[router],) * len(places)
     else:
         thresholds = tuple(float(values[f"{place}-threshold"]) for place in places)
         after_tokens = values["after-tokens"] if router is RouterKind.ESCALATE else None

@@ -17,15 +17,10 @@ from engine.types import OptimizationConfig, Precision, RunConfig
 EXPERIMENT_QUERY = "experiment"
 SECTION = ChosenOption("experiments-section", "show")
 CANDIDATE = ChosenOption("experiments-candidate", "candidate")
-JUDGE = ChosenOption("experiments-judge", "judge")
-"""Whose verdicts count, of those who have judged the experiment."""
 PROMPTS = ChosenOption("experiments-prompts")
 BASELINE = ChosenOption("experiments-baseline")
 MARGIN, CATEGORIES, TRAFFIC, TARGET = (f"experiments-{name}" for name in ("margin", "categories", "traffic", "target"))
 """Keys of what the figures are looked at with: points, categories, requests a day, a latency target in seconds."""
-LIMITS = {name: f"experiments-judge-{name}" for name in ("silent", "flips", "length", "kappa")}
-"""Keys of the limits beyond which a judge fails its audit, by the fields of `Limits`; shares in percent, but for κ."""
-
 FLIP, REPLAYED = "experiments-flip", "experiments-replayed"
 """Keys of the prompts whose answers are read, and played again."""
 

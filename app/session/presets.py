@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import engine
 from app import resources
+from app.cascade.cascades import FIRST_THRESHOLD
 from app.cascade.pairs import Pair, Sized, largest_pair, pair_for
 from app.router.operation.in_use import configuration_by
-from app.session.configuration import FIRST_THRESHOLD, Form, values_of
+from app.session.configuration import Form, values_of
 from engine.cascade import RouterProfile
 from engine.types import (
     CacheMode,

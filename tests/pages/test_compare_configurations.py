@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
 from app.session.compare import of_configurations
 from app.store import RunSource, RunStatus, RunStore
@@ -190,11 +191,20 @@ def test_names_from_models_are_not_read_as_markup(monkeypatch: pytest.MonkeyPatc
 
 
 def test_selected_runs_lead_to_their_configurations(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
-    ask(store, Precision.BF16, 0.06, PROMPTS[:1])
+    def compare() -> Button:
+        app = open_app(monkeypatch, store, "pages/runs.py")
+        (found,) = [button for button in app.button if button.label == "Compare configurations"]
+        return found
+
+    ask(store, Precision.BF16, 0.06, PROMPTS[:2])
     ask(store, Precision.INT4, 0.02, PROMPTS[:1])
-    app = open_app(monkeypatch, store, "pages/runs.py")
-    (compare,) = [button for button in app.button if button.label == "Compare configurations"]
-    assert compare.disabled
+    assert compare().disabled
+    monkeypatch.setattr("app.views.runs.table.select_rows", lambda page: page.rows)
+    went = compare().click().run()
+    assert not went.exception
+    hashes = dict.fromkeys(run.config_hash for run in store.page().rows)
+    assert went.query_params["configurations"] == ",".join(hashes)
+    assert "On the **1 prompt** that all of them answered (A answered 1, B answered 2)." in said(went)
 
 
 def test_an_experiment_leads_to_its_configurations(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import NumberInput
 
 from app import resources
+from app.experiments.judging.budget import Budget
 from app.experiments.judging.judge import Reply
-from app.experiments.judging.running import Budget, judge_experiment
+from app.experiments.judging.running import judge_experiment
 from app.settings import Settings
 from app.store import JudgementKind, NoVerdict, Pass, RunStore
 from app.views.experiments.judging import judge as view
@@ -56,6 +58,11 @@ def models(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 def table(app: AppTest, column: str) -> dict[str, list[object]]:
     (found,) = [each.value for each in app.dataframe if column in each.value]
     return {str(name): list(found[name]) for name in found}
+
+
+def limit(app: AppTest, label: str) -> NumberInput:
+    (found,) = [each for each in app.number_input if each.label == label]
+    return found
 
 
 def test_before_any_was_asked_a_judge_is_offered_with_its_budget(
@@ -124,8 +131,13 @@ def test_a_judge_that_fails_marks_the_decision_until_the_limit_is_another(
     assert "Quality, as judged" in [each.label for each in decided.metric]
     table = opened(monkeypatch, store, experiment, "All configurations")
     assert any("Scores are wise int4's. The judge fails its audit: no verdict" in each.value for each in table.caption)
-    app.number_input(key="experiments-judge-silent").set_value(50.0).run()
-    assert not app.warning
+    judging = opened(monkeypatch, store, experiment)
+    limit(judging, "Without a verdict, % at most").set_value(50.0)
+    judging.button(key="experiments-limits-keep").click().run()
+    assert not judging.warning
+    assert limit(judging, "Without a verdict, % at most").value == 50.0
+    for section in ("Judge", "Decision"):
+        assert not opened(monkeypatch, store, experiment, section).warning, "it is the same for everybody"
 
 
 def test_two_judges_are_told_apart_and_one_is_chosen(
@@ -135,8 +147,9 @@ def test_two_judges_are_told_apart_and_one_is_chosen(
     judged(store, experiment, ScriptedJudge(says(0.7)))
     judged(store, experiment, ScriptedJudge(says(0.2), id=OTHER))
     app = opened(monkeypatch, store, experiment)
-    choice = app.selectbox(key="experiments-judge")
+    (choice,) = [each for each in app.selectbox if each.label == "Whose verdicts count"]
     assert sorted(choice.options) == ["other int8 · grades", "wise int4 · grades"]
     choice.set_value("other int8 · grades").run()
-    assert table(app, "Judged")["Score (%), no checker"] == pytest.approx([20.0, 20.0])
-    assert any(name == "Agreement with wise int4" for name in table(app, "Limit")["Figure"])
+    for each in (app, opened(monkeypatch, store, experiment)):
+        assert table(each, "Judged")["Score (%), no checker"] == pytest.approx([20.0, 20.0])
+        assert any(name == "Agreement with wise int4" for name in table(each, "Limit")["Figure"])

@@ -13,6 +13,7 @@ from app.experiments.autopilot.evidence import Evidence, evidence_of
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
 from app.experiments.autopilot.search import LEAST, Found, search
+from app.experiments.planning.design import NamedConfiguration
 from app.prompts.choosing import stratified
 from app.store import RunStore
 
@@ -35,6 +36,12 @@ class Course:
     """The experiment on held-out prompts."""
     without_evidence: str
     """Why there is none, where the course has come to its end; else empty."""
+
+    @property
+    def chosen(self) -> NamedConfiguration | None:
+        """The configuration that it ends with; ``None`` where there is none, or it still searches."""
+        name = self.choice.name if self.choice else None
+        return next((each for each in self.plan.configurations if each.name == name), None)
 
 
 def follow(plan: Plan, heats: Heats, *, stage: Callable[[str], None] = lambda _stage: None) -> Course:

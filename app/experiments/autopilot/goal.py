@@ -14,6 +14,9 @@ import numpy as np
 from app import units
 from app.experiments.planning.design import DesignError
 
+PERCENTILE, MARGIN_POINTS, MINUTES = 95, 2.0, 15.0
+"""What an autopilot begins with."""
+
 
 class Figure(StrEnum):
     """The latency that a service level objective (SLO) limits."""
@@ -52,7 +55,7 @@ class Goal:
             (1 <= self.percentile <= 99, "The percentile must be between 1 and 99."),
             (math.isfinite(self.seconds) and self.seconds > 0, "The SLO must be above 0 s."),
             (0 < self.margin_points < 100, "The margin must be above 0 and below 100 points."),
-            (self.memory_bytes is None or self.memory_bytes > 0, "The memory ceiling must be above 0."),
+            (self.memory_bytes is None or 0 < self.memory_bytes < math.inf, "The memory ceiling must be above 0."),
             (math.isfinite(self.budget_s) and self.budget_s > 0, "The time budget must be above 0 s."),
         ):
             if not holds:

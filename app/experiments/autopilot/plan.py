@@ -52,6 +52,7 @@ class Plan:
                 f"Of these prompts {checked} have a checker: nothing could tell whether quality is kept. Choose a set "
                 f"in which at least {FEWEST_CHECKED} have one."
             )
+        self.design([self.baseline.name], [task.id for task in self.prompts])  # all of its experiments can be made
 
     @property
     def configurations(self) -> tuple[NamedConfiguration, ...]:

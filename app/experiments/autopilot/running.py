@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from app.experiments.running.job import ExperimentEngine, run_experiment
 from app.experiments.running.starting import InBackground
 from app.experiments.running.state import going_on
 from app.jobs import JobCancelled, Report
-from app.store import RunStore, StartedFrom, StoreError
+from app.store import KeptAutopilot, RunStore, StartedFrom, StoreError
 
 _KEPT_EVERY_S = 5.0
 """How often it is written down what a measurement took: what a killed server took since is not counted."""
@@ -27,6 +28,13 @@ class _TimeIsUp(JobCancelled):
 def keep_plan(store: RunStore, plan: Plan) -> str:
     """Keep a new autopilot as the viewer's, not begun yet, and return its id."""
     return store.autopilots.keep(name=plan.name, plan=plan.to_dict(), prompts=plan.prompts)
+
+
+def kept_of(store: RunStore, plan: Plan) -> KeptAutopilot | None:
+    """The newest autopilot of this very plan that the viewer may see; ``None`` if there is none."""
+    wanted = json.loads(json.dumps(plan.to_dict()))
+    alike = (each for each in store.autopilots.all() if each.plan == wanted)
+    return next((each for each in alike if store.autopilots.prompts(each.id) == plan.prompts), None)
 
 
 def run_autopilot(

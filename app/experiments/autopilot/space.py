@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
@@ -15,6 +15,7 @@ from engine.types import (
     CacheMode,
     CascadeConfig,
     Drafter,
+    DrafterChoice,
     KVDtype,
     OptimizationConfig,
     Precision,
@@ -96,6 +97,17 @@ def candidates(space: Space, baseline: RunConfig, *, most: int = MOST_CANDIDATES
     random.Random(seed).shuffle(others)
     chosen = [*plain, *others][:most]
     return Candidates(tuple(NamedConfiguration(name, found[name]) for name in chosen), len(found), skipped)
+
+
+def drafting_models(choices: Iterable[DrafterChoice], models: Sequence[str]) -> tuple[str, ...]:
+    """Which of some models can draft for another one, in their order.
+
+    Args:
+        choices: what the engine says of that one's drafters.
+        models: those that may.
+    """
+    able = {each.speculation.draft_model for each in choices if each.speculation is not None}
+    return tuple(name for name in models if name in able)
 
 
 _PLUS, _TO = " + ", " → "

@@ -131,6 +131,13 @@ class Audit:
             found.append("It judges answers of its own model: such a judge flatters itself.")
         return tuple(found)
 
+    @property
+    def cost(self) -> str:
+        """What it took, in a clause."""
+        counted = f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written"
+        uncounted = f" ({units.counted(self.uncounted, 'question')} without a count)" if self.uncounted else ""
+        return f"{units.counted(self.asked, 'question')}, {units.seconds(self.seconds)}, {counted}{uncounted}"
+
     def _flips(self, limits: Limits) -> Check:
         name, limit = "Swayed by order", f"at most {units.percent(limits.flips)}"
         if self.flips is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from app.estimates import AnswerTime
 from app.experiments.judging.audit import Audit, Limits
 from app.experiments.judging.opinions import Opinions, judge_words
-from app.experiments.results.arrays import Judged, Results
+from app.experiments.results.arrays import Floats, Judged, Measure, Results
 from app.store import JudgeId, Judgement, JudgementKind
 from engine.types import Tier
 
@@ -33,6 +36,43 @@ def judged(results: Results, opinions: Opinions, kind: JudgementKind, audit: Aud
         concerns=audit.concerns(limits),
         cautions=audit.cautions,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRow:
+    """What a judge says of one configuration. Means from 0 to 1; ``None`` where it said nothing."""
+
+    name: str
+    """With a mark where it is the baseline."""
+    unchecked: float | None
+    """On prompts without a checker: these count in a decision."""
+    checked: float | None
+    """On the others, which are for the audit."""
+    prompts: int
+    """That it judged."""
+
+
+def judged_rows(results: Results) -> tuple[JudgedRow, ...]:
+    """Of each configuration, what the judge that counts says.
+
+    Args:
+        results: with that judge's verdicts.
+    """
+    assert results.judged is not None
+    scores, unchecked = results.judged.scores, results.applies(Measure.JUDGE)
+    return tuple(
+        JudgedRow(
+            f"{name} (baseline)" if place == results.design.baseline else name,
+            _mean(scores[place, unchecked]),
+            _mean(scores[place, ~unchecked]),
+            int(np.isfinite(scores[place]).sum()),
+        )
+        for place, name in enumerate(results.names)
+    )
+
+
+def _mean(scores: Floats) -> float | None:
+    return float(np.nanmean(scores)) if np.isfinite(scores).any() else None
 
 
 def seconds_of(

@@ -7,9 +7,9 @@ No verdict is kept as that, and is no score.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from time import monotonic
 
+from app.experiments.judging.budget import Budget
 from app.experiments.judging.judge import Judge, JudgeError, Reply
 from app.experiments.judging.opinions import judge_words
 from app.experiments.judging.plan import Question, questions
@@ -20,29 +20,11 @@ from app.runs.answers import RequestRefusedError
 from app.runs.together import Watch, answered_together
 from app.store import JudgeId, Judgement, JudgementKind, NoVerdict, RunStore
 from engine import Task
-from engine.errors import InvalidRequestError
 
-MOST_JUDGEMENTS = 100_000
-MOST_SECONDS = 7 * 24 * 3600.0
 _MOST_IN_VAIN = 5
 """After so many questions in a row that came to nothing, a judge is given up."""
 _LONGEST_DETAIL = 300
 """Characters that are kept of what a judge wrote instead of a verdict."""
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What a judge's work may take, each time that it is started."""
-
-    judgements: int
-    seconds: float
-    """No question is begun after these; those under way are answered."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.judgements <= MOST_JUDGEMENTS:
-            raise InvalidRequestError(f"A budget has 1 to {MOST_JUDGEMENTS:,} judgements.")
-        if not 0 < self.seconds <= MOST_SECONDS:
-            raise InvalidRequestError("A budget's time must be above 0, and at most a week.")
 
 
 def job_key(experiment_id: str) -> str:

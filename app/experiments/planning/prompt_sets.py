@@ -28,7 +28,7 @@ def prompt_sets(store: RunStore) -> dict[str, Callable[[], Sequence[Task]]]:
         store: as whoever makes the experiment sees it.
     """
     found: dict[str, Callable[[], Sequence[Task]]] = {name: partial(load_tasks, file) for name, file in _OWN.items()}
-    found |= _brought(store.router)
+    found |= {name: partial(store.router.tasks, sha256) for sha256, name in brought_names(store.router).items()}
     of_runs = {name: partial(asked_in, store, chosen) for name, chosen in _of_runs(datetime.now(UTC)).items()}
     return found | of_runs
 
@@ -46,11 +46,12 @@ def asked_in(store: RunStore, chosen: RunFilter) -> tuple[Task, ...]:
     return tuple(found.values())
 
 
-def _brought(store: RouterStore) -> dict[str, Callable[[], Sequence[Task]]]:
-    found: dict[str, Callable[[], Sequence[Task]]] = {}
+def brought_names(store: RouterStore) -> dict[str, str]:
+    """What the sets that were brought are called among all of them, by their hash."""
+    found: dict[str, str] = {}
     for kept in store.sets():
-        taken = kept.name in found or kept.name in _OWN
-        found[f"{kept.name} · {kept.sha256[:6]}" if taken else kept.name] = partial(store.tasks, kept.sha256)
+        taken = kept.name in {*found.values(), *_OWN, *OF_RUNS}
+        found[kept.sha256] = f"{kept.name} · {kept.sha256[:6]}" if taken else kept.name
     return found
 
 

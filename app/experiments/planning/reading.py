@@ -7,68 +7,42 @@ and where the usual will not do ``question``, ``size``, ``baseline``, ``repeats`
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from app.experiments.planning.configurations import read_configuration
 from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size
+from app.experiments.planning.keys import (
+    LIST,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Kind,
+    check_keys,
+    choice,
+    choices,
+    read_tree,
+    tables,
+    text,
+)
 from app.prompts.choosing import stratified
 from app.prompts.columns import convert, convert_published, guess, published_as
 from app.prompts.tables import MOST_BYTES, read_table
 from app.store import Pass
 from engine import MIXED_FILE, Task, load_tasks
 from engine.errors import InvalidRequestError
-from engine.types import (
-    DRAFT_PRECISION,
-    Backend,
-    CacheMode,
-    CascadeConfig,
-    Drafter,
-    KVDtype,
-    OptimizationConfig,
-    Precision,
-    RouterKind,
-    RunConfig,
-    SamplingParams,
-    SpeculationConfig,
-    Tier,
-)
-from engine.untrusted import decode_text
-
-E = TypeVar("E", bound=StrEnum)
 
 SETS: Mapping[str, Path] = {
     name: MIXED_FILE.with_name(f"{name}.jsonl") for name in ("mixed", "tasks", "samples", "speculation")
 }
 """The project's own prompts, by the name that a file calls them."""
 _SCORED = ("mixed", "tasks")
-_MOST_BYTES = 2**20
 _SHOWN = 3
-_TOP = (
-    "name", "question", "prompts", "size", "baseline", "repeats", "seed", "margin", "passes", "max_tokens",
-    "configuration",
-)  # fmt: skip
-_CONFIGURATION = (
-    "name", "model", "backend", "precision", "cache", "kv_dtype", "window", "drafter", "draft_model",
-    "draft_precision", "gamma", "smaller", "thresholds", "router", "profile", "after_tokens", "keep_tier", "guard",
-    "temperature", "top_p", "top_k", "repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias",
-    "json_schema", "top_logprobs", "stop",
-)  # fmt: skip
-_OF_A_CASCADE = ("thresholds", "router", "profile", "after_tokens", "keep_tier", "guard")
-_KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
-    "repeats": (int, "a whole number"), "seed": (int, "a whole number"), "max_tokens": (int, "a whole number"),
-    "window": (int, "a whole number"), "gamma": (int, "a whole number"), "top_k": (int, "a whole number"),
-    "after_tokens": (int, "a whole number"), "top_logprobs": (int, "a whole number"),
-    "keep_tier": (bool, "true or false"), "guard": (bool, "true or false"),
-    "margin": ((int, float), "a number"), "temperature": ((int, float), "a number"),
-    "top_p": ((int, float), "a number"), "repetition_penalty": ((int, float), "a number"),
-    "frequency_penalty": ((int, float), "a number"), "presence_penalty": ((int, float), "a number"),
-    "logit_bias": (list, "a list"),
-    "passes": (list, "a list"), "smaller": (list, "a list"), "thresholds": (list, "a list"), "stop": (list, "a list"),
-    "configuration": (list, "tables that begin with [[configuration]]"),
+_KEYS: Mapping[str, Kind] = {
+    "name": TEXT, "question": TEXT, "prompts": TEXT, "size": TEXT, "baseline": TEXT, "repeats": WHOLE, "seed": WHOLE,
+    "margin": NUMBER, "passes": LIST, "max_tokens": WHOLE, "configuration": tables("configuration"),
 }  # fmt: skip
 
 
@@ -92,14 +66,7 @@ def read_design(path: Path, *, size: Size | None = None) -> Read:
         InvalidRequestError: it is no text.
         DesignError: it cannot be read, or describes no experiment; the message names the file's own key.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DesignError(f"{path.name} has more than {_MOST_BYTES >> 20} MiB: it is no description.")
-        tree = tomllib.loads(decode_text(path.read_bytes(), path.name))
-    except OSError as error:
-        raise DesignError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise DesignError(f"{path.name} is no TOML: {error}.") from error
+    tree = read_tree(path)
     try:
         return _design(tree, path.parent, size)
     except InvalidRequestError as error:
@@ -107,28 +74,59 @@ def read_design(path: Path, *, size: Size | None = None) -> Read:
 
 
 def _design(tree: Mapping[str, Any], folder: Path, size: Size | None) -> Read:
-    _known(tree, _TOP, "An experiment")
-    where = _text(tree, "prompts")
-    tasks, notes = read_prompts(where, folder)
-    wanted = size or _choice(Size, tree, "size", Size.USUAL)
-    seed = tree.get("seed", 0)
-    chosen = tasks if wanted.prompts is None else stratified(tasks, wanted.prompts, seed)
-    tables = tree.get("configuration", [])
-    configurations = tuple(_configuration(table, place) for place, table in enumerate(tables, 1))
+    check_keys(tree, _KEYS, "An experiment")
+    asked = read_asked(tree, folder, usual=Size.USUAL, size=size)
+    found = enumerate(tree.get("configuration", []), 1)
+    configurations = tuple(
+        read_configuration(table, "configuration", f"configuration number {place}") for place, table in found
+    )
     design = Design(
-        name=_text(tree, "name"),
-        question=_text(tree, "question", ""),
-        prompts=chosen,
-        prompts_from=where if len(chosen) == len(tasks) else f"{where} ({len(chosen):,} of {len(tasks):,})",
+        name=text(tree, "name"),
+        question=text(tree, "question", ""),
+        prompts=asked.tasks,
+        prompts_from=asked.told,
         configurations=configurations,
         baseline=_baseline(tree, configurations),
         repeats=tree.get("repeats", 1),
-        seed=seed,
+        seed=asked.seed,
         margin_points=float(tree.get("margin", 2.0)),
-        passes=tuple(_one_of(Pass, each, "passes") for each in tree.get("passes", tuple(Pass))),
+        passes=choices(Pass, tree, "passes", tuple(Pass)),
         max_tokens=tree.get("max_tokens"),
     )
-    return Read(design, notes)
+    return Read(design, asked.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The prompts that a file names, at the size that it says."""
+
+    tasks: tuple[Task, ...]
+    told: str
+    """What they are, for the reader."""
+    notes: tuple[str, ...]
+    """What the reader should know, a sentence each."""
+    seed: int
+    """By which they were drawn."""
+
+
+def read_asked(tree: Mapping[str, Any], folder: Path, *, usual: Size, size: Size | None = None) -> Asked:
+    """The prompts that a file's ``prompts``, ``size`` and ``seed`` name.
+
+    Args:
+        tree: the file.
+        folder: where it lies.
+        usual: how many, where it does not say.
+        size: instead of what it says.
+
+    Raises:
+        InvalidRequestError: there are none that can be asked.
+    """
+    where, seed = text(tree, "prompts"), tree.get("seed", 0)
+    tasks, notes = read_prompts(where, folder)
+    wanted = size or choice(Size, tree, "size", usual)
+    chosen = tasks if wanted.prompts is None else stratified(tasks, wanted.prompts, seed)
+    told = where if len(chosen) == len(tasks) else f"{where} ({len(chosen):,} of {len(tasks):,})"
+    return Asked(chosen, told, notes, seed)
 
 
 def read_prompts(where: str, folder: Path) -> tuple[tuple[Task, ...], tuple[str, ...]]:
@@ -163,131 +161,7 @@ def read_prompts(where: str, folder: Path) -> tuple[tuple[Task, ...], tuple[str,
 def _baseline(tree: Mapping[str, Any], configurations: Sequence[NamedConfiguration]) -> int:
     if "baseline" not in tree:
         return 0
-    names, wanted = [each.name for each in configurations], _text(tree, "baseline")
+    names, wanted = [each.name for each in configurations], text(tree, "baseline")
     if wanted not in names:
         raise DesignError(f"“baseline” is “{wanted}”, which no configuration is called: {', '.join(names)}.")
     return names.index(wanted)
-
-
-def _configuration(table: Any, place: int) -> NamedConfiguration:
-    if not isinstance(table, dict):
-        raise DesignError("“configuration” must be tables: begin each with [[configuration]].")
-    name = table.get("name", f"number {place}")
-    try:
-        _known(table, _CONFIGURATION, "A configuration")
-        model = _text(table, "model")
-        precision = _choice(Precision, table, "precision", Precision.BF16)
-        config = RunConfig(
-            model=model,
-            backend=_choice(Backend, table, "backend", Backend.LOCAL),
-            optimization=OptimizationConfig.at(
-                precision,
-                _choice(CacheMode, table, "cache", CacheMode.KV),
-                _choice(KVDtype, table, "kv_dtype", KVDtype.BF16),
-                table.get("window"),
-                _speculation(table),
-                _cascade(table),
-            ),
-            sampling=SamplingParams(
-                temperature=float(table.get("temperature", 0.0)),
-                top_p=float(table.get("top_p", 1.0)),
-                top_k=table.get("top_k", 0),
-                repetition_penalty=float(table.get("repetition_penalty", 1.0)),
-                frequency_penalty=float(table.get("frequency_penalty", 0.0)),
-                presence_penalty=float(table.get("presence_penalty", 0.0)),
-                logit_bias=_biases(table),
-                json_schema=table.get("json_schema"),
-                top_logprobs=table.get("top_logprobs", 0),
-                stop=tuple(_texts(table, "stop")),
-            ),
-        )
-    except InvalidRequestError as error:
-        raise DesignError(f"configuration “{name}”: {error}") from error
-    return NamedConfiguration(_text(table, "name", f"{model} {precision}"), config)
-
-
-def _speculation(table: Mapping[str, Any]) -> SpeculationConfig | None:
-    if "drafter" not in table:
-        if further := [key for key in ("draft_model", "draft_precision", "gamma") if key in table]:
-            raise DesignError(f"“{further[0]}” needs a “drafter”: {', '.join(Drafter)}.")
-        return None
-    drafter = _choice(Drafter, table, "drafter", Drafter.AUTO)
-    held = DRAFT_PRECISION if drafter.info.has_precision else None
-    return SpeculationConfig(
-        drafter=drafter,
-        draft_model=_text(table, "draft_model") if "draft_model" in table else None,
-        draft_precision=_choice(Precision, table, "draft_precision", held) if "draft_precision" in table else held,
-        gamma=table.get("gamma"),
-    )
-
-
-def _cascade(table: Mapping[str, Any]) -> CascadeConfig | None:
-    if "smaller" not in table:
-        if further := [key for key in _OF_A_CASCADE if key in table]:
-            raise DesignError(f"“{further[0]}” needs “smaller”: the tiers in front of the model.")
-        return None
-    thresholds = table.get("thresholds", ())
-    if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in thresholds):
-        raise DesignError("“thresholds” must be numbers between 0 and 1, one for each smaller tier.")
-    return CascadeConfig(
-        smaller=tuple(map(_tier, _texts(table, "smaller"))),
-        thresholds=tuple(map(float, thresholds)),
-        router=_choice(RouterKind, table, "router", RouterKind.ESCALATE),
-        profile=table.get("profile"),
-        after_tokens=table.get("after_tokens"),
-        keep_tier=table.get("keep_tier", False),
-        guard=table.get("guard", True),
-    )
-
-
-def _biases(table: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
-    biases = table.get("logit_bias", [])
-    if not all(
-        isinstance(each, list) and len(each) == 2 and type(each[0]) is int and type(each[1]) in (int, float)
-        for each in biases
-    ):
-        raise DesignError("“logit_bias” must be a list of pairs: a token's id and what is added, such as [[11, -5.0]].")
-    return tuple((token_id, bias) for token_id, bias in biases)
-
-
-def _tier(key: str) -> Tier:
-    model, at, precision = key.rpartition("@")
-    if not at:
-        raise DesignError(f"“smaller” names “{key}”: write model@precision, such as smollm2-135m@int4.")
-    return Tier(model=model, precision=_one_of(Precision, precision, "smaller"))
-
-
-# --- values -------------------------------------------------------------------------------------------
-
-
-def _known(tree: Mapping[str, Any], keys: Sequence[str], what: str) -> None:
-    for key, value in tree.items():
-        if key not in keys:
-            raise DesignError(f"“{key[:60]}” is not known here. {what} has: {', '.join(keys)}.")
-        kind, words = _KINDS.get(key, (str, "a text"))
-        if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-            raise DesignError(f"“{key}” must be {words}.")
-
-
-def _text(tree: Mapping[str, Any], key: str, usual: str | None = None) -> str:
-    value = tree.get(key, usual)
-    if value is None:
-        raise DesignError(f"“{key}” is missing.")
-    return str(value)
-
-
-def _texts(tree: Mapping[str, Any], key: str) -> list[str]:
-    values = tree.get(key, [])
-    if not all(isinstance(value, str) for value in values):
-        raise DesignError(f"“{key}” must be a list of texts.")
-    return list(values)
-
-
-def _choice(kind: type[E], tree: Mapping[str, Any], key: str, usual: E | None) -> E:
-    return _one_of(kind, tree.get(key, usual), key)
-
-
-def _one_of(kind: type[E], value: Any, key: str) -> E:
-    if value not in list(kind):
-        raise DesignError(f"“{key}” is “{str(value)[:60]}”. There are: {', '.join(kind)}.")
-    return kind(value)

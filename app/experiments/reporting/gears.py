@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app import units
-from app.experiments.verdicts.gears import alarms_of, interactions_of, shown
+from app.experiments.verdicts.gears import Shown, alarms_of, interactions_of, shown
 from app.experiments.verdicts.waterfall import Bar, Waterfall
-from app.reports.report import Chart, Section, Value
+from app.reports.report import Chart, Section, Table, Value
 
 
 def gears_section(found: Sequence[Waterfall], currency: str) -> Section | None:
@@ -21,30 +21,30 @@ def gears_section(found: Sequence[Waterfall], currency: str) -> Section | None:
     if not found:
         return None
     prompts = units.counted(min(each.prompts for each in found), "prompt")
-    said = [*(f"Alarm: {text}" for text in alarms_of(found)), *interactions_of(found)]
+    acting = [("Alarm", text) for text in alarms_of(found)] + [("Interaction", text) for text in interactions_of(found)]
     method = (
         "What a gear changes is its Shapley value: the mean of what it changes over all orders in which the gears can "
         f"be turned on, with 95 % intervals over {prompts} at least."
     )
     return Section(
         title="Each gear",
-        text=" ".join([*said, method]) if said else f"No two gears are shown to act on each other. {method}",
-        charts=tuple(_chart(each, currency) for each in found),
+        text=method if acting else f"{method} No two gears are shown to act on each other.",
+        charts=tuple(_chart(each, shown(each.figure, currency)) for each in found),
+        tables=(
+            _changes(found, currency),
+            *([Table(headers=("Two gears", "What was measured"), rows=tuple(acting))] if acting else []),
+        ),
     )
 
 
-def _chart(found: Waterfall, currency: str) -> Chart:
-    how = shown(found.figure, currency)
-
+def _chart(found: Waterfall, how: Shown) -> Chart:
     def whole(name: str, value: float) -> Value:
-        return Value(name, value * how.scale, f"{value * how.scale:,.3g}")
+        return Value(name, value * how.scale, f"{how.number(value)} {how.unit}")
 
     def step(bar: Bar) -> Value:
-        start, end, change = bar.start * how.scale, bar.end * how.scale, f"{bar.change * how.scale:+,.3g}"
-        if bar.interval is None:
-            return Value(bar.gear, end, change, start=start)
-        low, high = bar.interval.low * how.scale, bar.interval.high * how.scale
-        return Value(bar.gear, end, f"{change} ({low:+,.3g} to {high:+,.3g})", start + low, start + high, start)
+        start, interval = bar.start * how.scale, bar.interval
+        low, high = (start + interval.low * how.scale, start + interval.high * how.scale) if interval else (None, None)
+        return Value(bar.gear, bar.end * how.scale, f"{how.change(bar.change)} {how.unit}", low, high, start)
 
     left_out = f"{units.counted(found.left_out, 'prompt')} without this figure left out." if found.left_out else ""
     return Chart(
@@ -53,3 +53,18 @@ def _chart(found: Waterfall, currency: str) -> Chart:
         values=(whole("no gears", found.baseline), *map(step, found.bars), whole("all on", found.total)),
         note=left_out,
     )
+
+
+def _changes(found: Sequence[Waterfall], currency: str) -> Table:
+    """Every change with its interval, a line a figure."""
+    gears = sorted({bar.gear for each in found for bar in each.bars})
+    rows = []
+    for each in found:
+        how, bars = shown(each.figure, currency), {bar.gear: bar for bar in each.bars}
+        rows.append((f"{how.title} ({how.unit})", *(_written(how, bars[gear]) for gear in gears)))
+    return Table(title="What each gear changes, with 95 % intervals", headers=("Figure", *gears), rows=tuple(rows))
+
+
+def _written(how: Shown, bar: Bar) -> str:
+    interval = how.range(bar)
+    return f"{how.change(bar.change)} ({interval})" if interval else how.change(bar.change)

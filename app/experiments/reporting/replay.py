@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.experiments.results.arrays import Results
-from app.replay.page_file import MOST_LANES, replay_page
+from app.replay.page_file import replay_page
 from app.replay.recorded import ReplayLane
 from app.store import Pass, RunStore
 from engine.errors import InvalidRequestError
@@ -22,12 +22,10 @@ def replay_file(store: RunStore, results: Results, prompt_id: str | None, places
         places: of the configurations, one to `MOST_LANES`.
 
     Raises:
-        InvalidRequestError: nothing was timed, or not this prompt, or there are too many configurations.
-        ReplayError: the tokens of an answer were not kept.
+        InvalidRequestError: nothing was timed, or not this prompt.
+        ReplayError: the tokens of an answer were not kept, or there are too many configurations.
         StoreError: the database cannot be read.
     """
-    if len(places) > MOST_LANES:
-        raise InvalidRequestError(f"A replay has at most {MOST_LANES} lanes: name the configurations that it is of.")
     timed = {place: results.run_ids(place, Pass.SPEED) for place in places}
     common = set.intersection(*(set(runs) for runs in timed.values()))
     if not common:

@@ -18,9 +18,18 @@ _GAP = "  "
 def table_of(results: Results) -> str:
     """A line a configuration, the baseline marked; means over prompts, percentiles of their times. Ends with a line
     break."""
-    rows = [_head(results), *(_row(results, place) for place in range(len(results.names)))]
+    return aligned([_head(results), *(_row(results, place) for place in range(len(results.names)))])
+
+
+def aligned(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
+    """Rows of texts as lines, each with a line break.
+
+    Args:
+        rows: each with as many texts as the first, which is the head.
+        left: so many of the first columns stand to the left, the others, figures, to the right.
+    """
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    return "".join(_line(row, widths) for row in rows)
+    return "".join(_line(row, widths, left) for row in rows)
 
 
 def _head(results: Results) -> list[str]:
@@ -67,12 +76,10 @@ def _percentile(seconds: Floats, percent: float) -> str:
     return units.seconds(float(np.percentile(known, percent)) if len(known) else None)
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    """The first column to the left, figures to the right."""
-    first, *figures = row
-    cells = [first + " " * (widths[0] - _width(first))]
-    cells += [" " * (width - _width(text)) + text for text, width in zip(figures, widths[1:], strict=True)]
-    return _GAP.join(cells).rstrip() + "\n"
+def _line(row: Sequence[str], widths: Sequence[int], left: int) -> str:
+    gaps = [" " * (width - _width(text)) for text, width in zip(row, widths, strict=True)]
+    both = enumerate(zip(row, gaps, strict=True))
+    return _GAP.join(text + gap if place < left else gap + text for place, (text, gap) in both).rstrip() + "\n"
 
 
 def _width(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +95,7 @@ def quantile_interval(values: npt.ArrayLike, share: float, level: float = LEVEL)
     )
 
 
+@lru_cache(maxsize=256)
 def _place(count: int, share: float, chance: float) -> float:
     """The place (from 1) of the sorted value that lies below the percentile with a chance: r of I(share; r, n + 1 − r),
     the regularized incomplete beta function."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from engine.cascade.reporting.intervals import Resampling
 DRAWS = 2000
 _GAFFKE_DRAWS = 20_000
 _GAFFKE_WEIGHTS = 200_000
-"""At most in all draws: what 50 different values may cost, in fewer draws."""
+"""At most in all draws of many values that are not kept, which may then be fewer."""
 _FEW_OTHERS = 4
 """Groups unlike the rest below which a bootstrap's draws are too coarse."""
 
@@ -190,19 +190,35 @@ def bca_bounds(value: float, draws: Floats, left_out: Floats, level: float = LEV
 
 def gaffke_interval(grouped: Grouped, within: tuple[float, float], level: float = LEVEL) -> Interval:
     """Of the mean of values within a range: weigh them by chance (exponential weights), with one more that is as low,
-    or as high, as any could be, and take the quantile. Equal values are weighed together."""
-    values, counts = np.unique(grouped.shares, return_counts=True)
-    rng, draws = np.random.default_rng(len(grouped)), min(_GAFFKE_DRAWS, _GAFFKE_WEIGHTS // len(values))
-    weights = rng.standard_gamma(counts, (draws, len(values)))
-    other = rng.standard_exponential(draws)
-    sums, total = weights @ values, weights.sum(axis=1) + other
+    or as high, as any could be, and take the quantile. Of many, equal values are weighed together."""
+    if len(grouped) < ENOUGH:
+        weights, values = _weights(len(grouped)), grouped.shares
+    else:
+        values, counts = np.unique(grouped.shares, return_counts=True)
+        weights = _shares_by_chance(counts, min(_GAFFKE_DRAWS, _GAFFKE_WEIGHTS // len(values)))
+    means, other = weights[:, :-1] @ values, weights[:, -1]
     largest = float(grouped.sizes.max() * len(grouped) / grouped.sizes.sum())
     tail = (1 - level) / 2
-    low = float(np.quantile((sums + other * within[0] * largest) / total, tail))
-    high = float(np.quantile((sums + other * within[1] * largest) / total, 1 - tail))
+    low = float(np.quantile(means + other * within[0] * largest, tail))
+    high = float(np.quantile(means + other * within[1] * largest, 1 - tail))
     return Interval(
         max(within[0], low), min(within[1], high), level, f"Gaffke's bound, for few that differ{_over(grouped)}"
     )
+
+
+@lru_cache(maxsize=8)
+def _weights(groups: int) -> Floats:
+    """Of so few groups and one more: drawing them costs ten times what weighing with them does. 64 MB are kept at
+    most."""
+    return _shares_by_chance(np.ones(groups), _GAFFKE_DRAWS)
+
+
+def _shares_by_chance(counts: npt.NDArray[Any], draws: int) -> Floats:
+    """How much so many values weigh together, and one more, in the last column: exponential weights as shares of all,
+    ``[draws, values + 1]``."""
+    rng = np.random.default_rng(int(counts.sum()))
+    weights = rng.standard_gamma([*counts, 1], (draws, len(counts) + 1))
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
 
 
 def _draws(grouped: Grouped) -> Floats:
@@ -215,8 +231,8 @@ def _draws(grouped: Grouped) -> Floats:
 
 
 def resampling(groups: int) -> Resampling:
-    """One for all figures of as many groups: drawing costs more than averaging. Of the whole and of its slices, some 40
-    and 130 MB are kept at most."""
+    """One for all figures of as many groups: drawing costs more than averaging. Of the whole, whose scores and KLD are
+    of different prompts, and of its slices some 80 and 130 MB are kept at most."""
     return (_of_slices if groups <= _SLICE else _of_all)(groups)
 
 
@@ -226,7 +242,7 @@ def _drawn(groups: int) -> Resampling:
 
 _SLICE = 500
 _of_slices = lru_cache(maxsize=32)(_drawn)
-_of_all = lru_cache(maxsize=1)(_drawn)
+_of_all = lru_cache(maxsize=2)(_drawn)
 
 
 def _over(grouped: Grouped) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from app.costs.pricing import cost
 from app.experiments.planning.factorial import measured_sets
 from app.experiments.results.arrays import Bools, Floats, Measure, Results
-from app.experiments.verdicts.waterfall import Waterfall, WaterfallFigure, waterfall
+from app.experiments.verdicts.waterfall import Bar, Waterfall, WaterfallFigure, waterfall
 
 _MIB = 2**20
 _REQUESTS = 1_000
@@ -25,6 +25,22 @@ class Shown:
     unit: str
     scale: float
     """What values are multiplied with for the unit."""
+
+    def number(self, value: float) -> str:
+        """A value with three significant digits, none of its whole part dropped: "0.0563", "1,130"."""
+        scaled = abs(value * self.scale)
+        text = f"{scaled:,.0f}" if scaled >= 999.5 else f"{scaled:.3g}"
+        return f"−{text}" if value < 0 and text != "0" else text
+
+    def change(self, value: float) -> str:
+        """A change with its sign: "+12.5", "−0.0318"."""
+        return f"+{self.number(value)}" if value >= 0 else self.number(value)
+
+    def range(self, bar: Bar) -> str:
+        """The 95 % interval of a gear's change; empty where the prompts show no spread."""
+        if bar.interval is None:
+            return ""
+        return f"{self.change(bar.interval.low)} to {self.change(bar.interval.high)}"
 
 
 def shown(figure: WaterfallFigure, currency: str) -> Shown:

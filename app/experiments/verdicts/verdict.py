@@ -29,6 +29,8 @@ from app.experiments.statistics.intervals import LEVEL, Floats
 
 RIGHT = 0.5
 """The score from which on an answer counts as right, where it is told which answers flipped."""
+_THE_SAME = 0.005
+"""A change of a time, as a share, that is called none where nothing tells more of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,8 @@ def _speed(name: str, baseline_name: str, figure: str, found: GeometricRatio) ->
     prompts = units.counted(found.prompts, "prompt")
     if interval is None:
         told = f"{units.ratio(times)} {more} than {baseline_name} in {figure}"
+        if times - 1 < _THE_SAME:
+            told = f"as fast as {baseline_name} in {figure}"
         alike = " without a spread" if found.prompts > 1 else ""
         return f"{name} was {told} on {prompts}{alike}: too few prompts to tell of others."
     spread, sure = (interval.high / interval.low - 1) / 2, units.percent(interval.level)

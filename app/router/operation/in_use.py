@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import chain, count
 from typing import Any
 
-from app.store import NAME_CHARACTERS, ConfigurationStore, KeptProfile, RouterStore
+from app.store import KeptProfile, RouterStore
 from engine.cascade import Evidence, RouterProfile
 from engine.types import CacheMode, CascadeConfig, OptimizationConfig, RunConfig, SamplingParams, Tier
 
@@ -68,20 +67,3 @@ def keep_once(
 def _decides(profile: RouterProfile) -> dict[str, Any]:
     """A profile without the day and the figures, in which times are measured anew."""
     return {**profile.to_dict(), "made_on": "", "figures": {}}
-
-
-def save_configuration(store: ConfigurationStore, person: str | None, name: str, config: RunConfig) -> str:
-    """Save a configuration under a name, or where another one has that, under the name with a number. One that is
-    saved already stays as it is. The name that it has.
-
-    Raises:
-        StoreError: it could not be saved.
-    """
-    wanted = json.loads(json.dumps(config.to_dict()))
-    own = {each.name: each.config for each in store.saved(person) if each.person == person}
-    if same := next((each for each, kept in own.items() if kept == wanted), None):
-        return same
-    numbered = chain([name], (f"{name[: NAME_CHARACTERS - 4]} {number}" for number in count(2)))
-    free = next(each for each in numbered if each[:NAME_CHARACTERS].rstrip() not in own)
-    store.save(person, free, wanted, warm=False)
-    return free[:NAME_CHARACTERS].rstrip()

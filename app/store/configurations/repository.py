@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from itertools import chain, count
 from typing import Any
 
 from sqlalchemy import delete, func, or_, select
@@ -74,6 +76,28 @@ class ConfigurationStore:
             kept.config, kept.warm, kept.saved_at = dict(config), warm, now()
             session.add(kept)
             return kept.id
+
+    def save_once(self, person: str | None, name: str, config: Mapping[str, Any]) -> str:
+        """Save a configuration under a name, or where another one has that, under the name with a number. One of theirs
+        that is saved already stays as it is. The name that it has.
+
+        Args:
+            person: as for :meth:`save`.
+            name: as for :meth:`save`.
+            config: as for :meth:`save`.
+
+        Raises:
+            ConflictError: the name is empty.
+        """
+        wanted = json.loads(json.dumps(config))
+        own = {each.name: each.config for each in self.saved(person) if each.person == person}
+        if same := next((each for each, kept in own.items() if kept == wanted), None):
+            return same
+        name = _clean(name)
+        numbered = chain([name], (_clean(f"{name[: NAME_CHARACTERS - 4]} {number}") for number in count(2)))
+        free = next(each for each in numbered if each not in own)
+        self.save(person, free, wanted, warm=False)
+        return free
 
     def rename(self, person: str | None, saved_id: str, name: str) -> None:
         """Give one of a person's configurations another name.

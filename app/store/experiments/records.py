@@ -182,6 +182,8 @@ class KeptExperiment:
     """The job that goes on with it right now, wherever it does; ``None`` where none does."""
     of_autopilot: bool
     """Whether it is a measurement of an autopilot, which reads its figures again whenever it is looked at."""
+    judging: Mapping[str, Any] | None = None
+    """`Judging.to_dict`; ``None`` until somebody has set it."""
 
 
 class JudgementKind(StrEnum):

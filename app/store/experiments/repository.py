@@ -125,6 +125,19 @@ class ExperimentStore(ExperimentJudgements, Leased):
         with self._database.write() as session:
             self._seen(session, experiment_id).name = name
 
+    def set_judging(self, experiment_id: str, judging: Mapping[str, Any]) -> None:
+        """Keep how its judges are read, for everybody who opens it.
+
+        Args:
+            experiment_id: which one.
+            judging: ``Judging.to_dict``.
+
+        Raises:
+            GoneError: there is no such experiment that the viewer may see.
+        """
+        with self._database.write() as session:
+            self._seen(session, experiment_id).judging = dict(judging)
+
     def delete(self, experiment_id: str) -> None:
         """Delete it with its cells and what judges said; its runs stay.
 
@@ -246,6 +259,7 @@ class ExperimentStore(ExperimentJudgements, Leased):
                 failed=counted.get(row.id, (0, 0))[1],
                 under_way=under_way.get(row.id),
                 of_autopilot=row.id in heats,
+                judging=row.judging,
             )
             for row in rows
         )

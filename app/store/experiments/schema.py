@@ -35,6 +35,8 @@ class ExperimentRow(Base):
     prompts: Mapped[int]
     payload: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
     """The prompts."""
+    judging: Mapped[Any | None] = mapped_column(JsonText)
+    """Whose verdicts count, and the limits of audits; null until somebody has set them."""
 
     __table_args__ = (Index(None, "created_at"), Index(None, "design_sha256"))
 

@@ -82,7 +82,7 @@ def waterfall_chart(found: Waterfall, shown: Shown) -> go.Figure:
     unit, scale = plain(shown.unit), shown.scale
     names = ["No gears", *(bar.gear for bar in found.bars), "All on"]
     values = [found.baseline * scale, *(bar.change * scale for bar in found.bars), found.total * scale]
-    texts = [f"{values[0]:,.3g}", *(f"{value:+,.3g}" for value in values[1:-1]), f"{values[-1]:,.3g}"]
+    texts = [shown.number(found.baseline), *(shown.change(bar.change) for bar in found.bars), shown.number(found.total)]
     better_up = found.figure is WaterfallFigure.QUALITY
     better, worse = {"marker": {"color": "#009E73"}}, {"marker": {"color": "#D55E00"}}
     figure = go.Figure(
@@ -98,9 +98,7 @@ def waterfall_chart(found: Waterfall, shown: Shown) -> go.Figure:
             customdata=[
                 "",
                 *(
-                    f"95 % {bar.interval.low * scale:+,.3g} to {bar.interval.high * scale:+,.3g} {unit}"
-                    if bar.interval
-                    else "no spread to tell an interval"
+                    f"95 % {shown.range(bar)} {unit}" if bar.interval else "no spread to tell an interval"
                     for bar in found.bars
                 ),
                 "",

@@ -23,6 +23,7 @@ from app.session import experiments as session
 from app.session.identity import known_person
 from app.store import Pass, RunStore
 from app.views.experiments.autopilot.new import first_baseline, show_new_autopilot
+from app.views.experiments.bring import bring_prompts, tell_brought
 from app.views.gears.precisions import offered_precisions
 from app.views.runs.naming import EXPERIMENTS_PATH
 from app.views.shared.errors import errors_shown, show_error
@@ -34,6 +35,10 @@ from engine.types import Precision, RunConfig
 
 _KEY = "experiments-new"
 _FIRST_MARGIN = 2.0
+_IN_USE = (
+    "What is in use now. After a model's name stands how its weights are held: bf16 is 16 bits; int8 and int4 take "
+    "about a half and a third of the memory, and may answer otherwise."
+)
 
 
 class Way(StrEnum):
@@ -53,9 +58,9 @@ def show_new(store: RunStore) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         session.PROMPTS.prepare(list(sets))
         chosen_set = st.selectbox("Prompts", list(sets), key=session.PROMPTS.key, persist_state="session")
-        st.page_link(
-            "pages/router.py", label="Bring prompts", icon=":material/upload_file:", query_params={"step": "bring"}
-        )
+        if st.button("Bring prompts", icon=":material/upload_file:", key=f"{_KEY}-bring"):
+            bring_prompts(store)
+    tell_brought()
     way, tasks = _choose_way(), _prompts(chosen_set, sets[chosen_set])
     if not tasks:
         st.info("No run has been asked such a prompt yet. Choose another set.")
@@ -114,9 +119,7 @@ def _choose_configurations(
         return "", list(factorial(offered[whole]))
     session.BASELINE.prepare(names, first_baseline(names))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        baseline = st.selectbox(
-            "Baseline", names, key=session.BASELINE.key, help="What is in use now.", persist_state="session"
-        )
+        baseline = st.selectbox("Baseline", names, key=session.BASELINE.key, help=_IN_USE, persist_state="session")
         others = [name for name in names if name != baseline]
         candidates = st.multiselect(
             "Candidates",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import streamlit as st
 
@@ -157,11 +159,11 @@ def _manage(store: RunStore, kept: KeptExperiment, job: BackgroundJob) -> None:
 
 
 def _results(store: RunStore, kept: KeptExperiment, person: str | None) -> Results:
-    return _read(store, kept.id, kept.name, kept.cells, kept.failed, str(kept.state), person)
+    return replace(_read(store, kept.id, kept.cells, kept.failed, str(kept.state), person), kept=kept)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _read(_store: RunStore, id: str, name: str, cells: int, failed: int, state: str, person: str | None) -> Results:
+def _read(_store: RunStore, id: str, cells: int, failed: int, state: str, person: str | None) -> Results:
     return read_results(_store, id)
 
 

@@ -68,6 +68,6 @@ def choose_size(sizes: Sequence[Size], *, key: str, first: str, disabled: bool =
     size = offered[name or first]
     if any(each.left and each.seconds is None for each in offered.values()):
         st.caption(
-            "Times are told once an answer in the Playground or Chat, or the lab on a corpus, has measured them."
+            "Times are told once this machine has given an answer with these models, in the Playground, Chat or a lab."
         )
     return size

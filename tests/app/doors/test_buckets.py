@@ -8,16 +8,7 @@ from hypothesis import strategies as st
 
 from app.doors import buckets
 from app.doors.buckets import TokenBucket, Tries, whole_seconds
-
-
-class Clock:
-    """Goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def test_a_bucket_gives_what_it_holds_and_then_what_it_fills_up_by() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -14,63 +12,19 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import ASGIApp, Receive, Scope, Send
-from streamlit.errors import StreamlitAuthError
-from streamlit.runtime.secrets import AttrDict
-from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
-from app.doors.entrances import Nearness
 from app.doors.hashing import hashed
 from app.doors.login import password as password_module
-from app.doors.login import provider as provider_module
-from app.doors.login.gate import Gate
 from app.doors.login.password import COOKIE, KEY_FILE, Password, signing_key
-from app.doors.login.provider import Provider, ProviderError
-from app.doors.login.way import Way
-from tests.app.doors.test_buckets import Clock
-from tests.support.asgi import Answer, ask, ask_async, make_scope
-
-WORD = "correct horse battery"
-KEY = b"k" * 32
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
-BROWSER = ("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
-
-
-async def behind(scope: Scope, receive: Receive, send: Send) -> None:
-    """An app that would let everybody in."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.accept"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"the app"})
-
-
-def gate(way: Way | str, *, only_this_machine: bool = False) -> Gate:
-    return Gate(behind, way=way, nearness=Nearness(only_this_machine))
-
-
-def desk(clock: Clock | None = None, moment: Clock | None = None, word: str = WORD) -> Password:
-    return Password(word, KEY, clock or Clock(), moment or Clock())
-
-
-def send(app: ASGIApp, fields: Mapping[str, str], *headers: tuple[str, str], **request: Any) -> Answer:
-    """Send the form."""
-    body = urlencode(fields).encode()
-    return ask(app, make_scope(request.pop("path", "/"), FORM, *headers, method="POST", **request), (body,))
-
-
-def cookie_of(answer: Answer) -> tuple[str, str]:
-    """The header with which a browser comes back."""
-    return "Cookie", answer.headers["set-cookie"].partition(";")[0]
+from tests.support.asgi import ask, ask_async, make_scope
+from tests.support.clock import Clock
+from tests.support.login import BROWSER, FORM, WORD, cookie_of, desk, gate, send
 
 
 @pytest.fixture(scope="module")
 def signed_in() -> tuple[str, str]:
     """A browser's cookie after the password."""
     return cookie_of(send(gate(desk()), {"password": WORD}))
-
-
-# --- without the password -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,9 +74,6 @@ def test_where_nothing_was_set_up_it_says_so() -> None:
     app = gate("Set GEARBOX_PASSWORD <b>.")
     assert "<p>Set GEARBOX_PASSWORD &lt;b&gt;.</p>" in ask(app, make_scope("/", BROWSER)).text
     assert send(app, {"password": WORD}).status == 403
-
-
-# --- with it ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("word", [WORD, hashed(WORD)], ids=["plain", "hashed"])
@@ -214,9 +165,6 @@ def test_many_guesses_at_once_are_no_more_than_one_after_the_other() -> None:
     assert statuses.count(429) == 15
 
 
-# --- the cookie ---------------------------------------------------------------------------------------
-
-
 def test_a_cookie_lasts_a_month_and_over_a_restart_and_another_password_ends_it(tmp_path: Path) -> None:
     moment = Clock()
     before = Password(WORD, signing_key(tmp_path), moment=moment)
@@ -302,121 +250,3 @@ def test_the_right_and_a_wrong_password_are_compared_by_the_same_slow_hash(monke
         send(app, {"password": word})
     assert len(looked) == 4
     assert len(set(looked)) == 1
-
-
-# --- a provider ---------------------------------------------------------------------------------------
-
-SECRET = "a secret of thirty-two characters"
-AUTH = {
-    "redirect_uri": "https://gearbox.example/oauth2callback",
-    "cookie_secret": SECRET,
-    "client_id": "id",
-    "client_secret": "s",
-    "server_metadata_url": "https://id.example/.well-known/openid-configuration",
-}
-
-
-@pytest.fixture
-def secrets(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What stands in the secrets' ``[auth]``, with Authlib there to use it."""
-    auth: dict[str, Any] = dict(AUTH)
-    monkeypatch.setattr(provider_module, "get_secrets_auth_section", lambda: AttrDict(auth))
-    monkeypatch.setattr(provider_module, "is_authlib_installed", lambda: True)
-    monkeypatch.setattr(provider_module, "validate_auth_credentials", lambda name: None)
-    monkeypatch.setattr(provider_module, "get_cookie_secret", lambda: SECRET)
-    monkeypatch.setattr(provider_module, "encode_provider_token", lambda name: f"token-of-{name}")
-    return auth
-
-
-def user_cookie(secret: str = SECRET, **user: Any) -> tuple[str, str]:
-    """The cookie as Streamlit sets it after a provider's answer."""
-    said = {"is_logged_in": True, "origin": "https://gearbox.example", "email": "anna@example.com"} | user
-    value = create_signed_value(secret, "_streamlit_user", json.dumps(said)).decode()
-    return "Cookie", f"_streamlit_user={value}"
-
-
-def test_a_link_leads_to_the_provider_and_its_way_back_is_open(secrets: dict[str, Any]) -> None:
-    """A form could not: the content policy lets none lead to another site, over no redirection either."""
-    app = gate(Provider(()))
-    page = ask(app, make_scope("/", BROWSER)).text
-    assert 'href="/auth/login?provider=token-of-default">Sign in</a>' in page
-    assert "<form" not in page
-    assert send(app, {"provider": "default", "password": WORD}).status == 403
-    for path in ("/auth/login", "/oauth2callback", "/auth/logout"):
-        assert ask(app, make_scope(path)).status == 200
-        assert ask(app, make_scope(path, kind="websocket")).status == 403
-    assert ask(app, make_scope("/auth/login/x")).status == 403
-
-
-def test_each_provider_has_a_button_and_the_app_s_own_path_is_kept(secrets: dict[str, Any]) -> None:
-    secrets.pop("client_id")
-    secrets |= {"google": {"client_id": "g"}, "okta": {"client_id": "o"}}
-    way = Provider((), "lab")
-    page = ask(gate(way), make_scope("/lab/", BROWSER)).text
-    assert 'href="/lab/auth/login?provider=token-of-google">Sign in with Google</a>' in page
-    assert 'href="/lab/auth/login?provider=token-of-okta">Sign in with Okta</a>' in page
-    assert ask(gate(way), make_scope("/lab/oauth2callback")).status == 200
-    assert ask(gate(way), make_scope("/oauth2callback")).status == 403
-
-
-def test_whoever_the_provider_names_comes_in(secrets: dict[str, Any]) -> None:
-    app = gate(Provider(()))
-    assert ask(app, make_scope("/", user_cookie())).status == 200
-    assert ask(app, make_scope("/_stcore/stream", user_cookie(), kind="websocket")).status == 101
-    for strange in (
-        user_cookie(is_logged_in=False), user_cookie(is_logged_in="yes"), user_cookie("another secret"),
-        ("Cookie", "_streamlit_user=x"), ("Cookie", "_streamlit_user=" + "x" * 10_000),
-        ("Cookie", "_streamlit_user_tokens" + user_cookie()[1].removeprefix("_streamlit_user")),
-    ):  # fmt: skip
-        assert ask(app, make_scope("/", strange)).status == 403
-
-
-@pytest.mark.parametrize(
-    ("user", "status"),
-    [
-        ({"email": "anna@example.com"}, 200),
-        ({"email": "ANNA@Example.com"}, 200),
-        ({"email": "bob@example.org"}, 200),
-        ({"email": "anna@example.com", "email_verified": True}, 200),
-        ({"email": "anna@example.com", "email_verified": False}, 403),
-        ({"email": "bob@example.com"}, 403),
-        ({"email": "bob@sub.example.org"}, 403),
-        ({"email": "bob@evilexample.org"}, 403),
-        ({"email": "bob@evil.com@example.org"}, 403),
-        ({"email": None}, 403),
-        ({"email": ["anna@example.com"]}, 403),
-    ],
-)
-def test_only_those_on_the_list_come_in(secrets: dict[str, Any], user: dict[str, Any], status: int) -> None:
-    app = gate(Provider(("anna@example.com", "*@example.org")))
-    assert ask(app, make_scope("/", user_cookie(**user))).status == status
-
-
-def test_somebody_who_may_not_come_in_reads_so_and_can_sign_out(secrets: dict[str, Any]) -> None:
-    app = gate(Provider(("anna@example.com",)))
-    page = ask(app, make_scope("/", BROWSER, user_cookie(email="<b>@example.com")))
-    assert "You are signed in as &lt;b&gt;@example.com, who may not use this server." in page.text
-    assert 'href="/auth/logout">Sign out</a>' in page.text
-
-
-def test_secrets_that_cannot_be_used_are_told_at_the_start(
-    secrets: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert Provider.is_configured()
-    monkeypatch.setattr(provider_module, "is_authlib_installed", lambda: False)
-    with pytest.raises(ProviderError, match="pip install Authlib"):
-        Provider(())
-    monkeypatch.setattr(provider_module, "is_authlib_installed", lambda: True)
-    secrets.pop("client_id")
-    with pytest.raises(ProviderError, match="names no provider"):
-        Provider(())
-    secrets["client_id"] = "id"
-
-    def lacks(name: str) -> None:
-        raise StreamlitAuthError("missing the\n   cookie_secret")
-
-    monkeypatch.setattr(provider_module, "validate_auth_credentials", lacks)
-    with pytest.raises(ProviderError, match="missing the cookie_secret"):
-        Provider(())
-    secrets.clear()
-    assert not Provider.is_configured()

@@ -13,15 +13,15 @@ from tests.support.postgres import PostgresServer, programs
 from tests.support.stores import new_database
 
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.slow)
-OF_FILES = ("test_faults", "test_files", "test_outbox", "test_owners")
-"""Modules about SQLite's files and its lock."""
+OF_FILES = {"test_faults", "test_files", "outbox", "test_owners"}
+"""Modules, and a room of them, about SQLite's files and its lock."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Both databases for a test that knows nothing of the file."""
     if "store" in metafunc.fixturenames:
-        module = metafunc.module.__name__.rpartition(".")[2]
-        of_file = "file" in metafunc.definition._fixtureinfo.argnames or module in OF_FILES
+        of_file = "file" in metafunc.definition._fixtureinfo.argnames
+        of_file |= not OF_FILES.isdisjoint(metafunc.module.__name__.split("."))
         metafunc.parametrize("store", ["sqlite"] if of_file else ["sqlite", POSTGRESQL], indirect=True)
 
 

@@ -70,3 +70,19 @@ def test_a_name_is_short_and_not_empty(store: RunStore) -> None:
         store.configurations.save("me", " \n ", CONFIG.to_dict(), warm=False)
     store.configurations.save("me", "x" * 500, CONFIG.to_dict(), warm=False)
     assert names(store, "me") == ["x" * NAME_CHARACTERS]
+
+
+def test_saving_once_overwrites_none_and_repeats_none(store: RunStore) -> None:
+    saved = store.configurations
+    saved.save("ann", "Careful", {"mine": True}, warm=False)
+    config, other = CONFIG.to_dict(), OTHER.to_dict()
+    assert saved.save_once("ann", "Careful", config) == "Careful 2"
+    assert saved.save_once("ann", "Careful", config) == "Careful 2"
+    assert saved.save_once("ann", " Careful ", other) == "Careful 3"
+    kept = {each.name: each.config for each in saved.saved("ann")}
+    assert kept["Careful"] == {"mine": True}
+    assert RunConfig.from_dict(kept["Careful 2"]) == CONFIG
+    assert saved.save_once("ann", "x" * 200, config) == "Careful 2"
+    long = saved.save_once("bob", "x" * 200, config)
+    assert long == "x" * 60
+    assert saved.save_once("bob", "x" * 200, other) == f"{'x' * 56} 2"

@@ -8,10 +8,10 @@ import streamlit as st
 
 from app import resources, units
 from app.cascade.pairs import by_size
-from app.experiments.autopilot.goal import Figure, Goal
+from app.experiments.autopilot.goal import MARGIN_POINTS, MINUTES, PERCENTILE, Figure, Goal
 from app.experiments.autopilot.plan import Plan, hold_out
 from app.experiments.autopilot.running import AUTOPILOT, keep_plan
-from app.experiments.autopilot.space import Candidates, Gear, Space, candidates
+from app.experiments.autopilot.space import Candidates, Gear, Space, candidates, drafting_models
 from app.experiments.planning.design import NamedConfiguration
 from app.literal import literal
 from app.session import experiments as session
@@ -112,7 +112,7 @@ def _choose_goal() -> Goal:
         percentile = st.selectbox(
             "Percentile",
             _PERCENTILES,
-            index=_PERCENTILES.index(95),
+            index=_PERCENTILES.index(PERCENTILE),
             format_func=lambda each: f"p{each}",
             key=f"{_KEY}-percentile",
             width=110,
@@ -130,7 +130,7 @@ def _choose_goal() -> Goal:
             "Quality floor, points below the baseline",
             min_value=0.1,
             max_value=99.0,
-            value=2.0,
+            value=MARGIN_POINTS,
             step=0.5,
             key=f"{_KEY}-margin",
             width=270,
@@ -150,7 +150,7 @@ def _choose_goal() -> Goal:
         minutes = st.number_input(
             "Time budget, min",
             min_value=0.5,
-            value=15.0,
+            value=MINUTES,
             step=5.0,
             key=f"{_KEY}-budget",
             width=150,
@@ -210,16 +210,15 @@ def _choose_space(baseline: RunConfig) -> tuple[Candidates, bool]:
 
 def _drafts(models: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], bool]:
     """By model, which others can draft for it, as far as the engine has told; and whether it has not told all yet."""
-    found, waiting = {}, False
+    found, waiting = dict[str, tuple[str, ...]](), False
     for model in models:
         try:
             choices = resources.get_drafter_choices().of(model, Precision.BF16)
         except GearboxError:
             continue
         waiting |= choices is None
-        gears = [each.speculation for each in choices or () if each.speculation is not None]
-        found[model] = tuple(dict.fromkeys(each.draft_model for each in gears if each.draft_model in models))
-    return {model: tuple(name for name in names if name) for model, names in found.items()}, waiting
+        found[model] = drafting_models(choices or (), models)
+    return found, waiting
 
 
 def _wait_for_drafts(models: Sequence[str]) -> None:

@@ -121,8 +121,8 @@ def _show_result(course: Course, *, running: bool) -> None:
         st.info(f"{text}{literal(choice.text)} {literal(rest)}", icon=":material/hourglass_empty:")
     else:
         _show_evidence(course, evidence, text + literal(choice.text))
-    chosen = next(each for each in plan.configurations if each.name == choice.name)
-    show_use(plan.baseline, chosen, plan.name, main=evidence is not None and evidence.shown is not Shown.BROKEN)
+    assert course.chosen is not None
+    show_use(plan.baseline, course.chosen, plan.name, main=evidence is not None and evidence.shown is not Shown.BROKEN)
 
 
 def _show_evidence(course: Course, evidence: Evidence, text: str) -> None:

@@ -7,7 +7,6 @@ import streamlit as st
 from app import resources
 from app.experiments.planning.design import NamedConfiguration
 from app.literal import literal
-from app.router.operation.in_use import save_configuration
 from app.session import chat, playground
 from app.session.identity import person_id
 from app.views.shared.errors import errors_shown
@@ -58,5 +57,6 @@ def _put_to_use(place: str, baseline: NamedConfiguration, chosen: NamedConfigura
             chat.begin_with(chosen.config, f"This new conversation is answered by {words}.")
             st.switch_page("pages/chat.py")
         case _:
-            saved = save_configuration(resources.get_store().configurations, person_id(), chosen.name, chosen.config)
+            configurations = resources.get_store().configurations
+            saved = configurations.save_once(person_id(), chosen.name, chosen.config.to_dict())
             st.toast(f"Saved as the configuration “{literal(saved)}”.", icon=":material/bookmark_added:")

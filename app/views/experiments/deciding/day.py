@@ -49,10 +49,10 @@ def show_day(before: Figures, after: Figures) -> Day:
             "Tokens/s": [row.served.tokens_per_s for row in rows],
             "A million tokens": [row.million_tokens for row in rows],
             "A day": [row.a_day for row in rows],
+            "Machines": [row.machines for row in rows],
             "Energy, a run": [energy_text(row.energy) for row in rows],
             "Energy, 1 M tokens": [row.energy_million for row in rows],
             "Energy, a day": [row.energy_a_day for row in rows],
-            "Machines": [row.machines for row in rows],
         },
         column_config={
             "Batch size": st.column_config.NumberColumn(format="%.1f", help="Requests answered at once, as measured."),

@@ -1,90 +1,94 @@
-"""What judges said of an experiment, as its page has it: whose verdicts count, and the limits of their audit."""
+"""What judges said of an experiment, as its page has it, and what is kept of how that is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import streamlit as st
 
+from app.experiments.judging import hearing
 from app.experiments.judging.audit import Audit, Limits
-from app.experiments.judging.auditing import audit_of
-from app.experiments.judging.judged import judged
-from app.experiments.judging.opinions import Opinions, judge_words, judges_of
+from app.experiments.judging.hearing import Heard, Hearing, Judging
+from app.experiments.judging.opinions import Opinions, judge_words
 from app.experiments.results.arrays import Results
-from app.session import experiments as session
 from app.session.identity import known_person
-from app.store import JudgeId, Judgement, JudgementKind, RunStore
+from app.store import Judgement, JudgementKind, RunStore
+from app.views.shared.errors import errors_shown
 
 _SHORT = {JudgementKind.SCORE: "grades", JudgementKind.PAIR: "compares"}
+_LIMITS = {
+    "silent": ("Without a verdict, % at most", 100.0, 1.0),
+    "flips": ("Swayed by order, % at most", 100.0, 5.0),
+    "length": ("Longer answer preferred, % more often at most", 100.0, 5.0),
+    "kappa": ("Agreement, κ at least", 1.0, 0.05),
+}
+"""By the field of `Limits`: its label, the most it can be, a step. Shares are shown in percent, but for κ."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """What judges said of an experiment, and whose verdicts count."""
-
-    results: Results
-    """With these."""
-    said: tuple[Judgement, ...]
-    judges: Mapping[str, tuple[JudgeId, JudgementKind]]
-    """All who have judged it, by what they are called here."""
-    opinions: Opinions | None = None
-    """Of the one that counts; ``None`` where there is none."""
-    kind: JudgementKind = JudgementKind.SCORE
-    """How it judges."""
-    audit: Audit | None = None
-
-
-def hear(store: RunStore, results: Results) -> Heard:
-    """The verdicts of the judge that is chosen, or of the one that was asked most, beside an experiment's results."""
+def hear(store: RunStore, results: Results) -> Hearing:
+    """The verdicts of the judge that counts beside an experiment's results."""
     id = results.kept.id
-    count, latest = store.experiments.judged_until(id)
-    if not count:
-        return Heard(results=results, said=(), judges={})
-    stamp, person = (count, latest), known_person()
-    said = _said(store, id, stamp, person)
-    judges = _named(judges_of(said))
-    session.JUDGE.prepare(list(judges))
-    judge, kind = judges[st.session_state[session.JUDGE.key]]
-    thumbs = tuple(sorted(store.experiments.thumbs(id).items()))
-    opinions, audit = _audited(results, said, (id, len(results.cells), stamp, person, thumbs), judge, kind)
-    results = replace(results, judged=judged(results, opinions, kind, audit, limits()))
-    return Heard(results=results, said=said, judges=judges, opinions=opinions, kind=kind, audit=audit)
+    stamp, person = store.experiments.judged_until(id), known_person()
+    said = _said(store, id, stamp, person) if stamp[0] else ()
+    thumbs = store.experiments.thumbs(id) if said else {}
+    state = (id, len(results.cells), stamp, person, tuple(sorted(thumbs.items())))
+    return hearing.hear(
+        results, said, thumbs, read=lambda results, said, thumbs, heard: _audited(state, heard, results, said, thumbs)
+    )
 
 
-def limits() -> Limits:
-    """Beyond which a judge fails, as they are set now."""
-    usual = Limits()
-    given = {
-        name: st.session_state.get(key, _shown(usual, name)) / (1 if name == "kappa" else 100)
-        for name, key in session.LIMITS.items()
-    }
-    return Limits(**given)
+def choose_whose(store: RunStore, heard: Hearing) -> None:
+    """Whose verdicts count, for everybody who opens the experiment."""
+    now, names = heard.judges[0], _named(heard.judges)
+    chosen = st.selectbox(
+        "Whose verdicts count",
+        list(names),
+        key=f"experiments-judge-{heard.results.kept.id}-{now}",
+        help="Of those who were asked. Under Decision and in the report they score the prompts without a checker, "
+        "whoever opens the experiment.",
+    )
+    if names[chosen] != now:
+        _keep(store, heard, replace(heard.judging, counts=names[chosen]))
 
 
-def choose_limits() -> None:
-    usual = Limits()
-    labels = {
-        "silent": ("Without a verdict, % at most", 100.0, 1.0),
-        "flips": ("Swayed by order, % at most", 100.0, 5.0),
-        "length": ("Longer answer preferred, % more often at most", 100.0, 5.0),
-        "kappa": ("Agreement, κ at least", 1.0, 0.05),
-    }
-    for name, (label, most, step) in labels.items():
-        st.session_state.setdefault(session.LIMITS[name], _shown(usual, name))
-        st.number_input(
-            label, min_value=0.0, max_value=most, step=step, key=session.LIMITS[name], persist_state="session"
+def choose_limits(store: RunStore, heard: Hearing) -> None:
+    """Beyond which a judge fails its audit, for everybody who opens the experiment."""
+    now = heard.judging.limits
+    with st.form(f"experiments-limits-{heard.results.kept.id}-{now}", border=False):
+        given = {
+            name: st.number_input(
+                label,
+                min_value=0.0,
+                max_value=most,
+                value=round(getattr(now, name) * _scale(name), 6),
+                step=step,
+                key=f"experiments-limit-{name}-{heard.results.kept.id}-{now}",
+            )
+            / _scale(name)
+            for name, (label, most, step) in _LIMITS.items()
+        }
+        st.caption(
+            "A judge beyond one of these fails its audit, and the decision and the report say so. They are kept with "
+            "the experiment, for everybody."
         )
-    st.caption("A judge beyond one of these fails its audit, and the decision says so.")
+        pressed = st.form_submit_button("Keep", key="experiments-limits-keep", type="primary", icon=":material/check:")
+    if pressed:
+        _keep(store, heard, replace(heard.judging, limits=Limits(**given)))
 
 
-def _shown(limits: Limits, name: str) -> float:
-    value = float(getattr(limits, name))
-    return value if name == "kappa" else 100 * value
+def _scale(name: str) -> float:
+    return 1.0 if name == "kappa" else 100.0
 
 
-def _named(judges: Sequence[tuple[JudgeId, JudgementKind]]) -> dict[str, tuple[JudgeId, JudgementKind]]:
+def _keep(store: RunStore, heard: Hearing, judging: Judging) -> None:
+    with errors_shown():
+        store.experiments.set_judging(heard.results.kept.id, judging.to_dict())
+        st.rerun()
+
+
+def _named(judges: Sequence[Heard]) -> dict[str, Heard]:
     """What judges are called where one is chosen, each otherwise."""
     names = [f"{judge_words(judge)} · {_SHORT[kind]}" for judge, kind in judges]
     return {
@@ -103,9 +107,10 @@ def _said(_store: RunStore, id: str, stamp: tuple[int, datetime | None], person:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _audited(
-    _results: Results, _said: Sequence[Judgement], stamp: tuple[object, ...], judge: JudgeId, kind: JudgementKind
+    state: tuple[object, ...],
+    heard: Heard,
+    _results: Results,
+    _said: Sequence[Judgement],
+    _thumbs: Mapping[str, int],
 ) -> tuple[Opinions, Audit]:
-    thumbs: Mapping[str, int] = dict(stamp[-1])  # type: ignore[call-overload]
-    opinions = Opinions.of(judge, _said)
-    others = [Opinions.of(each, _said) for each in dict.fromkeys(each for each, _ in judges_of(_said)) if each != judge]
-    return opinions, audit_of(_results, opinions, kind, thumbs, others)
+    return hearing.audited(_results, _said, _thumbs, heard)

@@ -9,16 +9,18 @@ import streamlit as st
 from app import resources, units
 from app.cascade.pairs import by_size
 from app.estimates import answer_times
+from app.experiments.judging.budget import FIRST_JUDGEMENTS, FIRST_MINUTES, MOST_JUDGEMENTS, Budget
+from app.experiments.judging.hearing import Hearing
 from app.experiments.judging.judge import LONGEST_MODEL, Judge, LocalJudge, ServerJudge
 from app.experiments.judging.judged import seconds_of
 from app.experiments.judging.prompts import VERSION
-from app.experiments.judging.running import MOST_JUDGEMENTS, Budget, job_key, judge_experiment, still_to_ask
+from app.experiments.judging.running import job_key, judge_experiment, still_to_ask
+from app.experiments.results.arrays import Measure
 from app.literal import literal
 from app.router.operation.profiles import installed_weights
 from app.runs.together import sooner_on
-from app.session import experiments as session
 from app.store import JudgeId, JudgementKind, RunStore
-from app.views.experiments.judging.heard import Heard, choose_limits
+from app.views.experiments.judging.heard import choose_limits, choose_whose
 from app.views.experiments.judging.said import show_audit, show_scores, show_texts
 from app.views.gears.precisions import offered_precisions
 from app.views.shared.background_job import BackgroundJob
@@ -31,37 +33,32 @@ _KINDS = {
     JudgementKind.SCORE: "Grade each answer, 0 to 1",
     JudgementKind.PAIR: "Compare with the baseline's, in both orders",
 }
-_FIRST_JUDGEMENTS, _FIRST_MINUTES, _MOST_MINUTES = 200, 15, 10_000
+_MOST_MINUTES = 10_000
 _REDRAWN = 25
 """Judgements after which what they come to is drawn anew."""
 
 
-def show_judge(store: RunStore, heard: Heard) -> None:
+def show_judge(store: RunStore, heard: Hearing) -> None:
     """The section."""
     st.caption(
         "Where no checker can tell, a model can say how good answers are. It is one more opinion: its audit tells how "
         "far to trust it, and a judge that fails marks the decision."
     )
+    if not heard.results.applies(Measure.JUDGE).any():
+        st.info("Every prompt here has a checker: a judge changes nothing in the decision. It can be audited by them.")
     _ask_one(store, heard)
     if heard.opinions is None or heard.audit is None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox(
-            "Whose verdicts count",
-            list(heard.judges),
-            key=session.JUDGE.key,
-            persist_state="session",
-            help="Of those who were asked. Under Decision they score the prompts without a checker.",
-        )
+        choose_whose(store, heard)
         with st.popover("Limits", icon=":material/rule:"):
-            choose_limits()
-    session.JUDGE.into_address()
+            choose_limits(store, heard)
     show_scores(heard)
-    show_audit(heard.audit)
+    show_audit(heard.audit, heard.judging.limits)
     show_texts(store, heard)
 
 
-def _ask_one(store: RunStore, heard: Heard) -> None:
+def _ask_one(store: RunStore, heard: Hearing) -> None:
     """The judge, how it judges, what it may take with the time of that, and the button."""
     id = heard.results.kept.id
     job = BackgroundJob(
@@ -86,7 +83,7 @@ def _ask_one(store: RunStore, heard: Heard) -> None:
             "Judgements at most",
             min_value=1,
             max_value=MOST_JUDGEMENTS,
-            value=_FIRST_JUDGEMENTS,
+            value=FIRST_JUDGEMENTS,
             step=50,
             key=f"{_KEY}-most",
             persist_state="session",
@@ -95,7 +92,7 @@ def _ask_one(store: RunStore, heard: Heard) -> None:
             "Minutes at most",
             min_value=1,
             max_value=_MOST_MINUTES,
-            value=_FIRST_MINUTES,
+            value=FIRST_MINUTES,
             step=5,
             key=f"{_KEY}-minutes",
             persist_state="session",
@@ -149,7 +146,7 @@ def _tiers() -> dict[str, Tier]:
 
 
 def _say_time(
-    store: RunStore, heard: Heard, judge: JudgeId, tier: Tier | None, budget: int, waiting: int, minutes: int
+    store: RunStore, heard: Hearing, judge: JudgeId, tier: Tier | None, budget: int, waiting: int, minutes: int
 ) -> None:
     if not budget:
         return

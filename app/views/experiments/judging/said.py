@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from app import units
-from app.experiments.judging.audit import Audit, State
-from app.experiments.results.arrays import Bools, Floats, Measure
+from app.experiments.judging.audit import Audit, Limits, State
+from app.experiments.judging.hearing import Hearing
+from app.experiments.judging.judged import judged_rows
 from app.literal import literal
 from app.store import Judgement, JudgementKind, RunStore
-from app.views.experiments.judging.heard import Heard, limits
 
 _MOST_READ = 200
 _ICONS = {State.PASSED: "✓", State.FAILED: "✗", State.UNKNOWN: "?", State.NOTED: "·"}
 
 
-def show_scores(heard: Heard) -> None:
+def show_scores(heard: Hearing) -> None:
     """By configuration, on prompts with and without a checker."""
-    results, found = heard.results, heard.results.judged
+    found = heard.results.judged
     assert found is not None
-    unchecked = results.applies(Measure.JUDGE)
     st.markdown("**What it says**")
-    rows = [
-        (name, _mean(found.scores[place], unchecked), _mean(found.scores[place], ~unchecked))
-        for place, name in enumerate(results.names)
-    ]
+    rows = judged_rows(heard.results)
     percent = st.column_config.NumberColumn(format="%.1f")
     title = "Preferred (%)" if found.pairwise else "Score (%)"
     st.dataframe(
         {
-            "Configuration": [
-                f"{name} (baseline)" if place == results.design.baseline else name
-                for place, (name, *_) in enumerate(rows)
-            ],
-            f"{title}, no checker": [open for _, open, _ in rows],
-            f"{title}, with one": [checked for *_, checked in rows],
-            "Judged": [int(np.isfinite(found.scores[place]).sum()) for place in range(len(rows))],
+            "Configuration": [row.name for row in rows],
+            f"{title}, no checker": [_percent(row.unchecked) for row in rows],
+            f"{title}, with one": [_percent(row.checked) for row in rows],
+            "Judged": [row.prompts for row in rows],
         },
         column_config={f"{title}, no checker": percent, f"{title}, with one": percent},
         hide_index=True,
@@ -51,14 +43,13 @@ def show_scores(heard: Heard) -> None:
     st.caption(f"{how} Only prompts without a checker count in the decision; the others are for the audit.")
 
 
-def _mean(scores: Floats, which: Bools) -> float | None:
-    chosen = scores[which]
-    return 100 * float(np.nanmean(chosen)) if np.isfinite(chosen).any() else None
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
-def show_audit(audit: Audit) -> None:
+def show_audit(audit: Audit, limits: Limits) -> None:
     """Each figure beside its limit, and the cost."""
-    checks = audit.checks(limits())
+    checks = audit.checks(limits)
     st.markdown("**Its audit**")
     st.dataframe(
         {
@@ -71,17 +62,15 @@ def show_audit(audit: Audit) -> None:
         hide_index=True,
         alt="The judge's audit",
     )
-    failed = audit.concerns(limits())
+    failed = audit.concerns(limits)
     if failed:
         st.warning(f"It fails its audit: {literal('; '.join(failed))}.", icon=":material/balance:")
     for caution in audit.cautions:
         st.caption(f":orange[:material/warning:] {literal(caution)}")
-    counted = f"{audit.prompt_tokens:,} tokens read, {audit.completion_tokens:,} written"
-    uncounted = f" ({units.counted(audit.uncounted, 'question')} without a count)" if audit.uncounted else ""
-    st.caption(f"Cost: {units.counted(audit.asked, 'question')}, {units.seconds(audit.seconds)}, {counted}{uncounted}.")
+    st.caption(f"Cost: {audit.cost}.")
 
 
-def show_texts(store: RunStore, heard: Heard) -> None:
+def show_texts(store: RunStore, heard: Hearing) -> None:
     """One judgement at a time, to read: what it said of which texts."""
     assert heard.opinions is not None
     said = heard.opinions.of_kind(heard.kind)[-_MOST_READ:]

@@ -12,7 +12,7 @@ from app.environment import app_environment
 from app.literal import literal
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_in_words, promise_mark
-from app.router.operation.in_use import configuration_by, keep_once, large_alone, save_configuration
+from app.router.operation.in_use import configuration_by, keep_once, large_alone
 from app.router.operation.profiles import check_installed, current_ladder
 from app.router.recorded.data_sets import DataSet
 from app.session import chat, playground
@@ -106,7 +106,7 @@ def put_to_use(store: RouterStore, kept: KeptProfile, place: str) -> None:
     mode = CacheMode.PREFIX if place == "chat" else CacheMode.KV
     config = configuration_by(profile, DEFAULT_CONFIG.sampling, mode)
     if place == "saved":
-        name = save_configuration(resources.get_store().configurations, person_id(), profile.name, config)
+        name = resources.get_store().configurations.save_once(person_id(), profile.name, config.to_dict())
         store.activate(kept.id)
         st.toast(f"Saved as the configuration “{literal(name)}”.", icon=":material/bookmark_added:")
         return

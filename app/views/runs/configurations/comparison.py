@@ -189,10 +189,9 @@ def _show_figures(beside: Beside) -> None:
             drawn = charts.horizontal_bars(bars, title=figure.title, unit=figure.unit)
             charts.show(drawn, key=f"bars-{figure.compared.figure}")
     table = {"Figure": [figure.label for figure in figures]}
-    for place, title in enumerate(beside.titles):
-        table[title] = [figure.written(place) for figure in figures]
-        if place:
-            table[f"{beside.letters[place]} against {beside.letters[0]}"] = [f.against(place) for f in figures]
+    table |= {title: [figure.written(place) for figure in figures] for place, title in enumerate(beside.titles)}
+    for place, letter in list(enumerate(beside.letters))[1:]:
+        table[f"{letter} against {beside.letters[0]}"] = [figure.against(place) for figure in figures]
     table["Prompts"] = [units.count(figure.compared.prompts) for figure in figures]
     st.dataframe(table, hide_index=True, alt="Figures of the configurations")
     st.caption(

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from app.experiments.judging.budget import Budget
 from app.experiments.judging.judge import JudgeError, LocalJudge, Reply
 from app.experiments.judging.opinions import Opinions
 from app.experiments.judging.plan import MOST_CHECKED, MOST_PAIRS, questions
 from app.experiments.judging.prompts import Asked, Opinion
-from app.experiments.judging.running import Budget, judge_experiment
+from app.experiments.judging.running import judge_experiment
 from app.experiments.results.arrays import read_results
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design

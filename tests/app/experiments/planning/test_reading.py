@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from app.cascade.cascades import FIRST_THRESHOLD
 from app.experiments.planning.design import DesignError, Size
 from app.experiments.planning.reading import read_design
 from app.store import Pass
 from engine import MIXED_FILE, load_tasks
 from engine.errors import InvalidRequestError
-from engine.types import CacheMode, Drafter, KVDtype, Precision, RouterKind, Tier
+from engine.types import NEVER, CacheMode, Drafter, KVDtype, Precision, RouterKind, Tier
 
 SMALLEST = """
 name = "Ship int4?"
@@ -99,6 +100,23 @@ def test_all_that_a_file_can_say_is_read(folder: Path) -> None:
     assert (sampling.repetition_penalty, sampling.stop) == (1.1, ("\n",))
 
 
+@pytest.mark.parametrize(
+    ("said", "thresholds"),
+    [
+        ('smaller = ["tiny@int4"]', (FIRST_THRESHOLD,)),
+        ('smaller = ["tiny@int4", "small@int4"]', (FIRST_THRESHOLD, FIRST_THRESHOLD)),
+        ('smaller = ["tiny@int4"]\nrouter = "always-small"', (NEVER,)),
+        ('smaller = ["tiny@int4"]\nrouter = "always-large"', (0.0,)),
+    ],
+)
+def test_a_cascade_without_thresholds_begins_as_in_the_playground(
+    folder: Path, said: str, thresholds: tuple[float, ...]
+) -> None:
+    cascade = read_design(write(folder, of_the_second=said)).design.configurations[1].config.optimization.cascade
+    assert cascade is not None
+    assert cascade.thresholds == thresholds
+
+
 @pytest.mark.parametrize(("size", "prompts"), [(None, 200), (Size.QUICK, 50), (Size.ALL, 573)])
 def test_of_the_projects_own_prompts_as_many_are_asked_as_is_wanted(
     size: Size | None, prompts: int, tmp_path: Path
@@ -129,6 +147,8 @@ def test_the_other_sets_of_the_project_are_known_too(name: str, tmp_path: Path) 
         ("", "thresholds = [0.5]", "needs “smaller”"),
         ("", 'smaller = ["tiny"]\nthresholds = [0.5]', "model@precision"),
         ("", 'smaller = ["tiny@int4"]\nthresholds = ["high"]', "“thresholds” must be numbers"),
+        ("", 'smaller = ["tiny@int4"]\nthresholds = [0.2, 0.4]', "2 tiers need 1 thresholds, not 2"),
+        ("", 'smaller = ["tiny@int4"]\nprofile = "none"', "This is no router profile"),
         ("", "temperature = 9", "configuration “int4”: Temperature"),
         ("", 'kv_dtype = "int3"', "bf16, int8"),
         ("", 'name = "smollm2-135m bf16"', "TOML"),

@@ -199,3 +199,7 @@ def test_ratios_that_are_all_the_same_tell_of_no_other_either() -> None:
     )
     assert (found.is_told, found.is_different) == (False, False)
     assert speed_verdict(timed(1, 0.2), name="int4", baseline_name="16 bits").is_told
+    equal = speed_verdict(paired([3.0, 2.0], [3.0, 2.0]), name="int4", baseline_name="16 bits").text
+    assert (
+        equal == "int4 was as fast as 16 bits in E2E on 2 prompts without a spread: too few prompts to tell of others."
+    )

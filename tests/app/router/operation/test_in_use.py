@@ -9,7 +9,7 @@ import pytest
 
 from app.router.choosing.scoring import Choice
 from app.router.choosing.study import Study
-from app.router.operation.in_use import configuration_by, keep_once, large_alone, save_configuration
+from app.router.operation.in_use import configuration_by, keep_once, large_alone
 from app.store import RunStore
 from engine.cascade import RouterProfile
 from engine.types import CacheMode, RouterKind, RunConfig, SamplingParams, Tier
@@ -53,19 +53,3 @@ def test_the_same_router_is_kept_once_whatever_the_day(store: RunStore) -> None:
     assert other != first
     assert [kept.version for kept in store.router.profiles()] == [2, 1]
     assert profile().kind is RouterKind.ESCALATE
-
-
-def test_saving_a_configuration_overwrites_none_and_repeats_none(store: RunStore) -> None:
-    saved = store.configurations
-    saved.save("ann", "Careful", {"mine": True}, warm=False)
-    config, other = (configuration_by(profile(choice), SamplingParams()) for choice in (Choice.ESCALATE, Choice.CHANCE))
-    assert save_configuration(saved, "ann", "Careful", config) == "Careful 2"
-    assert save_configuration(saved, "ann", "Careful", config) == "Careful 2"
-    assert save_configuration(saved, "ann", "Careful", other) == "Careful 3"
-    kept = {each.name: each.config for each in saved.saved("ann")}
-    assert kept["Careful"] == {"mine": True}
-    assert RunConfig.from_dict(kept["Careful 2"]) == config
-    assert save_configuration(saved, "ann", "x" * 200, config) == "Careful 2"
-    long = save_configuration(saved, "bob", "x" * 200, config)
-    assert long == "x" * 60
-    assert save_configuration(saved, "bob", "x" * 200, other) == f"{'x' * 56} 2"

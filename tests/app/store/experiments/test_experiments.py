@@ -105,7 +105,18 @@ def test_somebody_elses_experiment_is_neither_listed_nor_found_nor_changed(store
             refused(id)
     with pytest.raises(GoneError):
         his.set_state(id, ExperimentState.DONE)
+    with pytest.raises(GoneError):
+        his.set_judging(id, {})
     assert store.experiments.get(id).person_id == "her"
+
+
+def test_how_its_judges_are_read_is_kept_with_it(store: RunStore) -> None:
+    id = keep(store.experiments)
+    assert store.experiments.get(id).judging is None
+    judging = {"limits": {"silent": 0.05}, "counts": None}
+    store.experiments.set_judging(id, judging)
+    assert store.experiments.get(id).judging == judging
+    assert store.experiments.all()[0].judging == judging
 
 
 def test_the_newest_of_a_design_is_gone_on_with(store: RunStore) -> None:

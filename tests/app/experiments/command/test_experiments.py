@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from app.experiments.planning.reading import read_design
 from app.experiments.running.starting import keep_design
-from app.settings import REPOSITORY
-from app.store import RunStore, StartedFrom
-from tests.support.server import GEARBOX
+from app.store import StartedFrom
+from tests.support.command import errors, experiment, opened, runs
 from tests.support.tiny import make_tiny_checkpoint
 
 FILE = """
@@ -41,22 +36,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def gearbox(folder: Path, *arguments: str, action: str = "run") -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
-    return subprocess.run(
-        [sys.executable, "-c", GEARBOX, "experiment", action, *arguments],
-        cwd=REPOSITORY, env=environment | {"GEARBOX_DATA_DIR": str(folder)},
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-
-
-def runs(folder: Path) -> int:
-    with closing(RunStore.open(f"sqlite:///{folder / 'gearbox.db'}")) as store:
-        return store.page().total
-
-
 def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
-    done = gearbox(folder, str(folder / "tiny.toml"))
+    done = experiment(folder, "run", str(folder / "tiny.toml"))
     assert done.returncode == 0, done.stderr
     head, baseline, int8 = done.stdout.splitlines()
     assert head.split()[:3] == ["Configuration", "Answered", "Failed"]
@@ -65,20 +46,26 @@ def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
     assert "row 4" in done.stderr
     before = runs(folder)
     assert before >= 8
-    again = gearbox(folder, str(folder / "tiny.toml"), "--report", str(folder / "after.html"))
+    again = experiment(folder, "run", str(folder / "tiny.toml"), "--report", str(folder / "after.html"))
     assert (again.returncode, again.stdout) == (0, done.stdout)
     assert runs(folder) == before
     assert "Experiment “Tiny”" in (folder / "after.html").read_text()
 
     report = folder / "report.html"
-    written = gearbox(folder, "Tiny", "--output", str(report), "--candidate", "int8", action="report")
+    written = experiment(folder, "report", "Tiny", "--output", str(report), "--candidate", "int8")
     assert written.returncode == 0, written.stderr
     assert "gearbox experiment run tiny.toml" in report.read_text()
+
+    replay = folder / "replay.html"
+    played = experiment(folder, "report", "Tiny", "--output", str(report), "--replay", str(replay), "--prompt", "row-2")
+    assert played.returncode == 0, played.stderr
+    assert "recorded, not live" in replay.read_text()
+    assert "Capital of Peru?" in replay.read_text()
     for wrong, named in (
         (("Huge",), "There are: “Tiny”"),
         (("Tiny", "--candidate", "16 bits"), "There are: int8"),
     ):
-        refused = gearbox(folder, *wrong, "--output", str(folder / "none.html"), action="report")
+        refused = experiment(folder, "report", *wrong, "--output", str(folder / "none.html"))
         assert refused.returncode == 2
         assert named in refused.stderr
     assert not (folder / "none.html").exists()
@@ -89,22 +76,21 @@ def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
 )
 def test_what_is_wrong_is_said_in_one_line(text: str, named: str, folder: Path) -> None:
     (folder / "wrong.toml").write_text(text)
-    done = gearbox(folder, str(folder / "wrong.toml"), "--quick")
-    assert done.returncode in (1, 2)
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert named in errors[0]
+    done = experiment(folder, "run", str(folder / "wrong.toml"), "--quick")
+    assert done.returncode == 2
+    (error,) = errors(done)
+    assert named in error
     assert done.stdout == ""
 
 
 def test_what_failed_is_asked_again_where_that_is_wanted(folder: Path) -> None:
     long = "What of this? " * 80
     (folder / "own.csv").write_text(f"question,answer\n{long},Paris\nCapital of Peru?,Lima\n")
-    assert "1 and 1" not in gearbox(folder, str(folder / "tiny.toml")).stderr
+    assert "1 and 1" not in experiment(folder, "run", str(folder / "tiny.toml")).stderr
     before = runs(folder)
-    assert gearbox(folder, str(folder / "tiny.toml")).returncode == 0
+    assert experiment(folder, "run", str(folder / "tiny.toml")).returncode == 0
     assert runs(folder) == before
-    again = gearbox(folder, str(folder / "tiny.toml"), "--retry-failed")
+    again = experiment(folder, "run", str(folder / "tiny.toml"), "--retry-failed")
     assert again.returncode == 0, again.stderr
     assert "8 are there already and 4 failed and are asked again" in again.stderr
     assert runs(folder) == before + 4, "and nothing else"
@@ -112,17 +98,17 @@ def test_what_failed_is_asked_again_where_that_is_wanted(folder: Path) -> None:
 
 def test_one_that_a_server_goes_on_with_is_refused_in_words(folder: Path) -> None:
     (folder / "tiny.toml").write_text(FILE)
-    with closing(RunStore.open(f"sqlite:///{folder / 'gearbox.db'}")) as store:
+    with opened(folder) as store:
         design = read_design(folder / "tiny.toml").design
         store.experiments.begin(keep_design(store, design), StartedFrom.PAGE)
-        refused = gearbox(folder, str(folder / "tiny.toml"))
+        refused = experiment(folder, "run", str(folder / "tiny.toml"))
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "“Tiny” is running already, started on its page of another server. Pause it there" in refused.stderr
         assert store.page().total == 0
 
 
 def test_a_report_that_could_not_be_written_is_refused_before_anything_is_asked(folder: Path) -> None:
-    done = gearbox(folder, str(folder / "tiny.toml"), "--report", str(folder / "nowhere" / "report.html"))
+    done = experiment(folder, "run", str(folder / "tiny.toml"), "--report", str(folder / "nowhere" / "report.html"))
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no folder" in done.stderr
     assert not (folder / "gearbox.db").exists()
