@@ -44,6 +44,7 @@ def run_autopilot(
     report: Report,
     *,
     clock: Callable[[], float] = monotonic,
+    started_from: StartedFrom = StartedFrom.PAGE,
 ) -> Course:
     """Measure what is missing, and say what it came to.
 
@@ -53,6 +54,7 @@ def run_autopilot(
         autopilot_id: which one.
         report: told of the progress.
         clock: seconds.
+        started_from: where this job was started.
 
     Raises:
         UnderWayError: another job goes on with it, or with one of its experiments.
@@ -62,7 +64,7 @@ def run_autopilot(
     """
     kept = store.autopilots.get(autopilot_id)
     plan = Plan.from_dict(kept.plan, store.autopilots.prompts(autopilot_id))
-    with going_on(store.autopilots, autopilot_id, StartedFrom.PAGE):
+    with going_on(store.autopilots, autopilot_id, started_from):
         spent = sum(heat.seconds for heat in store.autopilots.heats(autopilot_id))
         running = _Running(engine, store, report, clock, plan.goal.budget_s, spent)
         course = follow(plan, Heats(store, autopilot_id, plan, running.run), stage=running.tell)

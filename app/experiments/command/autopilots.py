@@ -21,7 +21,7 @@ from app.experiments.command.reports import write_page
 from app.experiments.command.terminal import check_place, give, give_json, report_to, say
 from app.experiments.results.arrays import read_results
 from app.settings import Settings
-from app.store import ExperimentState, RunStore
+from app.store import ExperimentState, RunStore, StartedFrom, UnderWayError
 from engine import Engine, list_models
 from engine.errors import GearboxError
 from engine.models import terminal_bar
@@ -53,6 +53,7 @@ def run_autopilot_file(options: argparse.Namespace) -> int:
     """Run the autopilot that ``options.file`` describes, or go on with it.
 
     Raises:
+        UnderWayError: a server, or another command, runs it already.
         DesignError: the file describes none.
         GearboxError: whatever keeps it from its end; what it measured is kept.
     """
@@ -80,12 +81,15 @@ def _run(store: RunStore, engine: Engine, file: Path, settings: Settings) -> tup
     kept = kept_of(store, plan) or store.autopilots.get(keep_plan(store, plan))
     if kept.state is ExperimentState.DONE:
         return read_course(store, kept.id), kept.id
+    if kept.under_way:
+        raise UnderWayError(kept.name, kept.under_way)
     say(
         f"{plan.name}: {len(plan.candidates):,} candidates, {len(plan.searched):,} prompts to search on, "
         f"{len(plan.kept_apart):,} held out. Ctrl+C pauses; the same command goes on."
     )
     with terminal_bar(plan.name) as bar:
-        return run_autopilot(engine, store, kept.id, report_to(bar)), kept.id
+        course = run_autopilot(engine, store, kept.id, report_to(bar), started_from=StartedFrom.COMMAND_LINE)
+    return course, kept.id
 
 
 def _save(store: RunStore, course: Course, name: str) -> str | None:

@@ -29,15 +29,10 @@ class Progress:
 
 def state_word(kind: InBackground, kept: KeptExperiment | KeptAutopilot) -> str:
     """How it stands. One whose process was killed still says that it runs in the database."""
-    if runs_here(kind, kept.id) or kept.under_way is not None:
+    job = resources.get_jobs().state(kind.job_key(kept.id))
+    if (job is not None and job.running) or kept.under_way is not None:
         return "Running"
     return "Paused" if kept.state is ExperimentState.RUNNING else str(kept.state).capitalize()
-
-
-def runs_here(kind: InBackground, id: str) -> bool:
-    """Whether a background job of this server goes on with it."""
-    job = resources.get_jobs().state(kind.job_key(id))
-    return job is not None and job.running
 
 
 def follow_elsewhere(look: Callable[[], Progress]) -> None:

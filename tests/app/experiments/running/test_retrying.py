@@ -65,21 +65,27 @@ def test_paused_amid_them_what_was_not_asked_again_is_as_it_was(store: RunStore)
     assert store.experiments.get(id).failed == 0
 
 
+class Failing(AnsweringEngine):
+    """Fails in 16 bits what the other fails in 4."""
+
+    def fails(self, request: GenerationRequest) -> GearboxError | None:
+        return None if request.config.optimization.quantization else self.refusals.get(request.prompt)
+
+
 def test_answers_are_held_against_a_baseline_that_only_now_has_one(store: RunStore) -> None:
-    class Failing(AnsweringEngine):
-        """Fails in 16 bits, where others refuse in 4."""
-
-        def fails(self, request: GenerationRequest) -> GearboxError | None:
-            return None if request.config.optimization.quantization else self.refusals.get(request.prompt)
-
     engine = Failing({TASKS[2].prompt: GearboxError("NaN.")})
     id = run(engine, store, design(passes=[Pass.QUALITY]))
     found = {(cell.key.configuration, cell.key.prompt_id): cell for cell in store.experiments.cells(id)}
-    assert found[1, "open"].word_f1 is None
+    assert (found[1, "open"].word_f1, found[1, "open"].kld) == (None, None)
+    read = len(engine.read_again)
     engine.refusals = {}
     retry(engine, store, id)
     whole = run(AnsweringEngine(), store, design(passes=[Pass.QUALITY], name="Whole"))
     assert untimed(store, id) == untimed(store, whole)
+    found = {(cell.key.configuration, cell.key.prompt_id): cell for cell in store.experiments.cells(id)}
+    assert found[1, "open"].kld == pytest.approx(0.01)
+    assert found[1, "open"].no_kld is None
+    assert [prompt for prompt, *_ in engine.read_again[read:]] == [TASKS[2].prompt], "and no other is read again"
 
 
 def test_two_jobs_do_not_run_one_experiment(store: RunStore) -> None:
