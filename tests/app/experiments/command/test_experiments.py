@@ -60,7 +60,7 @@ def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
     played = experiment(folder, "report", "Tiny", "--output", str(report), "--replay", str(replay), "--prompt", "row 2")
     assert played.returncode == 0, played.stderr
     assert "Recorded, not live" in replay.read_text()
-    assert "Capital of Peru?" in replay.read_text()
+    assert "Capital of France?" in replay.read_text()
     for wrong, named in (
         (("Huge",), "There are: “Tiny”"),
         (("Tiny", "--candidate", "16 bits"), "There are: int8"),
