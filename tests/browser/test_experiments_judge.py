@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -27,8 +27,8 @@ QUESTIONS = ("Name a colour.", "Say hello.", "Name an animal.", "What is bread?"
 
 
 @pytest.fixture
-def experiment(engine: Engine, store: RunStore) -> str:
-    """Four prompts that no checker scores, answered in two precisions."""
+def experiment(engine: Engine, store: RunStore) -> Iterator[str]:
+    """Four prompts that no checker scores, answered in two precisions. Other tests of the server find it gone."""
     tasks = tuple(Task(id=f"p{n}", category="Chat", prompt=text, max_tokens=8) for n, text in enumerate(QUESTIONS))
     configurations = tuple(
         NamedConfiguration(str(each), RunConfig(model=SMALL, optimization=OptimizationConfig.at(each)))
@@ -37,7 +37,8 @@ def experiment(engine: Engine, store: RunStore) -> str:
     made = Design(name="Open", prompts=tasks, configurations=configurations, passes=(Pass.QUALITY,))
     id = keep_design(store, made)
     run_experiment(engine, store, id, Told())
-    return id
+    yield id
+    store.experiments.delete(id)
 
 
 def test_a_judge_grades_answers_and_its_audit_stands_beside(

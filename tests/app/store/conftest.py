@@ -13,7 +13,7 @@ from tests.support.postgres import PostgresServer, programs
 from tests.support.stores import new_database
 
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.slow)
-OF_FILES = {"test_faults", "test_files", "outbox", "test_owners"}
+OF_FILES = {"test_faults", "test_files", "outbox", "test_owners", "test_turns"}
 """Modules, and a room of them, about SQLite's files and its lock."""
 
 

@@ -65,7 +65,7 @@ def killed_at(words: tuple[str, ...], models_dir: Path, file: Path, id: str) -> 
 
 def rounds(course: Course) -> list[tuple[tuple[str, ...], set[str]]]:
     """The prompts of each, and who took part."""
-    return [(tuple(each.block), set(each.readings)) for each in course.found.rounds]
+    return [(tuple(each.block), {reading.name for reading in each.readings}) for each in course.found.rounds]
 
 
 @pytest.mark.slow
