@@ -24,6 +24,7 @@ from app.views.runs.naming import COMPARE_PATH, page_url, run_name
 from app.views.runs.noise import machine_noise
 from app.views.runs.picker import pick_runs, runs_in_url
 from app.views.runs.replay import show_replay
+from app.views.shared.chosen import choose_named
 
 store = resources.get_store()
 
@@ -35,16 +36,7 @@ def show_link() -> None:
 
 
 st.title("Compare", anchor=False)
-session.WHAT.prepare(list(What))
-what = st.segmented_control(
-    "Compare",
-    list(What),
-    key=session.WHAT.key,
-    required=True,
-    label_visibility="collapsed",
-    persist_state="session",
-)
-session.WHAT.into_address()
+what = choose_named("Compare", list(What), session.WHAT)
 if what == What.CONFIGURATIONS:
     compare_configurations(store)
     show_link()
@@ -75,17 +67,13 @@ if len(compared) == 1:
     st.info("Choose at least one more run to compare this one with.")
 else:
     titles = {item.run.id: item.title for item in compared}
-    session.BASELINE.prepare(titles)
-    pinned = st.segmented_control(
+    pinned = choose_named(
         "Baseline",
         list(titles),
-        format_func=lambda id: literal(titles[id]),
-        key=session.BASELINE.key,
-        required=True,
+        session.BASELINE,
+        shown=lambda id: literal(titles[id]),
         help="The others are compared with it.",
-        persist_state="session",
     )
-    session.BASELINE.into_address()
     compared.sort(key=lambda item: item.run.id != pinned)
     runs = tuple(item.run for item in compared)
 if len({run.asked for run in runs}) > 1:
@@ -100,11 +88,7 @@ marked = st.toggle("Mark differences", value=True, disabled=len(compared) == 1)
 show_answers(compared, marked=marked and len(compared) > 1)
 
 st.subheader("Figures", anchor=False)
-session.ORDER.prepare(list(Order))
-order = st.segmented_control(
-    "Order", list(Order), key=session.ORDER.key, required=True, label_visibility="collapsed", persist_state="session"
-)
-session.ORDER.into_address()
+order = choose_named("Order", list(Order), session.ORDER)
 show_bars(compared, noise, changed_first=order == Order.CHANGED)
 show_timelines(compared)
 
@@ -117,16 +101,7 @@ if lanes:
     show_replay(lanes, key="replay")
 
 st.subheader("What differs", anchor=False)
-session.SETTINGS.prepare(list(Settings))
-settings = st.segmented_control(
-    "Settings",
-    list(Settings),
-    key=session.SETTINGS.key,
-    required=True,
-    label_visibility="collapsed",
-    persist_state="session",
-)
-session.SETTINGS.into_address()
+settings = choose_named("Settings", list(Settings), session.SETTINGS)
 everything = settings == Settings.ALL
 titles_in_order = [item.title for item in compared]
 show_differences(titles_in_order, [run.config for run in runs], what="configuration", alike=everything)

@@ -56,8 +56,6 @@ from app.store.router.records import (
     machine_words,
 )
 from app.store.router.repository import RouterStore, ladder_key
-from app.store.runs.answered import AnsweredRun, UsedConfiguration
-from app.store.runs.cascades import CascadeSums
 from app.store.runs.figures import (
     AnswerSpeed,
     ConfigurationStats,
@@ -85,8 +83,10 @@ from app.store.runs.records import (
     RunSummary,
     SortColumn,
 )
-from app.store.runs.repeats import Repeats
 from app.store.runs.reports import Reports
+from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
+from app.store.runs.statistics.cascades import CascadeSums
+from app.store.runs.statistics.repeats import Repeats
 from app.store.runs.timeline import Timeline
 
 __all__ = [

@@ -53,6 +53,18 @@ def test_the_order_is_that_of_all_runs_not_of_one_page(monkeypatch: pytest.Monke
     assert "30 runs" in texts(app, "caption")
 
 
+def test_a_link_shows_what_belongs_together_whatever_its_source_and_can_be_left(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    add_run(store, make_request("of an experiment"), group_id="g", source=RunSource.EXPERIMENT)
+    add_run(store, make_request("alone"))
+    app = open_app(monkeypatch, store, PAGE, {"group": "g"})
+    assert list(app.dataframe[0].value["prompt"]) == ["of an experiment"]
+    assert "Only runs that belong together" in texts(app, "caption")
+    next(button for button in app.button if button.label == "All runs").click().run()
+    assert list(app.dataframe[0].value["prompt"]) == ["alone"]
+
+
 def test_a_permalink_opens_its_run(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     run_id = add_run(store, make_request("Why is the sky blue?"))
     app = open_app(monkeypatch, store, PAGE, {"run": run_id})

@@ -17,12 +17,10 @@ from app.store.database.errors import RunNotFoundError, RunOfAnotherError, Store
 from app.store.database.session import Database
 from app.store.outbox.outbox import Outbox
 from app.store.people.visibility import Seen, visible
-from app.store.runs import export, statistics
-from app.store.runs.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
-from app.store.runs.cascades import CascadeSums, cascades
+from app.store.runs import export
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
 from app.store.runs.figures import AnswerSpeed, ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
-from app.store.runs.queries import conditions, listed, order, to_record, to_summary
+from app.store.runs.queries import listed, order, to_record, to_summary
 from app.store.runs.records import (
     ALL_RUNS,
     NEWEST_FIRST,
@@ -34,10 +32,13 @@ from app.store.runs.records import (
     RunSource,
     RunSummary,
 )
-from app.store.runs.repeats import Repeats, repeats
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
-from app.store.runs.speeds import answer_speeds
-from app.store.runs.summaries import Overview, overview
+from app.store.runs.statistics import exact
+from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
+from app.store.runs.statistics.cascades import CascadeSums, cascades
+from app.store.runs.statistics.overview import Overview, overview
+from app.store.runs.statistics.repeats import Repeats, repeats
+from app.store.runs.statistics.speeds import answer_speeds
 from app.store.runs.timeline import Timeline
 
 PROMPT_PREVIEW_CHARACTERS = 200
@@ -145,7 +146,7 @@ class RunReader(Seen):
                 precisions=tuple(sorted({kind.precision for kind in kinds})),
                 tags=tuple(session.scalars(self._tags())),
                 sources=tuple(source for source in RunSource if source in sources),
-                configurations=statistics.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
+                configurations=exact.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
             )
 
     # --- what configurations are compared by ------------------------------------------------------
@@ -182,28 +183,28 @@ class RunReader(Seen):
     def totals(self, filter: RunFilter = ALL_RUNS) -> Totals:
         """Counts over the runs that the filter lets through."""
         with self._database.read() as session:
-            return statistics.totals(session, self._asked(filter))
+            return exact.totals(session, self._asked(filter))
 
     # Percentiles are of the runs that were not disturbed, unless ``with_disturbed`` or the filter asks for others.
 
     def latency(self, filter: RunFilter = ALL_RUNS, *, with_disturbed: bool = False) -> Latency:
         """TTFT, TPOT and E2E percentiles over the finished runs among them."""
         with self._database.read() as session:
-            return statistics.latency(session, self._asked(filter), with_disturbed)
+            return exact.latency(session, self._asked(filter), with_disturbed)
 
     def over_time(
         self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False
     ) -> tuple[TimeBucket, ...]:
         """Counts and percentiles per stretch of time, oldest first; stretches without runs are left out."""
         with self._database.read() as session:
-            return statistics.over_time(session, self._asked(filter), bucket, with_disturbed)
+            return exact.over_time(session, self._asked(filter), bucket, with_disturbed)
 
     def by_configuration(
         self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS, with_disturbed: bool = False
     ) -> tuple[ConfigurationStats, ...]:
         """Counts and percentiles of the most used configurations, the most used first."""
         with self._database.read() as session:
-            return statistics.by_configuration(session, self._asked(filter), limit, with_disturbed)
+            return exact.by_configuration(session, self._asked(filter), limit, with_disturbed)
 
     def overview(self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False) -> Overview:
         """Counts and percentiles of the runs, of each stretch of time and of the most used configurations, read
@@ -218,17 +219,11 @@ class RunReader(Seen):
         with self._database.read() as session:
             return cascades(session, self._asked(filter), limit)
 
-    def count_configurations(self, filter: RunFilter = ALL_RUNS) -> int:
-        """How many configurations the runs that the filter lets through have."""
-        counted = select(func.count(Run.config_hash.distinct())).where(*conditions(self._asked(filter)))
-        with self._database.read() as session:
-            return session.scalar(counted) or 0
-
     def recent_speeds(self, model: str, *, host: str | None = None) -> dict[str, RecentSpeed]:
         """By precision, what the latest finished runs of a model say that Gearbox's own backend answered, those of the
         labs left out. ``host`` is the machine that they ran on, if only one is meant."""
         with self._database.read() as session:
-            return statistics.recent_speeds(session, model, _RECENT_RUNS, host)
+            return exact.recent_speeds(session, model, _RECENT_RUNS, host)
 
     def answer_speeds(self, host: str) -> tuple[AnswerSpeed, ...]:
         """How models answered on a host, by model and precision, alone and in company; those with the most runs

@@ -32,10 +32,14 @@ _PAGE_SIZES = (25, 50, 100, 200)
 _KEPT: Literal["session"] = "session"
 _ANY = "Any"
 _DISTURBED = {True: "Disturbed", False: "Not disturbed"}
+_GROUP_QUERY = "group"
+"""The query parameter that names runs that belong together, such as an experiment's."""
 
 
 def choose_filter(facets: Facets) -> RunFilter:
-    """The filter as it is set; it lasts for the session, page switches included."""
+    """The filter as it is set; it lasts for the session, page switches included. A group that the address names is
+    meant whatever its source."""
+    group_id = _named_group()
     search, time = st.columns([3, 1])
     text = search.text_input(
         "Search",
@@ -103,10 +107,24 @@ def choose_filter(facets: Facets) -> RunFilter:
         statuses=tuple(RunStatus(status) for status in statuses),
         ratings=tuple(ratings),
         tags=tuple(tags),
-        sources=sources,
+        sources=() if group_id else sources,
         disturbed=disturbed,
+        group_id=group_id,
         since=TimeRange(time_range or TimeRange.ALL).since(now()),
     )
+
+
+def _named_group() -> str | None:
+    """The group that the address names, which the reader is told and can leave."""
+    group_id = st.query_params.get(_GROUP_QUERY)
+    if not group_id:
+        return None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(":material/filter_alt: Only runs that belong together, such as an experiment's.", width="content")
+        if st.button("All runs", icon=":material/close:", type="tertiary"):
+            del st.query_params[_GROUP_QUERY]
+            st.rerun()
+    return group_id
 
 
 def choose_order() -> tuple[RunSort, int]:

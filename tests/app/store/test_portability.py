@@ -87,7 +87,6 @@ def use_everything(store: RunStore) -> None:
         store.latency(filter)
         store.over_time(filter, timedelta(hours=1))
         store.by_configuration(filter, limit=1)
-        store.count_configurations(filter)
         store.cascades(filter)
         store.overview(filter, timedelta(hours=1))
         store.export_csv(filter, io.StringIO())

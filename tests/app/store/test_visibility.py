@@ -114,7 +114,6 @@ def test_figures_are_the_same_whoever_looks(desk: Desk, filter: RunFilter) -> No
             store.latency(filter),
             store.over_time(filter, timedelta(days=1)),
             store.by_configuration(filter),
-            store.count_configurations(filter),
             store.facets().configurations,
             store.recent_speeds("m"),
         )

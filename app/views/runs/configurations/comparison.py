@@ -24,6 +24,7 @@ from app.views.runs.comparison import LETTERS, show_differences
 from app.views.runs.configurations.picker import Picked, pick_configurations
 from app.views.runs.configurations.words import Figure
 from app.views.shared import charts
+from app.views.shared.chosen import choose_named
 
 
 @dataclass(frozen=True)
@@ -169,16 +170,7 @@ def _show_differences_in_words(beside: Beside) -> None:
 
 def _show_figures(beside: Beside) -> None:
     st.subheader("Figures", anchor=False)
-    session.ORDER.prepare(list(Order), Order.CHANGED)
-    order = st.segmented_control(
-        "Order",
-        list(Order),
-        key=session.ORDER.key,
-        required=True,
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    session.ORDER.into_address()
+    order = choose_named("Order", list(Order), session.ORDER, first=Order.CHANGED)
     found = beside.figures
     if order == Order.CHANGED:
         found = tuple(sorted(found, key=lambda each: each.change, reverse=True))
@@ -203,15 +195,6 @@ def _show_figures(beside: Beside) -> None:
 
 def _show_settings(beside: Beside) -> None:
     st.subheader("What differs", anchor=False)
-    session.SETTINGS.prepare(list(Settings))
-    settings = st.segmented_control(
-        "Settings",
-        list(Settings),
-        key=session.SETTINGS.key,
-        required=True,
-        label_visibility="collapsed",
-        persist_state="session",
-    )
-    session.SETTINGS.into_address()
+    settings = choose_named("Settings", list(Settings), session.SETTINGS)
     trees = [each.config.to_dict() for each in beside.configurations]
     show_differences(beside.titles, trees, what="configuration", alike=settings == Settings.ALL)

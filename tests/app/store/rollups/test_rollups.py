@@ -8,10 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.store import RunFilter, RunOutcome, RunSource, RunStatus, RunStore
-from app.store.runs import statistics, writing
+from app.store.runs import writing
 from app.store.runs.figures import Latency, Percentiles
 from app.store.runs.rollups import buckets, making, reading
 from app.store.runs.rollups.histogram import RELATIVE_ERROR
+from app.store.runs.statistics import exact
 from engine.types import Precision
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import make_metrics, make_request
@@ -92,13 +93,13 @@ def test_sums_say_what_the_rows_say(
             else:
                 end(store, run_id, what[1], what[2], disturbed=what[3])
     with store._database.read() as session:
-        exact_totals = statistics.totals(session, filter)
-        exact = statistics.latency(session, filter, False)
-        times = statistics.over_time(session, filter, timedelta(hours=1), False)
-        configurations = statistics.by_configuration(session, filter, 10, False)
+        exact_totals = exact.totals(session, filter)
+        latency = exact.latency(session, filter, False)
+        times = exact.over_time(session, filter, timedelta(hours=1), False)
+        configurations = exact.by_configuration(session, filter, 10, False)
     found = store.overview(filter, timedelta(hours=1))
     assert found.totals == exact_totals
-    assert close_to(found.latency, exact)
+    assert close_to(found.latency, latency)
     assert [(each.start, each.totals) for each in found.over_time] == [(each.start, each.totals) for each in times]
     assert all(close_to(one.latency, other.latency) for one, other in zip(found.over_time, times, strict=True))
     assert [(each.configuration, each.totals) for each in found.by_configuration] == [

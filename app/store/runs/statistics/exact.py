@@ -34,7 +34,7 @@ _ALL = literal(0, BigInteger)
 """The key that puts every run into the same group."""
 _LOADED_FROM_S = 0.5
 """A run that took less to make its model ready found it in memory."""
-NO_RUNS = Totals(
+_NO_RUNS = Totals(
     runs=0,
     finished=0,
     stopped=0,
@@ -56,7 +56,7 @@ NO_RUNS = Totals(
 
 def totals(session: Session, filter: RunFilter) -> Totals:
     """Counts over the runs that the filter lets through."""
-    return _totals(session, filter, _ALL).get(0, NO_RUNS)
+    return _totals(session, filter, _ALL).get(0, _NO_RUNS)
 
 
 def latency(session: Session, filter: RunFilter, with_disturbed: bool) -> Latency:

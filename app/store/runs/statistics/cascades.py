@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.store.runs.records import RunFilter
 from app.store.runs.schema import Run, RunContent
-from app.store.runs.statistics import chosen_runs
+from app.store.runs.statistics.exact import chosen_runs
 from engine.types import CascadeReport, GuardState
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds
-from app.store.runs import statistics
 from app.store.runs.figures import ConfigurationStats, Latency, TimeBucket, Totals
 from app.store.runs.records import RunFilter
 from app.store.runs.rollups.buckets import WIDTH
 from app.store.runs.rollups.reading import ALL_TOGETHER, EACH_CONFIGURATION, Grouped, each_stretch, summed
+from app.store.runs.statistics import exact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,11 @@ def overview(session: Session, filter: RunFilter, bucket: timedelta, limit: int,
     found = None if bucket % WIDTH else summed(session, filter, ALL_TOGETHER, each_stretch(width), EACH_CONFIGURATION)
     if found is None:
         return Overview(
-            totals=statistics.totals(session, filter),
-            latency=statistics.latency(session, filter, with_disturbed),
-            over_time=statistics.over_time(session, filter, bucket, with_disturbed),
-            by_configuration=statistics.by_configuration(session, filter, limit, with_disturbed),
-            configurations=statistics.count_configurations(session, filter),
+            totals=exact.totals(session, filter),
+            latency=exact.latency(session, filter, with_disturbed),
+            over_time=exact.over_time(session, filter, bucket, with_disturbed),
+            by_configuration=exact.by_configuration(session, filter, limit, with_disturbed),
+            configurations=exact.count_configurations(session, filter),
         )
     whole, stretches, configurations = found
     used = sorted(_figures(configurations, with_disturbed), key=lambda each: (-each[1].runs, each[0]))
@@ -60,7 +60,7 @@ def overview(session: Session, filter: RunFilter, bucket: timedelta, limit: int,
             for number, counts, times in _figures(stretches, with_disturbed)
         ),
         by_configuration=tuple(
-            ConfigurationStats(configuration=statistics.configuration(session, key), totals=counts, latency=times)
+            ConfigurationStats(configuration=exact.configuration(session, key), totals=counts, latency=times)
             for key, counts, times in used[:limit]
         ),
         configurations=len(used),

@@ -1,0 +1,1 @@
+"""Figures over many runs: counts, percentiles, speeds, what cascades saved, and what configurations are compared by."""
