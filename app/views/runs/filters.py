@@ -58,7 +58,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         key="runs-time",
         persist_state=_KEPT,
     )
-    sources = choose_sources(facets, key="source")
+    sources = () if group_id else choose_sources(facets, key="source")
     with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
@@ -107,7 +107,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         statuses=tuple(RunStatus(status) for status in statuses),
         ratings=tuple(ratings),
         tags=tuple(tags),
-        sources=() if group_id else sources,
+        sources=sources,
         disturbed=disturbed,
         group_id=group_id,
         since=TimeRange(time_range or TimeRange.ALL).since(now()),
