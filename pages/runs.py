@@ -9,7 +9,15 @@ from app.store import RunFilter, RunNotFoundError
 from app.views.runs.details import show_run
 from app.views.runs.filters import choose_filter, choose_order
 from app.views.runs.naming import MAX_COMPARED
-from app.views.runs.table import confirm_delete, export_buttons, read_page, say_whose, select_rows, turn_pages
+from app.views.runs.table import (
+    confirm_delete,
+    export_buttons,
+    read_page,
+    say_what_is_not_indexed,
+    say_whose,
+    select_rows,
+    turn_pages,
+)
 
 store = resources.get_store()
 
@@ -50,13 +58,15 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     export_buttons(store, filter)
 
 say_whose(store)
+if filter.text.strip():
+    say_what_is_not_indexed(store)
 page, page_key = read_page(store, filter, sort, size)
 if not page.total:
     st.info("No run passes these filters.")
     st.stop()
 
 selected = select_rows(page)
-turn_pages(page.total, size, page_key)
+turn_pages(page, size, page_key)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     if st.button(

@@ -32,6 +32,8 @@ from app.store.router import repository as router
 from app.store.router.repository import RouterStore
 from app.store.runs.endings import ENDING, LOSSLESSNESS, write_ending, write_losslessness
 from app.store.runs.writing import RunWriter
+from app.store.upkeep.turns import Turns
+from app.store.upkeep.worker import UpkeepWorker
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +75,10 @@ class RunStore(RunWriter):
         """The API's keys, in the same database."""
         self.people = PeopleStore(database)
         """How persons have set the widgets, in the same database."""
+        self.turns = Turns(database, self._presence.owner)
+        """Which server does what only one of those on this database is to do."""
         self._keeper = Keeper(self._outbox, self._look_after)
+        self._upkeep = UpkeepWorker({"Indexing the texts of runs": self.texts.add_some})
 
     @classmethod
     def open(cls, database_url: str, folders: Sequence[Path] = ()) -> Self:
@@ -88,6 +93,7 @@ class RunStore(RunWriter):
         migrate(database_url)
         store = cls(Database(database_url, watched=True), folders)
         try:
+            store.texts.prepare()
             store.look_around()
         except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
             _log.warning("What earlier servers left behind could not be put in order: %s", error)
@@ -110,6 +116,8 @@ class RunStore(RunWriter):
 
         What still waits lies in files, for the next start.
         """
+        self.texts.stop()
+        self._upkeep.close()
         self._keeper.close()
         self._outbox.let_go()
         self._presence.close()
@@ -152,6 +160,7 @@ class RunStore(RunWriter):
         migrate(self._database.url.render_as_string(hide_password=False))
         self._database.forget_file()
         self._presence.renew()
+        self.texts.prepare()
         self._outbox.deliver()
 
     def look_around(self) -> None:

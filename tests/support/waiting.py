@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import Connection, event
+
 from app.store import RunOutcome, RunStatus, RunStore, StoreError, Timeline
 from tests.support.fakes import make_metrics, make_request
 
@@ -38,14 +40,17 @@ def locked(file: Path) -> Iterator[None]:
 def full(store: RunStore) -> Iterator[None]:
     """No page more than there is."""
 
-    def limit(pages: int) -> None:
-        with store._database.engine.connect() as connection:
-            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    engine = store._database.engine
+    with engine.connect() as connection:
+        pages = int(connection.exec_driver_sql("PRAGMA page_count").scalar_one())
 
-    with store._database.engine.connect() as connection:
-        limit(int(connection.exec_driver_sql("PRAGMA page_count").scalar_one()))
+    def limit(connection: Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    event.listen(engine, "begin", limit)  # whichever connection it is
     yield
-    limit(1_000_000)
+    event.remove(engine, "begin", limit)
+    engine.dispose()
 
 
 def until(what: Callable[[], object]) -> None:

@@ -125,10 +125,17 @@ class Database:
         with self._translating_errors(), self.engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}).begin() as bare:
             yield bare
 
+    @contextmanager
+    def outside_transactions(self) -> Iterator[Connection]:
+        """A bare connection for what a database does in no transaction; each statement stands for itself."""
+        options = {_BEGIN: None} if self.file else {"isolation_level": "AUTOCOMMIT"}
+        with self._translating_errors(), self.engine.execution_options(**options).connect() as bare:
+            yield bare
+
     def use_write_ahead_log(self) -> None:
         """Let SQLite's readers and its writer work at once. Kept in the file."""
-        with self._translating_errors(), self.engine.execution_options(**{_BEGIN: None}).connect() as bare:
-            bare.exec_driver_sql("PRAGMA journal_mode = WAL")  # not possible in a transaction
+        with self.outside_transactions() as bare:
+            bare.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     @contextmanager
     def _translating_errors(self) -> Iterator[None]:

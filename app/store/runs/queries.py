@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, UnaryExpression, or_, select
 from app.store.people.visibility import visible
 from app.store.runs.records import Rating, RunFilter, RunRecord, RunSort, RunSource, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
-from app.store.runs.schema import Run, RunContent, RunTag
+from app.store.runs.schema import Run, RunTag
+from app.store.runs.search.mentioning import mentions
 from engine.types import (
     AS_GOOD_AS_ALONE,
     Disturbance,
@@ -67,7 +68,7 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
     if filter.until is not None:
         parts.append(Run.created_at < filter.until)
     if needle := valid_text(filter.text.strip()):
-        parts.append(_mentions(needle))
+        parts.append(mentions(needle, narrowed=filter.narrowed))
     if needle or filter.tags:
         parts += visible(Run.person_id, filter.viewer)
     return parts
@@ -81,16 +82,6 @@ def ran_alone() -> ColumnElement[bool]:
 def _comes_from(sources: Sequence[RunSource | None]) -> ColumnElement[bool]:
     known = Run.source.in_([source for source in sources if source is not None])
     return or_(known, Run.source.is_(None)) if None in sources else known
-
-
-def _mentions(needle: str) -> ColumnElement[bool]:
-    texts = (RunContent.prompt, RunContent.text, RunContent.error)
-    return or_(
-        Run.note.icontains(needle, autoescape=True),
-        Run.id.in_(
-            select(RunContent.run_id).where(or_(*(column.icontains(needle, autoescape=True) for column in texts)))
-        ),
-    )
 
 
 def order(sort: RunSort) -> list[UnaryExpression[Any]]:

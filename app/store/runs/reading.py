@@ -33,6 +33,7 @@ from app.store.runs.records import (
     RunSummary,
 )
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
+from app.store.runs.search.index import MOST_NARROWED, text_index
 from app.store.runs.statistics import exact
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
 from app.store.runs.statistics.cascades import CascadeSums, cascades
@@ -40,8 +41,11 @@ from app.store.runs.statistics.overview import Overview, overview
 from app.store.runs.statistics.repeats import Repeats, repeats
 from app.store.runs.statistics.speeds import answer_speeds
 from app.store.runs.timeline import Timeline
+from engine.untrusted import valid_text
 
 PROMPT_PREVIEW_CHARACTERS = 200
+MOST_COUNTED = 1_000
+"""Of runs that have a common text in them; that there are more is said."""
 _MOST_CONFIGURATIONS = 200
 _MOST_USED = 1_000
 """One for each length that answers may have, so that there are more of them."""
@@ -56,6 +60,8 @@ class RunReader(Seen):
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
+        self.texts = text_index(database)
+        """The index over the texts of runs, which searches go by."""
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -117,7 +123,8 @@ class RunReader(Seen):
 
         A run whose end waits to be written is listed as it ended; filters, orders and counts go by what is written.
         """
-        wanted = listed(self._asked(filter))
+        filter = self._asked(filter)
+        wanted = listed(filter)
         # The ids first: the long texts of the rows that are skipped are then never read.
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
         prompt = func.substr(RunContent.prompt, 1, PROMPT_PREVIEW_CHARACTERS)
@@ -132,7 +139,11 @@ class RunReader(Seen):
             found = tuple(self._as_it_stands(to_summary(*row)) for row in session.execute(rows))
             if len(found) < limit and (found or not offset):
                 return RunPage(found, total=offset + len(found))  # the last page: no need to count the others
-            return RunPage(found, total=session.scalar(select(func.count()).select_from(Run).where(*wanted)) or 0)
+            if not filter.text.strip() or filter.narrowed:
+                return RunPage(found, total=session.scalar(select(func.count()).select_from(Run).where(*wanted)) or 0)
+            some = select(Run.id).where(*wanted).limit(MOST_COUNTED + 1).subquery()
+            total = session.scalar(select(func.count()).select_from(some)) or 0
+            return RunPage(found, total=min(total, MOST_COUNTED), more=total > MOST_COUNTED)
 
     def facets(self) -> Facets:
         """The distinct values that filters can offer: tags of runs that the viewer may see, all else of everybody's."""
@@ -240,7 +251,9 @@ class RunReader(Seen):
             return repeats(session, host, without=without)
 
     def _asked(self, filter: RunFilter) -> RunFilter:
-        return replace(filter, viewer=self._viewer)
+        needle = valid_text(filter.text.strip())
+        narrowed = bool(needle) and self.texts.narrows(needle, MOST_NARROWED)
+        return replace(filter, viewer=self._viewer, narrowed=narrowed)
 
     def _must_see(self, run_id: str) -> None:
         """Refuse what is somebody else's and not to be seen.

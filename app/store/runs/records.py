@@ -182,6 +182,8 @@ class RunFilter:
     group_id: str | None = None
     person_id: str | None = None
     """Asked by this person."""
+    narrowed: bool = False
+    """Whether the index over the texts narrows the search; set by the store, which knows. What is found is the same."""
     viewer: Viewer | None = None
     """Who asks; set by a store that is seen by somebody. ``None`` is the application itself."""
     since: datetime | None = None
@@ -227,6 +229,8 @@ class RunPage:
     rows: tuple[RunSummary, ...]
     total: int
     """How many runs the filter lets through, on all pages together."""
+    more: bool = False
+    """Whether there are more than ``total``, not counted: a text that many runs have is not counted to the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

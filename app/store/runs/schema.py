@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, SmallInteger, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.store.database.columns import Base, CleanText, JsonText
@@ -101,6 +101,7 @@ class Run(Base):
         Index(None, "router_profile", "created_at"),
         Index(None, "person_id", "created_at"),
         Index(None, "source", "created_at"),
+        Index("ix_runs_noted", "id", sqlite_where=text("note <> ''"), postgresql_where=text("note <> ''")),
     )
 
 

@@ -47,6 +47,8 @@ def choose_filter(facets: Facets) -> RunFilter:
         live="300ms",
         icon=":material/search:",
         placeholder="Prompts, answers, notes, errors",
+        help="Found as it is written, anywhere in a prompt, an answer, a note or an error, parts of words included; "
+        "the letters a to z in either case. Three characters or more are found soonest.",
         key="runs-text",
         persist_state=_KEPT,
     )

@@ -19,6 +19,8 @@ from app.views.shared.errors import show_error
 _NOT_DELETED = "runs-not-deleted"
 _NAMED_WHEN_DELETING = 5
 _HEIGHT = 560  # px, about 15 rows
+_WORTH_SAYING = 10_000
+"""So many runs are read in no time."""
 
 
 def read_page(store: RunStore, filter: RunFilter, sort: RunSort, size: int) -> tuple[RunPage, str]:
@@ -66,11 +68,24 @@ def say_whose(store: RunStore) -> None:
         st.caption("Runs of others are not listed: what they asked is shown to them alone.")
 
 
-def turn_pages(total: int, size: int, key: str) -> None:
+def say_what_is_not_indexed(store: RunStore) -> None:
+    """Why searching takes longer than it will, where it does."""
+    if trouble := store.texts.trouble:
+        st.caption(f":material/hourglass: Searches read every run, which takes longer. {literal(trouble)}")
+    elif (waiting := store.texts.waiting()) > _WORTH_SAYING:
+        st.caption(
+            f":material/hourglass: {counted(waiting, 'run')} to be indexed yet: until then searches take longer."
+        )
+
+
+def turn_pages(page: RunPage, size: int, key: str) -> None:
     """How many runs there are, and the widget that turns the pages."""
-    pages = page_count(total, size)
+    pages = page_count(page.total, size)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.caption(counted(total, "run"), width="content")
+        number = (
+            f"More than {page.total:,} runs: the newest can be turned to" if page.more else counted(page.total, "run")
+        )
+        st.caption(number, width="content")
         if pages > 1:
             st.pagination(pages, key=key)
 

@@ -25,7 +25,7 @@ from tests.support.cascade import answer
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0029"
+HEAD = "0034"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op
@@ -71,7 +71,10 @@ def add_revision(migrations: Path, name: str, after: str, *statements: str) -> N
 def test_a_new_database_gets_its_folder_its_tables_and_a_write_ahead_log(tmp_path: Path) -> None:
     file = tmp_path / "a" / "b" / "gearbox.db"
     RunStore.open(url_of(file)).close()
-    assert tables(file) == {*Base.metadata.tables, "alembic_version"}
+    made = {
+        name for name in tables(file) if not name.startswith(("run_search", "sqlite_"))
+    }  # derived, and no part of the schema
+    assert made == {*Base.metadata.tables, "alembic_version"}
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
