@@ -25,7 +25,7 @@ from app.runs.metrics import Metrics
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
-from app.store import RunStore, Viewer
+from app.store import RetentionRule, RunStore, Viewer
 from engine import Engine
 
 SWITCH_INTERVAL_S = 0.001
@@ -52,6 +52,8 @@ def get_whole_store() -> RunStore:
     settings = get_settings()
     store = RunStore.open(settings.database_url, [settings.data_dir])
     store.observers.append(get_metrics().observe)
+    if fixed := RetentionRule(settings.keep_days, settings.keep_runs):
+        store.retention.fixed = fixed
     return store
 
 

@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 UNWATCHED_S = 60
 _MOST_DIGITS = 12
 """Of a count: more MiB or threads than any machine has."""
+_MOST_DAYS = 36_500
 _AWAY_MINUTES = 30
 _MAX_BODY_MIB = 2
 _FEWEST_CHARACTERS = 8
@@ -72,6 +73,10 @@ class Settings:
     """What others than this machine give to see the pages, or its argon2 hash; ``None`` if no password lets them in."""
     login_emails: tuple[str, ...] = ()
     """Whom a provider's login lets in: addresses, or ``*@example.com``; empty for whomever the provider lets in."""
+    keep_days: int | None = None
+    """Older runs are pruned; ``None`` leaves it to the Settings page, as the next one does."""
+    keep_runs: int | None = None
+    """All but so many of the newest runs are pruned."""
     judge_url: str | None = None
     """An OpenAI-compatible server whose models may judge experiments' answers; ``None`` if nothing is sent to any."""
     judge_key: str | None = field(default=None, repr=False)
@@ -83,7 +88,8 @@ class Settings:
         ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS``,
         ``GEARBOX_UNWATCHED_S``, ``GEARBOX_ALLOWED_HOSTS``, ``GEARBOX_SHARED_DESK``, ``GEARBOX_AWAY_MINUTES``,
         ``GEARBOX_API``, ``GEARBOX_MAX_BODY_MIB``, ``GEARBOX_PASSWORD`` or ``GEARBOX_PASSWORD_FILE``,
-        ``GEARBOX_LOGIN_EMAILS``, ``GEARBOX_JUDGE_URL`` and ``GEARBOX_JUDGE_KEY``.
+        ``GEARBOX_LOGIN_EMAILS``, ``GEARBOX_KEEP_DAYS``, ``GEARBOX_KEEP_RUNS``, ``GEARBOX_JUDGE_URL`` and
+        ``GEARBOX_JUDGE_KEY``.
 
         A variable that is set to nothing counts as not set.
 
@@ -122,6 +128,8 @@ class Settings:
             max_body=max_body_mib * 2**20,
             password=_password(environ),
             login_emails=_emails("GEARBOX_LOGIN_EMAILS", environ),
+            keep_days=_days("GEARBOX_KEEP_DAYS", environ),
+            keep_runs=_count("GEARBOX_KEEP_RUNS", environ),
             judge_url=judge_url,
             judge_key=judge_key,
         )
@@ -144,6 +152,13 @@ def _count(name: str, environ: Mapping[str, str], *, least: int = 1) -> int | No
             f"{environ[name][:60]!r}."
         )
     return int(value)
+
+
+def _days(name: str, environ: Mapping[str, str]) -> int | None:
+    days = _count(name, environ)
+    if days is not None and days > _MOST_DAYS:
+        raise SettingsError(f"{name} must be at most {_MOST_DAYS:,} days, and is {days:,}.")
+    return days
 
 
 def _share(name: str, environ: Mapping[str, str]) -> float:

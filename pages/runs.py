@@ -14,6 +14,7 @@ from app.views.runs.table import (
     export_buttons,
     read_page,
     say_what_is_not_indexed,
+    say_what_was_pruned,
     say_whose,
     select_rows,
     turn_pages,
@@ -55,12 +56,15 @@ if not facets.models:
 filter = choose_filter(facets)
 with st.container(horizontal=True, vertical_alignment="bottom"):
     sort, size = choose_order()
-    export_buttons(store, filter)
+    exports = st.container(horizontal=True, width="content")
 
 say_whose(store)
 if filter.text.strip():
     say_what_is_not_indexed(store)
+say_what_was_pruned(store)
 page, page_key = read_page(store, filter, sort, size)
+with exports:
+    export_buttons(store, filter, page)
 if not page.total:
     st.info("No run passes these filters.")
     st.stop()

@@ -1,4 +1,4 @@
-"""How others come in: the API's address, its keys, signing in."""
+"""How others come in, and how long runs are kept: the API's address, its keys, retention, signing in."""
 
 import streamlit as st
 
@@ -7,6 +7,7 @@ from app.session.identity import person_id
 from app.views.settings.api import show_api
 from app.views.settings.keys import show_keys
 from app.views.settings.login import show_login
+from app.views.settings.retention import show_retention
 from app.views.shared.errors import errors_shown
 
 settings = resources.get_settings()
@@ -16,4 +17,6 @@ st.title("Settings", anchor=False)
 show_api(settings, only_this_machine=only_this_machine)
 with errors_shown():
     show_keys(resources.get_store().keys, person_id())
+with errors_shown():
+    show_retention(resources.get_store())
 show_login(only_this_machine=only_this_machine)

@@ -4,6 +4,7 @@ from app.store.chat.records import ChatMessage, Conversation, ConversationSummar
 from app.store.chat.repository import ChatStore
 from app.store.configurations.records import SavedConfiguration
 from app.store.configurations.repository import NAME_CHARACTERS, ConfigurationStore, NameTakenError
+from app.store.database.backup import back_up, restore
 from app.store.database.errors import (
     ConversationNotFoundError,
     ConversationOfAnotherError,
@@ -84,6 +85,7 @@ from app.store.runs.records import (
     SortColumn,
 )
 from app.store.runs.reports import Reports
+from app.store.runs.retention.records import KEEP_ALL, Pruned, RetentionRule
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
 from app.store.runs.statistics.repeats import Repeats
@@ -91,6 +93,7 @@ from app.store.runs.timeline import Timeline
 
 __all__ = [
     "ALL_RUNS",
+    "KEEP_ALL",
     "NAME_CHARACTERS",
     "NEWEST_FIRST",
     "WITHOUT_LABS",
@@ -142,12 +145,14 @@ __all__ = [
     "Pass",
     "PeopleStore",
     "Percentiles",
+    "Pruned",
     "Rating",
     "RecentSpeed",
     "RecordedAnswer",
     "RecordedTier",
     "Repeats",
     "Reports",
+    "RetentionRule",
     "RouterStore",
     "RunFilter",
     "RunNotFoundError",
@@ -178,8 +183,10 @@ __all__ = [
     "Viewer",
     "Waiting",
     "answer_sha256",
+    "back_up",
     "estimated_from",
     "ladder_key",
     "machine_words",
+    "restore",
     "run_metadata",
 ]

@@ -31,12 +31,14 @@ from app.store.people.visibility import Viewer
 from app.store.router import repository as router
 from app.store.router.repository import RouterStore
 from app.store.runs.endings import ENDING, LOSSLESSNESS, write_ending, write_losslessness
+from app.store.runs.retention.repository import RetentionStore
 from app.store.runs.writing import RunWriter
 from app.store.upkeep.turns import Turns
 from app.store.upkeep.worker import UpkeepWorker
 
 _log = logging.getLogger(__name__)
 
+_PRUNING = "Pruning runs"
 _SUMMED_AT_ONCE = 50
 """Quarters of an hour: what waits to be written must not wait long for them."""
 
@@ -78,7 +80,9 @@ class RunStore(RunWriter):
         self.turns = Turns(database, self._presence.owner)
         """Which server does what only one of those on this database is to do."""
         self._keeper = Keeper(self._outbox, self._look_after)
-        self._upkeep = UpkeepWorker({"Indexing the texts of runs": self.texts.add_some})
+        self.retention = RetentionStore(database)
+        """How long runs are kept, and what was pruned."""
+        self._upkeep = UpkeepWorker({"Indexing texts": self.texts.add_some, _PRUNING: self._prune})
 
     @classmethod
     def open(cls, database_url: str, folders: Sequence[Path] = ()) -> Self:
@@ -122,6 +126,17 @@ class RunStore(RunWriter):
         self._outbox.let_go()
         self._presence.close()
         self._database.close()
+
+    def shrink(self) -> None:
+        """Give the room of what was deleted back to the disk, where the database does not by itself. Nothing can be
+        written meanwhile.
+
+        Raises:
+            StoreError: the disk has no room for a second copy, or others keep the database busy.
+        """
+        if self._database.file:
+            with self._database.outside_transactions() as connection:
+                connection.exec_driver_sql("VACUUM")
 
     # --- what waits, and what became of the file --------------------------------------------------
 
@@ -171,6 +186,9 @@ class RunStore(RunWriter):
         self._mark_interrupted()
         self._leases.tidy_up()
         self._presence.tidy_up()
+
+    def _prune(self) -> bool:
+        return self.turns.is_ours(_PRUNING) and self.retention.prune_when_due()
 
     def _look_after(self) -> bool:
         self.look_around()

@@ -39,6 +39,12 @@ def migrate(database_url: str, *, migrations: Path = MIGRATIONS) -> None:
         database.close()
 
 
+def is_known(revision: str) -> bool:
+    """Whether this version of Gearbox can bring a database of a revision up to date."""
+    known = ScriptDirectory(str(MIGRATIONS))
+    return revision in {script.revision for script in known.walk_revisions()}
+
+
 @contextmanager
 def _alone(database: Database) -> Iterator[None]:
     if not database.file:

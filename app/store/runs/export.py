@@ -37,19 +37,24 @@ _BEFORE_METRICS = (
 )
 _DISTURBANCE = ("disturbed", "why_disturbed")
 _AFTER_METRICS = ("rating", "tags", "note", "prompt", "text", "messages", "metadata", "config", "environment")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = (*_BEFORE_METRICS, *METRICS, *_DISTURBANCE, *_AFTER_METRICS)
+"""What every format has of a run, in order."""
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_BYTE_ORDER_MARK = "\ufeff"
+"""By which Excel knows that a file is UTF-8."""
 
 
 def write_csv(session: Session, filter: RunFilter, stream: TextIO) -> int:
     """One row a run, oldest first, without its timeline; returns the number of runs.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    It begins with a byte order mark, and text that a spreadsheet would take for a formula gets an apostrophe in front.
     """
-    writer = csv.DictWriter(stream, fieldnames=(*_BEFORE_METRICS, *METRICS, *_DISTURBANCE, *_AFTER_METRICS))
+    stream.write(_BYTE_ORDER_MARK)
+    writer = csv.DictWriter(stream, fieldnames=COLUMNS)
     writer.writeheader()
     count = 0
-    for run in _runs(session, filter, timelines=False):
-        writer.writerow({name: _cell(value) for name, value in _to_dict(to_record(run)).items()})
+    for run in runs_of(session, filter, timelines=False):
+        writer.writerow({name: _cell(value) for name, value in to_columns(to_record(run)).items()})
         count += 1
     return count
 
@@ -57,9 +62,9 @@ def write_csv(session: Session, filter: RunFilter, stream: TextIO) -> int:
 def write_jsonl(session: Session, filter: RunFilter, stream: TextIO) -> int:
     """One JSON object a run, oldest first, its timeline included; returns the number of runs."""
     count = 0
-    for run in _runs(session, filter, timelines=True):
+    for run in runs_of(session, filter, timelines=True):
         record = to_record(run)
-        tree = _to_dict(record) | record.reports_json()
+        tree = to_columns(record) | record.reports_json()
         tree["losslessness"] = record.losslessness and asdict(record.losslessness)
         tree["timeline"] = Timeline.unpack(run.timeline.payload).to_dict() if run.timeline else None
         stream.write(json.dumps(tree, ensure_ascii=False, allow_nan=False) + "\n")
@@ -67,7 +72,8 @@ def write_jsonl(session: Session, filter: RunFilter, stream: TextIO) -> int:
     return count
 
 
-def _runs(session: Session, filter: RunFilter, *, timelines: bool) -> Iterator[Run]:
+def runs_of(session: Session, filter: RunFilter, *, timelines: bool) -> Iterator[Run]:
+    """The runs that a filter lets through, oldest first, loaded a few at a time."""
     loaded = [joinedload(Run.content), selectinload(Run.tags)]
     if timelines:
         loaded.append(selectinload(Run.timeline))
@@ -82,7 +88,8 @@ def _runs(session: Session, filter: RunFilter, *, timelines: bool) -> Iterator[R
     )
 
 
-def _to_dict(record: RunRecord) -> dict[str, Any]:
+def to_columns(record: RunRecord) -> dict[str, Any]:
+    """A run's values by the names of `COLUMNS`; lists and dictionaries as they are."""
     tree = {name: getattr(record, name) for name in _BEFORE_METRICS}
     tree |= {name: getattr(record.metrics, name, None) for name in METRICS}
     found = record.disturbance

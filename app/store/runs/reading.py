@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import joinedload, selectinload
@@ -20,6 +20,7 @@ from app.store.people.visibility import Seen, visible
 from app.store.runs import export
 from app.store.runs.endings import ENDING, as_ended, timeline_of, whole_run
 from app.store.runs.figures import AnswerSpeed, ConfigurationStats, Latency, RecentSpeed, TimeBucket, Totals
+from app.store.runs.parquet import write_parquet
 from app.store.runs.queries import listed, order, to_record, to_summary
 from app.store.runs.records import (
     ALL_RUNS,
@@ -178,7 +179,8 @@ class RunReader(Seen):
         """Write the runs that the viewer may see as CSV, oldest first, one row a run without its timeline; returns
         how many.
 
-        Text that a spreadsheet would take for a formula gets an apostrophe in front.
+        It begins with a byte order mark, and text that a spreadsheet would take for a formula gets an apostrophe in
+        front.
         """
         with self._database.read() as session:
             return export.write_csv(session, self._asked(filter), stream)
@@ -188,6 +190,12 @@ class RunReader(Seen):
         returns how many."""
         with self._database.read() as session:
             return export.write_jsonl(session, self._asked(filter), stream)
+
+    def export_parquet(self, filter: RunFilter, stream: BinaryIO) -> int:
+        """Write the runs that the viewer may see as Parquet, oldest first, one row a run without its timeline; returns
+        how many."""
+        with self._database.read() as session:
+            return write_parquet(session, self._asked(filter), stream)
 
     # --- statistics, over everybody's runs --------------------------------------------------------
 

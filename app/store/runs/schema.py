@@ -153,3 +153,7 @@ class DeletedRun(Base):
     __tablename__ = "deleted_runs"
 
     id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
+
+
+OF_RUN = frozenset({RunContent.__tablename__, RunTimeline.__tablename__})
+"""The tables that are parts of a run and go with it. What else refers to a run keeps it from being pruned."""

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TextIO
+from functools import partial
+from typing import BinaryIO, TextIO, cast
 
 import streamlit as st
 
 from app.literal import literal
 from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary, StoreError
-from app.units import MISSING, counted
+from app.units import MISSING, counted, moment
 from app.views.runs.naming import column_config, describe, run_columns
+from app.views.shared.clock import reader_zone
 from app.views.shared.errors import show_error
 
 _NOT_DELETED = "runs-not-deleted"
 _NAMED_WHEN_DELETING = 5
 _HEIGHT = 560  # px, about 15 rows
+_MOST_DOWNLOADED = 100_000
+"""Runs that one download brings: Streamlit holds it in memory."""
 _WORTH_SAYING = 10_000
 """So many runs are read in no time."""
 
@@ -68,6 +73,15 @@ def say_whose(store: RunStore) -> None:
         st.caption("Runs of others are not listed: what they asked is shown to them alone.")
 
 
+def say_what_was_pruned(store: RunStore) -> None:
+    """That old runs are there no more, where it is so."""
+    if pruned := store.retention.pruned:
+        st.caption(
+            f":material/auto_delete: {counted(pruned.runs, 'run')} from before "
+            f"{moment(pruned.before, reader_zone())[:10]} pruned; Operations still counts them."
+        )
+
+
 def say_what_is_not_indexed(store: RunStore) -> None:
     """Why searching takes longer than it will, where it does."""
     if trouble := store.texts.trouble:
@@ -90,28 +104,48 @@ def turn_pages(page: RunPage, size: int, key: str) -> None:
             st.pagination(pages, key=key)
 
 
-def export_buttons(store: RunStore, filter: RunFilter) -> None:
+def export_buttons(store: RunStore, filter: RunFilter, page: RunPage) -> None:
     """Downloads of all runs that the filter lets through, written when they are asked for."""
-    _download("CSV", "text/csv", store.export_csv, filter, "One row a run, without its tokens.")
-    _download("JSONL", "application/jsonl", store.export_jsonl, filter, "One object a run, its tokens included.")
+    whole = not page.more and page.total <= _MOST_DOWNLOADED
+    own = "All runs that the filters let through."
+    refusal = f"More than {_MOST_DOWNLOADED:,} runs: narrow the filters, or write a file with `gearbox runs export`."
+    for name, mime, export, what in (
+        ("CSV", "text/csv", _text(store.export_csv), "One row a run, without its tokens; Excel reads it."),
+        ("JSONL", "application/jsonl", _text(store.export_jsonl), "One object a run, its tokens included."),
+        ("Parquet", "application/vnd.apache.parquet", store.export_parquet, "One row a run, for data frames."),
+    ):
+        st.download_button(
+            name,
+            partial(_written, export, filter),
+            file_name=f"gearbox-runs.{name.lower()}",
+            mime=mime,
+            icon=":material/download:",
+            help=f"{what} {own}" if whole else refusal,
+            disabled=not whole,
+            on_click="ignore",
+            key=f"export-{name}",
+        )
 
 
-def _download(name: str, mime: str, write: Callable[[RunFilter, TextIO], int], filter: RunFilter, help: str) -> None:
-    def contents() -> str:
-        stream = io.StringIO(newline="")
-        write(filter, stream)
-        return stream.getvalue()
+def _text(export: Callable[[RunFilter, TextIO], int]) -> Callable[[RunFilter, BinaryIO], int]:
+    """An export of text as one of bytes."""
 
-    st.download_button(
-        name,
-        contents,
-        file_name=f"gearbox-runs.{name.lower()}",
-        mime=mime,
-        icon=":material/download:",
-        help=f"{help} All runs that the filters let through.",
-        on_click="ignore",
-        key=f"export-{name}",
-    )
+    def write(filter: RunFilter, stream: BinaryIO) -> int:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        number = export(filter, text)
+        text.flush()
+        text.detach()
+        return number
+
+    return write
+
+
+def _written(export: Callable[[RunFilter, BinaryIO], int], filter: RunFilter) -> BinaryIO:
+    """An export in a file without a name, which is gone once it was sent."""
+    stream = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - Streamlit reads and closes it
+    export(filter, stream)
+    stream.seek(0)
+    return stream
 
 
 @st.dialog("Delete runs?", icon=":material/delete:")

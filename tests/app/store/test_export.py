@@ -14,6 +14,9 @@ from engine.types import RunConfig
 from tests.support.fakes import make_request
 from tests.support.kept_runs import create, finish
 
+MARK = "\ufeff"
+"""By which Excel knows that a file is UTF-8."""
+
 
 def exported_jsonl(store: RunStore, filter: RunFilter = ALL_RUNS) -> list[dict[str, object]]:
     out = io.StringIO()
@@ -48,7 +51,7 @@ def test_csv_and_jsonl_agree_on_every_column_but_the_long_ones(store: RunStore) 
     create(store)
     out = io.StringIO(newline="")
     assert store.export_csv(ALL_RUNS, out) == 2
-    rows = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
+    rows = list(csv.DictReader(io.StringIO(out.getvalue().removeprefix(MARK), newline="")))
     trees = exported_jsonl(store)
     only_in_jsonl = {"timeline", "cache", "speculation", "cascade", "disturbance", "losslessness"}
     assert [set(row) | only_in_jsonl for row in rows] == [set(tree) for tree in trees]
@@ -59,7 +62,7 @@ def test_csv_and_jsonl_agree_on_every_column_but_the_long_ones(store: RunStore) 
 def test_an_export_of_nothing_still_names_the_columns(store: RunStore) -> None:
     out = io.StringIO()
     assert store.export_csv(ALL_RUNS, out) == 0
-    assert out.getvalue().startswith("id,created_at,status")
+    assert out.getvalue().startswith(f"{MARK}id,created_at,status")
     assert exported_jsonl(store) == []
 
 
@@ -73,10 +76,42 @@ def test_an_export_is_filtered_oldest_first_and_whole_over_many_chunks(
     assert all(row["timeline"] for row in exported_jsonl(store))
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "＝"])
 def test_a_prompt_that_looks_like_a_formula_is_harmless_in_a_spreadsheet(store: RunStore, start: str) -> None:
     finish(store, make_request(f"{start}HYPERLINK(1)"))
     out = io.StringIO(newline="")
     store.export_csv(ALL_RUNS, out)
     (row,) = csv.DictReader(io.StringIO(out.getvalue(), newline=""))
     assert row["prompt"] == f"'{start}HYPERLINK(1)"
+
+
+def test_parquet_has_a_typed_column_for_each_of_csv_s(store: RunStore) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    finish(store, make_request("=SUM(A1)\n\u2028"))
+    create(store)
+    out = io.BytesIO()
+    assert store.export_parquet(ALL_RUNS, out) == 2
+    table = parquet.read_table(out)
+    text = io.StringIO()
+    store.export_csv(ALL_RUNS, text)
+    assert table.column_names == text.getvalue().removeprefix(MARK).splitlines()[0].split(",")
+    first, second = table.to_pylist()
+    assert (first["prompt"], first["e2e_s"], first["tags"]) == ("=SUM(A1)\n\u2028", 0.5, [])
+    assert (second["e2e_s"], second["prompt_tokens"]) == (None, None)
+    assert first["created_at"] == store.get(first["id"]).created_at
+    assert json.loads(first["config"]) == store.get(first["id"]).config
+    assert table.schema.field("e2e_s").type == pyarrow.float64()
+
+
+def test_parquet_is_written_a_few_runs_at_a_time(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyarrow import parquet
+
+    monkeypatch.setattr("app.store.runs.parquet._ROWS_AT_ONCE", 2)
+    made = [finish(store) for _ in range(5)]
+    out = io.BytesIO()
+    assert store.export_parquet(ALL_RUNS, out) == 5
+    file = parquet.ParquetFile(out)
+    assert file.num_row_groups == 3
+    assert file.read().column("id").to_pylist() == made

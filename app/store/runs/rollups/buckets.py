@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import cast
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import ColumnElement, Table, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -65,5 +65,23 @@ def first_bucket(session: Session) -> int | None:
 
 
 def holds() -> ColumnElement[bool]:
-    """Whether the sums over a bucket are those of its runs."""
-    return RunBucket.summed_at_changes.is_not_distinct_from(RunBucket.changes)
+    """Whether the sums over a bucket are those of its runs, or of runs that were pruned, which nothing can sum up
+    again."""
+    return or_(RunBucket.summed_at_changes.is_not_distinct_from(RunBucket.changes), RunBucket.pruned_at.is_not(None))
+
+
+def holding_among(session: Session, buckets: Collection[int]) -> set[int]:
+    """Those whose sums hold, and go on holding until the transaction ends."""
+    holding = select(RunBucket.bucket).where(RunBucket.bucket.in_(buckets), holds()).with_for_update()
+    return set(session.scalars(holding))
+
+
+def mark_pruned(session: Session, buckets: Collection[int]) -> None:
+    """Let the sums of these stay as they are: some of their runs are there no more."""
+    session.execute(update(RunBucket).where(RunBucket.bucket.in_(buckets)).values(pruned_at=now()))
+
+
+def any_pruned(session: Session, first: int, end: int) -> bool:
+    """Whether runs were pruned of any from ``first`` to before ``end``: their rows do not tell all."""
+    pruned = select(RunBucket.bucket).where(RunBucket.pruned_at.is_not(None))
+    return session.scalar(pruned.where(RunBucket.bucket >= first, RunBucket.bucket < end).limit(1)) is not None

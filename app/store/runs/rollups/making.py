@@ -61,7 +61,8 @@ def _identity(run: Any) -> tuple[str, ...]:
 
 def _write(session: Session, bucket: int, changes: int | None, rows: list[dict[str, Any]]) -> None:
     row = RunBucket
-    unchanged = update(row).where(row.bucket == bucket, row.changes == changes).values(summed_at_changes=changes)
+    whole = (row.bucket == bucket, row.changes == changes, row.pruned_at.is_(None))
+    unchanged = update(row).where(*whole).values(summed_at_changes=changes)
     if session.scalar(unchanged.returning(row.bucket)) is None:
         return
     session.execute(delete(RunRollup).where(RunRollup.bucket == bucket))

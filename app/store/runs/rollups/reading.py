@@ -15,7 +15,7 @@ from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.identity import now
 from app.store.runs.queries import conditions
 from app.store.runs.records import ALL_RUNS, RunFilter
-from app.store.runs.rollups.buckets import WIDTH_US, bucket_of, first_bucket, holds, stale_among
+from app.store.runs.rollups.buckets import WIDTH_US, any_pruned, bucket_of, first_bucket, holds, stale_among
 from app.store.runs.rollups.histogram import Ints
 from app.store.runs.rollups.making import SUMMED
 from app.store.runs.rollups.schema import RunBucket, RunRollup
@@ -81,11 +81,9 @@ def summed(session: Session, filter: RunFilter, *keys: Key) -> tuple[Grouped, ..
     """
     if replace(ALL_RUNS, **{name: getattr(filter, name) for name in _KEPT_APART}) != filter:
         return None
-    if not _many(session, filter):
-        return None
     first = first_bucket(session) if filter.since is None else -(-to_microseconds(filter.since) // WIDTH_US)
     end = bucket_of(now() if filter.until is None else min(now(), filter.until))
-    if first is None or first >= end:
+    if first is None or first >= end or not (_many(session, filter) or any_pruned(session, first, end)):
         return None
     read = _stretches(session, filter, first, end)
     if len(read) > _MOST_STRETCHES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -19,6 +21,8 @@ class RunBucket(Base):
     """How often a run of it was begun, ended or deleted."""
     summed_at_changes: Mapped[int | None]
     """``changes`` as its runs were summed up; null until then. Where they differ, the sums are of the past."""
+    pruned_at: Mapped[datetime | None]
+    """When runs of it were pruned last: its sums stay as they are from then on. Null where none were."""
 
 
 class RunRollup(Base):

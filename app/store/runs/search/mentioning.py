@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, exists, or_, select, union_all
+from sqlalchemy import ColumnElement, exists, literal_column, or_, select, union_all
 
 from app.store.runs.schema import Run, RunContent
 from app.store.runs.search.needles import match_query
@@ -23,6 +23,7 @@ def mentions(needle: str, *, narrowed: bool) -> ColumnElement[bool]:
     in_texts = or_(*(column.icontains(needle, autoescape=True) for column in _TEXTS))
     if not narrowed:
         return or_(in_note, exists().where(RunContent.run_id == Run.id, in_texts))
-    noted = select(Run.id).where(Run.note != "", in_note)
+    # written out, so that the index of the runs with a note is used
+    noted = select(Run.id).where(Run.note != literal_column("''"), in_note)
     found = select(RunContent.run_id).where(may_mention(match_query(needle)), in_texts)
     return Run.id.in_(union_all(noted, found))

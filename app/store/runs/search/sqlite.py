@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, String, column, delete, func, insert, select, table
+from sqlalchemy import BigInteger, String, column, delete, func, insert, select, table
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NullType
 
 from app.store.database.session import Database
 from app.store.runs.records import RunStatus
@@ -147,11 +148,11 @@ class SqliteIndex:
         """Nothing to do: a batch is short."""
 
 
-class may_mention(FunctionElement[bool]):  # noqa: N801 (it stands where SQL functions stand)
+class may_mention(FunctionElement[Any]):  # noqa: N801 (it stands where SQL functions stand)
     """That a row of `RunContent` may match a query of FTS5, as far as the index knows. On other databases, whose
     indices are used unasked, it is true of every row."""
 
-    type = Boolean()
+    type = NullType()  # a Boolean would be compared with 1 on SQLite, and no index be used for it
     inherit_cache = True
 
 

@@ -1,0 +1,1 @@
+"""Commands for whoever keeps the run database: copies, pruning, runs written out."""

@@ -1,0 +1,169 @@
+"""Copies of a SQLite run database, made while it is in use, and put back in its place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import DBAPIError
+
+from app.store.database.errors import StoreError, in_words
+from app.store.database.held_file import HeldFile, Hold
+from app.store.database.migrate import is_known, migrate
+from app.store.database.open_files import companions
+from app.store.database.session import Database
+
+_LOCK_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of the databases."""
+
+    bytes: int
+    """Of the one that was put in place."""
+    aside: Path | None
+    """Where the one that was there before lies now; ``None`` if there was none."""
+
+
+def back_up(database_url: str, target: Path) -> int:
+    """Copy a run database into a new file, as it is at one moment; whoever reads and writes goes on. The file is there
+    only once it is whole.
+
+    Returns:
+        its bytes.
+
+    Raises:
+        StoreError: it is no SQLite database, or none of Gearbox's; the target is there already or cannot be written;
+            the copy is damaged.
+    """
+    file = _file_of(database_url, "pg_dump --format=custom --file=FILE DATABASE copies it while it is in use.")
+    if target.exists():
+        raise StoreError(f"{target} is there already. Choose another name.")
+    _check_revision(file)
+    _copy(file, target)
+    return target.stat().st_size
+
+
+def restore(database_url: str, source: Path, moment: datetime) -> Restored:
+    """Put a copy in the place of a run database, and bring it up to date. What was there is kept beside it.
+
+    Args:
+        database_url: of the database.
+        source: a copy, as :func:`back_up` makes it.
+        moment: now, which names what is kept.
+
+    Raises:
+        StoreError: a server is using the database; the copy is none of Gearbox's, is of a newer version, or is
+            damaged. Nothing has changed then.
+    """
+    file = _file_of(database_url, "pg_restore --dbname=DATABASE FILE puts back what pg_dump has written.")
+    if not source.is_file():
+        raise StoreError(f"There is no file {source}.")
+    if file.exists() and source.samefile(file):
+        raise StoreError(f"{source} is the run database itself.")
+    _check_revision(source)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f"{file.name}.restoring")
+    fresh.unlink(missing_ok=True)
+    with _alone(file):
+        _copy(source, fresh)
+        aside = _put_aside(file, moment) if file.exists() else None
+        fresh.replace(file)
+    migrate(database_url)
+    return Restored(file.stat().st_size, aside)
+
+
+def _file_of(database_url: str, instead: str) -> Path:
+    database = Database(database_url)
+    database.close()
+    if database.file is None:
+        raise StoreError(f"The run database {database} is PostgreSQL's. {instead}")
+    return database.file
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a database through SQLite, check the copy, and give it its name."""
+    part = target.with_name(f"{target.name}.part")
+    try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        with _in_words(source), closing(_open(source)) as old, closing(sqlite3.connect(part)) as new:
+            old.backup(new)
+            new.execute("PRAGMA journal_mode = DELETE")  # one file, with no log beside it
+        with _in_words(part), closing(sqlite3.connect(part)) as new:
+            _check_whole(new, source)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.rename(target)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error}.") from error
+    finally:
+        for left in (part, *companions(part), part.with_name(f"{part.name}-journal")):
+            left.unlink(missing_ok=True)
+
+
+def _check_whole(connection: sqlite3.Connection, source: Path) -> None:
+    found = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
+    if found != ["ok"]:
+        raise StoreError(f"The copy of {source} is damaged ({'; '.join(found)[:300]}), and was not kept.")
+
+
+def _check_revision(file: Path) -> None:
+    """Refuse what is no run database, or one that this version does not know."""
+    if not file.exists():
+        raise StoreError(f"There is no run database {file} yet.")
+    with _in_words(file), closing(_open(file)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"alembic_version", "runs", "run_contents"} <= tables:
+            raise StoreError(f"{file} is no run database of Gearbox.")
+        revisions = {str(revision) for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
+    if not all(map(is_known, revisions)):
+        raise StoreError(f"{file} was made by a newer version of Gearbox. Update Gearbox first.")
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """A connection that makes no file."""
+    connection = sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=rw", uri=True, timeout=_LOCK_TIMEOUT_S)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """While no server has the database open, and none starts."""
+    try:
+        with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT_S):
+            servers = file.parent.glob(f"{file.name}.server-*")
+            if any(HeldFile.look(path) is Hold.HELD for path in servers):
+                raise StoreError(f"A server is using the run database {file}. Stop it, then try again.")
+            yield
+    except Timeout as error:
+        raise StoreError(f"Another process is preparing the run database {file}. Try again.") from error
+
+
+def _put_aside(file: Path, moment: datetime) -> Path:
+    """Move a database away with its log, so that both can be opened there."""
+    aside = file.with_name(f"{file.name}.replaced-{moment:%Y%m%d-%H%M%S}")
+    if aside.exists():
+        raise StoreError(f"{aside} is there already. Try again in a second.")
+    for old in companions(file):
+        if old.exists():
+            shutil.move(old, aside.with_name(aside.name + old.name.removeprefix(file.name)))
+    file.rename(aside)
+    return aside
+
+
+@contextmanager
+def _in_words(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(in_words(str(file), DBAPIError("", None, error))) from error
