@@ -26,6 +26,8 @@ from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RetentionRule, RunStore, Viewer
+from app.telemetry.options import TelemetryOptions
+from app.telemetry.telemetry import Telemetry
 from engine import Engine
 
 SWITCH_INTERVAL_S = 0.001
@@ -51,7 +53,7 @@ def get_whole_store() -> RunStore:
     """
     settings = get_settings()
     store = RunStore.open(settings.database_url, [settings.data_dir])
-    store.observers.append(get_metrics().observe)
+    store.observers += [get_metrics().observe, get_telemetry().observe]
     if fixed := RetentionRule(settings.keep_days, settings.keep_runs):
         store.retention.fixed = fixed
     return store
@@ -61,6 +63,12 @@ def get_whole_store() -> RunStore:
 def get_metrics() -> Metrics:
     """The runs counted since the server started, and how busy the engine is."""
     return Metrics(lambda: get_engine().status())
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda telemetry: telemetry.close())
+def get_telemetry() -> Telemetry:
+    """Runs as traces and metrics, for a collector that the environment names."""
+    return Telemetry(TelemetryOptions.from_env())
 
 
 def get_store() -> RunStore:

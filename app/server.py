@@ -31,7 +31,15 @@ from app.doors.login.password import Password, signing_key
 from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
-from app.resources import get_attendance, get_engine, get_metrics, get_races, get_whole_store, only_this_machine
+from app.resources import (
+    get_attendance,
+    get_engine,
+    get_metrics,
+    get_races,
+    get_telemetry,
+    get_whole_store,
+    only_this_machine,
+)
 from app.settings import Settings, SettingsError
 from app.store import StoreError
 
@@ -116,6 +124,7 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     get_attendance.clear()
     get_engine.clear()
     get_whole_store.clear()
+    get_telemetry.clear()
 
 
 _SETTINGS = _settings()

@@ -1,4 +1,4 @@
-"""How others come in, and how long runs are kept: the API's address, its keys, retention, signing in."""
+"""How others come in, how long runs are kept, and where they are sent."""
 
 import streamlit as st
 
@@ -8,6 +8,7 @@ from app.views.settings.api import show_api
 from app.views.settings.keys import show_keys
 from app.views.settings.login import show_login
 from app.views.settings.retention import show_retention
+from app.views.settings.telemetry import show_telemetry
 from app.views.shared.errors import errors_shown
 
 settings = resources.get_settings()
@@ -19,4 +20,5 @@ with errors_shown():
     show_keys(resources.get_store().keys, person_id())
 with errors_shown():
     show_retention(resources.get_store())
+show_telemetry(resources.get_telemetry())
 show_login(only_this_machine=only_this_machine)

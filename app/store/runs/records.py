@@ -5,7 +5,7 @@ Times of day are aware UTC datetimes; durations are seconds; sizes are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -144,6 +144,15 @@ class RunOutcome(Reports):
 class EndedRun:
     """A run that this process has just brought to its end, for whoever counts them."""
 
+    id: str
+    created_at: datetime
+    config_hash: str
+    config: Mapping[str, Any]
+    """`RunConfig.to_dict`."""
+    messages: Sequence[Mapping[str, str]]
+    """What was asked, each with its ``role`` and ``content``; empty where a text was continued."""
+    prompt: str
+    """That text, or the last message of the user."""
     model: str
     precision: str
     source: RunSource | None

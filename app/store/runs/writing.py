@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from app.store.database.columns import from_microseconds
 from app.store.database.errors import RunNotFoundError, RunOfAnotherError, StoreError
 from app.store.database.identity import new_id, now
 from app.store.database.owner import Owner
@@ -225,8 +226,14 @@ class RunWriter(RunReader):
         begun = self._beginnings.pop(run_id, None)
         if begun is None:  # made by another process, or ended before
             return
-        source = begun.get("source")
+        source, asked = begun.get("source"), begun["content"]
         run = EndedRun(
+            id=run_id,
+            created_at=from_microseconds(begun["created_at"]),
+            config_hash=begun["config_hash"],
+            config=asked["config"],
+            messages=asked["messages"],
+            prompt=asked["prompt"],
             model=begun["model"],
             precision=begun["precision"],
             source=source and RunSource(source),

@@ -1,0 +1,1 @@
+"""Runs as OpenTelemetry traces and metrics, for a collector that whoever runs the server names."""
