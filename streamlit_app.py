@@ -123,7 +123,7 @@ page = st.navigation(
                 title="Settings",
                 icon=":material/settings:",
                 url_path="server-settings",
-                help="The API's address, and who has a key to it.",
+                help="The API's address and keys, how long runs are kept, and where they are sent.",
             ),
         ],
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -142,10 +143,10 @@ def _text(export: Callable[[RunFilter, TextIO], int]) -> Callable[[RunFilter, Bi
 
 def _written(export: Callable[[RunFilter, BinaryIO], int], filter: RunFilter) -> BinaryIO:
     """An export in a file without a name, which is gone once it was sent."""
-    stream = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - Streamlit reads and closes it
-    export(filter, stream)
-    stream.seek(0)
-    return stream
+    with tempfile.TemporaryFile() as stream:
+        export(filter, cast("BinaryIO", stream))
+        stream.seek(0)
+        return os.fdopen(os.dup(stream.fileno()), "rb")  # of a kind that Streamlit takes
 
 
 @st.dialog("Delete runs?", icon=":material/delete:")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.runtime.download_data_util import convert_data_to_bytes_and_infer_mime
 
-from app.store import Configuration
+from app.store import Configuration, RunFilter, RunStore
 from app.views.runs.naming import configuration_name, configuration_names, one_line
+from app.views.runs.table import _text, _written
 from engine.types import OptimizationConfig, Precision
+from tests.support.searching import keep
 
 
 def configuration(key: str, precision: str = "int4") -> Configuration:
@@ -32,3 +35,12 @@ def test_the_hash_tells_configurations_of_one_name_apart() -> None:
 )
 def test_a_long_text_is_cut_to_one_line(text: str, line: str) -> None:
     assert one_line(text, 8) == line
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl", "parquet"])
+def test_a_download_is_of_a_kind_that_streamlit_takes(store: RunStore, name: str) -> None:
+    keep(store, "an answer with an é")
+    export = store.export_parquet if name == "parquet" else _text(getattr(store, f"export_{name}"))
+    sent, _ = convert_data_to_bytes_and_infer_mime(_written(export, RunFilter()), unsupported_error=ValueError("no"))
+    assert sent.startswith({"csv": b"\xef\xbb\xbfid,", "jsonl": b'{"id"', "parquet": b"PAR1"}[name])
+    assert b"an answer with an" in sent
