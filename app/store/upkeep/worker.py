@@ -24,24 +24,17 @@ class UpkeepWorker:
         `StoreError` of it is put off to the next time."""
         self._tasks = tasks
         self._closed = threading.Event()
-        self._woken = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep of the run database", daemon=True)
         self._thread.start()
-
-    def wake(self) -> None:
-        """Look now."""
-        self._woken.set()
 
     def close(self) -> None:
         """End the thread after the step that it is taking."""
         self._closed.set()
-        self._woken.set()
         self._thread.join()
 
     def _run(self) -> None:
         pause_s = LOOK_EVERY_S  # a start has enough to do
-        while not self._woken.wait(pause_s) or not self._closed.is_set():
-            self._woken.clear()
+        while not self._closed.wait(pause_s):
             began = monotonic()
             more = False
             for what, step in self._tasks.items():

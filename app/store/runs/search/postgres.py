@@ -59,6 +59,8 @@ class PostgresIndex:
 
     def waiting(self) -> int:
         """How many runs are not searched by it: all, while it is being made."""
+        if not self._there:
+            self.prepare()  # another server may have made it
         if self._there or self.trouble:
             return 0
         with self._database.read() as session:
