@@ -74,5 +74,5 @@ class Runs(RuleBasedStateMachine):
         assert found(self.store, needle) == expected
 
 
-Runs.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None, derandomize=True)
+Runs.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None, derandomize=True)
 TestRuns = Runs.TestCase
