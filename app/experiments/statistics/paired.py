@@ -45,6 +45,12 @@ def difference_interval(
     return found
 
 
+def too_few_groups(differences: npt.ArrayLike, groups: npt.ArrayLike | None) -> bool:
+    """Whether prompts share groups, and these are so few that only a bound that reaches nearly everywhere holds."""
+    grouped = _checked(differences, groups)
+    return not grouped.alone and len(grouped) < ENOUGH and EffectiveSample.of(differences, groups) is None
+
+
 def difference_p_value(differences: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> float:
     """How often so large a mean difference would come about if candidate and baseline were alike: McNemar's exact test
     where prompts are right or wrong, each on its own; else Fisher's randomization of signs, a group's together (The
