@@ -17,6 +17,7 @@ from app.cache.simulations import Simulations
 from app.doors.person import person_id
 from app.engines import open_engine
 from app.jobs import Jobs
+from app.operations.alerts.watch import AlertWatch
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -59,6 +60,12 @@ def get_whole_store() -> RunStore:
 def get_metrics() -> Metrics:
     """The runs counted since the server started, and how busy the engine is."""
     return Metrics(lambda: get_engine().status())
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda watch: watch.close())
+def get_alert_watch() -> AlertWatch:
+    """The server's own look at the alert rules, from the first time that this is called."""
+    return AlertWatch(get_whole_store, get_settings().data_dir)
 
 
 def get_store() -> RunStore:

@@ -6,6 +6,7 @@ lost after a while, and sent again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, or_, select, update
@@ -97,18 +98,20 @@ class ChannelStore:
         with self._database.read() as session:
             return tuple(_to_delivery(row) for row in session.scalars(rows.limit(limit)))
 
-    def claim(self, at: datetime | None = None) -> tuple[Errand, ...]:
+    def claim(self, at: datetime | None = None, *, without: Collection[str] = ()) -> tuple[Errand, ...]:
         """Messages that are to be sent now, which nobody else is given meanwhile; the oldest first.
 
         Args:
             at: when; now unless given.
+            without: ids of channels that are not to be sent to.
         """
         at = at or now()
         with self._database.read() as session:
-            if session.scalar(_due(at).limit(1)) is None:
+            if session.scalar(_due(at, without).limit(1)) is None:
                 return ()
         with self._database.write() as session:
-            rows = session.scalars(_due(at).limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
+            due = _due(at, without).limit(_AT_ONCE)
+            rows = session.scalars(due.with_for_update(skip_locked=True, of=AlertDeliveryRow)).all()
             for row in rows:
                 row.state, row.tries, row.tried_at, row.due_at = (
                     DeliveryState.SENDING,
@@ -147,12 +150,13 @@ def announce(session: Session, event_id: str, at: datetime) -> None:
     session.add_all(_message(channel_id, event_id, at) for channel_id in ids)
 
 
-def _due(at: datetime) -> Select[AlertDeliveryRow]:
+def _due(at: datetime, without: Collection[str]) -> Select[AlertDeliveryRow]:
     """Of channels that are on, or tests. One that is due in the far future was made before the clock was set back."""
     row, channel = AlertDeliveryRow, AlertChannelRow
     is_due = or_(row.due_at <= at, row.due_at > at + _LONGEST_PAUSE)
     wanted = or_(channel.is_on.is_(True), row.event_id.is_(None))
     rows = select(row).join(channel, channel.id == row.channel_id).where(row.state.in_(_OPEN), is_due, wanted)
+    rows = rows.where(row.channel_id.not_in(without)) if without else rows
     return rows.order_by(row.due_at, row.id)
 
 

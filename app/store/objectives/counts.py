@@ -110,7 +110,7 @@ def tally(session: Session, filter: RunFilter) -> Tally:
             _number(broken).label("broken"),
             _number(or_(finished, broken)).label("over"),
             *_moments("cached", read, Run.cached_tokens, Run.prompt_tokens),
-            *_moments("accepted", drafted, Run.accepted_tokens, Run.verification_steps),
+            *_moments("accepted", drafted, Run.accepted_tokens + Run.verification_steps, Run.verification_steps),
             _number(and_(asked_up, Run.large_alone_derived.is_(False))).label("went_up"),
             _number(asked_up).label("cascades"),
             _number(and_(long, Run.repetition > REPEATS_FROM)).label("repeating"),

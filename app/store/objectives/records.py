@@ -119,7 +119,7 @@ class Tally:
     cached: Moments
     """Tokens of the prompt that were kept, over all of it."""
     accepted: Moments
-    """Drafted tokens that were accepted, over verification steps."""
+    """Tokens that verification steps gave, the model's own included, over the steps: the acceptance length."""
     went_up: Counted
     """Answered by the largest tier, of the cascades' runs of which that is known."""
     repeating: Counted

@@ -12,6 +12,7 @@ from app.store.database.errors import ConflictError
 from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.objectives import counts
+from app.store.objectives.memo import Memo
 from app.store.objectives.records import (
     ALL_TRAFFIC,
     Counted,
@@ -39,6 +40,8 @@ class ObjectiveStore:
     def __init__(self, database: Database) -> None:
         """Use a database whose schema is up to date."""
         self._database = database
+        self.memo = Memo()
+        """Of figures over long stretches of time, whoever reads them."""
 
     def all(self) -> tuple[Objective, ...]:
         """The oldest first."""
