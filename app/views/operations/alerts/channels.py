@@ -84,8 +84,8 @@ def delivery_words(delivery: Delivery) -> str:
         case DeliveryState.SENDING:
             return f":blue[:material/send: {what} is being sent, since {moment(delivery.tried_at, zone)}.{error}]"
         case DeliveryState.WAITING if delivery.tries:
-            due = moment(delivery.due_at, zone)
-            return f":orange[:material/schedule: {what} not sent yet.{error} Try {delivery.tries + 1} of {MOST_TRIES} at {due}.]"
+            next_try = f"Try {delivery.tries + 1} of {MOST_TRIES} at {moment(delivery.due_at, zone)}."
+            return f":orange[:material/schedule: {what} not sent yet.{error} {next_try}]"
         case _:
             return f":blue[:material/schedule: {what} waits to be sent.]"
 

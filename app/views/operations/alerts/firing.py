@@ -138,9 +138,7 @@ def _show_history(alerts: AlertStore, at: datetime) -> None:
             "title": [alert.title for alert in past],
             "gear": [str(alert.gear) for alert in past],
             "words": [alert.words for alert in past],
-            "taken": [
-                moment(alert.acknowledged_at, reader_zone()) if alert.acknowledged_at else None for alert in past
-            ],
+            "taken": [alert.acknowledged_at for alert in past],
         },
         column_config={
             "opened": column.DatetimeColumn("Fired", format="YYYY-MM-DD HH:mm", timezone=zone),
@@ -148,7 +146,7 @@ def _show_history(alerts: AlertStore, at: datetime) -> None:
             "title": column.TextColumn("Alert"),
             "gear": column.TextColumn("Look first at"),
             "words": column.TextColumn("What was found", width="large"),
-            "taken": column.TextColumn("Acknowledged"),
+            "taken": column.DatetimeColumn("Acknowledged", format="YYYY-MM-DD HH:mm", timezone=zone),
         },
         hide_index=True,
         placeholder=MISSING,

@@ -38,8 +38,8 @@ def show_objectives(store: RunStore, facets: Facets) -> None:
             edit_objective(store.objectives, facets, None)
     if not objectives:
         st.info(
-            "Nothing is promised yet. An SLO says which share of requests meets a limit, such as 95 % with a TTFT of at "
-            "most 1 s, over the last 28 days."
+            "Nothing is promised yet. An SLO says which share of requests meets a limit, such as 95 % with a TTFT of "
+            "at most 1 s, over the last 28 days."
         )
         return
     _show_goodput(store.objectives, objectives, at)
@@ -90,7 +90,7 @@ def _show(store: ObjectiveStore, facets: Facets, found: Attainment) -> None:
                     f"Burn rate, {stretch(length)}",
                     units.MISSING if rate is None else f"{rate:.2g}×",
                     "1× is sustainable",
-                    "The share that missed it over the share that may. At 1× the budget lasts just as long as the window.",
+                    "The share that missed it over the share that may. At 1× the budget lasts as long as the window.",
                 )
 
 

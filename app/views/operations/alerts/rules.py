@@ -58,10 +58,8 @@ def show_rules(alerts: AlertStore, facets: Facets) -> None:
     for rule in all_rules(alerts.rules()):
         with st.container(border=True), st.container(horizontal=True, vertical_alignment="center"):
             _switch(alerts, rule)
-            st.markdown(
-                f"**{literal(rule.name)}**{literal(scope_name(rule.scope))}  \n:small[:gray[{literal(window_words(rule))}]]",
-                width="stretch",
-            )
+            name = f"**{literal(rule.name)}**{literal(scope_name(rule.scope))}"
+            st.markdown(f"{name}  \n:small[:gray[{literal(window_words(rule))}]]", width="stretch")
             if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-rule-{rule.key}"):
                 edit_rule(alerts, facets, rule)
 
