@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from app import units
@@ -33,17 +34,29 @@ def look(rules: Sequence[Rule], objectives: Sequence[Objective], readings: Readi
     Raises:
         StoreError: the run database cannot be read.
     """
-    for rule in rules:
-        if not rule.is_on:
-            continue
+    on = [rule for rule in rules if rule.is_on]
+    for objective in objectives:
+        yield from _burns([rule for rule in on if rule.figure is Figure.BURN], objective, readings, open)
+    for rule in on:
         if rule.figure is Figure.BURN:
-            yield from (_burn(rule, each, readings) for each in objectives)
-        elif rule.figure is Figure.DISK:
+            continue
+        if rule.figure is Figure.DISK:
             yield _disk(rule, readings)
         elif rule.condition.is_change:
             yield _change(rule, readings, open.get((rule.key, "")))
         else:
             yield _limit(rule, readings)
+
+
+def _burns(rules: Sequence[Rule], objective: Objective, readings: Readings, open: Open) -> Iterator[Finding]:
+    """Of several rates that a budget goes faster than, only the highest opens an alert: the others say less."""
+    said = False
+    for rule in sorted(rules, key=lambda each: each.limit, reverse=True):
+        found = _burn(rule, objective, readings)
+        if found.holds and said and (rule.key, objective.id) not in open:
+            found = replace(found, holds=None)
+        said = said or bool(found.holds)
+        yield found
 
 
 def _burn(rule: Rule, objective: Objective, readings: Readings) -> Finding:
@@ -159,15 +172,15 @@ def window_words(rule: Rule) -> str:
     name, window = FIGURES[rule.figure], stretch(rule.window)
     match rule.figure:
         case Figure.BURN:
-            return f"above {rule.limit:g}× over {window} and {stretch(rule.reference)}"
+            return f"Burn rate above {rule.limit:g}× over {window} and {stretch(rule.reference)}"
         case Figure.TTFT | Figure.TPOT | Figure.E2E:
             return f"{name} p{rule.percentile * 100:.4g} above {units.seconds(rule.limit)} over {window}"
         case Figure.STALE:
-            return f"more than {rule.limit:g} runs over {window}"
+            return f"More than {rule.limit:g} verified runs that differ over {window}"
         case Figure.DISK:
             return f"{name} above {share(rule.limit)}"
     if rule.condition.is_change:
         by = f" by more than {share(rule.limit)}"
-        return f"{name} {rule.condition}{by}: {window} against the {stretch(rule.reference)} before"
+        return f"{name}: {rule.condition}{by}, {window} against the {stretch(rule.reference)} before"
     limit = f"{rule.limit:g}" if rule.figure is Figure.ACCEPTANCE else share(rule.limit)
     return f"{name} {rule.condition} {limit} over {window}"

@@ -65,6 +65,21 @@ def _plugin(url: str) -> Any:
     return apprise.Apprise.instantiate(url.strip(), asset=apprise.AppriseAsset(app_id="Gearbox", app_desc="Gearbox"))
 
 
+class _Quiet(logging.Filter):
+    """Keeps what is logged on the way to a channel, addresses in it, out of the server's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread not in self.threads
+
+
+_QUIET = _Quiet()
+logging.getLogger("urllib3.connectionpool").addFilter(_QUIET)
+
+
 class _Said(logging.Handler):
     """What Apprise logs in one thread."""
 
@@ -80,11 +95,13 @@ class _Said(logging.Handler):
 
 @contextmanager
 def _said() -> Iterator[list[str]]:
-    handler = _Said()
+    handler, thread = _Said(), threading.get_ident()
     _APPRISE.addHandler(handler)
+    _QUIET.threads.add(thread)
     try:
         yield handler.lines
     finally:
+        _QUIET.threads.discard(thread)
         _APPRISE.removeHandler(handler)
 
 

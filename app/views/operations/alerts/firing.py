@@ -12,7 +12,7 @@ from app.operations.objectives.words import stretch
 from app.store import Alert, AlertEvent, AlertState, AlertStore, EventKind, Gear
 from app.units import MISSING, moment
 from app.views.runs.filters import ALERT_QUERY
-from app.views.shared.clock import now, reader_zone
+from app.views.shared.clock import TimeRange, now, reader_zone
 from app.views.shared.errors import errors_shown
 
 _Colour = Literal["red", "orange", "gray", "green"]
@@ -73,8 +73,7 @@ def _show(alerts: AlertStore, alert: Alert, happened: list[AlertEvent], person: 
         page, label, lab_icon = _LABS[alert.gear]
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"Look first at: **{alert.gear}**", width="content")
-            query = {} if alert.gear is Gear.MACHINE else {ALERT_QUERY: alert.id, **_SECTIONS.get(alert.gear, {})}
-            st.page_link(page, label=label, icon=lab_icon, query_params=query)
+            st.page_link(page, label=label, icon=lab_icon, query_params=_loaded(alert))
             st.page_link(
                 "pages/runs.py", label="Its runs", icon=":material/history:", query_params={ALERT_QUERY: alert.id}
             )
@@ -89,12 +88,20 @@ def _show(alerts: AlertStore, alert: Alert, happened: list[AlertEvent], person: 
                     alerts.acknowledge(alert.id, person)
                     st.rerun()
             _silence(alerts, alert, person, at)
-        with st.expander("Runbook", icon=":material/menu_book:"):
-            st.markdown(as_lines(alert.runbook))
-        with st.expander("What happened", icon=":material/history:"):
-            for event in happened:
-                by = "" if event.what in (EventKind.FIRED, EventKind.RESOLVED) else _by(event, person)
-                st.markdown(f":gray[{moment(event.at, zone)}] {_EVENTS[event.what]}{by}")
+            with st.popover("Runbook", icon=":material/menu_book:"):
+                st.markdown(as_lines(alert.runbook))
+            with st.popover("What happened", icon=":material/history:"):
+                for event in happened:
+                    by = "" if event.what in (EventKind.FIRED, EventKind.RESOLVED) else _by(event, person)
+                    st.markdown(f":gray[{moment(event.at, zone)}] {_EVENTS[event.what]}{by}")
+
+
+def _loaded(alert: Alert) -> dict[str, str]:
+    """What a page's address says so that it shows the alert's runs."""
+    if alert.gear is Gear.MACHINE:
+        model = {"model": alert.scope.model} if alert.scope.model else {}
+        return {"range": TimeRange.DAY, **model}
+    return {ALERT_QUERY: alert.id, **_SECTIONS.get(alert.gear, {})}
 
 
 def _silence(alerts: AlertStore, alert: Alert, person: str, at: datetime) -> None:

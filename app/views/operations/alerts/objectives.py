@@ -82,7 +82,7 @@ def _show(store: ObjectiveStore, facets: Facets, found: Attainment) -> None:
             _metric(
                 "Error budget left",
                 units.percent(found.budget_left),
-                f"{total * (1 - objective.target) - bad:+,.1f} requests" if total else "no request yet",
+                _left(total * (1 - objective.target) - bad) if total else "no request yet",
                 f"Of {total:,} requests {share(1 - objective.target)} may miss it.",
             )
             for length, rate in zip(BURN_WINDOWS, found.burn, strict=True):
@@ -92,6 +92,10 @@ def _show(store: ObjectiveStore, facets: Facets, found: Attainment) -> None:
                     "1× is sustainable",
                     "The share that missed it over the share that may. At 1× the budget lasts as long as the window.",
                 )
+
+
+def _left(requests: float) -> str:
+    return f"{requests:,.1f} requests left" if requests >= 0 else f"{-requests:,.1f} requests too many"
 
 
 def _badge(found: Attainment) -> None:

@@ -30,12 +30,13 @@ def show_standing(store: RunStore) -> None:
         if alerts:
             names = "; ".join(literal(alert.title) for alert in alerts[:_NAMED])
             more = f" and {len(alerts) - _NAMED} more" if len(alerts) > _NAMED else ""
-            st.badge(f"{counted(len(alerts), 'alert')}", icon=":material/notifications_active:", color="red")
+            st.badge(counted(len(alerts), "alert"), icon=":material/notifications_active:", color="red")
             st.markdown(f"{names}{more}", width="content")
         if broken:
-            names = "; ".join(literal(objective_name(each.objective)) for each in broken[:_NAMED])
             st.badge(f"{len(broken)} of {counted(len(standings), 'SLO')} broken", icon=":material/error:", color="red")
-            st.markdown(names, width="content")
+            if not alerts:
+                names = "; ".join(literal(objective_name(each.objective)) for each in broken[:_NAMED])
+                st.markdown(names, width="content")
         elif told:
             st.badge(
                 f"{counted(len(told), 'SLO')} kept" if len(told) > 1 else "The SLO is kept",
