@@ -149,6 +149,8 @@ class AlertWatch:
         self._look_every_s = look_every_s
         self._post = post
         self._sender: Sender | None = None
+        self.troubled: str | None = None
+        """What keeps it from looking and sending, for the user; ``None`` while nothing does."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(first_s,), name="alerts", daemon=True)
         self._thread.start()
@@ -170,7 +172,11 @@ class AlertWatch:
             try:
                 self._round(look_too=is_due)
             except GearboxError as error:
-                _log.warning("Alerts could not be looked after: %s", error)
+                if self.troubled != str(error):
+                    _log.warning("Alerts could not be looked after: %s", error)
+                self.troubled = str(error)
+            else:
+                self.troubled = None
             if is_due:
                 look_due = monotonic() + self._look_every_s
 

@@ -12,7 +12,7 @@ import pytest
 
 from app.operations.alerts.sending import post, service_of, without_secrets
 from app.operations.alerts.watch import Sender, observe_all
-from app.store import Delivery, DeliveryState, Metric, RunStore
+from app.store import Delivery, DeliveryState, Metric, RunStore, Scope
 from app.store.alerts.channels import FIRST_PAUSE, LOST_AFTER, MOST_TRIES
 from app.store.database.identity import now
 from engine.errors import InvalidRequestError
@@ -71,8 +71,6 @@ def test_an_alert_is_sent_once_with_what_it_found_and_its_end_too(
 def test_a_model_s_name_neither_calls_somebody_nor_breaks_a_line(
     store: RunStore, hook: Webhook, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from app.store import Scope
-
     hostile = "@everyone\r\nBcc: all@example.com <b>"
     store.objectives.add(Metric.TTFT, 0.95, limit_s=1.0, scope=Scope(model=hostile))
     PastTraffic(store, monkeypatch).runs(30, since=timedelta(minutes=55), request=make_request(model=hostile), ttft_s=9)
