@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.operations.alerts.reading import Readings
 from app.operations.alerts.rules import all_rules
 from app.operations.alerts.sending import post
 from app.store import Errand, Finding, RunStore
+from app.store.database.errors import ConflictError
 from engine.errors import GearboxError
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,8 @@ def observe_all(store: RunStore, folder: Path, at: datetime) -> None:
     """
     found = findings(store, folder, at)
     for finding in found:
-        store.alerts.observe(finding, at)
+        with suppress(ConflictError):  # another server opened it at this moment
+            store.alerts.observe(finding, at)
     looked_at = {(finding.rule, finding.subject) for finding in found}
     for alert in store.alerts.open():
         if (alert.rule, alert.subject) not in looked_at:
