@@ -18,7 +18,7 @@ from app.views.operations.alerts.channels import add_channel
 from app.views.operations.alerts.objectives import edit_objective
 from app.views.operations.alerts.rules import edit_rule
 from tests.support.fakes import make_request
-from tests.support.past_traffic import PastTraffic
+from tests.support.past_traffic import PastTraffic, disk_with_room
 from tests.support.ui import add_run, open_app, texts
 
 PAGE = "pages/alerts.py"
@@ -28,6 +28,7 @@ MINUTE = timedelta(minutes=1)
 
 def plant(store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """An alert about failing runs of a model with a hostile name, and its id."""
+    disk_with_room(monkeypatch, 40)
     rule = next(rule for rule in SHIPPED if rule.key == "errors")
     store.alerts.keep_rule(replace(rule, scope=Scope(model=HOSTILE), runbook="1. Look.\n2. **Mend** :red[it]."))
     traffic, moment = PastTraffic(store, monkeypatch), now()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from app.operations.alerts import reading
 from app.store import RunOutcome, RunSource, RunStatus, RunStore
 from app.store.runs import writing
 from engine.types import CacheReport, CascadeReport, GenerationRequest
@@ -65,3 +67,9 @@ class PastTraffic:
         """Some runs, evenly from so long before `NOW` to so long before it."""
         for number in range(count):
             self.run(NOW - since + (since - until) * (number + 0.5) / count, **of_each)
+
+
+def disk_with_room(patch: pytest.MonkeyPatch, percent: int) -> None:
+    """Let the disk that alerts look at have so much of 100 GiB free."""
+    usage = SimpleNamespace(total=100 << 30, used=(100 - percent) << 30, free=percent << 30)
+    patch.setattr(reading.shutil, "disk_usage", lambda folder: usage)

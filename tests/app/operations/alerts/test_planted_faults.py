@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from app.operations.alerts import reading
 from app.operations.alerts.rules import SHIPPED
 from app.operations.alerts.watch import findings
 from app.quantization.corpus import measure_corpus
@@ -20,7 +18,7 @@ from engine.types import CPU_PRECISIONS, Precision
 from tests.support.cascading import make_cascade_report
 from tests.support.fakes import FakeLabEngine, make_request
 from tests.support.jobs import ignore
-from tests.support.past_traffic import HIT, NOW, PastTraffic
+from tests.support.past_traffic import HIT, NOW, PastTraffic, disk_with_room
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 DAY_BEFORE = {"since": 25 * HOUR, "until": HOUR}
@@ -103,8 +101,7 @@ def _stale(traffic: PastTraffic, fault: bool) -> None:
 
 
 def _disk(traffic: PastTraffic, fault: bool) -> None:
-    usage = SimpleNamespace(total=100 << 30, used=(95 if fault else 60) << 30, free=(5 if fault else 40) << 30)
-    traffic.patch.setattr(reading.shutil, "disk_usage", lambda folder: usage)
+    disk_with_room(traffic.patch, 5 if fault else 40)
 
 
 FAULTS = (
