@@ -54,7 +54,7 @@ def _burns(rules: Sequence[Rule], objective: Objective, readings: Readings, open
     for rule in sorted(rules, key=lambda each: each.limit, reverse=True):
         found = _burn(rule, objective, readings)
         if found.holds and said and (rule.key, objective.id) not in open:
-            found = replace(found, holds=None)
+            found = replace(found, holds=None, words=f"{found.words} A higher rate is told of already.")
         said = said or bool(found.holds)
         yield found
 

@@ -20,6 +20,7 @@ from app.operations.alerts.messages import message_of
 from app.operations.alerts.reading import Readings
 from app.operations.alerts.rules import all_rules
 from app.operations.alerts.sending import post
+from app.operations.objectives.attainment import attainment
 from app.store import Errand, Finding, RunStore
 from app.store.database.errors import ConflictError
 from engine.errors import GearboxError
@@ -189,6 +190,10 @@ class AlertWatch:
                 return
             self._sender = Sender(self._store(), self._post)
         store = self._sender.store
+        at = datetime.now(UTC)
         if look_too and store.alerts.lease.take():
-            observe_all(store, self._folder, datetime.now(UTC))
+            observe_all(store, self._folder, at)
         self._sender.send_due()
+        if look_too:  # over many runs pages then find these figures read
+            for objective in store.objectives.all():
+                attainment(store.objectives, objective, at)
