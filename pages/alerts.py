@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.session.identity import person_id
-from app.views.operations.alerts.channels import show_channels
+from app.views.operations.alerts.channels import show_channels, show_trouble
 from app.views.operations.alerts.checked import show_last_look
 from app.views.operations.alerts.firing import show_alerts
 from app.views.operations.alerts.objectives import show_objectives
@@ -34,6 +34,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
 def alerts() -> None:
     """What fires, read anew each time it is drawn."""
     with errors_shown():
+        show_trouble(store.alerts.channels)
         show_alerts(store.alerts, person_id())
 
 

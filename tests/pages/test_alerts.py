@@ -186,6 +186,11 @@ def test_a_channel_is_added_and_its_address_not_shown_again(monkeypatch: pytest.
     assert "secret-4711" not in str(page)
     page.button(key=f"test-{channel.id}").click().run()
     assert "Test waits to be sent" in texts(page, "markdown")
+    (errand,) = store.alerts.channels.claim()
+    store.alerts.channels.settle(errand.delivery.id, "The service answered 500.")
+    assert "not sent yet. The service answered 500. Try 2 of 8 at" in texts(page.run(), "markdown")
+    alerts = open_app(monkeypatch, store, PAGE)
+    assert "The service answered 500" in texts(alerts, "warning")
     page.toggle(key=f"channel-on-{channel.id}").set_value(False).run()
     assert [each.is_on for each in store.alerts.channels.all()] == [False]
 

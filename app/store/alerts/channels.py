@@ -25,7 +25,8 @@ FIRST_PAUSE = timedelta(seconds=30)
 LOST_AFTER = timedelta(minutes=5)
 """So long after it was begun, a sending that nobody has told of is taken for lost."""
 _LONGEST_PAUSE = timedelta(hours=2)
-_AT_ONCE = 50
+_AT_ONCE = 4
+"""So few that all of them are told of, or given up, before they count as lost."""
 _NAME_CHARACTERS = 60
 _ERROR_CHARACTERS = 300
 _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)

@@ -40,6 +40,17 @@ def show_channels(channels: ChannelStore) -> None:
     st.fragment(draw, run_every=_REFRESH if on_its_way else None)()
 
 
+def show_trouble(channels: ChannelStore) -> None:
+    """Which channels did not take their latest message, if any did not.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    for channel in channels.all():
+        if channel.is_on and channel.last is not None and channel.last.error is not None:
+            st.warning(f"**{literal(channel.name)}**: {delivery_words(channel.last)}", icon=":material/send:")
+
+
 def _show(channels: ChannelStore, channel: Channel) -> None:
     key = f"channel-on-{channel.id}"
 
