@@ -103,6 +103,13 @@ page = st.navigation(
                 help="Load, latency, errors and memory over time.",
             ),
             st.Page(
+                "pages/alerts.py",
+                title="Alerts",
+                icon=":material/notifications:",
+                url_path="on-call",
+                help="What was promised, whether it is kept, what fires, and who is told.",
+            ),
+            st.Page(
                 "pages/costs.py",
                 title="Costs",
                 icon=":material/payments:",

@@ -26,6 +26,7 @@ def main() -> NoReturn:
 
 def _load() -> Callable[[], int]:
     from app.experiments.command.options import add_experiments
+    from app.operations.alerts.command import add_alerts
     from app.operations.keeping.options import add_keeping
     from engine.command_line import parser, run_options
 
@@ -38,6 +39,7 @@ def _load() -> Callable[[], int]:
     _add_keys(commands)
     add_experiments(commands)
     add_keeping(commands)
+    add_alerts(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
 

@@ -17,6 +17,7 @@ from app.cache.simulations import Simulations
 from app.doors.person import person_id
 from app.engines import open_engine
 from app.jobs import Jobs
+from app.operations.alerts.watch import AlertWatch
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -69,6 +70,12 @@ def get_metrics() -> Metrics:
 def get_telemetry() -> Telemetry:
     """Runs as traces and metrics, for a collector that the environment names."""
     return Telemetry(TelemetryOptions.from_env())
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda watch: watch.close())
+def get_alert_watch() -> AlertWatch:
+    """The server's own look at the alert rules, from the first time that this is called."""
+    return AlertWatch(get_whole_store, get_settings().data_dir)
 
 
 def get_store() -> RunStore:

@@ -32,6 +32,7 @@ from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
 from app.resources import (
+    get_alert_watch,
     get_attendance,
     get_engine,
     get_metrics,
@@ -118,7 +119,9 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     if _WAY is _CLOSED and not only_this_machine(_SETTINGS):
         sys.stdout.write(f"{_CLOSED}\n")
     sys.stdout.flush()
+    get_alert_watch()
     yield
+    get_alert_watch.clear()
     get_races.clear()  # what was running is stopped, and kept
     _ANSWERING.close()
     get_attendance.clear()

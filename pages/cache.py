@@ -7,6 +7,7 @@ from app.session.identity import person_id
 from app.views.cache.misses import show_misses, show_reuse_over_time
 from app.views.cache.now import show_kept
 from app.views.cache.simulator import show_simulator
+from app.views.operations.alerts.arrived import show_runs_of_alert
 from app.views.shared.missing_models import show_missing
 from engine import list_models
 
@@ -22,8 +23,9 @@ section = st.segmented_control(
     bind="query-params",
     label_visibility="collapsed",
 )
+store = resources.get_store()
+show_runs_of_alert(store)
 if section == MISSES:
-    store = resources.get_store()
     show_reuse_over_time(store)
     show_misses(store)
 elif section == SIMULATOR:

@@ -4,11 +4,12 @@ import streamlit as st
 
 from app import resources
 from app.literal import literal
+from app.quantization.degradation import Alarms
 from app.replay.recorded import ReplayLane
 from app.session import compare as session
 from app.session.compare import Order, Settings, What
 from app.store import Timeline
-from app.views.reports.alarm import Alarms, show_alarm
+from app.views.reports.alarm import show_alarm
 from app.views.runs.comparison import (
     LETTERS,
     Compared,

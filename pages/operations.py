@@ -6,6 +6,7 @@ from app import resources
 from app.costs.pricing import load_prices, prices_path
 from app.runs.invariants import totals_faults
 from app.store import RunFilter, RunSort
+from app.views.operations.alerts.standing import show_standing
 from app.views.operations.cascades import show_cascades
 from app.views.operations.charts import show_configurations, show_over_time, show_slowest, show_totals, whole_stretch
 from app.views.reports.cache_report import show_verification
@@ -29,6 +30,8 @@ def rerun_when_there_are_runs() -> None:
 
 
 st.title("Operations", anchor=False)
+with errors_shown():
+    show_standing(store)
 
 facets = store.facets()
 if not facets.models:

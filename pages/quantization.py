@@ -6,6 +6,7 @@ from app import resources
 from app.literal import literal
 from app.session.labs import quantization as lab_session
 from app.views.gears.models import choose_model
+from app.views.operations.alerts.arrived import show_runs_of_alert
 from app.views.quantization.corpus import show_corpus_lab
 from app.views.quantization.prompt import show_prompt_lab
 from app.views.quantization.tasks import show_task_lab
@@ -33,6 +34,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         bind="query-params",
     )
     limits = edit_limits(store.lab)
+show_runs_of_alert(store, lab_session.PROMPT)
 if show_missing(models, [name]):
     st.stop()
 st.caption(

@@ -5,6 +5,7 @@ import streamlit as st
 from app import resources
 from app.router.way import Step, Way
 from app.session.labs import router as lab_session
+from app.views.operations.alerts.arrived import show_runs_of_alert
 from app.views.router.choose import choose_data_set, choose_study, data_set_on_view
 from app.views.router.choosing.calibration import show_calibration
 from app.views.router.choosing.consistency import show_consistency
@@ -26,6 +27,7 @@ store = resources.get_store()
 
 st.title("Router lab", anchor=False)
 st.caption("A cascade lets a small model answer what it can. Here you see which prompts that is, and what it saves.")
+show_runs_of_alert(store)
 names = lab.names()
 data = data_set_on_view(lab, names)
 way = Way.of(data, store.router.profiles())

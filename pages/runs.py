@@ -6,6 +6,7 @@ from app import resources
 from app.literal import literal
 from app.session.compare import of_configurations
 from app.store import RunFilter, RunNotFoundError
+from app.views.operations.alerts.arrived import named_alert
 from app.views.runs.details import show_run
 from app.views.runs.filters import choose_filter, choose_order
 from app.views.runs.naming import MAX_COMPARED
@@ -53,7 +54,7 @@ if not facets.models:
     st.page_link("pages/playground.py", label="Open the playground", icon=":material/play_circle:")
     st.stop()
 
-filter = choose_filter(facets)
+filter = choose_filter(facets, named_alert(store))
 with st.container(horizontal=True, vertical_alignment="bottom"):
     sort, size = choose_order()
     exports = st.container(horizontal=True, width="content")

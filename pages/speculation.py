@@ -6,6 +6,7 @@ from app import resources
 from app.session.labs import speculation as lab_session
 from app.views.gears.models import choose_model
 from app.views.gears.precisions import choose_precision, offered_precisions
+from app.views.operations.alerts.arrived import show_runs_of_alert
 from app.views.shared.missing_models import show_missing
 from app.views.speculation.categories import show_categories
 from app.views.speculation.gamma import show_gamma
@@ -28,6 +29,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     section = st.segmented_control(
         "Show", list(SECTIONS), default=PROMPT, required=True, key="speculation", bind="query-params"
     )
+show_runs_of_alert(resources.get_store(), lab_session.PROMPT)
 if show_missing(models, [model]):
     st.stop()
 SECTIONS[section or PROMPT](form, installed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app import units
-from app.store import AlarmLimits, CorpusResult
+from app.store import AlarmLimits, CorpusResult, LabStore
+from engine.types import Backend, GearKind, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,38 @@ def alarms(results: Sequence[CorpusResult], limits: AlarmLimits) -> dict[tuple[s
             if alarm:
                 raised[result.weights_sha256, result.precision] = alarm
     return raised
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """The alarms that stand, to look up."""
+
+    by_weights: Mapping[tuple[str, str], Alarm]
+    """By weights hash and precision."""
+    weights: Mapping[str, str]
+    """The weights hash last measured of a model, by its name."""
+
+    @classmethod
+    def read(cls, lab: LabStore) -> Alarms:
+        """What the lab's results say under the limits set.
+
+        Raises:
+            StoreError: the run database cannot be read.
+        """
+        results = lab.corpus_results()
+        newest_last = {result.model: result.weights_sha256 for result in reversed(results)}
+        return cls(alarms(results, lab.limits()), newest_last)
+
+    def of_model(self, model: str, backend: str, precision: str) -> Alarm | None:
+        """The alarm of a configuration that is about to run."""
+        return self._of(self.weights.get(model), backend, precision)
+
+    def of_run(self, environment: Mapping[str, Any], backend: str, precision: str) -> Alarm | None:
+        """The alarm of a run, by the weights it was answered with."""
+        return self._of(environment.get("weights_sha256"), backend, precision)
+
+    def _of(self, weights_sha256: str | None, backend: str, precision: str) -> Alarm | None:
+        quantizes = GearKind.QUANTIZATION in Backend(backend).info.gears
+        if weights_sha256 is None or not quantizes or not Precision(precision).info.lossy:
+            return None
+        return self.by_weights.get((weights_sha256, precision))

@@ -1,5 +1,22 @@
 """The runs, the conversations and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
 
+from app.store.alerts.lease import Holder
+from app.store.alerts.records import (
+    Alert,
+    AlertEvent,
+    AlertState,
+    Channel,
+    Condition,
+    Delivery,
+    DeliveryState,
+    Errand,
+    EventKind,
+    Figure,
+    Finding,
+    Gear,
+    Rule,
+)
+from app.store.alerts.repository import AlertStore
 from app.store.chat.records import ChatMessage, Conversation, ConversationSummary, TurnTiming
 from app.store.chat.repository import ChatStore
 from app.store.configurations.records import SavedConfiguration
@@ -40,6 +57,18 @@ from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
 from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.labs.repository import LabStore
+from app.store.objectives.records import (
+    ALL_TRAFFIC,
+    Counted,
+    Metric,
+    Moments,
+    Objective,
+    PrecisionUse,
+    Scope,
+    Stretch,
+    Tally,
+)
+from app.store.objectives.repository import ObjectiveStore
 from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
@@ -93,11 +122,16 @@ from app.store.runs.timeline import Timeline
 
 __all__ = [
     "ALL_RUNS",
+    "ALL_TRAFFIC",
     "KEEP_ALL",
     "NAME_CHARACTERS",
     "NEWEST_FIRST",
     "WITHOUT_LABS",
     "AlarmLimits",
+    "Alert",
+    "AlertEvent",
+    "AlertState",
+    "AlertStore",
     "AnswerKey",
     "AnswerSpeed",
     "AnsweredRun",
@@ -105,8 +139,10 @@ __all__ = [
     "CascadeSums",
     "Cell",
     "CellKey",
+    "Channel",
     "ChatMessage",
     "ChatStore",
+    "Condition",
     "Configuration",
     "ConfigurationStats",
     "ConfigurationStore",
@@ -115,15 +151,24 @@ __all__ = [
     "ConversationOfAnotherError",
     "ConversationSummary",
     "CorpusResult",
+    "Counted",
+    "Delivery",
+    "DeliveryState",
     "DraftFigures",
     "DraftResult",
     "DraftStore",
     "EndedRun",
+    "Errand",
+    "EventKind",
     "ExperimentState",
     "ExperimentStore",
     "Facets",
+    "Figure",
     "FileLostError",
+    "Finding",
+    "Gear",
     "GoneError",
+    "Holder",
     "JudgeId",
     "Judgement",
     "JudgementKey",
@@ -140,11 +185,16 @@ __all__ = [
     "LabStore",
     "Latency",
     "LostCell",
+    "Metric",
+    "Moments",
     "NameTakenError",
     "NoVerdict",
+    "Objective",
+    "ObjectiveStore",
     "Pass",
     "PeopleStore",
     "Percentiles",
+    "PrecisionUse",
     "Pruned",
     "Rating",
     "RecentSpeed",
@@ -154,6 +204,7 @@ __all__ = [
     "Reports",
     "RetentionRule",
     "RouterStore",
+    "Rule",
     "RunFilter",
     "RunNotFoundError",
     "RunOfAnotherError",
@@ -167,10 +218,13 @@ __all__ = [
     "RunStore",
     "RunSummary",
     "SavedConfiguration",
+    "Scope",
     "SortColumn",
     "SpeedResult",
     "StartedFrom",
     "StoreError",
+    "Stretch",
+    "Tally",
     "TaskAnswer",
     "TaskResult",
     "TimeBucket",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from app.store.alerts.repository import AlertStore
 from app.store.chat import writing as chat_writing
 from app.store.chat.repository import ChatStore
 from app.store.configurations.repository import ConfigurationStore
@@ -23,6 +24,7 @@ from app.store.labs import drafts
 from app.store.labs import writers as lab_writers
 from app.store.labs.drafts import DraftStore
 from app.store.labs.repository import LabStore
+from app.store.objectives.repository import ObjectiveStore
 from app.store.outbox.keeper import Keeper
 from app.store.outbox.outbox import Outbox, Waiting
 from app.store.outbox.spool import Spool, places
@@ -75,6 +77,10 @@ class RunStore(RunWriter):
         """Configurations that people saved, in the same database."""
         self.keys = KeyStore(database)
         """The API's keys, in the same database."""
+        self.objectives = ObjectiveStore(database)
+        """What is promised of the traffic, and counts of what keeps it, in the same database."""
+        self.alerts = AlertStore(database, self._presence.owner)
+        """Who is told of what when, in the same database."""
         self.people = PeopleStore(database)
         """How persons have set the widgets, in the same database."""
         self.turns = Turns(database, self._presence.owner)

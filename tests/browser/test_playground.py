@@ -30,6 +30,7 @@ MENU = (
     "Runs",
     "Compare",
     "Operations",
+    "Alerts",
     "Costs",
     "Models",
     "Settings",

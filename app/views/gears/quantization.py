@@ -8,10 +8,11 @@ from contextlib import suppress
 import streamlit as st
 
 from app import resources, units
+from app.quantization.degradation import Alarms
 from app.quantization.expectations import Expectation, expectations
 from app.session.configuration import Form
 from app.views.gears.precisions import choose_precision, offered_precisions, precision_help, quantized_precisions
-from app.views.reports.alarm import Alarms, show_alarm
+from app.views.reports.alarm import show_alarm
 from engine.errors import GearboxError
 from engine.types import Backend, Precision
 

@@ -10,10 +10,11 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.quantization.degradation import Alarms
 from app.runs.invariants import Measured, run_faults
 from app.runs.repetition import repetition_warning
 from app.store import Rating, RunRecord, RunStore, Timeline
-from app.views.reports.alarm import Alarms, show_alarm
+from app.views.reports.alarm import show_alarm
 from app.views.reports.cache_report import show_cache_report
 from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
 from app.views.reports.disturbance import interference, show_disturbed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 import streamlit as st
 
-from app.store import Facets, Rating, RunFilter, RunSort, RunStatus, SortColumn
+from app.literal import literal
+from app.store import Alert, Facets, Rating, RunFilter, RunSort, RunStatus, SortColumn
 from app.views.runs.naming import RATING_LABELS
 from app.views.runs.sources import choose_sources
 from app.views.shared.clock import TimeRange, now
@@ -32,14 +34,18 @@ _PAGE_SIZES = (25, 50, 100, 200)
 _KEPT: Literal["session"] = "session"
 _ANY = "Any"
 _DISTURBED = {True: "Disturbed", False: "Not disturbed"}
+ALERT_QUERY = "alert"
+"""The query parameter that names an alert."""
 _GROUP_QUERY = "group"
 """The query parameter that names runs that belong together, such as an experiment's."""
 
 
-def choose_filter(facets: Facets) -> RunFilter:
+def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
     """The filter as it is set; it lasts for the session, page switches included. A group that the address names is
-    meant whatever its source."""
+    meant whatever its source. Of an alert its runs are: started when it was found, of what it is about."""
     group_id = _named_group()
+    if alert is not None:
+        _name_alert(alert)
     search, time = st.columns([3, 1])
     text = search.text_input(
         "Search",
@@ -60,7 +66,7 @@ def choose_filter(facets: Facets) -> RunFilter:
         key="runs-time",
         persist_state=_KEPT,
     )
-    sources = () if group_id else choose_sources(facets, key="source")
+    sources = () if group_id or alert else choose_sources(facets, key="source")
     with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
@@ -101,7 +107,7 @@ def choose_filter(facets: Facets) -> RunFilter:
             key="runs-disturbed",
             persist_state=_KEPT,
         )
-    return RunFilter(
+    chosen = RunFilter(
         text=text or "",
         models=tuple(models),
         backends=tuple(backends),
@@ -114,6 +120,26 @@ def choose_filter(facets: Facets) -> RunFilter:
         group_id=group_id,
         since=TimeRange(time_range or TimeRange.ALL).since(now()),
     )
+    if alert is None:
+        return chosen
+    its = alert.runs
+    return replace(
+        chosen,
+        models=its.models or chosen.models,
+        config_hashes=its.config_hashes,
+        sources=its.sources,
+        since=its.since,
+        until=its.until,
+    )
+
+
+def _name_alert(alert: Alert) -> None:
+    """Say which alert's runs are meant, with a way to leave it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f":material/filter_alt: Only the runs of the alert “{literal(alert.title)}”.", width="content")
+        if st.button("All runs", icon=":material/close:", type="tertiary", key="leave-alert"):
+            st.query_params.pop(ALERT_QUERY, None)
+            st.rerun()
 
 
 def _named_group() -> str | None:

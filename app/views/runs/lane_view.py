@@ -12,13 +12,14 @@ from app import resources, units
 from app.cascade.words import escalation
 from app.costs.pricing import cost
 from app.literal import literal
+from app.quantization.degradation import Alarms
 from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
 from app.runs.repetition import repetition_warning
 from app.store import RunStatus
 from app.views.reports import metrics
-from app.views.reports.alarm import Alarms, show_alarm
+from app.views.reports.alarm import show_alarm
 from app.views.reports.cascade_receipt import answered_by, show_cascade_notices, show_receipt
 from app.views.reports.disturbance import show_disturbed
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice

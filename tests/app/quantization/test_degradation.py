@@ -7,9 +7,8 @@ import math
 import pytest
 
 from app.quantization.corpus import measure_corpus
-from app.quantization.degradation import judge_divergence
+from app.quantization.degradation import Alarms, judge_divergence
 from app.store import AlarmLimits, RunOutcome, RunStatus, RunStore
-from app.views.reports.alarm import Alarms
 from engine import Corpus
 from engine.types import CPU_PRECISIONS, Precision
 from tests.support.fakes import FakeLabEngine, make_metrics, make_request

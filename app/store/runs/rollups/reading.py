@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, func, literal, literal_column, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, literal, literal_column, or_, select
 from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds, to_microseconds
@@ -89,7 +89,7 @@ def summed(session: Session, filter: RunFilter, *keys: Key) -> tuple[Grouped, ..
     if len(read) > _MOST_STRETCHES:
         return None
     added = _added_up(session, filter, first, end, keys)
-    started = or_(*(_started(stretch) for stretch in read))
+    started = or_(false(), *(_started(stretch) for stretch in read))
     runs = session.execute(select(Run.config_hash, Run.created_at, *SUMMED).where(*conditions(filter), started)).all()
     if not added.rows and not runs:
         return None

@@ -1,0 +1,1 @@
+"""Alerts: rules, what fires and who is told of it, and which server looks after them."""

@@ -1,0 +1,213 @@
+"""Where alerts are sent to, and what is on its way there: a message waits in the database until it came through.
+
+A message is claimed by whoever sends it, so that two servers do not send one twice; one whose sender died is taken for
+lost after a while, and sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.store.alerts.records import Channel, Delivery, DeliveryState, Errand
+from app.store.alerts.rows import to_alert, to_event
+from app.store.alerts.schema import AlertChannelRow, AlertDeliveryRow, AlertEventRow, AlertRow
+from app.store.database.errors import ConflictError, GoneError
+from app.store.database.identity import new_id, now
+from app.store.database.session import Database
+
+MOST_TRIES = 8
+"""With pauses that double from half a minute, an hour in all."""
+FIRST_PAUSE = timedelta(seconds=30)
+LOST_AFTER = timedelta(minutes=5)
+"""So long after it was begun, a sending that nobody has told of is taken for lost."""
+_LONGEST_PAUSE = timedelta(hours=2)
+_AT_ONCE = 4
+"""So few that all of them are told of, or given up, before they count as lost."""
+_NAME_CHARACTERS = 60
+_ERROR_CHARACTERS = 300
+_OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
+
+
+class ChannelStore:
+    """Keeps channels and messages. Safe to share between threads.
+
+    An address is a secret: it is handed out in an `Errand` alone, to whoever sends.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Use a database whose schema is up to date."""
+        self._database = database
+
+    def all(self) -> tuple[Channel, ...]:
+        """The oldest first, each with its latest message."""
+        with self._database.read() as session:
+            rows = session.scalars(
+                select(AlertChannelRow).order_by(AlertChannelRow.created_at, AlertChannelRow.id)
+            ).all()
+            return tuple(_to_channel(session, row) for row in rows)
+
+    def add(self, name: str, service: str, url: str) -> str:
+        """Keep a new one, and return its id.
+
+        Args:
+            name: what to call it.
+            service: what may be shown of its address.
+            url: its address, a secret.
+
+        Raises:
+            ConflictError: the name is empty, or taken.
+        """
+        name = " ".join(name.split())[:_NAME_CHARACTERS]
+        if not name:
+            raise ConflictError("Give the channel a name.")
+        with self._database.write() as session:
+            if session.scalar(select(AlertChannelRow.id).where(AlertChannelRow.name == name)):
+                raise ConflictError(f"There is a channel called “{name}” already.")
+            made = AlertChannelRow(id=new_id(), name=name, service=service, url=url, is_on=True, created_at=now())
+            session.add(made)
+            return made.id
+
+    def switch(self, channel_id: str, *, on: bool) -> None:
+        """Send to it from now on, or no longer; what is on its way is not sent then."""
+        with self._database.write() as session:
+            row = AlertChannelRow
+            session.execute(update(row).where(row.id == channel_id).values(is_on=on))
+
+    def remove(self, channel_id: str) -> None:
+        """Forget one, with what is on its way; nothing happens if it is gone."""
+        with self._database.write() as session:
+            session.execute(delete(AlertChannelRow).where(AlertChannelRow.id == channel_id))
+
+    def test(self, channel_id: str) -> None:
+        """Send a message that says that it is a test.
+
+        Raises:
+            GoneError: the channel is no longer there.
+        """
+        with self._database.write() as session:
+            if session.get(AlertChannelRow, channel_id) is None:
+                raise GoneError("This channel is no longer there: it may have been removed in another window.")
+            session.add(_message(channel_id, None, now()))
+
+    def deliveries(self, limit: int = 50) -> tuple[Delivery, ...]:
+        """The latest messages, the newest first."""
+        rows = select(AlertDeliveryRow).order_by(AlertDeliveryRow.created_at.desc(), AlertDeliveryRow.id.desc())
+        with self._database.read() as session:
+            return tuple(_to_delivery(row) for row in session.scalars(rows.limit(limit)))
+
+    def claim(self, at: datetime | None = None, *, without: Collection[str] = ()) -> tuple[Errand, ...]:
+        """Messages that are to be sent now, which nobody else is given meanwhile; the oldest first.
+
+        Args:
+            at: when; now unless given.
+            without: ids of channels that are not to be sent to.
+        """
+        at = at or now()
+        with self._database.read() as session:
+            if session.scalar(_due(at, without).limit(1)) is None:
+                return ()
+        with self._database.write() as session:
+            due = _due(at, without).limit(_AT_ONCE)
+            rows = session.scalars(due.with_for_update(skip_locked=True, of=AlertDeliveryRow)).all()
+            for row in rows:
+                row.state, row.tries, row.tried_at, row.due_at = (
+                    DeliveryState.SENDING,
+                    row.tries + 1,
+                    at,
+                    at + LOST_AFTER,
+                )
+            return tuple(_errand(session, row) for row in rows)
+
+    def settle(self, delivery_id: str, error: str | None, at: datetime | None = None) -> None:
+        """Write what came of a message: ``None`` is that it came through. After an error it is tried again later, a few
+        times.
+
+        Args:
+            delivery_id: which message; nothing happens if it is gone.
+            error: what went wrong, without the address.
+            at: when; now unless given.
+        """
+        at = at or now()
+        with self._database.write() as session:
+            row = session.get(AlertDeliveryRow, delivery_id, with_for_update=True)
+            if row is None or DeliveryState(row.state) not in _OPEN:
+                return
+            row.error = error and error[:_ERROR_CHARACTERS]
+            if error is None:
+                row.state = DeliveryState.SENT
+            elif row.tries >= MOST_TRIES:
+                row.state = DeliveryState.GIVEN_UP
+            else:
+                row.state, row.due_at = DeliveryState.WAITING, at + FIRST_PAUSE * 2 ** (row.tries - 1)
+
+
+def announce(session: Session, event_id: str, at: datetime) -> None:
+    """In a transaction: put a message for each channel that is on upon its way."""
+    ids = session.scalars(select(AlertChannelRow.id).where(AlertChannelRow.is_on.is_(True))).all()
+    session.add_all(_message(channel_id, event_id, at) for channel_id in ids)
+
+
+def _due(at: datetime, without: Collection[str]) -> Select[AlertDeliveryRow]:
+    """Of channels that are on, or tests. One that is due in the far future was made before the clock was set back."""
+    row, channel = AlertDeliveryRow, AlertChannelRow
+    is_due = or_(row.due_at <= at, row.due_at > at + _LONGEST_PAUSE)
+    wanted = or_(channel.is_on.is_(True), row.event_id.is_(None))
+    rows = select(row).join(channel, channel.id == row.channel_id).where(row.state.in_(_OPEN), is_due, wanted)
+    rows = rows.where(row.channel_id.not_in(without)) if without else rows
+    return rows.order_by(row.due_at, row.id)
+
+
+def _message(channel_id: str, event_id: str | None, at: datetime) -> AlertDeliveryRow:
+    return AlertDeliveryRow(
+        id=new_id(),
+        channel_id=channel_id,
+        event_id=event_id,
+        state=DeliveryState.WAITING,
+        tries=0,
+        created_at=at,
+        due_at=at,
+    )
+
+
+def _errand(session: Session, row: AlertDeliveryRow) -> Errand:
+    channel = session.get_one(AlertChannelRow, row.channel_id)
+    event = session.get(AlertEventRow, row.event_id) if row.event_id else None
+    alert = session.get(AlertRow, event.alert_id) if event else None
+    return Errand(
+        delivery=_to_delivery(row),
+        url=channel.url,
+        alert=to_alert(alert) if alert else None,
+        event=to_event(event) if event else None,
+    )
+
+
+def _to_channel(session: Session, row: AlertChannelRow) -> Channel:
+    deliveries = select(AlertDeliveryRow).where(AlertDeliveryRow.channel_id == row.id)
+    newest = deliveries.order_by(AlertDeliveryRow.created_at.desc(), AlertDeliveryRow.id.desc())
+    last = session.scalars(newest.limit(1)).first()
+    return Channel(
+        id=row.id,
+        name=row.name,
+        service=row.service,
+        is_on=row.is_on,
+        created_at=row.created_at,
+        last=_to_delivery(last) if last else None,
+    )
+
+
+def _to_delivery(row: AlertDeliveryRow) -> Delivery:
+    return Delivery(
+        id=row.id,
+        channel_id=row.channel_id,
+        event_id=row.event_id,
+        state=DeliveryState(row.state),
+        tries=row.tries,
+        created_at=row.created_at,
+        due_at=row.due_at,
+        tried_at=row.tried_at,
+        error=row.error,
+    )

@@ -1,0 +1,167 @@
+"""The server's own look: one of several servers, and what keeps it from looking."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from app.operations.alerts.rules import SHIPPED, all_rules
+from app.operations.alerts.watch import AlertWatch, Sender, observe_all
+from app.store import DeliveryState, Metric, RunStatus, RunStore
+from app.store.database import session as database_session
+from app.store.database.identity import now
+from tests.support.past_traffic import NOW, PastTraffic
+from tests.support.waiting import locked, until
+
+_LOOK = """
+import sys
+from app.store import RunStore
+store = RunStore.open(sys.argv[1])
+print(store.alerts.lease.take(), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(store: RunStore) -> Iterator[RunStore]:
+    """Another server's store on the same database."""
+    second = RunStore.open(str(store._database.url))
+    yield second
+    second.close()
+
+
+def plant(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that fail, just now."""
+    traffic = PastTraffic(store, monkeypatch)
+    moment = now()
+    for number in range(20):
+        traffic.run(moment - timedelta(seconds=10 + number), status=RunStatus.FAILED)
+
+
+def test_two_servers_that_look_at_one_moment_send_one_message(
+    store: RunStore, other: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plant(store, monkeypatch)
+    store.alerts.channels.add("hook", "JSON", "json://nowhere.invalid")
+    sent: list[str] = []
+    both = threading.Barrier(2)
+
+    def look(each: RunStore) -> None:
+        both.wait(20)
+        observe_all(each, tmp_path, now())
+        both.wait(20)
+        sender = Sender(each, lambda url, title, body: sent.append(title))
+        sender.send_due()
+        sender.wait(20)
+
+    threads = [threading.Thread(target=look, args=(each,)) for each in (store, other)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sent == ["Gearbox: Firing: Runs fail"]
+    assert len(store.alerts.history()) == 1
+
+
+def test_of_two_servers_one_looks_until_it_ends(store: RunStore, other: RunStore) -> None:
+    assert store.alerts.lease.take()
+    assert store.alerts.lease.take()
+    assert not other.alerts.lease.take()
+    holder = other.alerts.lease.holder()
+    assert holder is not None
+    assert not holder.here
+    store.alerts.lease.give_back()
+    assert other.alerts.lease.take()
+    store.alerts.lease.give_back()
+    assert not store.alerts.lease.take()
+
+
+def test_a_server_that_was_killed_is_in_nobody_s_way(store: RunStore) -> None:
+    url = str(store._database.url)
+    server = subprocess.Popen(
+        [sys.executable, "-c", _LOOK, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    assert server.stdout.readline().strip() == "True"
+    assert not store.alerts.lease.take()
+    server.kill()
+    server.communicate()
+    assert store.alerts.lease.take()
+
+
+def test_the_watch_goes_on_once_the_database_is_free_again(
+    store: RunStore, file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(database_session, "BUSY_TIMEOUT_MS", 50)
+    plant(store, monkeypatch)
+    store.alerts.channels.add("hook", "JSON", "json://nowhere.invalid")
+    sent: list[str] = []
+    with locked(file):
+        watch = AlertWatch(
+            lambda: store,
+            tmp_path,
+            first_s=0.0,
+            look_every_s=0.05,
+            post=lambda url, title, body: sent.append(title),
+        )
+        until(lambda: watch.troubled)
+        assert sent == []
+    until(lambda: sent)
+    until(lambda: store.alerts.channels.deliveries()[0].state is DeliveryState.SENT)
+    watch.close()
+    assert sent == ["Gearbox: Firing: Runs fail"]
+    assert not watch.troubled
+    assert store.alerts.lease.holder() is None
+
+
+def test_what_a_rule_that_is_switched_off_had_open_is_resolved(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plant(store, monkeypatch)
+    observe_all(store, tmp_path, now())
+    (alert,) = store.alerts.open()
+    rule = next(rule for rule in SHIPPED if rule.key == alert.rule)
+    store.alerts.keep_rule(replace(rule, is_on=False))
+    assert [each.is_on for each in all_rules(store.alerts.rules()) if each.key == rule.key] == [False]
+    observe_all(store, tmp_path, now())
+    assert store.alerts.open() == ()
+    store.alerts.drop_rule(rule.key)
+    assert all_rules(store.alerts.rules()) == SHIPPED
+
+
+def test_a_change_is_measured_against_what_was_before_the_alert(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    traffic, hour = PastTraffic(store, monkeypatch), timedelta(hours=1)
+    traffic.runs(60, since=25 * hour, until=hour, prompt_tokens=100, cached_tokens=70)
+    traffic.runs(40, since=hour, until=-30 * hour, prompt_tokens=100, cached_tokens=5)
+    traffic.runs(90, since=-hour, until=-30 * hour, prompt_tokens=100, cached_tokens=5)
+    observe_all(store, tmp_path, NOW)
+    assert store.alerts.open() == ()  # too few in its hour
+    traffic.runs(40, since=hour, prompt_tokens=100, cached_tokens=5)
+    observe_all(store, tmp_path, NOW)
+    (alert,) = store.alerts.open()
+    later = NOW + 29 * hour
+    traffic.runs(40, since=-28 * hour, until=-29 * hour, prompt_tokens=100, cached_tokens=5)
+    observe_all(store, tmp_path, later)
+    assert [each.id for each in store.alerts.open()] == [alert.id]
+
+
+def test_an_objective_that_is_removed_ends_its_alerts(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    objective = store.objectives.add(Metric.TTFT, 0.95, limit_s=1.0)
+    PastTraffic(store, monkeypatch).runs(30, since=timedelta(minutes=50), ttft_s=5.0)
+    observe_all(store, tmp_path, NOW)
+    (alert,) = store.alerts.open()
+    assert (alert.rule, alert.subject) == ("burn-fast", objective.id)  # of three rates the highest speaks
+    store.objectives.remove(objective.id)
+    observe_all(store, tmp_path, NOW)
+    assert store.alerts.open() == ()
