@@ -103,6 +103,13 @@ page = st.navigation(
                 help="Load, latency, errors and memory over time.",
             ),
             st.Page(
+                "pages/sentinel.py",
+                title="Sentinel",
+                icon=":material/verified_user:",
+                url_path="sentinel",
+                help="Golden prompts: are they answered as they were?",
+            ),
+            st.Page(
                 "pages/costs.py",
                 title="Costs",
                 icon=":material/payments:",

@@ -26,6 +26,7 @@ def main() -> NoReturn:
 
 def _load() -> Callable[[], int]:
     from app.experiments.command.options import add_experiments
+    from app.operations.sentinel.command.options import add_sentinel
     from engine.command_line import parser, run_options
 
     gearbox, commands = parser("gearbox", "An LLM inference playground and operations dashboard.")
@@ -36,6 +37,7 @@ def _load() -> Callable[[], int]:
     serve.set_defaults(command=_serve)
     _add_keys(commands)
     add_experiments(commands)
+    add_sentinel(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
 

@@ -17,6 +17,8 @@ from app.cache.simulations import Simulations
 from app.doors.person import person_id
 from app.engines import open_engine
 from app.jobs import Jobs
+from app.operations.idle.duties import IdleWork
+from app.operations.sentinel.duty import SentinelDuty
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -109,6 +111,13 @@ def hold_kv_for(person: str) -> Callable[[], None]:
 def get_jobs() -> Jobs:
     """Work in the background, such as installing models; one job for each key, whoever asked."""
     return Jobs()
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda work: work.close())
+def get_idle_work() -> IdleWork:
+    """What this server does by itself while nobody asks anything of it."""
+    sentinel = SentinelDuty(get_engine, get_whole_store)
+    return IdleWork(get_jobs(), get_engine, lambda: [sentinel])
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda races: races.close())

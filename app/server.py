@@ -31,7 +31,15 @@ from app.doors.login.password import Password, signing_key
 from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
-from app.resources import get_attendance, get_engine, get_metrics, get_races, get_whole_store, only_this_machine
+from app.resources import (
+    get_attendance,
+    get_engine,
+    get_idle_work,
+    get_metrics,
+    get_races,
+    get_whole_store,
+    only_this_machine,
+)
 from app.settings import Settings, SettingsError
 from app.store import StoreError
 
@@ -110,7 +118,9 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     if _WAY is _CLOSED and not only_this_machine(_SETTINGS):
         sys.stdout.write(f"{_CLOSED}\n")
     sys.stdout.flush()
+    get_idle_work()
     yield
+    get_idle_work.clear()
     get_races.clear()  # what was running is stopped, and kept
     _ANSWERING.close()
     get_attendance.clear()

@@ -14,7 +14,6 @@ from app.store.database.errors import (
     StoreError,
 )
 from app.store.experiments.autopilots import AutopilotStore
-from app.store.experiments.leases import UnderWayError
 from app.store.experiments.records import (
     Cell,
     CellKey,
@@ -30,8 +29,6 @@ from app.store.experiments.records import (
     NoVerdict,
     Pass,
     RunScore,
-    StartedFrom,
-    UnderWay,
 )
 from app.store.experiments.repository import ExperimentStore, run_metadata
 from app.store.keys.repository import KeyStore
@@ -39,6 +36,9 @@ from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
 from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.labs.repository import LabStore
+from app.store.leases.records import StartedFrom, UnderWay
+from app.store.leases.repository import UnderWayError
+from app.store.options.repository import OptionStore
 from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
@@ -88,6 +88,8 @@ from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
 from app.store.runs.statistics.repeats import Repeats
 from app.store.runs.timeline import Timeline
+from app.store.sentinel.records import Finding, GoldenAnswer, GoldenPrompt, RoundCause, SentinelRound
+from app.store.sentinel.repository import SentinelStore
 
 __all__ = [
     "ALL_RUNS",
@@ -120,6 +122,9 @@ __all__ = [
     "ExperimentStore",
     "Facets",
     "FileLostError",
+    "Finding",
+    "GoldenAnswer",
+    "GoldenPrompt",
     "GoneError",
     "JudgeId",
     "Judgement",
@@ -139,6 +144,7 @@ __all__ = [
     "LostCell",
     "NameTakenError",
     "NoVerdict",
+    "OptionStore",
     "Pass",
     "PeopleStore",
     "Percentiles",
@@ -148,6 +154,7 @@ __all__ = [
     "RecordedTier",
     "Repeats",
     "Reports",
+    "RoundCause",
     "RouterStore",
     "RunFilter",
     "RunNotFoundError",
@@ -162,6 +169,8 @@ __all__ = [
     "RunStore",
     "RunSummary",
     "SavedConfiguration",
+    "SentinelRound",
+    "SentinelStore",
     "SortColumn",
     "SpeedResult",
     "StartedFrom",

@@ -16,13 +16,14 @@ from app.store.database.owner import Presence
 from app.store.database.session import Database
 from app.store.experiments import repository as experiments
 from app.store.experiments.autopilots import AutopilotStore
-from app.store.experiments.leases import Leases
 from app.store.experiments.repository import ExperimentStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
 from app.store.labs import writers as lab_writers
 from app.store.labs.drafts import DraftStore
 from app.store.labs.repository import LabStore
+from app.store.leases.repository import Leases
+from app.store.options.repository import OptionStore
 from app.store.outbox.keeper import Keeper
 from app.store.outbox.outbox import Outbox, Waiting
 from app.store.outbox.spool import Spool, places
@@ -32,6 +33,8 @@ from app.store.router import repository as router
 from app.store.router.repository import RouterStore
 from app.store.runs.endings import ENDING, LOSSLESSNESS, write_ending, write_losslessness
 from app.store.runs.writing import RunWriter
+from app.store.sentinel import writing as sentinel
+from app.store.sentinel.repository import SentinelStore
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class RunStore(RunWriter):
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
         writers |= {**chat_writing.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
-        writers |= experiments.WRITERS
+        writers |= {**experiments.WRITERS, **sentinel.WRITERS}
         spool = Spool(places(str(database.url), database.file, folders))
         self._presence = Presence(database.file)
         super().__init__(database, Outbox(database, writers, spool), self._presence.owner)
@@ -67,6 +70,10 @@ class RunStore(RunWriter):
         """The experiments, in the same database."""
         self.autopilots = AutopilotStore(database, self._leases)
         """The autopilots, whose heats are experiments, in the same database."""
+        self.sentinel = SentinelStore(database, self._outbox, self._leases)
+        """The golden prompts, in the same database."""
+        self.options = OptionStore(database)
+        """What was chosen for the whole installation, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
         self.keys = KeyStore(database)
@@ -102,7 +109,7 @@ class RunStore(RunWriter):
         seen = super().seen_by(viewer)
         seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
         seen.router, seen.experiments = self.router.seen_by(viewer), self.experiments.seen_by(viewer)
-        seen.autopilots = self.autopilots.seen_by(viewer)
+        seen.autopilots, seen.sentinel = self.autopilots.seen_by(viewer), self.sentinel.seen_by(viewer)
         return seen
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ MENU = (
     "Runs",
     "Compare",
     "Operations",
+    "Sentinel",
     "Costs",
     "Models",
     "Settings",

@@ -1,0 +1,104 @@
+"""How golden prompts stand: their last replay beside what is accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app import units
+from app.operations.sentinel.comparing import drifts, same_tokens
+from app.operations.sentinel.fingerprint import changes
+from app.store import Finding, GoldenAnswer, GoldenPrompt, SentinelStore
+
+FLIPS = frozenset({Finding.FAILED, Finding.SCORE, Finding.TOKENS})
+"""What makes an answer another one, or none."""
+
+
+class State(StrEnum):
+    """How one stands, the worst first."""
+
+    FAILED = "no answer"
+    FLIPPED = "flipped"
+    DRIFTED = "drifted"
+    KNOWN = "known"
+    NEW = "not replayed yet"
+    SAME = "as accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One golden prompt."""
+
+    golden: GoldenPrompt
+    accepted: GoldenAnswer
+    latest: GoldenAnswer | None
+    """Of the last replay; ``None`` before the first."""
+
+    @property
+    def is_held_against(self) -> bool:
+        """Whether the last replay was held against what is accepted now."""
+        return self.latest is not None and self.latest.against_id == self.accepted.id
+
+    @property
+    def state(self) -> State:
+        """How it stands. A replay that was accepted itself is the same as what is accepted."""
+        latest = self.latest
+        if latest is None or latest.id == self.accepted.id:
+            return State.NEW if latest is None else State.SAME
+        if not self.is_held_against:
+            return State.NEW
+        if not latest.findings:
+            return State.SAME
+        if latest.known_at is not None:
+            return State.KNOWN
+        if Finding.FAILED in latest.findings:
+            return State.FAILED
+        return State.FLIPPED if FLIPS & set(latest.findings) else State.DRIFTED
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.state in (State.FAILED, State.FLIPPED, State.DRIFTED)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What was found, a clause each."""
+        return tuple(self._word(each) for each in self.latest.findings) if self.latest else ()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What is not as it was when the baseline was answered."""
+        return changes(self.accepted.fingerprint, self.latest.fingerprint) if self.latest else ()
+
+    def _word(self, finding: Finding) -> str:
+        assert self.latest is not None
+        before, now = self.accepted, self.latest
+        match finding:
+            case Finding.FAILED:
+                return f"No answer: {now.failure}"
+            case Finding.SCORE:
+                return "Was right, is wrong" if (before.score or 0) > (now.score or 0) else "Was wrong, is right"
+            case Finding.TOKENS:
+                alike = same_tokens(before.token_ids, now.token_ids)
+                if before.token_ids == now.token_ids:
+                    return "The same tokens, spelled otherwise"
+                return f"Other tokens from number {alike + 1:,} on, of {len(before.token_ids):,}"
+            case Finding.KLD:
+                return f"KLD {units.divergence(before.kld)} → {units.divergence(now.kld)} nats a token"
+            case Finding.SLOWER | Finding.FASTER:
+                found = drifts(before, now).items()
+                return f"{finding.capitalize()}: " + ", ".join(
+                    f"{name} × {drift.ratio:.2f} ({drift.low:.2f} to {drift.high:.2f})" for name, drift in found
+                )
+
+
+def standings(sentinel: SentinelStore) -> tuple[Standing, ...]:
+    """Of all that the viewer may see, the worst first."""
+    accepted, latest = sentinel.baselines(), sentinel.latest()
+    found = [
+        Standing(golden, accepted[golden.id], latest.get(golden.id))
+        for golden in sentinel.all()
+        if golden.id in accepted
+    ]
+    order = list(State)
+    return tuple(sorted(found, key=lambda each: order.index(each.state)))
