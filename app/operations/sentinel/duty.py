@@ -17,6 +17,9 @@ from app.store import RoundCause, RunStore, SentinelRound, StartedFrom, UnderWay
 
 PAGE = "sentinel"
 LOOK_AT_WEIGHTS_EVERY = timedelta(minutes=1)
+_NEW = "Golden prompts that were never replayed"
+_LOOKED_BACK = 20
+"""Answers; what one of them was given with is no change."""
 
 
 class IdleEngine(SentinelEngine, KnowsBusy, Protocol):
@@ -69,12 +72,16 @@ class SentinelDuty:
         return True
 
     def _changed(self, store: RunStore) -> tuple[str, ...]:
-        """What is not as it was at the last answers."""
-        seen = {**store.sentinel.baselines(), **store.sentinel.latest()}
+        """What is not as it was at any of the last replays."""
         found = dict[str, None]()
         for golden in store.sentinel.all():
             now = before_running(installed_weights(self._engine(), models_of(golden.run_config)))
-            found |= dict.fromkeys(changes(seen[golden.id].fingerprint, now))
+            replayed = [each for each in store.sentinel.history(golden.id, limit=_LOOKED_BACK) if each.round_id]
+            seen = replayed[:1] if replayed and replayed[0].failure else replayed  # servers of two versions: no turns
+            if not seen:
+                found[_NEW] = None
+            elif all(changes(each.fingerprint, now) for each in seen):
+                found |= dict.fromkeys(changes(seen[0].fingerprint, now))
         return tuple(found)
 
     def _work(self, cause: RoundCause, changed: tuple[str, ...] = ()) -> Due:

@@ -37,6 +37,7 @@ from app.store import (
 from engine import DivergenceStats, WindowDivergence
 from engine.errors import EngineClosedError, InsufficientMemoryError, InvalidRequestError, NonFiniteLogitsError
 from engine.types import GenerationRequest, OptimizationConfig, RunMetrics
+from engine.untrusted import valid_text
 
 TIMED = 4
 """Timed answers: with as many of the accepted one, an interval of their ratio has a level of 97 %."""
@@ -187,7 +188,7 @@ class _Replayed:
             round_id=self.round_id,
             created_at=datetime.now(UTC),
             run_id=run.run_id,
-            text=run.text,
+            text=valid_text(run.text),  # as the accepted one was kept
             token_ids=run.token_ids,
             score=None if run.error else score(self.golden, run.text),
             fingerprint=fingerprint({**before_running({}), **environment}, weights),

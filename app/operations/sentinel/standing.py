@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 
 from app import units
+from app.experiments.statistics.ratios import GeometricRatio, geometric_ratio
 from app.operations.sentinel.comparing import drifts, same_tokens
 from app.operations.sentinel.fingerprint import changes
 from app.store import Finding, GoldenAnswer, GoldenPrompt, SentinelStore
@@ -84,12 +87,23 @@ class Standing:
                     return "The same tokens, spelled otherwise"
                 return f"Other tokens from number {alike + 1:,} on, of {len(before.token_ids):,}"
             case Finding.KLD:
-                return f"KLD {units.divergence(before.kld)} → {units.divergence(now.kld)} nats a token"
+                return f"KLD {units.divergence(before.kld)} → {units.divergence(now.kld)} a token"
             case Finding.SLOWER | Finding.FASTER:
                 found = drifts(before, now).items()
                 return f"{finding.capitalize()}: " + ", ".join(
                     f"{name} × {drift.ratio:.2f} ({drift.low:.2f} to {drift.high:.2f})" for name, drift in found
                 )
+
+
+def overall(found: Iterable[Standing]) -> GeometricRatio | None:
+    """How many times as long a token takes now, over all golden prompts whose times can be compared; ``None`` where
+    there are none."""
+    pairs = [
+        (median(each.latest.tpot_s), median(each.accepted.tpot_s))
+        for each in found
+        if each.latest and each.is_held_against and "TPOT" in drifts(each.accepted, each.latest)
+    ]
+    return geometric_ratio(*zip(*pairs, strict=True)) if pairs else None
 
 
 def standings(sentinel: SentinelStore) -> tuple[Standing, ...]:

@@ -12,7 +12,7 @@ from app import resources, units
 from app.literal import literal
 from app.operations.sentinel.options import MOST_HOURS, SentinelOptions
 from app.operations.sentinel.replaying import JOB, replay
-from app.operations.sentinel.standing import Standing, State
+from app.operations.sentinel.standing import Standing, State, overall
 from app.store import RunStore, SentinelRound
 from app.views.operations.sentinel.words import CAUSES
 from app.views.shared.background_job import BackgroundJob
@@ -46,15 +46,18 @@ def show_glance(found: Sequence[Standing], rounds: Sequence[SentinelRound]) -> N
         new = f"; {counts[State.NEW]:,} not replayed yet" if counts[State.NEW] else ""
         st.success(f"**All is as accepted{known}{new}.**", icon=":material/verified_user:")
     if rounds:
-        _show_last(rounds[0])
+        _show_last(rounds[0], found)
 
 
-def _show_last(last: SentinelRound) -> None:
+def _show_last(last: SentinelRound, found: Sequence[Standing]) -> None:
     when = units.moment(last.created_at, reader_zone())
     how = CAUSES[last.cause].lower()
     state = "" if last.ended_at else f" It stands at {last.answered:,} of {len(last.golden_ids):,}, and goes on."
     changed = f" Changed: {literal('; '.join(last.changes))}." if last.changes else ""
-    st.caption(f"Last replay {when}, {how}.{changed}{state}")
+    speed = overall(found)
+    interval = f" ({speed.interval.low:.2f} to {speed.interval.high:.2f}, 95 %)" if speed and speed.interval else ""
+    pace = f" TPOT of all: × {speed.ratio:.2f}{interval} of the accepted one." if speed else ""
+    st.caption(f"Last replay {when}, {how}.{pace}{changed}{state}")
 
 
 def show_replay(store: RunStore, wanted: Sequence[str]) -> None:

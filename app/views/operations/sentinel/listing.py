@@ -14,7 +14,7 @@ from app.operations.sentinel.comparing import drifts
 from app.operations.sentinel.picking import LONGEST_NAME, set_checker
 from app.operations.sentinel.standing import Standing
 from app.store import GoldenAnswer, GoldenPrompt, RunStore, SentinelRound
-from app.views.operations.sentinel.words import CAUSES, MARKS, drift_words
+from app.views.operations.sentinel.words import CAUSES, FINDINGS, MARKS, drift_words
 from app.views.runs.naming import run_url
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
@@ -126,7 +126,7 @@ def _what(answer: GoldenAnswer, accepted_id: str) -> str:
         return "The accepted one"
     if answer.accepted_at:
         return "Accepted earlier"
-    found = ", ".join(answer.findings) or "the same"
+    found = ", ".join(FINDINGS[each] for each in answer.findings) or "the same"
     return f"{found} (known)" if answer.known_at else found
 
 

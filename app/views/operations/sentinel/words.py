@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from app.operations.sentinel.comparing import Drift
 from app.operations.sentinel.standing import State
-from app.store import RoundCause
+from app.store import Finding, RoundCause
 
 Colour = Literal["red", "orange", "violet", "gray", "green"]
 
@@ -31,6 +31,16 @@ CAUSES = {
     RoundCause.SCHEDULE: "On schedule",
     RoundCause.CHANGE: "After a change",
     RoundCause.DEMAND: "On demand",
+}
+
+
+FINDINGS = {
+    Finding.FAILED: "no answer",
+    Finding.SCORE: "other score",
+    Finding.TOKENS: "other tokens",
+    Finding.KLD: "higher KLD",
+    Finding.SLOWER: "slower",
+    Finding.FASTER: "faster",
 }
 
 

@@ -58,8 +58,9 @@ def test_a_change_of_weights_has_them_replayed_once(golden: Golden, duty: Sentin
     assert last.cause is RoundCause.CHANGE
     assert last.changes == (f"Weights of smollm2-135m: {'ab' * 6} → {'cd' * 6}",)
     assert golden.store.sentinel.latest()[id].findings == ()
+    golden.engine.weights["smollm2-135m"] = "ab" * 32
     clock.now += timedelta(minutes=2)
-    assert duty.due() is None
+    assert duty.due() is None, "they were replayed with these before: two servers do not take turns"
 
 
 def test_a_model_that_was_deleted_is_a_change_that_is_told_once(
@@ -74,6 +75,17 @@ def test_a_model_that_was_deleted_is_a_change_that_is_told_once(
     assert golden.store.sentinel.latest()[id].findings == (Finding.FAILED,)
     clock.now += timedelta(minutes=2)
     assert duty.due() is None
+    golden.engine.weights.clear()
+    clock.now += timedelta(minutes=2)
+    assert duty.due() is not None, "it is back"
+
+
+def test_what_was_just_picked_is_replayed_for_its_times(golden: Golden, duty: SentinelDuty) -> None:
+    golden.pick()
+    due = duty.due()
+    assert due is not None
+    due.work(Told())
+    assert golden.store.sentinel.rounds()[0].changes == ("Golden prompts that were never replayed",)
 
 
 def test_on_schedule_even_if_the_clock_was_set_back(golden: Golden, duty: SentinelDuty, clock: Clock) -> None:
