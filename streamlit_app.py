@@ -110,6 +110,13 @@ page = st.navigation(
                 help="Golden prompts: are they answered as they were?",
             ),
             st.Page(
+                "pages/judging.py",
+                title="Judging",
+                icon=":material/balance:",
+                url_path="judging",
+                help="A model grades a sample of the traffic.",
+            ),
+            st.Page(
                 "pages/costs.py",
                 title="Costs",
                 icon=":material/payments:",

@@ -14,10 +14,13 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.attendance import Attendance
 from app.cache.simulations import Simulations
+from app.costs.pricing import load_prices, prices_path
 from app.doors.person import person_id
 from app.engines import open_engine
 from app.jobs import Jobs
-from app.operations.idle.duties import IdleWork
+from app.operations.idle.duties import Duty, IdleWork
+from app.operations.judging.duty import JudgingDuty
+from app.operations.judging.running import Judging
 from app.operations.sentinel.duty import SentinelDuty
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
@@ -116,8 +119,24 @@ def get_jobs() -> Jobs:
 @st.cache_resource(show_spinner=False, on_release=lambda work: work.close())
 def get_idle_work() -> IdleWork:
     """What this server does by itself while nobody asks anything of it."""
-    sentinel = SentinelDuty(get_engine, get_whole_store)
-    return IdleWork(get_jobs(), get_engine, lambda: [sentinel])
+    duties: list[Duty] = [SentinelDuty(get_engine, get_whole_store), JudgingDuty(get_judging)]
+    return IdleWork(get_jobs(), get_engine, lambda: duties)
+
+
+def get_judging() -> Judging:
+    """What judges live traffic.
+
+    Raises:
+        StoreError: the database cannot be opened.
+        PricesError: the price file cannot be read.
+    """
+    settings, engine = get_settings(), get_engine()
+    return Judging(
+        engine=engine,
+        store=get_whole_store(),
+        open=lambda judge: judge.opened(engine, settings.judge_url, settings.judge_key),
+        per_hour=load_prices(prices_path(settings.data_dir)).machines[0].per_hour,
+    )
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda races: races.close())

@@ -31,6 +31,8 @@ from app.store.experiments.records import (
     RunScore,
 )
 from app.store.experiments.repository import ExperimentStore, run_metadata
+from app.store.judging.records import Candidate, Disagreement, JudgeCounts, LiveJudgement, ScoreSums
+from app.store.judging.repository import JudgingStore
 from app.store.keys.repository import KeyStore
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
@@ -101,6 +103,7 @@ __all__ = [
     "AnswerSpeed",
     "AnsweredRun",
     "AutopilotStore",
+    "Candidate",
     "CascadeSums",
     "Cell",
     "CellKey",
@@ -114,6 +117,7 @@ __all__ = [
     "ConversationOfAnotherError",
     "ConversationSummary",
     "CorpusResult",
+    "Disagreement",
     "DraftFigures",
     "DraftResult",
     "DraftStore",
@@ -126,10 +130,12 @@ __all__ = [
     "GoldenAnswer",
     "GoldenPrompt",
     "GoneError",
+    "JudgeCounts",
     "JudgeId",
     "Judgement",
     "JudgementKey",
     "JudgementKind",
+    "JudgingStore",
     "KeptAutopilot",
     "KeptCorpus",
     "KeptExperiment",
@@ -141,6 +147,7 @@ __all__ = [
     "KeyStore",
     "LabStore",
     "Latency",
+    "LiveJudgement",
     "LostCell",
     "NameTakenError",
     "NoVerdict",
@@ -169,6 +176,7 @@ __all__ = [
     "RunStore",
     "RunSummary",
     "SavedConfiguration",
+    "ScoreSums",
     "SentinelRound",
     "SentinelStore",
     "SortColumn",

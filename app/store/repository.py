@@ -17,6 +17,8 @@ from app.store.database.session import Database
 from app.store.experiments import repository as experiments
 from app.store.experiments.autopilots import AutopilotStore
 from app.store.experiments.repository import ExperimentStore
+from app.store.judging import repository as judging
+from app.store.judging.repository import JudgingStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
 from app.store.labs import writers as lab_writers
@@ -52,7 +54,7 @@ class RunStore(RunWriter):
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
         writers |= {**chat_writing.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
-        writers |= {**experiments.WRITERS, **sentinel.WRITERS}
+        writers |= {**experiments.WRITERS, **sentinel.WRITERS, **judging.WRITERS}
         spool = Spool(places(str(database.url), database.file, folders))
         self._presence = Presence(database.file)
         super().__init__(database, Outbox(database, writers, spool), self._presence.owner)
@@ -72,6 +74,8 @@ class RunStore(RunWriter):
         """The autopilots, whose heats are experiments, in the same database."""
         self.sentinel = SentinelStore(database, self._outbox, self._leases)
         """The golden prompts, in the same database."""
+        self.judging = JudgingStore(database, self._outbox, self._leases)
+        """What judges say of live traffic, in the same database."""
         self.options = OptionStore(database)
         """What was chosen for the whole installation, in the same database."""
         self.configurations = ConfigurationStore(database)
@@ -109,6 +113,7 @@ class RunStore(RunWriter):
         seen = super().seen_by(viewer)
         seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
         seen.router, seen.experiments = self.router.seen_by(viewer), self.experiments.seen_by(viewer)
+        seen.judging = self.judging.seen_by(viewer)
         seen.autopilots, seen.sentinel = self.autopilots.seen_by(viewer), self.sentinel.seen_by(viewer)
         return seen
 

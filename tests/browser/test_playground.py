@@ -31,6 +31,7 @@ MENU = (
     "Compare",
     "Operations",
     "Sentinel",
+    "Judging",
     "Costs",
     "Models",
     "Settings",

@@ -19,7 +19,7 @@ QUIET_S = 20.0
 """So long nobody must have asked anything before something is begun."""
 LOOK_EVERY_S = 2.0
 LEFT_ALONE_S = 3600.0
-"""What somebody has ended is not begun again for so long."""
+"""What somebody has ended, or what failed, is not begun again for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class IdleWork:
             return False
         for duty in self._duties():
             last = self._jobs.state(duty.key)
-            if last and last.status == "cancelled" and last.ended and now - last.ended < LEFT_ALONE_S:
+            if last and last.status in ("cancelled", "failed") and last.ended and now - last.ended < LEFT_ALONE_S:
                 continue
             found = duty.due()
             if found is not None and self._jobs.submit(duty.key, found.work, title=found.title, page=duty.page):

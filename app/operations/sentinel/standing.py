@@ -103,7 +103,7 @@ def overall(found: Iterable[Standing]) -> GeometricRatio | None:
         for each in found
         if each.latest and each.is_held_against and "TPOT" in drifts(each.accepted, each.latest)
     ]
-    return geometric_ratio(*zip(*pairs, strict=True)) if pairs else None
+    return geometric_ratio([now for now, _ in pairs], [before for _, before in pairs]) if pairs else None
 
 
 def standings(sentinel: SentinelStore) -> tuple[Standing, ...]:
