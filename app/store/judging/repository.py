@@ -8,7 +8,21 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, delete, exists, func, or_, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 from sqlalchemy.orm import Session, aliased
 
 from app.store.database.columns import from_microseconds, to_microseconds
@@ -141,7 +155,7 @@ class JudgingStore(Seen):
     def sums(self, since: datetime | None = None) -> tuple[ScoreSums, ...]:
         """Scores by quarter of an hour, judge, configuration and tier; what has no verdict is none. No run is read."""
         row = LiveJudgementRow
-        quarter = row.run_created_at.op("/")(_QUARTER_US).label("quarter")
+        quarter = type_coerce(row.run_created_at, BigInteger).op("/")(literal_column(str(_QUARTER_US))).label("quarter")
         keys = (quarter, row.name, row.weights_sha256, row.version, row.config_hash, row.model, row.tier)
         figures = (func.count(), func.sum(row.score), func.sum(row.score * row.score))
         query = select(*keys, *figures).where(row.score.is_not(None)).group_by(*keys).order_by(*keys)
@@ -150,7 +164,7 @@ class JudgingStore(Seen):
         with self._database.read() as session:
             return tuple(
                 ScoreSums(
-                    from_microseconds(_micro(begins) * _QUARTER_US), JudgeId(name, weights, version), config, model,
+                    from_microseconds(begins * _QUARTER_US), JudgeId(name, weights, version), config, model,
                     tier, count, total, squares,
                 )
                 for begins, name, weights, version, config, model, tier, count, total, squares in session.execute(query)
@@ -273,11 +287,6 @@ def _by(row: Any, judge: JudgeId) -> list[ColumnElement[bool]]:
 def _is_settled() -> ColumnElement[bool]:
     none = LiveJudgementRow.no_verdict
     return or_(none.is_(None), none != NoVerdict.NO_ANSWER)
-
-
-def _micro(value: Any) -> int:
-    """Of a quotient, which comes back as its column's type, or as a number."""
-    return to_microseconds(value) if isinstance(value, datetime) else int(value)
 
 
 def _number(value: Any) -> float:
