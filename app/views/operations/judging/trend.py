@@ -16,7 +16,7 @@ from app.literal import literal
 from app.operations.judging.audit import audit
 from app.operations.judging.trend import Mean, Stratum, by_day, overall
 from app.store import RunStore, ScoreSums
-from app.views.shared.charts import DASHES, SYMBOLS, finish, plain, show
+from app.views.shared.charts import DASHES, LEGEND_BELOW, SYMBOLS, finish, plain, show
 from app.views.shared.clock import reader_zone
 
 _MOST_LINES = 6
@@ -45,7 +45,7 @@ def _chart(lines: Mapping[Stratum, Mapping[date, Mean]], title: str) -> go.Figur
     for place, (stratum, days) in enumerate(lines.items()):
         means = list(days.values())
         figure.add_scatter(
-            x=[datetime.combine(day, time(12)) for day in days],
+            x=[datetime.combine(day, time(9 + place)) for day in days],  # side by side: intervals can be told apart
             y=[each.mean for each in means],
             name=plain(_name(stratum)),
             mode="lines+markers",
@@ -61,6 +61,7 @@ def _chart(lines: Mapping[Stratum, Mapping[date, Mean]], title: str) -> go.Figur
             hovertemplate="%{x|%Y-%m-%d}: %{customdata}<extra>%{fullData.name}</extra>",
         )
     figure = finish(figure, title, x="Day on which the runs began", y="Score, 0 to 1", legend=len(lines) > 1)
+    figure.update_layout(height=340, legend={**LEGEND_BELOW, "y": -0.3})
     figure.update_yaxes(range=[0, 1.02])
     figure.update_xaxes(tickformat="%b %-d")
     return figure
@@ -108,7 +109,7 @@ def show_audits(store: RunStore, sums: Sequence[ScoreSums], since: datetime | No
     counts = store.judging.counts(since)
     for each in counts:
         found = audit(store.judging, each, [other for other in counts if other.judge != each.judge], sums)
-        checks = [check for check in found.checks(Limits()) if check.name in _TOLD or check.name.startswith(_AGREES)]
+        checks = [check for check in found.checks(Limits()) if check.name not in _IN_EXPERIMENTS]
         st.markdown(f"**Audit of {literal(judge_words(each.judge))}**")
         st.dataframe(
             {
@@ -129,5 +130,5 @@ def show_audits(store: RunStore, sums: Sequence[ScoreSums], since: datetime | No
         st.caption(f"Cost: {found.cost}.")
 
 
-_TOLD = ("No verdict", "Agreement with thumbs")
-_AGREES = "Agreement with "
+_IN_EXPERIMENTS = ("Swayed by order", "Longer answer preferred", "Agreement with checkers")
+"""What traffic cannot tell of a judge."""
