@@ -110,6 +110,20 @@ page = st.navigation(
                 help="What was promised, whether it is kept, what fires, and who is told.",
             ),
             st.Page(
+                "pages/sentinel.py",
+                title="Sentinel",
+                icon=":material/verified_user:",
+                url_path="sentinel",
+                help="Golden prompts: are they answered as they were?",
+            ),
+            st.Page(
+                "pages/judging.py",
+                title="Judging",
+                icon=":material/balance:",
+                url_path="judging",
+                help="A model grades a sample of the traffic.",
+            ),
+            st.Page(
                 "pages/costs.py",
                 title="Costs",
                 icon=":material/payments:",

@@ -28,6 +28,7 @@ def _load() -> Callable[[], int]:
     from app.experiments.command.options import add_experiments
     from app.operations.alerts.command import add_alerts
     from app.operations.keeping.options import add_keeping
+    from app.operations.sentinel.command.options import add_sentinel
     from engine.command_line import parser, run_options
 
     gearbox, commands = parser("gearbox", "An LLM inference playground and operations dashboard.")
@@ -40,6 +41,7 @@ def _load() -> Callable[[], int]:
     add_experiments(commands)
     add_keeping(commands)
     add_alerts(commands)
+    add_sentinel(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
 

@@ -14,10 +14,15 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.attendance import Attendance
 from app.cache.simulations import Simulations
+from app.costs.pricing import load_prices, prices_path
 from app.doors.person import person_id
 from app.engines import open_engine
 from app.jobs import Jobs
 from app.operations.alerts.watch import AlertWatch
+from app.operations.idle.duties import Duty, IdleWork
+from app.operations.judging.duty import JudgingDuty
+from app.operations.judging.running import Judging
+from app.operations.sentinel.duty import SentinelDuty
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -126,6 +131,29 @@ def hold_kv_for(person: str) -> Callable[[], None]:
 def get_jobs() -> Jobs:
     """Work in the background, such as installing models; one job for each key, whoever asked."""
     return Jobs()
+
+
+@st.cache_resource(show_spinner=False, on_release=lambda work: work.close())
+def get_idle_work() -> IdleWork:
+    """What this server does by itself while nobody asks anything of it."""
+    duties: list[Duty] = [SentinelDuty(get_engine, get_whole_store), JudgingDuty(get_judging)]
+    return IdleWork(get_jobs(), get_engine, lambda: duties)
+
+
+def get_judging() -> Judging:
+    """What judges live traffic.
+
+    Raises:
+        StoreError: the database cannot be opened.
+        PricesError: the price file cannot be read.
+    """
+    settings, engine = get_settings(), get_engine()
+    return Judging(
+        engine=engine,
+        store=get_whole_store(),
+        open=lambda judge: judge.opened(engine, settings.judge_url, settings.judge_key),
+        per_hour=load_prices(prices_path(settings.data_dir)).machines[0].per_hour,
+    )
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda races: races.close())

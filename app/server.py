@@ -35,6 +35,7 @@ from app.resources import (
     get_alert_watch,
     get_attendance,
     get_engine,
+    get_idle_work,
     get_metrics,
     get_races,
     get_telemetry,
@@ -120,7 +121,9 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
         sys.stdout.write(f"{_CLOSED}\n")
     sys.stdout.flush()
     get_alert_watch()
+    get_idle_work()
     yield
+    get_idle_work.clear()
     get_alert_watch.clear()
     get_races.clear()  # what was running is stopped, and kept
     _ANSWERING.close()

@@ -32,7 +32,6 @@ from app.store.database.errors import (
     StoreError,
 )
 from app.store.experiments.autopilots import AutopilotStore
-from app.store.experiments.leases import UnderWayError
 from app.store.experiments.records import (
     Cell,
     CellKey,
@@ -48,15 +47,17 @@ from app.store.experiments.records import (
     NoVerdict,
     Pass,
     RunScore,
-    StartedFrom,
-    UnderWay,
 )
 from app.store.experiments.repository import ExperimentStore, run_metadata
+from app.store.judging.records import Candidate, Disagreement, JudgeCounts, LiveJudgement, ScoreSums
+from app.store.judging.repository import JudgingStore
 from app.store.keys.repository import KeyStore
 from app.store.labs.draft_records import DraftFigures, DraftResult
 from app.store.labs.drafts import DraftStore
 from app.store.labs.records import AlarmLimits, CorpusResult, KeptCorpus, SpeedResult, TaskAnswer, TaskResult
 from app.store.labs.repository import LabStore
+from app.store.leases.records import StartedFrom, UnderWay
+from app.store.leases.repository import UnderWayError
 from app.store.objectives.records import (
     ALL_TRAFFIC,
     Counted,
@@ -69,6 +70,7 @@ from app.store.objectives.records import (
     Tally,
 )
 from app.store.objectives.repository import ObjectiveStore
+from app.store.options.repository import OptionStore
 from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
@@ -119,6 +121,8 @@ from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
 from app.store.runs.statistics.repeats import Repeats
 from app.store.runs.timeline import Timeline
+from app.store.sentinel.records import Deviation, GoldenAnswer, GoldenPrompt, RoundCause, SentinelRound
+from app.store.sentinel.repository import SentinelStore
 
 __all__ = [
     "ALL_RUNS",
@@ -136,6 +140,7 @@ __all__ = [
     "AnswerSpeed",
     "AnsweredRun",
     "AutopilotStore",
+    "Candidate",
     "CascadeSums",
     "Cell",
     "CellKey",
@@ -154,6 +159,8 @@ __all__ = [
     "Counted",
     "Delivery",
     "DeliveryState",
+    "Deviation",
+    "Disagreement",
     "DraftFigures",
     "DraftResult",
     "DraftStore",
@@ -167,12 +174,16 @@ __all__ = [
     "FileLostError",
     "Finding",
     "Gear",
+    "GoldenAnswer",
+    "GoldenPrompt",
     "GoneError",
     "Holder",
+    "JudgeCounts",
     "JudgeId",
     "Judgement",
     "JudgementKey",
     "JudgementKind",
+    "JudgingStore",
     "KeptAutopilot",
     "KeptCorpus",
     "KeptExperiment",
@@ -184,6 +195,7 @@ __all__ = [
     "KeyStore",
     "LabStore",
     "Latency",
+    "LiveJudgement",
     "LostCell",
     "Metric",
     "Moments",
@@ -191,6 +203,7 @@ __all__ = [
     "NoVerdict",
     "Objective",
     "ObjectiveStore",
+    "OptionStore",
     "Pass",
     "PeopleStore",
     "Percentiles",
@@ -203,6 +216,7 @@ __all__ = [
     "Repeats",
     "Reports",
     "RetentionRule",
+    "RoundCause",
     "RouterStore",
     "Rule",
     "RunFilter",
@@ -219,6 +233,9 @@ __all__ = [
     "RunSummary",
     "SavedConfiguration",
     "Scope",
+    "ScoreSums",
+    "SentinelRound",
+    "SentinelStore",
     "SortColumn",
     "SpeedResult",
     "StartedFrom",

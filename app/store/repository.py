@@ -17,14 +17,17 @@ from app.store.database.owner import Presence
 from app.store.database.session import Database
 from app.store.experiments import repository as experiments
 from app.store.experiments.autopilots import AutopilotStore
-from app.store.experiments.leases import Leases
 from app.store.experiments.repository import ExperimentStore
+from app.store.judging import repository as judging
+from app.store.judging.repository import JudgingStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts
 from app.store.labs import writers as lab_writers
 from app.store.labs.drafts import DraftStore
 from app.store.labs.repository import LabStore
+from app.store.leases.repository import Leases
 from app.store.objectives.repository import ObjectiveStore
+from app.store.options.repository import OptionStore
 from app.store.outbox.keeper import Keeper
 from app.store.outbox.outbox import Outbox, Waiting
 from app.store.outbox.spool import Spool, places
@@ -35,6 +38,8 @@ from app.store.router.repository import RouterStore
 from app.store.runs.endings import ENDING, LOSSLESSNESS, write_ending, write_losslessness
 from app.store.runs.retention.repository import RetentionStore
 from app.store.runs.writing import RunWriter
+from app.store.sentinel import writing as sentinel
+from app.store.sentinel.repository import SentinelStore
 from app.store.upkeep.turns import Turns
 from app.store.upkeep.worker import UpkeepWorker
 
@@ -55,7 +60,7 @@ class RunStore(RunWriter):
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
         writers |= {**chat_writing.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
-        writers |= experiments.WRITERS
+        writers |= {**experiments.WRITERS, **sentinel.WRITERS, **judging.WRITERS}
         spool = Spool(places(str(database.url), database.file, folders))
         self._presence = Presence(database.file)
         super().__init__(database, Outbox(database, writers, spool), self._presence.owner)
@@ -73,6 +78,12 @@ class RunStore(RunWriter):
         """The experiments, in the same database."""
         self.autopilots = AutopilotStore(database, self._leases)
         """The autopilots, whose heats are experiments, in the same database."""
+        self.sentinel = SentinelStore(database, self._outbox, self._leases)
+        """The golden prompts, in the same database."""
+        self.judging = JudgingStore(database, self._outbox, self._leases)
+        """What judges say of live traffic, in the same database."""
+        self.options = OptionStore(database)
+        """What was chosen for the whole installation, in the same database."""
         self.configurations = ConfigurationStore(database)
         """Configurations that people saved, in the same database."""
         self.keys = KeyStore(database)
@@ -118,7 +129,8 @@ class RunStore(RunWriter):
         seen = super().seen_by(viewer)
         seen.lab, seen.chat = self.lab.seen_by(viewer), self.chat.seen_by(viewer)
         seen.router, seen.experiments = self.router.seen_by(viewer), self.experiments.seen_by(viewer)
-        seen.autopilots = self.autopilots.seen_by(viewer)
+        seen.judging = self.judging.seen_by(viewer)
+        seen.autopilots, seen.sentinel = self.autopilots.seen_by(viewer), self.sentinel.seen_by(viewer)
         return seen
 
     def close(self) -> None:

@@ -31,6 +31,8 @@ MENU = (
     "Compare",
     "Operations",
     "Alerts",
+    "Sentinel",
+    "Judging",
     "Costs",
     "Models",
     "Settings",

@@ -1,4 +1,4 @@
-"""The command ``gearbox experiment`` as somebody gives it, in a process of its own, on a folder of its own."""
+"""The command ``gearbox`` as somebody gives it, in a process of its own, on a folder of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from tests.support.server import GEARBOX
 
 
 def experiment(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Give ``gearbox experiment``; see :func:`gearbox`."""
+    return gearbox(folder, "experiment", *arguments, **variables)
+
+
+def gearbox(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Give it.
 
     Args:
         folder: the data folder.
-        arguments: the action and what it takes.
+        arguments: the command, its action and what it takes.
         variables: added to the environment.
     """
     environment = {name: value for name, value in os.environ.items() if name != "GEARBOX_DATABASE_URL"}
     return subprocess.run(
-        [sys.executable, "-c", GEARBOX, "experiment", *arguments],
+        [sys.executable, "-c", GEARBOX, *arguments],
         cwd=REPOSITORY, env=environment | {"GEARBOX_DATA_DIR": str(folder)} | variables,
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from app.experiments.judging.judge import Judge, JudgeError, Reply
 from app.experiments.judging.opinions import judge_words
 from app.experiments.judging.plan import Question, questions
 from app.experiments.judging.prompts import Asked
+from app.experiments.judging.verdict import verdict_of
 from app.experiments.results.arrays import Results, read_results
 from app.jobs import Report, Steps
 from app.runs.answers import RequestRefusedError
@@ -23,8 +24,6 @@ from engine import Task
 
 _MOST_IN_VAIN = 5
 """After so many questions in a row that came to nothing, a judge is given up."""
-_LONGEST_DETAIL = 300
-"""Characters that are kept of what a judge wrote instead of a verdict."""
 
 
 def job_key(experiment_id: str) -> str:
@@ -110,16 +109,13 @@ def judge_experiment(
 
 def judgement_of(question: Question, asked: Asked, judge: JudgeId, reply: Reply, *, seconds: float) -> Judgement:
     """What is kept of a judge's reply. One that cannot be read as a verdict is none, whatever it says."""
-    opinion = None if reply.no_verdict else asked.read(reply.text)
-    none, detail = reply.no_verdict, reply.detail
-    if opinion is None and none is None:
-        none, detail = NoVerdict.UNREADABLE if reply.text.strip() else NoVerdict.EMPTY, reply.text[:_LONGEST_DETAIL]
+    verdict = verdict_of(asked, reply)
     return Judgement(
         key=question.key(judge),
-        score=opinion.score if opinion else None,
-        reason=opinion.reason if opinion else "",
-        no_verdict=none,
-        detail=detail,
+        score=verdict.score,
+        reason=verdict.reason,
+        no_verdict=verdict.no_verdict,
+        detail=verdict.detail,
         seconds=seconds,
         prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,

@@ -13,9 +13,11 @@ from app.store.database.errors import GoneError
 from app.store.database.identity import new_id, now
 from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
-from app.store.experiments.leases import Leased, Leases
-from app.store.experiments.records import ExperimentState, KeptAutopilot, KeptHeat, UnderWay
+from app.store.experiments.leased import Leased
+from app.store.experiments.records import ExperimentState, KeptAutopilot, KeptHeat
 from app.store.experiments.schema import AutopilotHeat, AutopilotRow, ExperimentRow
+from app.store.leases.records import UnderWay
+from app.store.leases.repository import Leases
 from app.store.people.visibility import visible
 from engine.evaluation.tasks import Task
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
+
+from app.store.leases.records import UnderWay
 
 
 class Pass(StrEnum):
@@ -27,53 +29,6 @@ class ExperimentState(StrEnum):
     FAILED = "failed"
     """It stopped at something that somebody has to look at; it goes on where it was once that is done."""
     DONE = "done"
-
-
-class StartedFrom(StrEnum):
-    """Where a job was started."""
-
-    PAGE = "page"
-    COMMAND_LINE = "command line"
-    AUTOPILOT = "autopilot"
-    """As one of its measurements."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnderWay:
-    """That a job goes on with an experiment or an autopilot right now."""
-
-    started_from: StartedFrom
-    host: str | None
-    """The machine; ``None`` for this one."""
-    pid: int
-    here: bool = field(kw_only=True)
-    """Whether it is a job of this very process."""
-
-    @property
-    def where(self) -> str:
-        """For the user: "started from the command line"."""
-        match self.started_from:
-            case StartedFrom.COMMAND_LINE:
-                return f"started from the command line{self._on}"
-            case StartedFrom.AUTOPILOT:
-                return f"as a measurement of an autopilot{'' if self.here else ' of another server'}{self._on}"
-            case StartedFrom.PAGE:
-                return f"started on its page{'' if self.here else ' of another server'}{self._on}"
-
-    @property
-    def how_to_pause(self) -> str:
-        """For the user, as a sentence begins."""
-        match self.started_from:
-            case StartedFrom.COMMAND_LINE:
-                return f"Press Ctrl+C there (process {self.pid}) to pause it"
-            case StartedFrom.AUTOPILOT:
-                return "Pause the autopilot on its page"
-            case StartedFrom.PAGE:
-                return "Pause it there"
-
-    @property
-    def _on(self) -> str:
-        return f" of {self.host}" if self.host else ""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -16,9 +16,10 @@ from app.store.database.packing import pack, unpack
 from app.store.database.session import Database
 from app.store.experiments import judgements
 from app.store.experiments.judgements import ExperimentJudgements
-from app.store.experiments.leases import Leased, Leases
+from app.store.experiments.leased import Leased
 from app.store.experiments.records import Cell, CellKey, ExperimentState, KeptExperiment, LostCell, Pass, RunScore
 from app.store.experiments.schema import AutopilotHeat, ExperimentCell, ExperimentJudgement, ExperimentRow
+from app.store.leases.repository import Leases
 from app.store.outbox.outbox import Outbox
 from app.store.outbox.results import Result, Writer
 from app.store.people.visibility import visible

@@ -136,19 +136,3 @@ class AutopilotHeat(Base):
     seconds: Mapped[float]
 
     __table_args__ = (Index(None, "autopilot_id"),)
-
-
-class ExperimentLease(Base):
-    """The job that goes on with an experiment or an autopilot; one whose owner is dead is over."""
-
-    __tablename__ = "experiment_leases"
-
-    id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
-    """Of the experiment or the autopilot."""
-    started_from: Mapped[str] = mapped_column(CleanText(16))
-    owner_host: Mapped[str]
-    owner_pid: Mapped[int]
-    owner_started: Mapped[float]
-    owner_lock: Mapped[str | None]
-    seen_at: Mapped[datetime]
-    """When the owner last wrote; the four before it are as a run's."""

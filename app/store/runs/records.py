@@ -50,13 +50,15 @@ class RunSource(StrEnum):
     """By a lab's measurement: made to be compared, often beside other models, and not what people wait for."""
     EXPERIMENT = "experiment"
     """A cell of an experiment: made to be compared, as a lab's are."""
+    SENTINEL = "sentinel"
+    """A golden prompt replayed: made to be compared, as a lab's are."""
     API = "api"
     COMMAND_LINE = "command line"
 
 
-_LABS = (RunSource.LAB, RunSource.EXPERIMENT)
+_LABS = (RunSource.LAB, RunSource.EXPERIMENT, RunSource.SENTINEL)
 WITHOUT_LABS: tuple[RunSource | None, ...] = (None, *(source for source in RunSource if source not in _LABS))
-"""The sources that lists and figures cover unless others are asked for: all but the labs and the experiments."""
+"""The sources that lists and figures cover unless others are asked for: all but those made to be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.operations.sentinel.picking import pick, why_not
 from app.quantization.degradation import Alarms
 from app.runs.invariants import Measured, run_faults
 from app.runs.repetition import repetition_warning
@@ -81,6 +82,7 @@ def show_run(run: RunRecord, store: RunStore) -> None:
     )
     _SECTIONS[Section(section or Section.ANSWER)](run, store)
     _show_annotations(run, store)
+    _show_golden(run, store)
     st.caption("Link to this run")
     st.code(run_url(run.id), language=None)
 
@@ -195,6 +197,26 @@ def _show_annotations(run: RunRecord, store: RunStore) -> None:
         on_change=tag,
     )
     right.text_area("Note", value=run.note, height=80, key=note_key, on_change=annotate)
+
+
+def _show_golden(run: RunRecord, store: RunStore) -> None:
+    """That it is a golden prompt, or the button that makes it one."""
+    if store.sentinel.of_run(run.id):
+        st.page_link("pages/sentinel.py", label="It is a golden prompt", icon=":material/verified_user:")
+        return
+    refusal = why_not(run)
+    if st.button(
+        "Golden prompt",
+        key=f"golden-{run.id}",
+        icon=":material/verified_user:",
+        disabled=refusal is not None,
+        help=refusal
+        or "Accept this answer: it is replayed with its settings after every change of weights, kernels "
+        "or version, and differences are shown on the Sentinel page.",
+    ):
+        with errors_shown():
+            pick(store, run.id)
+            st.rerun()
 
 
 def _written_out(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -44,6 +44,7 @@ _SOURCES = {
     RunSource.CHAT: "Chat",
     RunSource.LAB: "Labs",
     RunSource.EXPERIMENT: "Experiments",
+    RunSource.SENTINEL: "Sentinel",
     RunSource.API: "API",
     RunSource.COMMAND_LINE: "Command line",
 }

@@ -17,7 +17,7 @@ from sqlalchemy import update
 from app.settings import REPOSITORY
 from app.store import ExperimentState, GoneError, RunStore, StartedFrom, StoreError, UnderWayError
 from app.store.database.session import Database
-from app.store.experiments.schema import ExperimentLease
+from app.store.leases.schema import Lease
 from tests.support.experiments import TASKS
 
 _BEGINS = """
@@ -131,19 +131,19 @@ def test_one_that_is_deleted_while_it_runs_leaves_nothing(store: RunStore) -> No
         store.experiments.set_state(id, ExperimentState.DONE)
     store.look_around()
     with store._database.read() as session:
-        assert session.query(ExperimentLease).count() == 0
+        assert session.query(Lease).count() == 0
 
 
 def test_on_another_host_it_is_over_once_it_has_been_silent_for_long(store: RunStore) -> None:
     id = keep(store)
     store.experiments.begin(id, StartedFrom.COMMAND_LINE)
-    elsewhere = update(ExperimentLease).values(owner_host="far", owner_lock=None)
+    elsewhere = update(Lease).values(owner_host="far", owner_lock=None)
     with store._database.write() as session:
         session.execute(elsewhere)
     under_way = store.experiments.get(id).under_way
     assert under_way is not None
     assert "of far" in under_way.where
     with store._database.write() as session:
-        for row in session.query(ExperimentLease):
+        for row in session.query(Lease):
             row.seen_at = row.seen_at.replace(year=2020)
     assert store.experiments.get(id).under_way is None

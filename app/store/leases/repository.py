@@ -1,11 +1,9 @@
-"""Who goes on with an experiment or an autopilot right now: one job at a time, of whatever process, until it ends or
-its process dies."""
+"""Who goes on with something right now: one job at a time, of whatever process, until it ends or its process dies."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -15,9 +13,8 @@ from sqlalchemy.orm import Session
 from app.store.database.identity import now
 from app.store.database.owner import Owner
 from app.store.database.session import Database
-from app.store.experiments.records import ExperimentState, StartedFrom, UnderWay
-from app.store.experiments.schema import AutopilotRow, ExperimentLease, ExperimentRow
-from app.store.people.visibility import Seen
+from app.store.leases.records import StartedFrom, UnderWay
+from app.store.leases.schema import Lease
 from engine.errors import GearboxError
 
 _SEEN_EVERY = timedelta(minutes=1)
@@ -35,7 +32,7 @@ class UnderWayError(GearboxError):
 
 
 class Leases:
-    """One for each experiment or autopilot that somebody goes on with. Safe to share between threads."""
+    """One for each experiment, autopilot or round of work that somebody goes on with. Safe to share between threads."""
 
     def __init__(self, database: Database, owner: Owner) -> None:
         """Use a database whose schema is up to date; ``owner`` is this process."""
@@ -51,18 +48,18 @@ class Leases:
 
         Args:
             session: of the transaction.
-            id: of an experiment or an autopilot.
+            id: of what is gone on with.
             name: what it is called.
             started_from: where its job was started.
 
         Raises:
             UnderWayError: somebody else's it is.
         """
-        row = session.get(ExperimentLease, id)
+        row = session.get(Lease, id, with_for_update=True)
         if row is not None and (under_way := self._under_way(row)) is not None:
             raise UnderWayError(name, under_way)
         session.merge(
-            ExperimentLease(
+            Lease(
                 id=id,
                 started_from=started_from,
                 owner_host=self._owner.host,
@@ -80,7 +77,7 @@ class Leases:
     def give_back(self, session: Session, id: str) -> None:
         """In a transaction: it is nobody's any more, if it was this process's."""
         if id in self._held:
-            session.execute(delete(ExperimentLease).where(ExperimentLease.id == id))
+            session.execute(delete(Lease).where(Lease.id == id))
 
     def let_go(self, id: str) -> None:
         """Nothing of this process goes on with it. What could not be given back is tidied up later."""
@@ -88,30 +85,30 @@ class Leases:
 
     def under_way(self, session: Session) -> Mapping[str, UnderWay]:
         """All that somebody goes on with, by id."""
-        rows = session.scalars(select(ExperimentLease)).all()
+        rows = session.scalars(select(Lease)).all()
         return {row.id: found for row in rows if (found := self._under_way(row)) is not None}
 
     def tidy_up(self) -> None:
         """Remove what dead processes left, and show that this one lives. Writes only where there is something to."""
         with self.deciding:
             with self._database.read() as session:
-                rows = session.scalars(select(ExperimentLease)).all()
+                rows = session.scalars(select(Lease)).all()
                 if not any(self._is_over(row) or self._is_due(row) for row in rows):
                     return
             with self._database.write() as session:
-                for row in session.scalars(select(ExperimentLease)):
+                for row in session.scalars(select(Lease)):
                     if self._is_over(row):
                         session.delete(row)
                     elif self._is_due(row):
                         row.seen_at = now()
 
-    def _is_over(self, row: ExperimentLease) -> bool:
+    def _is_over(self, row: Lease) -> bool:
         return self._under_way(row) is None
 
-    def _is_due(self, row: ExperimentLease) -> bool:
+    def _is_due(self, row: Lease) -> bool:
         return row.id in self._held and now() - row.seen_at > _SEEN_EVERY
 
-    def _under_way(self, row: ExperimentLease) -> UnderWay | None:
+    def _under_way(self, row: Lease) -> UnderWay | None:
         owner = Owner(row.owner_host, row.owner_pid, row.owner_started, row.owner_lock)
         here = owner == self._owner
         folder = self._database.file and self._database.file.parent
@@ -119,42 +116,3 @@ class Leases:
             return None
         other_host = None if owner.host == socket.gethostname() else owner.host
         return UnderWay(StartedFrom(row.started_from), other_host, owner.pid, here=here)
-
-
-class Leased(Seen, ABC):
-    """Base of the stores of what one job at a time goes on with."""
-
-    _database: Database
-    _leases: Leases
-
-    def begin(self, id: str, started_from: StartedFrom) -> None:
-        """Go on with one: it runs, for nobody else, until :meth:`set_state` or the end of this process.
-
-        Raises:
-            UnderWayError: somebody goes on with it already.
-            GoneError: there is none of that id that the viewer may see.
-        """
-        with self._leases.deciding:
-            with self._database.write() as session:
-                row = self._seen(session, id)
-                self._leases.take(session, id, row.name, started_from)
-                row.state, row.error = ExperimentState.RUNNING, None
-            self._leases.hold(id)
-
-    def set_state(self, id: str, state: ExperimentState, error: str | None = None) -> None:
-        """Write how one stands that is not gone on with any more, and why it stopped where it failed.
-
-        Raises:
-            GoneError: there is none of that id that the viewer may see.
-        """
-        try:
-            with self._database.write() as session:
-                row = self._seen(session, id)
-                row.state, row.error = state, error
-                self._leases.give_back(session, id)
-        finally:
-            self._leases.let_go(id)
-
-    @abstractmethod
-    def _seen(self, session: Session, id: str) -> ExperimentRow | AutopilotRow:
-        """The row, if the viewer may see it."""

@@ -1,0 +1,105 @@
+"""Who judges live traffic, how much of it, and what that may take: chosen once for all servers, off until somebody
+turns it on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from app.experiments.judging.judge import LONGEST_MODEL, Judge, JudgingEngine, LocalJudge, ServerJudge
+from app.store import OptionStore
+from engine.errors import InvalidRequestError
+from engine.types import Precision, Tier
+
+SUBJECT = "judging"
+MOST_CALLS = 100_000
+_SALT = "judging live traffic"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judge that was chosen."""
+
+    model: str
+    precision: str | None
+    """``None`` for a model of the server."""
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.model.strip()) <= LONGEST_MODEL:
+            raise InvalidRequestError(f"Name the judge's model, in at most {LONGEST_MODEL} characters.")
+        if self.precision is not None and self.precision not in list(Precision):
+            raise InvalidRequestError(f"There is no precision {self.precision[:60]!r}.")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a model of this machine."""
+        return self.precision is not None
+
+    def opened(self, engine: JudgingEngine, url: str | None, key: str | None) -> Judge:
+        """The judge.
+
+        Raises:
+            InvalidRequestError: it is a model of a server, and none is set.
+            GearboxError: the model is not there, or cannot be run.
+        """
+        if self.precision is not None:
+            return LocalJudge.installed(engine, Tier(model=self.model, precision=Precision(self.precision)), _SALT)
+        if url is None:
+            raise InvalidRequestError(
+                f"{self.model} is a model of a server, and none is set: whoever runs Gearbox sets GEARBOX_JUDGE_URL."
+            )
+        return ServerJudge(url, self.model, key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingOptions:
+    """What was chosen."""
+
+    on: bool = False
+    judge: Judged | None = None
+    second: Judged | None = None
+    """Another one that is asked about the same runs, so that one sees where the two part."""
+    share: float = 0.05
+    """Of the runs, of each configuration and tier."""
+    calls_a_day: int = 200
+    """Questions in any 24 hours, of both judges together."""
+    money_a_day: float = 1.0
+    """In any 24 hours, in the currency of the price file."""
+    read_price: float = 0.0
+    """Of a server's judge: a million tokens read."""
+    written_price: float = 0.0
+    """A million tokens written."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise InvalidRequestError("The share of runs that are judged must be above 0 %, and at most 100 %.")
+        if not 1 <= self.calls_a_day <= MOST_CALLS:
+            raise InvalidRequestError(f"A day has 1 to {MOST_CALLS:,} questions.")
+        prices = {"money a day": self.money_a_day, "price": self.read_price, "price ": self.written_price}
+        for name, amount in prices.items():
+            if not 0 <= amount < 1e9:
+                raise InvalidRequestError(f"The {name.strip()} must be 0 or more.")
+        if self.on and self.judge is None:
+            raise InvalidRequestError("Choose a judge before judging is turned on.")
+        if self.judge is not None and self.judge == self.second:
+            raise InvalidRequestError("The second judge is the first one: choose another, or none.")
+
+    @property
+    def judges(self) -> tuple[Judged, ...]:
+        """Those that are asked, the first one first."""
+        return tuple(each for each in (self.judge, self.second) if each is not None)
+
+    @classmethod
+    def kept(cls, options: OptionStore) -> Self:
+        """What was chosen, or the defaults."""
+        tree: Mapping[str, Any] = options.get(SUBJECT) or {}
+        known = {name: value for name, value in tree.items() if name in {field.name for field in fields(cls)}}
+        for name in ("judge", "second"):
+            if known.get(name) is not None:
+                known[name] = Judged(**known[name])
+        return cls(**known)
+
+    def keep(self, options: OptionStore) -> None:
+        """Choose this."""
+        options.set(SUBJECT, asdict(self))

@@ -1,0 +1,1 @@
+"""The regression sentinel: golden prompts replayed, and held against what was accepted."""

@@ -1,0 +1,1 @@
+"""``gearbox sentinel``: replays golden prompts, lists how they stand, accepts."""

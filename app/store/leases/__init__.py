@@ -1,0 +1,1 @@
+"""Who goes on with what right now, one job of one process at a time."""

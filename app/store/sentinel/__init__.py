@@ -1,0 +1,1 @@
+"""Golden prompts, and how they were answered over time."""

@@ -1,0 +1,1 @@
+"""The Judging page's parts."""
