@@ -89,6 +89,7 @@ def stream(
     group_id: str | None = None,
     source: RunSource | None = None,
     user: str | None = None,
+    key_name: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Generator[UiEvent, None, None]:
     """Answer a request and keep the run, from its first moment to its last.
@@ -108,6 +109,7 @@ def stream(
         group_id=group_id,
         source=source,
         user=user,
+        key_name=key_name,
         metadata=metadata,
         environment=app_environment(),
     )

@@ -59,11 +59,13 @@ from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.figures import (
     AnswerSpeed,
     ConfigurationStats,
+    GroupStats,
     Latency,
     Percentiles,
     RecentSpeed,
     TimeBucket,
     Totals,
+    Work,
 )
 from app.store.runs.records import (
     ALL_RUNS,
@@ -86,6 +88,7 @@ from app.store.runs.records import (
 from app.store.runs.reports import Reports
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
+from app.store.runs.statistics.overview import Overview
 from app.store.runs.statistics.repeats import Repeats
 from app.store.runs.timeline import Timeline
 
@@ -121,6 +124,7 @@ __all__ = [
     "Facets",
     "FileLostError",
     "GoneError",
+    "GroupStats",
     "JudgeId",
     "Judgement",
     "JudgementKey",
@@ -139,6 +143,7 @@ __all__ = [
     "LostCell",
     "NameTakenError",
     "NoVerdict",
+    "Overview",
     "Pass",
     "PeopleStore",
     "Percentiles",
@@ -177,6 +182,7 @@ __all__ = [
     "UsedConfiguration",
     "Viewer",
     "Waiting",
+    "Work",
     "answer_sha256",
     "estimated_from",
     "ladder_key",

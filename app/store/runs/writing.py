@@ -63,6 +63,7 @@ class RunWriter(RunReader):
         group_id: str | None = None,
         source: RunSource | None = None,
         user: str | None = None,
+        key_name: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time.
@@ -74,6 +75,7 @@ class RunWriter(RunReader):
             group_id: shared by runs that belong together.
             source: where it is asked for; ``None`` where that is not to be told.
             user: for whom, in the words of the API's caller.
+            key_name: what their key is called.
             metadata: what the API's caller noted on it, or which cell of an experiment it is.
         """
         config = request.config
@@ -88,6 +90,7 @@ class RunWriter(RunReader):
             "session_id": "",
             "source": source,
             "user": user,
+            "key_name": key_name,
             "model": config.model,
             "backend": config.backend,
             "precision": config.precision,
