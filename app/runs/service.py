@@ -12,7 +12,7 @@ from typing import Protocol
 from app.environment import app_environment
 from app.runs.live_run import LiveRun
 from app.store import FileLostError, RunNotFoundError, RunSource, RunStatus, RunStore, StoreError
-from engine.types import Event, GenerationRequest, RunFailed
+from engine.types import Event, GenerationRequest, RunFailed, TokenEvent
 
 _log = logging.getLogger(__name__)
 
@@ -145,6 +145,8 @@ class _Recording:
     def add(self, event: Event) -> None:
         """Take in an event, and save the text so far when it is time again."""
         self._run.take(event)
+        if isinstance(event, TokenEvent):
+            self._store.throughput.count(1)
         if self._run.end is None and time.monotonic() >= self._save_due:
             self._save_progress()
             self._save_due = time.monotonic() + SAVE_EVERY_S

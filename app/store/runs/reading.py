@@ -223,12 +223,12 @@ class RunReader(Seen):
         with self._database.read() as session:
             return stretch_of_all(session)
 
-    def cascades(self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS) -> tuple[CascadeSums, ...]:
-        """What the most used configurations with a cascade saved against their largest model alone. Disturbed runs
+    def cascades(self, stats: Sequence[ConfigurationStats]) -> tuple[CascadeSums, ...]:
+        """What the configurations among these with a cascade saved against their largest model alone. Disturbed runs
         count: what held one model up held up the other.
         """
         with self._database.read() as session:
-            return cascades(session, self._asked(filter), limit)
+            return cascades(session, stats)
 
     def recent_speeds(self, model: str, *, host: str | None = None) -> dict[str, RecentSpeed]:
         """By precision, what the latest finished runs of a model say that Gearbox's own backend answered, those of the

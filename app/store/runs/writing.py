@@ -28,6 +28,7 @@ from app.store.runs.records import EndedRun, Rating, RunOutcome, RunSource, RunS
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.rollups.making import sum_up
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag
+from app.store.runs.throughput import Throughput
 from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
 
@@ -44,6 +45,8 @@ class RunWriter(RunReader):
         self._owner = owner
         self._beginnings: dict[str, Mapping[str, Any]] = {}
         """Of the runs that are under way here, as they were made."""
+        self.throughput = Throughput()
+        """Of all runs that are written here now."""
         self.observers: list[Callable[[EndedRun], object]] = []
         """Told of each run that ends here, once, in the thread that stores it, whoever sees the store."""
 

@@ -12,6 +12,13 @@ _DEFAULT, _ALL = "without-labs", "all"
 _LABELS = {_DEFAULT: "Without labs and experiments", _ALL: "All"}
 
 
+def sources_value(sources: tuple[RunSource | None, ...]) -> str:
+    """What stands in the address for a choice of them."""
+    if not sources:
+        return _ALL
+    return _DEFAULT if sources == WITHOUT_LABS else str(sources[0])
+
+
 def choose_sources(facets: Facets, *, key: str, all_first: bool = False) -> tuple[RunSource | None, ...]:
     """Which sources are meant, for `RunFilter.sources`. The choice stands in the page's address as ``key``, which no
     other page may use: a widget keeps its value on the way through other pages only if these do not draw it too.

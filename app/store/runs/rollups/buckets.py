@@ -74,7 +74,8 @@ def changes_of(session: Session, first: int, end: int) -> dict[int, int]:
     """How often each quarter of an hour from ``first`` to before ``end`` has changed, in order; those without runs are
     left out."""
     rows = select(RunBucket.bucket, RunBucket.changes).where(RunBucket.bucket >= first, RunBucket.bucket < end)
-    return {bucket: changes for bucket, changes in session.execute(rows.order_by(RunBucket.bucket)).all()}
+    found = session.execute(rows.order_by(RunBucket.bucket)).all()
+    return dict(zip((row.bucket for row in found), (row.changes for row in found), strict=True))
 
 
 def first_and_last(session: Session) -> tuple[int, int] | None:

@@ -112,7 +112,9 @@ def _whole(left: Sequence[int], width: int, edges: Sequence[int]) -> list[int]:
     return [
         number
         for number in dict.fromkeys(bucket // width for bucket in left)
-        if (place := bisect_right(edges, number * width)) and place < len(edges) and edges[place] >= (number + 1) * width
+        if (place := bisect_right(edges, number * width))
+        and place < len(edges)
+        and edges[place] >= (number + 1) * width
     ]
 
 

@@ -64,7 +64,7 @@ class Tally(NamedTuple):
     subject: str
     """``error``: the class of what they failed with. ``tier``: who answered, of a cascade."""
     name: str
-    count: int
+    runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Parts:
         found_times[:, 0] = groups[self.times[:, 0]]
         tallies: Counter[tuple[int, str, str]] = Counter()
         for each in self.tallies:
-            tallies[int(groups[each.row]), each.subject, each.name] += each.count
+            tallies[int(groups[each.row]), each.subject, each.name] += each.runs
         return Parts(
             self.identities,
             found[:, 1],

@@ -118,7 +118,8 @@ def _from_sums(session: Session, filter: RunFilter, edges: Sequence[datetime]) -
 
 def _known_of(session: Session, filter: RunFilter) -> int:
     """How many runs there were: rows may have been let go of, and the sums over them kept."""
-    assert filter.since is not None and filter.until is not None
+    assert filter.since
+    assert filter.until
     return _from_sums(session, filter, [filter.since, filter.until]).parts.runs
 
 

@@ -54,7 +54,7 @@ class Sums:
         tallies: list[dict[str, dict[str, int]]] = [{} for _ in range(number)]
         for each in parts.tallies:
             names = tallies[int(groups[each.row])].setdefault(each.subject, {})
-            names[each.name] = names.get(each.name, 0) + each.count
+            names[each.name] = names.get(each.name, 0) + each.runs
         return cls(counts, amounts, peaks, times.reshape(number, KINDS, BINS), tallies)
 
     def totals(self) -> list[Totals]:

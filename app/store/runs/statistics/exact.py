@@ -234,7 +234,9 @@ def _latencies(
         left_out = {row.key: row.runs for row in session.execute(counted)}
         wanted.append(Run.disturbed.is_not(True))
     finished = _runs(filter, key, *wanted)
-    ttft, tpot, e2e, queue = (_percentiles(session, finished, name) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s"))
+    ttft, tpot, e2e, queue = (
+        _percentiles(session, finished, name) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")
+    )
     none = Percentiles()
     return {
         group: Latency(

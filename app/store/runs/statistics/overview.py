@@ -68,7 +68,9 @@ def overview(
 
     def named(name: Callable[[Identity], str]) -> tuple[GroupStats, ...]:
         rows = grouped.named(name, _MOST_NAMES)
-        return tuple(GroupStats(name=key, totals=totals, latency=latency, work=work) for key, (totals, latency, work) in rows)
+        return tuple(
+            GroupStats(name=key, totals=totals, latency=latency, work=work) for key, (totals, latency, work) in rows
+        )
 
     return Overview(
         totals=whole[0][0],
@@ -116,8 +118,7 @@ class _Grouped:
         parts = self._found.parts
         names = [name(each) for each in parts.identities]
         runs: dict[str, int] = {}
-        per_row = parts.counts[:, COUNTS.index("runs")]
-        per_identity = np.bincount(parts.identity, per_row, minlength=len(names)) if names else []
+        per_identity = np.bincount(parts.identity, parts.counts[:, COUNTS.index("runs")], minlength=len(names))
         for each, count in zip(names, per_identity, strict=True):
             runs[each] = runs.get(each, 0) + int(count)
         used = sorted((key for key, count in runs.items() if count), key=lambda key: (-runs[key], key))[:limit]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -153,7 +154,7 @@ def test_figures_are_those_of_the_rows_also_after_changes(
     monkeypatch.setattr(buckets, "now", lambda: NOW)
     monkeypatch.setattr(reading, "EXACT_UP_TO", -1)
     edges = days(ZoneInfo(zone))
-    assert max(b - a for a, b in zip(edges, edges[1:], strict=False)) == timedelta(hours=DAYS[zone])
+    assert max(b - a for a, b in pairwise(edges)) == timedelta(hours=DAYS[zone])
     kept: list[str] = []
     for step in range(60):
         clock[0] = NOW - timedelta(minutes=chance.randrange(3 * 24 * 60))

@@ -138,7 +138,9 @@ def test_sums_serve_once_they_are_made(store: RunStore, clock: list[datetime], m
     monkeypatch.setattr(covering.Parts, "of_runs", counted)
     payloads: list[int] = []
     unpack = covering.unpack
-    monkeypatch.setattr(covering, "unpack", lambda payload, stretch: payloads.append(stretch) or unpack(payload, stretch))
+    monkeypatch.setattr(
+        covering, "unpack", lambda payload, stretch: payloads.append(stretch) or unpack(payload, stretch)
+    )
     assert store.overview(RunFilter(), [HOURS[0], HOURS[-1]]).totals.runs == 60
     assert sum(read) == 1, "only the runs of the present quarter of an hour are read one by one"
     assert len(payloads) < 40, "whole days and hours are read as such"
@@ -170,5 +172,7 @@ def test_what_sums_cannot_tell_is_read_from_the_rows(store: RunStore, clock: lis
     end(store, run_id, RunStatus.FINISHED, 1.2345, disturbed=False)
     store.set_tags(run_id, ["kept"])
     store.sum_up(most=10)
-    assert store.overview(RunFilter(tags=("kept",)), HOURS).latency.e2e_s.p50 == pytest.approx(1.2345, rel=RELATIVE_ERROR)
+    assert store.overview(RunFilter(tags=("kept",)), HOURS).latency.e2e_s.p50 == pytest.approx(
+        1.2345, rel=RELATIVE_ERROR
+    )
     assert store.overview(RunFilter(ratings=(1,)), HOURS).totals.runs == 0
