@@ -22,7 +22,7 @@ def show_now() -> None:
         running = int(status.running)
         rate = resources.get_store().throughput.per_second
         parts = [
-            f":material/bolt: **{running:,}** running" if running else ":material/bedtime: idle",
+            f":material/bolt: **{running:,}** running" if running else ":material/bedtime: Idle",
             f"**{status.queued:,}** waiting",
             f"**{units.rate(rate)}** now",
             f"KV room **{units.percent(status.kv_share)}** taken",

@@ -61,7 +61,7 @@ def _show_verdict(found: Sequence[Finding], seen: Overview) -> None:
 def _show_figures(seen: Overview) -> None:
     totals, latency, work = seen.totals, seen.latency, seen.work
     busy_s = (min(seen.edges[-1], max(now(), seen.edges[0])) - seen.edges[0]).total_seconds()
-    with st.grid(min_column_width=150, gap="medium"):
+    with st.grid(min_column_width=130, gap="medium"):
         _metric(
             "Runs",
             units.count(totals.runs),
