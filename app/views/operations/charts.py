@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from html import unescape
 from itertools import pairwise
 from typing import Any
@@ -23,6 +24,7 @@ from app.views.shared.clock import now, reader_zone
 _MIB = 2**20
 _CARD_WIDTH = 380
 _CONFIG = {"displaylogo": False, "displayModeBar": False}
+_PICKED = "ops-picked"
 _Read = Callable[[TimeBucket], float | None]
 
 
@@ -39,7 +41,6 @@ class Timeline:
         ]
         zone = reader_zone()
         self._x = [start.astimezone(zone).replace(tzinfo=None) for start in seen.edges[:-1]]
-        self._picked: list[tuple[datetime, datetime]] = []
 
     def show_load(self) -> None:
         """How much came, and what became of it."""
@@ -110,17 +111,20 @@ class Timeline:
 
     def offer_runs(self, filter: RunFilter) -> None:
         """The way from a stretch that was picked to its runs, and into it."""
-        if not self._picked:
+        picked = st.session_state.get(_PICKED)
+        if picked is None or not self._edges[0] <= picked[0] < self._edges[-1]:
             st.caption("Click a point, or drag over a stretch, to look closer.")
             return
-        since, until = min(a for a, _ in self._picked), max(b for _, b in self._picked)
+        since, until = picked
         zone = reader_zone()
-        runs = sum(each.totals.runs for each in self._buckets if each and since <= each.start < until)
+        met = (each for each in self._buckets if each and each.start < until and (each.end or each.start) > since)
+        runs = sum(each.totals.runs for each in met)
         with st.container(horizontal=True, vertical_alignment="center"):
             words = f"{units.moment(since, zone)} – {units.moment(until, zone)}"
             st.caption(f"**{words}** · {units.counted(runs, 'run')}", width="content")
             if st.button("Zoom in", icon=":material/zoom_in:", key="ops-zoom"):
                 zoom(since, until)
+                del st.session_state[_PICKED]
                 st.rerun()
             st.page_link(
                 "pages/runs.py",
@@ -166,22 +170,23 @@ class Timeline:
     def _draw(self, figure: go.Figure) -> None:
         figure.update_layout(dragmode="select", selectdirection="h", clickmode="event+select")
         title = unescape(figure.layout.title.text)
-        event = st.plotly_chart(
-            figure,
-            key=f"ops-{title}",
-            config=_CONFIG,
-            alt=title,
-            on_select="rerun",
-            selection_mode=("points", "box"),
-        )
-        self._picked += self._stretches(event.selection if event else {})
+        key = f"ops-{title}"
+        # by a callback: a chart of other figures is another widget, which remembers nothing of what was picked
+        pick = partial(_pick, key, self._edges)
+        st.plotly_chart(figure, key=key, config=_CONFIG, alt=title, on_select=pick, selection_mode=("points", "box"))
 
-    def _stretches(self, selection: Any) -> list[tuple[datetime, datetime]]:
-        """The stretches that points and ends of a dragged box lie in."""
-        texts: Iterable[Any] = [point["x"] for point in selection.get("points", ())]
-        boxes = [box["x"] for box in selection.get("box", ()) if box.get("x")]
-        moments = [*texts, *(text for box in boxes for text in box)]
-        return [within(self._edges, moment) for moment in map(_moment, moments) if moment]
+
+def _pick(key: str, edges: tuple[datetime, ...]) -> None:
+    """Keep the stretches that points and the ends of a dragged box lie in."""
+    selection = st.session_state[key]["selection"]
+    texts: Iterable[Any] = [point["x"] for point in selection.get("points", ())]
+    boxes = [box["x"] for box in selection.get("box", ()) if box.get("x")]
+    moments = [*texts, *(text for box in boxes for text in box)]
+    stretches = [within(edges, moment) for moment in map(_moment, moments) if moment]
+    if stretches:
+        st.session_state[_PICKED] = min(since for since, _ in stretches), max(until for _, until in stretches)
+    else:
+        st.session_state.pop(_PICKED, None)
 
 
 def _moment(text: object) -> datetime | None:

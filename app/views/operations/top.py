@@ -61,7 +61,7 @@ def _show_verdict(found: Sequence[Finding], seen: Overview) -> None:
 def _show_figures(seen: Overview) -> None:
     totals, latency, work = seen.totals, seen.latency, seen.work
     busy_s = (min(seen.edges[-1], max(now(), seen.edges[0])) - seen.edges[0]).total_seconds()
-    with st.grid(min_column_width=130, gap="medium"):
+    with st.grid(min_column_width=130, gap="small"):
         _metric(
             "Runs",
             units.count(totals.runs),
@@ -77,7 +77,7 @@ def _show_figures(seen: Overview) -> None:
         _metric(
             "Error rate",
             units.percent(totals.error_rate, 1),
-            f"{units.count(totals.failed + totals.interrupted)} failed or interrupted",
+            f"{units.count(totals.failed + totals.interrupted)} failed",
             help="Failed and interrupted runs over all that are over.",
         )
         for name, known, words in (
