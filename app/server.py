@@ -31,6 +31,7 @@ from app.doors.login.password import Password, signing_key
 from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
+from app.preload import Preload
 from app.resources import get_attendance, get_engine, get_metrics, get_races, get_whole_store, only_this_machine
 from app.settings import Settings, SettingsError
 from app.store import StoreError
@@ -84,6 +85,7 @@ def _doors(settings: Settings, way: Way | str) -> list[Middleware]:
             max_body=settings.max_body,
             refusal=error_response,
         ),
+        Middleware(Preload),
     ]
 
 
