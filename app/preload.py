@@ -44,4 +44,4 @@ def charts_link() -> str | None:
 
     scripts = Path(streamlit.__file__).parent / "static" / "static" / "js"
     found = next(iter(sorted(scripts.glob("PlotlyChart.*.js"))), None)
-    return found and f"<./static/js/{found.name}>; rel=modulepreload"
+    return None if found is None else f"<./static/js/{found.name}>; rel=modulepreload"

@@ -140,9 +140,7 @@ class Timeline:
 
     def _rates(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
         per_second = {
-            name: [
-                value / long if value is not None else 0.0 for value, long in zip(values, self._seconds, strict=True)
-            ]
+            name: [None if value is None else value / long for value, long in zip(values, self._seconds, strict=True)]
             for name, values in ((name, self._each(read)) for name, read in reads.items())
         }
         self._draw(charts.lines_over_time(self._named(per_second), title=title, unit=unit))
@@ -162,7 +160,9 @@ class Timeline:
     def _stacked(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
         read = {name: self._each(one) for name, one in reads.items()}
         seen = {name: values for name, values in read.items() if any(values)}
-        self._draw(charts.stacked_over_time(self._x, seen, title=title, unit=unit))
+        figure = charts.stacked_over_time(self._x, seen, title=title, unit=unit)
+        figure.update_layout(legend=charts.LEGEND_BELOW)
+        self._draw(figure)
 
     def _named(self, values: Mapping[str, Sequence[float | None]]) -> list[charts.Line]:
         return [charts.Line(name, self._x, each) for name, each in values.items()]

@@ -29,6 +29,10 @@ def show_top(store: RunStore, seen: Overview) -> None:
 def _of_the_server(store: RunStore) -> list[Finding]:
     """What holds whatever span is looked at."""
     found = []
+    status = resources.get_engine().status()
+    if status.queued > status.running:
+        words = f"{units.counted(status.queued, 'request')} wait while {int(status.running):,} run: more comes than is "
+        found.append(Finding(Grade.WATCH, f"{words}answered."))
     if waiting := store.waiting:
         words = (
             f"{units.counted(waiting.results, 'result')} cannot be stored yet: nothing is lost while the server runs."
@@ -85,7 +89,7 @@ def _show_figures(seen: Overview) -> None:
             ("TPOT", latency.tpot_s, "Time per output token after the first."),
             ("E2E", latency.e2e_s, "From arrival to the last token."),
         ):
-            tail = f"p90 {units.seconds(known.p90)} · p99 {units.seconds(known.p99)}"
+            tail = _tail(units.seconds(known.p90), units.seconds(known.p99))
             to = "" if seen.is_exact else " Right to 1 %: there are more than 5,000 runs."
             _metric(f"{name} p50", units.seconds(known.p50), tail, help=f"{words} Finished runs only.{to}")
     small = [
@@ -102,6 +106,12 @@ def _show_figures(seen: Overview) -> None:
         how = "left out of" if latency.left_out else "included in"
         small.append(f"{units.counted(totals.disturbed, 'disturbed run')} {how} TTFT, TPOT and E2E")
     st.caption(" · ".join(small))
+
+
+def _tail(p90: str, p99: str) -> str:
+    """Both, the unit written once where it is the same."""
+    (amount, _, unit), (_, _, other) = p90.partition(" "), p99.partition(" ")
+    return f"p90 {amount if unit == other else p90} · p99 {p99}"
 
 
 def _per_second(amount: int, seconds: float) -> str:
