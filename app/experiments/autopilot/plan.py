@@ -12,6 +12,7 @@ from app.experiments.autopilot.goal import Goal
 from app.experiments.autopilot.search import LEAST
 from app.experiments.planning.design import LONGEST_NAME, Design, DesignError, NamedConfiguration
 from app.experiments.planning.scoring import has_checker
+from app.store import Pass
 from engine import Task
 from engine.types import RunConfig
 
@@ -39,6 +40,8 @@ class Plan:
     seed: int = 0
     max_tokens: int | None = None
     """Of an answer, where that is less than the prompt's own."""
+    passes: tuple[Pass, ...] = (Pass.SPEED,)
+    """Of each measurement. Timed answers are scored as well: asked in company too, the time would do for fewer."""
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > _LONGEST_OF_A_HEAT:
@@ -81,6 +84,7 @@ class Plan:
             seed=self.seed,
             margin_points=self.goal.margin_points,
             max_tokens=self.max_tokens,
+            passes=self.passes,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +98,7 @@ class Plan:
             "held_out": sorted(self.held_out),
             "seed": self.seed,
             "max_tokens": self.max_tokens,
+            "passes": [str(each) for each in self.passes],
         }
 
     @classmethod
@@ -105,6 +110,7 @@ class Plan:
         rest = {name: tree[name] for name in ("name", "possible", "prompts_from", "seed", "max_tokens")}
         return cls(
             **rest,
+            passes=tuple(map(Pass, tree.get("passes", Pass))),  # older ones say nothing, and made both
             goal=Goal.from_dict(tree["goal"]),
             baseline=baseline,
             candidates=tuple(candidates),

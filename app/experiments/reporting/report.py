@@ -18,7 +18,7 @@ from app.experiments.results.arrays import Results
 from app.experiments.results.divergence import UNIT, Kld
 from app.experiments.results.figures import Figures
 from app.experiments.verdicts.decision import Answer, Decision
-from app.experiments.verdicts.verdict import QualityVerdict
+from app.experiments.verdicts.verdict import TOO_FEW_TEMPLATES, QualityVerdict
 from app.experiments.verdicts.waterfall import Waterfall
 from app.reports.report import Attachment, Chart, Flip, Mark, Report, Section, Shape, Table, Tone, Value
 from app.store import machine_words
@@ -136,9 +136,9 @@ def _intervals(verdict: QualityVerdict) -> Chart:
             Value(
                 f"{name} ({count:,})",
                 100 * difference,
-                f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f} points",
-                100 * interval.low,
-                100 * interval.high,
+                f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f} points" if interval else TOO_FEW_TEMPLATES,
+                100 * interval.low if interval else None,
+                100 * interval.high if interval else None,
             )
             for name, count, difference, interval in rows
         ),
@@ -222,6 +222,7 @@ def _settings(configuration: NamedConfiguration) -> str:
     tree = configuration.asked.to_dict()
     others_say = ("max_tokens", "seed")
     tree["sampling"] = {name: value for name, value in tree["sampling"].items() if name not in others_say}
+    tree |= tree.pop("optimization")
     return ", ".join(f"{name} {value}" for name, value in _flat(tree, ""))
 
 
@@ -230,7 +231,15 @@ def _flat(tree: Mapping[str, Any], within: str) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from _flat(value, f"{within}{name}.")
         else:
-            yield f"{within}{name}", "none" if value in (None, (), [], "") else str(value)
+            yield f"{within}{name}", _written(value)
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(_written(each) for each in value.values() if each is not None)
+    if isinstance(value, list | tuple):
+        return " → ".join(map(_written, value)) or "none"
+    return "none" if value in (None, "") else str(value)
 
 
 # --- origin -------------------------------------------------------------------------------------------

@@ -10,7 +10,12 @@ from app.experiments.statistics.intervals import Interval, quantile_interval, sh
 from app.experiments.statistics.means import Grouped, mean_interval
 from app.experiments.statistics.multiplicity import Holm, holm
 from app.experiments.statistics.noninferiority import NonInferiority, State, noninferiority
-from app.experiments.statistics.paired import difference_interval, difference_p_value, tango_bounds
+from app.experiments.statistics.paired import (
+    difference_interval,
+    difference_p_value,
+    tango_bounds,
+    too_few_groups,
+)
 from app.experiments.statistics.ratios import GeometricRatio, geometric_ratio
 from app.experiments.statistics.shapley import (
     Attribution,
@@ -51,4 +56,5 @@ __all__ = [
     "quantile_interval",
     "share_interval",
     "tango_bounds",
+    "too_few_groups",
 ]

@@ -4,10 +4,12 @@
   groups gives the acceleration, and levels are expanded as a t interval's are (Hesterberg, Am. Stat. 69, 2015). Of the
   two, Student's interval errs where differences are skewed and BCa where most are 0 and the rest go both ways (91 % at
   50 prompts): each end is the farther one of both, which holds the true value in 94 to 97 % of simulations.
-* **Gaffke's bound** of values that cannot leave a range, for fewer groups, or where nearly all are equal and a
-  bootstrap could draw nothing else: it holds at any number, and is never of zero width (Learned-Miller and Thomas,
-  arXiv:1905.06208; for values of two kinds it is Clopper's and Pearson's). That it holds in general is conjectured, and
-  no counterexample is known.
+* **Student's interval of the effective sample size** of values that cannot leave a range, where prompts are in fewer
+  groups, or nearly all groups are equal and a bootstrap could draw nothing else
+  (:mod:`~app.experiments.statistics.effective`).
+* **Gaffke's bound** of such values where prompts or groups are too few for that: it holds at any number, and is never
+  of zero width (Learned-Miller and Thomas, arXiv:1905.06208; for values of two kinds it is Clopper's and Pearson's).
+  That it holds in general is conjectured, and no counterexample is known.
 * **Student's** interval of values without a range, for fewer groups: exact where they are normal.
 """
 
@@ -21,6 +23,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from app.experiments.statistics.effective import EffectiveSample
 from app.experiments.statistics.intervals import ENOUGH, LEVEL, Floats, Interval
 from engine.cascade.reporting.intervals import Resampling
 
@@ -123,7 +126,7 @@ def mean_interval(
     level: float = LEVEL,
     within: tuple[float, float] | None = None,
 ) -> Interval | None:
-    """Of a mean over prompts: whichever of the three at the top fits.
+    """Of a mean over prompts: whichever of those at the top fits.
 
     Args:
         values: ``[prompts]``, or already grouped.
@@ -140,6 +143,8 @@ def mean_interval(
     """
     grouped = values if isinstance(values, Grouped) else Grouped.of(values, groups)
     if within is not None and (len(grouped) < ENOUGH or grouped.few_differ):
+        if not isinstance(values, Grouped) and (sample := EffectiveSample.of(values, groups)) is not None:
+            return sample.interval(within, level)
         return gaffke_interval(grouped, within, level)
     error = grouped.standard_error
     if not math.isfinite(error) or error <= 1e-12 * abs(grouped.mean):

@@ -16,6 +16,7 @@ from statistics import NormalDist
 
 import numpy.typing as npt
 
+from app.experiments.statistics.effective import EffectiveSample
 from app.experiments.statistics.intervals import ENOUGH, LEVEL, Interval, two_sided
 from app.experiments.statistics.means import Grouped
 from app.experiments.statistics.paired import are_flips, difference_interval
@@ -92,7 +93,8 @@ def noninferiority(
         raise ValueError(f"a margin of {margin} is not between 0 and 1")
     found = difference_interval(differences, groups, two_sided(level))
     grouped = Grouped.of(differences, groups)
-    unseen = unseen_share(len(grouped), two_sided(level))
+    sample = EffectiveSample.of(differences, groups)
+    unseen = unseen_share(sample.prompts(two_sided(level)) if sample else len(grouped), two_sided(level))
     bounds = replace(
         found,
         low=min(found.low, grouped.mean - unseen * (grouped.mean + 1)),
@@ -106,11 +108,11 @@ def noninferiority(
         margin=margin,
         level=level,
         prompts=grouped.prompts,
-        more_prompts=more_prompts(grouped, margin, level) if state is State.OPEN else None,
+        more_prompts=more_prompts(grouped, sample, margin, level) if state is State.OPEN else None,
     )
 
 
-def more_prompts(grouped: Grouped, margin: float, level: float = LEVEL) -> int | None:
+def more_prompts(grouped: Grouped, sample: EffectiveSample | None, margin: float, level: float = LEVEL) -> int | None:
     """About how many more prompts like these show the margin, with a chance of :data:`POWER`.
 
     n = ((z(level) + z(power))·s / (difference + margin))², s the spread seen, by group (Julious, Statistics in Medicine
@@ -121,8 +123,11 @@ def more_prompts(grouped: Grouped, margin: float, level: float = LEVEL) -> int |
     gap = grouped.mean + margin
     if gap <= 1e-12:
         return None
-    count, least = len(grouped), math.log(1 - level) / math.log(1 - margin)
-    if count < ENOUGH or grouped.few_differ or (grouped.alone and are_flips(grouped.sums)):
+    count: float = len(grouped)
+    least = math.log(1 - level) / math.log(1 - margin)
+    if sample is not None:
+        count, error = sample.prompts(two_sided(level)), sample.standard_error()
+    elif count < ENOUGH or grouped.few_differ or (grouped.alone and are_flips(grouped.sums)):
         shares = grouped.shares
         square = (float((shares**2).sum()) + 1) / (count + 2)
         error = math.sqrt(max(0.0, square - (float(shares.sum()) / (count + 2)) ** 2) / count)

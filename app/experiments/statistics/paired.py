@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from app.experiments.statistics.effective import EffectiveSample
 from app.experiments.statistics.intervals import ENOUGH, LEVEL, Floats, Interval
 from app.experiments.statistics.means import Grouped, mean_interval
 from engine import PairedOutcomes
@@ -17,8 +18,9 @@ _FLIPPED_AT_ONCE = 500
 def difference_interval(
     differences: npt.ArrayLike, groups: npt.ArrayLike | None = None, level: float = LEVEL
 ) -> Interval:
-    """Of the mean difference of paired scores: Tango's where prompts are right or wrong, each on its own, and there are
-    at least 50; else that of a mean between −1 and 1 (:func:`mean_interval`). Never of zero width.
+    """Of the mean difference of paired scores: Tango's where answers are right or wrong, of at least 50 prompts on
+    their own, or of the effective sample size of prompts in few groups; else that of a mean between −1 and 1
+    (:func:`mean_interval`). Never of zero width.
 
     Args:
         differences: candidate − baseline, ``[prompts]``.
@@ -32,9 +34,21 @@ def difference_interval(
     if grouped.alone and len(grouped) >= ENOUGH and are_flips(grouped.sums):
         low, high = tango_bounds((grouped.sums > 0).sum(), (grouped.sums < 0).sum(), len(grouped), level)
         return Interval(float(low), float(high), level, "Tango's score interval")
-    found = mean_interval(grouped, level=level, within=(-1, 1))
+    few = len(grouped) < ENOUGH or grouped.few_differ
+    if few and (sample := EffectiveSample.of(differences, groups)) is not None and are_flips(sample.values):
+        share = sample.prompts(level) / len(sample.values)
+        gained, lost = share * (sample.values > 0).sum(), share * (sample.values < 0).sum()
+        low, high = tango_bounds(gained, lost, sample.prompts(level), level)
+        return Interval(float(low), float(high), level, f"Tango's score interval, {sample.in_words(level)}")
+    found = mean_interval(differences, groups, level, within=(-1, 1))
     assert found is not None  # what has a range always has an interval
     return found
+
+
+def too_few_groups(differences: npt.ArrayLike, groups: npt.ArrayLike | None) -> bool:
+    """Whether prompts share groups, and these are so few that only a bound that reaches nearly everywhere holds."""
+    grouped = _checked(differences, groups)
+    return not grouped.alone and len(grouped) < ENOUGH and EffectiveSample.of(differences, groups) is None
 
 
 def difference_p_value(differences: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> float:

@@ -24,11 +24,14 @@ from app.experiments.statistics import (
     geometric_ratio,
     holm,
     noninferiority,
+    too_few_groups,
 )
 from app.experiments.statistics.intervals import LEVEL, Floats
 
 RIGHT = 0.5
 """The score from which on an answer counts as right, where it is told which answers flipped."""
+TOO_FEW_TEMPLATES = "too few templates"
+"""Said of a category without an interval."""
 _THE_SAME = 0.005
 """A change of a time, as a share, that is called none where nothing tells more of it."""
 
@@ -70,8 +73,8 @@ class Slice:
     prompts: int
     baseline: float
     candidate: float
-    interval: Interval
-    """Of the difference, by itself: not widened for the number of slices."""
+    interval: Interval | None
+    """Of the difference, by itself: not widened for the number of slices. ``None`` where too few templates tell."""
     p_value: float
     """Corrected for the number of slices (Holm)."""
     differs: bool
@@ -286,7 +289,11 @@ def _slices(
             prompts=int(part.sum()),
             baseline=float(before[part].mean()),
             candidate=float(after[part].mean()),
-            interval=difference_interval(differences[part], groups, level),
+            interval=(
+                None
+                if too_few_groups(differences[part], groups)
+                else difference_interval(differences[part], groups, level)
+            ),
             p_value=float(adjusted),
             differs=bool(rejected),
         )

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from app import units
 from app.experiments.results.figures import Figures
 from app.experiments.verdicts.gears import Shown
-from app.experiments.verdicts.verdict import QualityVerdict
+from app.experiments.verdicts.verdict import TOO_FEW_TEMPLATES, QualityVerdict
 from app.experiments.verdicts.waterfall import Waterfall, WaterfallFigure
 from app.views.shared.charts import finish, plain
 
@@ -21,6 +21,7 @@ def quality_intervals(verdict: QualityVerdict) -> go.Figure:
     names = ["All prompts", *(each.category for each in slices)]
     values = [verdict.difference, *(each.difference for each in slices)]
     intervals = [verdict.interval, *(each.interval for each in slices)]
+    pairs = list(zip(intervals, values, strict=True))
     differs = [not verdict.interval.low <= 0 <= verdict.interval.high, *(each.differs for each in slices)]
     counts = [verdict.prompts, *(each.prompts for each in slices)]
     figure = go.Figure(
@@ -30,13 +31,14 @@ def quality_intervals(verdict: QualityVerdict) -> go.Figure:
             mode="markers",
             marker={"size": 11, "symbol": ["diamond" if each else "circle-open" for each in differs]},
             error_x={
-                "array": [100 * (each.high - value) for each, value in zip(intervals, values, strict=True)],
-                "arrayminus": [100 * (value - each.low) for each, value in zip(intervals, values, strict=True)],
+                "array": [100 * (each.high - value) if each else None for each, value in pairs],
+                "arrayminus": [100 * (value - each.low) if each else None for each, value in pairs],
             },
             customdata=[
-                f"{value * 100:+.1f} points, 95 % {each.low * 100:+.1f} to {each.high * 100:+.1f}, "
-                f"{units.counted(count, 'prompt')}"
-                for value, each, count in zip(values, intervals, counts, strict=True)
+                f"{value * 100:+.1f} points, "
+                + (f"95 % {each.low * 100:+.1f} to {each.high * 100:+.1f}" if each else TOO_FEW_TEMPLATES)
+                + f", {units.counted(count, 'prompt')}"
+                for (each, value), count in zip(pairs, counts, strict=True)
             ],
             hovertemplate="%{y}: %{customdata}<extra></extra>",
         )

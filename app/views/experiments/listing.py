@@ -39,7 +39,7 @@ def show_list(experiments: Sequence[KeptExperiment]) -> None:
         column_config={
             "open": column.LinkColumn("", display_text="Open", width="small"),
             "name": column.TextColumn("Experiment"),
-            "question": column.TextColumn("Question"),
+            "question": column.TextColumn("Question", width="medium"),
             "state": column.TextColumn("State"),
             "prompts": column.NumberColumn("Prompts", format="%d"),
             "configurations": column.NumberColumn("Configurations", format="%d"),

@@ -66,7 +66,7 @@ def percentile_interval(draws: Floats, confidence: float = CONFIDENCE) -> Interv
     return float(low), float(high)
 
 
-def unseen_share(prompts: int, confidence: float = CONFIDENCE) -> float:
+def unseen_share(prompts: float, confidence: float = CONFIDENCE) -> float:
     """How often a kind of prompt may come that none of these was, at most: about 3.7 / prompts (the rule of three,
     two-sided)."""
     return float(1 - ((1 - confidence) / 2) ** (1 / prompts))

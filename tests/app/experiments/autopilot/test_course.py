@@ -15,7 +15,7 @@ from app.experiments.autopilot.running import keep_plan, run_autopilot
 from app.experiments.planning.design import DesignError
 from app.experiments.running.weights import ExperimentError
 from app.jobs import JobCancelled
-from app.store import ExperimentState, GoneError, RunStore, Viewer
+from app.store import ExperimentState, GoneError, Pass, RunStore, Viewer
 from engine import Task
 from engine.errors import GearboxError, InsufficientMemoryError
 from engine.types import GenerationRequest, Precision
@@ -204,3 +204,12 @@ def test_a_plan_comes_back_as_it_was_kept(store: RunStore) -> None:
     made = plan(max_tokens=32)
     id = keep_plan(store, made)
     assert Plan.from_dict(store.autopilots.get(id).plan, store.autopilots.prompts(id)) == made
+
+
+def test_answers_are_asked_for_once_and_older_autopilots_are_found_again(store: RunStore) -> None:
+    course = read_course(store, run(store, plan()))
+    evidence = store.experiments.cells(course.evidence_id or "")
+    assert {cell.key.kind for cell in evidence} == {Pass.SPEED}
+    kept = plan().to_dict()
+    del kept["passes"]  # kept before there was a choice
+    assert Plan.from_dict(kept, TASKS).passes == (Pass.QUALITY, Pass.SPEED)

@@ -119,8 +119,8 @@ def test_only_the_categories_that_were_looked_at_are_in_it(store: RunStore) -> N
 def test_every_setting_of_every_configuration_is_in_it(store: RunStore) -> None:
     settings = {row[0]: row[1] for row in report_of(kept(store)).sections[-1].tables[-1].rows}
     assert settings["int4"] == (
-        "model small, backend local, optimization.quantization.precision int4, sampling.temperature 0.0, "
-        "sampling.top_p 1.0, sampling.top_k 0, sampling.repetition_penalty 1.0, sampling.stop none"
+        "model small, backend local, sampling.temperature 0.0, sampling.top_p 1.0, sampling.top_k 0, "
+        "sampling.repetition_penalty 1.0, sampling.stop none, quantization.precision int4"
     )
     assert "quantization" not in settings["16 bits"]
 

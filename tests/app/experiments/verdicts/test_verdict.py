@@ -203,3 +203,12 @@ def test_ratios_that_are_all_the_same_tell_of_no_other_either() -> None:
     assert (
         equal == "int4 was as fast as 16 bits in E2E on 2 prompts without a spread: too few prompts to tell of others."
     )
+
+
+def test_a_category_of_few_templates_has_no_interval() -> None:
+    """Three templates of a category tell nothing of others like them; forty of all categories do."""
+    categories, groups = np.repeat(["a", "b"], [30, 185]), np.arange(215) // 5
+    groups[:30] = np.arange(30) % 3
+    found = judged(paired(np.ones(215), np.ones(215), groups, categories))
+    assert {each.category: each.interval is None for each in found.slices} == {"a": True, "b": False}
+    assert found.interval.low > -0.1
