@@ -31,6 +31,7 @@ from app.doors.login.password import Password, signing_key
 from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
+from app.preload import Preload
 from app.resources import (
     get_alert_watch,
     get_attendance,
@@ -94,6 +95,7 @@ def _doors(settings: Settings, way: Way | str) -> list[Middleware]:
             max_body=settings.max_body,
             refusal=error_response,
         ),
+        Middleware(Preload),
     ]
 
 

@@ -265,6 +265,7 @@ class Engine:
             resident=tuple(ResidentModel(*key, weights_bytes) for key, weights_bytes in resident.items()),
             device=self._device_name,
             kv_share=self._worker.kv_share,
+            kv_bytes=self._worker.kv_bytes,
             preemptions=self._worker.preemptions,
         )
 

@@ -239,6 +239,7 @@ class Answering:
                 watch=watch,
                 group_id=group_id,
                 user=caller.user,
+                key_name=caller.key_name,
                 metadata=metadata,
             )
         except _LeftError:  # whoever reads this has not left: the server ends

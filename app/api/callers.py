@@ -32,6 +32,8 @@ class Caller:
     """Whose the runs are: of whoever made the key, or else of the key alone; ``None`` for the desk, without a key."""
     user: str | None
     """For whom, as it is kept with the run."""
+    key_name: str | None
+    """What the key is called; ``None`` without one."""
     cache_salt: str
     """Callers with the same one reuse each other's prefixes: nobody but those with the same key and ``user``."""
 
@@ -46,8 +48,8 @@ class Caller:
         key: Key | None = getattr(request.state, "key", None)
         salt = f"api:{_digest('cache', key.id if key else '', user or '')}"
         if key is None:
-            return cls(None, user, salt)
-        return cls(key.created_by or _digest("key", key.id), user or key.name, salt)
+            return cls(None, user, None, salt)
+        return cls(key.created_by or _digest("key", key.id), user or key.name, key.name, salt)
 
 
 def spend(request: Request, tokens: int) -> None:

@@ -82,6 +82,7 @@ def answer_kept(
     watch: Callable[[LaneRun], object],
     group_id: str | None = None,
     user: str | None = None,
+    key_name: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Run a request to its end, and keep it among the runs.
@@ -95,6 +96,7 @@ def answer_kept(
         watch: told of the run at every event; what it raises ends the run, which is then kept as stopped.
         group_id: shared by runs that belong together.
         user: for whom, in the words of the API's caller.
+        key_name: what their key is called.
         metadata: what the API's caller noted on it.
 
     Raises:
@@ -111,6 +113,7 @@ def answer_kept(
             group_id=group_id,
             source=source,
             user=user,
+            key_name=key_name,
             metadata=metadata,
         )
     ) as events:

@@ -12,7 +12,7 @@ from typing import Protocol
 from app.environment import app_environment
 from app.runs.live_run import LiveRun
 from app.store import FileLostError, RunNotFoundError, RunSource, RunStatus, RunStore, StoreError
-from engine.types import Event, GenerationRequest, RunFailed
+from engine.types import Event, GenerationRequest, RunFailed, TokenEvent
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ def stream(
     group_id: str | None = None,
     source: RunSource | None = None,
     user: str | None = None,
+    key_name: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> Generator[UiEvent, None, None]:
     """Answer a request and keep the run, from its first moment to its last.
@@ -108,6 +109,7 @@ def stream(
         group_id=group_id,
         source=source,
         user=user,
+        key_name=key_name,
         metadata=metadata,
         environment=app_environment(),
     )
@@ -143,6 +145,8 @@ class _Recording:
     def add(self, event: Event) -> None:
         """Take in an event, and save the text so far when it is time again."""
         self._run.take(event)
+        if isinstance(event, TokenEvent):
+            self._store.throughput.count(1)
         if self._run.end is None and time.monotonic() >= self._save_due:
             self._save_progress()
             self._save_due = time.monotonic() + SAVE_EVERY_S

@@ -91,11 +91,13 @@ from app.store.router.repository import RouterStore, ladder_key
 from app.store.runs.figures import (
     AnswerSpeed,
     ConfigurationStats,
+    GroupStats,
     Latency,
     Percentiles,
     RecentSpeed,
     TimeBucket,
     Totals,
+    Work,
 )
 from app.store.runs.records import (
     ALL_RUNS,
@@ -119,6 +121,7 @@ from app.store.runs.reports import Reports
 from app.store.runs.retention.records import KEEP_ALL, Pruned, RetentionRule
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
+from app.store.runs.statistics.overview import Overview
 from app.store.runs.statistics.repeats import Repeats
 from app.store.runs.timeline import Timeline
 from app.store.sentinel.records import Deviation, GoldenAnswer, GoldenPrompt, RoundCause, SentinelRound
@@ -177,6 +180,7 @@ __all__ = [
     "GoldenAnswer",
     "GoldenPrompt",
     "GoneError",
+    "GroupStats",
     "Holder",
     "JudgeCounts",
     "JudgeId",
@@ -204,6 +208,7 @@ __all__ = [
     "Objective",
     "ObjectiveStore",
     "OptionStore",
+    "Overview",
     "Pass",
     "PeopleStore",
     "Percentiles",
@@ -253,6 +258,7 @@ __all__ = [
     "UsedConfiguration",
     "Viewer",
     "Waiting",
+    "Work",
     "answer_sha256",
     "back_up",
     "estimated_from",

@@ -100,5 +100,7 @@ class EngineStatus:
     """Where models run: "cpu", or the GPU's name. "cpu" too until the first request has found a GPU."""
     kv_share: float = 0.0
     """How much of the memory for running requests' KV they take, 0 to 1."""
+    kv_bytes: int = 0
+    """What they take."""
     preemptions: int = 0
     """How often a running request had to give its KV back, and read it again later."""

@@ -13,6 +13,7 @@ from tests.benchmarks import (
     cascade,
     chat,
     convert,
+    dashboards,
     decode,
     divergence,
     experiments,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
     "app": lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)],
     "experiments": lambda models_dir, _: experiments.run(models_dir),
     "store": lambda *_: store.run(),
+    "dashboards": lambda _, what: dashboards.run(what.rows),
 }
 
 
@@ -57,6 +59,7 @@ def main() -> None:
         clients=tuple(options.clients),
         url=options.url,
         served_model=options.served_model,
+        rows=options.rows,
     )
     models_dir = Settings.from_env().models_dir
     rows = {}
@@ -85,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     of_serving.add_argument("--clients", nargs="+", type=_positive, default=defaults.clients, help="who ask at once")
     of_serving.add_argument("--url", help="an OpenAI-compatible server that takes part")
     of_serving.add_argument("--served-model", help="what it calls the model, unless as the catalogue does")
+    of_dashboards = parser.add_argument_group("dashboards")
+    of_dashboards.add_argument("--rows", type=_positive, default=defaults.rows, help="stored runs")
     return parser
 
 

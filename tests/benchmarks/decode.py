@@ -61,6 +61,8 @@ class Options:
     """Of serving: a server that takes part."""
     served_model: str | None = None
     """Of serving: what that server calls the model; the catalogue's name without it."""
+    rows: int = 1_000_000
+    """Of dashboards: stored runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,12 @@ REPEATS = 5
 NEWEST = datetime(2026, 3, 1, tzinfo=UTC)
 NEEDLE = "quokka"
 """A word in the answer of every 1,000th run."""
-_SPACING = timedelta(seconds=30)
+SPACING = timedelta(seconds=30)
 _BATCH = 5_000
 _SENTENCE = "the sky scatters short waves of light more than long ones so it looks blue at noon and red at dusk"
 _WORDS = _SENTENCE.split()
 _STATUSES = (RunStatus.FINISHED,) * 17 + (RunStatus.STOPPED, RunStatus.FAILED, RunStatus.INTERRUPTED)
-_CONFIGURATIONS = [
+CONFIGURATIONS = [
     (model, backend, precision, temperature)
     for model in ("smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b")
     for backend, precision in (("reference", "bf16"), ("local", "bf16"), ("local", "int4"), ("local", "nf4"))
@@ -75,14 +75,18 @@ def _run_id(number: int) -> str:
     return f"{number:032x}"
 
 
+def hash_of(configuration: tuple[object, ...]) -> str:
+    return hashlib.sha256(repr(configuration).encode()).hexdigest()[:16]
+
+
 def _make_run(number: int, chance: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
-    configuration = model, backend, precision, temperature = chance.choice(_CONFIGURATIONS)
+    configuration = model, backend, precision, temperature = chance.choice(CONFIGURATIONS)
     status = _STATUSES[number % len(_STATUSES)]
     measured = status in (RunStatus.FINISHED, RunStatus.STOPPED)
     tpot_s = chance.lognormvariate(-4, 0.5)
     ttft_s = chance.lognormvariate(-2, 0.7)
     tokens = chance.randrange(2, 256)
-    created_at = NEWEST - number * _SPACING
+    created_at = NEWEST - number * SPACING
     answer = " ".join(chance.choices(_WORDS, k=120)) + (f" {NEEDLE}" if number % 1_000 == 0 else "")
     figures = {
         "ttft_s": ttft_s,
@@ -111,8 +115,10 @@ def _make_run(number: int, chance: random.Random) -> tuple[dict[str, Any], dict[
         "model": model,
         "backend": backend,
         "precision": precision,
-        "config_hash": hashlib.sha256(repr(configuration).encode()).hexdigest()[:16],
+        "config_hash": hash_of(configuration),
         "seed": 0,
+        "finish_reason": "stop" if status is RunStatus.FINISHED else None,
+        "error_kind": "OutOfMemoryError" if status is RunStatus.FAILED else None,
         "note": "",
         "rating": number % 3 - 1,
         "owner_host": "bench",
@@ -126,6 +132,7 @@ def _make_run(number: int, chance: random.Random) -> tuple[dict[str, Any], dict[
         "prompt": " ".join(chance.choices(_WORDS, k=40)),
         "text": answer,
         "error": "There is not enough memory." if status == RunStatus.FAILED else None,
+        "error_kind": row["error_kind"],
         "messages": [{"role": "user", "content": answer[:200]}],
         "config": {"model": model, "backend": backend, "sampling": {"temperature": temperature}},
         "environment": {"device": "cpu", "threads": 2, "torch": "2.13.0", "cpu": "a made-up processor"},

@@ -76,16 +76,16 @@ def test_latencies_leave_disturbed_runs_out_say_so_and_can_include_them(
 ) -> None:
     for tpot_s in (0.01, 0.02, 0.03):
         add_run(store, metrics=make_metrics(tpot_s=tpot_s), disturbance=QUIET)
-    app = open_app(monkeypatch, store, "pages/operations.py")
+    app = open_app(monkeypatch, store, "pages/operations.py", {"figures": "Configurations"})
     assert "disturbed" not in texts(app, "caption")
     assert "left_out" not in app.dataframe[0].value
     for _ in range(4):
         add_run(store, metrics=make_metrics(tpot_s=9.0), disturbance=DISTURBED)
     app.run()
     assert (figures(app)["Runs"], figures(app)["TPOT p50"]) == ("7", "20.0 ms")
-    assert "4 disturbed runs left out of TTFT, TPOT and E2E." in texts(app, "caption")
+    assert "4 disturbed runs left out of TTFT, TPOT and E2E" in texts(app, "caption")
     assert list(app.dataframe[0].value["left_out"]) == [4]
     app.toggle(key="ops-disturbed").set_value(True).run()
     assert (figures(app)["Runs"], figures(app)["TPOT p50"]) == ("7", "9.00 s")
-    assert "4 disturbed runs included in TTFT, TPOT and E2E." in texts(app, "caption")
+    assert "4 disturbed runs included in TTFT, TPOT and E2E" in texts(app, "caption")
     assert not app.exception

@@ -42,7 +42,7 @@ def test_the_figures_are_those_of_the_stored_runs(monkeypatch: pytest.MonkeyPatc
 def test_latencies_that_were_never_measured_are_a_dash(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     add_run(store, words=(), status=RunStatus.FAILED, error="No.")
     add_run(store, make_request(cascade=CASCADE), words=(), status=RunStatus.STOPPED, cascade=make_cascade_report())
-    app = open_app(monkeypatch, store, PAGE)
+    app = open_app(monkeypatch, store, PAGE, {"figures": "Configurations"})
     shown = figures(app)
     assert {shown[f"{name} p50"] for name in ("TTFT", "TPOT", "E2E")} == {units.MISSING}
     assert any(frame.value.isna().any(axis=None) for frame in app.dataframe)
@@ -56,14 +56,14 @@ def test_the_model_and_configuration_filters_hold_for_everything(
     add_run(store, make_request("b", model="large"), metrics=make_metrics(tpot_s=0.05))
     packed = make_request("c", model="large", precision=Precision.INT4)
     add_run(store, packed, metrics=make_metrics(tpot_s=0.02))
-    app = open_app(monkeypatch, store, PAGE)
+    app = open_app(monkeypatch, store, PAGE, {"figures": "Configurations"})
     app.multiselect(key="model").select("large").run()
     assert figures(app)["Runs"] == "2"
     app.multiselect(key="configuration").set_value([packed.config.hash]).run()
     assert figures(app)["TPOT p50"] == "20.0 ms"
-    by_configuration, slowest = (frame.value for frame in app.dataframe)
-    assert list(by_configuration["configuration"]) == ["large · int4"]
-    assert list(slowest["prompt"]) == ["c"]
+    assert list(app.dataframe[0].value["configuration"]) == ["large · int4"]
+    app.segmented_control(key="ops-section").set_value("Slowest").run()
+    assert list(app.dataframe[0].value["prompt"]) == ["c"]
 
 
 def test_cascades_are_told_of_with_what_they_saved_and_their_guards(
@@ -76,12 +76,12 @@ def test_cascades_are_told_of_with_what_they_saved_and_their_guards(
     )
     add_run(store, request, cascade=make_cascade_report(went_up=False, large_alone_s=3600.25, derived=True))
     add_run(store, request, cascade=make_cascade_report(large_alone_s=0.5, guards=(guard,)))
-    app = open_app(monkeypatch, store, PAGE)
+    app = open_app(monkeypatch, store, PAGE, {"figures": "Savings"})
     shown = figures(app)
     assert shown["Time"] == "60 min 00 s saved"
     assert shown["Money"] == "$0.100 saved"
     assert shown["Sent up"] == "50 %"
-    table = app.dataframe[1].value
+    table = app.dataframe[0].value
     assert list(table["guard"]) == ["s: one in 12 tried; 10 % of the last 10 stayed, 40 % must"]
     assert list(table["derived"]) == [3600.0]
     assert list(table["measured"]) == [-0.25]
@@ -89,7 +89,7 @@ def test_cascades_are_told_of_with_what_they_saved_and_their_guards(
 
 def test_the_slowest_runs_come_first_with_their_links(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     ids = [add_run(store, metrics=make_metrics(e2e_s=seconds)) for seconds in (1.0, 9.0, 4.0)]
-    slowest = open_app(monkeypatch, store, PAGE).dataframe[1].value
+    slowest = open_app(monkeypatch, store, PAGE, {"figures": "Slowest"}).dataframe[0].value
     assert list(slowest["e2e"]) == [9.0, 4.0, 1.0]
     assert slowest["run"][0].endswith(f"/history?run={ids[1]}")
 
@@ -103,13 +103,13 @@ def test_what_is_cut_off_says_of_how_many_and_where_the_others_are(
     with monkeypatch.context() as few:
         few.setattr(reading, "_MOST_CONFIGURATIONS", 2)
         few.setattr(store, "facets", lambda: replace(RunStore.facets(store), configurations=()))
-        app = open_app(monkeypatch, store, PAGE)
-    captions = texts(app, "caption")
-    assert "The 2 most used of 3 configurations." in captions
-    assert "The slowest 10 of 12 runs." in captions
+        app = open_app(monkeypatch, store, PAGE, {"figures": "Configurations"})
+    assert "The 2 most used of 3 configurations." in texts(app, "caption")
     # one that no filter offers is called by its name all the same
     assert all(name.startswith("large · ") for name in app.dataframe[0].value["configuration"])
-    assert "most used of" not in texts(open_app(monkeypatch, store, PAGE), "caption")
+    assert "most used of" not in texts(open_app(monkeypatch, store, PAGE, {"figures": "Configurations"}), "caption")
+    slowest = open_app(monkeypatch, store, PAGE, {"figures": "Slowest"})
+    assert "The slowest 10 of 12 runs." in texts(slowest, "caption")
 
 
 def test_a_time_without_runs_says_so(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

@@ -44,7 +44,7 @@ def test_an_address_of_a_source_without_runs_falls_back(monkeypatch: pytest.Monk
 
 
 def test_no_lab_drags_the_figures_of_operations(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
-    app = open_app(monkeypatch, store, OPERATIONS)
+    app = open_app(monkeypatch, store, OPERATIONS, {"figures": "Configurations"})
     shown = {metric.label: metric.value for metric in app.metric}
     assert (shown["Runs"], shown["TPOT p50"]) == ("2", "40.0 ms")
     assert app.dataframe[0].value["rate"][0] == pytest.approx(25)

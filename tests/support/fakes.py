@@ -84,6 +84,7 @@ class FakeStatus:
     resident: tuple[object, ...] = ()
     device: str = "cpu"
     kv_share: float = 0.0
+    kv_bytes: int = 0
     preemptions: int = 0
 
 

@@ -13,15 +13,16 @@ import numpy as np
 from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, Text, and_, case, func, or_, select, type_coerce
 from sqlalchemy.orm import Session
 
-from app.store.database.columns import from_microseconds
+from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.objectives.records import Counted, Metric, Moments, Objective, PrecisionUse, Stretch, Tally
 from app.store.router.schema import RouterJudgement
 from app.store.runs.queries import conditions
 from app.store.runs.records import RunFilter, RunStatus
 from app.store.runs.rollups.buckets import WIDTH
 from app.store.runs.rollups.histogram import bins_of
-from app.store.runs.rollups.reading import ALL_TOGETHER, each_stretch, summed
-from app.store.runs.rollups.sums import TIMES, Sums
+from app.store.runs.rollups.parts import COUNTS, TIMES
+from app.store.runs.rollups.reading import Read, summed
+from app.store.runs.rollups.sums import Sums
 from app.store.runs.schema import Run, RunContent
 
 REPEATS_FROM = 0.5
@@ -42,8 +43,10 @@ def count(session: Session, metric: Metric, limit_s: float | None, filter: RunFi
         limit_s: of a latency, in seconds.
         filter: which runs.
     """
-    if metric is not Metric.QUALITY and (groups := summed(session, filter, ALL_TOGETHER)):
-        return _of_sums(metric, limit_s, groups[0].sums)[0]
+    if metric is not Metric.QUALITY and filter.since and filter.until:
+        found = summed(session, filter, [filter.since, filter.until])
+        if found is not None:
+            return _of_sums(metric, limit_s, found, 1)[0]
     bad, total = _bad_of(metric, limit_s)
     row = session.execute(_counting(metric, filter, bad, total)).one()
     return Counted(int(row.bad or 0), int(row.total or 0))
@@ -62,12 +65,18 @@ def count_over_time(
         width: of a stretch, whole quarters of an hour.
     """
     width_us = width // WIDTH * (WIDTH // timedelta(microseconds=1))
-    if metric is not Metric.QUALITY and (groups := summed(session, filter, each_stretch(width_us))):
-        found = _of_sums(metric, limit_s, groups[0].sums)
-        return tuple(
-            Stretch(from_microseconds(key * width_us), counted)
-            for key, counted in zip(groups[0].keys, found, strict=True)
-        )
+    if metric is not Metric.QUALITY and filter.since and filter.until:
+        first, end = (to_microseconds(moment) for moment in (filter.since, filter.until))
+        numbers = range(first // width_us, -(-end // width_us))
+        inner = [from_microseconds(number * width_us) for number in numbers[1:]]
+        found = summed(session, filter, [filter.since, *inner, filter.until])
+        if found is not None:
+            counts = _of_sums(metric, limit_s, found, len(numbers))
+            return tuple(
+                Stretch(from_microseconds(number * width_us), counted)
+                for number, counted in zip(numbers, counts, strict=True)
+                if counted.total
+            )
     bad, total = _bad_of(metric, limit_s)
     key = (type_coerce(Run.created_at, BigInteger) // width_us).label("stretch")
     rows = session.execute(_counting(metric, filter, bad, total, key).group_by(key).order_by(key)).all()
@@ -205,12 +214,15 @@ def _moments(
     return [_number(among).label(f"{name}_runs"), *sums]
 
 
-def _of_sums(metric: Metric, limit_s: float | None, sums: Sums) -> Sequence[Counted]:
-    """Each group's."""
+def _of_sums(metric: Metric, limit_s: float | None, found: Read, stretches: int) -> Sequence[Counted]:
+    """Each stretch's."""
+    sums = Sums.of(found.parts, found.parts.stretch, stretches)
     if metric is Metric.ERRORS:
-        failed, interrupted = (sums.counts[str(status)] for status in _BROKEN)
+        failed, interrupted, finished = (
+            sums.counts[:, COUNTS.index(str(status))] for status in (*_BROKEN, RunStatus.FINISHED)
+        )
         broken = failed + interrupted
-        total = broken + sums.counts[str(RunStatus.FINISHED)]
+        total = broken + finished
         return [Counted(int(bad), int(all)) for bad, all in zip(broken, total, strict=True)]
     place = TIMES.index(f"{metric}_s")
     counts = sums.times[:, place] + sums.times[:, place + len(TIMES)]

@@ -23,7 +23,7 @@ from app.store.runs.reports import REPORTS, Reports
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
-from engine.types import Losslessness, RunMetrics
+from engine.types import Losslessness, RunMetrics, SpeculationReport
 
 ENDING = "run"
 LOSSLESSNESS = "losslessness"
@@ -189,6 +189,9 @@ def _ended(fields: Mapping[str, Any]) -> dict[str, Any]:
     columns = {
         "status": fields["status"],
         "finish_reason": fields["finish_reason"],
+        "error_kind": fields["error_kind"],
+        "tier": reports.cascade.tier if reports.cascade else None,
+        "speculation_saved_s": _speculation_saved_s(reports.speculation, fields["metrics"]),
         "seen_at": now(),
         **(fields["metrics"] or {}),
         "disturbed": None if reports.disturbance is None else reports.disturbance.is_disturbed,
@@ -200,3 +203,11 @@ def _ended(fields: Mapping[str, Any]) -> dict[str, Any]:
             "cascade_saved_s": cascade.saved_s,
         }
     return columns
+
+
+def _speculation_saved_s(report: SpeculationReport | None, metrics: Mapping[str, Any] | None) -> float | None:
+    """Against plain decoding: one step a token, as it was measured before the run; ``None`` where it was not."""
+    if report is None or metrics is None or 1 not in report.step_s:
+        return None
+    took_s = report.drafting_s + report.verification_s + report.plain_s
+    return float(max(0, metrics["completion_tokens"] - 1) * report.step_s[1] - took_s)

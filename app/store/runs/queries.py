@@ -50,10 +50,15 @@ def conditions(filter: RunFilter) -> list[ColumnElement[bool]]:
         (Run.config_hash, filter.config_hashes),
         (Run.status, filter.statuses),
         (Run.rating, filter.ratings),
+        (Run.finish_reason, filter.finish_reasons),
+        (Run.error_kind, filter.error_kinds),
+        (Run.tier, filter.tiers),
     ]
     parts = [column.in_(values) for column, values in among if values]
     if filter.sources:
-        parts.append(_comes_from(filter.sources))
+        parts.append(_one_of(Run.source, filter.sources))
+    if filter.key_names:
+        parts.append(_one_of(Run.key_name, filter.key_names))
     parts += [Run.id.in_(select(RunTag.run_id).where(RunTag.tag == tag)) for tag in filter.tags]
     if filter.disturbed is not None:
         parts.append(Run.disturbed.is_(True) if filter.disturbed else Run.disturbed.is_not(True))
@@ -79,9 +84,10 @@ def ran_alone() -> ColumnElement[bool]:
     return or_(Run.mean_batch_size.is_(None), Run.mean_batch_size <= AS_GOOD_AS_ALONE)
 
 
-def _comes_from(sources: Sequence[RunSource | None]) -> ColumnElement[bool]:
-    known = Run.source.in_([source for source in sources if source is not None])
-    return or_(known, Run.source.is_(None)) if None in sources else known
+def _one_of(column: Any, values: Sequence[str | None]) -> ColumnElement[bool]:
+    """``None`` among the values stands for rows without one."""
+    known: ColumnElement[bool] = column.in_([value for value in values if value is not None])
+    return or_(known, column.is_(None)) if None in values else known
 
 
 def order(sort: RunSort) -> list[UnaryExpression[Any]]:

@@ -5,9 +5,9 @@ A run whose end waits to be written is given as it ended. Filters, orders, count
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import BinaryIO, TextIO
 
 from sqlalchemy import Select, func, select
@@ -38,7 +38,7 @@ from app.store.runs.search.index import MOST_NARROWED, text_index
 from app.store.runs.statistics import exact
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
 from app.store.runs.statistics.cascades import CascadeSums, cascades
-from app.store.runs.statistics.overview import Overview, overview
+from app.store.runs.statistics.overview import Overview, overview, stretch_of_all
 from app.store.runs.statistics.repeats import Repeats, repeats
 from app.store.runs.statistics.speeds import answer_speeds
 from app.store.runs.timeline import Timeline
@@ -225,18 +225,29 @@ class RunReader(Seen):
         with self._database.read() as session:
             return exact.by_configuration(session, self._asked(filter), limit, with_disturbed)
 
-    def overview(self, filter: RunFilter, bucket: timedelta, *, with_disturbed: bool = False) -> Overview:
-        """Counts and percentiles of the runs, of each stretch of time and of the most used configurations, read
-        together. Over more than 20,000 runs percentiles are right to 1 %."""
-        with self._database.read() as session:
-            return overview(session, self._asked(filter), bucket, _MOST_CONFIGURATIONS, with_disturbed)
+    def overview(self, filter: RunFilter, edges: Sequence[datetime], *, with_disturbed: bool = False) -> Overview:
+        """All figures of the runs by stretch of time, configuration, model, source and key, read together. Over more
+        than 5,000 runs percentiles are right to 1 %.
 
-    def cascades(self, filter: RunFilter = ALL_RUNS, *, limit: int = _MOST_CONFIGURATIONS) -> tuple[CascadeSums, ...]:
-        """What the most used configurations with a cascade saved against their largest model alone. Disturbed runs
+        Args:
+            filter: which runs; its own beginning and end are not asked.
+            edges: where one stretch begins and the other ends, ascending, at least two.
+            with_disturbed: whether percentiles are of disturbed runs too.
+        """
+        with self._database.read() as session:
+            return overview(session, self._asked(filter), edges, _MOST_CONFIGURATIONS, with_disturbed)
+
+    def stretch_of_all(self) -> tuple[datetime, datetime] | None:
+        """From when to when runs were started, to a quarter of an hour; ``None`` without any."""
+        with self._database.read() as session:
+            return stretch_of_all(session)
+
+    def cascades(self, stats: Sequence[ConfigurationStats]) -> tuple[CascadeSums, ...]:
+        """What the configurations among these with a cascade saved against their largest model alone. Disturbed runs
         count: what held one model up held up the other.
         """
         with self._database.read() as session:
-            return cascades(session, self._asked(filter), limit)
+            return cascades(session, stats)
 
     def recent_speeds(self, model: str, *, host: str | None = None) -> dict[str, RecentSpeed]:
         """By precision, what the latest finished runs of a model say that Gearbox's own backend answered, those of the

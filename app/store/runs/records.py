@@ -186,6 +186,13 @@ class RunFilter:
     tags: tuple[str, ...] = ()
     sources: tuple[RunSource | None, ...] = ()
     """``None`` among them stands for runs of which nobody knows."""
+    key_names: tuple[str | None, ...] = ()
+    """What the API's keys are called; ``None`` among them stands for runs without one."""
+    finish_reasons: tuple[str, ...] = ()
+    error_kinds: tuple[str, ...] = ()
+    """Class names of what failed runs failed with."""
+    tiers: tuple[str, ...] = ()
+    """Who answered, of cascades."""
     disturbed: bool | None = None
     """Whether runs marked as disturbed are meant, or all the others, those of which nobody knows among them."""
     router_profile: str | None = None

@@ -29,6 +29,9 @@ class Run(Base):
     user: Mapped[str | None]
     """Of the API: for whom, in the caller's words, or else the name of their key; null elsewhere."""
 
+    key_name: Mapped[str | None]
+    """Of the API: what the key of the caller is called; null without one."""
+
     model: Mapped[str]
     backend: Mapped[str]
     precision: Mapped[str]
@@ -38,6 +41,10 @@ class Run(Base):
     seed: Mapped[int]
 
     finish_reason: Mapped[str | None]
+    error_kind: Mapped[str | None]
+    """The class name of the error of a failed run, as its content has it: it is counted."""
+    tier: Mapped[str | None]
+    """Who answered, of a cascade; null elsewhere."""
     ttft_s: Mapped[float | None]
     tpot_s: Mapped[float | None]
     itl_p50_s: Mapped[float | None]
@@ -68,6 +75,8 @@ class Run(Base):
     """Whether that is derived, because a smaller model answered; null where there is none."""
     cascade_saved_s: Mapped[float | None]
     """The difference to what the cascade took."""
+    speculation_saved_s: Mapped[float | None]
+    """Derived: against one plain step for each token; null where that is not known."""
 
     rating: Mapped[int] = mapped_column(SmallInteger, default=0)
     note: Mapped[str] = mapped_column(default="")
@@ -102,6 +111,7 @@ class Run(Base):
         Index(None, "person_id", "created_at"),
         Index(None, "source", "created_at"),
         Index("ix_runs_noted", "id", sqlite_where=text("note <> ''"), postgresql_where=text("note <> ''")),
+        Index(None, "e2e_s"),
     )
 
 

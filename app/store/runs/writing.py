@@ -29,6 +29,7 @@ from app.store.runs.records import EndedRun, Rating, RunOutcome, RunSource, RunS
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.rollups.making import sum_up
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag
+from app.store.runs.throughput import Throughput
 from app.store.runs.timeline import Timeline
 from engine.types import GenerationRequest, Losslessness
 
@@ -45,6 +46,8 @@ class RunWriter(RunReader):
         self._owner = owner
         self._beginnings: dict[str, Mapping[str, Any]] = {}
         """Of the runs that are under way here, as they were made."""
+        self.throughput = Throughput()
+        """Of all runs that are written here now."""
         self.observers: list[Callable[[EndedRun], object]] = []
         """Told of each run that ends here, once, in the thread that stores it, whoever sees the store."""
 
@@ -64,6 +67,7 @@ class RunWriter(RunReader):
         group_id: str | None = None,
         source: RunSource | None = None,
         user: str | None = None,
+        key_name: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> str:
         """Insert a run as running, and return its id: 32 hex digits that sort by time.
@@ -75,6 +79,7 @@ class RunWriter(RunReader):
             group_id: shared by runs that belong together.
             source: where it is asked for; ``None`` where that is not to be told.
             user: for whom, in the words of the API's caller.
+            key_name: what their key is called.
             metadata: what the API's caller noted on it, or which cell of an experiment it is.
         """
         config = request.config
@@ -89,6 +94,7 @@ class RunWriter(RunReader):
             "session_id": "",
             "source": source,
             "user": user,
+            "key_name": key_name,
             "model": config.model,
             "backend": config.backend,
             "precision": config.precision,

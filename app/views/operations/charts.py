@@ -1,230 +1,214 @@
-"""The panels of the Operations page, each drawn from one aggregate of the store."""
+"""What happened over time, drawn from one overview of the store. A stretch that is picked leads to its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from html import unescape
+from itertools import pairwise
+from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from app import units
-from app.store import ConfigurationStats, Latency, Percentiles, RunPage, TimeBucket, Totals
-from app.views.reports.disturbance import ICON
-from app.views.runs.naming import column_config, configuration_names, run_columns, run_url
+from app.operations.stretches import within
+from app.store import Latency, Overview, Percentiles, RunFilter, TimeBucket
+from app.views.operations.span import zoom
+from app.views.runs.narrowed import runs_query
 from app.views.shared import charts
-from app.views.shared.clock import reader_zone
+from app.views.shared.clock import now, reader_zone
 
 _MIB = 2**20
 _CARD_WIDTH = 380
-_MOST_BARS = 10
+_CONFIG = {"displaylogo": False, "displayModeBar": False}
+_PICKED = "ops-picked"
+_Read = Callable[[TimeBucket], float | None]
 
 
-def show_totals(totals: Totals, latency: Latency) -> None:
-    """The figures of the whole range; latencies are those of finished runs."""
-    broken = totals.failed + totals.interrupted
-    with st.grid(min_column_width=170, gap="medium"):
-        _metric("Runs", units.count(totals.runs), f"{units.count(totals.running)} running")
-        _metric("Answer tokens", units.count(totals.completion_tokens), f"{units.count(totals.prompt_tokens)} prompt")
-        _metric(
-            "Error rate",
-            units.percent(totals.error_rate, 1),
-            f"{units.count(broken)} failed or interrupted",
-            help="Failed and interrupted runs over all that are over.",
-        )
-        _metric(
-            "Stop rate",
-            units.percent(totals.stop_rate, 1),
-            f"{units.count(totals.stopped)} stopped",
-            help="Runs stopped by the user, or by closing the page, over all that are over.",
-        )
-        _latency("TTFT p50", latency.ttft_s, "Time to first token, queueing included.")
-        _latency("TPOT p50", latency.tpot_s, "Time per output token after the first.")
-        _latency("E2E p50", latency.e2e_s, "From arrival to the last token.")
-        if totals.drafted_tokens:
-            _metric(
-                "Acceptance rate",
-                units.percent(totals.acceptance_rate),
-                f"{units.count(totals.drafted_tokens)} drafted tokens",
-                help="Accepted over drafted tokens, of all runs with speculative decoding.",
+class Timeline:
+    """The charts of one overview, and the stretch that is picked in them."""
+
+    def __init__(self, seen: Overview) -> None:
+        found = {each.start: each for each in seen.over_time}
+        self._edges = seen.edges
+        self._buckets = [found.get(start) for start in seen.edges[:-1]]
+        """A stretch without runs is ``None``, and breaks the lines."""
+        self._seconds = [
+            max(1.0, (min(end, max(now(), start)) - start).total_seconds()) for start, end in pairwise(seen.edges)
+        ]
+        zone = reader_zone()
+        self._x = [start.astimezone(zone).replace(tzinfo=None) for start in seen.edges[:-1]]
+
+    def show_load(self) -> None:
+        """How much came, and what became of it."""
+        with st.grid(2, min_column_width=_CARD_WIDTH):
+            self._stacked(
+                "Runs by status",
+                "runs",
+                {
+                    "finished": lambda each: each.totals.finished,
+                    "stopped": lambda each: each.totals.stopped,
+                    "failed": lambda each: each.totals.failed,
+                    "interrupted": lambda each: each.totals.interrupted,
+                    "running": lambda each: each.totals.running,
+                },
             )
-        if totals.discarded_tokens:
-            written = totals.completion_tokens + totals.discarded_tokens
-            _metric(
-                "Thrown away",
-                units.percent(totals.discarded_tokens / written),
-                f"{units.count(totals.discarded_tokens)} tokens of smaller models",
-                help="Tokens that smaller models of cascades wrote in vain, over all tokens written.",
+            self._rates(
+                "Tokens per second",
+                "tok/s",
+                {
+                    "answers": lambda each: each.totals.completion_tokens,
+                    "prompts": lambda each: each.totals.prompt_tokens,
+                },
             )
-        _metric("Peak memory", units.memory(totals.peak_rss_bytes), "greatest of any run", help="Of the whole process.")
-    if totals.disturbed:
-        runs = units.counted(totals.disturbed, "disturbed run")
-        st.caption(f"{ICON} {runs} {'left out of' if latency.left_out else 'included in'} TTFT, TPOT and E2E.")
+            self._lines(
+                "Error and stop rates",
+                "%",
+                {
+                    "errors": lambda each: _percent(each.totals.error_rate),
+                    "stopped": lambda each: _percent(each.totals.stop_rate),
+                },
+            )
+            self._lines("Batch size, mean", "sequences", {"batch": lambda each: each.work.mean_batch_size})
+            self._rates("Requests per second", "requests/s", {"requests": lambda each: each.totals.runs})
+            self._lines(
+                "Memory, most of any run",
+                "MiB",
+                {
+                    "process": lambda each: _mib(each.totals.peak_rss_bytes),
+                    "weights": lambda each: _mib(each.totals.weights_bytes),
+                    "KV": lambda each: _mib(each.totals.kv_bytes),
+                },
+            )
+
+    def show_latency(self) -> None:
+        """Percentiles of finished runs."""
+        with st.grid(2, min_column_width=_CARD_WIDTH):
+            self._percentiles("TTFT", "ms", 1e3, lambda latency: latency.ttft_s)
+            self._percentiles("TPOT", "ms", 1e3, lambda latency: latency.tpot_s)
+            self._percentiles("E2E", "s", 1, lambda latency: latency.e2e_s)
+            self._percentiles("Queue time", "ms", 1e3, lambda latency: latency.queue_s)
+
+    def show_gears(self) -> None:
+        """What the gears did."""
+        with st.grid(2, min_column_width=_CARD_WIDTH):
+            self._lines(
+                "Shares",
+                "%",
+                {
+                    "prefix hit rate": lambda each: _percent(each.totals.hit_rate),
+                    "sent up": lambda each: _percent(each.work.escalation_share),
+                    "drafts accepted": lambda each: _percent(each.totals.acceptance_rate),
+                    "disturbed": lambda each: _percent(
+                        each.totals.disturbed / each.totals.finished if each.totals.finished else None
+                    ),
+                },
+            )
+            self._lines("Acceptance length, mean", "tokens", {"length": _acceptance_length})
+
+    def offer_runs(self, filter: RunFilter) -> None:
+        """The way from a stretch that was picked to its runs, and into it."""
+        picked = st.session_state.get(_PICKED)
+        if picked is None or not self._edges[0] <= picked[0] < self._edges[-1]:
+            st.caption("Click a point, or drag over a stretch, to look closer.")
+            return
+        since, until = picked
+        zone = reader_zone()
+        met = (each for each in self._buckets if each and each.start < until and (each.end or each.start) > since)
+        runs = sum(each.totals.runs for each in met)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            words = f"{units.moment(since, zone)} – {units.moment(until, zone)}"
+            st.caption(f"**{words}** · {units.counted(runs, 'run')}", width="content")
+            if st.button("Zoom in", icon=":material/zoom_in:", key="ops-zoom"):
+                zoom(since, until)
+                del st.session_state[_PICKED]
+                st.rerun()
+            st.page_link(
+                "pages/runs.py",
+                label="Its runs",
+                icon=":material/history:",
+                query_params=runs_query(replace(filter, since=since, until=until)),
+            )
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _each(self, read: _Read) -> list[float | None]:
+        return [read(bucket) if bucket else None for bucket in self._buckets]
+
+    def _rates(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
+        per_second = {
+            name: [None if value is None else value / long for value, long in zip(values, self._seconds, strict=True)]
+            for name, values in ((name, self._each(read)) for name, read in reads.items())
+        }
+        self._draw(charts.lines_over_time(self._named(per_second), title=title, unit=unit))
+
+    def _lines(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
+        read = {name: self._each(one) for name, one in reads.items()}
+        known = {name: values for name, values in read.items() if any(value is not None for value in values)}
+        if known:
+            self._draw(charts.lines_over_time(self._named(known), title=title, unit=unit))
+
+    def _percentiles(self, title: str, unit: str, per_s: float, read: Callable[[Latency], Percentiles]) -> None:
+        def share(name: str) -> _Read:
+            return lambda each: _times(getattr(read(each.latency), name), per_s)
+
+        self._lines(title, unit, {name: share(name) for name in ("p50", "p90", "p99")})
+
+    def _stacked(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
+        read = {name: self._each(one) for name, one in reads.items()}
+        seen = {name: values for name, values in read.items() if any(values)}
+        figure = charts.stacked_over_time(self._x, seen, title=title, unit=unit)
+        figure.update_layout(legend=charts.LEGEND_BELOW)
+        self._draw(figure)
+
+    def _named(self, values: Mapping[str, Sequence[float | None]]) -> list[charts.Line]:
+        return [charts.Line(name, self._x, each) for name, each in values.items()]
+
+    def _draw(self, figure: go.Figure) -> None:
+        figure.update_layout(dragmode="select", selectdirection="h", clickmode="event+select")
+        title = unescape(figure.layout.title.text)
+        key = f"ops-{title}"
+        # by a callback: a chart of other figures is another widget, which remembers nothing of what was picked
+        pick = partial(_pick, key, self._edges)
+        st.plotly_chart(figure, key=key, config=_CONFIG, alt=title, on_select=pick, selection_mode=("points", "box"))
 
 
-def whole_stretch(
-    buckets: Sequence[TimeBucket], width: timedelta, since: datetime | None, until: datetime
-) -> dict[datetime, TimeBucket | None]:
-    """Every bucket's start from ``since`` (or the first bucket) to ``until``; ``None`` where nothing was started."""
-    found = {bucket.start: bucket for bucket in buckets}
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    first = epoch + (since - epoch) // width * width if since else min(found)
-    count = (until - first) // width + 1
-    return {start: found.get(start) for start in (first + n * width for n in range(count))}
+def _pick(key: str, edges: tuple[datetime, ...]) -> None:
+    """Keep the stretches that points and the ends of a dragged box lie in."""
+    selection = st.session_state[key]["selection"]
+    texts: Iterable[Any] = [point["x"] for point in selection.get("points", ())]
+    boxes = [box["x"] for box in selection.get("box", ()) if box.get("x")]
+    moments = [*texts, *(text for box in boxes for text in box)]
+    stretches = [within(edges, moment) for moment in map(_moment, moments) if moment]
+    if stretches:
+        st.session_state[_PICKED] = min(since for since, _ in stretches), max(until for _, until in stretches)
+    else:
+        st.session_state.pop(_PICKED, None)
 
 
-def show_over_time(stretch: Mapping[datetime, TimeBucket | None]) -> None:
-    """Load, latency, rates and memory by time of day; a time without runs breaks the lines."""
-    zone = reader_zone()
-    x = [start.astimezone(zone).replace(tzinfo=None) for start in stretch]
-    latency = [bucket.latency if bucket else Latency() for bucket in stretch.values()]
-
-    def each(read: Callable[[Totals], float | None]) -> list[float | None]:
-        return [read(bucket.totals) if bucket else None for bucket in stretch.values()]
-
-    with st.grid(2, min_column_width=_CARD_WIDTH):
-        _stacked(
-            x,
-            {
-                "finished": each(lambda t: t.finished),
-                "stopped": each(lambda t: t.stopped),
-                "failed": each(lambda t: t.failed),
-                "interrupted": each(lambda t: t.interrupted),
-                "running": each(lambda t: t.running),
-            },
-            title="Runs by status",
-            unit="runs",
-        )
-        _stacked(
-            x,
-            {"answer": each(lambda t: t.completion_tokens), "prompt": each(lambda t: t.prompt_tokens)},
-            title="Tokens",
-            unit="tokens",
-        )
-        _percentiles(x, [one.ttft_s for one in latency], title="TTFT", unit="ms", per_unit=1e-3)
-        _percentiles(x, [one.tpot_s for one in latency], title="TPOT", unit="ms", per_unit=1e-3)
-        _percentiles(x, [one.e2e_s for one in latency], title="E2E", unit="s", per_unit=1)
-        _lines(
-            [
-                charts.Line("errors", x, _scaled(each(lambda t: t.error_rate), 0.01)),
-                charts.Line("stopped", x, _scaled(each(lambda t: t.stop_rate), 0.01)),
-            ],
-            title="Error and stop rates",
-            unit="%",
-        )
-    _lines(
-        [charts.Line("peak", x, _scaled(each(lambda t: t.peak_rss_bytes), _MIB))],
-        title="Peak memory of the process",
-        unit="MiB",
-    )
+def _moment(text: object) -> datetime | None:
+    """A place on an axis of time, where the reader's clock is shown."""
+    try:
+        return datetime.fromisoformat(str(text)).replace(tzinfo=reader_zone())
+    except ValueError:
+        return None
 
 
-def show_configurations(stats: Sequence[ConfigurationStats], names: Mapping[str, str], *, total: int) -> None:
-    """How fast each configuration decodes, and a table with the rest.
-
-    Args:
-        stats: One entry a configuration, the most used first.
-        names: What to call each, by its hash; one that is not among them is named by itself.
-        total: how many configurations there are.
-    """
-    own = configuration_names([s.configuration for s in stats])
-    named = [(names.get(key, own[key]), s) for s in stats if (key := s.configuration.config_hash)]
-    rates = [
-        charts.Bar(name, s.tokens_per_second, units.rate(s.tokens_per_second))
-        for name, s in named[:_MOST_BARS]
-        if s.tokens_per_second
-    ]
-    if rates:
-        figure = charts.horizontal_bars(
-            rates, title=f"Tokens per second, median run (the {_MOST_BARS} most used)", unit="tok/s"
-        )
-        charts.show(figure, key="ops-rates")
-    column = st.column_config
-    left_out = [s.latency.left_out for _, s in named]
-    st.dataframe(
-        {
-            "configuration": [name for name, _ in named],
-            "runs": [s.totals.runs for _, s in named],
-            **({"left_out": left_out} if any(left_out) else {}),
-            "rate": [s.tokens_per_second for _, s in named],
-            "ttft": _scaled([s.latency.ttft_s.p50 for _, s in named], 1e-3),
-            "ttft99": _scaled([s.latency.ttft_s.p99 for _, s in named], 1e-3),
-            "tpot": _scaled([s.latency.tpot_s.p50 for _, s in named], 1e-3),
-            "tpot99": _scaled([s.latency.tpot_s.p99 for _, s in named], 1e-3),
-            "errors": _scaled([s.totals.error_rate for _, s in named], 0.01),
-            "weights": _scaled([s.weights_bytes for _, s in named], _MIB),
-            "kv": _scaled([s.kv_bytes for _, s in named], _MIB),
-        },
-        column_config={
-            "configuration": column.TextColumn("Configuration"),
-            "runs": column.NumberColumn("Runs", format="%d"),
-            "left_out": column.NumberColumn(
-                "Left out", format="%d", help="Disturbed runs that count into no latency of this row."
-            ),
-            "rate": column.NumberColumn("tok/s", format="%.1f", help="1 / TPOT of the median run."),
-            "ttft": column.NumberColumn("TTFT p50 (ms)", format="%.0f"),
-            "ttft99": column.NumberColumn("TTFT p99 (ms)", format="%.0f"),
-            "tpot": column.NumberColumn("TPOT p50 (ms)", format="%.1f"),
-            "tpot99": column.NumberColumn("TPOT p99 (ms)", format="%.1f"),
-            "errors": column.NumberColumn("Errors (%)", format="%.1f"),
-            "weights": column.NumberColumn("Weights (MiB)", format="%.0f"),
-            "kv": column.NumberColumn("KV, most (MiB)", format="%.1f"),
-        },
-        hide_index=True,
-        placeholder=units.MISSING,
-        alt="Runs by configuration",
-    )
-    if total > len(stats):
-        st.caption(
-            f"The {len(stats):,} most used of {total:,} configurations. Choose a model or a shorter time for others."
-        )
+def _acceptance_length(each: TimeBucket) -> float | None:
+    steps = each.work.verification_steps
+    return 1 + each.totals.accepted_tokens / steps if steps else None
 
 
-def show_slowest(page: RunPage) -> None:
-    """A table of runs, each with its link, and the way to the others."""
-    columns = {"run": [run_url(run.id) for run in page.rows], **run_columns(page.rows)}
-    config = {"run": st.column_config.LinkColumn("Run", display_text="Open"), **column_config()}
-    figures = ("e2e", "ttft", "tpot", "disturbed", "tokens")
-    order = ("run", "started", "configuration", *figures, "prompt", "source", "status")
-    st.dataframe(
-        columns,
-        column_config=config,
-        column_order=order,
-        hide_index=True,
-        placeholder=units.MISSING,
-        alt="Slowest runs",
-    )
-    if page.total > len(page.rows):
-        st.caption(f"The slowest {len(page.rows)} of {page.total:,} runs. Under Runs, sort by E2E to see all.")
+def _percent(share: float | None) -> float | None:
+    return _times(share, 100)
 
 
-def _latency(label: str, percentiles: Percentiles, help: str) -> None:
-    tail = f"p90 {units.seconds(percentiles.p90)} · p99 {units.seconds(percentiles.p99)}"
-    _metric(label, units.seconds(percentiles.p50), tail, help=f"{help} Finished runs only.")
+def _mib(size: int | None) -> float | None:
+    return None if size is None else size / _MIB
 
 
-def _metric(label: str, value: str, detail: str, *, help: str | None = None) -> None:
-    st.metric(label, value, detail, delta_color="off", delta_arrow="off", help=help)
-
-
-def _percentiles(
-    x: Sequence[datetime], values: Sequence[Percentiles], *, title: str, unit: str, per_unit: float
-) -> None:
-    lines = [
-        charts.Line("p50", x, _scaled([v.p50 for v in values], per_unit)),
-        charts.Line("p90", x, _scaled([v.p90 for v in values], per_unit)),
-        charts.Line("p99", x, _scaled([v.p99 for v in values], per_unit)),
-    ]
-    _lines(lines, title=title, unit=unit)
-
-
-def _lines(lines: Sequence[charts.Line], *, title: str, unit: str) -> None:
-    charts.show(charts.lines_over_time(lines, title=title, unit=unit), key=f"ops-{title}")
-
-
-def _stacked(x: Sequence[datetime], heights: Mapping[str, Sequence[float | None]], *, title: str, unit: str) -> None:
-    seen = {name: y for name, y in heights.items() if any(y)}
-    charts.show(charts.stacked_over_time(x, seen, title=title, unit=unit), key=f"ops-{title}")
-
-
-def _scaled(values: Sequence[float | None], per_unit: float) -> list[float | None]:
-    return [None if value is None else value / per_unit for value in values]
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

@@ -10,6 +10,7 @@ import streamlit as st
 from app.literal import literal
 from app.store import Alert, Facets, Rating, RunFilter, RunSort, RunStatus, SortColumn
 from app.views.runs.naming import RATING_LABELS
+from app.views.runs.narrowed import narrowed
 from app.views.runs.sources import choose_sources
 from app.views.shared.clock import TimeRange, now
 
@@ -36,14 +37,12 @@ _ANY = "Any"
 _DISTURBED = {True: "Disturbed", False: "Not disturbed"}
 ALERT_QUERY = "alert"
 """The query parameter that names an alert."""
-_GROUP_QUERY = "group"
-"""The query parameter that names runs that belong together, such as an experiment's."""
 
 
 def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
-    """The filter as it is set; it lasts for the session, page switches included. A group that the address names is
-    meant whatever its source. Of an alert its runs are: started when it was found, of what it is about."""
-    group_id = _named_group()
+    """The filter as it is set; it lasts for the session, page switches included. What the address asks for narrows it;
+    a group is meant whatever its source. Of an alert its runs are: started when it was found, of what it is about."""
+    asked = narrowed(RunFilter())
     if alert is not None:
         _name_alert(alert)
     search, time = st.columns([3, 1])
@@ -66,7 +65,7 @@ def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
         key="runs-time",
         persist_state=_KEPT,
     )
-    sources = () if group_id or alert else choose_sources(facets, key="source")
+    sources = () if asked.group_id or alert else choose_sources(facets, key="source")
     with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
@@ -107,18 +106,19 @@ def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
             key="runs-disturbed",
             persist_state=_KEPT,
         )
-    chosen = RunFilter(
+    since = TimeRange(time_range or TimeRange.ALL).since(now())
+    chosen = replace(
+        asked,
         text=text or "",
-        models=tuple(models),
+        models=asked.models or tuple(models),
         backends=tuple(backends),
-        precisions=tuple(precisions),
-        statuses=tuple(RunStatus(status) for status in statuses),
+        precisions=asked.precisions or tuple(precisions),
+        statuses=asked.statuses or tuple(RunStatus(status) for status in statuses),
         ratings=tuple(ratings),
         tags=tuple(tags),
         sources=sources,
         disturbed=disturbed,
-        group_id=group_id,
-        since=TimeRange(time_range or TimeRange.ALL).since(now()),
+        since=asked.since or since,
     )
     if alert is None:
         return chosen
@@ -140,19 +140,6 @@ def _name_alert(alert: Alert) -> None:
         if st.button("All runs", icon=":material/close:", type="tertiary", key="leave-alert"):
             st.query_params.pop(ALERT_QUERY, None)
             st.rerun()
-
-
-def _named_group() -> str | None:
-    """The group that the address names, which the reader is told and can leave."""
-    group_id = st.query_params.get(_GROUP_QUERY)
-    if not group_id:
-        return None
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(":material/filter_alt: Only runs that belong together, such as an experiment's.", width="content")
-        if st.button("All runs", icon=":material/close:", type="tertiary"):
-            del st.query_params[_GROUP_QUERY]
-            st.rerun()
-    return group_id
 
 
 def choose_order() -> tuple[RunSort, int]:

@@ -8,8 +8,15 @@ from app.store import WITHOUT_LABS, Facets, RunSource
 from app.views.runs.naming import source_label
 
 _DEFAULT, _ALL = "without-labs", "all"
-"""Values that stand in the page's address beside those of `RunSource`."""
+"""Values beside those of `RunSource`."""
 _LABELS = {_DEFAULT: "Without labs and experiments", _ALL: "All"}
+
+
+def sources_value(sources: tuple[RunSource | None, ...]) -> str:
+    """What stands in the address for a choice of them: what the widget offers it as."""
+    if sources == WITHOUT_LABS:
+        return _LABELS[_DEFAULT]
+    return (sources and source_label(sources[0])) or _LABELS[_ALL]
 
 
 def choose_sources(facets: Facets, *, key: str, all_first: bool = False) -> tuple[RunSource | None, ...]:

@@ -25,6 +25,8 @@ class KVRoom:
         self._most_bytes = most_bytes
         self.share = 0.0
         """Of what there is, what was taken before the last pass, 0 to 1."""
+        self.used_bytes = 0
+        """The same in bytes."""
         self.given_back = 0
         """How often a sequence had to give its KV back."""
 
@@ -53,6 +55,7 @@ class KVRoom:
             if used + _needed_bytes(each) <= self._most_bytes or nobody_goes_on or each.job.is_cancelled():
                 used += _needed_bytes(each)
                 each.is_parked = False
+        self.used_bytes = used
         self.share = min(1.0, used / max(1, self._most_bytes))
 
 

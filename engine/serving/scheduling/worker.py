@@ -107,6 +107,11 @@ class Worker:
         return self._kv_room.share if self._kv_room and self._running else 0.0
 
     @property
+    def kv_bytes(self) -> int:
+        """What running sequences' KV takes."""
+        return self._kv_room.used_bytes if self._kv_room and self._running else 0
+
+    @property
     def preemptions(self) -> int:
         """How often a running sequence had to give its KV back and read it again."""
         return self._kv_room.given_back if self._kv_room else 0

@@ -29,6 +29,10 @@ EVERY_FILTER = RunFilter(
     ratings=(0,),
     tags=("a", "b"),
     sources=(None, RunSource.CHAT),
+    key_names=(None, "k"),
+    finish_reasons=("stop",),
+    error_kinds=("x",),
+    tiers=("x",),
     group_id="g",
     person_id="s",
     since=PAST,
@@ -87,8 +91,8 @@ def use_everything(store: RunStore) -> None:
         store.latency(filter)
         store.over_time(filter, timedelta(hours=1))
         store.by_configuration(filter, limit=1)
-        store.cascades(filter)
-        store.overview(filter, timedelta(hours=1))
+        store.cascades(store.overview(filter, [PAST, PAST + timedelta(days=9_999)]).by_configuration)
+        store.stretch_of_all()
         store.export_csv(filter, io.StringIO())
         store.export_jsonl(filter, io.StringIO())
     chat_id = store.chat.create("T", request.config.to_dict())

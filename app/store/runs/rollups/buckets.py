@@ -1,4 +1,4 @@
-"""Quarters of an hour: which one a run belongs to, which were summed up, and that a run of one has changed."""
+"""Stretches of time: which one a run belongs to, which have to be summed up, and that a run of one has changed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import cast
 
-from sqlalchemy import ColumnElement, Table, func, or_, select, update
+from sqlalchemy import Table, and_, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.store.database.columns import to_microseconds
+from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.identity import now
-from app.store.runs.rollups.schema import RunBucket
+from app.store.runs.rollups.schema import RunBucket, RunRollup
 
+QUARTER, HOUR, DAY = WIDTHS = (1, 4, 96)
+"""In quarters of an hour. A reader's day begins where their clock says, so it is put together from days of UTC, and at
+its two ends from hours and quarters of an hour."""
 WIDTH = timedelta(minutes=15)
 WIDTH_US = WIDTH // timedelta(microseconds=1)
 _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
@@ -27,6 +30,11 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 def bucket_of(moment: datetime) -> int:
     """The quarter of an hour since 1970 UTC that a moment lies in."""
     return to_microseconds(moment) // WIDTH_US
+
+
+def start_of(bucket: int) -> datetime:
+    """The moment at which a quarter of an hour begins."""
+    return from_microseconds(bucket * WIDTH_US)
 
 
 def has_changed(session: Session, created: Iterable[datetime]) -> None:
@@ -42,38 +50,40 @@ def _noted(dialect: str) -> sqlite.Insert | postgresql.Insert:
     table = cast(Table, RunBucket.__table__)
     insert = _INSERTS[dialect](table)
     more = {"changes": table.c.changes + insert.excluded.changes}
-    return insert.on_conflict_do_update(index_elements=[table.c.bucket], set_=more)
+    whole = table.c.pruned_at.is_(None)  # the sums of runs of which some were pruned cannot be made again
+    return insert.on_conflict_do_update(index_elements=[table.c.bucket], set_=more, where=whole)
 
 
-def stale_buckets(session: Session, *, limit: int) -> tuple[int, ...]:
-    """Those that are over and have to be summed up, the newest first: they are looked at most."""
-    row = RunBucket
-    stale = select(row.bucket).where(row.bucket < bucket_of(now()), ~holds()).order_by(row.bucket.desc())
-    return tuple(session.scalars(stale.limit(limit)))
+def stale(session: Session, width: int, *, limit: int) -> tuple[int, ...]:
+    """Stretches of a width that are over and have to be summed up, the newest first: they are looked at most."""
+    number = (RunBucket.bucket // literal_column(str(width))).label("number")
+    changed = select(number, func.sum(RunBucket.changes).label("changes")).group_by(number).subquery()
+    made = and_(RunRollup.width == width, RunRollup.bucket == changed.c.number)
+    found = (
+        select(changed.c.number)
+        .outerjoin(RunRollup, made)
+        .where(
+            changed.c.number < bucket_of(now()) // width,
+            RunRollup.changes.is_distinct_from(changed.c.changes),
+        )
+        .order_by(changed.c.number.desc())
+    )
+    return tuple(session.scalars(found.limit(limit)))
 
 
-def stale_among(session: Session, first: int, end: int) -> tuple[int, ...]:
-    """Those from ``first`` to before ``end`` whose runs must be read, in order."""
-    row = RunBucket
-    stale = select(row.bucket).where(row.bucket >= first, row.bucket < end, ~holds())
-    return tuple(session.scalars(stale.order_by(row.bucket)))
-
-
-def first_bucket(session: Session) -> int | None:
-    """The earliest in which a run was started; ``None`` without any."""
-    return session.scalar(select(func.min(RunBucket.bucket)))
-
-
-def holds() -> ColumnElement[bool]:
-    """Whether the sums over a bucket are those of its runs, or of runs that were pruned, which nothing can sum up
-    again."""
-    return or_(RunBucket.summed_at_changes.is_not_distinct_from(RunBucket.changes), RunBucket.pruned_at.is_not(None))
+def changes_of(session: Session, first: int, end: int) -> dict[int, int]:
+    """How often each quarter of an hour from ``first`` to before ``end`` has changed, in order; those without runs are
+    left out."""
+    rows = select(RunBucket.bucket, RunBucket.changes).where(RunBucket.bucket >= first, RunBucket.bucket < end)
+    found = session.execute(rows.order_by(RunBucket.bucket)).all()
+    return dict(zip((row.bucket for row in found), (row.changes for row in found), strict=True))
 
 
 def holding_among(session: Session, buckets: Collection[int]) -> set[int]:
-    """Those whose sums hold, and go on holding until the transaction ends."""
-    holding = select(RunBucket.bucket).where(RunBucket.bucket.in_(buckets), holds()).with_for_update()
-    return set(session.scalars(holding))
+    """Those whose sums are of their runs as they are, and go on being so until the transaction ends."""
+    made = and_(RunRollup.width == QUARTER, RunRollup.bucket == RunBucket.bucket)
+    holding = select(RunBucket.bucket).join(RunRollup, made).where(RunBucket.bucket.in_(buckets))
+    return set(session.scalars(holding.where(RunRollup.changes == RunBucket.changes).with_for_update(of=RunBucket)))
 
 
 def mark_pruned(session: Session, buckets: Collection[int]) -> None:
@@ -81,7 +91,7 @@ def mark_pruned(session: Session, buckets: Collection[int]) -> None:
     session.execute(update(RunBucket).where(RunBucket.bucket.in_(buckets)).values(pruned_at=now()))
 
 
-def any_pruned(session: Session, first: int, end: int) -> bool:
-    """Whether runs were pruned of any from ``first`` to before ``end``: their rows do not tell all."""
-    pruned = select(RunBucket.bucket).where(RunBucket.pruned_at.is_not(None))
-    return session.scalar(pruned.where(RunBucket.bucket >= first, RunBucket.bucket < end).limit(1)) is not None
+def first_and_last(session: Session) -> tuple[int, int] | None:
+    """The earliest and the latest quarter of an hour in which a run was started; ``None`` without any."""
+    first, last = session.execute(select(func.min(RunBucket.bucket), func.max(RunBucket.bucket))).one()
+    return None if first is None else (first, last)

@@ -18,7 +18,8 @@ _LOG_GAMMA = math.log(_GAMMA)
 _LOWEST_S, _HIGHEST_S = 1e-6, 1e6
 _FIRST = math.ceil(math.log(_LOWEST_S) / _LOG_GAMMA)
 BINS = math.ceil(math.log(_HIGHEST_S) / _LOG_GAMMA) - _FIRST + 1
-"""Of one histogram: from a microsecond to eleven days. What lies outside counts into the first or the last."""
+"""Of one histogram: from a microsecond to eleven days. What is shorter counts into the first, which stands for 0, and
+what is longer into the last."""
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -44,4 +45,4 @@ def percentile(counts: Ints, share: float) -> Floats:
     total = below[:, -1]
     places = np.argmax(below >= share * total[:, None], axis=1)
     seconds = 2 * np.exp(_LOG_GAMMA * (places + _FIRST)) / (_GAMMA + 1)
-    return np.where(total > 0, seconds, np.nan)
+    return np.where(total > 0, np.where(places > 0, seconds, 0.0), np.nan)

@@ -1,184 +1,174 @@
-"""Figures over many runs from what was summed up of them, and from the rows of what was not yet."""
+"""Figures over many runs from what was summed up of them, over few from their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, cast
+from datetime import datetime, timedelta
 
 import numpy as np
-from sqlalchemy import ColumnElement, and_, false, func, literal, literal_column, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.store.database.columns import from_microseconds, to_microseconds
-from app.store.database.identity import now
+from app.store.runs.figures import Latency, Percentiles
 from app.store.runs.queries import conditions
 from app.store.runs.records import ALL_RUNS, RunFilter
-from app.store.runs.rollups.buckets import WIDTH_US, any_pruned, bucket_of, first_bucket, holds, stale_among
-from app.store.runs.rollups.histogram import Ints
-from app.store.runs.rollups.making import SUMMED
-from app.store.runs.rollups.schema import RunBucket, RunRollup
-from app.store.runs.rollups.sums import COUNTS, PEAKS, Sums
+from app.store.runs.rollups.buckets import WIDTH, bucket_of, start_of
+from app.store.runs.rollups.covering import Which, covered, of_runs, rows_of
+from app.store.runs.rollups.histogram import Floats, Ints
+from app.store.runs.rollups.parts import TIMES, Identity, Parts
+from app.store.runs.rollups.sums import Sums
 from app.store.runs.schema import Run
 
-EXACT_UP_TO = 20_000
+EXACT_UP_TO = 5_000
 """So many runs are read one by one: their percentiles are then exact."""
-_MOST_STRETCHES = 100
-"""Of time that are read from rows; with more, too little is summed up yet."""
-_KEPT_APART = ("models", "backends", "precisions", "config_hashes", "sources", "since", "until", "viewer")
+_KEPT_APART = (
+    "models", "backends", "precisions", "config_hashes", "sources", "key_names", "since", "until", "viewer",
+)  # fmt: skip
 """What a filter may ask for: sums say nothing of ratings, texts or tags."""
-
-Stretch = tuple[datetime, datetime | None]
-"""From when to before when; ``None`` is without end."""
+_SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
-class Grouped:
-    """Sums of some runs, by group."""
+class Read:
+    """What was read of some runs."""
 
-    keys: tuple[Any, ...]
-    """In order."""
-    sums: Sums
+    parts: Parts
+    edges: tuple[datetime, ...]
+    """Of the stretches that its rows are numbered by."""
+    times: Floats | None
+    """Each row's `TIMES`, where a row is one run, ``[rows, TIMES]``; NaN where it counts into no percentile. ``None``
+    where rows are sums."""
+    disturbed: Ints | None
+    """The same: 1 for disturbed runs, ``[rows]``."""
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What runs are grouped by."""
-
-    of_rollup: ColumnElement[Any]
-    """In SQL, of a row of sums."""
-    of_run: Callable[[Any], Any]
-    """Of a run's row with ``config_hash`` and ``created_at``."""
-
-
-ALL_TOGETHER = Key(literal(0), lambda run: 0)
-"""One group."""
-EACH_CONFIGURATION = Key(cast("ColumnElement[Any]", RunRollup.config_hash), lambda run: run.config_hash)
-"""By the configuration's hash."""
-
-
-def each_stretch(width_us: int) -> Key:
-    """By stretch of time, by its number since 1970 UTC.
-
-    Args:
-        width_us: microseconds, a multiple of `WIDTH_US`.
-    """
-    buckets = width_us // WIDTH_US
-    return Key(
-        RunRollup.bucket // literal_column(str(buckets)), lambda run: to_microseconds(run.created_at) // width_us
-    )
+    def sums(self, groups: Ints, number: int, *, with_disturbed: bool) -> tuple[Sums, list[Latency]]:
+        """The figures of groups of its rows, which are numbered from 0, ``[rows]``."""
+        sums = Sums.of(self.parts, groups, number)
+        if self.times is None or self.disturbed is None:
+            return sums, sums.latencies(with_disturbed=with_disturbed)
+        counted = np.full(len(groups), True) if with_disturbed else self.disturbed == 0
+        named = {
+            name: _percentiles(self.times[counted, place], groups[counted], number) for place, name in enumerate(TIMES)
+        }
+        left_out = np.bincount(groups[~counted], minlength=number)
+        return sums, [
+            Latency(left_out=int(left_out[group]), **{name: each[group] for name, each in named.items()})
+            for group in range(number)
+        ]
 
 
-def summed(session: Session, filter: RunFilter, *keys: Key) -> tuple[Grouped, ...] | None:
-    """The sums over the runs that a filter lets through; ``None`` where their rows must be read: they are few, too
-    little is summed up yet, or the filter asks for what is not kept with the sums.
+def read(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read:
+    """The runs that a filter lets through, by stretch of time: from what was summed up of them, or where they are few
+    from their rows.
 
     Args:
         session: to read with.
-        filter: which runs.
-        keys: what they are grouped by, once for each.
+        filter: which runs; its own beginning and end are not asked.
+        edges: where one stretch begins and the other ends, ascending, at least two. Over many runs those between the
+            first and the last are moved to quarters of an hour.
     """
+    if (found := summed(session, filter, edges)) is not None:
+        return found
+    filter = replace(filter, since=edges[0], until=edges[-1])
+    if _some(session, filter) <= EXACT_UP_TO:
+        return _one_by_one(session, filter, tuple(edges))
+    many = Parts.together(list(of_runs(session, edges[0], edges[-1], edges, conditions(filter))))
+    return Read(many, tuple(edges), None, None)
+
+
+def summed(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read | None:
+    """The same from what was summed up of the runs; ``None`` where the filter asks for what sums say nothing of, or so
+    few runs are meant that their rows tell all of it exactly."""
+    filter = replace(filter, since=edges[0], until=edges[-1])
     if replace(ALL_RUNS, **{name: getattr(filter, name) for name in _KEPT_APART}) != filter:
         return None
-    first = first_bucket(session) if filter.since is None else -(-to_microseconds(filter.since) // WIDTH_US)
-    end = bucket_of(now() if filter.until is None else min(now(), filter.until))
-    if first is None or first >= end or not (_many(session, filter) or any_pruned(session, first, end)):
-        return None
-    read = _stretches(session, filter, first, end)
-    if len(read) > _MOST_STRETCHES:
-        return None
-    added = _added_up(session, filter, first, end, keys)
-    started = or_(false(), *(_started(stretch) for stretch in read))
-    runs = session.execute(select(Run.config_hash, Run.created_at, *SUMMED).where(*conditions(filter), started)).all()
-    if not added.rows and not runs:
-        return None
-    return tuple(_grouped(added, runs, place, key) for place, key in enumerate(keys))
+    runs, found = _some(session, filter), _from_sums(session, filter, edges)
+    # rows may have been let go of, and the sums over them kept
+    return None if runs <= EXACT_UP_TO and runs == found.parts.runs else found
 
 
-@dataclass(frozen=True, slots=True)
-class _Added:
-    """Rollups, added up by the database as far as it can."""
-
-    rows: Sequence[Any]
-    """Each with its keys, then its sums and peaks."""
-    packed: Sequence[Any]
-    """Each rollup's keys, then its histograms."""
-
-
-def _added_up(session: Session, filter: RunFilter, first: int, end: int, keys: Sequence[Key]) -> _Added:
-    own = [key.of_rollup.label(f"key_{place}") for place, key in enumerate(keys)]
-    chosen = (
-        select(*own, RunRollup.histograms, *(_column(name) for name in (*COUNTS, *PEAKS)))
-        .join(RunBucket, RunBucket.bucket == RunRollup.bucket)
-        .where(RunRollup.bucket >= first, RunRollup.bucket < end, holds(), *_of_rollups(filter))
-        .subquery()
-    )
-    of_each = [chosen.c[label.name] for label in own]
-    sums = [func.sum(chosen.c[name]).label(name) for name in COUNTS]
-    peaks = [func.max(chosen.c[name]).label(name) for name in PEAKS]
-    rows = session.execute(select(*of_each, *sums, *peaks).group_by(*of_each)).all()
-    return _Added(rows, session.execute(select(*of_each, chosen.c.histograms)).all())
-
-
-def _grouped(added: _Added, runs: Sequence[Any], place: int, key: Key) -> Grouped:
-    """By the key in this place."""
-    of_rows, of_packed = [row[place] for row in added.rows], [row[place] for row in added.packed]
-    of_runs = [key.of_run(run) for run in runs]
-    groups = tuple(sorted({*of_rows, *of_runs}))
-    number_of = {group: number for number, group in enumerate(groups)}
-
-    def numbers(of: Sequence[Any]) -> Ints:
-        return np.array([number_of[each] for each in of], dtype=np.int64)
-
-    histograms = [row.histograms for row in added.packed]
-    known = Sums.of_rollups(added.rows, numbers(of_rows), histograms, numbers(of_packed), len(groups))
-    return Grouped(groups, known.with_more(Sums.of_runs(runs, numbers(of_runs), len(groups))))
-
-
-def _column(name: str) -> Any:
-    return getattr(RunRollup, name)
-
-
-def _many(session: Session, filter: RunFilter) -> bool:
+def _some(session: Session, filter: RunFilter) -> int:
+    """How many runs a filter lets through, or more than are read one by one."""
     some = select(Run.id).where(*conditions(filter)).limit(EXACT_UP_TO + 1).subquery()
-    return (session.scalar(select(func.count()).select_from(some)) or 0) > EXACT_UP_TO
+    return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def _stretches(session: Session, filter: RunFilter, first: int, end: int) -> list[Stretch]:
-    """Of which the rows must be read: what lies before the first whole bucket and after the last, and those between
-    that were not summed up since they changed."""
-    found: list[Stretch] = [(_start(a), _start(b)) for a, b in _together(stale_among(session, first, end))]
-    if filter.since is not None and filter.since < _start(first):
-        found.append((filter.since, _start(first)))
-    if filter.until is None or _start(end) < filter.until:
-        found.append((_start(end), filter.until))
+def _one_by_one(session: Session, filter: RunFilter, edges: tuple[datetime, ...]) -> Read:
+    rows, stretch = rows_of(session, edges, conditions(filter))
+    parts = Parts.of_runs(rows, stretch)
+    finished = np.array([row.status == "finished" for row in rows], dtype=bool)
+    times = np.array([[getattr(row, name) for name in TIMES] for row in rows], dtype=np.float64)
+    times = times.reshape(len(rows), len(TIMES))
+    times[~finished] = np.nan
+    return Read(parts, edges, times, np.array([row.disturbed is True for row in rows], dtype=np.int64) * finished)
+
+
+def _from_sums(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read:
+    cut = tuple(dict.fromkeys((edges[0], *map(_to_quarter, edges[1:-1]), edges[-1])))
+    cut = tuple(edge for edge in cut if edges[0] <= edge <= edges[-1])
+    first, end = _quarter_from(cut[0]), bucket_of(cut[-1])
+    wanted = conditions(filter)
+    found: list[Parts] = []
+    if first < end:
+        inner = [edge for edge in map(bucket_of, cut[1:-1]) if first < edge < end]
+        whole = [first, *inner, end]
+        moved = np.searchsorted(
+            np.array([edge.timestamp() for edge in cut]), [start_of(edge).timestamp() for edge in whole[:-1]], "right"
+        )
+        for each in covered(session, whole, which=_which(filter), wanted=wanted):
+            found.append(replace(each, stretch=moved[each.stretch] - 1))
+        found += of_runs(session, cut[0], start_of(first), cut, wanted) if cut[0] < start_of(first) else []
+        found += of_runs(session, start_of(end), cut[-1], cut, wanted) if start_of(end) < cut[-1] else []
+    else:
+        found += of_runs(session, cut[0], cut[-1], cut, wanted)
+    return Read(Parts.together(found), cut, None, None)
+
+
+def _to_quarter(moment: datetime) -> datetime:
+    return start_of(bucket_of(moment + WIDTH / 2))
+
+
+def _quarter_from(moment: datetime) -> int:
+    """The first quarter of an hour that does not begin before."""
+    return bucket_of(moment + WIDTH - timedelta(microseconds=1))
+
+
+def _which(filter: RunFilter) -> Which:
+    among: dict[str, Sequence[str | None]] = {
+        "model": filter.models,
+        "backend": filter.backends,
+        "precision": filter.precisions,
+        "config_hash": filter.config_hashes,
+        "source": filter.sources,
+        "key_name": filter.key_names,
+    }
+    asked = [(name, {str(value or "") for value in values}) for name, values in among.items() if values]
+
+    def which(identity: Identity) -> bool:
+        return all(getattr(identity, name) in values for name, values in asked)
+
+    return which
+
+
+def _percentiles(values: Floats, groups: Ints, number: int) -> list[Percentiles]:
+    """Nearest rank: the least value that is not below its share of all values."""
+    known = ~np.isnan(values)
+    values, groups = values[known], groups[known]
+    order = np.lexsort((values, groups))
+    values = values[order]
+    many = np.bincount(groups, minlength=number)
+    first = np.cumsum(many) - many
+    found = []
+    for group in range(number):
+        count = int(many[group])
+        ranks = np.arange(1, count + 1) / count if count else np.zeros(0)
+        found.append(
+            Percentiles(
+                **{
+                    name: float(values[first[group] + int(np.argmax(ranks >= share))]) if count else None
+                    for name, share in _SHARES.items()
+                }
+            )
+        )
     return found
-
-
-def _together(buckets: Sequence[int]) -> list[tuple[int, int]]:
-    """From which to before which they follow one another."""
-    found: list[tuple[int, int]] = []
-    for bucket in buckets:
-        if found and found[-1][1] == bucket:
-            found[-1] = found[-1][0], bucket + 1
-        else:
-            found.append((bucket, bucket + 1))
-    return found
-
-
-def _start(bucket: int) -> datetime:
-    return from_microseconds(bucket * WIDTH_US)
-
-
-def _started(stretch: Stretch) -> ColumnElement[bool]:
-    since, until = stretch
-    after = Run.created_at >= since
-    return after if until is None else and_(after, Run.created_at < until)
-
-
-def _of_rollups(filter: RunFilter) -> list[ColumnElement[bool]]:
-    among = {"model": filter.models, "backend": filter.backends, "precision": filter.precisions}
-    among["config_hash"] = filter.config_hashes
-    wanted = [_column(name).in_(values) for name, values in among.items() if values]
-    return [*wanted, RunRollup.source.in_([source or "" for source in filter.sources])] if filter.sources else wanted

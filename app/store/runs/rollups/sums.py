@@ -1,142 +1,94 @@
-"""Sums over groups of runs, from their rows or from sums of parts of them.
-
-Durations are seconds; sizes are bytes.
-"""
+"""Figures over groups of rows: counts, percentiles, what the gears did."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 
-from app.store.runs.figures import Latency, Percentiles, Totals
-from app.store.runs.records import RunStatus
-from app.store.runs.rollups.histogram import BINS, Floats, Ints, bins_of, percentile
+from app.store.runs.figures import Latency, Percentiles, Totals, Work
+from app.store.runs.rollups.histogram import BINS, Floats, Ints, percentile
+from app.store.runs.rollups.parts import AMOUNTS, COUNTS, KINDS, PEAKS, TIMES, Parts
 
-TOKENS = (
-    "prompt_tokens", "cached_tokens", "completion_tokens", "drafted_tokens", "accepted_tokens", "discarded_tokens",
-)  # fmt: skip
-"""Columns of runs that are summed."""
-COUNTS = ("runs", *map(str, RunStatus), "disturbed", *TOKENS)
-"""What is counted or summed, by its column in `RunRollup`."""
-PEAKS = ("weights_bytes", "kv_bytes", "peak_rss_bytes")
-"""Columns of which the greatest is kept."""
-TIMES = ("ttft_s", "tpot_s", "e2e_s")
-"""Columns of which finished runs' histograms are kept: those of undisturbed runs first, then those of disturbed."""
-_PACKED = np.dtype([("time", "u1"), ("bin", "<u2"), ("count", "<u4")])
+_SHARES = (0.5, 0.9, 0.99)
+_OF_TOTALS = {field.name for field in fields(Totals)}
+_OF_WORK = {field.name for field in fields(Work)}
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
     """Of some groups, in one order."""
 
-    counts: Mapping[str, Ints]
-    """Each of `COUNTS`, ``[groups]``."""
-    peaks: Mapping[str, Floats]
-    """Each of `PEAKS`, ``[groups]``; NaN where none was measured."""
+    counts: Ints
+    """``[groups, COUNTS]``."""
+    amounts: Floats
+    """``[groups, AMOUNTS]``."""
+    peaks: Floats
+    """``[groups, PEAKS]``; NaN where none was measured."""
     times: Ints
-    """``[groups, 2 × TIMES, BINS]``."""
+    """``[groups, KINDS, BINS]``."""
+    tallies: Sequence[Mapping[str, Mapping[str, int]]]
+    """Of each group, by subject and name."""
 
     @classmethod
-    def of_runs(cls, rows: Sequence[Any], groups: Ints, number: int) -> Self:
-        """Sum up runs.
+    def of(cls, parts: Parts, groups: Ints, number: int) -> Self:
+        """Add up rows.
 
         Args:
-            rows: with a run's ``status``, ``disturbed`` and the columns `TOKENS`, `PEAKS` and `TIMES` each.
+            parts: the rows.
             groups: which group each belongs to, 0 to ``number`` − 1, ``[rows]``.
             number: of groups.
         """
-        status = np.array([row.status for row in rows], dtype=str)
-        finished = status == str(RunStatus.FINISHED)
-        disturbed = np.array([row.disturbed is True for row in rows], dtype=bool)
-
-        def count(among: Any) -> Ints:
-            return np.bincount(groups[among], minlength=number).astype(np.int64)
-
-        counts = {"runs": count(slice(None)), "disturbed": count(finished & disturbed)}
-        counts |= {str(each): count(status == str(each)) for each in RunStatus}
-        for name in TOKENS:
-            values = np.array([getattr(row, name) or 0 for row in rows], dtype=np.float64)
-            counts[name] = np.bincount(groups, values, minlength=number).astype(np.int64)
-        peaks = {name: _greatest(_numbers(rows, name), groups, number) for name in PEAKS}
-        times = np.zeros((number, 2 * len(TIMES), BINS), dtype=np.int64)
-        for place, name in enumerate(TIMES):
-            values = _numbers(rows, name)
-            counted = finished & ~np.isnan(values)
-            place_of = place + len(TIMES) * disturbed[counted]
-            np.add.at(times, (groups[counted], place_of, bins_of(values[counted])), 1)
-        return cls(counts, peaks, times)
-
-    @classmethod
-    def of_rollups(
-        cls, rows: Sequence[Any], groups: Ints, packed: Sequence[bytes], groups_of_packed: Ints, number: int
-    ) -> Self:
-        """Put together what was summed up.
-
-        Args:
-            rows: with `COUNTS` and `PEAKS`.
-            groups: which group each belongs to, 0 to ``number`` − 1, ``[rows]``.
-            packed: histograms, as `to_rows` packs them.
-            groups_of_packed: which group each of them belongs to, ``[packed]``.
-            number: of groups.
-        """
-        counts = {}
-        for name in COUNTS:
-            values = np.array([int(getattr(row, name)) for row in rows], dtype=np.int64)  # PostgreSQL's are Decimals
-            counts[name] = np.zeros(number, dtype=np.int64)
-            np.add.at(counts[name], groups, values)
-        peaks = {name: _greatest(_numbers(rows, name), groups, number) for name in PEAKS}
-        found = np.frombuffer(b"".join(packed), dtype=_PACKED)
-        kinds = 2 * len(TIMES)
-        of_each = np.repeat(groups_of_packed, [len(each) // _PACKED.itemsize for each in packed])
-        places = (of_each * kinds + found["time"]) * BINS + found["bin"]
-        times = np.bincount(places, found["count"], minlength=number * kinds * BINS).astype(np.int64)
-        return cls(counts, peaks, times.reshape(number, kinds, BINS))
-
-    def with_more(self, other: Sums) -> Sums:
-        """Both together, group by group."""
-        return Sums(
-            {name: self.counts[name] + other.counts[name] for name in COUNTS},
-            {name: np.fmax(self.peaks[name], other.peaks[name]) for name in PEAKS},
-            self.times + other.times,
-        )
-
-    def to_rows(self) -> list[dict[str, Any]]:
-        """Each group's columns of `RunRollup` but its key."""
-        return [{**self._figures(group), "histograms": _pack(times)} for group, times in enumerate(self.times)]
+        counts = np.zeros((number, len(COUNTS)), dtype=np.int64)
+        np.add.at(counts, groups, parts.counts)
+        amounts = np.zeros((number, len(AMOUNTS)))
+        np.add.at(amounts, groups, parts.amounts)
+        peaks = np.full((number, len(PEAKS)), np.nan)
+        np.fmax.at(peaks, groups, parts.peaks)
+        row, kind, place, count = parts.times.T
+        places = (groups[row] * KINDS + kind) * BINS + place
+        times = np.bincount(places, count, minlength=number * KINDS * BINS).astype(np.int64)
+        tallies: list[dict[str, dict[str, int]]] = [{} for _ in range(number)]
+        for each in parts.tallies:
+            names = tallies[int(groups[each.row])].setdefault(each.subject, {})
+            names[each.name] = names.get(each.name, 0) + each.runs
+        return cls(counts, amounts, peaks, times.reshape(number, KINDS, BINS), tallies)
 
     def totals(self) -> list[Totals]:
         """Each group's counts."""
-        return [Totals(**self._figures(group)) for group in range(len(self.times))]
+        return [Totals(**_named(figures, _OF_TOTALS)) for figures in self._figures()]
 
-    def _figures(self, group: int) -> dict[str, Any]:
-        counts = {name: int(self.counts[name][group]) for name in COUNTS}
-        return {**counts, **{name: _whole(self.peaks[name][group]) for name in PEAKS}}
+    def works(self) -> list[Work]:
+        """What each group's runs took and what the gears did."""
+        return [
+            Work(**_named(figures, _OF_WORK), errors=tallies.get("error", {}), tiers=tallies.get("tier", {}))
+            for figures, tallies in zip(self._figures(), self.tallies, strict=True)
+        ]
+
+    def _figures(self) -> list[dict[str, Any]]:
+        names = (*COUNTS, *AMOUNTS, *PEAKS)
+        return [
+            dict(zip(names, (*counts.tolist(), *amounts.tolist(), *map(_whole, peaks)), strict=True))
+            for counts, amounts, peaks in zip(self.counts, self.amounts, self.peaks, strict=True)
+        ]
 
     def latencies(self, *, with_disturbed: bool) -> list[Latency]:
-        """Each group's percentiles."""
+        """Each group's percentiles, to 1 %."""
         quiet, disturbed = self.times[:, : len(TIMES)], self.times[:, len(TIMES) :]
         times = quiet + disturbed if with_disturbed else quiet
         found = {name: _percentiles(times[:, place]) for place, name in enumerate(TIMES)}
-        left_out = np.zeros_like(self.counts["disturbed"]) if with_disturbed else self.counts["disturbed"]
+        left_out = self.counts[:, COUNTS.index("disturbed")] * (not with_disturbed)
         return [
             Latency(left_out=int(left_out[group]), **{name: each[group] for name, each in found.items()})
             for group in range(len(times))
         ]
 
 
-def _numbers(rows: Sequence[Any], name: str) -> Floats:
-    """NaN where there is none."""
-    return np.array([getattr(row, name) for row in rows], dtype=np.float64)
-
-
-def _greatest(values: Floats, groups: Ints, number: int) -> Floats:
-    found = np.full(number, np.nan)
-    np.fmax.at(found, groups, values)
-    return found
+def _named(figures: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in figures.items() if name in names}
 
 
 def _percentiles(counts: Ints) -> list[Percentiles]:
@@ -144,15 +96,5 @@ def _percentiles(counts: Ints) -> list[Percentiles]:
     return [Percentiles(*each) for each in zip(*values, strict=True)]
 
 
-_SHARES = (0.5, 0.9, 0.99)
-
-
 def _whole(value: float) -> int | None:
     return None if math.isnan(value) else int(value)
-
-
-def _pack(times: Ints) -> bytes:
-    kinds, bins = np.nonzero(times)
-    packed = np.empty(len(kinds), dtype=_PACKED)
-    packed["time"], packed["bin"], packed["count"] = kinds, bins, times[kinds, bins]
-    return packed.tobytes()

@@ -1,15 +1,15 @@
-"""What cascades saved against their largest models alone, reckoned by the database."""
+"""What cascades saved against their largest models alone, from what was summed up."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.store.runs.records import RunFilter
+from app.store.runs.figures import ConfigurationStats
 from app.store.runs.schema import Run, RunContent
-from app.store.runs.statistics.exact import chosen_runs
 from engine.types import CascadeReport, GuardState
 
 
@@ -41,44 +41,32 @@ class CascadeSums:
         return self.measured_saved_s + self.derived_saved_s
 
 
-def cascades(session: Session, filter: RunFilter, limit: int) -> tuple[CascadeSums, ...]:
-    """By configuration, the most used first.
+def cascades(session: Session, stats: Sequence[ConfigurationStats]) -> tuple[CascadeSums, ...]:
+    """Of the configurations among these with a cascade, in their order.
 
     Args:
         session: to read with.
-        filter: which runs.
-        limit: how many configurations at most.
+        stats: what the configurations' runs did.
     """
-    columns = (Run.id, Run.config_hash, Run.large_alone_s, Run.large_alone_derived, Run.cascade_saved_s)
-    runs = chosen_runs(filter, *columns, also=[Run.large_alone_s.is_not(None)]).c
-    derived = runs.large_alone_derived.is_(True)
-    rows = session.execute(
-        select(
-            runs.config_hash,
-            func.count().label("runs"),
-            func.max(runs.id).label("latest"),  # ids sort by time
-            func.sum(case((derived, 0), else_=1)).label("went_up"),
-            func.sum(case((derived, 0.0), else_=runs.large_alone_s)).label("measured_alone_s"),
-            func.sum(case((derived, 0.0), else_=runs.cascade_saved_s)).label("measured_saved_s"),
-            func.sum(case((derived, runs.large_alone_s), else_=0.0)).label("derived_alone_s"),
-            func.sum(case((derived, runs.cascade_saved_s), else_=0.0)).label("derived_saved_s"),
-        )
-        .group_by(runs.config_hash)
-        .order_by(func.count().desc(), runs.config_hash)
-        .limit(limit)
-    ).all()
-    latest = select(RunContent.run_id, RunContent.cascade).where(RunContent.run_id.in_([row.latest for row in rows]))
-    reports = {run_id: CascadeReport.from_dict(tree) for run_id, tree in session.execute(latest).all()}
     return tuple(
         CascadeSums(
-            config_hash=row.config_hash,
-            runs=row.runs,
-            went_up=int(row.went_up),
-            measured_alone_s=float(row.measured_alone_s),
-            measured_saved_s=float(row.measured_saved_s),
-            derived_alone_s=float(row.derived_alone_s),
-            derived_saved_s=float(row.derived_saved_s),
-            guards=reports[row.latest].guards,
+            config_hash=each.configuration.config_hash,
+            runs=each.work.cascades,
+            went_up=each.work.went_up,
+            measured_alone_s=each.work.alone_measured_s,
+            measured_saved_s=each.work.saved_measured_s,
+            derived_alone_s=each.work.alone_derived_s,
+            derived_saved_s=each.work.saved_derived_s,
+            guards=_guards(session, each.configuration.config_hash),
         )
-        for row in rows
+        for each in stats
+        if each.work.cascades
     )
+
+
+def _guards(session: Session, config_hash: str) -> tuple[GuardState, ...]:
+    """As the latest run of a cascade met them."""
+    known = (Run.config_hash == config_hash, Run.large_alone_s.is_not(None))
+    latest = select(Run.id).where(*known).order_by(Run.created_at.desc()).limit(1).scalar_subquery()
+    report = session.scalar(select(RunContent.cascade).where(RunContent.run_id == latest))
+    return CascadeReport.from_dict(report).guards if report else ()

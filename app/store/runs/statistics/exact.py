@@ -234,13 +234,16 @@ def _latencies(
         left_out = {row.key: row.runs for row in session.execute(counted)}
         wanted.append(Run.disturbed.is_not(True))
     finished = _runs(filter, key, *wanted)
-    ttft, tpot, e2e = (_percentiles(session, finished, name) for name in ("ttft_s", "tpot_s", "e2e_s"))
+    ttft, tpot, e2e, queue = (
+        _percentiles(session, finished, name) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")
+    )
     none = Percentiles()
     return {
         group: Latency(
             ttft_s=ttft.get(group, none),
             tpot_s=tpot.get(group, none),
             e2e_s=e2e.get(group, none),
+            queue_s=queue.get(group, none),
             left_out=left_out.get(group, 0),
         )
         for group in e2e.keys() | left_out.keys()
@@ -280,6 +283,7 @@ def _runs(filter: RunFilter, key: SQLColumnExpression[Any], *also: ColumnElement
         Run.ttft_s,
         Run.tpot_s,
         Run.e2e_s,
+        Run.queue_s,
         Run.prompt_tokens,
         Run.cached_tokens,
         Run.completion_tokens,

@@ -1,20 +1,24 @@
-"""Figures over runs: read from their rows where they are few, from what was summed up of them where they are many."""
+"""All that a dashboard shows of some runs at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 from sqlalchemy.orm import Session
 
-from app.store.database.columns import from_microseconds
-from app.store.runs.figures import ConfigurationStats, Latency, TimeBucket, Totals
+from app.store.runs.figures import ConfigurationStats, GroupStats, Latency, TimeBucket, Totals, Work
 from app.store.runs.records import RunFilter
-from app.store.runs.rollups.buckets import WIDTH
-from app.store.runs.rollups.reading import ALL_TOGETHER, EACH_CONFIGURATION, Grouped, each_stretch, summed
+from app.store.runs.rollups.buckets import first_and_last, start_of
+from app.store.runs.rollups.parts import COUNTS, Identity
+from app.store.runs.rollups.reading import Read, read
 from app.store.runs.statistics import exact
+
+_MOST_NAMES = 50
+"""Of models, sources and keys each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,50 +27,108 @@ class Overview:
 
     totals: Totals
     latency: Latency
+    work: Work
     over_time: tuple[TimeBucket, ...]
+    """Stretches without runs are left out."""
+    edges: tuple[datetime, ...]
+    """Where one stretch begins and the other ends: as asked for, or over many runs at quarters of an hour."""
     by_configuration: tuple[ConfigurationStats, ...]
     """The most used first, at most so many as were asked for."""
     configurations: int
     """How many there are."""
+    by_model: tuple[GroupStats, ...]
+    """The most used first, like those below."""
+    by_precision: tuple[GroupStats, ...]
+    by_source: tuple[GroupStats, ...]
+    by_key: tuple[GroupStats, ...]
+    """By what the API's keys are called."""
+    is_exact: bool
+    """Whether percentiles are those of the runs themselves, and not to 1 %."""
 
 
-def overview(session: Session, filter: RunFilter, bucket: timedelta, limit: int, with_disturbed: bool) -> Overview:
-    """Counts and percentiles over the runs that the filter lets through, by stretch of time and by configuration.
+def overview(
+    session: Session, filter: RunFilter, edges: Sequence[datetime], limit: int, with_disturbed: bool
+) -> Overview:
+    """Figures over the runs that the filter lets through, by stretch of time, configuration, model, source and key.
 
     Args:
         session: to read with.
-        filter: which runs.
-        bucket: a stretch of time; they are counted from 1970 UTC.
+        filter: which runs; its own beginning and end are not asked.
+        edges: where one stretch begins and the other ends, ascending, at least two.
         limit: how many configurations at most.
         with_disturbed: whether percentiles are of disturbed runs too.
     """
-    width = bucket // timedelta(microseconds=1)
-    found = None if bucket % WIDTH else summed(session, filter, ALL_TOGETHER, each_stretch(width), EACH_CONFIGURATION)
-    if found is None:
-        return Overview(
-            totals=exact.totals(session, filter),
-            latency=exact.latency(session, filter, with_disturbed),
-            over_time=exact.over_time(session, filter, bucket, with_disturbed),
-            by_configuration=exact.by_configuration(session, filter, limit, with_disturbed),
-            configurations=exact.count_configurations(session, filter),
+    found = read(session, filter, edges)
+    parts = found.parts
+    grouped = _Grouped(found, with_disturbed)
+    whole = grouped.by(np.zeros_like(parts.stretch), 1)
+    numbers, places = np.unique(parts.stretch, return_inverse=True)
+    stretches = grouped.by(places.reshape(-1), len(numbers))
+    configurations = grouped.named(lambda each: each.config_hash, limit)
+
+    def named(name: Callable[[Identity], str]) -> tuple[GroupStats, ...]:
+        rows = grouped.named(name, _MOST_NAMES)
+        return tuple(
+            GroupStats(name=key, totals=totals, latency=latency, work=work) for key, (totals, latency, work) in rows
         )
-    whole, stretches, configurations = found
-    used = sorted(_figures(configurations, with_disturbed), key=lambda each: (-each[1].runs, each[0]))
+
     return Overview(
-        totals=whole.sums.totals()[0],
-        latency=whole.sums.latencies(with_disturbed=with_disturbed)[0],
+        totals=whole[0][0],
+        latency=whole[0][1],
+        work=whole[0][2],
         over_time=tuple(
-            TimeBucket(start=from_microseconds(number * width), totals=counts, latency=times)
-            for number, counts, times in _figures(stretches, with_disturbed)
+            TimeBucket(start=found.edges[at], end=found.edges[at + 1], totals=totals, latency=latency, work=work)
+            for at, (totals, latency, work) in zip(numbers.tolist(), stretches, strict=True)
         ),
+        edges=found.edges,
         by_configuration=tuple(
-            ConfigurationStats(configuration=exact.configuration(session, key), totals=counts, latency=times)
-            for key, counts, times in used[:limit]
+            ConfigurationStats(
+                configuration=exact.configuration(session, key), totals=totals, latency=latency, work=work
+            )
+            for key, (totals, latency, work) in configurations
         ),
-        configurations=len(used),
+        configurations=len({each.config_hash for each in grouped.identities}),
+        by_model=named(lambda each: each.model),
+        by_precision=named(lambda each: each.precision),
+        by_source=named(lambda each: each.source),
+        by_key=named(lambda each: each.key_name),
+        is_exact=found.times is not None,
     )
 
 
-def _figures(grouped: Grouped, with_disturbed: bool) -> Iterator[tuple[Any, Totals, Latency]]:
-    sums = grouped.sums
-    return zip(grouped.keys, sums.totals(), sums.latencies(with_disturbed=with_disturbed), strict=True)
+_Figures = tuple[Totals, Latency, Work]
+
+
+class _Grouped:
+    """The figures of groups of what was read."""
+
+    def __init__(self, found: Read, with_disturbed: bool) -> None:
+        self._found, self._with_disturbed = found, with_disturbed
+        seen = np.unique(found.parts.identity).tolist()
+        self.identities = tuple(found.parts.identities[place] for place in seen)
+        """Those that have runs."""
+
+    def by(self, groups: Any, number: int) -> list[_Figures]:
+        """Of each group, ``groups`` saying which a row is in."""
+        sums, latencies = self._found.sums(groups, number, with_disturbed=self._with_disturbed)
+        return list(zip(sums.totals(), latencies, sums.works(), strict=True))
+
+    def named(self, name: Callable[[Identity], str], limit: int) -> list[tuple[str, _Figures]]:
+        """Of the largest groups of runs whose identities have the same name."""
+        parts = self._found.parts
+        names = [name(each) for each in parts.identities]
+        runs: dict[str, int] = {}
+        per_identity = np.bincount(parts.identity, parts.counts[:, COUNTS.index("runs")], minlength=len(names))
+        for each, count in zip(names, per_identity, strict=True):
+            runs[each] = runs.get(each, 0) + int(count)
+        used = sorted((key for key, count in runs.items() if count), key=lambda key: (-runs[key], key))[:limit]
+        place = {key: number for number, key in enumerate(used)}
+        rest = len(used)
+        groups = np.array([place.get(each, rest) for each in names], dtype=np.int64)[parts.identity]
+        return list(zip(used, self.by(groups, rest + 1), strict=False))
+
+
+def stretch_of_all(session: Session) -> tuple[datetime, datetime] | None:
+    """From when to when runs were started, to a quarter of an hour; ``None`` without any."""
+    known = first_and_last(session)
+    return known and (start_of(known[0]), start_of(known[1] + 1))

@@ -1,6 +1,8 @@
 """Figures from sums are those from the rows, whatever happened to the runs, and when they were summed up."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from app.store import RunFilter, RunOutcome, RunSource, RunStatus, RunStore
 from app.store.runs import writing
 from app.store.runs.figures import Latency, Percentiles
-from app.store.runs.rollups import buckets, making, reading
+from app.store.runs.rollups import buckets, covering, making, reading
 from app.store.runs.rollups.histogram import RELATIVE_ERROR
 from app.store.runs.statistics import exact
 from engine.types import Precision
@@ -19,13 +21,16 @@ from tests.support.fakes import make_metrics, make_request
 
 NOW = datetime(2026, 3, 29, 12, 7, tzinfo=UTC)
 OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
-FILTERS = (
-    RunFilter(),
-    RunFilter(since=NOW - timedelta(hours=2, minutes=3)),
-    RunFilter(since=NOW - timedelta(hours=1), until=NOW - timedelta(minutes=20)),
-    RunFilter(precisions=("int4",)),
-    RunFilter(sources=(None, RunSource.API)),
+HOURS = [NOW + timedelta(minutes=53, hours=hours) for hours in range(-60, 1)]
+"""Whole hours up to the one after now."""
+ODD = [HOURS[-3] - timedelta(minutes=3), HOURS[-2], NOW - timedelta(minutes=20)]
+EDGES = (
+    HOURS[::12],
+    [HOURS[-49], HOURS[-25], HOURS[-1]],
+    [HOURS[-50] + timedelta(minutes=45), HOURS[-26] + timedelta(minutes=45), HOURS[-1]],
+    ODD,
 )
+FILTERS = (RunFilter(), RunFilter(precisions=("int4",)), RunFilter(sources=(None, RunSource.API)))
 
 
 @pytest.fixture
@@ -34,7 +39,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     now = [NOW]
     monkeypatch.setattr(writing, "now", lambda: now[0])
     monkeypatch.setattr(buckets, "now", lambda: NOW)
-    monkeypatch.setattr(reading, "now", lambda: NOW)
     monkeypatch.setattr(reading, "EXACT_UP_TO", -1)
     return now
 
@@ -59,12 +63,12 @@ def close_to(found: Latency, exact: Latency) -> bool:
         )
 
     return found.left_out == exact.left_out and all(
-        close(getattr(found, name), getattr(exact, name)) for name in ("ttft_s", "tpot_s", "e2e_s")
+        close(getattr(found, name), getattr(exact, name)) for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s")
     )
 
 
 ACTIONS = st.one_of(
-    st.tuples(st.just("begin"), st.integers(0, 300), st.sampled_from([Precision.BF16, Precision.INT4]),
+    st.tuples(st.just("begin"), st.integers(0, 3000), st.sampled_from([Precision.BF16, Precision.INT4]),
               st.sampled_from([None, RunSource.API, RunSource.CHAT])),
     st.tuples(st.just("end"), st.integers(0, 99), st.sampled_from(OVER), st.floats(0.001, 100), st.booleans()),
     st.tuples(st.just("delete"), st.integers(0, 99)),
@@ -72,10 +76,15 @@ ACTIONS = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(ACTIONS, max_size=25), st.sampled_from(FILTERS))
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ACTIONS, max_size=25), st.sampled_from(FILTERS), st.sampled_from(EDGES), st.sampled_from([-1, 5_000]))
 def test_sums_say_what_the_rows_say(
-    store: RunStore, clock: list[datetime], actions: list[tuple[Any, ...]], filter: RunFilter
+    store: RunStore,
+    clock: list[datetime],
+    actions: list[tuple[Any, ...]],
+    filter: RunFilter,
+    edges: list[datetime],
+    exact_up_to: int,
 ) -> None:
     store.delete([row.id for row in store.page(limit=1_000).rows])
     runs: list[str] = []
@@ -92,38 +101,49 @@ def test_sums_say_what_the_rows_say(
                 runs.remove(run_id)
             else:
                 end(store, run_id, what[1], what[2], disturbed=what[3])
-    with store._database.read() as session:
-        exact_totals = exact.totals(session, filter)
-        latency = exact.latency(session, filter, False)
-        times = exact.over_time(session, filter, timedelta(hours=1), False)
-        configurations = exact.by_configuration(session, filter, 10, False)
-    found = store.overview(filter, timedelta(hours=1))
-    assert found.totals == exact_totals
-    assert close_to(found.latency, latency)
-    assert [(each.start, each.totals) for each in found.over_time] == [(each.start, each.totals) for each in times]
-    assert all(close_to(one.latency, other.latency) for one, other in zip(found.over_time, times, strict=True))
-    assert [(each.configuration, each.totals) for each in found.by_configuration] == [
-        (each.configuration, each.totals) for each in configurations
-    ]
-    assert found.configurations == len(configurations)
+    whole = replace(filter, since=edges[0], until=edges[-1])
+    parts = [replace(filter, since=since, until=until) for since, until in pairwise(edges)]
+    with store._database.read() as session, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "EXACT_UP_TO", exact_up_to)
+        found = store.overview(filter, edges)
+        assert found.totals == exact.totals(session, whole)
+        assert close_to(found.latency, exact.latency(session, whole, False))
+        times = [(part.since, totals) for part in parts if (totals := exact.totals(session, part)).runs]
+        assert [(each.start, each.totals) for each in found.over_time] == times
+        assert all(
+            close_to(each.latency, exact.latency(session, replace(filter, since=each.start, until=each.end), False))
+            for each in found.over_time
+        )
+        configurations = exact.by_configuration(session, whole, 10, False)
+        assert [(each.configuration, each.totals) for each in found.by_configuration] == [
+            (each.configuration, each.totals) for each in configurations
+        ]
+        assert found.configurations == len(configurations)
+        assert sum(each.totals.runs for each in found.by_precision) == found.totals.runs
 
 
 def test_sums_serve_once_they_are_made(store: RunStore, clock: list[datetime], monkeypatch: pytest.MonkeyPatch) -> None:
-    for minutes in range(0, 240, 5):
+    for minutes in range(0, 3_000, 50):
         clock[0] = NOW - timedelta(minutes=minutes)
         end(store, begin(store, Precision.INT4, None), RunStatus.FINISHED, 1.0, disturbed=False)
     while store.sum_up(most=3):
         pass
     read: list[int] = []
-    of_runs = reading.Sums.of_runs
+    of_runs = covering.Parts.of_runs
 
-    def counted(rows: Any, groups: Any, number: int) -> Any:
+    def counted(rows: Any, stretch: Any) -> Any:
         read.append(len(rows))
-        return of_runs(rows, groups, number)
+        return of_runs(rows, stretch)
 
-    monkeypatch.setattr(reading.Sums, "of_runs", counted)
-    assert store.overview(RunFilter(), timedelta(hours=1)).totals.runs == 48
-    assert set(read) == {2}, "only the runs of the present quarter of an hour are read one by one"
+    monkeypatch.setattr(covering.Parts, "of_runs", counted)
+    payloads: list[int] = []
+    unpack = covering.unpack
+    monkeypatch.setattr(
+        covering, "unpack", lambda payload, stretch: payloads.append(stretch) or unpack(payload, stretch)
+    )
+    assert store.overview(RunFilter(), [HOURS[0], HOURS[-1]]).totals.runs == 60
+    assert sum(read) == 1, "only the runs of the present quarter of an hour are read one by one"
+    assert len(payloads) < 40, "whole days and hours are read as such"
 
 
 def test_a_run_that_changes_while_it_is_summed_up_is_summed_up_again(
@@ -131,19 +151,19 @@ def test_a_run_that_changes_while_it_is_summed_up_is_summed_up_again(
 ) -> None:
     clock[0] = NOW - timedelta(hours=1)
     run_id = begin(store, Precision.INT4, None)
-    rows_of = making._rows_of
+    summed = making._summed
 
     def changed_meanwhile(*args: Any) -> Any:
-        rows = rows_of(*args)
-        monkeypatch.setattr(making, "_rows_of", rows_of)
+        rows = summed(*args)
+        monkeypatch.setattr(making, "_summed", summed)
         end(store, run_id, RunStatus.FINISHED, 1.0, disturbed=False)
         return rows
 
-    monkeypatch.setattr(making, "_rows_of", changed_meanwhile)
+    monkeypatch.setattr(making, "_summed", changed_meanwhile)
     store.sum_up(most=10)
-    assert store.overview(RunFilter(), timedelta(hours=1)).totals.finished == 1
+    assert store.overview(RunFilter(), HOURS).totals.finished == 1
     store.sum_up(most=10)
-    assert store.overview(RunFilter(), timedelta(hours=1)).totals.finished == 1
+    assert store.overview(RunFilter(), HOURS).totals.finished == 1
 
 
 def test_what_sums_cannot_tell_is_read_from_the_rows(store: RunStore, clock: list[datetime]) -> None:
@@ -152,6 +172,7 @@ def test_what_sums_cannot_tell_is_read_from_the_rows(store: RunStore, clock: lis
     end(store, run_id, RunStatus.FINISHED, 1.2345, disturbed=False)
     store.set_tags(run_id, ["kept"])
     store.sum_up(most=10)
-    hour = timedelta(hours=1)
-    assert store.overview(RunFilter(tags=("kept",)), hour).latency.e2e_s.p50 == 1.2345
-    assert store.overview(RunFilter(ratings=(1,)), hour).totals.runs == 0
+    assert store.overview(RunFilter(tags=("kept",)), HOURS).latency.e2e_s.p50 == pytest.approx(
+        1.2345, rel=RELATIVE_ERROR
+    )
+    assert store.overview(RunFilter(ratings=(1,)), HOURS).totals.runs == 0

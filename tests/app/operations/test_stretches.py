@@ -1,0 +1,44 @@
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.operations.stretches import MOST, cut, within
+
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
+MOMENTS = st.datetimes(datetime(2001, 1, 1), datetime(2030, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
+
+
+@given(MOMENTS, st.timedeltas(timedelta(minutes=1), timedelta(days=9_000)), st.sampled_from(ZONES))
+def test_stretches_follow_one_another_from_beginning_to_end(since: datetime, span: timedelta, zone: str) -> None:
+    edges = cut(since, since + span, ZoneInfo(zone))
+    assert edges[0] == since
+    assert edges[-1] == since + span
+    assert list(edges) == sorted(set(edges))
+    assert len(edges) <= 1.2 * MOST + 3
+    if span > timedelta(hours=3):
+        assert all(edge.timestamp() % 900 == 0 for edge in edges[1:-1]), "sums are of quarters of an hour"
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-10-26", 24)])
+def test_a_day_is_as_long_as_it_is_there(day: str, hours: int) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=zone)
+    edges = cut(noon - timedelta(days=60), noon + timedelta(days=60), zone)
+    begin, end = within(edges, noon)
+    assert end - begin == timedelta(hours=hours)
+    assert begin.astimezone(zone).hour == 0
+
+
+def test_days_begin_where_the_readers_clock_says_with_half_and_quarter_hours() -> None:
+    since = datetime(2026, 5, 1, 3, 7, tzinfo=UTC)
+    edges = cut(since, since + timedelta(days=100), ZoneInfo("Asia/Kathmandu"))
+    assert {(edge.hour, edge.minute) for edge in edges[1:-1]} == {(18, 15)}
+
+
+def test_a_year_is_cut_into_weeks_and_many_into_months() -> None:
+    since = datetime(2026, 1, 14, tzinfo=UTC)
+    assert {edge.weekday() for edge in cut(since, since + timedelta(days=365), UTC)[1:-1]} == {0}
+    assert {edge.day for edge in cut(since, since + timedelta(days=2_000), UTC)[1:-1]} == {1}
