@@ -25,11 +25,11 @@ from tests.support.ui import add_run
 @pytest.mark.slow
 def test_a_real_judge_is_counted_and_gives_way(engine: Engine, tmp_path: Path) -> None:
     with closing(RunStore.open(new_database(tmp_path / "gearbox.db"))) as store:
-        JudgingOptions(on=True, judge=Judged(SMALL, "int4"), share=1.0).keep(store.options)
+        JudgingOptions(on=True, judge=Judged(SMALL, "int4"), share=1.0, money_a_day=1e6).keep(store.options)
         judging = Judging(
             engine=engine, store=store, open=lambda judge: judge.opened(engine, None, None), per_hour=3600.0
         )
-        first = add_run(store)
+        add_run(store)
         assert judging.run(Told()) == 1
         (counts,) = store.judging.counts()
         assert counts.asked == sum(each.count for each in store.judging.sums()) + sum(counts.unanswered.values())
@@ -37,7 +37,9 @@ def test_a_real_judge_is_counted_and_gives_way(engine: Engine, tmp_path: Path) -
         assert counts.cost == pytest.approx(counts.seconds)
 
         add_run(store)
-        asked = make_request("Say hello.", precision=Precision.INT4, sampling=SamplingParams(max_tokens=200))
+        asked = make_request(
+            "Tell me a very long story.", precision=Precision.INT4, sampling=SamplingParams(max_tokens=600)
+        )
         comes = threading.Thread(target=answer_unkept, args=(engine, asked, lambda _: None))
 
         class SomebodyComes(Told):
@@ -50,4 +52,3 @@ def test_a_real_judge_is_counted_and_gives_way(engine: Engine, tmp_path: Path) -
         comes.join()
         assert store.judging.counts()[0].asked == 1
         assert judging.run(Told()) == 1
-        assert first
