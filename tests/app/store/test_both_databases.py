@@ -6,10 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from app.doors.keys import KeyLimits
 from app.store import DraftFigures, DraftResult, ExperimentState, GoneError, KeyStore, RunStore, StartedFrom, Viewer
-from app.store.experiments import leases
+from app.store.leases import repository as leases
+from app.store.leases.schema import Lease
 from engine.evaluation.judge import Verdict
 from engine.types import Precision, SpeculationConfig, Tier
 from tests.support.cascade import answer
@@ -95,7 +97,7 @@ def test_whoever_goes_on_says_so_every_minute(store: RunStore, monkeypatch: pyte
     monkeypatch.setattr(leases, "now", lambda: later)
     store._leases.tidy_up()
     with store._database.read() as session:
-        (row,) = session.scalars(leases.select(leases.ExperimentLease)).all()
+        (row,) = session.scalars(select(Lease)).all()
         assert row.seen_at == later
 
 

@@ -57,7 +57,7 @@ def test_a_filter_lets_through_the_sources_it_names_and_no_other(
 
 def test_without_labs_and_experiments_means_all_others_those_that_nobody_knows_among_them(store: RunStore) -> None:
     one_of_each(store)
-    assert found(store, *WITHOUT_LABS) == {*EVERY_SOURCE} - {RunSource.LAB, RunSource.EXPERIMENT}
+    assert found(store, *WITHOUT_LABS) == {*EVERY_SOURCE} - {RunSource.LAB, RunSource.EXPERIMENT, RunSource.SENTINEL}
     assert found(store) == {*EVERY_SOURCE}
 
 

@@ -52,7 +52,7 @@ def test_what_both_do_at_once_is_done_once(store: RunStore, monkeypatch: pytest.
     both(store.texts.add_some, other.texts.add_some)
     assert store.texts.waiting() == 0
     assert len(found(other, "answer")) == RUNS + 1
-    assert store.overview(RunFilter(), timedelta(days=1)).totals.runs == RUNS + 1
+    assert store.overview(RunFilter(), [began - timedelta(days=50), began + timedelta(days=1)]).totals.runs == RUNS + 1
 
     both(
         lambda: store.retention.prune_some(RULE) is not None,
@@ -62,5 +62,5 @@ def test_what_both_do_at_once_is_done_once(store: RunStore, monkeypatch: pytest.
     assert pruned is not None
     assert pruned.runs == RUNS
     assert found(store, "answer") == {stays}
-    assert other.overview(RunFilter(), timedelta(days=1)).totals.runs == RUNS + 1
+    assert other.overview(RunFilter(), [began - timedelta(days=50), began + timedelta(days=1)]).totals.runs == RUNS + 1
     other.close()
