@@ -95,6 +95,8 @@ page = st.navigation(
                 url_path="comparison",
                 help="Two to four runs side by side.",
             ),
+        ],
+        "Operate": [
             st.Page(
                 "pages/operations.py",
                 title="Operations",

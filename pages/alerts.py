@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import resources
+from app.operations.alerts.watch import TURN
 from app.session.identity import person_id
 from app.views.operations.alerts.channels import show_channels, show_trouble
 from app.views.operations.alerts.checked import show_last_look
@@ -28,7 +29,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
         label_visibility="collapsed",
     )
     with errors_shown():
-        show_last_look(store.alerts.lease.holder())
+        show_last_look(store.turns.holder(TURN))
 
 
 def alerts() -> None:

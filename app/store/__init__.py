@@ -1,6 +1,5 @@
 """The runs, the conversations and the labs' results kept: SQLAlchemy repositories that hand out frozen records."""
 
-from app.store.alerts.lease import Holder
 from app.store.alerts.records import (
     Alert,
     AlertEvent,
@@ -126,6 +125,7 @@ from app.store.runs.statistics.repeats import Repeats
 from app.store.runs.timeline import Timeline
 from app.store.sentinel.records import Deviation, GoldenAnswer, GoldenPrompt, RoundCause, SentinelRound
 from app.store.sentinel.repository import SentinelStore
+from app.store.upkeep.turns import Holder
 
 __all__ = [
     "ALL_RUNS",

@@ -90,7 +90,7 @@ class RunStore(RunWriter):
         """The API's keys, in the same database."""
         self.objectives = ObjectiveStore(database)
         """What is promised of the traffic, and counts of what keeps it, in the same database."""
-        self.alerts = AlertStore(database, self._presence.owner)
+        self.alerts = AlertStore(database)
         """Who is told of what when, in the same database."""
         self.people = PeopleStore(database)
         """How persons have set the widgets, in the same database."""

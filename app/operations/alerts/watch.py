@@ -1,7 +1,7 @@
 """The server's own look at the rules, twice a minute, on a thread of its own, and the sending of what is to be told.
 
-Of several servers on one database one looks, by a lease; each sends what is due, and claims it first. Nothing that a
-channel does holds anything up: each has a thread of its own while something is being sent to it.
+Of several servers on one database one looks, which takes the turn; each sends what is due, and claims it first. Nothing
+that a channel does holds anything up: each has a thread of its own while something is being sent to it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from engine.errors import GearboxError
 
 _log = logging.getLogger(__name__)
 
+TURN = "alerts"
+"""What only one of several servers does: to look at the rules."""
 LOOK_EVERY_S = 30.0
 _SEND_EVERY_S = 5.0
 _FIRST_S = 10.0
@@ -165,7 +167,7 @@ class AlertWatch:
         self._thread.join(_CLOSE_S)
         if self._sender is not None:
             try:
-                self._sender.store.alerts.lease.give_back()
+                self._sender.store.turns.give_back(TURN)
             except GearboxError as error:
                 _log.info("Another server looks after alerts once this one is seen to be gone: %s", error)
 
@@ -191,7 +193,7 @@ class AlertWatch:
             self._sender = Sender(self._store(), self._post)
         store = self._sender.store
         at = datetime.now(UTC)
-        if look_too and store.alerts.lease.take():
+        if look_too and store.turns.is_ours(TURN):
             observe_all(store, self._folder, at)
         self._sender.send_due()
         if look_too:  # over many runs pages then find these figures read

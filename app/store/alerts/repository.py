@@ -9,14 +9,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app.store.alerts.channels import ChannelStore, announce
-from app.store.alerts.lease import ServerLease
 from app.store.alerts.records import Alert, AlertEvent, EventKind, Figure, Finding, Rule
 from app.store.alerts.rows import keep_alert, to_alert, to_event, to_rule
 from app.store.alerts.schema import AlertEventRow, AlertRow, AlertRuleRow
 from app.store.alerts.states import Step, acknowledge, close, observe, silence
 from app.store.database.errors import ConflictError, GoneError
 from app.store.database.identity import new_id, now
-from app.store.database.owner import Owner
 from app.store.database.session import Database
 
 NAME_CHARACTERS = 80
@@ -30,13 +28,11 @@ class AlertStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database, owner: Owner) -> None:
-        """Use a database whose schema is up to date; ``owner`` is this process."""
+    def __init__(self, database: Database) -> None:
+        """Use a database whose schema is up to date."""
         self._database = database
         self.channels = ChannelStore(database)
         """Where alerts are sent to, and what is on its way there."""
-        self.lease = ServerLease(database, owner, "alerts")
-        """Of the server that looks after them."""
 
     # --- rules ------------------------------------------------------------------------------------
 

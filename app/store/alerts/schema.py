@@ -119,16 +119,3 @@ class AlertDeliveryRow(Base):
         Index(None, "state", "due_at"),
         Index(None, "channel_id", "created_at"),
     )
-
-
-class ServerLeaseRow(Base):
-    """Which server does what only one may."""
-
-    __tablename__ = "server_leases"
-
-    name: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
-    owner_host: Mapped[str]
-    owner_pid: Mapped[int]
-    owner_started: Mapped[float]
-    owner_lock: Mapped[str | None]
-    seen_at: Mapped[datetime]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
@@ -12,7 +13,18 @@ from app.store.database.owner import Owner
 from app.store.database.session import Database
 from app.store.upkeep.schema import UpkeepTurn
 
-_SEEN_EVERY = timedelta(minutes=1)
+_SEEN_EVERY = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Which process has a turn."""
+
+    host: str
+    pid: int
+    seen_at: datetime
+    here: bool
+    """Whether it is this process."""
 
 
 class Turns:
@@ -39,7 +51,7 @@ class Turns:
             row = session.get(UpkeepTurn, task)
             if row is not None and not self._is_free(row):
                 return False
-            if row is not None and self._is_own(row) and now() - row.seen_at < _SEEN_EVERY:
+            if row is not None and self._is_own(row) and timedelta(0) <= now() - row.seen_at < _SEEN_EVERY:
                 return True
         try:
             with self._database.write(hasty=True) as session:
@@ -59,6 +71,29 @@ class Turns:
         except ConflictError:  # another server asked first at the very same time
             return False
         return True
+
+    def give_back(self, task: str) -> None:
+        """Let others do it.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        with self._database.write(hasty=True) as session:
+            row = session.get(UpkeepTurn, task)
+            if row is not None and self._is_own(row):
+                session.delete(row)
+
+    def holder(self, task: str) -> Holder | None:
+        """Who does it; ``None`` where nobody does.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        with self._database.read() as session:
+            row = session.get(UpkeepTurn, task)
+            if row is None or (not self._is_own(row) and self._is_free(row)):
+                return None
+            return Holder(row.owner_host, row.owner_pid, row.seen_at, self._is_own(row))
 
     def _is_free(self, row: UpkeepTurn) -> bool:
         """Whether it is this process's already, or its owner's no longer."""

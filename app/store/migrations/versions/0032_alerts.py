@@ -117,18 +117,8 @@ def upgrade() -> None:
     op.create_index("uq_alert_deliveries_event_channel", "alert_deliveries", ["event_id", "channel_id"], unique=True)
     op.create_index(op.f("ix_alert_deliveries_state_due_at"), "alert_deliveries", ["state", "due_at"])
     op.create_index(op.f("ix_alert_deliveries_channel_id_created_at"), "alert_deliveries", ["channel_id", "created_at"])
-    op.create_table(
-        "server_leases",
-        _id("name"),
-        *_texts("owner_host"),
-        *_moments("owner_pid"),
-        sa.Column("owner_started", sa.Float(precision=53), nullable=False),
-        sa.Column("owner_lock", sa.String(), nullable=True),
-        *_moments("seen_at"),
-        _key("server_leases", "name"),
-    )
 
 
 def downgrade() -> None:
-    for table in ("server_leases", "alert_deliveries", "alert_channels", "alert_events", "alerts", "alert_rules"):
+    for table in ("alert_deliveries", "alert_channels", "alert_events", "alerts", "alert_rules"):
         op.drop_table(table)

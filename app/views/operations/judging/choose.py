@@ -33,7 +33,7 @@ def show_state(store: RunStore, options: JudgingOptions) -> None:
             st.badge("On", icon=":material/balance:", color="green")
         else:
             st.badge("Off", icon=":material/power_settings_new:", color="gray")
-        names = " and ".join(_name(each) for each in options.judges) or "nobody"
+        names = " and ".join(_name(each) for each in options.judges) or "no judge chosen"
         st.caption(
             f"{literal(names)} · {units.percent(options.share)} of the runs, of each configuration and tier · "
             f"last 24 hours: {calls:,} of {options.calls_a_day:,} questions, "

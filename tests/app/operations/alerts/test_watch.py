@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.operations.alerts.rules import SHIPPED, all_rules
-from app.operations.alerts.watch import AlertWatch, Sender, observe_all
+from app.operations.alerts.watch import TURN, AlertWatch, Sender, observe_all
 from app.store import DeliveryState, Metric, RunStatus, RunStore
 from app.store.database import session as database_session
 from app.store.database.identity import now
@@ -24,7 +24,7 @@ _LOOK = """
 import sys
 from app.store import RunStore
 store = RunStore.open(sys.argv[1])
-print(store.alerts.lease.take(), flush=True)
+print(store.turns.is_ours("alerts"), flush=True)
 sys.stdin.read()
 """
 
@@ -71,16 +71,16 @@ def test_two_servers_that_look_at_one_moment_send_one_message(
 
 
 def test_of_two_servers_one_looks_until_it_ends(store: RunStore, other: RunStore) -> None:
-    assert store.alerts.lease.take()
-    assert store.alerts.lease.take()
-    assert not other.alerts.lease.take()
-    holder = other.alerts.lease.holder()
+    assert store.turns.is_ours(TURN)
+    assert store.turns.is_ours(TURN)
+    assert not other.turns.is_ours(TURN)
+    holder = other.turns.holder(TURN)
     assert holder is not None
     assert not holder.here
-    store.alerts.lease.give_back()
-    assert other.alerts.lease.take()
-    store.alerts.lease.give_back()
-    assert not store.alerts.lease.take()
+    store.turns.give_back(TURN)
+    assert other.turns.is_ours(TURN)
+    store.turns.give_back(TURN)
+    assert not store.turns.is_ours(TURN)
 
 
 def test_a_server_that_was_killed_is_in_nobody_s_way(store: RunStore) -> None:
@@ -90,10 +90,10 @@ def test_a_server_that_was_killed_is_in_nobody_s_way(store: RunStore) -> None:
     )
     assert server.stdout is not None
     assert server.stdout.readline().strip() == "True"
-    assert not store.alerts.lease.take()
+    assert not store.turns.is_ours(TURN)
     server.kill()
     server.communicate()
-    assert store.alerts.lease.take()
+    assert store.turns.is_ours(TURN)
 
 
 def test_the_watch_goes_on_once_the_database_is_free_again(
@@ -118,7 +118,7 @@ def test_the_watch_goes_on_once_the_database_is_free_again(
     watch.close()
     assert sent == ["Gearbox: Firing: Runs fail"]
     assert not watch.troubled
-    assert store.alerts.lease.holder() is None
+    assert store.turns.holder(TURN) is None
 
 
 def test_what_a_rule_that_is_switched_off_had_open_is_resolved(

@@ -171,18 +171,6 @@ def test_servers_that_see_one_thing_at_a_time_open_one_alert(store: RunStore) ->
     assert len(claimed) == 1
 
 
-def test_a_lease_is_held_and_given_back(store: RunStore) -> None:
-    lease = store.alerts.lease
-    assert lease.holder() is None
-    assert lease.take()
-    assert lease.take()
-    holder = lease.holder()
-    assert holder is not None
-    assert holder.here
-    lease.give_back()
-    assert lease.holder() is None
-
-
 def test_silence_is_ended_and_what_is_resolved_stays_so(store: RunStore) -> None:
     opened = store.alerts.observe(FINDING)
     assert opened is not None

@@ -50,3 +50,15 @@ def test_a_dead_process_of_this_machine_loses_it_at_once(store: RunStore) -> Non
     assert dead.is_ours("sweeping")
     assert store.turns.is_ours("sweeping")
     assert not dead.is_ours("sweeping")
+
+
+def test_a_turn_is_given_back(store: RunStore) -> None:
+    assert store.turns.holder("sweeping") is None
+    assert store.turns.is_ours("sweeping")
+    holder = store.turns.holder("sweeping")
+    assert holder is not None
+    assert holder.here
+    other(store).give_back("sweeping")
+    assert store.turns.holder("sweeping") == holder
+    store.turns.give_back("sweeping")
+    assert store.turns.holder("sweeping") is None
