@@ -204,6 +204,7 @@ def test_a_prompt_of_a_megabyte_is_refused_after_a_look_at_its_beginning(
     assert [run.status for run in store.page().rows] == [RunStatus.FAILED]
 
 
+@pytest.mark.slow
 def test_a_text_that_is_long_only_in_characters_is_read(client: TestClient) -> None:
     body = {"model": "smollm2-135m", "prompt": "-" * 140_000, "max_tokens": 1}
     answer = client.post("/v1/completions", json=body)

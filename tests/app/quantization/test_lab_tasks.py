@@ -87,6 +87,7 @@ def test_no_answer_of_code_ends_the_job_for_the_others(lab: LabStore) -> None:
     assert result.answers.keys() == answers.keys()
 
 
+@pytest.mark.slow
 def test_tasks_of_a_real_model_get_the_very_answers_that_each_gets_alone(engine: Engine, lab: LabStore) -> None:
     fit = [task for task in load_tasks() if task.checker != "code"]
     tasks = [replace(task, max_tokens=min(24, task.max_tokens)) for task in fit[:: len(fit) // 10][:10]]

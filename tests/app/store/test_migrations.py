@@ -286,6 +286,7 @@ def test_a_start_killed_after_any_statement_of_migrating_is_made_good_by_the_nex
     assert kill_at_each(tmp_path, migrations, version, step=1) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [None, EARLIER[-1]])
 def test_a_start_killed_after_some_statement_of_migrating_is_made_good_by_the_next_one(
     tmp_path: Path, migrations: Path, version: str | None

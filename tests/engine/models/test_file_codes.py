@@ -44,6 +44,7 @@ def published(models_dir: Path) -> GGUFReader:
     return GGUFReader(source)
 
 
+@pytest.mark.slow
 def test_a_published_tensor_keeps_its_values(models_dir: Path, published: GGUFReader) -> None:
     """Rows of q and k are back in the order of the checkpoint; the others are as the file has them."""
     codes = resolve(SMALL, models_dir).open_codes()

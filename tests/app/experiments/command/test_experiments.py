@@ -83,6 +83,7 @@ def test_what_is_wrong_is_said_in_one_line(text: str, named: str, folder: Path) 
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_what_failed_is_asked_again_where_that_is_wanted(folder: Path) -> None:
     long = "What of this? " * 80
     (folder / "own.csv").write_text(f"question,answer\n{long},Paris\nCapital of Peru?,Lima\n")

@@ -43,6 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_scores_come_with_the_audit_and_the_limits_are_kept(folder: Path, server: ScriptedServer) -> None:
     asked = ("judge", "Open questions", "--model", "big", "--url", server.url)
     done = experiment(folder, *asked, "--judgements", "30", "--silent", "5", "--kappa", "0.6")

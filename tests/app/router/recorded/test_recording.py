@@ -366,6 +366,7 @@ def test_a_failure_among_many_keeps_what_was_answered_and_says_which_failed(stor
     assert all(generation.over for generation in engine.generations)
 
 
+@pytest.mark.slow
 def test_a_real_model_says_the_same_together_as_one_after_the_other(engine: Engine, store: RouterStore) -> None:
     tier = Tier(model=SMALL_MODEL, precision=Precision.INT4)
     fit = [task for task in load_tasks(MIXED_FILE) if task.checker != "code"]
@@ -383,6 +384,7 @@ def test_a_real_model_says_the_same_together_as_one_after_the_other(engine: Engi
             assert 0 < found.prefill_s <= found.first_token_s <= found.e2e_s
 
 
+@pytest.mark.slow
 def test_a_race_comes_between_the_answers_of_a_recording_and_has_the_engine_alone(
     engine: Engine, store: RouterStore
 ) -> None:
