@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.database.columns import Base, CleanText
-from app.store.runs.schema import Run
+from app.store.runs.schema import LETS_GO, Run
 
 
 class LiveJudgementRow(Base):
@@ -17,7 +17,7 @@ class LiveJudgementRow(Base):
     __tablename__ = "live_judgements"
 
     id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
-    run_id: Mapped[str | None] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="SET NULL"))
+    run_id: Mapped[str | None] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="SET NULL", info=LETS_GO))
     run_created_at: Mapped[datetime]
     judged_at: Mapped[datetime]
     name: Mapped[str]
@@ -49,7 +49,7 @@ class LiveJudgementText(Base):
     judgement_id: Mapped[str] = mapped_column(
         CleanText(32), ForeignKey(LiveJudgementRow.id, ondelete="CASCADE"), primary_key=True
     )
-    run_id: Mapped[str] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="CASCADE"))
+    run_id: Mapped[str] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="CASCADE", info=LETS_GO))
     reason: Mapped[str]
     detail: Mapped[str]
 

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, Text, and
 from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds, to_microseconds
+from app.store.judging.schema import LiveJudgementRow
 from app.store.objectives.records import Counted, Metric, Moments, Objective, PrecisionUse, Stretch, Tally
 from app.store.router.schema import RouterJudgement
 from app.store.runs.queries import conditions
@@ -29,6 +30,8 @@ REPEATS_FROM = 0.5
 """Repeated share above which an answer goes in circles, as `app.runs.repetition` has it."""
 REPEATS_TOKENS = 32
 """Shorter answers say too little."""
+_RIGHT = 0.5
+"""The score from which on a live judge finds an answer right."""
 _BROKEN = (RunStatus.FAILED, RunStatus.INTERRUPTED)
 _COLUMNS = {Metric.TTFT: Run.ttft_s, Metric.TPOT: Run.tpot_s, Metric.E2E: Run.e2e_s}
 
@@ -181,13 +184,19 @@ def _bad_of(metric: Metric, limit_s: float | None) -> tuple[ColumnElement[bool],
 
 
 def _is_wrong() -> ColumnElement[bool]:
-    """A thumb counts more than a judge; of several judges one that finds the answer wrong."""
+    """A thumb counts more than judges; of these one that finds the answer wrong."""
     return or_(Run.rating < 0, and_(Run.rating == 0, _judgement(False)))
 
 
 def _judgement(right: bool) -> ColumnElement[bool]:
-    said = select(RouterJudgement.run_id).where(RouterJudgement.run_id == Run.id, RouterJudgement.right.is_(right))
-    return said.exists()
+    of_a_router = select(RouterJudgement.run_id).where(
+        RouterJudgement.run_id == Run.id, RouterJudgement.right.is_(right)
+    )
+    score = LiveJudgementRow.score
+    live = select(LiveJudgementRow.id).where(
+        LiveJudgementRow.run_id == Run.id, score >= _RIGHT if right else score < _RIGHT
+    )
+    return or_(of_a_router.exists(), live.exists())
 
 
 def _counting(

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.store.database.columns import Base, CleanText, JsonText
 
+LETS_GO = {"lets_go": True}
+"""Of a reference to a run: it does not keep the run from being pruned, since it is a part of it or does without it."""
+
 
 class Run(Base):
     """What lists, filters and statistics read; kept narrow, so that a scan of all runs stays quick."""
@@ -120,7 +123,9 @@ class RunContent(Base):
 
     __tablename__ = "run_contents"
 
-    run_id: Mapped[str] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(
+        CleanText(32), ForeignKey(Run.id, ondelete="CASCADE", info=LETS_GO), primary_key=True
+    )
     prompt: Mapped[str]
     text: Mapped[str] = mapped_column(default="")
     error: Mapped[str | None]
@@ -142,7 +147,9 @@ class RunTimeline(Base):
 
     __tablename__ = "run_timelines"
 
-    run_id: Mapped[str] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="CASCADE"), primary_key=True)
+    run_id: Mapped[str] = mapped_column(
+        CleanText(32), ForeignKey(Run.id, ondelete="CASCADE", info=LETS_GO), primary_key=True
+    )
     payload: Mapped[bytes] = mapped_column(LargeBinary)
 
 
@@ -163,7 +170,3 @@ class DeletedRun(Base):
     __tablename__ = "deleted_runs"
 
     id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
-
-
-OF_RUN = frozenset({RunContent.__tablename__, RunTimeline.__tablename__})
-"""The tables that are parts of a run and go with it. What else refers to a run keeps it from being pruned."""

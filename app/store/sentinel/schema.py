@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.store.database.columns import Base, CleanText, JsonText
 from app.store.people.schema import PERSON
-from app.store.runs.schema import Run
+from app.store.runs.schema import LETS_GO, Run
 
 
 class GoldenRow(Base):
@@ -59,7 +59,7 @@ class GoldenAnswerRow(Base):
     """From 1, in the order in which they were kept, whatever clocks say."""
     round_id: Mapped[str | None] = mapped_column(CleanText(32), ForeignKey(RoundRow.id, ondelete="SET NULL"))
     created_at: Mapped[datetime]
-    run_id: Mapped[str | None] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="SET NULL"))
+    run_id: Mapped[str | None] = mapped_column(CleanText(32), ForeignKey(Run.id, ondelete="SET NULL", info=LETS_GO))
     text: Mapped[str]
     payload: Mapped[bytes] = mapped_column(LargeBinary)
     """The tokens."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,27 +21,14 @@ from app.store import (
 )
 from engine.types import Precision
 from tests.support.fakes import make_request
+from tests.support.live_judging import ONE, TWO, say
 from tests.support.ui import add_run
 
-ONE, TWO = JudgeId("a@int4", "a" * 64, 1), JudgeId("b at host", "", 1)
 EVER = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def candidates(store: RunStore, share: float = 1.0, judge: JudgeId = ONE) -> dict[str, Candidate]:
     return {each.run_id: each for each in store.judging.candidates(judge, share=share, since=EVER, most=1000)}
-
-
-def say(store: RunStore, run_id: str, score: float | None, judge: JudgeId = ONE, **given: object) -> None:
-    run = store.get(run_id)
-    candidate = Candidate(
-        run_id=run_id, created_at=run.created_at, config_hash=run.config_hash, model=run.model,
-        precision=run.precision, tier=f"{run.model} {run.precision}",
-    )  # fmt: skip
-    judgement = LiveJudgement(
-        run=candidate, judge=judge, score=score, reason="So it is.", no_verdict=None, detail="", seconds=0.5,
-        prompt_tokens=100, completion_tokens=10, cost=0.25,
-    )  # fmt: skip
-    store.judging.keep(replace(judgement, **given))  # type: ignore[arg-type]
 
 
 def test_only_finished_runs_of_traffic_with_an_answer_are_judged(store: RunStore) -> None:

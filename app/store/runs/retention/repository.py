@@ -16,7 +16,7 @@ from app.store.runs.records import RunStatus
 from app.store.runs.retention.records import KEEP_ALL, Pruned, RetentionRule
 from app.store.runs.retention.schema import Retention
 from app.store.runs.rollups.buckets import bucket_of, holding_among, mark_pruned
-from app.store.runs.schema import OF_RUN, Run
+from app.store.runs.schema import Run
 
 AT_ONCE = 100
 """Runs: what waits to be written must not wait long for them."""
@@ -185,9 +185,8 @@ def _may_go() -> list[ColumnElement[bool]]:
     references = [
         key.parent
         for table in Base.metadata.tables.values()
-        if table.name not in OF_RUN
         for key in table.foreign_keys
-        if key.column is Run.__table__.c.id
+        if key.column is Run.__table__.c.id and not key.info.get("lets_go")
     ]
     return [
         Run.status != RunStatus.RUNNING,

@@ -13,6 +13,7 @@ from engine.evaluation.judge import Verdict
 from engine.types import Precision, Tier
 from tests.support.cascading import make_cascade_report
 from tests.support.fakes import make_request
+from tests.support.live_judging import TWO, say
 from tests.support.past_traffic import HIT, NOW, PastTraffic
 
 HOUR = timedelta(hours=1)
@@ -50,6 +51,11 @@ def test_a_thumb_counts_more_than_a_judge(store: RunStore, traffic: PastTraffic)
         store.router.keep_run_verdict(run_id, judge, "0" * 64, Verdict(right=False, confidence=0.9))
     store.router.keep_run_verdict(unsaid, judge, "0" * 64, Verdict(right=None, confidence=None))
     assert store.objectives.count(Metric.QUALITY, None, ALL) == Counted(1, 2)
+    say(store, unsaid, 0.5)
+    assert store.objectives.count(Metric.QUALITY, None, ALL) == Counted(1, 3)
+    say(store, unsaid, 0.4, TWO)
+    say(store, praised, 0.0)
+    assert store.objectives.count(Metric.QUALITY, None, ALL) == Counted(2, 3)
 
 
 def test_sums_and_rows_count_alike(store: RunStore, traffic: PastTraffic, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,10 +109,11 @@ def test_every_table_that_refers_to_a_run_is_looked_at(store: RunStore) -> None:
         "conversation_messages.run_id",
         "experiment_cells.run_id",
         "router_judgements.run_id",
+        "golden_prompts.run_id",
     ):
         assert column in text
-    assert "run_contents" not in text
-    assert "run_timelines" not in text
+    for table in ("run_contents", "run_timelines", "live_judgement", "golden_answers"):
+        assert table not in text
 
 
 def test_one_run_of_each_configuration_stays(store: RunStore, create: Create) -> None:
