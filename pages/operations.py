@@ -63,6 +63,12 @@ with st.expander("Filters", icon=":material/filter_alt:"):
             key="configuration",
             bind="query-params",
         )
+        key_names = sorted({key.name for key in store.keys.list()})
+        keys = (
+            st.multiselect("API key", key_names, placeholder="All callers", key="api-key", bind="query-params")
+            if key_names
+            else []
+        )
     with_disturbed = st.toggle(
         "Include disturbed runs",
         key="ops-disturbed",
@@ -71,7 +77,7 @@ with st.expander("Filters", icon=":material/filter_alt:"):
     )
     live = st.toggle("Refresh every 10 s", value=True, key="ops-live", persist_state="session")
 
-chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), sources=sources)
+chosen = RunFilter(models=tuple(models), config_hashes=tuple(hashes), sources=sources, key_names=tuple(keys))
 
 
 def dashboard() -> None:

@@ -6,7 +6,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import units
-from app.store import RunStatus, RunStore
+from app.doors.keys import KeyLimits
+from app.store import RunOutcome, RunSource, RunStatus, RunStore
 from app.store.runs import reading
 from engine.types import GuardState, Precision
 from tests.support.cascading import CASCADE, make_cascade_report
@@ -64,6 +65,21 @@ def test_the_model_and_configuration_filters_hold_for_everything(
     assert list(app.dataframe[0].value["configuration"]) == ["large · int4"]
     app.segmented_control(key="ops-section").set_value("Slowest").run()
     assert list(app.dataframe[0].value["prompt"]) == ["c"]
+
+
+def test_the_traffic_of_one_key_can_be_looked_at(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    assert not open_app(monkeypatch, store, PAGE).multiselect
+    add_run(store)
+    request = make_request("by key")
+    for _ in range(2):
+        asked = store.create_run(request, person_id=None, source=RunSource.API, key_name="ci", environment={})
+        store.finish_run(asked, RunOutcome(RunStatus.FINISHED, "yes", metrics=make_metrics()))
+    assert "api-key" not in [choice.key for choice in open_app(monkeypatch, store, PAGE).multiselect]
+    store.keys.create("ci", KeyLimits())
+    app = open_app(monkeypatch, store, PAGE)
+    assert figures(app)["Runs"] == "3"
+    app.multiselect(key="api-key").select("ci").run()
+    assert figures(app)["Runs"] == "2"
 
 
 def test_cascades_are_told_of_with_what_they_saved_and_their_guards(
