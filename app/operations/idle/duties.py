@@ -78,8 +78,9 @@ class IdleWork:
         self._jobs, self._engine, self._duties = jobs, engine, duties
         self._quiet_s, self._look_every_s, self._clock = quiet_s, look_every_s, clock
         self._quiet_since: float | None = None
+        self._told: dict[str, str] = {}
+        """By duty, the error that was logged last."""
         self._closing = threading.Event()
-        self._said = ""
         self._thread = threading.Thread(target=self._watch, name="idle work", daemon=True)
         self._thread.start()
 
@@ -102,17 +103,37 @@ class IdleWork:
             last = self._jobs.state(duty.key)
             if last and last.status in ("cancelled", "failed") and last.ended and now - last.ended < LEFT_ALONE_S:
                 continue
-            found = duty.due()
+            found = self._due(duty)
             if found is not None and self._jobs.submit(duty.key, found.work, title=found.title, page=duty.page):
                 return True
         return False
+
+    def _due(self, duty: Duty) -> Due | None:
+        """What a duty has to do; ``None`` too where it cannot tell, which is logged: the others are done still."""
+        try:
+            found = duty.due()
+        except Exception as error:  # noqa: BLE001 (a mistake in one duty must not end the thread that does them all)
+            self._tell(duty.key, error)
+            return None
+        self._told.pop(duty.key, None)
+        return found
 
     def _watch(self) -> None:
         while not self._closing.wait(self._look_every_s):
             try:
                 self.look()
-                self._said = ""
-            except GearboxError as error:  # the database is locked, say: it is told once, and looked at again
-                if str(error) != self._said:
-                    self._said = str(error)
-                    _log.warning("What is to be done in idle time cannot be told: %s", error)
+            except Exception as error:  # noqa: BLE001 (nobody is above this frame: the thread would end, unsaid)
+                self._tell("", error)
+            else:
+                self._told.pop("", None)
+
+    def _tell(self, key: str, error: Exception) -> None:
+        """Log what keeps work from being done, once until it is another error: it is looked at again soon."""
+        if self._told.get(key) == repr(error):
+            return
+        self._told[key] = repr(error)
+        what = f"of {key} " if key else ""
+        if isinstance(error, GearboxError):  # the database is locked, say
+            _log.warning("What is to be done %sin idle time cannot be told: %s", what, error)
+        else:
+            _log.error("Looking what is to be done %sin idle time failed", what, exc_info=error)
