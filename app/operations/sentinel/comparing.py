@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import takewhile
 from math import comb
 from statistics import median
@@ -14,6 +15,8 @@ from app.store import Deviation, GoldenAnswer
 
 FEWEST = 3
 """Times of each without which nothing is said: the interval of three and three has a level of 90 %."""
+_DRIFTS = frozenset({Deviation.KLD, Deviation.SLOWER, Deviation.FASTER})
+"""What there can be more or less of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +80,29 @@ def same_tokens(accepted: Sequence[int], now: Sequence[int]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(accepted, now, strict=False)))
 
 
-def filed_as(answer: GoldenAnswer, known: Iterable[GoldenAnswer]) -> GoldenAnswer | None:
-    """What was filed as known against the same accepted answer, with the same tokens or the same failure, and differs
-    in all that this one does; ``None`` if nothing was."""
-    for each in known:
+def filed_as(answer: GoldenAnswer, known: Iterable[GoldenAnswer], options: SentinelOptions) -> GoldenAnswer | None:
+    """What a person filed as known against the same accepted answer, with the same tokens or the same failure, if it
+    differs in all that this one does and this one has not drifted further; ``None`` if nothing was.
+
+    Args:
+        answer: of a replay.
+        known: what is filed, of one golden prompt the oldest first.
+        options: from where on a drift is one.
+    """
+    for each in _by_people(known):
         same = (each.golden_id, each.against_id) == (answer.golden_id, answer.against_id)
         same &= (each.token_ids, each.failure) == (answer.token_ids, answer.failure)
         if same and set(answer.deviations) <= set(each.deviations):
-            return each
+            further = _DRIFTS & set(deviations(each, answer, options)) & set(answer.deviations)
+            if not further:
+                return each
     return None
+
+
+def _by_people(known: Iterable[GoldenAnswer]) -> Iterable[GoldenAnswer]:
+    """Without those that were filed because they are like one before, and have its moment: held against those, a
+    drift could grow little by little and never be seen."""
+    first: dict[tuple[str, datetime | None], GoldenAnswer] = {}
+    for each in known:
+        first.setdefault((each.golden_id, each.known_at), each)
+    return first.values()

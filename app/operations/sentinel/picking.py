@@ -6,7 +6,7 @@ from typing import Any
 
 from app.experiments.planning.scoring import checked
 from app.operations.sentinel.fingerprint import of_record
-from app.store import CellKey, GoldenAnswer, GoldenPrompt, GoneError, RunRecord, RunStatus, RunStore
+from app.store import CellKey, GoldenAnswer, GoldenPrompt, GoneError, RunRecord, RunStatus, RunStore, Timeline
 from engine import Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
@@ -15,11 +15,20 @@ from engine.types import RunConfig
 LONGEST_NAME = 80
 
 
-def why_not(run: RunRecord) -> str | None:
-    """Why a run cannot be picked, for the user; ``None`` where it can."""
+def why_not(run: RunRecord, timeline: Timeline | None) -> str | None:
+    """Why a run cannot be picked, for the user; ``None`` where it can.
+
+    Args:
+        run: which one.
+        timeline: its tokens; ``None`` if none were kept.
+    """
     if run.status is not RunStatus.FINISHED:
         return "Only a run that came to its end can be a golden prompt."
-    return None if run.text else "An empty answer cannot be a baseline."
+    if not run.text:
+        return "An empty answer cannot be a baseline."
+    if timeline is None or not timeline.token_ids:
+        return "The tokens of this answer were not kept, so that no replay could be held against them: ask it again."
+    return None
 
 
 def pick(store: RunStore, run_id: str, *, name: str = "") -> str:
@@ -36,11 +45,12 @@ def pick(store: RunStore, run_id: str, *, name: str = "") -> str:
         RunNotFoundError, RunOfAnotherError: there is no such run that the viewer may see.
     """
     run = store.get(run_id)
-    if refusal := why_not(run):
+    timeline = store.timeline(run_id)
+    if refusal := why_not(run, timeline):
         raise InvalidRequestError(refusal)
     if store.sentinel.of_run(run_id):
         raise InvalidRequestError("This run is a golden prompt already.")
-    config, timeline = RunConfig.from_dict(run.config), store.timeline(run_id)
+    config = RunConfig.from_dict(run.config)
     request, task = run.asked_again(config), _task(store, run)
     baseline = GoldenAnswer(
         id="",

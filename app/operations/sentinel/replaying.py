@@ -155,7 +155,7 @@ class _Replayed:
                 self._time(self.timed)  # a drift must still be there a while later
                 answer = self._with_times(answer)
         answer = replace(answer, deviations=deviations(accepted, answer, self.options))
-        if answer.deviations and (filed := filed_as(answer, self.store.sentinel.known())):
+        if answer.deviations and (filed := filed_as(answer, self.store.sentinel.known(), self.options)):
             answer = replace(answer, known_at=filed.known_at, note=filed.note)
         try:
             self.store.sentinel.keep_answer(answer)

@@ -187,7 +187,7 @@ class SentinelStore(Seen):
             return tuple(answer_from(each) for each in session.scalars(rows))
 
     def known(self) -> tuple[GoldenAnswer, ...]:
-        """What was filed as known against what is accepted now."""
+        """What was filed as known against what is accepted now, of each golden prompt the oldest answer first."""
         row = GoldenAnswerRow
         found = self._rows().where(row.known_at.is_not(None), row.against_id == GoldenRow.baseline_id)
         with self._database.read() as session:

@@ -204,7 +204,7 @@ def _show_golden(run: RunRecord, store: RunStore) -> None:
     if store.sentinel.of_run(run.id):
         st.page_link("pages/sentinel.py", label="It is a golden prompt", icon=":material/verified_user:")
         return
-    refusal = why_not(run)
+    refusal = why_not(run, store.timeline(run.id))
     if st.button(
         "Golden prompt",
         key=f"golden-{run.id}",

@@ -59,11 +59,39 @@ def test_times_of_two_machines_are_not_compared() -> None:
 def test_known_is_only_what_was_filed_of_the_same_tokens_and_no_more() -> None:
     filed = answer(token_ids=(1, 2), against_id="b", deviations=(Deviation.TOKENS,))
     same = answer(token_ids=(1, 2), against_id="b", deviations=(Deviation.TOKENS,))
-    assert filed_as(same, [filed]) is filed
-    assert filed_as(answer(token_ids=(1, 3), against_id="b", deviations=(Deviation.TOKENS,)), [filed]) is None
+    assert filed_as(same, [filed], SentinelOptions()) is filed
+    assert (
+        filed_as(answer(token_ids=(1, 3), against_id="b", deviations=(Deviation.TOKENS,)), [filed], SentinelOptions())
+        is None
+    )
     slower = answer(token_ids=(1, 2), against_id="b", deviations=(Deviation.TOKENS, Deviation.SLOWER))
-    assert filed_as(slower, [filed]) is None
-    assert filed_as(answer(token_ids=(1, 2), against_id="c", deviations=(Deviation.TOKENS,)), [filed]) is None
+    assert filed_as(slower, [filed], SentinelOptions()) is None
+    assert (
+        filed_as(answer(token_ids=(1, 2), against_id="c", deviations=(Deviation.TOKENS,)), [filed], SentinelOptions())
+        is None
+    )
+
+
+def test_what_has_drifted_further_than_what_a_person_filed_is_not_known() -> None:
+    def slow(at: float, **given: object) -> GoldenAnswer:
+        times = (at, 1.01 * at, 1.02 * at)
+        return answer(*times, against_id="b", deviations=(Deviation.SLOWER,), **given)
+
+    filed = slow(1.2, known_at=datetime(2026, 1, 2, tzinfo=UTC))
+    for at, is_known in ((1.2, True), (1.12, True), (0.8, True), (1.5, False), (9.0, False)):
+        assert (filed_as(slow(at), [filed], SentinelOptions()) is filed) is is_known, at
+    alike = slow(1.4, known_at=filed.known_at)  # filed because it was like the one before
+    assert filed_as(slow(1.5), [filed, alike], SentinelOptions()) is None
+    further = slow(1.4, known_at=datetime(2026, 1, 3, tzinfo=UTC))  # filed by somebody who saw it
+    assert filed_as(slow(1.5), [filed, further], SentinelOptions()) is further
+
+
+def test_a_kld_that_has_grown_further_is_not_known() -> None:
+    def far(kld: float) -> GoldenAnswer:
+        return answer(against_id="b", kld=kld, deviations=(Deviation.KLD,))
+
+    assert filed_as(far(0.055), [far(0.05)], SentinelOptions()) is not None
+    assert filed_as(far(0.07), [far(0.05)], SentinelOptions()) is None
 
 
 def test_with_how_many_tokens_two_begin_alike() -> None:

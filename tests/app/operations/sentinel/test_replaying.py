@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import delete
 
 from app.jobs import JobCancelled
 from app.operations.idle.giving_way import GaveWayError, GivingWay
@@ -11,11 +12,13 @@ from app.operations.sentinel.picking import pick, set_checker
 from app.operations.sentinel.replaying import replay
 from app.operations.sentinel.standing import State, standings
 from app.store import Deviation, GoneError, RoundCause, RunFilter, RunSource, StartedFrom, UnderWayError, Viewer
+from app.store.runs.schema import RunTimeline
 from engine.errors import InvalidRequestError
 from engine.types import OptimizationConfig, Precision
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.experiments import AnsweringEngine, Told, design, run
 from tests.support.golden import Golden
+from tests.support.ui import add_run
 
 SKY = "Why is the sky blue?"
 
@@ -34,6 +37,14 @@ def test_what_is_picked_is_the_accepted_baseline(golden: Golden) -> None:
     assert kept.run_id is not None
     with pytest.raises(InvalidRequestError, match="already"):
         pick(golden.store, kept.run_id)
+
+
+def test_a_run_whose_tokens_were_not_kept_is_refused(golden: Golden) -> None:
+    run_id = add_run(golden.store)
+    with golden.store._database.write() as session:
+        session.execute(delete(RunTimeline).where(RunTimeline.run_id == run_id))
+    with pytest.raises(InvalidRequestError, match="tokens of this answer were not kept"):
+        pick(golden.store, run_id)
 
 
 def test_the_same_answer_is_no_finding_and_gives_the_baseline_its_times_and_its_kld(golden: Golden) -> None:
