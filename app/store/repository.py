@@ -18,7 +18,7 @@ from app.store.database.session import Database
 from app.store.experiments import repository as experiments
 from app.store.experiments.autopilots import AutopilotStore
 from app.store.experiments.repository import ExperimentStore
-from app.store.judging import repository as judging
+from app.store.judging import writing as judging
 from app.store.judging.repository import JudgingStore
 from app.store.keys.repository import KeyStore
 from app.store.labs import drafts

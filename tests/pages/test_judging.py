@@ -44,6 +44,7 @@ def test_scores_stand_beside_their_audit_and_what_parts(monkeypatch: pytest.Monk
     run_id = add_run(store)
     say(store, run_id, 0.9, "one")
     say(store, run_id, 0.1, "two")
+    store.judging.charge(0.5)
     app = open_app(monkeypatch, store, PAGE)
     assert "budget" in app.warning[0].value
     audits = [frame for frame in app.dataframe if "Limit" in frame.value.columns]

@@ -15,6 +15,8 @@ from app.store import UnderWayError
 JOB = "judging live traffic"
 PAGE = "judging"
 LOOK_EVERY = timedelta(minutes=1)
+LOOK_AGAIN_AFTER = timedelta(minutes=10)
+"""Where nothing was found: to look takes reading a week's runs. Other choices have it looked at once."""
 _TITLE = "Judging live traffic"
 
 
@@ -29,19 +31,20 @@ class JudgingDuty:
     ) -> None:
         """For a server's engine and store."""
         self._judging, self._now = judging, now
-        self._looked_at: datetime | None = None
+        self._look_from = self._looked_at = datetime.min.replace(tzinfo=UTC)
+        self._chosen: JudgingOptions | None = None
 
     def due(self) -> Due | None:
         """To judge what was not judged yet."""
-        now = self._now()
-        if self._looked_at is not None and self._looked_at <= now < self._looked_at + LOOK_EVERY:
-            return None
-        judging = self._judging()
+        now, judging = self._now(), self._judging()
         options = JudgingOptions.kept(judging.store.options)
+        if options == self._chosen and self._looked_at <= now < self._look_from:
+            return None
         if not options.on or judging.store.judging.under_way or Left.of(judging.store, options, now).is_spent:
             return None
-        self._looked_at = now
+        self._chosen, self._looked_at, self._look_from = options, now, now + LOOK_EVERY
         if not any(judging.waiting(judging.open(each), options) for each in options.judges):
+            self._look_from = now + LOOK_AGAIN_AFTER
             return None
         return Due(self._judge, _TITLE)
 

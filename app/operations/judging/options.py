@@ -14,7 +14,8 @@ from engine.types import Precision, Tier
 
 SUBJECT = "judging"
 MOST_CALLS = 100_000
-_SALT = "judging live traffic"
+SALT = "judging live traffic"
+"""Whose requests a local judge's are, to the engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Judged:
             GearboxError: the model is not there, or cannot be run.
         """
         if self.precision is not None:
-            return LocalJudge.installed(engine, Tier(model=self.model, precision=Precision(self.precision)), _SALT)
+            return LocalJudge.installed(engine, Tier(model=self.model, precision=Precision(self.precision)), SALT)
         if url is None:
             raise InvalidRequestError(
                 f"{self.model} is a model of a server, and none is set: whoever runs Gearbox sets GEARBOX_JUDGE_URL."

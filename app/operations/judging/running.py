@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain, zip_longest
 from time import monotonic
 from typing import Protocol
 
@@ -17,9 +15,19 @@ from app.experiments.judging.prompts import MOST_TOKENS, Asked
 from app.experiments.judging.verdict import verdict_of
 from app.jobs import Report, Steps
 from app.operations.idle.giving_way import GaveWayError, GivingWay, KnowsBusy, is_idle
-from app.operations.judging.options import Judged, JudgingOptions
+from app.operations.judging.options import SALT, Judged, JudgingOptions
 from app.runs.live_run import LiveRun
-from app.store import Candidate, GoneError, LiveJudgement, NoVerdict, RunNotFoundError, RunRecord, RunStore, StartedFrom
+from app.store import (
+    Candidate,
+    GoneError,
+    LiveJudgement,
+    NoVerdict,
+    RunNotFoundError,
+    RunRecord,
+    RunStore,
+    StartedFrom,
+    StoreError,
+)
 
 DAY = timedelta(hours=24)
 WINDOW = timedelta(days=7)
@@ -31,10 +39,13 @@ _IN_VAIN = 5
 _CHARACTERS_A_TOKEN = 3
 """Where nobody counted: an estimate that is rather too dear."""
 _MILLION = 1_000_000
+_UNKEPT = "What the judge said waits to be written, and nothing more is asked until it is."
 
 
 class LiveEngine(JudgingEngine, KnowsBusy, Protocol):
     """What judging needs of an engine; see `engine.Engine`."""
+
+    def forget_session(self, salt: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,8 @@ class Left:
 
     @classmethod
     def of(cls, store: RunStore, options: JudgingOptions, now: datetime) -> Left:
-        """After what the last 24 hours took. Where the clock was set back, what the future took counts too."""
+        """After what was asked in the last 24 hours, whatever came of it. Where the clock was set back, what the future
+        took counts too."""
         calls, money = store.judging.spent(now - DAY)
         return cls(max(0, options.calls_a_day - calls), options.money_a_day - money)
 
@@ -75,29 +87,37 @@ class Judging:
             UnderWayError: another server judges.
             GaveWayError: somebody asked something; what was judged is kept.
             JudgeError: a judge answers nothing any more.
+            StoreError: nothing can be written, and so nothing can be counted.
             GearboxError: whatever else keeps the engine or the store from it.
             JobCancelled: from ``report``.
         """
-        options = JudgingOptions.kept(self.store.options)
         asked = 0
         with self.store.judging.begun(started_from):
-            for chosen in options.judges:
-                asked += self._one(self.open(chosen), chosen, options, report)
+            for chosen in JudgingOptions.kept(self.store.options).judges:
+                if self._may_ask(chosen) is not None:
+                    asked += self._one(self.open(chosen), chosen, report)
         report("Done", 1.0)
         return asked
 
     def waiting(self, judge: Judge, options: JudgingOptions) -> tuple[Candidate, ...]:
         """What a judge is to be asked about, of every configuration and tier in turn."""
         since = self.now() - WINDOW
-        found = self.store.judging.candidates(judge.id, share=options.share, since=since, most=MOST_AT_A_TIME)
-        return tuple(in_turn(found))
+        return self.store.judging.candidates(judge.id, share=options.share, since=since, most=MOST_AT_A_TIME)
 
-    def _one(self, judge: Judge, chosen: Judged, options: JudgingOptions, report: Report) -> int:
-        waiting = self.waiting(judge, options)
+    def _may_ask(self, chosen: Judged) -> JudgingOptions | None:
+        """What is chosen now; ``None`` where that is no judging any more, another judge, or a budget that is spent."""
+        options = JudgingOptions.kept(self.store.options)
+        if not options.on or chosen not in options.judges or Left.of(self.store, options, self.now()).is_spent:
+            return None
+        return options
+
+    def _one(self, judge: Judge, chosen: Judged, report: Report) -> int:
+        waiting = self.waiting(judge, JudgingOptions.kept(self.store.options))
         steps = Steps(report, done=0, total=len(waiting))
         name, in_vain, asked = judge_words(judge.id), 0, 0
         for place, candidate in enumerate(waiting, 1):
-            if Left.of(self.store, options, self.now()).is_spent:
+            options = self._may_ask(chosen)
+            if options is None:
                 return asked
             if not is_idle(self.engine):
                 raise GaveWayError
@@ -115,7 +135,10 @@ class Judging:
     def _ask(
         self, judge: Judge, chosen: Judged, candidate: Candidate, options: JudgingOptions, steps: Steps
     ) -> LiveJudgement | None:
-        """One question, kept; ``None`` where the run is gone."""
+        """One question, charged before it is asked, and its answer kept; ``None`` where the run is gone already.
+
+        What is broken off costs the time that it took, or of a server the estimate: nobody tells what it has read.
+        """
         try:
             run = self.store.get(candidate.run_id)
         except RunNotFoundError:
@@ -126,35 +149,40 @@ class Judging:
             way()
             steps.meanwhile(live.loading_now)
 
+        price = 0.0 if chosen.is_local else _price(asked, Reply(), options)
+        charge = self.store.judging.charge(price)
         begun = self.clock()
-        reply = judge.ask(asked, watch)
-        seconds = self.clock() - begun
-        verdict = verdict_of(asked, reply)
-        judgement = LiveJudgement(
-            run=candidate,
-            judge=judge.id,
-            score=verdict.score,
-            reason=verdict.reason,
-            no_verdict=verdict.no_verdict,
-            detail=verdict.detail,
-            seconds=seconds,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            cost=cost(self.per_hour, seconds) if chosen.is_local else _price(asked, reply, options),
-        )
         try:
-            self.store.judging.keep(judgement)
-        except GoneError:
-            return None
+            reply = judge.ask(asked, watch)
+            seconds = self.clock() - begun
+            verdict = verdict_of(asked, reply)
+            price = cost(self.per_hour, seconds) if chosen.is_local else _price(asked, reply, options)
+            judgement = LiveJudgement(
+                run=candidate,
+                judge=judge.id,
+                score=verdict.score,
+                reason=verdict.reason,
+                no_verdict=verdict.no_verdict,
+                detail=verdict.detail,
+                seconds=seconds,
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+                cost=price,
+            )
+            if not self._kept(judgement):
+                raise StoreError(f"{_UNKEPT} {waiting.why if (waiting := self.store.waiting) else ''}".strip())
+        finally:
+            self.engine.forget_session(SALT)  # the memory is people's: one question's KV at a time, and none for long
+            took = cost(self.per_hour, self.clock() - begun) if chosen.is_local else price
+            self.store.judging.settle(charge, took)
         return judgement
 
-
-def in_turn(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """One of each configuration and tier after the other: any beginning of it has something of all."""
-    strata: defaultdict[tuple[str, str], list[Candidate]] = defaultdict(list)
-    for each in candidates:
-        strata[each.stratum].append(each)
-    return [each for each in chain.from_iterable(zip_longest(*strata.values())) if each is not None]
+    def _kept(self, judgement: LiveJudgement) -> bool:
+        """Whether it is stored, or need not be."""
+        try:
+            return self.store.judging.keep(judgement)
+        except GoneError:  # its run was deleted meanwhile
+            return True
 
 
 def question_of(run: RunRecord) -> str:

@@ -21,11 +21,6 @@ class Candidate:
     tier: str
     """Of a cascade, who answered; else the model and its precision."""
 
-    @property
-    def stratum(self) -> tuple[str, str]:
-        """What it stands for: its configuration and tier."""
-        return self.config_hash, self.tier
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveJudgement:

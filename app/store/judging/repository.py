@@ -2,51 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     Select,
     and_,
     case,
-    delete,
-    exists,
     func,
     literal_column,
     or_,
     select,
-    true,
     type_coerce,
+    update,
 )
 from sqlalchemy.orm import Session, aliased
 
-from app.store.database.columns import from_microseconds, to_microseconds
-from app.store.database.errors import GoneError
+from app.store.database.columns import from_microseconds
 from app.store.database.identity import new_id, now
 from app.store.database.session import Database
 from app.store.experiments.records import JudgeId, NoVerdict
 from app.store.judging.records import Candidate, Disagreement, JudgeCounts, LiveJudgement, ScoreSums
-from app.store.judging.schema import LiveJudgementRow, LiveJudgementText
+from app.store.judging.sampling import sample
+from app.store.judging.schema import JudgingCharge, LiveJudgementRow, LiveJudgementText
+from app.store.judging.writing import by, result_of
 from app.store.leases.records import StartedFrom, UnderWay
 from app.store.leases.repository import Leases
 from app.store.outbox.outbox import Outbox
-from app.store.outbox.results import Result, Writer
 from app.store.people.visibility import Seen, visible
-from app.store.runs.queries import conditions
-from app.store.runs.records import WITHOUT_LABS, RunFilter, RunStatus
 from app.store.runs.schema import Run, RunContent
 
 LEASE = "judging"
 _NAME = "Judging live traffic"
-_JUDGEMENT = "live-judgement"
 _QUARTER_US = 15 * 60 * 1_000_000
-_DRAW = 4
-"""Hex digits at a run's end, which are random: what decides whether it is in a sample."""
 _PROMPT = 200
 APART = 0.4
 """From so far apart on, two scores are a disagreement."""
@@ -92,62 +83,59 @@ class JudgingStore(Seen):
             return self._leases.under_way(session).get(LEASE)
 
     def candidates(self, judge: JudgeId, *, share: float, since: datetime, most: int) -> tuple[Candidate, ...]:
-        """Runs of a sample that a judge has not been asked about, the newest first.
+        """Runs of a sample that a judge has not been asked about, of each configuration and tier in turn, of each the
+        newest first: any beginning of it has something of all.
 
         Args:
             judge: who; what it could not be reached for is asked again.
             share: of the runs, 0 to 1, by their ids, so that it is the same sample each time; and of each
-                configuration one at least.
+                configuration and tier one at least.
             since: they began at this moment or later.
             most: so many are given.
         """
-        # the ends of ids are random hex digits, which sort alike everywhere
-        draw = func.substr(Run.id, 33 - _DRAW, _DRAW)
-        drawn = min(round(share * 16**_DRAW), 16**_DRAW)
-        live = conditions(RunFilter(statuses=(RunStatus.FINISHED,), sources=WITHOUT_LABS, since=since))
-        first = select(func.min(draw.concat(Run.id))).where(*live).group_by(Run.config_hash)
-        sampled = true() if drawn == 16**_DRAW else or_(draw < f"{drawn:0{_DRAW}x}", draw.concat(Run.id).in_(first))
-        judged = exists().where(LiveJudgementRow.run_id == Run.id, *_by(LiveJudgementRow, judge), _is_settled())
-        rows = (
-            select(Run.id, Run.created_at, Run.config_hash, Run.model, Run.precision, RunContent.cascade)
-            .join(RunContent, RunContent.run_id == Run.id)
-            .where(*live, sampled, ~judged, RunContent.text != "")
-            .order_by(Run.created_at.desc(), Run.id.desc())
-            .limit(most)
-        )
         with self._database.read() as session:
             return tuple(
                 Candidate(
-                    run_id=id,
-                    created_at=created_at,
-                    config_hash=config_hash,
-                    model=model,
-                    precision=precision,
-                    tier=(cascade or {}).get("tier") or f"{model} {precision}",
+                    run_id=id, created_at=created_at, config_hash=config, model=model, precision=precision, tier=tier
                 )
-                for id, created_at, config_hash, model, precision, cascade in session.execute(rows)
+                for id, created_at, config, model, precision, tier in session.execute(
+                    sample(judge, share=share, since=since, most=most)
+                )
             )
 
-    def keep(self, judgement: LiveJudgement) -> None:
-        """Keep what a judge says, in place of what it said before of the same run.
+    def keep(self, judgement: LiveJudgement) -> bool:
+        """Keep what a judge says, in place of what it said before of the same run; says whether it is stored: if not,
+        it waits until it can be.
 
         Raises:
             GoneError: the run was deleted.
         """
-        values = {
-            **asdict(judgement.run),
-            "created_at": to_microseconds(judgement.run.created_at),
-            **asdict(judgement.judge),
-            **{name: getattr(judgement, name) for name in _SAID},
-            "judged_at": to_microseconds(now()),
-        }
-        about = f"{judgement.run.run_id} {judgement.judge}"
-        self._outbox.keep(Result(_JUDGEMENT, about, values))
+        return self._outbox.keep(result_of(judgement))
+
+    def charge(self, cost: float) -> str:
+        """Count a question before it is asked, and return the charge's id. Whatever becomes of the question, and of
+        the run that it is about, it was asked.
+
+        Args:
+            cost: what it takes at most, in the currency of the price file; see :meth:`settle`.
+
+        Raises:
+            StoreError: it cannot be counted, and so must not be asked.
+        """
+        id = new_id()
+        with self._database.write() as session:
+            session.add(JudgingCharge(id=id, asked_at=now(), cost=cost))
+        return id
+
+    def settle(self, charge_id: str, cost: float) -> None:
+        """Say what a question took."""
+        with self._database.write() as session:
+            session.execute(update(JudgingCharge).where(JudgingCharge.id == charge_id).values(cost=cost))
 
     def spent(self, since: datetime) -> tuple[int, float]:
-        """How many questions were asked since a moment, and what they cost."""
-        row = LiveJudgementRow
-        sums = select(func.count(), func.coalesce(func.sum(row.cost), 0.0)).where(row.judged_at >= since)
+        """How many questions were asked since a moment, and what they cost, with a verdict or without."""
+        row = JudgingCharge
+        sums = select(func.count(), func.coalesce(func.sum(row.cost), 0.0)).where(row.asked_at >= since)
         with self._database.read() as session:
             calls, cost = session.execute(sums).one()
             return calls, cost
@@ -205,7 +193,7 @@ class JudgingStore(Seen):
         """A judge's score and a person's thumb as 1 or 0, of runs that have both."""
         row = LiveJudgementRow
         query = select(row.score, Run.rating).join(Run, Run.id == row.run_id)
-        query = query.where(*_by(row, judge), row.score.is_not(None), Run.rating != 0).limit(most)
+        query = query.where(*by(row, judge), row.score.is_not(None), Run.rating != 0).limit(most)
         with self._database.read() as session:
             return tuple((score or 0.0, float(rating > 0)) for score, rating in session.execute(query))
 
@@ -213,7 +201,7 @@ class JudgingStore(Seen):
         """Two judges' scores of runs that both have scored."""
         mine, theirs = LiveJudgementRow, aliased(LiveJudgementRow)
         query = select(mine.score, theirs.score).join(theirs, theirs.run_id == mine.run_id)
-        query = query.where(*_by(mine, judge), *_by(theirs, other))
+        query = query.where(*by(mine, judge), *by(theirs, other))
         query = query.where(mine.score.is_not(None), theirs.score.is_not(None)).limit(most)
         with self._database.read() as session:
             return tuple((score or 0.0, its or 0.0) for score, its in session.execute(query))
@@ -271,55 +259,12 @@ class JudgingStore(Seen):
 _OF_A_RUN = (
     Run.id, Run.created_at, LiveJudgementRow.model, LiveJudgementRow.tier, func.substr(RunContent.prompt, 1, _PROMPT),
 )  # fmt: skip
-_SAID = (
-    "score", "reason", "no_verdict", "detail", "seconds", "prompt_tokens", "completion_tokens", "cost",
-)  # fmt: skip
 
 
 def _judge(row: Any) -> Sequence[Any]:
     return row.name, row.weights_sha256, row.version
 
 
-def _by(row: Any, judge: JudgeId) -> list[ColumnElement[bool]]:
-    return [row.name == judge.name, row.weights_sha256 == judge.weights_sha256, row.version == judge.version]
-
-
-def _is_settled() -> ColumnElement[bool]:
-    none = LiveJudgementRow.no_verdict
-    return or_(none.is_(None), none != NoVerdict.NO_ANSWER)
-
-
 def _number(value: Any) -> float:
     """Of a sum, which PostgreSQL gives as a decimal."""
     return float(value or 0)
-
-
-def _write(session: Session, values: Mapping[str, Any]) -> None:
-    if session.scalar(select(Run.id).where(Run.id == values["run_id"])) is None:
-        raise GoneError("The run that this judgement is about was deleted.")
-    row, judge = LiveJudgementRow, JudgeId(values["name"], values["weights_sha256"], values["version"])
-    same = select(row.id).where(row.run_id == values["run_id"], *_by(row, judge))
-    for id in session.scalars(same).all():
-        session.execute(delete(LiveJudgementText).where(LiveJudgementText.judgement_id == id))
-        session.execute(delete(row).where(row.id == id))
-    id = new_id()
-    figures = {name: values[name] for name in _SAID if name not in ("reason", "detail")}
-    of_run = {name: values[name] for name in ("run_id", "config_hash", "model", "precision", "tier")}
-    session.add(
-        row(
-            id=id,
-            **of_run,
-            **figures,
-            **asdict(judge),
-            run_created_at=from_microseconds(values["created_at"]),
-            judged_at=from_microseconds(values["judged_at"]),
-        )
-    )
-    session.flush()
-    session.add(
-        LiveJudgementText(judgement_id=id, run_id=values["run_id"], reason=values["reason"], detail=values["detail"])
-    )
-    session.flush()
-
-
-WRITERS: Mapping[str, Writer] = {_JUDGEMENT: _write}

@@ -1,4 +1,5 @@
-"""The tables of live judgements. Figures outlive their runs; what a judge wrote of a run goes with it."""
+"""The tables of live judgements. Figures outlive their runs; what a judge wrote of a run goes with it; what
+questions took is kept apart, for it was spent whatever came of them."""
 
 from __future__ import annotations
 
@@ -37,7 +38,6 @@ class LiveJudgementRow(Base):
     __table_args__ = (
         Index(None, "run_id", "name", "weights_sha256", "version", unique=True),
         Index(None, "run_created_at"),
-        Index(None, "judged_at"),
     )
 
 
@@ -54,3 +54,15 @@ class LiveJudgementText(Base):
     detail: Mapped[str]
 
     __table_args__ = (Index(None, "run_id"),)
+
+
+class JudgingCharge(Base):
+    """A question that was asked, whatever came of it: what the budget is counted by. Rows are never deleted."""
+
+    __tablename__ = "judging_charges"
+
+    id: Mapped[str] = mapped_column(CleanText(32), primary_key=True)
+    asked_at: Mapped[datetime]
+    cost: Mapped[float]
+
+    __table_args__ = (Index(None, "asked_at"),)

@@ -19,6 +19,7 @@ from app.store import (
     UnderWayError,
     Viewer,
 )
+from app.store.runs.schema import Run
 from engine.types import Precision
 from tests.support.fakes import make_request
 from tests.support.live_judging import ONE, TWO, say
@@ -54,6 +55,31 @@ def test_a_sample_is_the_same_each_time_and_has_one_of_each_configuration(store:
     assert 5 < len(half.keys() & set(often)) < 35
 
 
+def test_however_many_runs_one_configuration_has_others_and_their_tiers_are_among_the_first(store: RunStore) -> None:
+    rare = add_run(store, make_request(precision=Precision.INT4))
+    often = [add_run(store) for _ in range(12)]
+    found = store.judging.candidates(ONE, share=1.0, since=EVER, most=4)
+    assert [each.run_id for each in found] == [often[-1], rare, often[-2], often[-3]]
+
+
+def test_each_tier_of_a_cascade_has_a_run_in_the_sample(store: RunStore) -> None:
+    ids = [add_run(store) for _ in range(12)]
+    with store._database.write() as session:
+        for run_id in ids[:3]:
+            session.get_one(Run, run_id).tier = "large int4"
+    few = candidates(store, 0.0001)
+    assert sorted(each.tier for each in few.values()) == ["large int4", "smollm2-135m bf16"]
+
+
+def test_what_was_asked_counts_whatever_comes_of_it(store: RunStore) -> None:
+    charge = store.judging.charge(0.5)
+    store.judging.charge(0.25)
+    assert store.judging.spent(EVER) == (2, pytest.approx(0.75))
+    store.judging.settle(charge, 0.1)
+    assert store.judging.spent(EVER) == (2, pytest.approx(0.35))
+    assert store.judging.spent(datetime.now(UTC) + timedelta(hours=1)) == (0, 0)
+
+
 def test_nobody_is_asked_twice_but_who_could_not_be_reached(store: RunStore) -> None:
     first, second = add_run(store), add_run(store)
     say(store, first, 0.5)
@@ -74,8 +100,6 @@ def test_what_says_nothing_is_counted_and_is_no_score(store: RunStore) -> None:
     (counts,) = store.judging.counts()
     assert (counts.asked, counts.unanswered, counts.uncounted) == (3, {NoVerdict.EMPTY: 1}, 1)
     assert (counts.seconds, counts.cost) == (pytest.approx(1.5), pytest.approx(0.75))
-    assert store.judging.spent(EVER) == (3, pytest.approx(0.75))
-    assert store.judging.spent(datetime.now(UTC) + timedelta(hours=1)) == (0, 0)
 
 
 def test_scores_outlive_their_run_and_what_was_written_of_it_does_not(store: RunStore) -> None:

@@ -41,7 +41,6 @@ def upgrade() -> None:
         unique=True,
     )
     op.create_index(op.f("ix_live_judgements_run_created_at"), "live_judgements", ["run_created_at"])
-    op.create_index(op.f("ix_live_judgements_judged_at"), "live_judgements", ["judged_at"])
     op.create_table(
         "live_judgement_texts",
         sa.Column("judgement_id", sa.String(length=32), nullable=False),
@@ -59,8 +58,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("judgement_id", name=op.f("pk_live_judgement_texts")),
     )
     op.create_index(op.f("ix_live_judgement_texts_run_id"), "live_judgement_texts", ["run_id"])
+    op.create_table(
+        "judging_charges",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("cost", sa.Float(precision=53), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_judging_charges")),
+    )
+    op.create_index(op.f("ix_judging_charges_asked_at"), "judging_charges", ["asked_at"])
 
 
 def downgrade() -> None:
+    op.drop_table("judging_charges")
     op.drop_table("live_judgement_texts")
     op.drop_table("live_judgements")

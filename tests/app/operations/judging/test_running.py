@@ -1,69 +1,26 @@
-"""Live traffic judged: within a budget, giving way, and no score without a verdict."""
+"""Live traffic judged: giving way, and no score without a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.experiments.judging.audit import Limits, State
-from app.experiments.judging.judge import Judge, JudgeError, Reply
+from app.experiments.judging.judge import JudgeError, Reply
 from app.experiments.judging.prompts import Asked, Opinion
 from app.operations.idle.giving_way import GaveWayError
 from app.operations.judging.audit import audit
 from app.operations.judging.duty import JudgingDuty
-from app.operations.judging.options import Judged, JudgingOptions
-from app.operations.judging.running import Judging, in_turn
+from app.operations.judging.options import SALT, JudgingOptions
 from app.operations.judging.trend import Mean, by_day, overall
-from app.store import Candidate, JudgeId, NoVerdict, RunStore, ScoreSums
+from app.store import JudgeId, NoVerdict, ScoreSums
 from engine.errors import InvalidRequestError
 from tests.support.experiments import Told
-from tests.support.golden import Versions
-from tests.support.judging import ScriptedJudge
-from tests.support.stores import new_database
+from tests.support.judging_desk import LOCAL, SERVER, Desk, good
 from tests.support.ui import add_run
-
-LOCAL, SERVER = Judged("small", "int4"), Judged("large", None)
-
-
-@dataclass
-class Desk:
-    """A store with traffic, and judges that say what a test tells them to."""
-
-    store: RunStore
-    engine: Versions = field(default_factory=Versions)
-    judges: dict[str, ScriptedJudge] = field(default_factory=dict)
-
-    def judge(self, script: object, name: str = "small") -> ScriptedJudge:
-        made = ScriptedJudge(script, id=JudgeId(name, "", 1))  # type: ignore[arg-type]
-        self.judges[name] = made
-        return made
-
-    def choose(self, **given: object) -> None:
-        JudgingOptions(**{"on": True, "judge": LOCAL, "share": 1.0, **given}).keep(self.store.options)  # type: ignore[arg-type]
-
-    @property
-    def judging(self) -> Judging:
-        return Judging(engine=self.engine, store=self.store, open=self._open, per_hour=3600.0)
-
-    def _open(self, judged: Judged) -> Judge:
-        return self.judges[judged.model]
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    store = RunStore.open(new_database(tmp_path / "gearbox.db"))
-    yield Desk(store)
-    store.close()
-
-
-def good(asked: Asked) -> str:
-    return asked.reply(Opinion(0.8, "It does."))
 
 
 def test_each_run_of_the_sample_is_judged_once(desk: Desk) -> None:
@@ -108,27 +65,6 @@ def test_a_judge_that_cannot_be_reached_is_given_up_and_asked_again_later(desk: 
     assert desk.judging.run(Told()) == 8
 
 
-def test_the_days_budget_of_questions_holds_for_both_judges_together(desk: Desk) -> None:
-    for _ in range(4):
-        add_run(desk.store)
-    desk.judge(good)
-    desk.judge(good, "large")
-    desk.choose(second=SERVER, calls_a_day=5)
-    assert desk.judging.run(Told()) == 5
-    assert desk.judging.run(Told()) == 0
-    assert JudgingDuty(lambda: desk.judging).due() is None
-
-
-def test_the_days_budget_of_money_holds(desk: Desk) -> None:
-    for _ in range(4):
-        add_run(desk.store)
-    desk.judge(good, "large")
-    # 100 tokens are read and 20 written for each: 0.0014
-    desk.choose(judge=SERVER, money_a_day=0.002, read_price=10.0, written_price=20.0)
-    assert desk.judging.run(Told()) == 2
-    assert desk.store.judging.spent(datetime.now(UTC) - timedelta(days=1))[1] == pytest.approx(0.0028)
-
-
 def test_somebody_who_comes_is_let_go_first(desk: Desk) -> None:
     for _ in range(3):
         add_run(desk.store)
@@ -161,6 +97,40 @@ def test_off_by_default_and_without_anything_to_judge_nothing_is_due(desk: Desk)
     assert JudgingDuty(lambda: desk.judging).due() is None
 
 
+def test_where_nothing_waits_it_is_looked_at_less_often(desk: Desk) -> None:
+    moments = [datetime.now(UTC)]
+    duty = JudgingDuty(lambda: desk.judging, now=lambda: moments[0])
+    desk.judge(good)
+    desk.choose()
+    assert duty.due() is None
+    add_run(desk.store)
+    moments[0] += timedelta(minutes=2)
+    assert duty.due() is None, "nothing was there two minutes ago"
+    desk.choose(share=0.5)
+    assert duty.due() is not None, "something else was chosen"
+    moments[0] += timedelta(seconds=30)
+    assert duty.due() is None
+    moments[0] += timedelta(minutes=1)
+    assert duty.due() is not None, "something was there"
+
+
+def test_a_judge_leaves_no_kv_of_its_questions(desk: Desk) -> None:
+    for _ in range(2):
+        add_run(desk.store)
+
+    def interrupted(asked: Asked) -> str:
+        raise GaveWayError
+
+    judge = desk.judge(interrupted)
+    desk.choose()
+    with pytest.raises(GaveWayError):
+        desk.judging.run(Told())
+    assert desk.engine.forgotten == [SALT]
+    judge.script = good
+    desk.judging.run(Told())
+    assert desk.engine.forgotten == [SALT] * 3, "of one question at a time"
+
+
 def test_a_judge_that_is_always_wrong_fails_its_audit(desk: Desk) -> None:
     def wrong(asked: Asked) -> str:
         return asked.reply(Opinion(1.0 if "bad" in asked.first else 0.0, ""))
@@ -177,15 +147,6 @@ def test_a_judge_that_is_always_wrong_fails_its_audit(desk: Desk) -> None:
     assert states["Agreement with thumbs"] is State.FAILED
     assert states["No verdict"] is State.PASSED
     assert len(desk.store.judging.disagreements()) == 24
-
-
-def test_configurations_take_turns() -> None:
-    def one(id: str, config: str) -> Candidate:
-        at = datetime(2026, 1, 1, tzinfo=UTC)
-        return Candidate(run_id=id, created_at=at, config_hash=config, model="m", precision="p", tier="t")
-
-    asked = in_turn([one("1", "a"), one("2", "a"), one("3", "a"), one("4", "b")])
-    assert [each.run_id for each in asked] == ["1", "4", "2", "3"]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.data())
