@@ -60,8 +60,7 @@ def get_whole_store() -> RunStore:
     settings = get_settings()
     store = RunStore.open(settings.database_url, [settings.data_dir])
     store.observers += [get_metrics().observe, get_telemetry().observe]
-    if fixed := RetentionRule(settings.keep_days, settings.keep_runs):
-        store.retention.fixed = fixed
+    store.retention.prune_in_background(RetentionRule(settings.keep_days, settings.keep_runs) or None)
     return store
 
 
