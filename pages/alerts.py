@@ -43,8 +43,8 @@ with errors_shown():
     if section == OBJECTIVES:
         show_objectives(store, store.facets())
     elif section == RULES:
-        show_rules(store.alerts, store.facets())
+        show_rules(store.alerts, store.facets(), may_change=store.may_administer)
     elif section == CHANNELS:
-        show_channels(store.alerts.channels)
+        show_channels(store.alerts.channels, may_change=store.may_administer)
     else:
         st.fragment(alerts, run_every=REFRESH_EVERY)()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -17,9 +17,9 @@ _PROTOCOLS = ("", "http/protobuf")
 class TelemetryOptions:
     """What is sent where."""
 
-    traces: str | None = None
-    """The collector that gets traces; ``None`` if none does."""
-    metrics: str | None = None
+    traces: str | None = field(default=None, repr=False)
+    """The collector that gets traces; ``None`` if none does. A secret may be in it."""
+    metrics: str | None = field(default=None, repr=False)
     """The one that gets metrics."""
     content: bool = False
     """Whether prompts and answers stand in traces."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 2_048
 """Runs; more are dropped and counted."""
+_HAND_OVER_S = 5.0
+"""How long the end of the server, or a flush, waits for the SDK to take the runs that wait."""
 
 
 class Telemetry:
@@ -56,23 +59,39 @@ class Telemetry:
             self.dropped += 1
 
     def flush(self) -> None:
-        """Send all that was taken. Waits for the collector."""
+        """Send all that was taken. Waits for the collector, and a few seconds for what is taken to be handed over."""
         if self._sender is not None:
-            self._waiting.join()
+            waiting = self._waiting
+            with waiting.all_tasks_done:
+                waiting.all_tasks_done.wait_for(lambda: not waiting.unfinished_tasks, _HAND_OVER_S)
             self._sender.flush()
 
     def close(self) -> None:
         """Send what waits, as far as the collector takes it soon."""
-        if self._thread is not None and self._sender is not None:
-            self._waiting.put(None)
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None and self._sender is not None:
+            self._say_last()
+            thread.join(_HAND_OVER_S)
             self._sender.close()
+
+    def _say_last(self) -> None:
+        """Let the thread end after what waits; where that leaves no room, without the oldest."""
+        while True:
+            try:
+                self._waiting.put_nowait(None)
+                return
+            except queue.Full:
+                with suppress(queue.Empty):
+                    self._waiting.get_nowait()
+                    self._waiting.task_done()
+                    self.dropped += 1
 
     def _send(self, sender: Sender) -> None:
         while (taken := self._waiting.get()) is not None:
             try:
                 sender.send(*taken)
+            except Exception as error:  # noqa: BLE001 (nobody is above this frame, and its message may hold a prompt)
+                _log.warning("A run was not sent to the collector: %s.", type(error).__name__)
             finally:
                 self._waiting.task_done()
         self._waiting.task_done()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
+from app.addresses import login_and_query, without, without_login
+
 _log = logging.getLogger(__name__)
 
 
@@ -15,11 +17,12 @@ class Troubles(logging.Filter):
         """
         Args:
             signal: what is sent, such as traces.
-            endpoint: to where.
+            endpoint: to where; its login and its query are told nobody.
             exporter: the module of the SDK's exporter, which its logger is named after.
         """
         super().__init__()
-        self._signal, self._endpoint = signal, endpoint
+        self._signal, self._endpoint = signal, without_login(endpoint)
+        self._secrets = login_and_query(endpoint)
         self._lock = threading.Lock()
         self._last = ""
         self.words: str | None = None
@@ -30,7 +33,7 @@ class Troubles(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep a complaint."""
         if record.levelno >= logging.WARNING:
-            self._last = record.getMessage()
+            self._last = without(record.getMessage(), self._secrets)
         return False
 
     def came_through(self, success: bool) -> None:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.operations.alerts.rules import SHIPPED, all_rules
 from app.operations.alerts.watch import observe_all
-from app.store import AlertState, Metric, RunStatus, RunStore, Scope
+from app.store import AlertState, Metric, RunStatus, RunStore, Scope, Viewer
 from app.store.database.identity import now
 from app.views.operations.alerts.channels import add_channel
 from app.views.operations.alerts.objectives import edit_objective
@@ -24,6 +24,8 @@ from tests.support.ui import add_run, open_app, texts
 PAGE = "pages/alerts.py"
 HOSTILE = "**m** :red[x] <script>alert(1)</script> [a](http://x)"
 MINUTE = timedelta(minutes=1)
+CHANGES = ("new", "edit", "remove", "test")
+"""What the keys of buttons that change something begin with."""
 
 
 def plant(store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
@@ -160,6 +162,33 @@ def test_a_rule_is_changed_switched_off_and_put_back(monkeypatch: pytest.MonkeyP
     assert [rule.key for rule in store.alerts.rules()] == ["stale"]
 
 
+def test_a_switch_shows_what_is_stored_and_keeps_what_another_window_changed(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    app = open_app(monkeypatch, store, PAGE, {"alerts": "Rules"})
+    app.toggle(key="rule-on-stale").set_value(False).run()
+    stale = replace(store.alerts.rules()[0], limit=3.0)
+    store.alerts.keep_rule(stale)
+    app.toggle(key="rule-on-stale").set_value(True).run()
+    assert store.alerts.rules() == (replace(stale, is_on=True),)
+    store.alerts.switch_rule("stale", on=False)
+    assert app.run().toggle(key="rule-on-stale").value is False
+
+
+def test_who_does_not_see_all_changes_no_channel_rule_or_slo(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    store.alerts.channels.add("hook", "JSON", "json://a")
+    store.objectives.add(Metric.ERRORS, 0.9)
+    stranger = store.seen_by(Viewer("a" * 32, sees_all=False))
+    for section in ("SLOs", "Rules", "Channels"):
+        app = open_app(monkeypatch, stranger, PAGE, {"alerts": section})
+        assert "Only the machine's own desk may change" in texts(app, "caption")
+        assert [button.key for button in app.button if button.key and button.key.split("-")[0] in CHANGES] == []
+        assert all(toggle.disabled for toggle in app.toggle)
+    app = open_app(monkeypatch, store.seen_by(Viewer("a" * 32, sees_all=True)), PAGE, {"alerts": "Channels"})
+    assert app.button(key="new-channel")
+    assert not app.toggle[0].disabled
+
+
 def test_a_rule_of_one_s_own_is_made(store: RunStore) -> None:
     app = dialog(lambda: edit_rule(store.alerts, store.facets(), None))
     app.button(key="keep-rule").click().run()
@@ -187,7 +216,7 @@ def test_a_channel_is_added_and_its_address_not_shown_again(monkeypatch: pytest.
     page.button(key=f"test-{channel.id}").click().run()
     assert "Test waits to be sent" in texts(page, "markdown")
     (errand,) = store.alerts.channels.claim()
-    store.alerts.channels.settle(errand.delivery.id, "The service answered 500.")
+    store.alerts.channels.settle(errand.delivery, "The service answered 500.")
     assert "not sent yet. The service answered 500. Try 2 of 8 at" in texts(page.run(), "markdown")
     alerts = open_app(monkeypatch, store, PAGE)
     assert "The service answered 500" in texts(alerts, "warning")
@@ -198,6 +227,7 @@ def test_a_channel_is_added_and_its_address_not_shown_again(monkeypatch: pytest.
 def test_operations_says_whether_all_is_within_its_promise(
     monkeypatch: pytest.MonkeyPatch, store: RunStore, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(store.objectives.memo, "clock", lambda: 0.0)  # however slow this machine is, nothing is kept
     add_run(store)
     calm = texts(open_app(monkeypatch, store, "pages/operations.py"), "markdown")
     assert "No SLO is set yet" in calm

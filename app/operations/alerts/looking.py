@@ -123,8 +123,9 @@ def _limit(rule: Rule, readings: Readings) -> Finding:
 
 def _change(rule: Rule, readings: Readings, alert: Alert | None) -> Finding:
     span = readings.last(rule.window)
-    until = span.since if alert is None else min(span.since, alert.runs_since)
-    before = Span(until - rule.reference, until)
+    stays = alert is not None and alert.runs_since <= span.since
+    until = alert.runs_since if alert is not None and stays else span.since
+    before = Span(until - rule.reference, until, stays)
     recent, earlier = (readings.measured(rule.figure, rule.scope, each, rule.limit) for each in (span, before))
     holds = has_changed(recent, earlier, rule.condition, rule.limit, least=rule.least)
     words = (

@@ -21,6 +21,8 @@ class Span:
 
     since: datetime
     until: datetime
+    stays: bool = False
+    """Whether it is the same in the next round; else it moves with time."""
 
     @property
     def length(self) -> timedelta:
@@ -111,10 +113,10 @@ class Readings:
         return self._remembered("alarms", "alarms", lambda: Alarms.read(self.store.lab))
 
     def _once(self, what: Hashable, scope: Scope, span: Span, read: Callable[[RunFilter], _T]) -> _T:
-        # what is remembered from one round to the next goes by how long ago, not by when
-        age = self.now - span.until
+        # what moves with time is remembered from one round to the next by how long ago it was
+        when = span if span.stays else (span.length, self.now - span.until)
         filter = scope.runs(span.since, span.until)
-        return self._remembered((what, scope, span), (what, scope, span.length, age), lambda: read(filter))
+        return self._remembered((what, scope, span), (what, scope, when), lambda: read(filter))
 
     def _remembered(self, key: Hashable, key_of_rounds: Hashable, read: Callable[[], _T]) -> _T:
         if key not in self._read:

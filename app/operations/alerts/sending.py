@@ -11,13 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
+from app.addresses import all_parts, without
 from engine.errors import InvalidRequestError
 
+_log = logging.getLogger(__name__)
 _APPRISE = logging.getLogger("apprise")
 _STATUS = re.compile(r"error=(\d{3})")
-_SHORTEST_SECRET = 3
+_MOST_CHARACTERS = 200
 _HERE = frozenset({"dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows", "blink1"})
 """Schemes of the machine that the server runs on: nobody reads them there."""
 
@@ -52,7 +53,12 @@ def post(url: str, title: str, body: str) -> str | None:
     if plugin is None:
         return "Apprise no longer knows this address."
     with _said() as said:
-        taken = plugin.notify(title=title, body=body, body_format="text")
+        try:
+            taken = plugin.notify(title=title, body=body, body_format="text")
+        except Exception as error:  # noqa: BLE001 (each of some hundred plugins raises what it likes, addresses in it)
+            kind = type(error).__name__
+            _log.warning("A channel's message was not sent: Apprise raised %s.", kind)
+            return f"Apprise could not send it ({kind}). Look for characters in the address that the service rejects."
     return None if taken else _in_words(said, url)
 
 
@@ -110,16 +116,10 @@ def _in_words(said: list[str], url: str) -> str:
     if status := _STATUS.search(text):
         return f"The service answered {status[1]}."
     if "onnection error" in text or "imed out" in text:
-        return "No connection, or no answer in time."
+        return "No connection, no answer in time, or the login was refused."
     return without_secrets(text, url) or "The service did not take it."
 
 
 def without_secrets(text: str, url: str) -> str:
     """A text in which no part of an address stands, and which is not long."""
-    parts = urlsplit(url.strip())
-    pieces = [parts.username, parts.password, parts.hostname, parts.query, *parts.path.split("/")]
-    pieces += [value for pair in parse_qsl(parts.query) for value in pair]
-    known = {piece for each in pieces if each for piece in (each, unquote(each)) if len(piece) >= _SHORTEST_SECRET}
-    for piece in sorted(known, key=len, reverse=True):
-        text = re.sub(re.escape(piece), "…", text, flags=re.IGNORECASE)
-    return text[:200]
+    return without(text, all_parts(url))[:_MOST_CHARACTERS]

@@ -77,9 +77,11 @@ def observe_all(store: RunStore, folder: Path, at: datetime) -> None:
 class _Sending:
     """Messages on their way to one channel."""
 
-    thread: threading.Thread
     errands: Sequence[Errand]
     began: float
+    thread: threading.Thread = field(init=False)
+    given_up: bool = False
+    """Whether it was silent for too long: nothing more is begun."""
 
 
 @dataclass(slots=True)
@@ -104,9 +106,10 @@ class Sender:
             for errand in due:
                 by_channel.setdefault(errand.delivery.channel_id, []).append(errand)
             for channel_id, errands in by_channel.items():
-                thread = threading.Thread(target=self._send, args=(errands,), name="alert channel", daemon=True)
-                self._under_way[channel_id] = _Sending(thread, errands, monotonic())
-                thread.start()
+                sending = _Sending(errands, monotonic())
+                sending.thread = threading.Thread(target=self._send, args=(sending,), name="alert channel", daemon=True)
+                self._under_way[channel_id] = sending
+                sending.thread.start()
 
     def wait(self, timeout_s: float) -> None:
         """Wait until nothing is under way, or so long."""
@@ -114,24 +117,26 @@ class Sender:
         for sending in list(self._under_way.values()):
             sending.thread.join(max(0.0, until - monotonic()))
 
-    def _send(self, errands: Sequence[Errand]) -> None:
-        for errand in errands:
+    def _send(self, sending: _Sending) -> None:
+        for errand in sending.errands:
+            if sending.given_up:
+                return
             error = self.post(errand.url, *message_of(errand))
             self._settle(errand, error)
 
     def _look_after(self) -> None:
-        """Forget channels that are done; say of one that hangs that it does."""
+        """Forget channels that are done; say of one that hangs that it does. It gets nothing until its thread ends."""
         for channel_id, sending in list(self._under_way.items()):
             if not sending.thread.is_alive():
                 del self._under_way[channel_id]
-            elif monotonic() - sending.began > _NO_ANSWER_S * len(sending.errands):
-                del self._under_way[channel_id]
+            elif not sending.given_up and monotonic() - sending.began > _NO_ANSWER_S * len(sending.errands):
+                sending.given_up = True
                 for errand in sending.errands:
                     self._settle(errand, "No answer within a minute.")
 
     def _settle(self, errand: Errand, error: str | None) -> None:
         try:
-            self.store.alerts.channels.settle(errand.delivery.id, error)
+            self.store.alerts.channels.settle(errand.delivery, error)
         except GearboxError as failure:  # it is taken for lost, and sent again
             _log.warning("What became of an alert's message is not kept: %s", failure)
 

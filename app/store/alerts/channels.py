@@ -10,9 +10,9 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
-from app.store.alerts.records import Channel, Delivery, DeliveryState, Errand
+from app.store.alerts.records import Channel, Delivery, DeliveryState, Errand, EventKind
 from app.store.alerts.rows import to_alert, to_event
 from app.store.alerts.schema import AlertChannelRow, AlertDeliveryRow, AlertEventRow, AlertRow
 from app.store.database.errors import ConflictError, GoneError
@@ -27,6 +27,7 @@ LOST_AFTER = timedelta(minutes=5)
 _LONGEST_PAUSE = timedelta(hours=2)
 _AT_ONCE = 4
 """So few that all of them are told of, or given up, before they count as lost."""
+_LOST = "The try before ended without a word."
 _NAME_CHARACTERS = 60
 _ERROR_CHARACTERS = 300
 _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
@@ -100,7 +101,8 @@ class ChannelStore:
             return tuple(_to_delivery(row) for row in session.scalars(rows.limit(limit)))
 
     def claim(self, at: datetime | None = None, *, without: Collection[str] = ()) -> tuple[Errand, ...]:
-        """Messages that are to be sent now, which nobody else is given meanwhile; the oldest first.
+        """Messages that are to be sent now, which nobody else is given meanwhile; the oldest first. One that was lost
+        at its last try is given up.
 
         Args:
             at: when; now unless given.
@@ -114,27 +116,31 @@ class ChannelStore:
             due = _due(at, without).limit(_AT_ONCE)
             rows = session.scalars(due.with_for_update(skip_locked=True, of=AlertDeliveryRow)).all()
             for row in rows:
+                row.error = _LOST if row.state == DeliveryState.SENDING else row.error
+                if row.tries >= MOST_TRIES:
+                    row.state = DeliveryState.GIVEN_UP
+                    continue
                 row.state, row.tries, row.tried_at, row.due_at = (
                     DeliveryState.SENDING,
                     row.tries + 1,
                     at,
                     at + LOST_AFTER,
                 )
-            return tuple(_errand(session, row) for row in rows)
+            return tuple(_errand(session, row) for row in rows if row.state == DeliveryState.SENDING)
 
-    def settle(self, delivery_id: str, error: str | None, at: datetime | None = None) -> None:
+    def settle(self, delivery: Delivery, error: str | None, at: datetime | None = None) -> None:
         """Write what came of a message: ``None`` is that it came through. After an error it is tried again later, a few
         times.
 
         Args:
-            delivery_id: which message; nothing happens if it is gone.
+            delivery: the message as it was claimed; nothing happens if it is gone, or was claimed again since.
             error: what went wrong, without the address.
             at: when; now unless given.
         """
         at = at or now()
         with self._database.write() as session:
-            row = session.get(AlertDeliveryRow, delivery_id, with_for_update=True)
-            if row is None or DeliveryState(row.state) not in _OPEN:
+            row = session.get(AlertDeliveryRow, delivery.id, with_for_update=True)
+            if row is None or DeliveryState(row.state) not in _OPEN or row.tries != delivery.tries:
                 return
             row.error = error and error[:_ERROR_CHARACTERS]
             if error is None:
@@ -152,11 +158,25 @@ def announce(session: Session, event_id: str, at: datetime) -> None:
 
 
 def _due(at: datetime, without: Collection[str]) -> Select[AlertDeliveryRow]:
-    """Of channels that are on, or tests. One that is due in the far future was made before the clock was set back."""
+    """Of channels that are on, or tests. One that is due in the far future was made before the clock was set back. That
+    an alert is resolved waits for the message that it fires."""
     row, channel = AlertDeliveryRow, AlertChannelRow
     is_due = or_(row.due_at <= at, row.due_at > at + _LONGEST_PAUSE)
     wanted = or_(channel.is_on.is_(True), row.event_id.is_(None))
-    rows = select(row).join(channel, channel.id == row.channel_id).where(row.state.in_(_OPEN), is_due, wanted)
+    event, earlier, fired = AlertEventRow, aliased(AlertDeliveryRow), aliased(AlertEventRow)
+    untold = (
+        select(earlier.id)
+        .join(fired, fired.id == earlier.event_id)
+        .where(
+            earlier.channel_id == row.channel_id,
+            earlier.state.in_(_OPEN),
+            fired.alert_id == event.alert_id,
+            fired.what == EventKind.FIRED,
+            event.what != EventKind.FIRED,
+        )
+    )
+    rows = select(row).join(channel, channel.id == row.channel_id).outerjoin(event, event.id == row.event_id)
+    rows = rows.where(row.state.in_(_OPEN), is_due, wanted, ~untold.exists())
     rows = rows.where(row.channel_id.not_in(without)) if without else rows
     return rows.order_by(row.due_at, row.id)
 

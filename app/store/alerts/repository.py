@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.store.alerts.channels import ChannelStore, announce
 from app.store.alerts.records import Alert, AlertEvent, EventKind, Figure, Finding, Rule
-from app.store.alerts.rows import keep_alert, to_alert, to_event, to_rule
+from app.store.alerts.rows import keep_alert, to_alert, to_event, to_rule, to_rule_row
 from app.store.alerts.schema import AlertEventRow, AlertRow, AlertRuleRow
 from app.store.alerts.states import Step, acknowledge, close, observe, silence
 from app.store.database.errors import ConflictError, GoneError
@@ -51,25 +52,28 @@ class AlertStore:
         _check(rule)
         with self._database.write() as session:
             kept = session.get(AlertRuleRow, rule.key)
-            session.merge(
-                AlertRuleRow(
-                    key=rule.key,
-                    name=" ".join(rule.name.split()),
-                    figure=rule.figure,
-                    condition=rule.condition,
-                    limit=rule.limit,
-                    window_s=int(rule.window.total_seconds()),
-                    reference_s=int(rule.reference.total_seconds()),
-                    least=rule.least,
-                    percentile=rule.percentile,
-                    model=rule.scope.model,
-                    source=rule.scope.source,
-                    config_hash=rule.scope.config_hash,
-                    runbook=rule.runbook,
-                    is_on=rule.is_on,
-                    created_at=kept.created_at if kept else now(),
-                )
-            )
+            session.merge(to_rule_row(rule, kept.created_at if kept else now()))
+
+    def switch_rule(self, key: str, *, on: bool, shipped: Rule | None = None) -> None:
+        """Switch a rule on or off, and change nothing else of it.
+
+        Args:
+            key: which.
+            on: whether it is looked at from now on.
+            shipped: how it came with Gearbox, which is kept where nothing is kept of it yet; ``None`` of one that
+                somebody made.
+
+        Raises:
+            GoneError: somebody deleted it meanwhile.
+        """
+        with self._database.write() as session:
+            row = session.get(AlertRuleRow, key, with_for_update=True)
+            if row is not None:
+                row.is_on = on
+            elif shipped is not None:
+                session.add(to_rule_row(replace(shipped, is_on=on), now()))
+            else:
+                raise GoneError("This rule is no longer there: it may have been deleted in another window.")
 
     def drop_rule(self, key: str) -> None:
         """Forget what was kept of a rule; nothing happens if nothing was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -60,6 +60,27 @@ def to_rule(row: AlertRuleRow) -> Rule:
         scope=_scope(row),
         runbook=row.runbook,
         is_on=row.is_on,
+    )
+
+
+def to_rule_row(rule: Rule, created_at: datetime) -> AlertRuleRow:
+    """The row of a record."""
+    return AlertRuleRow(
+        key=rule.key,
+        name=" ".join(rule.name.split()),
+        figure=rule.figure,
+        condition=rule.condition,
+        limit=rule.limit,
+        window_s=int(rule.window.total_seconds()),
+        reference_s=int(rule.reference.total_seconds()),
+        least=rule.least,
+        percentile=rule.percentile,
+        model=rule.scope.model,
+        source=rule.scope.source,
+        config_hash=rule.scope.config_hash,
+        runbook=rule.runbook,
+        is_on=rule.is_on,
+        created_at=created_at,
     )
 
 

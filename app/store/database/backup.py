@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from filelock import FileLock, Timeout
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.store.database.errors import StoreError, in_words
@@ -63,7 +64,8 @@ def restore(database_url: str, source: Path, moment: datetime) -> Restored:
 
     Raises:
         StoreError: a server is using the database; the copy is none of Gearbox's, is of a newer version, or is
-            damaged. Nothing has changed then.
+            damaged or cannot be brought up to date; a file cannot be written or moved. What was there is in its place
+            then, or the error says where it lies.
     """
     file = _file_of(database_url, "pg_restore --dbname=DATABASE FILE puts back what pg_dump has written.")
     if not source.is_file():
@@ -71,15 +73,32 @@ def restore(database_url: str, source: Path, moment: datetime) -> Restored:
     if file.exists() and source.samefile(file):
         raise StoreError(f"{source} is the run database itself.")
     _check_revision(source)
-    file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_name(f"{file.name}.restoring")
-    fresh.unlink(missing_ok=True)
-    with _alone(file):
-        _copy(source, fresh)
-        aside = _put_aside(file, moment) if file.exists() else None
-        fresh.replace(file)
-    migrate(database_url)
-    return Restored(file.stat().st_size, aside)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(file):
+            _remove(fresh)
+            try:
+                _copy(source, fresh)
+                _bring_up_to_date(fresh)
+                aside = _swap(fresh, file, moment)
+            finally:
+                _remove(fresh)
+            return Restored(file.stat().st_size, aside)
+    except OSError as error:
+        raise StoreError(f"{source} cannot be put in the place of {file}: {error}.") from error
+
+
+def _bring_up_to_date(fresh: Path) -> None:
+    """Migrate a copy that nobody else knows of; it is one file afterwards too."""
+    migrate(URL.create("sqlite", database=str(fresh)).render_as_string())
+    with _in_words(fresh), closing(sqlite3.connect(fresh)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _remove(fresh: Path) -> None:
+    for left in (fresh, *companions(fresh), fresh.with_name(f"{fresh.name}.lock")):
+        left.unlink(missing_ok=True)
 
 
 def _file_of(database_url: str, instead: str) -> Path:
@@ -149,16 +168,39 @@ def _alone(file: Path) -> Iterator[None]:
         raise StoreError(f"Another process is preparing the run database {file}. Try again.") from error
 
 
-def _put_aside(file: Path, moment: datetime) -> Path:
-    """Move a database away with its log, so that both can be opened there."""
+def _swap(fresh: Path, file: Path, moment: datetime) -> Path | None:
+    """Move a database away with its log, so that both can be opened there, and another one to its place. Where that
+    fails, it is moved back."""
+    if not file.exists():
+        fresh.replace(file)
+        return None
     aside = file.with_name(f"{file.name}.replaced-{moment:%Y%m%d-%H%M%S}")
     if aside.exists():
         raise StoreError(f"{aside} is there already. Try again in a second.")
-    for old in companions(file):
-        if old.exists():
-            shutil.move(old, aside.with_name(aside.name + old.name.removeprefix(file.name)))
-    file.rename(aside)
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for old in (*companions(file), file):
+            if old.exists():
+                new = aside.with_name(aside.name + old.name.removeprefix(file.name))
+                shutil.move(old, new)
+                moved.append((old, new))
+        fresh.replace(file)
+    except OSError as error:
+        _move_back(moved, error)
+        raise StoreError(f"The copy cannot take the place of {file}: {error}. Nothing has changed.") from error
     return aside
+
+
+def _move_back(moved: list[tuple[Path, Path]], why: OSError) -> None:
+    try:
+        for old, new in reversed(moved):
+            shutil.move(new, old)
+    except OSError as error:
+        lie = ", ".join(f"{new} (was {old})" for old, new in moved if new.exists())
+        raise StoreError(
+            f"The copy could not be put in place ({why}), and what was there not be moved back ({error}). Move it back "
+            f"yourself: {lie}."
+        ) from error
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class Owner:
             if hold is not Hold.MISSING:
                 return hold is Hold.FREE
         if self.host != socket.gethostname():
-            return now - seen_at > _SILENCE
+            return abs(now - seen_at) > _SILENCE  # ahead where its clock is, or ours was set back
         try:
             process = psutil.Process(self.pid)
             if process.status() == psutil.STATUS_ZOMBIE:

@@ -36,6 +36,11 @@ class Seen:
         """Who sees what is read here; ``None`` is the application itself, which sees all."""
         return self._viewer
 
+    @property
+    def may_administer(self) -> bool:
+        """Whether they may change what concerns everybody, such as retention and alert rules."""
+        return self._viewer is None or self._viewer.sees_all
+
     def seen_by(self, viewer: Viewer | None) -> Self:
         """The same store as somebody sees it: without what others have, which is left out of lists and refused by id.
         ``None`` is the application itself."""

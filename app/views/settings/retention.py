@@ -24,7 +24,7 @@ def show_retention(store: RunStore) -> None:
             help="Older runs are pruned in the background. What is tagged, rated, noted, or belongs to a conversation "
             "or an experiment stays, and so does what was summed up: Operations still counts pruned runs.",
         )
-        may_change = retention.fixed is None and (store.viewer is None or store.viewer.sees_all)
+        may_change = retention.fixed is None and store.may_administer
         if st.button(
             "Change",
             icon=":material/edit:",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.addresses import without_login
 from app.literal import literal
 from app.telemetry.telemetry import Telemetry
 from app.units import counted
@@ -20,9 +21,9 @@ def show_telemetry(telemetry: Telemetry) -> None:
     options = telemetry.options
     if options.traces:
         content = "with" if options.content else "without"
-        st.write(f"Traces, {content} prompts and answers, go to {literal(options.traces)}.")
+        st.write(f"Traces, {content} prompts and answers, go to {literal(without_login(options.traces))}.")
     if options.metrics:
-        st.write(f"Metrics go to {literal(options.metrics)}.")
+        st.write(f"Metrics go to {literal(without_login(options.metrics))}.")
     if not (options.traces or options.metrics or options.refusal):
         st.write("Nothing is sent: no collector is named.")
     for trouble in telemetry.troubles:

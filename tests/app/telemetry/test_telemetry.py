@@ -6,8 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from time import monotonic
+from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app.store import RunOutcome, RunSource, RunStatus, RunStore
 from app.telemetry import sending
@@ -16,6 +18,7 @@ from app.telemetry.options import TelemetryOptions
 from app.telemetry.telemetry import Telemetry
 from tests.support.collector import Collector, collecting, values
 from tests.support.fakes import make_metrics, make_request
+from tests.support.ui import texts
 
 ANSWER = "a secret answer"
 FINISHED = RunOutcome(
@@ -165,6 +168,85 @@ def test_a_collector_that_is_not_there_is_told_of(
     assert "takes no traces" in " ".join(telemetry.troubles)
 
 
+def test_the_secrets_of_a_collector_s_address_are_told_nobody(
+    store: RunStore,
+    collector: Collector,
+    open_telemetry: Open,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(
+        "OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.replace("://", "://anna:pw-4711@") + "?api-key=k-4711"
+    )
+    telemetry, collector.status = open_telemetry(), 500
+    run(store)
+    telemetry.flush()
+    assert len(telemetry.troubles) == 2
+    assert "127.0.0.1" in telemetry.troubles[0]
+    assert "4711" not in f"{telemetry.troubles}{telemetry.options}{caplog.text}"
+    shown = AppTest.from_function(_show, default_timeout=20, args=(telemetry,)).run()
+    assert not shown.exception
+    assert "127.0.0.1" in texts(shown, "markdown")
+    assert "4711" not in texts(shown, "markdown") + texts(shown, "warning")
+
+
+def _show(telemetry):  # type: ignore[no-untyped-def]  # its text alone is run, without this file's names
+    from app.views.settings.telemetry import show_telemetry
+
+    show_telemetry(telemetry)
+
+
+def test_a_run_that_the_sdk_cannot_take_is_in_no_other_s_way(
+    store: RunStore,
+    collector: Collector,
+    open_telemetry: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    telemetry, send = open_telemetry(), sending.Sender.send
+    failures = [RuntimeError("a secret question")]
+
+    def fail_once(self: sending.Sender, *arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        send(self, *arguments)
+
+    monkeypatch.setattr(sending.Sender, "send", fail_once)
+    run(store)
+    run(store)
+    telemetry.flush()
+    assert len(collector.spans()) == 1
+    assert "RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_the_end_waits_for_nothing_that_hangs_though_no_more_can_wait(
+    store: RunStore, collector: Collector, open_telemetry: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        entered.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr(sending.Sender, "send", hold)
+    monkeypatch.setattr(telemetry_module, "_MOST_WAITING", 1)
+    monkeypatch.setattr(telemetry_module, "_HAND_OVER_S", 0.05)
+    telemetry = open_telemetry()
+    thread = telemetry._thread
+    assert thread is not None
+    run(store)
+    assert entered.wait(30)
+    run(store)
+    telemetry.flush()
+    telemetry.close()
+    assert thread.is_alive()
+    go_on.set()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert telemetry.dropped == 1
+
+
 def test_no_run_waits_for_a_collector_that_hangs_and_neither_does_the_end(
     store: RunStore, collector: Collector, open_telemetry: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,28 +281,3 @@ def test_more_runs_than_can_wait_are_dropped_and_counted(
         run(store)
     go_on.set()
     assert telemetry.dropped == 2
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({}, TelemetryOptions()),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, TelemetryOptions("http://c:4318", "http://c:4318")),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c/t"}, TelemetryOptions("http://c/t")),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_METRICS_EXPORTER": "none"},
-            TelemetryOptions("http://c"),
-        ),
-        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, TelemetryOptions()),
-    ],
-)
-def test_the_environment_says_what_is_sent(environ: dict[str, str], expected: TelemetryOptions) -> None:
-    assert TelemetryOptions.from_env(environ) == expected
-
-
-def test_a_protocol_that_is_not_spoken_is_refused_in_words() -> None:
-    options = TelemetryOptions.from_env(
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
-    )
-    assert Telemetry(options).troubles == (options.refusal,)
-    assert "http/protobuf" in str(options.refusal)

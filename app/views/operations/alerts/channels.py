@@ -9,6 +9,7 @@ from app.operations.alerts.sending import service_of
 from app.store import Channel, Delivery, DeliveryState
 from app.store.alerts.channels import MOST_TRIES, ChannelStore
 from app.units import counted, moment
+from app.views.operations.alerts.desk import show_read_only, show_switch
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 
@@ -16,16 +17,18 @@ _REFRESH = "3s"
 _LIST = "https://appriseit.com/services/"
 
 
-def show_channels(channels: ChannelStore) -> None:
-    """A list that follows what is on its way, with what changes it.
+def show_channels(channels: ChannelStore, *, may_change: bool) -> None:
+    """A list that follows what is on its way, with what changes it if the viewer may.
 
     Raises:
         StoreError: the run database cannot be read.
     """
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader("Channels", anchor=False, width="content")
-        if st.button("New channel", icon=":material/add:", type="primary", key="new-channel"):
+        if may_change and st.button("New channel", icon=":material/add:", type="primary", key="new-channel"):
             add_channel(channels)
+    if not may_change:
+        show_read_only("channels")
     found = channels.all()
     if not found:
         st.info("Alerts are told of on this page alone. A channel sends them to a webhook, by e-mail or to a chat.")
@@ -35,7 +38,7 @@ def show_channels(channels: ChannelStore) -> None:
     def draw() -> None:
         with errors_shown():
             for channel in channels.all():
-                _show(channels, channel)
+                _show(channels, channel, may_change=may_change)
 
     st.fragment(draw, run_every=_REFRESH if on_its_way else None)()
 
@@ -51,34 +54,29 @@ def show_trouble(channels: ChannelStore) -> None:
             st.warning(f"**{literal(channel.name)}**: {delivery_words(channel.last)}", icon=":material/send:")
 
 
-def _show(channels: ChannelStore, channel: Channel) -> None:
-    key = f"channel-on-{channel.id}"
-
-    def keep() -> None:
-        with errors_shown():
-            channels.switch(channel.id, on=bool(st.session_state[key]))
+def _show(channels: ChannelStore, channel: Channel, *, may_change: bool) -> None:
+    def keep(on: bool) -> None:
+        channels.switch(channel.id, on=on)
 
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.toggle(
-                "On",
-                value=channel.is_on,
-                key=key,
-                on_change=keep,
-                label_visibility="collapsed",
-                help="Whether it is on.",
-            )
+            show_switch(f"channel-on-{channel.id}", on=channel.is_on, keep=keep if may_change else None)
             st.markdown(f"**{literal(channel.name)}**  \n:small[:gray[{literal(channel.service)}]]", width="stretch")
-            if st.button("Send a test", icon=":material/send:", key=f"test-{channel.id}"):
-                with errors_shown():
-                    channels.test(channel.id)
-                    st.rerun()
-            if st.button("Remove", icon=":material/delete:", type="tertiary", key=f"remove-channel-{channel.id}"):
-                confirm_removal(channels, channel)
+            if may_change:
+                _offer_changes(channels, channel)
         if channel.last is not None:
             st.markdown(delivery_words(channel.last))
         else:
             st.caption("Nothing was sent yet.")
+
+
+def _offer_changes(channels: ChannelStore, channel: Channel) -> None:
+    if st.button("Send a test", icon=":material/send:", key=f"test-{channel.id}"):
+        with errors_shown():
+            channels.test(channel.id)
+            st.rerun()
+    if st.button("Remove", icon=":material/delete:", type="tertiary", key=f"remove-channel-{channel.id}"):
+        confirm_removal(channels, channel)
 
 
 def delivery_words(delivery: Delivery) -> str:

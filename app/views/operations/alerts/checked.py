@@ -18,7 +18,7 @@ def show_last_look(holder: Holder | None) -> None:
     if holder is None:
         st.caption(":material/hourglass_top: No server looks at the rules yet.", width="content")
         return
-    if now() - holder.seen_at > _LATE:
+    if abs(now() - holder.seen_at) > _LATE:
         st.markdown(
             ":orange[:material/warning: The server that looks at the rules has been silent for minutes: see its log.]",
             width="content",

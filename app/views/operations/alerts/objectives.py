@@ -14,6 +14,7 @@ from app.operations.objectives.attainment import BURN_WINDOWS, Attainment, attai
 from app.operations.objectives.words import METRICS, objective_name, share, stretch
 from app.store import Facets, Metric, Objective, ObjectiveStore, RunStore, Scope
 from app.store.objectives.repository import LONGEST_DAYS
+from app.views.operations.alerts.desk import show_read_only
 from app.views.operations.alerts.scope import choose_scope
 from app.views.shared import charts
 from app.views.shared.clock import now, reader_zone
@@ -34,8 +35,10 @@ def show_objectives(store: RunStore, facets: Facets) -> None:
     at, objectives = now(), store.objectives.all()
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader("Service level objectives", anchor=False, width="content")
-        if st.button("New SLO", icon=":material/add:", type="primary", key="new-slo"):
+        if store.may_administer and st.button("New SLO", icon=":material/add:", type="primary", key="new-slo"):
             edit_objective(store.objectives, facets, None)
+    if not store.may_administer:
+        show_read_only("SLOs")
     if not objectives:
         st.info(
             "Nothing is promised yet. An SLO says which share of requests meets a limit, such as 95 % with a TTFT of "
@@ -44,7 +47,7 @@ def show_objectives(store: RunStore, facets: Facets) -> None:
         return
     _show_goodput(store.objectives, objectives, at)
     for objective in objectives:
-        _show(store.objectives, facets, attainment(store.objectives, objective, at))
+        _show(store, facets, attainment(store.objectives, objective, at))
     _show_budgets(store.objectives, objectives, at)
 
 
@@ -60,16 +63,14 @@ def _show_goodput(store: ObjectiveStore, objectives: Sequence[Objective], at: da
     )
 
 
-def _show(store: ObjectiveStore, facets: Facets, found: Attainment) -> None:
+def _show(store: RunStore, facets: Facets, found: Attainment) -> None:
     objective = found.objective
     with st.container(border=True):
         with st.container(horizontal=True, vertical_alignment="center"):
             _badge(found)
             st.markdown(f"**{literal(objective_name(objective))}**", width="stretch")
-            if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-slo-{objective.id}"):
-                edit_objective(store, facets, objective)
-            if st.button("Remove", icon=":material/delete:", type="tertiary", key=f"remove-slo-{objective.id}"):
-                confirm_removal(store, objective)
+            if store.may_administer:
+                _offer_changes(store.objectives, facets, objective)
         bad, total = found.counted.bad, found.counted.total
         with st.grid(min_column_width=130, gap="medium"):
             _metric(
@@ -92,6 +93,13 @@ def _show(store: ObjectiveStore, facets: Facets, found: Attainment) -> None:
                     "1× is sustainable",
                     "The share that missed it over the share that may. At 1× the budget lasts as long as the window.",
                 )
+
+
+def _offer_changes(store: ObjectiveStore, facets: Facets, objective: Objective) -> None:
+    if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-slo-{objective.id}"):
+        edit_objective(store, facets, objective)
+    if st.button("Remove", icon=":material/delete:", type="tertiary", key=f"remove-slo-{objective.id}"):
+        confirm_removal(store, objective)
 
 
 def _left(requests: float) -> str:

@@ -15,6 +15,7 @@ from app.operations.objectives.words import scope_name
 from app.store import AlertStore, Condition, Facets, Figure, Rule, Scope
 from app.store.alerts.repository import NAME_CHARACTERS, RUNBOOK_CHARACTERS
 from app.store.database.identity import new_id
+from app.views.operations.alerts.desk import show_read_only, show_switch
 from app.views.operations.alerts.scope import choose_scope
 from app.views.shared.errors import errors_shown
 
@@ -41,37 +42,37 @@ _NEW = Rule(
 )
 
 
-def show_rules(alerts: AlertStore, facets: Facets) -> None:
-    """A list, with what changes them.
+def show_rules(alerts: AlertStore, facets: Facets, *, may_change: bool) -> None:
+    """A list, with what changes them if the viewer may.
 
     Raises:
         StoreError: the run database cannot be read.
     """
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.subheader("Rules", anchor=False, width="content")
-        if st.button("New rule", icon=":material/add:", type="primary", key="new-rule"):
+        if may_change and st.button("New rule", icon=":material/add:", type="primary", key="new-rule"):
             edit_rule(alerts, facets, None)
+    if not may_change:
+        show_read_only("rules")
     st.caption(
         "Looked at every 30 s by one server. Few runs raise no alarm: a limit must be passed, and a change be there, "
         "beyond what chance would do."
     )
     for rule in all_rules(alerts.rules()):
         with st.container(border=True), st.container(horizontal=True, vertical_alignment="center"):
-            _switch(alerts, rule)
+            _switch(alerts, rule, may_change=may_change)
             name = f"**{literal(rule.name)}**{literal(scope_name(rule.scope))}"
             st.markdown(f"{name}  \n:small[:gray[{literal(window_words(rule))}]]", width="stretch")
-            if st.button("Edit", icon=":material/edit:", type="tertiary", key=f"edit-rule-{rule.key}"):
+            edit = f"edit-rule-{rule.key}"
+            if may_change and st.button("Edit", icon=":material/edit:", type="tertiary", key=edit):
                 edit_rule(alerts, facets, rule)
 
 
-def _switch(alerts: AlertStore, rule: Rule) -> None:
-    key = f"rule-on-{rule.key}"
+def _switch(alerts: AlertStore, rule: Rule, *, may_change: bool) -> None:
+    def keep(on: bool) -> None:
+        alerts.switch_rule(rule.key, on=on, shipped=as_shipped(rule.key))
 
-    def keep() -> None:
-        with errors_shown():
-            alerts.keep_rule(replace(rule, is_on=bool(st.session_state[key])))
-
-    st.toggle("On", value=rule.is_on, key=key, on_change=keep, label_visibility="collapsed", help="Whether it is on.")
+    show_switch(f"rule-on-{rule.key}", on=rule.is_on, keep=keep if may_change else None)
 
 
 @st.dialog("Alert rule", icon=":material/rule:", on_dismiss="rerun")

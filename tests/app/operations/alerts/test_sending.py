@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import smtplib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.operations.alerts import watch
 from app.operations.alerts.sending import post, service_of, without_secrets
 from app.operations.alerts.watch import Sender, observe_all
 from app.store import Delivery, DeliveryState, Metric, RunStore, Scope
@@ -132,7 +134,7 @@ def test_one_that_hangs_holds_up_nobody_else(store: RunStore, hook: Webhook) -> 
     states = {name: (message.state, message.error) for name, message in told.items() if message}
     assert states == {
         "other": (DeliveryState.SENT, None),
-        "hook": (DeliveryState.WAITING, "No connection, or no answer in time."),
+        "hook": (DeliveryState.WAITING, "No connection, no answer in time, or the login was refused."),
     }
 
 
@@ -197,6 +199,72 @@ def test_an_address_is_a_secret(
     assert without_secrets("Failed for user Anna%40 at host Example.com", "mailtos://anna:pw@example.com/") == (
         "Failed for user …%40 at host …"
     )
+    assert "AAsecret" not in without_secrets("Unauthorized: AAsecret", "tgram://123456789:AAsecret/12345")
+
+
+def test_what_a_plugin_raises_is_an_error_in_words_and_shows_no_address(
+    store: RunStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Mail(smtplib.SMTP):
+        def __init__(self, *_: object, **__: object) -> None:
+            raise UnicodeEncodeError("ascii", "pässword-4711", 1, 2, "ordinal not in range(128)")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smtplib, "SMTP_SSL", Mail)
+        patch.setattr(smtplib, "SMTP", Mail)
+        url = "mailtos://anna:p%C3%A4ssword-4711@example.invalid?to=team@example.invalid"
+        store.alerts.channels.test(store.alerts.channels.add("mail", service_of(url), url))
+        sender = Sender(store)
+        sender.send_due()
+        sender.wait(20)
+    told = last(store)
+    assert told.state is DeliveryState.WAITING
+    assert "UnicodeEncodeError" in str(told.error)
+    assert "4711" not in f"{told.error}{caplog.text}"
+
+
+def test_one_that_hangs_for_long_is_told_of_and_gets_nothing_more_until_it_ends(
+    store: RunStore, hook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_NO_ANSWER_S", 0.0)
+    entered, go_on = threading.Event(), threading.Event()
+    sent: list[str] = []
+
+    def hang(url: str, title: str, body: str) -> str:
+        sent.append(title)
+        entered.set()
+        go_on.wait(20)
+        return "an answer, much too late"
+
+    channels, sender, channel_id = store.alerts.channels, Sender(store, hang), add(store, hook)
+    for _ in range(2):
+        channels.test(channel_id)
+    sender.send_due()
+    assert entered.wait(20)
+    for hours in (1, 2, 3):
+        sender.send_due(now() + timedelta(hours=hours))
+    assert {each.error for each in channels.deliveries()} == {"No answer within a minute."}
+    assert [each.tries for each in channels.deliveries()] == [1, 1]
+    go_on.set()
+    sender.wait(20)
+    assert len(sent) == 1  # not the second one, which is to be tried again
+    sender.send_due(now() + timedelta(hours=4))
+    sender.wait(20)
+    assert len(sent) == 3
+
+
+def test_one_that_is_lost_at_each_try_is_given_up_with_an_error(store: RunStore, hook: Webhook) -> None:
+    channels = store.alerts.channels
+    channels.test(add(store, hook))
+    at = now()
+    for _ in range(MOST_TRIES):
+        (errand,) = channels.claim(at)
+        at += LOST_AFTER
+    assert errand.delivery.error
+    assert channels.claim(at) == ()
+    assert (last(store).state, last(store).tries) == (DeliveryState.GIVEN_UP, MOST_TRIES)
+    assert last(store).error
+    assert channels.claim(at + LOST_AFTER) == ()
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "http://example.com/hook", "syslog://", "json://", "slack://a"])

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from app.operations.alerts.rules import SHIPPED, all_rules
 from app.operations.alerts.watch import TURN, AlertWatch, Sender, observe_all
-from app.store import DeliveryState, Metric, RunStatus, RunStore
+from app.store import DeliveryState, Metric, RunFilter, RunStatus, RunStore, Tally
 from app.store.database import session as database_session
 from app.store.database.identity import now
 from tests.support.past_traffic import NOW, PastTraffic
@@ -151,6 +152,30 @@ def test_a_change_is_measured_against_what_was_before_the_alert(
     later = NOW + 29 * hour
     traffic.runs(40, since=-28 * hour, until=-29 * hour, prompt_tokens=100, cached_tokens=5)
     observe_all(store, tmp_path, later)
+    assert [each.id for each in store.alerts.open()] == [alert.id]
+
+
+def test_what_a_change_is_measured_against_is_not_read_anew_while_its_alert_is_open(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    traffic, hour = PastTraffic(store, monkeypatch), timedelta(hours=1)
+    traffic.runs(60, since=25 * hour, until=hour, prompt_tokens=100, cached_tokens=70)
+    traffic.runs(90, since=hour, prompt_tokens=100, cached_tokens=5)
+    observe_all(store, tmp_path, NOW)
+    (alert,) = store.alerts.open()
+    ticks = count()
+    store.objectives.memo.clock = lambda: float(next(ticks))  # each reading takes a second
+    read: list[RunFilter] = []
+    tally = store.objectives.tally
+
+    def counting(filter: RunFilter) -> Tally:
+        read.append(filter)
+        return tally(filter)
+
+    monkeypatch.setattr(store.objectives, "tally", counting)
+    for seconds in (30, 60, 90):
+        observe_all(store, tmp_path, NOW + timedelta(seconds=seconds))
+    assert [filter.until for filter in read].count(alert.runs_since) == 1
     assert [each.id for each in store.alerts.open()] == [alert.id]
 
 

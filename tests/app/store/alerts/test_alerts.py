@@ -100,6 +100,20 @@ def test_rules_are_kept_changed_and_dropped(store: RunStore) -> None:
     assert store.alerts.rules() == ()
 
 
+def test_a_switch_changes_nothing_else_of_a_rule(store: RunStore) -> None:
+    alerts = store.alerts
+    alerts.switch_rule("mine", on=False, shipped=RULE)
+    assert alerts.rules() == (replace(RULE, is_on=False),)
+    changed = replace(RULE, limit=0.5, runbook="Call Anna.", is_on=False)
+    alerts.keep_rule(changed)
+    alerts.switch_rule("mine", on=True, shipped=RULE)
+    assert alerts.rules() == (replace(changed, is_on=True),)
+    alerts.drop_rule("mine")
+    with pytest.raises(GoneError):
+        alerts.switch_rule("mine", on=True)
+    assert alerts.rules() == ()
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -133,12 +147,36 @@ def test_each_channel_that_is_on_gets_each_message_once(store: RunStore) -> None
     assert errand.event.what is EventKind.FIRED
     assert "json://a" not in repr(errand)
     assert channels.claim() == ()
-    channels.settle(errand.delivery.id, None)
-    channels.settle(errand.delivery.id, "too late")
+    channels.settle(errand.delivery, None)
+    channels.settle(errand.delivery, "too late")
     assert [each.last and each.last.state for each in channels.all()] == [DeliveryState.SENT, None]
     channels.remove(told)
     assert channels.deliveries() == ()
     assert len(store.alerts.history()) == 1
+
+
+def test_that_it_is_resolved_is_told_only_after_that_it_fires(store: RunStore) -> None:
+    channels = store.alerts.channels
+    channels.add("told", "JSON", "json://a")
+    opened = store.alerts.observe(FINDING, NOW)
+    assert opened is not None
+    (fired,) = channels.claim(NOW)
+    for minutes in (1, 7):
+        store.alerts.observe(replace(FINDING, holds=False), NOW + minutes * MINUTE)
+    store.alerts.observe(replace(FINDING, rule="other"), NOW)
+    (other,) = channels.claim(NOW + 8 * MINUTE, without=())[:1]
+    assert other.event is not None
+    assert other.event.what is EventKind.FIRED
+    channels.settle(fired.delivery, "not now", NOW + 8 * MINUTE)
+    later = NOW + 60 * MINUTE
+    again = [errand for errand in channels.claim(later) if errand.alert and errand.alert.id == opened.id]
+    assert [errand.event and errand.event.what for errand in again] == [EventKind.FIRED]
+    channels.settle(fired.delivery, None, later)  # of a try before this one: nothing changes
+    assert {each.state for each in channels.deliveries() if each.id == fired.delivery.id} == {DeliveryState.SENDING}
+    channels.settle(again[0].delivery, None, later)
+    (end,) = [errand for errand in channels.claim(later) if errand.alert and errand.alert.id == opened.id]
+    assert end.event is not None
+    assert end.event.what is EventKind.RESOLVED
 
 
 def test_a_channel_needs_a_name_of_its_own(store: RunStore) -> None:

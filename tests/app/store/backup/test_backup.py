@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from app.store import RunFilter, RunStore, StoreError, back_up, restore
 from app.store.database import backup
@@ -143,6 +144,55 @@ def test_a_copy_that_cannot_be_made_changes_nothing(file: Path, copy: Path, monk
     monkeypatch.undo()
     assert prompts(file) == ["first"]
     assert not list(file.parent.glob("*.part"))
+
+
+def test_a_copy_that_cannot_be_brought_up_to_date_changes_nothing(
+    file: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_second(file)
+
+    def fail(url: str) -> None:
+        assert "restoring" in url
+        with pytest.raises(Timeout), FileLock(f"{file}.lock", timeout=0):
+            pass  # no server starts meanwhile
+        raise StoreError("no room for it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "migrate", fail)
+        with pytest.raises(StoreError, match="no room for it"):
+            restore(url_of(file), copy, NOW)
+    assert prompts(file) == ["second", "first"]
+    assert not list(file.parent.glob("*.re[sp]*"))
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_where_the_swap_fails_what_was_there_is_put_back_or_named(
+    file: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    keep_second(file)
+    move = backup.shutil.move
+
+    def replace(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    def only_away(old: Path, new: Path) -> None:
+        if "replaced" in old.name and not again:
+            raise PermissionError(13, "Permission denied")
+        move(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        patch.setattr(backup.shutil, "move", only_away)
+        with pytest.raises(StoreError, match="Nothing has changed" if again else "replaced-20261129-080000"):
+            restore(url_of(file), copy, NOW)
+    kept = file if again else file.with_name("gearbox.db.replaced-20261129-080000")
+    assert prompts(kept) == ["second", "first"]
+
+
+def keep_second(file: Path) -> None:
+    store = RunStore.open(url_of(file))
+    keep(store, "second")
+    store.close()
 
 
 @pytest.mark.parametrize("action", [lambda url, file: back_up(url, file), lambda url, file: restore(url, file, NOW)])

@@ -34,6 +34,14 @@ def test_a_silent_server_loses_its_turn(store: RunStore, monkeypatch: pytest.Mon
     assert not first.is_ours("sweeping")
 
 
+def test_so_does_one_whose_clock_was_ahead(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, moment = other(store), other(store, pid=8), turns_module.now()
+    monkeypatch.setattr(turns_module, "now", lambda: moment + timedelta(days=400))
+    assert first.is_ours("sweeping")
+    monkeypatch.setattr(turns_module, "now", lambda: moment)
+    assert second.is_ours("sweeping")
+
+
 def test_one_that_goes_on_asking_keeps_it(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = other(store), other(store, pid=8)
     began = turns_module.now()
