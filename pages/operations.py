@@ -104,8 +104,9 @@ def dashboard() -> None:
             show_groups(seen, these)
         elif section == "Savings":
             prices = load_prices(prices_path(resources.get_settings().data_dir))
-            show_savings(savings(seen.by_configuration), prices.machines[0], prices.currency)
-            show_cascades(store.cascades(seen.by_configuration), names, prices.machines[0], prices.currency)
+            show_savings(savings(seen.by_kind), prices.machines[0], prices.currency)
+            cascades = store.cascades(seen.by_configuration)
+            show_cascades(cascades, names, prices.machines[0], prices.currency, of=seen.work.cascades)
         else:
             say_whose(store)
             show_slowest(store.page(these, RunSort("e2e_s", descending=True), limit=10))
