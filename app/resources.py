@@ -6,7 +6,7 @@ Each of these may raise a `GearboxError` written for the user; nothing is cached
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 from streamlit import config
@@ -17,12 +17,13 @@ from app.cache.simulations import Simulations
 from app.costs.pricing import load_prices, prices_path
 from app.doors.person import person_id
 from app.engines import open_engine
-from app.jobs import Jobs
+from app.jobs import Jobs, Report
 from app.operations.alerts.watch import AlertWatch
 from app.operations.idle.duties import Duty, IdleWork
 from app.operations.judging.duty import JudgingDuty
 from app.operations.judging.running import Judging
 from app.operations.sentinel.duty import SentinelDuty
+from app.operations.sentinel.replaying import replay
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -31,7 +32,7 @@ from app.runs.metrics import Metrics
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
-from app.store import RetentionRule, RunStore, Viewer
+from app.store import RetentionRule, RunStore, SentinelRound, Viewer
 from app.telemetry.options import TelemetryOptions
 from app.telemetry.telemetry import Telemetry
 from engine import Engine
@@ -60,8 +61,7 @@ def get_whole_store() -> RunStore:
     settings = get_settings()
     store = RunStore.open(settings.database_url, [settings.data_dir])
     store.observers += [get_metrics().observe, get_telemetry().observe]
-    if fixed := RetentionRule(settings.keep_days, settings.keep_runs):
-        store.retention.fixed = fixed
+    store.retention.prune_in_background(RetentionRule(settings.keep_days, settings.keep_runs) or None)
     return store
 
 
@@ -138,6 +138,11 @@ def get_idle_work() -> IdleWork:
     """What this server does by itself while nobody asks anything of it."""
     duties: list[Duty] = [SentinelDuty(get_engine, get_whole_store), JudgingDuty(get_judging)]
     return IdleWork(get_jobs(), get_engine, lambda: duties)
+
+
+def replay_golden_prompts(golden_ids: Sequence[str], report: Report) -> SentinelRound:
+    """Replay golden prompts as the application itself, whoever asks for it; see `app.operations.sentinel.replaying`."""
+    return replay(get_engine(), get_whole_store(), report, golden_ids=golden_ids)
 
 
 def get_judging() -> Judging:

@@ -206,7 +206,7 @@ class RunStore(RunWriter):
         self._presence.tidy_up()
 
     def _prune(self) -> bool:
-        return self.turns.is_ours(_PRUNING) and self.retention.prune_when_due()
+        return self.retention.in_background and self.turns.is_ours(_PRUNING) and self.retention.prune_when_due()
 
     def _look_after(self) -> bool:
         self.look_around()

@@ -87,6 +87,7 @@ def test_the_package_gives_the_command() -> None:
     assert project["scripts"] == {"gearbox": "app.cli:main"}
 
 
+@pytest.mark.slow
 def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert "no keys yet" in gearbox("keys", "list", data_dir=tmp_path).stderr
     made = gearbox("keys", "create", "Anna's notebook", "--queue", "0", "--concurrent", "none", data_dir=tmp_path)

@@ -41,6 +41,7 @@ def experiment(engine: Engine, store: RunStore) -> Iterator[str]:
     store.experiments.delete(id)
 
 
+@pytest.mark.slow
 def test_a_judge_grades_answers_and_its_audit_stands_beside(
     server: Server, store: RunStore, experiment: str, new_page: Callable[[], Page]
 ) -> None:

@@ -17,6 +17,7 @@ DONE_MS = 150_000
 """Two models are loaded first, on a machine that may be busy."""
 
 
+@pytest.mark.slow
 def test_a_job_is_followed_from_another_page_led_back_to_and_told_to_be_done(
     make_server: Callable[[], Server], new_page: Callable[[], Page]
 ) -> None:

@@ -164,13 +164,6 @@ def test_a_failed_run_shows_its_model_and_its_error_as_they_are(
     assert HOSTILE in (page.locator("h3").first.text_content() or "")
 
 
-def test_a_chart_shows_a_model_s_name_as_it_is(hostile_server: Server, elsewhere: tuple[Page, list[str]]) -> None:
-    page, _ = elsewhere
-    page.goto(f"{hostile_server.url}/ops")
-    named = page.locator(".js-plotly-plot .ytick").filter(has_text="<img src=https://outside.example/b.png>")
-    expect(named.first).to_be_visible(timeout=60_000)
-
-
 def test_an_upload_passes_the_doors_and_its_name_is_quoted_as_it_is(
     hostile_server: Server, elsewhere: tuple[Page, list[str]]
 ) -> None:

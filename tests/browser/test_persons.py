@@ -45,6 +45,7 @@ def expect_playground(page: Page, prompt: str | re.Pattern[str], price: str | re
     page.keyboard.press("Escape")
 
 
+@pytest.mark.slow
 def test_settings_survive_a_reload_a_second_tab_and_a_restart_and_are_nobody_elses(
     make_server: MakeServer, new_page: NewPage
 ) -> None:
@@ -98,6 +99,7 @@ def test_kv_and_chats_survive_a_reload_and_strangers_from_outside_see_none_of_it
     server.stop()
 
 
+@pytest.mark.slow
 def test_kv_goes_once_its_person_has_been_away(make_server: MakeServer, new_page: NewPage) -> None:
     server, page, other = make_server(GEARBOX_AWAY_MINUTES="0"), new_page(), new_page()
     Chat(page, server.url, max_tokens=4).say(TYPED)

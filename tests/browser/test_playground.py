@@ -136,6 +136,7 @@ def test_prompt_is_answered_in_both_lanes(server: Server, store: RunStore, new_p
     expect(page.get_by_text("at most 24 tokens")).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_stop_keeps_what_was_written_and_frees_the_engine(server: Server, store: RunStore, new_page: NewPage) -> None:
     playground = Playground(new_page(), server.url)
     playground.ask(LONG, max_tokens=2_000)
@@ -153,6 +154,7 @@ def test_stop_keeps_what_was_written_and_frees_the_engine(server: Server, store:
     assert [run.status for run in latest(store, 2)] == [RunStatus.FINISHED] * 2
 
 
+@pytest.mark.slow
 def test_a_race_goes_on_while_its_page_is_left_or_reloaded(server: Server, store: RunStore, new_page: NewPage) -> None:
     playground = Playground(new_page(), server.url)
     page = playground.page
@@ -192,6 +194,7 @@ def test_two_sessions_take_turns(server: Server, store: RunStore, new_page: NewP
         expect(playground.answers).to_have_text(texts)
 
 
+@pytest.mark.slow
 def test_page_closed_mid_stream_frees_the_engine_after_a_while(
     server: Server, store: RunStore, new_page: NewPage
 ) -> None:

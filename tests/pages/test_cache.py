@@ -201,11 +201,12 @@ def test_a_tree_joins_what_begins_alike_and_parents_come_first() -> None:
     assert len(prefix_tree([kept(ASKED), kept(ASKED, precision="int8")])) == 2
 
 
-@pytest.mark.parametrize("page", [PAGE, "pages/operations.py"])
-def test_a_stale_cache_that_was_caught_is_shown(monkeypatch: pytest.MonkeyPatch, store: RunStore, page: str) -> None:
+def test_a_stale_cache_that_was_caught_is_shown(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     add_run(store)
     engine = FakeEngine()
     engine.verified, engine.mismatches = 7, 0
-    assert "Reused prefixes of 7 runs verified" in words(open_app(monkeypatch, store, page, engine=engine))
+    assert "Reused prefixes of 7 runs verified" in words(open_app(monkeypatch, store, PAGE, engine=engine))
     engine.mismatches = 2
-    assert "2 runs of 7 verified" in words(open_app(monkeypatch, store, page, engine=engine))
+    assert "2 runs of 7 verified" in words(open_app(monkeypatch, store, PAGE, engine=engine))
+    shown = words(open_app(monkeypatch, store, "pages/operations.py", engine=engine))
+    assert "Reused KV gave other logits in 2 runs" in shown

@@ -106,6 +106,7 @@ def test_counts_do_not_tell_what_others_wrote(desk: Desk, filter: RunFilter) -> 
         )
 
 
+@pytest.mark.slow
 @given(filter=FILTERS.map(lambda filter: replace(filter, text=" ", tags=())))
 def test_figures_are_the_same_whoever_looks(desk: Desk, filter: RunFilter) -> None:
     def figures(store: RunStore) -> tuple[object, ...]:

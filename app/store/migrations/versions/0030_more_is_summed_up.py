@@ -63,11 +63,18 @@ def _keep_tiers() -> None:
         if not config or not json.loads(config).get("optimization", {}).get("cascade"):
             continue
         reports = sa.select(contents.run_id, contents.cascade).join(_RUNS, runs.id == contents.run_id)
-        rows = connection.execute(reports.where(runs.config_hash == config_hash, contents.cascade.is_not(None))).all()
-        answered = [{"of_run": run_id, "by": tier} for run_id, report in rows if (tier := _tier(json.loads(report)))]
+        reports = reports.where(runs.config_hash == config_hash, contents.cascade.is_not(None))
         changed = sa.update(_RUNS).where(runs.id == sa.bindparam("of_run")).values(tier=sa.bindparam("by"))
-        for start in range(0, len(answered), _ROWS_AT_ONCE):
-            connection.execute(changed, answered[start : start + _ROWS_AT_ONCE])
+        last = ""
+        while rows := connection.execute(
+            reports.where(contents.run_id > last).order_by(contents.run_id).limit(_ROWS_AT_ONCE)
+        ).all():
+            answered = [
+                {"of_run": run_id, "by": tier} for run_id, report in rows if (tier := _tier(json.loads(report)))
+            ]
+            if answered:
+                connection.execute(changed, answered)
+            last = rows[-1].run_id
 
 
 def _tier(report: Any) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
@@ -29,6 +30,7 @@ _MICROSECOND = timedelta(microseconds=1)
 class _Round:
     """One way through the runs that are old enough to go."""
 
+    rule: RetentionRule
     before: datetime
     stay: frozenset[str]
     """Runs that tell what sums are of: of each configuration one, where none is new enough."""
@@ -48,9 +50,22 @@ class RetentionStore:
         """Use a database whose schema is up to date."""
         self._database = database
         self._round: _Round | None = None
-        self._next_round = monotonic()
+        self._pruning = threading.Lock()
+        """Held for a step."""
+        self._next_round: float | None = None
+        """When the background looks again; ``None`` where it does not prune, as in a command."""
         self.fixed: RetentionRule | None = None
         """A rule that the administrator has set for this server, in the place of the one that is kept."""
+
+    def prune_in_background(self, fixed: RetentionRule | None = None) -> None:
+        """Let this process prune by the rule that holds, or by one that its administrator has set."""
+        self.fixed = fixed
+        self._next_round = monotonic()
+
+    @property
+    def in_background(self) -> bool:
+        """Whether this process prunes."""
+        return self._next_round is not None
 
     @property
     def rule(self) -> RetentionRule:
@@ -66,7 +81,8 @@ class RetentionStore:
         with self._database.write() as session:
             row = _row(session)
             row.keep_days, row.keep_runs = rule.keep_days, rule.keep_runs
-        self._round, self._next_round = None, monotonic()
+        if self._next_round is not None:
+            self._next_round = monotonic()
 
     @property
     def pruned(self) -> Pruned | None:
@@ -98,16 +114,21 @@ class RetentionStore:
         """Prune a few runs, the oldest first.
 
         Args:
-            rule: by which; the one that holds unless given. The same throughout a round.
+            rule: by which; the one that holds unless given. A round ends where it is another than before.
 
         Returns:
             how many went; ``None`` at the end of a round.
         """
-        if self._round is None:
-            self._round = self._begin(self.rule if rule is None else rule)
-        if self._round is None:
-            return None
-        around = self._round
+        with self._pruning:
+            rule = self.rule if rule is None else rule
+            around = self._round
+            if around is None or around.rule != rule:
+                around = self._begin(rule)
+            gone, self._round = (None, None) if around is None else self._step(around)
+            return gone
+
+    def _step(self, around: _Round) -> tuple[int | None, _Round | None]:
+        """How many runs went, and how the round goes on; ``None`` twice at its end."""
         with self._database.read() as session:
             old = select(Run.id, Run.created_at).where(Run.created_at < around.before, *_may_go())
             if around.after is not None:
@@ -115,15 +136,13 @@ class RetentionStore:
                 old = old.where(or_(Run.created_at > moment, and_(Run.created_at == moment, Run.id > run_id)))
             rows = session.execute(old.order_by(Run.created_at, Run.id).limit(AT_ONCE)).all()
         if not rows:
-            self._round = None
-            return None
+            return None, None
         gone = self._prune({run_id: created_at for run_id, created_at in rows if run_id not in around.stay})
-        self._round = _Round(around.before, around.stay, (rows[-1].created_at, rows[-1].id))
-        return gone
+        return gone, replace(around, after=(rows[-1].created_at, rows[-1].id))
 
     def prune_when_due(self) -> bool:
         """A step of the background: prune a few runs, or nothing until the next round; says whether there are more."""
-        if self._round is None and monotonic() < self._next_round:
+        if self._next_round is None or (self._round is None and monotonic() < self._next_round):
             return False
         if self.prune_some() is not None:
             return True
@@ -135,7 +154,7 @@ class RetentionStore:
             before = _before(session, rule)
             if before is None or session.scalar(select(Run.id).where(Run.created_at < before).limit(1)) is None:
                 return None
-            return _Round(before, _told_by(session, before))
+            return _Round(rule, before, _told_by(session, before))
 
     def _prune(self, old: dict[str, datetime]) -> int:
         with self._database.write(hasty=True) as session:

@@ -14,7 +14,9 @@ from sqlalchemy.orm import Session
 
 from app.store.database.columns import from_microseconds, to_microseconds
 from app.store.database.identity import now
+from app.store.runs.records import RunStatus
 from app.store.runs.rollups.schema import RunBucket, RunRollup
+from app.store.runs.schema import Run
 
 QUARTER, HOUR, DAY = WIDTHS = (1, 4, 96)
 """In quarters of an hour. A reader's day begins where their clock says, so it is put together from days of UTC, and at
@@ -80,10 +82,20 @@ def changes_of(session: Session, first: int, end: int) -> dict[int, int]:
 
 
 def holding_among(session: Session, buckets: Collection[int]) -> set[int]:
-    """Those whose sums are of their runs as they are, and go on being so until the transaction ends."""
-    made = and_(RunRollup.width == QUARTER, RunRollup.bucket == RunBucket.bucket)
-    holding = select(RunBucket.bucket).join(RunRollup, made).where(RunBucket.bucket.in_(buckets))
-    return set(session.scalars(holding.where(RunRollup.changes == RunBucket.changes).with_for_update(of=RunBucket)))
+    """Those whose sums are of their runs as they are, all of them over, and go on being so until the transaction
+    ends."""
+    made = and_(
+        RunRollup.width == QUARTER, RunRollup.bucket == RunBucket.bucket, RunRollup.changes == RunBucket.changes
+    )
+    over = [bucket for bucket in buckets if not _is_under_way(session, bucket)]
+    holding = select(RunBucket.bucket).join(RunRollup, made).where(RunBucket.bucket.in_(over))
+    return set(session.scalars(holding.with_for_update(of=RunBucket)))
+
+
+def _is_under_way(session: Session, bucket: int) -> bool:
+    started = (Run.created_at >= start_of(bucket), Run.created_at < start_of(bucket + 1))
+    running = select(Run.id).where(*started, Run.status == RunStatus.RUNNING).limit(1)
+    return session.scalar(running) is not None
 
 
 def mark_pruned(session: Session, buckets: Collection[int]) -> None:

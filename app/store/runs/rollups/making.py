@@ -6,11 +6,11 @@ from sqlalchemy import delete, insert
 from sqlalchemy.orm import Session
 
 from app.store.database.session import Database
-from app.store.runs.rollups.buckets import WIDTHS, changes_of, stale
+from app.store.runs.rollups.buckets import QUARTER, WIDTHS, changes_of, stale
 from app.store.runs.rollups.covering import covered
 from app.store.runs.rollups.packing import pack
 from app.store.runs.rollups.parts import Parts
-from app.store.runs.rollups.schema import RunRollup
+from app.store.runs.rollups.schema import RunBucket, RunRollup
 
 
 def sum_up(database: Database, *, most: int) -> bool:
@@ -43,6 +43,10 @@ def _summed(session: Session, width: int, number: int) -> tuple[int, Parts]:
 
 
 def _write(session: Session, width: int, number: int, changes: int, parts: Parts) -> None:
+    if width == QUARTER:
+        bucket = session.get(RunBucket, number, with_for_update=True)
+        if bucket is None or bucket.changes != changes or bucket.pruned_at is not None:
+            return  # of the past, or of what pruning has left: the sums from before tell more
     session.execute(delete(RunRollup).where(RunRollup.width == width, RunRollup.bucket == number))
     row = {"width": width, "bucket": number, "changes": changes, "payload": pack(parts)}
     session.execute(insert(RunRollup), [row])

@@ -11,7 +11,7 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.operations.sentinel.options import MOST_HOURS, SentinelOptions
-from app.operations.sentinel.replaying import JOB, replay
+from app.operations.sentinel.replaying import JOB
 from app.operations.sentinel.standing import Standing, State, overall
 from app.store import RunStore, SentinelRound
 from app.views.operations.sentinel.words import CAUSES
@@ -77,14 +77,10 @@ def show_replay(store: RunStore, wanted: Sequence[str]) -> None:
         with st.popover("Settings", icon=":material/tune:"), errors_shown():
             _choose(store)
     if pressed:
-        job.start(partial(_replay, wanted))
+        job.start(partial(resources.replay_golden_prompts, wanted))
     if under_way and elsewhere:
         st.caption(f":material/progress_activity: It is replayed {under_way.where}.")
     job.follow(lambda: len(store.sentinel.latest()))
-
-
-def _replay(wanted: Sequence[str], report: object) -> object:
-    return replay(resources.get_engine(), resources.get_whole_store(), report, golden_ids=wanted)  # type: ignore[arg-type]
 
 
 def _choose(store: RunStore) -> None:

@@ -36,6 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_it_prints_the_table_and_asks_nothing_twice(folder: Path) -> None:
     done = experiment(folder, "run", str(folder / "tiny.toml"))
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy.orm import Session
 
@@ -11,7 +12,8 @@ from app.store import RunFilter, RunOutcome, RunStatus, RunStore
 from app.store.runs import writing
 from app.store.runs.retention import repository
 from app.store.runs.retention.records import RetentionRule
-from app.store.runs.rollups import buckets
+from app.store.runs.rollups import buckets, making
+from app.store.runs.rollups.parts import Parts
 from app.store.runs.schema import RunTag
 from tests.support.fakes import make_metrics, make_request
 from tests.support.searching import found, index_all
@@ -88,7 +90,7 @@ def test_where_both_are_set_a_run_must_satisfy_both(store: RunStore, create: Cre
 def test_what_somebody_marked_or_refers_to_stays(store: RunStore, create: Create) -> None:
     tagged, rated, noted, asked, running, plain = (
         *(create(40) for _ in range(4)),
-        create(40, outcome=None),
+        create(41, outcome=None),
         create(40),
     )
     store.set_tags(tagged, ["kept"])
@@ -197,6 +199,55 @@ def test_the_background_prunes_by_the_rule_that_is_set(store: RunStore, create: 
     assert not store._prune()
     assert old in kept(store)
     store.retention.set_rule(A_MONTH)
+    assert not store._prune()  # only a server prunes, not every command that opens the database
+    store.retention.prune_in_background()
     while store._prune():
         pass
     assert old not in kept(store)
+
+
+def test_a_rule_that_is_taken_back_deletes_no_more(
+    store: RunStore, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repository, "AT_ONCE", 1)
+    for days in (40, 39, 38):
+        create(days)
+    while store.sum_up(most=50):
+        pass
+    store.retention.set_rule(A_MONTH)
+    assert store.retention.prune_some() == 1
+    other = RunStore.open(store._database.url.render_as_string(hide_password=False))
+    other.retention.set_rule(RetentionRule())
+    other.close()
+    assert store.retention.prune_some() is None
+    assert len(kept(store)) == 3
+
+
+def test_a_quarter_of_an_hour_with_a_run_under_way_stays(store: RunStore, create: Create) -> None:
+    create(40)
+    running = create(40, outcome=None)
+    assert prune(store) == 0
+    store.finish_run(running, FINISHED)
+    assert prune(store) == 2
+    assert store.overview(RunFilter(), DAYS).totals.runs == 3
+
+
+def test_sums_of_what_was_pruned_meanwhile_are_not_made_again(
+    store: RunStore, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody sums up a quarter of an hour, and another prunes it before that is written."""
+    for _ in range(3):
+        create(40)
+    summed, pruned = making._summed, []
+
+    def prune_first(session: Session, width: int, number: int) -> tuple[int, Parts]:
+        found = summed(session, width, number)
+        if not pruned:
+            pruned.append(True)
+            assert prune(store) == 3
+            return found[0], Parts.of_runs([], np.zeros(0, dtype=np.int64))  # as if read after that
+        return found
+
+    monkeypatch.setattr(making, "_summed", prune_first)
+    store.sum_up(most=50)
+    assert store.overview(RunFilter(), DAYS).totals.runs == 4
