@@ -1,6 +1,7 @@
 """Whether all is well, what the runs say about load, latency, errors and memory, and what the gears saved."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import streamlit as st
 
@@ -22,10 +23,12 @@ from app.views.runs.naming import configuration_names
 from app.views.runs.sources import choose_sources
 from app.views.runs.table import say_whose
 from app.views.shared.chosen import choose_named
+from app.views.shared.clock import now
 from app.views.shared.errors import errors_shown
 from app.views.shared.faults import show_faults
 
 REFRESH_EVERY = "10s"
+LATELY = timedelta(hours=1)
 SECTIONS = ("Load", "Latency", "Gears", "Configurations", "Groups", "Savings", "Slowest")
 
 store = resources.get_store()
@@ -86,11 +89,12 @@ def dashboard() -> None:
         span = span_of(store)
         seen = store.overview(chosen, span.edges, with_disturbed=with_disturbed)
         these = replace(chosen, since=span.since, until=span.until)
+        lately = store.overview(chosen, (now() - LATELY, now()), with_disturbed=with_disturbed)
+        show_faults(totals_faults(seen.totals, seen.latency))
+        show_top(store, seen, lately)
         if not seen.totals.runs:
             st.info("No run was started in this time, or none passes the filters.")
             return
-        show_faults(totals_faults(seen.totals, seen.latency))
-        show_top(store, seen)
         section = choose_named("Figures", SECTIONS, ChosenOption("ops-section", "figures"))
         if section in ("Load", "Latency", "Gears"):
             above = st.container()
@@ -104,8 +108,9 @@ def dashboard() -> None:
             show_groups(seen, these)
         elif section == "Savings":
             prices = load_prices(prices_path(resources.get_settings().data_dir))
-            show_savings(savings(seen.by_configuration), prices.machines[0], prices.currency)
-            show_cascades(store.cascades(seen.by_configuration), names, prices.machines[0], prices.currency)
+            show_savings(savings(seen.by_kind), prices.machines[0], prices.currency)
+            cascades = store.cascades(seen.by_configuration)
+            show_cascades(cascades, names, prices.machines[0], prices.currency, of=seen.work.cascades)
         else:
             say_whose(store)
             show_slowest(store.page(these, RunSort("e2e_s", descending=True), limit=10))

@@ -1,7 +1,8 @@
 """What the gears saved against answering everything with the large model in 16 bits and reusing nothing.
 
 Seconds are those of the machine. What a gear saved is measured where both ways were taken, and else derived from what
-reading and writing a token takes each model at each precision, as runs with no gear in the way measured it.
+reading and writing a token takes each model at each precision, as runs with no gear in the way measured it. So is what
+runs that shared their passes would have taken alone, for company slows each of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from app.store import ConfigurationStats
+from app.store import KindStats
 from engine.types import Precision
 
 
@@ -74,12 +75,12 @@ class _Pace(NamedTuple):
     read_s: float
     write_s: float
 
-    def of(self, stats: ConfigurationStats) -> float:
+    def of(self, stats: KindStats) -> float:
         return self.read_s * stats.totals.prompt_tokens + self.write_s * stats.totals.completion_tokens
 
 
-def savings(stats: Sequence[ConfigurationStats]) -> Savings | None:
-    """What the gears of some configurations saved; ``None`` where no model was measured in 16 bits with no gear."""
+def savings(stats: Sequence[KindStats]) -> Savings | None:
+    """What the gears of some runs saved; ``None`` where no model was measured in 16 bits with no gear."""
     paces = _paces(stats)
     in_16_bits = {kind: pace for kind, pace in paces.items() if kind.precision == Precision.BF16}
     if not in_16_bits:
@@ -91,7 +92,7 @@ def savings(stats: Sequence[ConfigurationStats]) -> Savings | None:
     for each in stats:
         if not each.work.busy_s:
             continue
-        own = _Kind(each.configuration.backend, each.configuration.model, each.configuration.precision)
+        own = _kind(each)
         full = own._replace(precision=Precision.BF16)
         missing = [kind for kind in (own, full) if kind not in paces]
         if missing:
@@ -107,13 +108,16 @@ def savings(stats: Sequence[ConfigurationStats]) -> Savings | None:
     return Savings(large=large.model, runs=runs, machine_s=machine_s, gears=gears, left_out=left_out)
 
 
-def _of_one(stats: ConfigurationStats, own: _Pace, full: _Pace, large: _Pace) -> tuple[tuple[Gear, float, float], ...]:
+def _of_one(stats: KindStats, own: _Pace, full: _Pace, large: _Pace) -> tuple[tuple[Gear, float, float], ...]:
     """Each gear's measured and derived seconds. Without the gears that left work out, its runs would have taken what
     they took and what those saved; at another pace, in proportion."""
     work = stats.work
     cascade_s = work.saved_measured_s + work.saved_derived_s
     reused_s = own.read_s * stats.totals.cached_tokens
-    nothing_left_out_s = work.busy_s + cascade_s + reused_s + work.speculation_saved_s
+    left_out_s = cascade_s + reused_s + work.speculation_saved_s
+    # alone no run takes longer than in company
+    alone_s = min(own.of(stats) - left_out_s, work.busy_s) if work.shared else work.machine_s
+    nothing_left_out_s = alone_s + left_out_s
     in_16_bits_s = nothing_left_out_s * full.of(stats) / own.of(stats)
     by_large_s = in_16_bits_s * large.of(stats) / full.of(stats)
     return (
@@ -122,15 +126,19 @@ def _of_one(stats: ConfigurationStats, own: _Pace, full: _Pace, large: _Pace) ->
         (Gear.CASCADE, work.saved_measured_s, work.saved_derived_s),
         (Gear.CACHE, 0.0, reused_s),
         (Gear.SPECULATION, 0.0, work.speculation_saved_s),
-        (Gear.SHARING, work.busy_s - work.machine_s, 0.0),
+        (Gear.SHARING, 0.0, alone_s - work.machine_s),
     )
 
 
-def _paces(stats: Sequence[ConfigurationStats]) -> dict[_Kind, _Pace]:
+def _kind(stats: KindStats) -> _Kind:
+    return _Kind(stats.backend, stats.model, stats.precision)
+
+
+def _paces(stats: Sequence[KindStats]) -> dict[_Kind, _Pace]:
     """What runs with no gear in the way measured."""
     sums: dict[_Kind, list[float]] = {}
     for each in stats:
-        kind = _Kind(each.configuration.backend, each.configuration.model, each.configuration.precision)
+        kind = _kind(each)
         work = each.work
         read = (work.plain_read_s, work.plain_read_tokens, work.plain_written_s, work.plain_written_tokens)
         sums[kind] = [a + b for a, b in zip(sums.get(kind, (0.0,) * len(read)), read, strict=True)]

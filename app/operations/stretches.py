@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 MOST = 125
@@ -36,10 +36,26 @@ def cut(since: datetime, until: datetime, zone: tzinfo) -> tuple[datetime, ...]:
     return _between(since, until, _firsts(since, until, zone, months))
 
 
-def within(edges: tuple[datetime, ...], moment: datetime) -> tuple[datetime, datetime]:
-    """The stretch that a moment lies in, or the one nearest to it."""
-    place = min(max(bisect_right(edges, moment), 1), len(edges) - 1)
-    return edges[place - 1], edges[place]
+def on_the_clock(moments: Sequence[datetime], zone: tzinfo) -> list[datetime]:
+    """What a clock there shows at some moments, ascending, without a zone. Where it is put back, what it shows twice
+    stands one after the other in the room of once, so that no two moments are at the same place.
+    """
+    shown = [moment.astimezone(zone).replace(tzinfo=None) for moment in moments]
+    for place in range(1, len(shown)):
+        if shown[place] > shown[place - 1]:
+            continue
+        last = shown[place - 1]
+        first = bisect_left(shown, shown[place], 0, place)
+        end = next((after for after in range(place, len(shown)) if shown[after] > last), len(shown))
+        until = shown[end] if end < len(shown) else last + (moments[place] - moments[place - 1])
+        each = (until - shown[first]) / (end - first)
+        shown[first:end] = [shown[first] + number * each for number in range(end - first)]
+    return shown
+
+
+def shown_twice(moments: Sequence[datetime], zone: tzinfo) -> list[bool]:
+    """Which moments a clock there shows that it showed an hour or so before, for it was put back."""
+    return [bool(moment.astimezone(zone).fold) for moment in moments]
 
 
 def _between(since: datetime, until: datetime, moments: Iterator[datetime]) -> tuple[datetime, ...]:

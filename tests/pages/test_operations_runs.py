@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,16 +10,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.store import RunOutcome, RunSource, RunStatus, RunStore
+from app.store import RunFilter, RunOutcome, RunSource, RunStatus, RunStore
+from app.store.alerts.records import Finding, Gear
 from app.store.runs import writing
-from tests.support.fakes import make_metrics, make_request
+from app.views.runs.narrowed import runs_url
+from tests.support.fakes import FakeEngine, make_metrics, make_request
 from tests.support.ui import add_run, open_app, texts
 
 PAGE, RUNS = "pages/operations.py", "pages/runs.py"
 
 
-def query_of(url: str) -> dict[str, str]:
-    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+def query_of(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query)
 
 
 def listed(app: AppTest) -> list[str]:
@@ -59,6 +62,32 @@ def test_every_group_leads_to_its_runs(monkeypatch: pytest.MonkeyPatch, store: R
     assert len(listed(runs)) == 4, "the reader can leave"
 
 
+def test_a_link_means_all_models_that_were_chosen(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    for model in ("a", "b", "c"):
+        add_run(store, make_request(f"of {model}", model=model))
+    app = open_app(monkeypatch, store, PAGE, {"figures": "Groups", "model": ["a", "b"]})
+    runs = open_app(monkeypatch, store, RUNS, query_of(group(app, "stop")["link"]))
+    assert listed(runs) == ["of b", "of a"]
+    assert "of a or b" in texts(runs, "caption")
+
+
+def test_a_link_leaves_out_what_the_runs_page_was_set_to(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store, make_request("old", model="a"))
+    add_run(store, make_request("chatted", model="b"), source=RunSource.CHAT)
+    runs = open_app(monkeypatch, store, RUNS)
+    runs.text_input(key="runs-text").set_value("old").run()
+    runs.segmented_control(key="source").set_value("playground").run()
+    assert "set on this page before" not in texts(runs, "caption")
+    runs.query_params.update(query_of(runs_url(RunFilter(models=("b",)))))
+    runs.run()
+    assert listed(runs) == ["chatted"]
+    assert "set on this page before are left out" in texts(runs, "caption")
+    runs.text_input(key="narrowed-text").set_value("nothing").run()
+    assert not listed(runs)
+    runs.button[0].click().run()
+    assert listed(runs) == ["old"]
+
+
 def test_a_span_in_the_address_is_what_the_page_is_about(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
     noon = datetime(2026, 3, 29, 12, tzinfo=UTC)
     for hours in (0, 1, 2):
@@ -93,3 +122,37 @@ def test_the_top_says_what_is_not_well(monkeypatch: pytest.MonkeyPatch, store: R
     shown = texts(open_app(monkeypatch, store, PAGE), "markdown")
     assert "Not well" in shown
     assert "50.0 % of the runs failed or were interrupted, most with OutOfMemoryError" in shown
+
+
+def test_an_hour_of_failures_is_not_well_whatever_span_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    earlier = datetime.now(UTC) - timedelta(hours=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "now", lambda: earlier)
+        for _ in range(3):
+            add_run(store)
+    fail(store, "a", "OutOfMemoryError")
+    span = {"from": (earlier - timedelta(hours=1)).isoformat(), "to": (earlier + timedelta(hours=1)).isoformat()}
+    failing = "In the last hour: 100.0 % of the runs failed"
+    assert failing in texts(open_app(monkeypatch, store, PAGE, span), "markdown")
+    assert failing in texts(open_app(monkeypatch, store, PAGE), "markdown")
+
+
+def test_what_is_wrong_now_is_said_of_a_time_without_runs_too(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    add_run(store)
+    engine = FakeEngine()
+    status = replace(engine.cache_status(), mismatches=1)
+    monkeypatch.setattr(engine, "cache_status", lambda: status)
+    at = datetime.now(UTC)
+    store.alerts.observe(
+        Finding(
+            rule="errors", holds=True, title="Many errors", words="", gear=Gear.MACHINE, runbook="", since=at, until=at
+        )
+    )
+    app = open_app(monkeypatch, store, PAGE, {"from": "2026-03-29", "to": "2026-03-30"}, engine=engine)
+    assert "No run was started" in app.info[0].value
+    shown = texts(app, "markdown")
+    assert "Not well" in shown
+    assert "Alert: Many errors" in shown
+    assert "Since the server started, reused KV gave other logits in 1 run" in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,7 +43,7 @@ def open_app(
     monkeypatch: pytest.MonkeyPatch,
     store: RunStore,
     page: str,
-    query: dict[str, str] | None = None,
+    query: Mapping[str, str | Sequence[str]] | None = None,
     *,
     engine: FakeEngine | None = None,
 ) -> AppTest:

@@ -199,6 +199,17 @@ class ConfigurationStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KindStats:
+    """What the runs of one model at one precision did on one backend, whatever their other gears."""
+
+    backend: str
+    model: str
+    precision: str
+    totals: Totals
+    work: Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupStats:
     """What runs did that have something in common, by its name."""
 

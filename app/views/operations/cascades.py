@@ -12,7 +12,9 @@ from app.costs.pricing import Machine, cost
 from app.store import CascadeSums
 
 
-def show_cascades(sums: Sequence[CascadeSums], names: Mapping[str, str], machine: Machine, currency: str) -> None:
+def show_cascades(
+    sums: Sequence[CascadeSums], names: Mapping[str, str], machine: Machine, currency: str, *, of: int
+) -> None:
     """Time, money and the share sent up over all of them, and a row a configuration; nothing without any.
 
     Args:
@@ -20,6 +22,7 @@ def show_cascades(sums: Sequence[CascadeSums], names: Mapping[str, str], machine
         names: what to call each, by its hash.
         machine: whose price is taken.
         currency: of that price.
+        of: how many such runs there are, those of configurations that are used too seldom to be among these too.
     """
     if not sums:
         return
@@ -82,6 +85,8 @@ def show_cascades(sums: Sequence[CascadeSums], names: Mapping[str, str], machine
         placeholder=units.MISSING,
         alt="Cascades by configuration",
     )
+    if of > runs:
+        st.caption(f"Left out: {units.counted(of - runs, 'cascade run')} of configurations that are used less.")
 
 
 def _metric(label: str, value: str, detail: str, help_text: str) -> None:

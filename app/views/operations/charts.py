@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,7 +15,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import units
-from app.operations.stretches import within
+from app.operations.stretches import on_the_clock, shown_twice
 from app.store import Latency, Overview, Percentiles, RunFilter, TimeBucket
 from app.views.operations.span import zoom
 from app.views.runs.narrowed import runs_query
@@ -40,7 +41,10 @@ class Timeline:
             max(1.0, (min(end, max(now(), start)) - start).total_seconds()) for start, end in pairwise(seen.edges)
         ]
         zone = reader_zone()
-        self._x = [start.astimezone(zone).replace(tzinfo=None) for start in seen.edges[:-1]]
+        self._x = on_the_clock(seen.edges[:-1], zone)
+        twice = shown_twice(seen.edges[:-1], zone)
+        clock = [start.astimezone(zone).strftime("%H:%M") for start in seen.edges[:-1]]
+        self._notes = [f" ({time} again)" if again else "" for time, again in zip(clock, twice, strict=True)]
 
     def show_load(self) -> None:
         """How much came, and what became of it."""
@@ -172,27 +176,43 @@ class Timeline:
         title = unescape(figure.layout.title.text)
         key = f"ops-{title}"
         # by a callback: a chart of other figures is another widget, which remembers nothing of what was picked
-        pick = partial(_pick, key, self._edges)
+        pick = partial(_pick, key, self._edges, self._x)
+        if any(self._notes):
+            for trace in figure.data:
+                trace.update(text=self._notes, hovertemplate=trace.hovertemplate.replace("<extra>", "%{text}<extra>"))
+            figure.update_traces(textposition="none", selector={"type": "bar"})
         st.plotly_chart(figure, key=key, config=_CONFIG, alt=title, on_select=pick, selection_mode=("points", "box"))
 
 
-def _pick(key: str, edges: tuple[datetime, ...]) -> None:
+def _pick(key: str, edges: Sequence[datetime], shown: Sequence[datetime]) -> None:
     """Keep the stretches that points and the ends of a dragged box lie in."""
-    selection = st.session_state[key]["selection"]
-    texts: Iterable[Any] = [point["x"] for point in selection.get("points", ())]
-    boxes = [box["x"] for box in selection.get("box", ()) if box.get("x")]
-    moments = [*texts, *(text for box in boxes for text in box)]
-    stretches = [within(edges, moment) for moment in map(_moment, moments) if moment]
-    if stretches:
-        st.session_state[_PICKED] = min(since for since, _ in stretches), max(until for _, until in stretches)
+    picked = picked_stretch(st.session_state[key]["selection"], edges, shown)
+    if picked:
+        st.session_state[_PICKED] = picked
     else:
         st.session_state.pop(_PICKED, None)
 
 
+def picked_stretch(
+    selection: Mapping[str, Any], edges: Sequence[datetime], shown: Sequence[datetime]
+) -> tuple[datetime, datetime] | None:
+    """From when to when reaches what was picked in a chart; ``None`` where nothing was.
+
+    Args:
+        selection: as Streamlit hands it out.
+        edges: of the stretches, one more than there are.
+        shown: where each is drawn, ascending, without a zone.
+    """
+    numbers = [int(point["point_index"]) for point in selection.get("points", ())]
+    ends = [_moment(text) for box in selection.get("box", ()) for text in box.get("x", ())]
+    numbers += [max(bisect_right(shown, end) - 1, 0) for end in ends if end]
+    return (edges[min(numbers)], edges[max(numbers) + 1]) if numbers else None
+
+
 def _moment(text: object) -> datetime | None:
-    """A place on an axis of time, where the reader's clock is shown."""
+    """A place on an axis of time."""
     try:
-        return datetime.fromisoformat(str(text)).replace(tzinfo=reader_zone())
+        return datetime.fromisoformat(str(text)).replace(tzinfo=None)
     except ValueError:
         return None
 

@@ -55,7 +55,7 @@ def show_savings(found: Savings | None, machine: Machine, currency: str) -> None
                 "Saved, derived (s)",
                 format="%.2f",
                 help="From what reading and writing a token takes each model at each precision, as runs with no gear "
-                "in the way measured it in this time.",
+                "in the way measured it in this time. For shared passes: what these runs would have taken alone.",
             ),
             "money": column.NumberColumn(f"Saved ({currency})", format="%.4f", help="Derived: time × price."),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import streamlit as st
@@ -10,7 +11,7 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.operations.wellbeing import Finding, Grade, findings, worst
-from app.store import Overview, RunStore
+from app.store import AlertState, Overview, RunStore
 from app.views.shared.clock import now
 
 _ICONS = {Grade.WELL: ":material/check_circle:", Grade.WATCH: ":material/warning:", Grade.BAD: ":material/error:"}
@@ -18,12 +19,40 @@ _COLOURS = {Grade.WELL: "green", Grade.WATCH: "orange", Grade.BAD: "red"}
 _MOST_REASONS = 3
 
 
-def show_top(store: RunStore, seen: Overview) -> None:
-    """The verdict, and a row of figures. What else decides whether all is well adds its findings here."""
-    found = [*findings(seen.totals, seen.latency, seen.work), *_of_the_server(store), *_of_the_clock(seen)]
+def show_top(store: RunStore, seen: Overview, lately: Overview) -> None:
+    """The verdict, and a row of figures where there are runs. What else decides whether all is well adds its findings
+    here.
+
+    Args:
+        store: as the viewer sees it.
+        seen: of the span that is chosen.
+        lately: of the last hour, whatever span is.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    found = [*_of_alerts(store), *_of_the_server(store), *_of_the_last_hour(seen, lately)]
+    found += [*findings(seen.totals, seen.latency, seen.work), *_of_the_clock(seen)]
     found.sort(key=lambda each: -each.grade)
-    _show_verdict(found, seen)
-    _show_figures(seen)
+    if found or seen.totals.runs:
+        _show_verdict(found, seen)
+    if seen.totals.runs:
+        _show_figures(seen)
+
+
+def _of_alerts(store: RunStore) -> list[Finding]:
+    at = now()
+    grades = {AlertState.FIRING: Grade.BAD, AlertState.ACKNOWLEDGED: Grade.WATCH}
+    states = [(alert, alert.state(at)) for alert in store.alerts.open()]
+    return [Finding(grades[state], f"Alert: {alert.title}.") for alert, state in states if state in grades]
+
+
+def _of_the_last_hour(seen: Overview, lately: Overview) -> list[Finding]:
+    """What a longer or another span does not show."""
+    if (lately.totals, lately.latency) == (seen.totals, seen.latency):
+        return []
+    found = findings(lately.totals, lately.latency, lately.work)
+    return [replace(each, words=f"In the last hour: {each.words}") for each in found]
 
 
 def _of_the_server(store: RunStore) -> list[Finding]:
@@ -39,8 +68,8 @@ def _of_the_server(store: RunStore) -> list[Finding]:
         )
         found.append(Finding(Grade.BAD, words))
     if mismatches := resources.get_engine().cache_status().mismatches:
-        words = f"Reused KV gave other logits in {units.counted(mismatches, 'run')}, which were answered from KV anew."
-        found.append(Finding(Grade.BAD, words))
+        words = f"Since the server started, reused KV gave other logits in {units.counted(mismatches, 'run')}, "
+        found.append(Finding(Grade.BAD, f"{words}which were answered from KV anew."))
     return found
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 from app.literal import literal
 from app.store import Alert, Facets, Rating, RunFilter, RunSort, RunStatus, SortColumn
 from app.views.runs.naming import RATING_LABELS
-from app.views.runs.narrowed import narrowed
+from app.views.runs.narrowed import names_sources, narrowed
 from app.views.runs.sources import choose_sources
 from app.views.shared.clock import TimeRange, now
 
@@ -33,6 +33,7 @@ _SORT_LABELS: dict[SortColumn, str] = {
 _ORDER_LABELS = {True: ":material/arrow_downward: Descending", False: ":material/arrow_upward: Ascending"}
 _PAGE_SIZES = (25, 50, 100, 200)
 _KEPT: Literal["session"] = "session"
+_KEPT_KEYS = ("text", "status", "model", "backend", "precision", "tags", "rating", "disturbed")
 _ANY = "Any"
 _DISTURBED = {True: "Disturbed", False: "Not disturbed"}
 ALERT_QUERY = "alert"
@@ -40,11 +41,18 @@ ALERT_QUERY = "alert"
 
 
 def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
-    """The filter as it is set; it lasts for the session, page switches included. What the address asks for narrows it;
-    a group is meant whatever its source. Of an alert its runs are: started when it was found, of what it is about."""
-    asked = narrowed(RunFilter())
+    """The filter as it is set; it lasts for the session, page switches included. What the address asks for is meant
+    without it, and can be narrowed anew; a group whatever its source. Of an alert its runs are: started when it was
+    found, of what it is about."""
+    named = narrowed()
+    asked = named or RunFilter()
     if alert is not None:
         _name_alert(alert)
+    apart = alert is not None or named is not None
+    kept = None if apart else _KEPT
+    of = "narrowed" if apart else "runs"
+    if apart and _is_filtered():
+        st.caption("The filters that were set on this page before are left out; they hold again under “All runs”.")
     search, time = st.columns([3, 1])
     text = search.text_input(
         "Search",
@@ -54,47 +62,62 @@ def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
         placeholder="Prompts, answers, notes, errors",
         help="Found as it is written, anywhere in a prompt, an answer, a note or an error, parts of words included; "
         "the letters a to z in either case. Three characters or more are found soonest.",
-        key="runs-text",
-        persist_state=_KEPT,
+        key=f"{of}-text",
+        persist_state=kept,
     )
     time_range = time.selectbox(
         "Started",
         list(TimeRange),
         index=list(TimeRange).index(TimeRange.ALL),
         format_func=lambda choice: TimeRange(choice).label,
-        key="runs-time",
-        persist_state=_KEPT,
+        key=f"{of}-time",
+        persist_state=kept,
     )
-    sources = () if asked.group_id or alert else choose_sources(facets, key="source")
+    sources = asked.sources
+    if not (asked.group_id or alert or names_sources()):
+        sources = choose_sources(facets, key="source")
     with st.grid(min_column_width=120):
         statuses = st.multiselect(
             "Status",
             list(RunStatus),
             format_func=str.capitalize,
             placeholder=_ANY,
-            key="runs-status",
-            persist_state=_KEPT,
+            key=f"{of}-status",
+            persist_state=kept,
+            disabled=bool(asked.statuses),
         )
-        models = st.multiselect("Model", facets.models, placeholder=_ANY, key="runs-model", persist_state=_KEPT)
-        backends = st.multiselect("Backend", facets.backends, placeholder=_ANY, key="runs-backend", persist_state=_KEPT)
+        models = st.multiselect(
+            "Model",
+            facets.models,
+            placeholder=_ANY,
+            key=f"{of}-model",
+            persist_state=kept,
+            disabled=bool(asked.models),
+        )
+        backends = st.multiselect("Backend", facets.backends, placeholder=_ANY, key=f"{of}-backend", persist_state=kept)
         precisions = st.multiselect(
-            "Precision", facets.precisions, placeholder=_ANY, key="runs-precision", persist_state=_KEPT
+            "Precision",
+            facets.precisions,
+            placeholder=_ANY,
+            key=f"{of}-precision",
+            persist_state=kept,
+            disabled=bool(asked.precisions),
         )
         tags = st.multiselect(
             "Tags",
             facets.tags,
             placeholder=_ANY,
             help="Runs that carry all of these.",
-            key="runs-tags",
-            persist_state=_KEPT,
+            key=f"{of}-tags",
+            persist_state=kept,
         )
         ratings = st.multiselect(
             "Rating",
             get_args(Rating),
             format_func=lambda rating: RATING_LABELS[rating] or "Not rated",
             placeholder=_ANY,
-            key="runs-rating",
-            persist_state=_KEPT,
+            key=f"{of}-rating",
+            persist_state=kept,
         )
         disturbed = st.selectbox(
             "Disturbed",
@@ -103,8 +126,8 @@ def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
             format_func=lambda choice: _DISTURBED[choice],
             placeholder=_ANY,
             help="Whether others took so much of the processor that a run's speed is not to be relied on.",
-            key="runs-disturbed",
-            persist_state=_KEPT,
+            key=f"{of}-disturbed",
+            persist_state=kept,
         )
     since = TimeRange(time_range or TimeRange.ALL).since(now())
     chosen = replace(
@@ -118,7 +141,7 @@ def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
         tags=tuple(tags),
         sources=sources,
         disturbed=disturbed,
-        since=asked.since or since,
+        since=max((moment for moment in (asked.since, since) if moment), default=None),
     )
     if alert is None:
         return chosen
@@ -131,6 +154,14 @@ def choose_filter(facets: Facets, alert: Alert | None = None) -> RunFilter:
         since=its.since,
         until=its.until,
     )
+
+
+def _is_filtered() -> bool:
+    """Whether a filter of the page's own is set that lasts for the session."""
+    values = [st.session_state.get(f"runs-{name}") for name in _KEPT_KEYS]
+    return any(value not in (None, "", []) for value in values) or st.session_state.get(
+        "runs-time", TimeRange.ALL
+    ) not in (None, TimeRange.ALL)
 
 
 def _name_alert(alert: Alert) -> None:

@@ -109,11 +109,11 @@ def run_url(run_id: str) -> str:
     return page_url(HISTORY_PATH, run=run_id)
 
 
-def page_url(path: str, **query: str) -> str:
-    """The address of a page as the reader's browser would open it."""
+def page_url(path: str, **query: str | Sequence[str]) -> str:
+    """The address of a page as the reader's browser would open it; several values of a parameter are repeated."""
     here = urlsplit(st.context.url or "")
     origin = f"{here.scheme}://{here.netloc}" if here.netloc else ""
-    return f"{origin}/{path}?{urlencode(query, safe=',')}"
+    return f"{origin}/{path}?{urlencode(query, safe=',', doseq=True)}"
 
 
 def run_columns(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:

@@ -12,11 +12,25 @@ _DEFAULT, _ALL = "without-labs", "all"
 _LABELS = {_DEFAULT: "Without labs and experiments", _ALL: "All"}
 
 
-def sources_value(sources: tuple[RunSource | None, ...]) -> str:
-    """What stands in the address for a choice of them: what the widget offers it as."""
-    if sources == WITHOUT_LABS:
-        return _LABELS[_DEFAULT]
-    return (sources and source_label(sources[0])) or _LABELS[_ALL]
+def sources_values(sources: tuple[RunSource | None, ...]) -> list[str]:
+    """What stands in the address for some of them."""
+    if sources in ((), WITHOUT_LABS):
+        return [_DEFAULT if sources else _ALL]
+    return [str(source) for source in sources if source]
+
+
+def sources_of(value: str) -> tuple[RunSource | None, ...] | None:
+    """The inverse, of one value; ``None`` where it means nothing."""
+    if value in _LABELS:
+        return () if value == _ALL else WITHOUT_LABS
+    return (RunSource(value),) if value in set(RunSource) else None
+
+
+def sources_words(sources: tuple[RunSource | None, ...]) -> str:
+    """Some of them in words, after "runs"."""
+    if sources in ((), WITHOUT_LABS):
+        return "without labs and experiments" if sources else "from all sources"
+    return f"from {' or '.join(map(source_label, sources))}"
 
 
 def choose_sources(facets: Facets, *, key: str, all_first: bool = False) -> tuple[RunSource | None, ...]:

@@ -27,6 +27,7 @@ from app.store.database.columns import from_microseconds
 from app.store.runs.figures import ConfigurationStats, Latency, Percentiles, RecentSpeed, TimeBucket, Totals
 from app.store.runs.queries import conditions, gears_of
 from app.store.runs.records import WITHOUT_LABS, Configuration, RunFilter, RunStatus
+from app.store.runs.rollups.parts import Identity
 from app.store.runs.schema import Run, RunContent
 from engine.types import GearKind, OptimizationConfig, backends_with, is_shared
 
@@ -167,17 +168,22 @@ def count_configurations(session: Session, filter: RunFilter) -> int:
     return session.scalar(select(func.count(Run.config_hash.distinct())).where(*conditions(filter))) or 0
 
 
-def configuration(session: Session, config_hash: str) -> Configuration:
-    """The configuration of a run that is kept."""
-    of_one = select(Run.config_hash, Run.model, Run.backend, Run.precision).where(Run.config_hash == config_hash)
-    row = session.execute(of_one.limit(1)).one()
-    return Configuration(**row._mapping, gears=_gears(session, config_hash))
+def configuration(session: Session, identity: Identity) -> Configuration:
+    """The configuration of runs that were summed up; without its gears where none of them is kept."""
+    return Configuration(
+        config_hash=identity.config_hash,
+        model=identity.model,
+        backend=identity.backend,
+        precision=identity.precision,
+        gears=_gears(session, identity.config_hash),
+    )
 
 
 def _gears(session: Session, config_hash: str) -> OptimizationConfig:
-    """Of a configuration that some run has."""
+    """Of a configuration, as one of its runs has them; none of them on where no run is kept."""
     of_one = select(RunContent.config).join(Run, Run.id == RunContent.run_id).where(Run.config_hash == config_hash)
-    return gears_of(session.scalars(of_one.limit(1)).one())
+    config = session.scalars(of_one.limit(1)).first()
+    return OptimizationConfig() if config is None else gears_of(config)
 
 
 def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) -> dict[Any, Totals]:

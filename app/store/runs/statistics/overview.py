@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.store.runs.figures import ConfigurationStats, GroupStats, Latency, TimeBucket, Totals, Work
+from app.store.runs.figures import ConfigurationStats, GroupStats, KindStats, Latency, TimeBucket, Totals, Work
 from app.store.runs.records import RunFilter
 from app.store.runs.rollups.buckets import first_and_last, start_of
 from app.store.runs.rollups.parts import COUNTS, Identity
 from app.store.runs.rollups.reading import Read, read
+from app.store.runs.rollups.sums import Sums
 from app.store.runs.statistics import exact
 
 _MOST_NAMES = 50
@@ -42,6 +43,8 @@ class Overview:
     by_source: tuple[GroupStats, ...]
     by_key: tuple[GroupStats, ...]
     """By what the API's keys are called."""
+    by_kind: tuple[KindStats, ...]
+    """All that there are, up to twice each: what was summed up together with runs that shared their passes is apart."""
     is_exact: bool
     """Whether percentiles are those of the runs themselves, and not to 1 %."""
 
@@ -65,6 +68,7 @@ def overview(
     numbers, places = np.unique(parts.stretch, return_inverse=True)
     stretches = grouped.by(places.reshape(-1), len(numbers))
     configurations = grouped.named(lambda each: each.config_hash, limit)
+    identities = {each.config_hash: each for each in grouped.identities}
 
     def named(name: Callable[[Identity], str]) -> tuple[GroupStats, ...]:
         rows = grouped.named(name, _MOST_NAMES)
@@ -83,15 +87,16 @@ def overview(
         edges=found.edges,
         by_configuration=tuple(
             ConfigurationStats(
-                configuration=exact.configuration(session, key), totals=totals, latency=latency, work=work
+                configuration=exact.configuration(session, identities[key]), totals=totals, latency=latency, work=work
             )
             for key, (totals, latency, work) in configurations
         ),
-        configurations=len({each.config_hash for each in grouped.identities}),
+        configurations=len(identities),
         by_model=named(lambda each: each.model),
         by_precision=named(lambda each: each.precision),
         by_source=named(lambda each: each.source),
         by_key=named(lambda each: each.key_name),
+        by_kind=grouped.kinds(),
         is_exact=found.times is not None,
     )
 
@@ -112,6 +117,22 @@ class _Grouped:
         """Of each group, ``groups`` saying which a row is in."""
         sums, latencies = self._found.sums(groups, number, with_disturbed=self._with_disturbed)
         return list(zip(sums.totals(), latencies, sums.works(), strict=True))
+
+    def kinds(self) -> tuple[KindStats, ...]:
+        """By backend, model and precision, and by whether runs among them shared their passes."""
+        parts = self._found.parts
+        shared = parts.counts[:, COUNTS.index("shared")] > 0
+        kinds: dict[tuple[str, str, str], int] = {}
+        each_kind = [kinds.setdefault((o.backend, o.model, o.precision), len(kinds)) for o in parts.identities]
+        groups = 2 * np.array(each_kind, dtype=np.int64)[parts.identity] + shared
+        sums = Sums.of(parts, groups, 2 * len(kinds))
+        figures = zip(sums.totals(), sums.works(), strict=True)
+        named = ((*kind, *next(figures)) for kind in kinds for _ in range(2))
+        found = (
+            KindStats(backend=backend, model=model, precision=precision, totals=totals, work=work)
+            for backend, model, precision, totals, work in named
+        )
+        return tuple(each for each in found if each.totals.runs)
 
     def named(self, name: Callable[[Identity], str], limit: int) -> list[tuple[str, _Figures]]:
         """Of the largest groups of runs whose identities have the same name."""

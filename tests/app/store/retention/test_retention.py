@@ -150,6 +150,17 @@ def test_sums_over_pruned_runs_stay(store: RunStore, create: Create) -> None:
     assert store.overview(RunFilter(), DAYS).totals == whole.totals
 
 
+def test_the_sums_of_a_configuration_tell_what_it_was_without_a_run_of_it(store: RunStore, create: Create) -> None:
+    create(40)
+    assert prune(store) == 1
+    store.delete(list(kept(store)))
+    (found,) = store.overview(RunFilter(), DAYS).by_configuration
+    request = make_request()
+    assert found.totals.runs == 1
+    assert found.configuration.config_hash == request.config.hash
+    assert (found.configuration.model, found.configuration.precision) == (request.config.model, "bf16")
+
+
 def test_a_run_that_is_tagged_meanwhile_stays(
     file: Path, store: RunStore, create: Create, monkeypatch: pytest.MonkeyPatch
 ) -> None:

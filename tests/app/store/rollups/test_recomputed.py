@@ -135,6 +135,10 @@ def check(found: Overview, rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
     for groups, column in ((found.by_model, "model"), (found.by_source, "source"), (found.by_key, "key_name")):
         runs = Counter(row[column] or "" for row in rows)
         assert {each.name: each.totals.runs for each in groups} == runs
+    of_kinds: Counter[tuple[str, str, str]] = Counter()
+    for kind in found.by_kind:
+        of_kinds[kind.backend, kind.model, kind.precision] += kind.totals.runs
+    assert of_kinds == Counter((row["backend"], row["model"], row["precision"]) for row in rows)
     runs = Counter(row["config_hash"] for row in rows)
     assert {each.configuration.config_hash: each.totals.runs for each in found.by_configuration} == runs
 
