@@ -49,7 +49,7 @@ def dialog(draw: Callable[[], None]) -> AppTest:
     def script(draw):  # type: ignore[no-untyped-def]  # its text alone is run, without this file's names
         draw()
 
-    app = AppTest.from_function(script, default_timeout=20, args=(draw,)).run()
+    app = AppTest.from_function(script, default_timeout=60, args=(draw,)).run()
     assert not app.exception
     return app
 

@@ -49,9 +49,9 @@ def open_app(
 ) -> AppTest:
     """The app on a page, as a link opens it, its resources replaced by this store and a fake engine."""
     replace_resources(monkeypatch, store, engine or FakeEngine())
-    app = AppTest.from_file(str(ENTRY), default_timeout=20)
+    app = AppTest.from_file(str(ENTRY), default_timeout=60)
     if not _registered:
-        _registered.update(AppTest.from_file(str(ENTRY), default_timeout=20).run()._registered_pages)
+        _registered.update(AppTest.from_file(str(ENTRY), default_timeout=60).run()._registered_pages)
     app._registered_pages = _registered
     app.switch_page(page)
     for name, value in (query or {}).items():

@@ -286,7 +286,7 @@ def open_form(store: RunStore, jobs: Jobs, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(resources, "get_drafter_choices", lambda: choices)
 
     def open_page(page: Callable[[], None], config: RunConfig) -> AppTest:
-        app = AppTest.from_function(page, default_timeout=20)
+        app = AppTest.from_function(page, default_timeout=60)
         app.session_state["config"] = config
         app.run()
         assert not app.exception

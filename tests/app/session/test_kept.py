@@ -40,7 +40,7 @@ def open_as(who: str | None, monkeypatch: pytest.MonkeyPatch, store: RunStore, p
     if page:
         return open_app(monkeypatch, store, page)
     replace_resources(monkeypatch, store, FakeEngine())
-    return AppTest.from_file(str(ENTRY), default_timeout=20).run()
+    return AppTest.from_file(str(ENTRY), default_timeout=60).run()
 
 
 def test_the_playground_opens_as_its_person_had_set_it(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

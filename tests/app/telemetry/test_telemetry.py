@@ -184,7 +184,7 @@ def test_the_secrets_of_a_collector_s_address_are_told_nobody(
     assert len(telemetry.troubles) == 2
     assert "127.0.0.1" in telemetry.troubles[0]
     assert "4711" not in f"{telemetry.troubles}{telemetry.options}{caplog.text}"
-    shown = AppTest.from_function(_show, default_timeout=20, args=(telemetry,)).run()
+    shown = AppTest.from_function(_show, default_timeout=60, args=(telemetry,)).run()
     assert not shown.exception
     assert "127.0.0.1" in texts(shown, "markdown")
     assert "4711" not in texts(shown, "markdown") + texts(shown, "warning")

@@ -31,7 +31,7 @@ def open_page(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(resources, "get_jobs", lambda: jobs)
 
     def opened(work: Any = lambda report: None, **button: Any) -> AppTest:
-        app = AppTest.from_function(page, default_timeout=20)
+        app = AppTest.from_function(page, default_timeout=60)
         app.session_state["work"], app.session_state["button"] = work, button
         app.run()
         assert not app.exception

@@ -21,7 +21,7 @@ def page() -> None:
 
 
 def opened(*sizes: Size) -> Any:
-    app = AppTest.from_function(page, default_timeout=20)
+    app = AppTest.from_function(page, default_timeout=60)
     app.session_state["sizes"] = sizes
     app.run()
     assert not app.exception
