@@ -21,7 +21,7 @@ test: setup $(if $(FILE),,lint)
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(or $(FILE),-n 2 --dist loadfile)
 
 test-slow: setup
-	$(bin)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest -m slow -n 2 --dist loadfile
 
 # sanitizers, whole counts, soaks and real servers: too long for every change; what a test counted is printed at the end
 test-full: setup
