@@ -209,4 +209,4 @@ def test_a_stale_cache_that_was_caught_is_shown(monkeypatch: pytest.MonkeyPatch,
     engine.mismatches = 2
     assert "2 runs of 7 verified" in words(open_app(monkeypatch, store, PAGE, engine=engine))
     shown = words(open_app(monkeypatch, store, "pages/operations.py", engine=engine))
-    assert "Reused KV gave other logits in 2 runs" in shown
+    assert "Since the server started, reused KV gave other logits in 2 runs" in shown

@@ -140,6 +140,7 @@ def test_what_a_rule_that_is_switched_off_had_open_is_resolved(
 def test_a_change_is_measured_against_what_was_before_the_alert(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    store.objectives.memo.clock = lambda: 0.0  # readings take no time, so that none is kept
     traffic, hour = PastTraffic(store, monkeypatch), timedelta(hours=1)
     traffic.runs(60, since=25 * hour, until=hour, prompt_tokens=100, cached_tokens=70)
     traffic.runs(40, since=hour, until=-30 * hour, prompt_tokens=100, cached_tokens=5)
