@@ -31,7 +31,7 @@ from app.doors.login.password import Password, signing_key
 from app.doors.login.provider import Provider, ProviderError
 from app.doors.login.way import Way
 from app.doors.middleware import Doors
-from app.preload import Preload
+from app.doors.preload import Preload
 from app.resources import (
     get_alert_watch,
     get_attendance,

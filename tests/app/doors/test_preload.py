@@ -5,7 +5,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from app.preload import Preload, charts_link
+from app.doors.preload import Preload, charts_link
 
 
 async def served(scope: Scope, receive: Receive, send: Send) -> None:
