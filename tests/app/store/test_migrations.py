@@ -277,16 +277,20 @@ def migrate_and_die(url: str, after: int) -> int:
     os._exit(0)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1_200)
-@pytest.mark.parametrize("version", EARLIER)
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param(version, marks=pytest.mark.slow if version in (None, EARLIER[-1]) else pytest.mark.full)
+        for version in EARLIER
+    ],
+)
 def test_a_start_killed_after_any_statement_of_migrating_is_made_good_by_the_next_one(
     tmp_path: Path, migrations: Path, version: str | None
 ) -> None:
     assert kill_at_each(tmp_path, migrations, version, step=1) > 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", [None, EARLIER[-1]])
 def test_a_start_killed_after_some_statement_of_migrating_is_made_good_by_the_next_one(
     tmp_path: Path, migrations: Path, version: str | None

@@ -74,7 +74,7 @@ def test_killed_amid_a_heat_it_comes_to_the_same_rounds_and_asks_no_cell_twice(
 ) -> None:
     whole, id = keep_plan(store, plan("Whole")), keep_plan(store, plan("Killed"))
     run_autopilot(engine, store, whole, Told())
-    for words in (("Searching", "Quality · int8 · answer 3"), ("Searching", "Speed · int4"), ("Evidence", "Speed")):
+    for words in (("Searching", "Speed · int8"), ("Searching", "Speed · int4"), ("Evidence", "Speed")):
         killed_at(words, models_dir, file, id)
         kept = store.autopilots.get(id)
         assert (kept.state, kept.under_way) == (ExperimentState.RUNNING, None)
