@@ -80,7 +80,7 @@ class KVRoom:
             if has_place and others:
                 wanted = _wants(each)
                 growth = wanted + sum(map(_growth, running))
-                margin = sum(map(_chunk_bytes, others)) + (REREAD_SHARE * wanted if each.put_off else 0)
+                margin = sum(map(_chunk_bytes, others)) + (0 if each.put_off is None else REREAD_SHARE * wanted)
                 has_place = self._fits(running, int(margin) + growth)
             if has_place or each.job.is_cancelled():
                 each.is_parked = False
