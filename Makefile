@@ -38,7 +38,7 @@ format: $(stamp)
 	$(bin)/ruff format .
 
 bench: setup
-	$(bin)/python -m tests.benchmarks all
+	$(bin)/python -m tests.benchmarks all --keep
 
 # the engines that `make bench` compares with, as far as they are installed
 bench-peers: $(stamp)
