@@ -30,8 +30,7 @@ from app.views.shared.faults import show_faults
 
 REFRESH_EVERY = "10s"
 LATELY = timedelta(hours=1)
-INCOMPLETE = "ops-incomplete"
-"""Key of whether runs are still to be summed up: the page is drawn anew until none is."""
+INCOMPLETE = "ops-incomplete"  # key of whether runs are still to be summed up: drawn anew until none is
 SECTIONS = ("Load", "Latency", "Gears", "Configurations", "Groups", "Savings", "Slowest")
 
 store = resources.get_store()

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import units
 from app.doors.keys import KeyLimits
-from app.store import RunOutcome, RunSource, RunStatus, RunStore
+from app.store import Metric, RunOutcome, RunSource, RunStatus, RunStore
 from app.store.database.identity import now
 from app.store.runs import reading
 from app.store.runs.rollups import reading as sums
@@ -205,3 +205,33 @@ def test_a_day_of_25_hours_is_drawn_from_midnight_to_midnight(monkeypatch: pytes
     app.query_params["to"] = "2026-10-25T01:30:00+00:00"
     app.run()
     assert figures(app)["Runs"] == "1"
+
+
+def drawn(app: AppTest, title: str) -> dict[str, list[float]]:
+    """The heights of a chart's lines or layers by name, stretches without any left out."""
+    specs = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
+    (spec,) = (each for each in specs if each["layout"]["title"]["text"] == title)
+    return {trace["name"]: [value for value in trace["y"] if value is not None] for trace in spec["data"]}
+
+
+def test_goodput_stands_beside_all_requests_where_there_are_slos(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    traffic = PastTraffic(store, monkeypatch)
+    for ttft_s in (0.1, 5.0, 0.2):
+        traffic.run(now() - timedelta(hours=2), ttft_s=ttft_s)
+    assert drawn(open_app(monkeypatch, store, PAGE), "Requests per second").keys() == {"all requests"}
+    store.objectives.add(Metric.TTFT, 0.9, limit_s=1.0)
+    shown = drawn(open_app(monkeypatch, store, PAGE), "Requests per second")
+    (every,) = shown["all requests"]
+    assert max(shown["goodput: every SLO met"]) == pytest.approx(every * 2 / 3)
+
+
+def test_the_mix_of_precisions_and_of_who_answered_is_drawn(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    for precision in (Precision.INT4, Precision.INT4, Precision.INT8):
+        add_run(store, make_request(precision=precision))
+    add_run(store, make_request(model="m", cascade=CASCADE), cascade=make_cascade_report(went_up=True))
+    app = open_app(monkeypatch, store, PAGE, {"figures": "Gears"})
+    assert drawn(app, "Precisions, of all runs") == {"int4": [50.0], "int8": [25.0], "bf16": [25.0]}
+    (answered,) = drawn(app, "Who answered, of cascades").values()
+    assert answered == [100.0]

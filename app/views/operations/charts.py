@@ -25,6 +25,8 @@ from app.views.shared.clock import now, reader_zone
 
 _MIB = 2**20
 _CARD_WIDTH = 380
+_BELOW_DATES: dict[str, Any] = {"height": 340, "legend": {**charts.LEGEND_BELOW, "y": -0.34}}
+"""Room for a legend of many names below an axis of two lines."""
 _MOST_LAYERS = 5
 """That can be told apart; all others are one."""
 _CONFIG = {"displaylogo": False, "displayModeBar": False}
@@ -183,7 +185,7 @@ class Timeline:
         if rest := [name for name in runs if name not in shown]:
             layers["others"] = shares(rest)
         figure = charts.stacked_over_time(self._x, layers, title=title, unit="%")
-        figure.update_layout(legend=charts.LEGEND_BELOW, showlegend=True)
+        figure.update_layout(**_BELOW_DATES, showlegend=True, bargap=0)
         self._draw(figure)
 
     def _lines(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
@@ -202,7 +204,7 @@ class Timeline:
         read = {name: self._each(one) for name, one in reads.items()}
         seen = {name: values for name, values in read.items() if any(values)}
         figure = charts.stacked_over_time(self._x, seen, title=title, unit=unit)
-        figure.update_layout(legend=charts.LEGEND_BELOW)
+        figure.update_layout(**_BELOW_DATES)
         self._draw(figure)
 
     def _named(self, values: Mapping[str, Sequence[float | None]]) -> list[charts.Line]:

@@ -101,7 +101,7 @@ def _loaded(alert: Alert) -> dict[str, str]:
     """What a page's address says so that it shows the alert's runs."""
     if alert.gear is Gear.MACHINE:
         model = {"model": alert.scope.model} if alert.scope.model else {}
-        return {"range": TimeRange.DAY, **model}
+        return {"range": TimeRange.DAY.label, **model}
     return {ALERT_QUERY: alert.id, **_SECTIONS.get(alert.gear, {})}
 
 
