@@ -95,7 +95,13 @@ def prefix_rows(tokens: int) -> list[Row]:
         cache.discard(lease)
         del lease  # its memory goes back to the system outside of what is timed
     return [
-        {"what": what, "tokens": tokens, "kept": KEPT_SEQUENCES, "ms": statistics.median(each), "worst_ms": max(each)}
+        {
+            "what": what,
+            "tokens": tokens,
+            "kept": KEPT_SEQUENCES,
+            "median_ms": statistics.median(each),
+            "longest_ms": max(each),
+        }
         for what, each in times.items()
     ]
 
@@ -231,6 +237,6 @@ def _row(model: str, lane: _Lane) -> Row:
         "tokens": lane.tokens,
         "decode_tps": statistics.median(rates) if whole else None,
         "spread": (quarters[2] - quarters[0]) / statistics.median(rates) if whole else None,
-        "kv_mib": kv_bytes / 2**20 if whole else None,
+        "kv_bytes": kv_bytes if whole else None,
         "error": lane.error,
     }
