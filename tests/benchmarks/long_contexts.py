@@ -200,8 +200,9 @@ def _fill(cache: KVCache, tokens: int, heads: int, head_dim: int) -> None:
     for start in range(0, tokens, _FILLED_AT_ONCE):
         rows = min(_FILLED_AT_ONCE, tokens - start)
         keys, values = torch.randn(2, rows, heads, head_dim, generator=generator).to(torch.bfloat16)
-        for layer in cache.layers:
-            write_kv(layer, start, keys, values)
+        write_kv(cache.layers[0], start, keys, values)
+    for layer in cache.layers[1:]:
+        layer[:tokens] = cache.layers[0][:tokens]
     cache.commit(tokens)
 
 
