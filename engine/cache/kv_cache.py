@@ -9,6 +9,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from engine.machine.huge_pages import HUGE
 from engine.machine.lazy_memory import LazyMemory, address_space_is_free, to_pages
 from engine.types import SINK_TOKENS, KVDtype
 
@@ -64,6 +65,7 @@ class KVCache:
         """Layers, key-value heads and their dimensions, and the memory they are in: what a model must share."""
         shape = (n_layers, capacity, 2, kv_heads, width)
         self._layer_bytes = to_pages(capacity * self._position_bytes)
+        self._layer_begins = range(0, n_layers * self._layer_bytes, self._layer_bytes)
         self._lazy = LazyMemory(n_layers * self._layer_bytes) if takes_by_use(device) else None
         self.layers: list[Tensor]
         if self._lazy:
@@ -101,7 +103,10 @@ class KVCache:
 
     def grant(self, positions: int) -> None:
         """Charge memory for so many positions, and for the rest of the last chunk of them."""
-        self.granted = max(self.granted, self._in_chunks(positions))
+        before, self.granted = self.granted, max(self.granted, self._in_chunks(positions))
+        if self._lazy and (self.granted - before) * self._position_bytes >= HUGE:
+            for begin in self._layer_begins:
+                self._lazy.expect(begin + before * self._position_bytes, begin + self.granted * self._position_bytes)
 
     def commit(self, rows: int) -> None:
         """The claimed rows of every layer have been written."""
@@ -154,7 +159,7 @@ class KVCache:
         """Give back all memory beyond the first positions."""
         assert self._lazy is not None
         self.granted = positions
-        for begin in range(0, len(self.layers) * self._layer_bytes, self._layer_bytes):
+        for begin in self._layer_begins:
             self._lazy.give_back(begin + positions * self._position_bytes, begin + self._layer_bytes)
 
     def _in_chunks(self, positions: int) -> int:
@@ -190,10 +195,10 @@ class KVCache:
         length = tokens - other.dropped
         if tokens < other.uncut_tokens or length > min(other.length, self.capacity):
             raise ValueError(f"cannot take {length} of {other.length} positions into a cache of {self.capacity}")
+        self.grant(length)
         for mine, its in zip(self.layers, other.layers, strict=True):
             mine[:length] = its[:length]
         self.length, self.dropped = length, other.dropped
-        self.grant(length)
 
     def _slide(self, count: int) -> None:
         """Let ``count`` tokens after the sinks go, and move the rest down to where they stood."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import mmap
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from engine.machine.huge_pages import HUGE
 
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _NEVER = b"2"
@@ -27,8 +30,21 @@ class LazyMemory:
             OSError: there is no more address space.
         """
         self._map = mmap.mmap(-1, to_pages(max(nbytes, 1)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._advise(mmap.MADV_NOHUGEPAGE, 0, len(self._map))  # the first byte of a large page would take all of it
         self.bytes: Tensor = torch.frombuffer(self._map, dtype=torch.uint8)
         """All of it, in whole pages."""
+
+    def expect(self, begin: int, end: int) -> None:
+        """All between two bytes is about to be written: large pages for as much of it as they fit in."""
+        place = self.bytes.data_ptr()
+        begin = -(-(place + begin) // HUGE) * HUGE - place
+        end = (place + end) // HUGE * HUGE - place
+        if begin < end:
+            self._advise(mmap.MADV_HUGEPAGE, begin, end - begin)
+
+    def _advise(self, kind: int, begin: int, nbytes: int) -> None:
+        with suppress(OSError):  # a kernel without large pages
+            self._map.madvise(kind, begin, nbytes)
 
     def give_back(self, begin: int, end: int) -> None:
         """Let the pages go that lie between two bytes, and hold zeros from then."""
@@ -36,6 +52,7 @@ class LazyMemory:
         end = end // mmap.PAGESIZE * mmap.PAGESIZE
         if begin < end:
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
+            self._advise(mmap.MADV_NOHUGEPAGE, begin, end - begin)  # until as much is expected again
 
 
 def to_pages(nbytes: int) -> int:

@@ -34,14 +34,15 @@ def write(kv: KVCache, tokens: int) -> None:
 
 def resident_bytes(kv: KVCache) -> int:
     """What the kernel has given for it."""
-    first = kv.layers[0].data_ptr()
-    sizes = Path("/proc/self/smaps").read_text().splitlines()
-    for at, line in enumerate(sizes):
+    first, end = kv.layers[0].data_ptr(), kv.layers[-1].data_ptr() + kv.layers[-1].nbytes
+    found, counts = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
         begin, _, rest = line.partition("-")
         with suppress(ValueError):
-            if int(begin, 16) <= first < int(rest.split(" ")[0], 16):
-                return next(1024 * int(found.split()[1]) for found in sizes[at:] if found.startswith("Rss:"))
-    raise LookupError(hex(first))
+            counts = int(begin, 16) < end and int(rest.split(" ")[0], 16) > first
+        if counts and line.startswith("Rss:"):
+            found += 1024 * int(line.split()[1])
+    return found
 
 
 @needs_lazy_memory

@@ -156,13 +156,18 @@ def test_every_answer_is_the_one_it_gets_alone(tiny: Engine, seed: int) -> None:
             assert_same(answer(tiny, replace(request, cold=True)), run, request)
 
 
+def _longer(request: GenerationRequest) -> GenerationRequest:
+    sampling = replace(request.config.sampling, max_tokens=200)
+    return replace(request, config=replace(request.config, sampling=sampling))
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_what_gives_its_memory_back_goes_on_as_it_was(tiny_models: Path, seed: int) -> None:
-    engine, rng = Engine(tiny_models, threads=1, running_kv_bytes=100_000), random.Random(seed)
-    asked = requests(rng, 12, ["one", "two"], [Precision.INT4, Precision.INT8])
+    engine, rng = Engine(tiny_models, threads=1, running_kv_bytes=200_000), random.Random(seed)
+    asked = [_longer(each) for each in requests(rng, 12, ["one", "two"], [Precision.INT4, Precision.INT8])]
     given_back: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.cache.kv_cache.CHUNK", 4)  # answers of 60 tokens outgrow what they began with
+        patch.setattr("engine.cache.kv_cache.CHUNK", 4)  # what answers come to is not there from the start
         give_back = KVCache.give_back
         patch.setattr(KVCache, "give_back", lambda cache: (given_back.append(cache.length), give_back(cache))[1])
         beside = answers_in_company(engine, asked, rng)
