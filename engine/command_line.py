@@ -108,13 +108,17 @@ def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Com
     parser = _Parser(prog=program, description=description)
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    models = commands.add_parser("models", help="list the models, or install one")
+    models = commands.add_parser("models", help="list the models, install or add one")
     models.set_defaults(command=_list)
     actions = models.add_subparsers(metavar="ACTION")
     install_model = actions.add_parser("install", help="fetch and convert a catalogue model")
     install_model.add_argument("name", nargs="+", type=_text, help="name in the catalogue")
     install_model.add_argument("--reinstall", action="store_true", help="fetch it again even if it is there")
     install_model.set_defaults(command=_install)
+    add_model = actions.add_parser("add", help="convert a GGUF file of a supported family")
+    add_model.add_argument("file", type=Path, help="the file, which is left as it is")
+    add_model.add_argument("--name", type=_text, help="what to call the model; by default as the file")
+    add_model.set_defaults(command=_add)
 
     kernels = commands.add_parser("kernels", help="build the kernels for this processor, unless they are there")
     kernels.set_defaults(command=_build_kernels)
@@ -196,6 +200,16 @@ def _install(options: argparse.Namespace) -> int:
     for name in options.name:
         with terminal_bar(name) as progress:
             install(name, models_dir(), progress, reinstall=options.reinstall)
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    from engine.models.own.add import add, name_for
+
+    name = name_for(options.file) if options.name is None else options.name
+    with terminal_bar(name) as progress:
+        checkpoint = add(options.file, models_dir(), progress, name=name)
+    print(f"{name}: {checkpoint.family}, {checkpoint.parameters / 1e6:,.0f} million weights, {checkpoint.provenance}")
     return 0
 
 

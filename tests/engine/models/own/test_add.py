@@ -1,0 +1,189 @@
+"""Adding a GGUF file: by its name or another, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.command_line import run
+from engine.errors import InstallError, InvalidRequestError, UnknownModelError, UnsupportedModelError
+from engine.models import list_models, resolve
+from engine.models.own import add as adding
+from engine.models.own.add import add, name_for
+from engine.models.own.summary import look_at
+from engine.models.sources import conversion
+from engine.models.tokenization.tokenizer import ChatTokenizer
+from engine.types import Message
+from tests.support.gguf_files import tiny_gguf, write_gguf_of
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of a tiny model whose matrices are held in 4 bits."""
+    path = tmp_path_factory.mktemp("files") / "Tiny Model-Q4_0.gguf"
+    tiny_gguf(path, "llama", "Q4_0")
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+def visible(models: Path) -> set[str]:
+    return {path.name for path in models.iterdir() if not path.name.endswith(".lock")}
+
+
+def test_a_model_is_called_after_its_file_and_can_be_listed_and_run(written: Path, models: Path) -> None:
+    seen: list[tuple[str, float]] = []
+    checkpoint = add(written, models, lambda stage, fraction: seen.append((stage, fraction)))
+    checkpoint.verify()
+    assert visible(models) == {"Tiny-Model-Q4_0"}
+    fractions = [fraction for _, fraction in seen]
+    assert fractions == sorted(fractions)
+    assert seen[-1] == ("Ready", 1.0)
+    listed = next(model for model in list_models(models) if model.name == "Tiny-Model-Q4_0")
+    assert listed.installed
+    assert listed.provenance == checkpoint.provenance
+    assert listed.provenance.startswith("dequantized from Q4_0")
+    tokenizer = ChatTokenizer(checkpoint.folder)
+    ids = tokenizer.encode_chat([Message("user", "hello")])
+    assert tokenizer.spell(ids) == "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_its_4_bit_codes_are_kept_with_it_whatever_becomes_of_the_file(written: Path, models: Path) -> None:
+    file = models.parent / "mine.gguf"
+    shutil.copy(written, file)
+    add(file, models, name="mine")
+    file.unlink()
+    codes = resolve("mine", models).open_codes()
+    assert codes is not None
+    assert codes.find("model.layers.0.mlp.down_proj.weight", (64, 128)) is not None
+    (models / "mine").rename(models / "renamed")
+    assert resolve("renamed", models).open_codes() is not None
+
+
+def test_on_another_disk_the_file_is_copied(written: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_disk(*_: Any) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", other_disk)
+    folder = add(written, models, name="mine").folder
+    assert (folder / "mine.gguf").read_bytes() == written.read_bytes()
+
+
+def test_a_file_without_4_bit_codes_is_not_kept(tmp_path: Path, models: Path) -> None:
+    tiny_gguf(tmp_path / "tiny.gguf", "llama", "Q8_0")
+    checkpoint = add(tmp_path / "tiny.gguf", models)
+    assert not list(checkpoint.folder.glob("*.gguf"))
+    assert checkpoint.open_codes() is None
+
+
+@pytest.mark.parametrize("name", ["SmolLM2-135M", "Mine", "mine"])
+def test_a_name_that_is_taken_is_refused(name: str, written: Path, models: Path) -> None:
+    (models / "Mine").mkdir(parents=True)
+    with pytest.raises(InvalidRequestError, match=r"There is a model called .* already"):
+        add(written, models, name=name)
+    assert visible(models) == {"Mine"}
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../up", "a/b", ".hidden", "-x", "dot.", "é", "n" * 101, "a\nb", "a\0"]
+)
+def test_a_name_that_is_none_is_refused(name: str, written: Path, models: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="cannot be called"):
+        add(written, models, name=name)
+    assert not models.exists()
+
+
+def test_any_file_name_makes_a_name() -> None:
+    names = [name_for(Path(name)) for name in ("a b.gguf", "..gguf", "é🌍.gguf", "sha256-12", "x" * 300, "-.-.gguf")]
+    assert names == ["a-b", "model", "model", "sha256-12", "x" * 100, "model"]
+    for name in names:
+        adding.check_name(name, Path("nowhere"))
+
+
+def test_what_is_no_file_is_said(tmp_path: Path, models: Path) -> None:
+    with pytest.raises(UnknownModelError, match="is no file"):
+        add(tmp_path / "none.gguf", models)
+    with pytest.raises(UnknownModelError, match="is a folder"):
+        add(tmp_path, models)
+    with pytest.raises(UnknownModelError, match="no path"):
+        look_at(Path("a\0b"))
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(UnknownModelError, match="is no file"):
+        add(tmp_path / "pipe.gguf", models)
+    (tmp_path / "text.gguf").write_text("hello")
+    with pytest.raises(UnsupportedModelError, match=r"text\.gguf is not a GGUF file"):
+        add(tmp_path / "text.gguf", models)
+
+
+class CancelledError(Exception):
+    """As a job's report raises."""
+
+
+@pytest.mark.parametrize("stage", ["Checking the file", "Converting", "Opening the model"])
+def test_a_cancel_leaves_nothing_behind(stage: str, written: Path, models: Path) -> None:
+    def cancel(told: str, fraction: float) -> None:
+        if told == stage:
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        add(written, models, cancel)
+    assert visible(models) == set()
+
+
+def test_a_disk_that_fills_leaves_nothing_behind(written: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Iterator[bytes]:
+        yield b"some"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(conversion, "decode_bf16", full)
+    with pytest.raises(InstallError, match="Not enough disk space for Tiny-Model-Q4_0: it needs"):
+        add(written, models)
+    assert visible(models) == set()
+
+
+def test_too_little_room_is_said_before_anything_is_written(
+    written: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
+    with pytest.raises(InstallError, match="Not enough disk space"):
+        add(written, models)
+    assert visible(models) == set()
+
+
+def test_what_an_attempt_left_that_was_killed_goes(written: Path, models: Path) -> None:
+    (models / ".adding").mkdir(parents=True)
+    (models / ".adding" / "model.safetensors").write_bytes(b"half")
+    add(written, models, name="mine")
+    assert visible(models) == {"mine"}
+
+
+def test_the_summary_says_what_adding_gives(written: Path, tmp_path: Path, models: Path) -> None:
+    folder = written.with_suffix("")
+    write_gguf_of(folder, tmp_path / "licensed.gguf", general__license="apache-2.0")
+    summary = look_at(tmp_path / "licensed.gguf")
+    checkpoint = add(summary.path, models, name="mine")
+    assert (summary.family, summary.parameters) == (checkpoint.family, checkpoint.parameters)
+    assert summary.context_length == checkpoint.context_length
+    assert summary.licence == "apache-2.0"
+    assert next(model.licence for model in list_models(models) if model.name == "mine") == "apache-2.0"
+    taken = sum(path.stat().st_size for path in checkpoint.folder.iterdir())
+    assert taken <= summary.needed_bytes
+
+
+def test_the_command_adds_and_says_what_it_added(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tmp_path))
+    assert run(["models", "add", str(written), "--name", "mine"]) == 0
+    assert capsys.readouterr().out.startswith("mine: llama, 0 million weights, dequantized from Q4_0")
+    assert run(["models", "add", str(written), "--name", "mine"]) == 2
+    assert "There is a model called mine already" in capsys.readouterr().err
