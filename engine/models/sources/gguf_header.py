@@ -181,8 +181,10 @@ class _Head:
 
     def _bound(self, what: str, count: int, most: int, each: int = 12) -> None:
         """Refuse a count that is beyond what is read here, or that the rest of the file cannot hold."""
-        if count > most or count * each > self._left:
-            raise self._damaged(f"it claims {count:,} {what}")
+        if count > most:
+            raise self._damaged(f"it claims {count:,} {what}, and at most {most:,} are read")
+        if count * each > self._left:
+            raise self._damaged(f"it claims {count:,} {what}, which the rest of it cannot hold: it was cut short")
 
     @property
     def _left(self) -> int:
