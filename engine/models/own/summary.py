@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UnknownModelError
-from engine.models.sources.conversion import checked_config, licence_of
-from engine.models.sources.gguf_config import weights_of
-from engine.models.sources.gguf_file import GgufFile
-from engine.models.sources.gguf_tokenizer import stop_ids
 from engine.models.writing import SMALL_FILES_BYTES
 
 
@@ -43,6 +39,12 @@ def look_at(path: Path) -> GgufSummary:
         WeightsIntegrityError: it is damaged.
         OSError: it cannot be read.
     """
+    # here, so that a page's first import brings none of their libraries
+    from engine.models.sources.conversion import checked_config, licence_of
+    from engine.models.sources.gguf_config import weights_of
+    from engine.models.sources.gguf_file import GgufFile
+    from engine.models.sources.gguf_tokenizer import stop_ids
+
     path = checked_path(path)
     gguf = GgufFile.open(path)
     config = checked_config(gguf)
