@@ -10,8 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.computed import Computed
-from app.jobs import Jobs, JobState, Report
-from engine import FoundModel, GgufSummary, estimate_gguf, found_files, look_at_found, look_at_gguf, model_name_for
+from app.jobs import Jobs, JobState, Report, Work
+from engine import (
+    FoundModel,
+    GgufSummary,
+    add_model,
+    estimate_gguf,
+    found_files,
+    look_at_found,
+    look_at_gguf,
+    model_name_for,
+)
 from engine.errors import DeviceUnavailableError
 from engine.types import DeviceChoice
 
@@ -37,6 +46,7 @@ class OwnModels:
         self._device = device
         self._looked: Computed[Looked] = Computed(jobs)
         self._found: Computed[list[FoundModel]] = Computed(jobs, most=1)
+        self._added: dict[Path, Path] = {}
         self._uploads = TemporaryDirectory(prefix="gearbox-uploads-", ignore_cleanup_errors=True)
 
     def look(self, path: Path) -> Looked | JobState:
@@ -55,6 +65,19 @@ class OwnModels:
         except (OSError, RuntimeError, ValueError):  # what is wrong with it is told by who reads it
             state = "not there"
         return self._looked.ask(f"look at {path} {state}", compute)
+
+    def adding(self, path: Path, name: str, models_dir: Path) -> Work:
+        """The work of adding a file under a name."""
+
+        def work(report: Report) -> None:
+            self._added[path] = add_model(path, models_dir, report, name=name).folder
+
+        return work
+
+    def added(self, path: Path) -> str | None:
+        """Under which name a file was added, as long as that model is there."""
+        folder = self._added.get(path)
+        return folder.name if folder is not None and folder.is_dir() else None
 
     def found(self) -> list[FoundModel] | None:
         """What Ollama and LM Studio keep on this machine; ``None`` while it is looked for the first time."""

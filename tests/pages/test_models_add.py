@@ -61,7 +61,7 @@ def test_a_file_is_told_of_before_it_is_added_and_then_stands_in_the_list(page: 
     assert not page.exception
     assert not page.error
     shown = texts(page)
-    for told in ("qwen3", "apache\\-2\\.0", "Q8\\_0", "In memory, int4", "In memory, bf16"):
+    for told in ("qwen3", "apache\\-2\\.0", "Q8\\_0", "Memory in int4, about", "Memory in bf16, about"):
         assert told in shown or told.replace("\\", "") in shown, told
     name = page.text_input(f"add-name-{written}")
     assert name.value == "Tiny_-Q8_0"
@@ -73,9 +73,11 @@ def test_a_file_is_told_of_before_it_is_added_and_then_stands_in_the_list(page: 
     settled(page, "add ")
     assert not page.exception
     assert not page.error
-    assert "Added" in page.success[0].value
+    assert "Added as mine" in page.success[0].value
     assert (resources.get_settings().models_dir / "mine" / "config.json").is_file()
     assert any(element.value == "mine" for element in page.subheader)
+    shutil.rmtree(resources.get_settings().models_dir / "mine")
+    assert page.run().button("add-start"), "it can be added again once it is gone"
 
 
 def test_what_cannot_be_added_says_why_and_is_looked_at_again_once_it_changed(

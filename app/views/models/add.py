@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -12,7 +11,7 @@ from app.literal import literal
 from app.own_models import Looked
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
-from engine import FAMILIES, FoundModel, add_model, check_model_name, model_name_for
+from engine import FAMILIES, FoundModel, check_model_name, model_name_for
 from engine.errors import GearboxError
 
 _PATH, _UPLOAD, _FOUND = "Path", "Upload", "Ollama, LM Studio"
@@ -89,8 +88,8 @@ def _table(found: list[FoundModel]) -> None:
         {
             "Program": [model.file.program for model in found],
             "Model": [model.file.title for model in found],
-            "Family": [model.summary.family if model.summary else None for model in found],
-            "Weights": [", ".join(model.summary.encodings) if model.summary else None for model in found],
+            "Family": [model.summary.family if model.summary else units.MISSING for model in found],
+            "Weights": [", ".join(model.summary.encodings) if model.summary else units.MISSING for model in found],
             "Size": [units.memory(model.file.bytes) for model in found],
             "Can be added": ["Yes" if model.summary else f"No: {model.problem}" for model in found],
         },
@@ -120,7 +119,7 @@ def _wait(path: Path) -> None:
 
 
 def _offer(looked: Looked, name: str, models_dir: Path, job: BackgroundJob) -> None:
-    summary, state = looked.summary, job.state
+    own, summary = resources.get_own_models(), looked.summary
     facts = {
         "Family": summary.family,
         "Parameters": f"{summary.parameters / 1e6:,.0f} million",
@@ -130,13 +129,13 @@ def _offer(looked: Looked, name: str, models_dir: Path, job: BackgroundJob) -> N
         "Licence": summary.licence or "not named in the file",
         "On disk, at most": units.memory(summary.needed_bytes),
     }
-    facts |= {f"In memory, {precision}": units.memory(size) for precision, size in looked.weights_bytes.items()}
+    facts |= {f"Memory in {precision}, about": units.memory(size) for precision, size in looked.weights_bytes.items()}
     with st.container(border=True):
         with st.container(horizontal=True, gap="medium"):
             for label, value in facts.items():
                 st.markdown(f":small[:gray[{label}]]  \n{literal(value)}", width="content")
-        if state and state.status == "done":
-            st.success("Added: it can be chosen wherever a model is.", icon=":material/check:")
+        if (added := own.added(summary.path)) is not None:
+            st.success(f"Added as {literal(added)}: it can be chosen wherever a model is.", icon=":material/check:")
             return
         job.follow()
         chosen = st.text_input("Name", value=name, key=f"add-name-{summary.path}")
@@ -146,4 +145,4 @@ def _offer(looked: Looked, name: str, models_dir: Path, job: BackgroundJob) -> N
             show_error(error)
             return
         if job.start_button("Add", key="add-start", icon=":material/add:"):
-            job.start(partial(add_model, summary.path, models_dir, name=chosen))
+            job.start(own.adding(summary.path, chosen, models_dir))
