@@ -43,7 +43,7 @@ Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, in
     const Share mine = share_of(rows, thread, team);
     for (int64_t r = mine.begin; r < mine.end; r++) {
       std::memcpy(input.row(r, matrix.inputs), x + r * matrix.inputs, sizeof(float) * matrix.inputs);
-      input.quantize(r, matrix.inputs, 0, matrix.inputs / kGroup);
+      input.quantize(matrix.kind, r, matrix.inputs, 0, groups_in(matrix.inputs));
     }
     barrier.wait();
     multiply_share(matrix, input.view(matrix.inputs), rows, {y, false}, thread, team);
@@ -124,6 +124,16 @@ int gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
   if (!high || !low) return gearbox::kNullPointer;
   std::memcpy(gearbox::nf4_table.high, high, 16);
   std::memcpy(gearbox::nf4_table.low, low, 16);
+  return gearbox::kDone;
+}
+
+// What multiplies matrices of 16 bits: a PairPath.
+int gearbox_pair_path() { return static_cast<int>(gearbox::pair_path); }
+
+// Has another one do so, from the next call on.
+int gearbox_set_pair_path(int32_t path) {
+  if (path < 0 || path > static_cast<int32_t>(gearbox::kFastestPairs)) return gearbox::kWrongNumber;
+  gearbox::pair_path = static_cast<gearbox::PairPath>(path);
   return gearbox::kDone;
 }
 

@@ -22,12 +22,25 @@ from engine.native.structures import (
     Layer,
     Matrix,
     Model,
+    PairPath,
     Segment,
     Sequence,
     layout,
 )
 
-__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "Segment", "Sequence", "address_of", "check", "library"]
+__all__ = [
+    "Kind",
+    "Layer",
+    "Library",
+    "Matrix",
+    "Model",
+    "PairPath",
+    "Segment",
+    "Sequence",
+    "address_of",
+    "check",
+    "library",
+]
 
 
 class Library:
@@ -65,6 +78,20 @@ class Library:
         theirs = (c_int64 * len(ours))()
         if self._lib.gearbox_layout(theirs, len(ours)) != len(ours) or list(theirs) != ours:
             raise RuntimeError(f"{path.name} was built for structures of another layout")
+
+    @property
+    def pair_path(self) -> PairPath:
+        """What multiplies matrices of 16 bits: the fastest that this processor has, unless another was asked for."""
+        return PairPath(self._lib.gearbox_pair_path())
+
+    def use_pair_path(self, path: PairPath) -> None:
+        """Multiply matrices of 16 bits in another way, to the same bits, in every call that begins after this one.
+
+        Raises:
+            ValueError: this processor lacks it.
+        """
+        if self._lib.gearbox_set_pair_path(path):
+            raise ValueError(f"this processor has no {path.name}")
 
     def check_matrix(self, matrix: Matrix) -> None:
         """Refuse a matrix that is not what its kind allows.

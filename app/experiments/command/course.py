@@ -32,7 +32,7 @@ def _front(course: Course) -> str:
                 each.name,
                 f"{each.prompts:,}",
                 units.seconds(_finite(each.latency_s)),
-                units.MISSING if each.difference is None else f"{100 * each.difference:+.1f}",
+                units.MISSING if each.difference is None else units.signed(100 * each.difference),
                 units.percent(each.kept),
                 units.memory(each.memory_bytes),
                 ", ".join(each.excess(goal)) or "nothing",
