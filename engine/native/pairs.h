@@ -305,6 +305,19 @@ inline void keep_pairs(const float* x, int64_t first, int64_t last, int64_t row,
   }
 }
 
+// Brings one panel of a matrix [outputs, inputs] into its layout.
+inline void pack_panel(const uint16_t* weights, int64_t outputs, int64_t inputs, int64_t panel, uint8_t* data) {
+  const int64_t pairs = pairs_of(inputs), first = panel * kPairPanel;
+  const int64_t width = std::min<int64_t>(kPairPanel, outputs - first);
+  uint32_t* to = reinterpret_cast<uint32_t*>(data) + panel * pairs * kPairPanel;
+  for (int64_t k = 0; k < inputs / 2; k++, to += kPairPanel) {
+    for (int64_t o = 0; o < width; o++) std::memcpy(to + o, weights + (first + o) * inputs + 2 * k, sizeof(uint32_t));
+    for (int64_t o = width; o < kPairPanel; o++) to[o] = 0;
+  }
+  if (inputs % 2 == 0) return;
+  for (int64_t o = 0; o < kPairPanel; o++) to[o] = o < width ? weights[(first + o + 1) * inputs - 1] : 0;
+}
+
 // One row of an embedding.
 inline void pairs_row(const Matrix& w, int64_t id, float* x) {
   const int64_t panel = id / kPairPanel * pairs_of(w.inputs) * kPairPanel + id % kPairPanel;

@@ -26,7 +26,6 @@ from tests.engine.native.test_kernels import needs_kernels
 from tests.engine.quantization.test_schemes import matrix
 from tests.support.native_checks import DIMENSIONS, MATRICES, MOST, kernels, status_of
 
-
 UNSCALED = (Kind.INT4, Kind.NF4, Kind.BF16, Kind.BF16_PANELS)
 """Kinds whose matrices have no scales apart."""
 
