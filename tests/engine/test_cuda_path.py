@@ -347,7 +347,13 @@ PROMPTS = ("What is the capital of France?", "Write three sentences about the se
 
 
 @pytest.mark.usefixtures("torch_only")
-@pytest.mark.parametrize("prompt", PROMPTS, ids=("short", "middle", "long"))
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param(text, id=name, marks=() if name == "short" else pytest.mark.slow)
+        for name, text in zip(("short", "middle", "long"), PROMPTS, strict=True)
+    ],
+)
 @torch.inference_mode()
 def test_static_steps_write_the_eager_answer_on_real_weights(models_dir: Path, prompt: str) -> None:
     pool = ModelPool(models_dir)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
+from app.operations.objectives.attainment import goodput_over_time
 from app.store import Counted, Metric, RunSource, RunStatus, RunStore, Scope, StoreError
 from app.store.runs.rollups import reading
 from engine.evaluation.judge import Verdict
@@ -90,6 +92,25 @@ def test_a_good_request_meets_every_objective_that_it_comes_under(store: RunStor
     traffic.run(NOW - HOUR, status=RunStatus.STOPPED)
     assert store.objectives.count_good(objectives, ALL) == Counted(4, 6)
     assert store.objectives.count_good([], ALL) == Counted(1, 6)
+
+
+def test_goodput_over_time_is_that_of_each_stretch(store: RunStore, traffic: PastTraffic) -> None:
+    objectives = [
+        store.objectives.add(Metric.TTFT, 0.9, limit_s=1.0),
+        store.objectives.add(Metric.TPOT, 0.9, limit_s=0.1),
+    ]
+    for minutes in range(5, 300, 20):
+        traffic.run(NOW - timedelta(minutes=minutes), ttft_s=0.01 * minutes, tpot_s=0.2 if minutes % 3 else 0.05)
+    for step in (timedelta(minutes=15), timedelta(minutes=7), 3 * HOUR):
+        inner = [NOW - number * step for number in range(3, 0, -1)]
+        edges = [inner[0] - step + timedelta(seconds=1), *inner, NOW]
+        found = goodput_over_time(store.objectives, objectives, ALL, edges, NOW)
+        each = [replace(ALL, since=since, until=until) for since, until in pairwise(edges)]
+        assert list(found) == [store.objectives.count_good(objectives, filter) for filter in each]
+    (alone,) = goodput_over_time(store.objectives, objectives, ALL, [NOW - HOUR, NOW], NOW)
+    assert alone == store.objectives.count_good(objectives, replace(ALL, since=NOW - HOUR))
+    assert sum(each.total for each in found) == 15
+    assert 0 < sum(each.bad for each in found) < 15
 
 
 def test_what_alerts_watch_is_summed_over_the_runs(store: RunStore, traffic: PastTraffic) -> None:
