@@ -14,8 +14,8 @@
 
 namespace gearbox {
 
-constexpr int kPairPanel = 16;                       // outputs side by side
-constexpr int64_t kPairBytes = kPairPanel * 2 * 2;   // of a pair of inputs in a panel
+constexpr int kPairPanel = 16;                      // outputs side by side
+constexpr int64_t kPairBytes = kPairPanel * 2 * 2;  // of a pair of inputs in a panel
 
 inline int64_t pairs_of(int64_t inputs) { return (inputs + 1) / 2; }
 
@@ -197,7 +197,8 @@ template <typename Lanes>
 [[gnu::noinline]] void pair_lanes(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int64_t begin,
                                   int64_t end) {
   int64_t panel = begin;
-  for (; panel + Lanes::kPanels <= end; panel += Lanes::kPanels) pair_panels<Lanes, Lanes::kPanels>(w, panel, a, rows, out);
+  for (; panel + Lanes::kPanels <= end; panel += Lanes::kPanels)
+    pair_panels<Lanes, Lanes::kPanels>(w, panel, a, rows, out);
   if constexpr (Lanes::kPanels > 1) {
     for (; panel < end; panel++) pair_panels<Lanes, 1>(w, panel, a, rows, out);
   }
