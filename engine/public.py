@@ -39,6 +39,7 @@ from engine.models.own.add import name_for as model_name_for
 from engine.models.own.found import FoundModel, found_files, look_at_found
 from engine.models.own.summary import GgufSummary
 from engine.models.own.summary import look_at as look_at_gguf
+from engine.native import kernels_built
 from engine.serving.scheduling.jobs import Generation
 from engine.serving.scheduling.worker import MOST_RUNNING
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
@@ -83,6 +84,7 @@ __all__ = [
     "explain_check",
     "found_files",
     "install_model",
+    "kernels_built",
     "list_models",
     "load_tasks",
     "look_at_found",
