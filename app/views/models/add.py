@@ -126,6 +126,7 @@ def _offer(looked: Looked, name: str, models_dir: Path, job: BackgroundJob) -> N
         "Context": units.counted(summary.context_length, "token"),
         "File": units.memory(summary.bytes),
         "Weights": f"{', '.join(summary.encodings)}, {summary.bits_per_weight:.1f} bits each",
+        "Chat template": "in the file" if summary.has_template else "none: messages are joined as they are",
         "Licence": summary.licence or "not named in the file",
         "On disk, at most": units.memory(summary.needed_bytes),
     }

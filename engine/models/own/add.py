@@ -71,7 +71,12 @@ def add(source: Path, models_dir: Path, progress: Progress = silent, *, name: st
 
 def name_for(source: Path) -> str:
     """What a model is called after its file."""
-    return _NOT_IN_NAMES.sub("-", source.name.removesuffix(".gguf"))[:LONGEST_NAME].strip("-. ") or "model"
+    return (
+        _NOT_IN_NAMES.sub("-", source.stem if source.suffix.lower() == ".gguf" else source.name)[:LONGEST_NAME].strip(
+            "-. "
+        )
+        or "model"
+    )
 
 
 def check_name(name: str, models_dir: Path) -> None:

@@ -23,6 +23,8 @@ class GgufSummary:
     bits_per_weight: float
     licence: str | None
     """As the file names it."""
+    has_template: bool
+    """Whether it brings a chat template: without one, a chat is its messages one after the other."""
 
     @property
     def needed_bytes(self) -> int:
@@ -40,15 +42,14 @@ def look_at(path: Path) -> GgufSummary:
         OSError: it cannot be read.
     """
     # here, so that a page's first import brings none of their libraries
-    from engine.models.sources.conversion import checked_config, licence_of
+    from engine.models.sources.conversion import checked_config, checked_stop_ids, licence_of
     from engine.models.sources.gguf_config import weights_of
     from engine.models.sources.gguf_file import GgufFile
-    from engine.models.sources.gguf_tokenizer import stop_ids
 
     path = checked_path(path)
     gguf = GgufFile.open(path)
     config = checked_config(gguf)
-    stop_ids(gguf)
+    checked_stop_ids(gguf, config)
     return GgufSummary(
         path=path,
         bytes=path.stat().st_size,
@@ -58,6 +59,7 @@ def look_at(path: Path) -> GgufSummary:
         encodings=tuple(gguf.encodings),
         bits_per_weight=gguf.bits_per_weight,
         licence=licence_of(gguf),
+        has_template="tokenizer.chat_template" in gguf.metadata,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from gguf import GGMLQuantizationType
 
 from engine.models.format.architecture import Architecture
-from engine.models.format.gate import check_tensors
+from engine.models.format.gate import check_largest_id, check_tensors
 from engine.models.format.manifest import FileRecord, Manifest, sha256_of
 from engine.models.format.weight_files import StoredTensor
 from engine.models.sources.gguf_config import config_of, hf_name, weights_of
@@ -52,7 +52,7 @@ def convert(
     """
     gguf = GgufFile.open(source)
     config = checked_config(gguf)
-    stops = stop_ids(gguf)
+    stops = checked_stop_ids(gguf, config)
     generation = {"eos_token_id": stops, "pad_token_id": config["pad_token_id"], "do_sample": False}
     _write_json(folder / "config.json", config)
     _write_json(folder / "generation_config.json", generation)
@@ -86,6 +86,17 @@ def checked_config(gguf: GgufFile) -> dict[str, Any]:
     }
     check_tensors(gguf.path.name, Architecture.from_config(gguf.path.name, config), found)
     return config
+
+
+def checked_stop_ids(gguf: GgufFile, config: Mapping[str, Any]) -> list[int]:
+    """Ids that end an answer, once it is sure that the file's tokenizer is of a kind known here and suits its weights.
+
+    Raises:
+        UnsupportedModelError, WeightsIntegrityError: it is not, or does not.
+    """
+    stops = stop_ids(gguf)
+    check_largest_id(gguf.path.name, len(gguf.metadata["tokenizer.ggml.tokens"]) - 1, config["vocab_size"])
+    return stops
 
 
 def licence_of(gguf: GgufFile) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from engine.command_line import run
-from engine.errors import InstallError, InvalidRequestError, UnknownModelError, UnsupportedModelError
+from engine.errors import (
+    InstallError,
+    InvalidRequestError,
+    UnknownModelError,
+    UnsupportedModelError,
+    WeightsIntegrityError,
+)
 from engine.models import list_models, resolve
 from engine.models.own import add as adding
 from engine.models.own.add import add, name_for
@@ -21,6 +30,7 @@ from engine.models.sources import conversion
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
 from tests.support.gguf_files import tiny_gguf, write_gguf_of
+from tests.support.tiny import make_tiny_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +77,46 @@ def test_its_4_bit_codes_are_kept_with_it_whatever_becomes_of_the_file(written: 
     assert codes.find("model.layers.0.mlp.down_proj.weight", (64, 128)) is not None
     (models / "mine").rename(models / "renamed")
     assert resolve("renamed", models).open_codes() is not None
+
+
+def test_codes_of_queries_are_in_the_order_of_the_checkpoint(written: Path, models: Path) -> None:
+    codes = add(written, models).open_codes()
+    assert codes is not None
+    original = load_file(models / "Tiny-Model-Q4_0" / "model.safetensors")
+    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj"):
+        weight = original[f"model.layers.1.{name}.weight"]
+        found = codes.find(f"model.layers.1.{name}.weight", weight.shape)
+        assert found is not None
+        assert torch.equal(found.dequantize().bfloat16(), weight)
+
+
+def test_a_manifest_that_is_some_other_program_s_or_lacks_weights_counts_for_nothing(tmp_path: Path) -> None:
+    folder = make_tiny_checkpoint(tmp_path / "tiny", "llama")
+    plain = resolve(str(folder), tmp_path)
+    record = {"bytes": 1, "sha256": "0"}
+    ours = {
+        "format": 1, "source_file": "a.gguf", "source_sha256": "", "encodings": {"Q4_0": 1}, "bits_per_weight": 4.5,
+        "parameters": 1, "licence": None,
+    }  # fmt: skip
+    for tree in (
+        {"manifest_version": 3},
+        [],
+        {**ours, "files": {"config.json": record}},
+        {**ours, "files": {"config.json": record, "model.safetensors": record, "../secret": record}},
+        {**ours, "source_file": "../other.gguf", "files": {"config.json": record, "model.safetensors": record}},
+    ):
+        (folder / "manifest.json").write_text(json.dumps(tree))
+        found = resolve(str(folder), tmp_path)
+        assert (found.provenance, found.source) == (plain.provenance, None)
+        assert found.weights_sha256 == plain.weights_sha256
+
+
+def test_a_model_whose_files_were_altered_since_is_refused(written: Path, models: Path) -> None:
+    folder = add(written, models).folder
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("10000.0", "20000.0"))
+    with pytest.raises(WeightsIntegrityError, match=r"config\.json was altered"):
+        resolve(folder.name, models)
 
 
 def test_on_another_disk_the_file_is_copied(written: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,15 @@ def replace_entry(source: Path, target: Path, key: str, value: Any) -> None:
     writer.close()
 
 
+def test_more_tokens_than_the_embedding_has_rows_are_refused_before_anything_is_written(
+    whole: Path, tmp_path: Path
+) -> None:
+    replace_entry(whole, tmp_path / "one.gguf", "tokenizer.ggml.tokens", [f"t{i}" for i in range(400)])
+    replace_entry(tmp_path / "one.gguf", tmp_path / "model.gguf", "tokenizer.ggml.token_type", [1] * 400)
+    with pytest.raises(WeightsIntegrityError, match="a token with the id 399, and its embedding ends at 383"):
+        look_at(tmp_path / "model.gguf")
+
+
 def test_an_encoding_that_is_not_read_is_named(tmp_path: Path) -> None:
     folder = tiny_gguf(tmp_path / "tiny.gguf", "llama", "Q8_0")
     write_gguf_of(folder, tmp_path / "other.gguf", GGMLQuantizationType.Q5_1.name)
