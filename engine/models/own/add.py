@@ -71,12 +71,8 @@ def add(source: Path, models_dir: Path, progress: Progress = silent, *, name: st
 
 def name_for(source: Path) -> str:
     """What a model is called after its file."""
-    return (
-        _NOT_IN_NAMES.sub("-", source.stem if source.suffix.lower() == ".gguf" else source.name)[:LONGEST_NAME].strip(
-            "-. "
-        )
-        or "model"
-    )
+    stem = source.stem if source.suffix.lower() == ".gguf" else source.name
+    return _NOT_IN_NAMES.sub("-", stem)[:LONGEST_NAME].strip("-. ") or "model"
 
 
 def check_name(name: str, models_dir: Path) -> None:

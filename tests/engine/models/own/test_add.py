@@ -189,6 +189,18 @@ def test_a_cancel_leaves_nothing_behind(stage: str, written: Path, models: Path)
     assert visible(models) == set()
 
 
+def test_a_file_that_becomes_shorter_meanwhile_is_refused(written: Path, models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.gguf"
+    shutil.copy(written, file)
+
+    def shorten(told: str, fraction: float) -> None:
+        os.truncate(file, 50_000)
+
+    with pytest.raises(WeightsIntegrityError, match="cut short"):
+        add(file, models, shorten)
+    assert visible(models) == set()
+
+
 def test_a_disk_that_fills_leaves_nothing_behind(written: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> Iterator[bytes]:
         yield b"some"
