@@ -217,6 +217,7 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _found(options: argparse.Namespace) -> int:
+    from engine.models.own.add import free_name
     from engine.models.own.found import found_files, look_at_found
 
     files = found_files()
@@ -227,7 +228,9 @@ def _found(options: argparse.Namespace) -> int:
         kind = f"{model.summary.family}, {', '.join(model.summary.encodings)}" if model.summary else model.problem
         print(f"{file.program:10} {file.title:40} {file.bytes / 2**20:7,.0f} MiB  {kind}")
         if model.summary:
-            print(f"{'':10} gearbox models add {shlex.quote(str(file.path))} --name {file.name}")
+            print(
+                f"{'':10} gearbox models add {shlex.quote(str(file.path))} --name {free_name(file.name, models_dir())}"
+            )
     return 0
 
 

@@ -35,6 +35,7 @@ from engine.models import install as install_model
 from engine.models.estimate import estimate_gguf, estimate_weights
 from engine.models.own.add import add as add_model
 from engine.models.own.add import check_name as check_model_name
+from engine.models.own.add import free_name as free_model_name
 from engine.models.own.add import name_for as model_name_for
 from engine.models.own.found import FoundModel, found_files, look_at_found
 from engine.models.own.summary import GgufSummary
@@ -83,6 +84,7 @@ __all__ = [
     "expected_words",
     "explain_check",
     "found_files",
+    "free_model_name",
     "install_model",
     "kernels_built",
     "list_models",

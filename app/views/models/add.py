@@ -11,7 +11,7 @@ from app.literal import literal
 from app.own_models import Looked
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
-from engine import FAMILIES, FoundModel, check_model_name, model_name_for
+from engine import FAMILIES, FoundModel, check_model_name, free_model_name, model_name_for
 from engine.errors import GearboxError
 
 _PATH, _UPLOAD, _FOUND = "Path", "Upload", "Ollama, LM Studio"
@@ -74,7 +74,8 @@ def _show_found(models_dir: Path) -> None:
         return
     title = st.selectbox("Model to add", list(known), index=None, key="add-found", placeholder="Choose one")
     if title:
-        _show_file(known[title].path, known[title].name, models_dir)
+        file = known[title]
+        _show_file(file.path, free_model_name(file.name, models_dir), models_dir)
 
 
 def _wait_for_found() -> None:

@@ -86,14 +86,21 @@ def check_name(name: str, models_dir: Path) -> None:
             f"A model cannot be called {name[:LONGEST_NAME]!r}: a name has up to {LONGEST_NAME} letters, digits, "
             "spaces, dots, hyphens and plus signs, and begins with a letter or a digit."
         )
-    taken = name.lower() in CATALOG or (models_dir.is_dir() and name.lower() in _names(models_dir))
-    if taken:
+    if name.lower() in _names(models_dir):
         raise InvalidRequestError(f"There is a model called {name} already. Choose another name, or remove that one.")
 
 
+def free_name(name: str, models_dir: Path) -> str:
+    """A name that is not taken: this one, or else with a number behind it."""
+    taken = _names(models_dir)
+    numbered = (f"{name[: LONGEST_NAME - 5]}-{number}" for number in range(2, len(taken) + 3))
+    return next(each for each in (name, *numbered) if each.lower() not in taken)
+
+
 def _names(models_dir: Path) -> set[str]:
-    """Of all that is there, in lower case: some disks do not tell capitals apart."""
-    return {path.name.lower() for path in models_dir.iterdir()}
+    """Names that are taken, in lower case: some disks do not tell capitals apart."""
+    here = models_dir.iterdir() if models_dir.is_dir() else ()
+    return {*CATALOG, *(path.name.lower() for path in here)}
 
 
 def _convert(summary: GgufSummary, name: str, folder: Path, progress: Progress) -> None:

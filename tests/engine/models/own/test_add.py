@@ -24,7 +24,7 @@ from engine.errors import (
 )
 from engine.models import list_models, resolve
 from engine.models.own import add as adding
-from engine.models.own.add import add, name_for
+from engine.models.own.add import add, free_name, name_for
 from engine.models.own.summary import look_at
 from engine.models.sources import conversion
 from engine.models.tokenization.tokenizer import ChatTokenizer
@@ -157,6 +157,16 @@ def test_any_file_name_makes_a_name() -> None:
     assert names == ["a-b", "model", "model", "sha256-12", "x" * 100, "model"]
     for name in names:
         adding.check_name(name, Path("nowhere"))
+
+
+def test_a_free_name_is_the_next_one_that_is_not_taken(models: Path) -> None:
+    assert free_name("mine", models) == "mine"
+    for name in ("mine", "Mine-2"):
+        (models / name).mkdir(parents=True)
+    assert free_name("mine", models) == "mine-3"
+    assert free_name("smollm2-135m", models) == "smollm2-135m-2"
+    (models / ("n" * 100)).mkdir()
+    adding.check_name(free_name("n" * 100, models), models)
 
 
 def test_what_is_no_file_is_said(tmp_path: Path, models: Path) -> None:
