@@ -77,7 +77,7 @@ class OwnModels:
     def added(self, path: Path) -> str | None:
         """Under which name a file was added, as long as that model is there."""
         folder = self._added.get(path)
-        return folder.name if folder is not None and folder.is_dir() else None
+        return folder.name if folder is not None and (folder / "config.json").is_file() else None
 
     def found(self) -> list[FoundModel] | None:
         """What Ollama and LM Studio keep on this machine; ``None`` while it is looked for the first time."""

@@ -27,7 +27,7 @@ def show_library() -> None:
 
 show_library()
 
-show_adding(models_dir)
+show_adding(models_dir, {model.name for model in models})
 
 st.subheader("Any other model", anchor=False)
 st.markdown(

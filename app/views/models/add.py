@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import streamlit as st
@@ -18,8 +19,8 @@ _PATH, _UPLOAD, _FOUND = "Path", "Upload", "Ollama, LM Studio"
 _REFRESH_EVERY = "0.5s"
 
 
-def show_adding(models_dir: Path) -> None:
-    """The whole section."""
+def show_adding(models_dir: Path, listed: Collection[str]) -> None:
+    """The whole section, below the models that are ``listed``: the page is drawn again for one that is added since."""
     st.subheader("Add a GGUF file", anchor=False)
     where = st.segmented_control(
         "Where the file is",
@@ -31,11 +32,11 @@ def show_adding(models_dir: Path) -> None:
         f"{literal(str(models_dir))}; the file stays as it is.",
     )
     if where == _FOUND:
-        _show_found(models_dir)
+        _show_found(models_dir, listed)
         return
     path = _typed() if where == _PATH else _uploaded()
     if path is not None:
-        _show_file(path, model_name_for(path), models_dir)
+        _show_file(path, model_name_for(path), models_dir, listed)
 
 
 def _typed() -> Path | None:
@@ -56,7 +57,7 @@ def _uploaded() -> Path | None:
         return None
 
 
-def _show_found(models_dir: Path) -> None:
+def _show_found(models_dir: Path, listed: Collection[str]) -> None:
     own = resources.get_own_models()
     found = own.found()
     if own.finds or found is None:
@@ -75,7 +76,7 @@ def _show_found(models_dir: Path) -> None:
     title = st.selectbox("Model to add", list(known), index=None, key="add-found", placeholder="Choose one")
     if title:
         file = known[title]
-        _show_file(file.path, free_model_name(file.name, models_dir), models_dir)
+        _show_file(file.path, free_model_name(file.name, models_dir), models_dir, listed)
 
 
 def _wait_for_found() -> None:
@@ -98,15 +99,18 @@ def _table(found: list[FoundModel]) -> None:
     )
 
 
-def _show_file(path: Path, name: str, models_dir: Path) -> None:
+def _show_file(path: Path, name: str, models_dir: Path, listed: Collection[str]) -> None:
     """What a file is, as soon as that is known, and what becomes of it."""
     job = BackgroundJob(f"add {path}", when_cancelled="Nothing of it is left.", title=f"Adding {name}")
     if job.running:
         job.follow()
         return
-    looked = resources.get_own_models().look(path)
+    own = resources.get_own_models()
+    if (added := own.added(path)) is not None and added not in listed:
+        st.rerun()
+    looked = own.look(path)
     if isinstance(looked, Looked):
-        _offer(looked, name, models_dir, job)
+        _offer(looked, path, name, models_dir, job)
     elif looked.running:
         st.fragment(_wait, run_every=_REFRESH_EVERY)(path)
     else:
@@ -119,7 +123,7 @@ def _wait(path: Path) -> None:
     st.caption("Looking at the file…")
 
 
-def _offer(looked: Looked, name: str, models_dir: Path, job: BackgroundJob) -> None:
+def _offer(looked: Looked, path: Path, name: str, models_dir: Path, job: BackgroundJob) -> None:
     own, summary = resources.get_own_models(), looked.summary
     facts = {
         "Family": summary.family,
@@ -136,15 +140,15 @@ def _offer(looked: Looked, name: str, models_dir: Path, job: BackgroundJob) -> N
         with st.container(horizontal=True, gap="medium"):
             for label, value in facts.items():
                 st.markdown(f":small[:gray[{label}]]  \n{literal(value)}", width="content")
-        if (added := own.added(summary.path)) is not None:
+        if (added := own.added(path)) is not None:
             st.success(f"Added as {literal(added)}: it can be chosen wherever a model is.", icon=":material/check:")
             return
         job.follow()
-        chosen = st.text_input("Name", value=name, key=f"add-name-{summary.path}")
+        chosen = st.text_input("Name", value=name, key=f"add-name-{path}")
         try:
             check_model_name(chosen, models_dir)
         except GearboxError as error:
             show_error(error)
             return
         if job.start_button("Add", key="add-start", icon=":material/add:"):
-            job.start(own.adding(summary.path, chosen, models_dir))
+            job.start(own.adding(path, chosen, models_dir))

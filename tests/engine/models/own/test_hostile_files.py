@@ -195,7 +195,7 @@ def test_weights_that_are_no_numbers_are_refused(whole: Path, tmp_path: Path) ->
     assert [path.name for path in (tmp_path / "models").iterdir()] == [".adding.lock"]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_bytes_are_changed_a_file_is_refused_or_read(whole: Path, data: st.DataObject) -> None:
     content = bytearray(whole.read_bytes())
@@ -207,7 +207,7 @@ def test_whatever_bytes_are_changed_a_file_is_refused_or_read(whole: Path, data:
     refused_or_read(whole, bytes(content))
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=400))
 @example(b"")
 def test_any_head_is_refused_or_read(whole: Path, tail: bytes) -> None:
