@@ -137,9 +137,7 @@ def goodput_over_time(
         found = [Counted(0, 0) for _ in parts]
         in_span = replace(filter, since=before[0], until=before[-1])
         for each in store.count_good_over_time(objectives, in_span, width):
-            place = bisect_right(parts, each.start)
-            known = found[place]
-            found[place] = Counted(known.bad + each.counted.bad, known.total + each.counted.total)
+            found[bisect_right(parts, each.start)] += each.counted
         return tuple(found)
 
     anyone = replace(filter, since=None, until=None)

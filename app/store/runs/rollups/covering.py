@@ -43,6 +43,8 @@ class Missing:
     """From when to when what is missing was started; what lies between may be there."""
     share: float
     """Of what there is to be summed up, about, above 0."""
+    ranges: tuple[tuple[datetime, datetime], ...]
+    """From when to when nothing of it is there, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def covered(
     if not late:
         return Covered(found, None)
     share = sum(changes[bucket] for bucket in late) / sum(changes.values())
-    return Covered(found, Missing(start_of(late[0]), start_of(late[-1] + 1), share))
+    ranges = tuple((start_of(first), start_of(end)) for first, end in _following(late, list(changes)))
+    return Covered(found, Missing(start_of(late[0]), start_of(late[-1] + 1), share, ranges))
 
 
 def _beyond(left: Sequence[int], changes: Mapping[int, int], most: int) -> list[int]:

@@ -22,6 +22,9 @@ from app.store.runs.schema import Run
 
 EXACT_UP_TO = 5_000
 """So many runs are read one by one: their percentiles are then exact."""
+MOST_UNSUMMED = 20_000
+"""Changes of runs that were not summed up yet, each a run's beginning or end: these are read one by one, which takes
+less than a second. Earlier ones are left to others, or left out until they are summed up."""
 _KEPT_APART = (
     "models", "backends", "precisions", "config_hashes", "sources", "key_names", "since", "until", "viewer",
 )  # fmt: skip

@@ -15,15 +15,12 @@ from app.store.runs.records import RunFilter
 from app.store.runs.rollups.buckets import first_and_last, start_of
 from app.store.runs.rollups.covering import Missing
 from app.store.runs.rollups.parts import COUNTS, Identity
-from app.store.runs.rollups.reading import Read, read
+from app.store.runs.rollups.reading import MOST_UNSUMMED, Read, read
 from app.store.runs.rollups.sums import Sums
 from app.store.runs.statistics import exact
 
 _MOST_NAMES = 50
 """Of models, sources and keys each."""
-MOST_UNSUMMED = 50_000
-"""Changes of runs that were not summed up yet, each a run's beginning or end: these are read one by one, which takes
-about a second. Earlier ones are left out until they are summed up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

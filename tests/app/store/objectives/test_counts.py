@@ -10,6 +10,7 @@ import pytest
 
 from app.operations.objectives.attainment import goodput_over_time
 from app.store import Counted, Metric, RunSource, RunStatus, RunStore, Scope, StoreError
+from app.store.objectives import counts
 from app.store.runs.rollups import reading
 from engine.evaluation.judge import Verdict
 from engine.types import Precision, Tier
@@ -74,6 +75,24 @@ def test_sums_and_rows_count_alike(store: RunStore, traffic: PastTraffic, monkey
     assert [store.objectives.count(metric, limit_s, ALL) for metric, limit_s in asked] == exact
     assert store.objectives.count_over_time(objective, since, NOW, 2 * HOUR) == exact_over_time
     assert sum(each.counted.total for each in exact_over_time) == exact[0].total
+
+
+def test_what_is_still_to_be_summed_up_counts_too(
+    store: RunStore, traffic: PastTraffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(24):
+        traffic.run(NOW - number * HOUR - timedelta(minutes=7), ttft_s=0.1 * (number + 1))
+        if number == 12:
+            assert not store.sum_up(most=1_000)
+    objective = store.objectives.add(Metric.TTFT, 0.9, limit_s=1.05, window_days=2)
+    since = NOW - timedelta(days=2)
+    exact = store.objectives.count(Metric.TTFT, 1.05, ALL)
+    exact_over_time = store.objectives.count_over_time(objective, since, NOW, 2 * HOUR)
+    assert exact == Counted(14, 24)
+    monkeypatch.setattr(reading, "EXACT_UP_TO", 1)
+    monkeypatch.setattr(counts, "MOST_UNSUMMED", 4)
+    assert store.objectives.count(Metric.TTFT, 1.05, ALL) == exact
+    assert store.objectives.count_over_time(objective, since, NOW, 2 * HOUR) == exact_over_time
 
 
 def test_a_good_request_meets_every_objective_that_it_comes_under(store: RunStore, traffic: PastTraffic) -> None:
