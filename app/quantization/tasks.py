@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 from app.jobs import Report, Steps
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def tasks_sha256(tasks: Sequence[Task]) -> str:
     """Identity of a set of tasks: a result holds for the weights, the precision and this."""
-    return hashlib.sha256(json.dumps([asdict(task) for task in tasks], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([task.to_dict() for task in tasks], sort_keys=True).encode()).hexdigest()
 
 
 def measure_tasks(

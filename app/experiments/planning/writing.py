@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def _part(tasks: Sequence[Task], size: Size, seed: int) -> tuple[Task, ...]:
 
 
 def _line(task: Task) -> str:
-    said = {name: value for name, value in asdict(task).items() if value not in (None, "")}
+    said = {name: value for name, value in task.to_dict().items() if value not in (None, "")}
     return f"{json.dumps(said, ensure_ascii=False)}\n"
 
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompts.columns import EITHER, FROM_FILE, NONE, convert, convert_published, guess, published_as
+from app.prompts.columns import EITHER, FROM_FILE, NONE, convert, guess
+from app.prompts.forms import convert_published, published_as
 from app.prompts.tables import MOST_PROMPTS, read_table
 from app.prompts.templates import TEMPLATES, Template
 from engine import JUDGED, MIXED_FILE, check, load_tasks
