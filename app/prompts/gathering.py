@@ -53,7 +53,7 @@ def gather(table: Table, tasks_of: Callable[[Row, int], Sequence[Task]]) -> Brou
                 task = replace(task, id=f"{task.id} ({row.place})")
             tasks[task.id] = task
     several = sum(count > 1 for count in prompts.values())
-    notes = []
+    notes = list(table.notes)
     if several:
         stand = "One prompt stands" if several == 1 else f"{several:,} prompts stand"
         notes.append(f"{stand} there more than once with different answers: each is kept as a prompt of its own.")

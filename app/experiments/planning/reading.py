@@ -31,8 +31,9 @@ from app.experiments.planning.keys import (
 from app.prompts.choosing import stratified
 from app.prompts.columns import convert, guess
 from app.prompts.dialogues import Turns
+from app.prompts.files import read_prompt_file
 from app.prompts.forms import convert_published, published_as
-from app.prompts.tables import MOST_BYTES, read_table
+from app.prompts.tables import MOST_BYTES
 from app.store import Pass
 from engine import MIXED_FILE, Task, load_tasks
 from engine.errors import InvalidRequestError
@@ -149,7 +150,7 @@ def read_prompts(where: str, folder: Path, turns: Turns = Turns.LAST) -> tuple[t
     try:
         if file.stat().st_size > MOST_BYTES:
             raise DesignError(f"{file.name} has more than {MOST_BYTES >> 20} MiB.")
-        table = read_table(file.name, file.read_bytes())
+        table = read_prompt_file(file.name, file.read_bytes())
     except OSError as error:
         sets = ", ".join(SETS)
         reason = error.strerror or error

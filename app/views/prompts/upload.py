@@ -11,9 +11,10 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from app.prompts.columns import Columns, convert
 from app.prompts.conversations.reading import FORMS
 from app.prompts.dialogues import Turns
+from app.prompts.files import SUFFIXES, read_prompt_file
 from app.prompts.forms import convert_published, has_turns, published_as
 from app.prompts.gathering import Brought
-from app.prompts.tables import MOST_BYTES, MOST_PROMPTS, SUFFIXES, Table, read_table
+from app.prompts.tables import MOST_BYTES, MOST_PROMPTS, Table
 from app.prompts.templates import TEMPLATES
 from app.views.prompts.columns import choose_columns
 from app.views.prompts.preview import show_brought
@@ -35,8 +36,8 @@ class Uploader:
                 key=f"{self.prefix}-file-{st.session_state.get(self._round, 0)}",
                 max_upload_size=MOST_BYTES >> 20,
                 help=f"CSV as spreadsheets write it, JSON, JSON lines, plain text with a prompt a line; GSM8K, "
-                f"HumanEval, MT-Bench and MMLU as published; conversations ({', '.join(FORMS)}) as exported. Up to "
-                f"{MOST_PROMPTS:,} prompts.",
+                f"HumanEval, MT-Bench and MMLU as published; conversations ({', '.join(FORMS)}) as exported; "
+                f"promptfoo's tests. Up to {MOST_PROMPTS:,} prompts.",
             )
             self._offer_templates()
         return file
@@ -114,7 +115,7 @@ _TURNS = {
 
 @st.cache_data(show_spinner=False, max_entries=4)
 def _table(name: str, data: bytes) -> Table:
-    return read_table(name, data)
+    return read_prompt_file(name, data)
 
 
 @st.cache_data(show_spinner="Reading the prompts", max_entries=8)
