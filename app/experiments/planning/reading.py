@@ -2,8 +2,8 @@
 
 Keys of the file: ``name``, ``prompts`` (a set of the project or a file beside this one), ``[[configuration]]`` tables;
 and where the usual will not do ``question``, ``size``, ``baseline``, ``repeats``, ``seed``, ``margin``, ``passes``,
-``max_tokens``, and ``turns`` (last, every, first) where the prompts are conversations. Each configuration has a
-``model``, and what its gears need.
+``max_tokens``, ``turns`` (last, every, first) where the prompts are conversations, and ``configurations``, a file of
+more of them. Each configuration has a ``model``, and what its gears need.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.experiments.planning.configuration_file import read_configurations_file
 from app.experiments.planning.configurations import read_configuration
 from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size
 from app.experiments.planning.keys import (
@@ -46,7 +47,8 @@ _SCORED = ("mixed", "tasks")
 _SHOWN = 3
 _KEYS: Mapping[str, Kind] = {
     "name": TEXT, "question": TEXT, "prompts": TEXT, "size": TEXT, "baseline": TEXT, "repeats": WHOLE, "seed": WHOLE,
-    "margin": NUMBER, "passes": LIST, "max_tokens": WHOLE, "turns": TEXT, "configuration": tables("configuration"),
+    "margin": NUMBER, "passes": LIST, "max_tokens": WHOLE, "turns": TEXT,
+    "configurations": TEXT, "configuration": tables("configuration"),
 }  # fmt: skip
 
 
@@ -84,6 +86,9 @@ def _design(tree: Mapping[str, Any], folder: Path, size: Size | None) -> Read:
     configurations = tuple(
         read_configuration(table, "configuration", f"configuration number {place}") for place, table in found
     )
+    if "configurations" in tree:
+        beside = read_configurations_file(folder / text(tree, "configurations"))
+        configurations += tuple(NamedConfiguration(each.name, each.config) for each in beside)
     design = Design(
         name=text(tree, "name"),
         question=text(tree, "question", ""),
