@@ -126,6 +126,8 @@ from app.store.runs.records import (
 )
 from app.store.runs.reports import Reports
 from app.store.runs.retention.records import KEEP_ALL, Pruned, RetentionRule
+from app.store.runs.rollups.covering import Missing
+from app.store.runs.search.looking_back import LOOKED_BACK
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
 from app.store.runs.statistics.overview import Overview
@@ -139,6 +141,7 @@ __all__ = [
     "ALL_RUNS",
     "ALL_TRAFFIC",
     "KEEP_ALL",
+    "LOOKED_BACK",
     "NAME_CHARACTERS",
     "NEWEST_FIRST",
     "WITHOUT_LABS",
@@ -211,6 +214,7 @@ __all__ = [
     "LiveJudgement",
     "LostCell",
     "Metric",
+    "Missing",
     "Moments",
     "NameTakenError",
     "NewConversation",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bf16.h"
+#include "pairs.h"
 #include "panels.h"
 #include "wide.h"
 
@@ -16,7 +17,8 @@ void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, c
     case kInt4: int4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt4Bytes, groups, a, row, acc); break;
     case kNf4: nf4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kNf4Bytes, groups, a, row, acc); break;
     case kInt8: int8_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt8Bytes, groups, a, row, acc); break;
-    case kBf16: __builtin_unreachable();  // multiply_share does not send it here
+    case kBf16:
+    case kBf16Panels: __builtin_unreachable();  // multiply_share sends neither here
   }
   for (int m = 0; m < M; m++) {
     float* y = out.y + (row + m) * w.outputs + first;
@@ -31,6 +33,7 @@ void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, c
 // One thread's share of a product.
 inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
                            int threads) {
+  if (w.kind == kBf16Panels) return pairs_share(w, a, rows, out, thread, threads);
   const int units = w.kind == kBf16 ? w.outputs : w.outputs / kPanel;
   const int begin = static_cast<int>(static_cast<int64_t>(units) * thread / threads);
   const int end = static_cast<int>(static_cast<int64_t>(units) * (thread + 1) / threads);
@@ -79,13 +82,14 @@ inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* c
   }
 }
 
-// One row of an embedding: int8 or bf16, which check_embedding sees to.
+// One row of an embedding: int8 or bf16 of either layout, which check_embedding sees to.
 inline void lookup_row(const Matrix& w, int64_t id, float* x) {
   if (w.kind == kBf16) {
     const uint16_t* row = reinterpret_cast<const uint16_t*>(w.data) + id * w.inputs;
     for (int k = 0; k < w.inputs; k++) x[k] = bf16_to_float(row[k]);
     return;
   }
+  if (w.kind == kBf16Panels) return pairs_row(w, id, x);
   const int64_t groups = w.inputs / kGroup;
   const uint8_t* panel = w.data + id / kPanel * groups * kInt8Bytes + id % kPanel * 4;
   for (int k = 0; k < w.inputs; k++) {

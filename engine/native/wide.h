@@ -115,7 +115,8 @@ void two_panels_rows(const Matrix& w, int panel, const Activations& a, int64_t r
     case kInt4: int4_two_panels<M>(w.data + skipped * kInt4Bytes, groups, a, row, acc); break;
     case kInt8: int8_two_panels<M>(w.data + skipped * kInt8Bytes, groups, a, row, acc); break;
     case kNf4:
-    case kBf16: __builtin_unreachable();  // multiply_share sends neither here
+    case kBf16:
+    case kBf16Panels: __builtin_unreachable();  // multiply_share sends none of them here
   }
   for (int m = 0; m < M; m++) {
     float* y = out.y + (row + m) * w.outputs + first;

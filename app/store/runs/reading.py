@@ -35,6 +35,7 @@ from app.store.runs.records import (
 )
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.search.index import MOST_NARROWED, text_index
+from app.store.runs.search.looking_back import LOOKED_BACK, looked_back_to
 from app.store.runs.statistics import exact
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
 from app.store.runs.statistics.cascades import CascadeSums, cascades
@@ -120,13 +121,26 @@ class RunReader(Seen):
         return None if packed is None else Timeline.unpack(packed)
 
     def page(
-        self, filter: RunFilter = ALL_RUNS, sort: RunSort = NEWEST_FIRST, *, limit: int = 50, offset: int = 0
+        self,
+        filter: RunFilter = ALL_RUNS,
+        sort: RunSort = NEWEST_FIRST,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        looked_back: int = LOOKED_BACK,
     ) -> RunPage:
-        """One page of the runs that the filter lets through and the viewer may see.
+        """One page of the runs that the filter lets through and the viewer may see. A text too short for the index is
+        looked for among the ``looked_back`` newest; the page says so.
 
         A run whose end waits to be written is listed as it ended; filters, orders and counts go by what is written.
         """
         filter = self._asked(filter)
+        with self._database.read() as session:
+            since = looked_back_to(session, filter, looked_back)
+        page = self._page(filter if since is None else replace(filter, since=since), sort, limit, offset)
+        return replace(page, searched_since=since)
+
+    def _page(self, filter: RunFilter, sort: RunSort, limit: int, offset: int) -> RunPage:
         wanted = listed(filter)
         # The ids first: the long texts of the rows that are skipped are then never read.
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()

@@ -37,8 +37,8 @@ def quality_intervals(verdict: QualityVerdict) -> go.Figure:
                 "arrayminus": [100 * (value - each.low) if each else None for each, value in pairs],
             },
             customdata=[
-                f"{value * 100:+.1f} points, "
-                + (f"95 % {each.low * 100:+.1f} to {each.high * 100:+.1f}" if each else TOO_FEW_TEMPLATES)
+                f"{units.points(value)}, "
+                + (f"95 % {units.points_between(each.low, each.high)}" if each else TOO_FEW_TEMPLATES)
                 + f", {units.counted(count, 'prompt')}"
                 for (each, value), count in zip(pairs, counts, strict=True)
             ],

@@ -138,7 +138,7 @@ def _show_evidence(course: Course, evidence: Evidence, text: str) -> None:
     st.markdown(
         "\n".join(
             f"- {_ICONS[each.shown]} **{str(each.limit).capitalize()}**, {each.shown}: {literal(each.text)}"
-            for each in evidence.findings
+            for each in evidence.limits
         )
     )
     said = [evidence.decision.speed.text] if evidence.decision is not None else []
