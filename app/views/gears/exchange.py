@@ -51,14 +51,14 @@ def show_exchange(saved: Sequence[SavedConfiguration], models: Sequence[ModelInf
 def show_vllm(config: RunConfig, models: Sequence[ModelInfo]) -> None:
     """The command line that comes nearest, and what has no counterpart."""
     known = {model.name: model for model in models}
-    folder = resources.get_settings().models_dir
     command = vllm_command(
         config,
-        where=lambda name: str(folder / name) if name in known and "/" not in name else name,
+        where=lambda name: f"models/{name}" if name in known and "/" not in name else name,
         context_length=known[config.model].context_length if config.model in known else None,
     )
     with st.expander("As a vLLM command", icon=":material/terminal:"):
         st.code(command.line, language="bash", wrap_lines=True)
+        st.caption("Given in Gearbox's data folder; `gearbox export-vllm` prints whole paths.")
         _list("Without a counterpart", command.without)
         _list("Not quite the same", command.differs)
         st.caption("In each request")

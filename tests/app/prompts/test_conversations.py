@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from app.experiments.planning.writing import own_prompts
+from app.prompts.columns import convert, guess
 from app.prompts.conversations.reading import Conversations, read_conversations
 from app.prompts.conversations.said import ForeignConversation
 from app.prompts.dialogues import Turns
 from app.prompts.forms import convert_published
 from app.prompts.tables import read_table
+from app.quantization.tasks import tasks_sha256
+from app.store import Pass, RunStore
+from engine import Task
 from engine.errors import InvalidRequestError
+from engine.evaluation.tasks import read_history
+from engine.types import Message, Precision
+from tests.support.experiments import design
 
 
 def owui_message(id: str, parent: str | None, role: str, content: str) -> dict[str, Any]:
@@ -157,6 +166,32 @@ def test_no_shape_of_a_part_breaks_the_reading(key: str, noise: Any) -> None:
 def test_a_file_without_conversations_says_what_is_read() -> None:
     with pytest.raises(InvalidRequestError, match="Open WebUI, LM Studio"):
         read({"prompt": "Hi"})
+
+
+def test_a_prompt_with_a_history_is_kept_with_it_and_asked_after_it(store: RunStore) -> None:
+    (task,) = convert_published(read_table("chat.json", json.dumps(LM_STUDIO).encode())).tasks
+    store.router.keep_set(tasks_sha256([task]), "Chats", [task])
+    (kept,) = store.router.tasks(tasks_sha256([task]))
+    assert kept == task
+    made = design([task], passes=[Pass.QUALITY])
+    asked = made.request(made.quality_cells(0)[0], task, "x")
+    assert asked.messages == task.messages == kept.request("m", Precision.BF16).messages
+    again = read_table("own.jsonl", own_prompts(made).encode())  # type: ignore[union-attr]
+    assert convert(again, guess(again)).tasks == (task,)
+
+
+def test_a_history_changes_the_identity_of_a_set_and_its_absence_does_not() -> None:
+    task = Task(id="a", category="b", prompt="c", max_tokens=8)
+    assert "history" not in task.to_dict()
+    said = replace(task, history=(Message("system", "Be short."),))
+    assert tasks_sha256([task]) != tasks_sha256([said])
+    assert Task.from_dict(said.to_dict()) == said
+
+
+@pytest.mark.parametrize("history", [[{"role": "tool", "content": "x"}], [3], "x", [{"role": "user"}], None])
+def test_what_is_no_history_is_refused(history: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="list of messages, each with a role"):
+        read_history(history)
 
 
 @pytest.mark.parametrize(
