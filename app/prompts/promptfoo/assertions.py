@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.evaluation.judge import JUDGED
 
+_WITHOUT_A_VALUE = ("is-json", "contains-json")
 Assertion = tuple[str, Any]
 """Its type and its value."""
 
@@ -46,10 +47,13 @@ def check_of(assertions: Any) -> Check:
 
 def read_expected(cell: str) -> Assertion:
     """An assertion as a cell of a sheet has it: ``contains: Paris``; a text alone is to be equalled."""
-    type, colon, value = cell.strip().partition(":")
+    cell = cell.strip()
+    type, colon, value = cell.partition(":")
     type = type.strip()
+    if cell in _WITHOUT_A_VALUE:
+        return cell, None
     if not colon or not re.fullmatch(r"[a-z][a-z-]*(\([\d.]+\))?", type):
-        return ("is-json", None) if cell.strip() == "is-json" else ("equals", cell.strip())
+        return "equals", cell
     bare = type.partition("(")[0]
     if bare.removeprefix("not-") in _LISTS:
         return bare, [part.strip() for part in value.split(",") if part.strip()]
@@ -78,7 +82,7 @@ def _is_textual(type: str, value: Any) -> bool:
 
 def _whole(type: str, value: Any) -> tuple[str, Any] | None:
     """The checker of an assertion that stands alone."""
-    if type in ("is-json", "contains-json"):
+    if type in _WITHOUT_A_VALUE:
         return "schema", {"schema": value if isinstance(value, dict) else {}}
     if type == "equals" and isinstance(value, dict | list):
         return "json", value

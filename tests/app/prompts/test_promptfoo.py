@@ -114,9 +114,10 @@ def test_a_list_of_tests_without_prompts_has_its_variables_as_columns() -> None:
 
 def test_a_sheet_with_assertions() -> None:
     found = brought(
-        "a.csv", 'question,__expected1,__expected2\n2+2?,equals: 4,\nHi?,"contains-any: a,b",cost(0.1): 3\n'
+        "a.csv",
+        'question,__expected1,__expected2\n2+2?,equals: 4,\nHi?,"contains-any: a,b",cost(0.1): 3\nJ?,contains-json,\n',
     )
-    assert [task.checker for task in found.tasks] == ["exact", "regex"]
+    assert [task.checker for task in found.tasks] == ["exact", "regex", "schema"]
     assert check(found.tasks[1], "b")
     assert "cost (1)" in found.notes[0]
 
