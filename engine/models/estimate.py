@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
-from engine.errors import UnknownModelError
+from engine.errors import DeviceUnavailableError, GearboxError, UnknownModelError
 from engine.machine.device import choose_device
+from engine.models.format.architecture import Architecture
+from engine.models.format.gate import read_config
 from engine.types import DeviceChoice, Precision, precisions_on
+
+_SECONDS = 120
+_ROOT = Path(__file__).parents[2]
 
 
 def estimate_weights(
@@ -14,7 +23,8 @@ def estimate_weights(
 ) -> dict[Precision, int]:
     """Bytes that a model's weights will take at each precision of a device, reckoned from its configuration alone.
 
-    Imports torch and transformers, which takes seconds the first time: not for a page's own thread.
+    Where torch has not been imported, a process is started that does: it takes seconds, and a few hundred MB that an
+    application which has no model to run can do without. So it is not for a page's own thread.
 
     Args:
         model: a catalogue name or a local folder.
@@ -26,15 +36,46 @@ def estimate_weights(
         DeviceUnavailableError: the device is not.
         UnsupportedModelError, WeightsIntegrityError: its configuration cannot be used.
     """
-    from engine.models.decoders.weights import estimate_bytes
-    from engine.models.format.architecture import Architecture
-    from engine.models.format.decoder_config import read_decoder_config
-    from engine.models.format.gate import read_config
-
     folders = (models_dir / model, Path(model).expanduser())
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None:
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
-    config = read_decoder_config(model, folder, Architecture.from_config(model, read_config(folder)))
+    architecture = Architecture.from_config(model, read_config(folder))
+    if "torch" in sys.modules:
+        return _estimate(architecture, device_choice)
+    return _estimate_elsewhere(architecture, device_choice)
+
+
+def _estimate(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
+    from engine.models.decoders.weights import estimate_bytes
+
     device = choose_device(device_choice)
-    return {precision: estimate_bytes(config, precision, device) for precision in precisions_on(device.type)}
+    return {precision: estimate_bytes(architecture, precision, device) for precision in precisions_on(device.type)}
+
+
+def _estimate_elsewhere(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
+    asked = json.dumps({"architecture": asdict(architecture), "device": device_choice})
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "engine.models.estimate"],
+            cwd=_ROOT, input=asked, capture_output=True, text=True, timeout=_SECONDS, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GearboxError(f"The memory that a model takes could not be reckoned: {error}.") from error
+    answer = json.loads(done.stdout)
+    if "unavailable" in answer:
+        raise DeviceUnavailableError(answer["unavailable"])
+    return {Precision(precision): nbytes for precision, nbytes in answer.items()}
+
+
+def _main() -> None:
+    """The process that is started: a question on stdin, the answer on stdout, in JSON."""
+    asked = json.load(sys.stdin)
+    try:
+        json.dump(_estimate(Architecture(**asked["architecture"]), DeviceChoice(asked["device"])), sys.stdout)
+    except DeviceUnavailableError as error:
+        json.dump({"unavailable": str(error)}, sys.stdout)
+
+
+if __name__ == "__main__":
+    _main()
