@@ -30,7 +30,7 @@ from engine.evaluation import (
     wilson_interval,
 )
 from engine.machine.environment import machine_environment
-from engine.models import FAMILIES, ModelInfo, list_models
+from engine.models import FAMILIES, ModelInfo, find_model, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_weights
 from engine.native import kernels_built
@@ -71,6 +71,7 @@ __all__ = [
     "estimate_weights",
     "expected_words",
     "explain_check",
+    "find_model",
     "install_model",
     "kernels_built",
     "list_models",
