@@ -20,6 +20,7 @@ from tests.benchmarks import (
     load,
     serving,
     speculation,
+    start,
     store,
 )
 from tests.benchmarks.lanes import MODELS
@@ -137,6 +138,13 @@ def test_app(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROUNDS", 1)
     assert_whole(paints.run(models))
     assert_whole(paths.run(models))
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")
+def test_start(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "REPEATS", 1)
+    monkeypatch.setattr(start, "SETTLED_S", 0.0)
+    assert_whole(start.run(models))
 
 
 def test_store(monkeypatch: pytest.MonkeyPatch) -> None:
