@@ -69,7 +69,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.api:
         os.environ["GEARBOX_API"] = "1"
     address = ["--server.address", options.address] if options.address else []
-    command = ["streamlit", "run", "app/server.py", "--server.port", str(options.port), *address, *options.further]
+    command = ["app.launch", "run", "app/server.py", "--server.port", str(options.port), *address, *options.further]
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", *command])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.generation.grammar import GRAMMARS
+from engine.importing import uncollected
 from engine.machine.device import choose_device, device_name
 from engine.machine.disturbance import name_engine_thread
 from engine.machine.memory import RssSampler, memory_errors_in_words, require_room_for_libraries
@@ -248,7 +251,7 @@ class Engine:
         models = [info.name for info in list_models(self._models_dir) if info.installed]
 
         def body(_: Job) -> Steps[tuple[DrafterChoice, ...]]:
-            require_room_for_libraries()
+            _import_libraries()
             from engine.serving.matchmaking import drafter_choices
 
             pool = self._started_pool()
@@ -337,7 +340,7 @@ class Engine:
 
         def body(job: Job) -> Steps[T]:
             with memory_errors_in_words("a model was read or asked"):
-                require_room_for_libraries()
+                _import_libraries()
                 from engine.serving.evaluator import Evaluator
 
                 return (yield from unit(Evaluator(self._started_pool(), self._room, job)))
@@ -407,7 +410,7 @@ class Engine:
         taken_up = perf_counter()
         try:
             with memory_errors_in_words("the request was answered"):
-                require_room_for_libraries()
+                _import_libraries()
                 yield from self._answer_job(job, taken_up)
         except GearboxError as error:
             job.emit([RunFailed(str(error), type(error).__name__)])
@@ -421,6 +424,20 @@ class Engine:
                 yield from responder.answer(job, taken_up, peak_rss)
         except CancelledWhileLoadingError:
             job.refuse()
+
+
+def _import_libraries() -> None:
+    """torch and all that needs it, with the first job; the process for templates starts meanwhile.
+
+    Raises:
+        InsufficientMemoryError: there is no room for them.
+    """
+    if "torch" in sys.modules:
+        return
+    require_room_for_libraries()
+    TEMPLATES.start()
+    with uncollected():
+        import_module("engine.serving.responder")
 
 
 def _set_up_torch(threads: int | None) -> None:

@@ -47,7 +47,7 @@ class LocalModel:
             opened.config,
             checkpoint.weight_files,
             precision,
-            place.packed_root / checkpoint.weights_sha256[:16],
+            checkpoint.kept_in(place.packed_root),
             lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
             checkpoint.verify,
             checkpoint.open_codes,

@@ -29,6 +29,7 @@ from tests.benchmarks import (
     screen,
     serving,
     speculation,
+    start,
     store,
 )
 from tests.benchmarks.keeping import about, keep, write_page
@@ -62,6 +63,7 @@ BENCHMARKS = {
     "convert": Benchmark(convert, lambda models_dir, _: convert.run(models_dir)),
     "serving": Benchmark(serving, serving.run),
     "app": Benchmark(screen, lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)]),
+    "start": Benchmark(start, lambda models_dir, _: start.run(models_dir)),
     "experiments": Benchmark(experiments, lambda models_dir, _: experiments.run(models_dir)),
     "store": Benchmark(store, lambda *_: store.run()),
     "dashboards": Benchmark(dashboards, lambda _, what: dashboards.run(what.rows)),

@@ -21,6 +21,7 @@ from tests.benchmarks import (
     long_contexts,
     serving,
     speculation,
+    start,
     store,
 )
 from tests.benchmarks.lanes import MODELS
@@ -145,6 +146,13 @@ def test_long_contexts(models: Path, model: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(long_contexts, "CONTEXTS", (256, 512))
     monkeypatch.setattr(long_contexts, "PREFIX_TOKENS", 400)
     assert_whole(long_contexts.run(models, decode.Options(models=(model,), rounds=2, peers=False)))
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")
+def test_start(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "REPEATS", 1)
+    monkeypatch.setattr(start, "SETTLED_S", 0.0)
+    assert_whole(start.run(models))
 
 
 def test_store(monkeypatch: pytest.MonkeyPatch) -> None:

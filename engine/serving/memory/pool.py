@@ -15,15 +15,12 @@ import torch
 
 from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
-from engine.errors import InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
+from engine.errors import InsufficientMemoryError, InvalidRequestError
 from engine.machine.memory import require_address_space, require_memory
 from engine.models.checkpoint import resolve
 from engine.models.decoders.weights import CPU
-from engine.models.format.decoder_config import read_decoder_config
-from engine.models.format.gate import check_largest_id
+from engine.models.opening import open_small_files
 from engine.models.sources.progress import Progress
-from engine.models.tokenization.tokenizer import ChatTokenizer
-from engine.models.tokenization.tokenizer_calls import call
 from engine.passes import Steps
 from engine.serving.memory.holding import Hold
 from engine.serving.memory.loading import Errand, Errands
@@ -108,7 +105,7 @@ class ModelPool:
         known = self._open.get(model)
         if known is not None and known.checkpoint == resolve(model, self._models_dir):
             return known
-        opening, read = self._opening[model], partial(_read, model, self._models_dir)
+        opening, read = self._opening[model], partial(_read, model, self._models_dir, self._place.packed_root)
         try:
             yield from opening.turn(model, progress)
             opened = yield from opening.run(model, lambda: Errand(model, f"Opening {model}", read), progress)
@@ -309,23 +306,9 @@ class ModelPool:
             del self._loaded[key]
 
 
-def _read(model: str, models_dir: Path, progress: Progress) -> OpenCheckpoint:
+def _read(model: str, models_dir: Path, packed_root: Path, progress: Progress) -> OpenCheckpoint:
     """Find a model and read its small files; see :meth:`ModelPool.open`."""
     progress(f"Opening {model}", 0.0)
     checkpoint = resolve(model, models_dir)
-    config = read_decoder_config(model, checkpoint.folder, checkpoint.architecture)
-    tokenizer = _open_tokenizer(model, checkpoint.folder)
-    check_largest_id(model, tokenizer.vocab_size - 1, config.vocab_size)
+    config, tokenizer = open_small_files(checkpoint, checkpoint.kept_in(packed_root))
     return OpenCheckpoint(checkpoint, config, tokenizer)
-
-
-def _open_tokenizer(model: str, folder: Path) -> ChatTokenizer:
-    """A checkpoint's tokenizer.
-
-    Raises:
-        WeightsIntegrityError: its files cannot be used.
-    """
-    try:
-        return call(ChatTokenizer, folder)
-    except InvalidRequestError as error:
-        raise WeightsIntegrityError(f"{model}: {error}") from error
