@@ -100,7 +100,7 @@ class Engine:
         self._rss = RssSampler()
         with memory_errors_in_words("the engine was started"):
             build_in_background()
-            self._worker = Worker(most_running, running_kv_bytes)
+            self._worker = Worker(most_running, running_kv_bytes, self._make_spare_room)
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request and follow it.
@@ -382,8 +382,18 @@ class Engine:
             _set_up_torch(self._threads)
             self._cache = PrefixCache(self._kv_cache_bytes)
             self._room = Room()
-            self._pool = ModelPool(self._models_dir, self._model_memory_bytes, device, self._cache)
+            self._pool = ModelPool(
+                self._models_dir,
+                self._model_memory_bytes,
+                device,
+                spare=self._cache,
+                running_kv=lambda: self._worker.kv_bytes,
+            )
         return self._pool
+
+    def _make_spare_room(self, needed: int) -> bool:
+        """See :meth:`ModelPool.make_spare_room`; in the engine's thread."""
+        return self._pool is None or self._pool.make_spare_room(needed)
 
     def _started_responder(self) -> Responder:
         """What answers requests, in the engine's thread. Raises as :meth:`_started_pool` does."""

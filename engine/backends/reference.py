@@ -88,6 +88,10 @@ class ReferenceModel:
     def stepwise(self) -> None:
         """Its passes belong to ``generate``."""
 
+    @property
+    def kv_by_use(self) -> bool:
+        return False
+
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self._config.kv_bytes(tokens, dtype)
 

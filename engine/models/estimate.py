@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from engine.errors import DeviceUnavailableError, GearboxError, UnknownModelError
 from engine.machine.device import choose_device
@@ -40,6 +41,27 @@ def estimate_weights(
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None:
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
+    return _of_folder(model, folder, device_choice)
+
+
+def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -> dict[Precision, int]:
+    """Bytes that the weights of a GGUF file will take at each precision once it is added; otherwise as
+    :func:`estimate_weights`.
+
+    Raises:
+        DeviceUnavailableError: the device is not.
+        UnsupportedModelError, WeightsIntegrityError: the file cannot be added.
+    """
+    from engine.models.sources.conversion import checked_config
+    from engine.models.sources.gguf_file import GgufFile
+
+    config = checked_config(GgufFile.open(path))
+    with TemporaryDirectory(prefix="gearbox-") as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(config), "utf-8")
+        return _of_folder(path.name, Path(folder), device_choice)
+
+
+def _of_folder(model: str, folder: Path, device_choice: DeviceChoice) -> dict[Precision, int]:
     architecture = Architecture.from_config(model, read_config(folder))
     if "torch" in sys.modules:
         return _estimate(architecture, device_choice)

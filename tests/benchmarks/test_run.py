@@ -18,6 +18,7 @@ from tests.benchmarks import (
     experiments,
     guard,
     load,
+    long_contexts,
     serving,
     speculation,
     start,
@@ -138,6 +139,13 @@ def test_app(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROUNDS", 1)
     assert_whole(paints.run(models))
     assert_whole(paths.run(models))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_long_contexts(models: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_contexts, "CONTEXTS", (256, 512))
+    monkeypatch.setattr(long_contexts, "PREFIX_TOKENS", 400)
+    assert_whole(long_contexts.run(models, decode.Options(models=(model,), rounds=2, peers=False)))
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,7 @@ class ModelPool:
         budget_bytes: int | None = None,
         device: torch.device = CPU,
         spare: Spare | None = None,
+        running_kv: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         Args:
@@ -66,7 +67,9 @@ class ModelPool:
             budget_bytes: what models may hold together; ``None`` for whatever is free.
             device: where models run, and whose memory they take.
             spare: what goes first when memory is short.
+            running_kv: bytes that the KV of running sequences takes, all of which will end.
         """
+        self._running_kv = running_kv
         self._models_dir = models_dir
         self._spare = spare
         self._budget_bytes = budget_bytes
@@ -227,9 +230,7 @@ class ModelPool:
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
-        reclaimable = self._spare.spare_bytes if self._spare else 0
-        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
-        self.require_free(needed, purpose, reclaimable)  # what is hopeless costs nobody a model
+        self.require_free(needed, purpose, self._reclaimable())  # what is hopeless costs nobody a model
         while True:
             try:
                 self.require_free(needed, purpose)
@@ -239,6 +240,32 @@ class ModelPool:
                     continue
                 if not self._release_oldest():
                     raise
+
+    def require_possible(self, needed: int, purpose: str) -> None:
+        """Refuse what would not fit even if nothing were kept and nobody else ran with the models that are in use.
+
+        Args:
+            needed: estimated bytes.
+            purpose: what for, as the subject of a sentence.
+
+        Raises:
+            InsufficientMemoryError: and how much there could be.
+        """
+        self.require_free(needed, purpose, self._reclaimable() + self._running_kv())
+
+    def make_spare_room(self, needed: int) -> bool:
+        """Let spare memory go, but no model, until ``needed`` bytes fit; ``False`` if they do not."""
+        while True:
+            try:
+                self.require_free(needed, "KV")
+                return True
+            except InsufficientMemoryError:
+                if not (self._spare and self._spare.release_oldest()):
+                    return False
+
+    def _reclaimable(self) -> int:
+        spare = self._spare.spare_bytes if self._spare else 0
+        return spare + sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
 
     def require_free(self, needed: int, purpose: str, reclaimable: int = 0) -> None:
         """Refuse what does not fit beside what is being loaded.
