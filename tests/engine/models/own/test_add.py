@@ -27,10 +27,10 @@ from engine.models.own import add as adding
 from engine.models.own.add import add, free_name, name_for
 from engine.models.own.summary import look_at
 from engine.models.sources import conversion
-from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
 from tests.support.gguf_files import tiny_gguf, write_gguf_of
 from tests.support.tiny import make_tiny_checkpoint
+from tests.support.tokenizers_of_all_kinds import open_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_model_is_called_after_its_file_and_can_be_listed_and_run(written: Pat
     assert listed.installed
     assert listed.provenance == checkpoint.provenance
     assert listed.provenance.startswith("dequantized from Q4_0")
-    tokenizer = ChatTokenizer(checkpoint.folder)
+    tokenizer = open_tokenizer(checkpoint.folder)
     ids = tokenizer.encode_chat([Message("user", "hello")])
     assert tokenizer.spell(ids) == "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
 
