@@ -139,9 +139,9 @@ def _keep(source: Path, target: Path, progress: Progress) -> None:
 def _open(name: str, folder: Path) -> None:
     """Whether all that reads a model takes what was written; of the weights, only the headers are read."""
     from engine.models.format.decoder_config import read_decoder_config
-    from engine.models.tokenization.tokenizer import ChatTokenizer
     from engine.models.tokenization.tokenizer_calls import call
+    from engine.models.tokenization.transformers_tokenizer import read_tokenizer
 
     contents = inspect(name, folder)
     read_decoder_config(name, folder, contents.architecture)
-    call(ChatTokenizer, folder)
+    call(read_tokenizer, folder)
