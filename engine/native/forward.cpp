@@ -151,6 +151,19 @@ int gearbox_forward(const gearbox::Model* model, const int64_t* ids, const gearb
   return gearbox::guarded([&] { return gearbox::forward(*model, ids, segments, count, hidden, threads); });
 }
 
+// A matrix [outputs, inputs] of 16 bits -> its panels; see pairs.h
+int gearbox_pack_pairs(const uint16_t* weights, int64_t outputs, int64_t inputs, uint8_t* data, int threads) {
+  if (!weights || !data) return gearbox::kNullPointer;
+  if (!gearbox::in_range(outputs, gearbox::kMostFeatures) || !gearbox::in_range(inputs, gearbox::kMostFeatures))
+    return gearbox::kWrongShape;
+  if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  const int64_t panels = (outputs + gearbox::kPairPanel - 1) / gearbox::kPairPanel;
+#pragma omp parallel for num_threads(threads)
+  for (int64_t panel = 0; panel < panels; panel++)
+    gearbox::pack_panel(weights, outputs, inputs, panel, data);
+  return gearbox::kDone;
+}
+
 // y [rows, outputs] = x [rows, inputs] Wᵀ + bias
 int gearbox_multiply(const gearbox::Matrix* matrix, const float* x, int64_t rows, float* y, int threads) {
   if (!gearbox::in_range(rows, gearbox::kMostPositions)) return gearbox::kWrongRows;

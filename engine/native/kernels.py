@@ -63,6 +63,7 @@ class Library:
             POINTER(Model), c_void_p, POINTER(Segment), c_int32, c_void_p, c_int,
         )  # fmt: skip
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
+        self._lib.gearbox_pack_pairs.argtypes = (c_void_p, c_int64, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
         sequences = POINTER(POINTER(Sequence))
         self._lib.gearbox_write.argtypes = (
@@ -146,6 +147,18 @@ class Library:
         y = torch.empty((rows, matrix.outputs))
         check(self._lib.gearbox_multiply(matrix, address, rows, y.data_ptr(), torch.get_num_threads()))
         return y
+
+    def pack_pairs(self, weight: Tensor) -> Tensor:
+        """bf16 ``[out, in]`` -> its panels, uint8 ``[out / 16, in / 2, 64]``, both rounded up; see ``pairs.h``.
+
+        Raises:
+            ValueError: the weight is empty, or of another type.
+        """
+        outputs, inputs = weight.shape
+        data = torch.empty(-(-outputs // 16), -(-inputs // 2), 64, dtype=torch.uint8)
+        address = address_of(weight, torch.bfloat16, weight.shape)
+        check(self._lib.gearbox_pack_pairs(address, outputs, inputs, data.data_ptr(), torch.get_num_threads()))
+        return data
 
     def lookup(self, matrix: Matrix, ids: Tensor) -> Tensor:
         """Rows of an embedding: int64 ``[n]`` -> fp32 ``[n, in]``.

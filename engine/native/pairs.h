@@ -14,8 +14,8 @@
 
 namespace gearbox {
 
-constexpr int kPairPanel = 16;                       // outputs side by side
-constexpr int64_t kPairBytes = kPairPanel * 2 * 2;   // of a pair of inputs in a panel
+constexpr int kPairPanel = 16;                      // outputs side by side
+constexpr int64_t kPairBytes = kPairPanel * 2 * 2;  // of a pair of inputs in a panel
 
 inline int64_t pairs_of(int64_t inputs) { return (inputs + 1) / 2; }
 
@@ -197,7 +197,8 @@ template <typename Lanes>
 [[gnu::noinline]] void pair_lanes(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int64_t begin,
                                   int64_t end) {
   int64_t panel = begin;
-  for (; panel + Lanes::kPanels <= end; panel += Lanes::kPanels) pair_panels<Lanes, Lanes::kPanels>(w, panel, a, rows, out);
+  for (; panel + Lanes::kPanels <= end; panel += Lanes::kPanels)
+    pair_panels<Lanes, Lanes::kPanels>(w, panel, a, rows, out);
   if constexpr (Lanes::kPanels > 1) {
     for (; panel < end; panel++) pair_panels<Lanes, 1>(w, panel, a, rows, out);
   }
@@ -303,6 +304,19 @@ inline void keep_pairs(const float* x, int64_t first, int64_t last, int64_t row,
   } else {
     keep_pairs_of(x, first, last, step, reinterpret_cast<FloatPair*>(to));
   }
+}
+
+// Brings one panel of a matrix [outputs, inputs] into its layout.
+inline void pack_panel(const uint16_t* weights, int64_t outputs, int64_t inputs, int64_t panel, uint8_t* data) {
+  const int64_t pairs = pairs_of(inputs), first = panel * kPairPanel;
+  const int64_t width = std::min<int64_t>(kPairPanel, outputs - first);
+  uint32_t* to = reinterpret_cast<uint32_t*>(data) + panel * pairs * kPairPanel;
+  for (int64_t k = 0; k < inputs / 2; k++, to += kPairPanel) {
+    for (int64_t o = 0; o < width; o++) std::memcpy(to + o, weights + (first + o) * inputs + 2 * k, sizeof(uint32_t));
+    for (int64_t o = width; o < kPairPanel; o++) to[o] = 0;
+  }
+  if (inputs % 2 == 0) return;
+  for (int64_t o = 0; o < kPairPanel; o++) to[o] = o < width ? weights[(first + o + 1) * inputs - 1] : 0;
 }
 
 // One row of an embedding.

@@ -146,13 +146,10 @@ class Bf16PanelLinear(NativeLinear):
 
     @classmethod
     def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
-        out_features, in_features = weight.shape
-        panels, pairs = _panels_and_pairs(out_features, in_features)
-        padding = (0, 2 * pairs - in_features, 0, PAIR_PANEL * panels - out_features)
-        padded = F.pad(weight.to(torch.bfloat16), padding) if any(padding) else weight.to(torch.bfloat16)
-        # a pair is one number of 32 bits, so that it is moved whole
-        data = padded.contiguous().view(torch.int32).view(panels, PAIR_PANEL, pairs).transpose(1, 2).contiguous()
-        return cls(data.view(torch.uint8), (out_features, in_features), bias)
+        lib = library()
+        if lib is None:
+            raise RuntimeError("a matrix in the kernels' own layout without the kernels")
+        return cls(lib.pack_pairs(weight.to(torch.bfloat16).contiguous()), (weight.shape[0], weight.shape[1]), bias)
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> Self:

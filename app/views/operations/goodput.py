@@ -23,11 +23,11 @@ def good_requests(store: RunStore, filter: RunFilter, seen: Overview) -> list[fl
     if not objectives:
         return None
     counted = goodput_over_time(store.objectives, objectives, filter, seen.edges, now())
-    pruned, missing = store.retention.pruned, seen.missing
+    pruned = store.retention.pruned
     known_from = seen.edges[0]
     if pruned is not None:
         known_from = max(known_from, pruned.before)
-    if missing is not None:
-        known_from = max(known_from, missing.until)
+    if seen.missing is not None:
+        known_from = max(known_from, seen.missing.until)
     whole = [start >= known_from for start in seen.edges[:-1]]
     return [each.total - each.bad if each.total and known else None for each, known in zip(counted, whole, strict=True)]
