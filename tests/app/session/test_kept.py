@@ -20,6 +20,7 @@ from engine.errors import InvalidRequestError
 from engine.types import Backend, Precision
 from tests.support.fakes import FakeEngine
 from tests.support.ui import ENTRY, add_run, open_app, replace_resources, texts
+from tests.support.waiting import until
 
 CACHE, SPECULATION = "pages/cache.py", "pages/speculation.py"
 PROMPT, PRICE = "playground-prompt", "playground-price-per-hour"
@@ -169,6 +170,8 @@ def test_a_text_that_is_too_long_is_not_kept(monkeypatch: pytest.MonkeyPatch, st
         app.segmented_control(key="cache-section").set_value("Simulator").run()
         app.text_area(key="cache-log").set_value(text)
         app.button(key="cache-simulate").click().run()
+        key = app.session_state["cache-simulation"]
+        until(lambda key=key: not resources.get_jobs().state(key).running)  # else it cannot be started again
     assert store.people.settings("a")["cache-log"] is None
     again = open_as("a", monkeypatch, store, CACHE)
     again.segmented_control(key="cache-section").set_value("Simulator").run()
