@@ -18,7 +18,7 @@ run: setup
 # runs a part in one, without the linters.
 FILE ?=
 test: setup $(if $(FILE),,lint)
-	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(or $(FILE),-n 2 --dist loadfile)
+	OMP_NUM_THREADS=1 $(bin)/python -m pytest $(or $(FILE),-n 2 --dist worksteal)
 
 test-slow: setup
 	OMP_NUM_THREADS=1 $(bin)/python -m pytest -m slow -n 2 --dist loadfile
@@ -38,7 +38,7 @@ format: $(stamp)
 	$(bin)/ruff format .
 
 bench: setup
-	$(bin)/python -m tests.benchmarks all
+	$(bin)/python -m tests.benchmarks all --keep
 
 # the engines that `make bench` compares with, as far as they are installed
 bench-peers: $(stamp)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import REPOSITORY
-from engine import machine_environment
+from engine import kernels_built, machine_environment
 
 _GIT_TIMEOUT_S = 5.0
+NOT_BUILT = "not built"
+"""Of kernels of our own that this machine does not have, or not yet."""
 
 
 def app_environment() -> dict[str, Any]:
-    """The code's commit, the machine and the libraries, as stored with every run, however it ends."""
-    return {"git_commit": git_commit(REPOSITORY), **machine_environment()}
+    """The code's commit, the kernels' build, the machine and libraries, as stored with every run, however it ends."""
+    kernels = kernels_built() or NOT_BUILT
+    return {"git_commit": git_commit(REPOSITORY), "native_kernels": kernels, **machine_environment()}
 
 
 def measured_here(environment: Mapping[str, Any], device: str) -> bool:

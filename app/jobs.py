@@ -84,6 +84,8 @@ class Job:
     page: str
     """The address of the page with its results, without a slash before it: "router-lab?step=record"."""
     state: JobState
+    by_itself: bool = False
+    """Whether the server began it, in idle time."""
 
 
 class JobCancelled(Exception):  # noqa: N818 (not an error: somebody asked for it)
@@ -113,6 +115,7 @@ class Jobs:
         owner: str | None = None,
         page: str = "",
         pauses: bool = False,
+        by_itself: bool = False,
     ) -> bool:
         """Start ``work``, unless a job of this key is running; says whether it was started.
 
@@ -123,13 +126,14 @@ class Jobs:
             owner: who starts it.
             page: where its results are.
             pauses: see `JobState`.
+            by_itself: see `Job`.
         """
         with self._lock:
             job = self._jobs.pop(key, None)
             if job and job.state.running:
                 self._jobs[key] = job
                 return False
-            self._jobs[key] = Job(key, title, owner, page, JobState("running", pauses=pauses))
+            self._jobs[key] = Job(key, title, owner, page, JobState("running", pauses=pauses), by_itself)
             self._cancelled.discard(key)
             self._seen[key] = set()
             thread = threading.Thread(target=self._run, args=(key, work), name=f"job {key}", daemon=True)

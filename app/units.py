@@ -147,8 +147,18 @@ def divergence(value: float | None) -> str:
 
 def points(difference: float) -> str:
     """A difference of two probabilities in percentage points, with its sign: "−3.2 points", "+0.4 points"."""
-    value = round(difference * 100, 1)
-    return f"{'−' if value < 0 else '+' if value > 0 else '±'}{abs(value):.1f} points"
+    return f"{signed(difference * 100)} points"
+
+
+def points_between(low: float, high: float) -> str:
+    """An interval of such a difference: "−3.2 to +0.4 points"."""
+    return f"{signed(low * 100)} to {signed(high * 100)} points"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign: "−3.2", "+0.4", "±0.0"."""
+    value = round(value, digits)
+    return f"{'−' if value < 0 else '+' if value > 0 else '±'}{abs(value):.{digits}f}"
 
 
 def rounded(value: float, spread: float) -> float:

@@ -33,6 +33,7 @@ from engine.machine.environment import machine_environment
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_weights
+from engine.native import kernels_built
 from engine.serving.scheduling.jobs import Generation
 from engine.serving.scheduling.worker import MOST_RUNNING
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
@@ -71,6 +72,7 @@ __all__ = [
     "expected_words",
     "explain_check",
     "install_model",
+    "kernels_built",
     "list_models",
     "load_tasks",
     "machine_environment",

@@ -13,7 +13,7 @@ from app.views.chat.opened import read_opened
 from app.views.chat.settings import choose_settings
 from app.views.chat.tabs import show_homeless, show_other_tabs
 from app.views.chat.thread import AnswerView, show_thread
-from app.views.runs.live import follow
+from app.views.race.live import follow
 from app.views.runs.naming import config_name
 from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing

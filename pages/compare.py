@@ -9,8 +9,7 @@ from app.replay.recorded import ReplayLane
 from app.session import compare as session
 from app.session.compare import Order, Settings, What
 from app.store import Timeline
-from app.views.reports.alarm import show_alarm
-from app.views.runs.comparison import (
+from app.views.compare.comparison import (
     LETTERS,
     Compared,
     other_rounds,
@@ -20,11 +19,12 @@ from app.views.runs.comparison import (
     show_timelines,
     show_verdicts,
 )
-from app.views.runs.configurations.comparison import compare_configurations
+from app.views.compare.configurations.comparison import compare_configurations
+from app.views.compare.picker import pick_runs, runs_in_url
+from app.views.race.noise import machine_noise
+from app.views.reports.alarm import show_alarm
+from app.views.reports.replay import show_replay
 from app.views.runs.naming import COMPARE_PATH, page_url, run_name
-from app.views.runs.noise import machine_noise
-from app.views.runs.picker import pick_runs, runs_in_url
-from app.views.runs.replay import show_replay
 from app.views.shared.chosen import choose_named
 
 store = resources.get_store()

@@ -15,6 +15,7 @@ from app.views.operations.alerts.standing import show_standing
 from app.views.operations.breakdown import show_configurations, show_groups, show_slowest
 from app.views.operations.cascades import show_cascades
 from app.views.operations.charts import Timeline
+from app.views.operations.goodput import good_requests
 from app.views.operations.live import LIVE_EVERY, show_now
 from app.views.operations.savings import show_savings
 from app.views.operations.span import choose_span, span_of
@@ -29,6 +30,7 @@ from app.views.shared.faults import show_faults
 
 REFRESH_EVERY = "10s"
 LATELY = timedelta(hours=1)
+INCOMPLETE = "ops-incomplete"  # key of whether runs are still to be summed up: drawn anew until none is
 SECTIONS = ("Load", "Latency", "Gears", "Configurations", "Groups", "Savings", "Slowest")
 
 store = resources.get_store()
@@ -92,14 +94,25 @@ def dashboard() -> None:
         lately = store.overview(chosen, (now() - LATELY, now()), with_disturbed=with_disturbed)
         show_faults(totals_faults(seen.totals, seen.latency))
         show_top(store, seen, lately)
-        if not seen.totals.runs:
+        if (incomplete := seen.missing is not None) != st.session_state.get(INCOMPLETE, False):
+            st.session_state[INCOMPLETE] = incomplete
+            if not live:
+                st.rerun()
+        if not seen.totals.runs and not incomplete:
             st.info("No run was started in this time, or none passes the filters.")
+            return
+        if not seen.totals.runs:
             return
         section = choose_named("Figures", SECTIONS, ChosenOption("ops-section", "figures"))
         if section in ("Load", "Latency", "Gears"):
             above = st.container()
             timeline = Timeline(seen)
-            {"Load": timeline.show_load, "Latency": timeline.show_latency, "Gears": timeline.show_gears}[section]()
+            if section == "Load":
+                timeline.show_load(good_requests(store, chosen, seen))
+            elif section == "Latency":
+                timeline.show_latency()
+            else:
+                timeline.show_gears()
             with above:
                 timeline.offer_runs(these)
         elif section == "Configurations":
@@ -117,4 +130,5 @@ def dashboard() -> None:
 
 
 st.fragment(show_now, run_every=LIVE_EVERY if live else None)()
-st.fragment(dashboard, run_every=REFRESH_EVERY if live else None)()
+refreshed = live or st.session_state.get(INCOMPLETE, False)
+st.fragment(dashboard, run_every=REFRESH_EVERY if refreshed else None)()

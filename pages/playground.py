@@ -14,13 +14,13 @@ from app.store import Timeline
 from app.units import counted
 from app.views.gears.editor import edit_lane
 from app.views.gears.whole import choose_whole
+from app.views.race.lane import LaneView
+from app.views.race.live import follow
+from app.views.race.rounds import RoundView
+from app.views.race.verdict import show_verdict
 from app.views.reports.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
-from app.views.runs.lane_view import LaneView
-from app.views.runs.live import follow
 from app.views.runs.naming import config_name, one_line
-from app.views.runs.rounds import RoundView
-from app.views.runs.verdict import show_verdict
 from app.views.shared.errors import show_error
 from app.views.shared.missing_models import show_missing
 from app.views.shared.promise import show_unshown

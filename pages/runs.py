@@ -1,5 +1,7 @@
 """Every run that was kept: find one, read it, note what it is worth, take it elsewhere."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app import resources
@@ -14,6 +16,7 @@ from app.views.runs.table import (
     confirm_delete,
     export_buttons,
     read_page,
+    say_how_far_back,
     say_what_is_not_indexed,
     say_what_was_pruned,
     say_whose,
@@ -64,8 +67,9 @@ if filter.text.strip():
     say_what_is_not_indexed(store)
 say_what_was_pruned(store)
 page, page_key = read_page(store, filter, sort, size)
+say_how_far_back(page, filter.text)
 with exports:
-    export_buttons(store, filter, page)
+    export_buttons(store, replace(filter, since=page.searched_since) if page.searched_since else filter, page)
 if not page.total:
     st.info("No run passes these filters.")
     st.stop()

@@ -24,7 +24,7 @@ class Grade(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Concern:
     """One thing that is not as it should be."""
 
     grade: Grade
@@ -32,37 +32,37 @@ class Finding:
     """A sentence, plain text."""
 
 
-def findings(totals: Totals, latency: Latency, work: Work) -> tuple[Finding, ...]:
+def concerns(totals: Totals, latency: Latency, work: Work) -> tuple[Concern, ...]:
     """What stands out in the figures of some runs, the worst first."""
     found = [*_errors(totals, work), *_waits(latency), *_disturbed(totals)]
     return tuple(sorted(found, key=lambda each: -each.grade))
 
 
-def worst(found: Sequence[Finding]) -> Grade:
+def worst(found: Sequence[Concern]) -> Grade:
     """How bad the worst of them is."""
     return max((each.grade for each in found), default=Grade.WELL)
 
 
-def _errors(totals: Totals, work: Work) -> list[Finding]:
+def _errors(totals: Totals, work: Work) -> list[Concern]:
     rate = totals.error_rate
     if rate is None or rate < _SOME_ERRORS:
         return []
     common = max(work.errors, key=lambda kind: work.errors[kind], default=None)
     why = f", most with {common}" if common and work.errors[common] > totals.failed / 2 else ""
     grade = Grade.BAD if rate >= _MANY_ERRORS else Grade.WATCH
-    return [Finding(grade, f"{units.percent(rate, 1)} of the runs failed or were interrupted{why}.")]
+    return [Concern(grade, f"{units.percent(rate, 1)} of the runs failed or were interrupted{why}.")]
 
 
-def _waits(latency: Latency) -> list[Finding]:
+def _waits(latency: Latency) -> list[Concern]:
     queue, ttft = latency.queue_s.p90, latency.ttft_s.p90
     if not queue or not ttft or queue < _LONG_QUEUE * ttft or queue < 1:
         return []
     words = f"One run in ten waits {units.seconds(queue)} or longer before it is taken up: more comes than is answered."
-    return [Finding(Grade.WATCH, words)]
+    return [Concern(Grade.WATCH, words)]
 
 
-def _disturbed(totals: Totals) -> list[Finding]:
+def _disturbed(totals: Totals) -> list[Concern]:
     share = totals.disturbed / totals.finished if totals.finished else 0.0
     if share < _MANY_DISTURBED:
         return []
-    return [Finding(Grade.WATCH, f"{units.percent(share)} of the runs were slowed by something else on the machine.")]
+    return [Concern(Grade.WATCH, f"{units.percent(share)} of the runs were slowed by something else on the machine.")]

@@ -28,7 +28,7 @@ Watch = Callable[[LiveRun], object]
 AT_ONCE = 8
 """Answers under way: half of what the engine runs at once by default, so that other people's begin without waiting."""
 _SOONER = 2.0
-"""Eight that write much come 1.6 to 2.7 times sooner (docs/benchmarks.md); those with long prompts gain less."""
+"""Eight that write much come 1.6 to 2.7 times sooner (docs/measurements.md); those with long prompts gain less."""
 _LOOKS_EVERY_S = 0.2
 
 

@@ -11,7 +11,7 @@ _SHOWN, _ARRIVED = "address-page", "address-arrived"
 
 def here() -> str:
     """The address of the page on view with what it says of what is shown, without a slash before it."""
-    query = urlencode(st.query_params.to_dict(), safe=",")
+    query = urlencode([(name, value) for name in st.query_params for value in st.query_params.get_all(name)], safe=",")
     page = st.session_state.get(_SHOWN, "")
     return f"{page}?{query}" if query else page
 
@@ -19,8 +19,8 @@ def here() -> str:
 def is_here(address: str) -> bool:
     """Whether the page on view is that of an address, and says all that this says, whatever it says besides."""
     page, _, query = address.partition("?")
-    shown = st.query_params.to_dict()
-    return page == st.session_state.get(_SHOWN) and all(shown.get(name) == value for name, value in parse_qsl(query))
+    said = all(value in st.query_params.get_all(name) for name, value in parse_qsl(query))
+    return page == st.session_state.get(_SHOWN) and said
 
 
 def arrive(page: str) -> None:

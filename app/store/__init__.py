@@ -119,6 +119,8 @@ from app.store.runs.records import (
 )
 from app.store.runs.reports import Reports
 from app.store.runs.retention.records import KEEP_ALL, Pruned, RetentionRule
+from app.store.runs.rollups.covering import Missing
+from app.store.runs.search.looking_back import LOOKED_BACK
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration
 from app.store.runs.statistics.cascades import CascadeSums
 from app.store.runs.statistics.overview import Overview
@@ -132,6 +134,7 @@ __all__ = [
     "ALL_RUNS",
     "ALL_TRAFFIC",
     "KEEP_ALL",
+    "LOOKED_BACK",
     "NAME_CHARACTERS",
     "NEWEST_FIRST",
     "WITHOUT_LABS",
@@ -204,6 +207,7 @@ __all__ = [
     "LiveJudgement",
     "LostCell",
     "Metric",
+    "Missing",
     "Moments",
     "NameTakenError",
     "NoVerdict",

@@ -36,6 +36,7 @@ SANITIZERS = ("-fsanitize=address,undefined",)
 _SANITIZED = (*SANITIZERS, "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer")
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})
 _TIMEOUT_S = 300
+_NAME = "kernels-"
 
 
 class Instructions(StrEnum):
@@ -59,6 +60,13 @@ def built_library() -> Path | None:
     """The kernels as built for this processor; ``None`` if they have not been, or cannot be."""
     path = _library_path()
     return path if path.exists() else None
+
+
+def kernels_built() -> str | None:
+    """The digest of sources, flags and instruction set by which the kernels of this processor are called; ``None`` if
+    they have not been built, or cannot be."""
+    path = built_library()
+    return path.stem.removeprefix(_NAME) if path else None
 
 
 def build() -> Path | None:
@@ -156,7 +164,7 @@ def _path_of(flags: tuple[str, ...]) -> Path:
     digest = hashlib.sha256(" ".join([*flags, *sorted(processor_features())]).encode())
     for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cpp")]):
         digest.update(source.read_bytes())
-    return _BUILT / f"kernels-{digest.hexdigest()[:16]}.so"
+    return _BUILT / f"{_NAME}{digest.hexdigest()[:16]}.so"
 
 
 def _compile(path: Path) -> None:

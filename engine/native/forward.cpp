@@ -43,7 +43,7 @@ Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, in
     const Share mine = share_of(rows, thread, team);
     for (int64_t r = mine.begin; r < mine.end; r++) {
       std::memcpy(input.row(r, matrix.inputs), x + r * matrix.inputs, sizeof(float) * matrix.inputs);
-      input.quantize(r, matrix.inputs, 0, matrix.inputs / kGroup);
+      input.quantize(matrix.kind, r, matrix.inputs, 0, groups_in(matrix.inputs));
     }
     barrier.wait();
     multiply_share(matrix, input.view(matrix.inputs), rows, {y, false}, thread, team);
@@ -127,6 +127,16 @@ int gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
   return gearbox::kDone;
 }
 
+// What multiplies matrices of 16 bits: a PairPath.
+int gearbox_pair_path() { return static_cast<int>(gearbox::pair_path); }
+
+// Has another one do so, from the next call on.
+int gearbox_set_pair_path(int32_t path) {
+  if (path < 0 || path > static_cast<int32_t>(gearbox::kFastestPairs)) return gearbox::kWrongNumber;
+  gearbox::pair_path = static_cast<gearbox::PairPath>(path);
+  return gearbox::kDone;
+}
+
 // Appends the rows of each segment at its start; ids and hidden hold the segments' rows one after the other.
 int gearbox_forward(const gearbox::Model* model, const int64_t* ids, const gearbox::Segment* segments, int32_t count,
                     float* hidden, int threads) {
@@ -139,6 +149,19 @@ int gearbox_forward(const gearbox::Model* model, const int64_t* ids, const gearb
   for (int32_t i = 0; i < count; i++) rows += segments[i].rows;
   if (gearbox::Status status = gearbox::check_ids(ids, rows, model->embedding.outputs)) return status;
   return gearbox::guarded([&] { return gearbox::forward(*model, ids, segments, count, hidden, threads); });
+}
+
+// A matrix [outputs, inputs] of 16 bits -> its panels; see pairs.h
+int gearbox_pack_pairs(const uint16_t* weights, int64_t outputs, int64_t inputs, uint8_t* data, int threads) {
+  if (!weights || !data) return gearbox::kNullPointer;
+  if (!gearbox::in_range(outputs, gearbox::kMostFeatures) || !gearbox::in_range(inputs, gearbox::kMostFeatures))
+    return gearbox::kWrongShape;
+  if (!gearbox::in_range(threads, gearbox::kMostThreads)) return gearbox::kWrongThreads;
+  const int64_t panels = (outputs + gearbox::kPairPanel - 1) / gearbox::kPairPanel;
+#pragma omp parallel for num_threads(threads)
+  for (int64_t panel = 0; panel < panels; panel++)
+    gearbox::pack_panel(weights, outputs, inputs, panel, data);
+  return gearbox::kDone;
 }
 
 // y [rows, outputs] = x [rows, inputs] Wᵀ + bias

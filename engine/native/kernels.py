@@ -22,12 +22,25 @@ from engine.native.structures import (
     Layer,
     Matrix,
     Model,
+    PairPath,
     Segment,
     Sequence,
     layout,
 )
 
-__all__ = ["Kind", "Layer", "Library", "Matrix", "Model", "Segment", "Sequence", "address_of", "check", "library"]
+__all__ = [
+    "Kind",
+    "Layer",
+    "Library",
+    "Matrix",
+    "Model",
+    "PairPath",
+    "Segment",
+    "Sequence",
+    "address_of",
+    "check",
+    "library",
+]
 
 
 class Library:
@@ -50,6 +63,7 @@ class Library:
             POINTER(Model), c_void_p, POINTER(Segment), c_int32, c_void_p, c_int,
         )  # fmt: skip
         self._lib.gearbox_multiply.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p, c_int)
+        self._lib.gearbox_pack_pairs.argtypes = (c_void_p, c_int64, c_int64, c_void_p, c_int)
         self._lib.gearbox_lookup.argtypes = (POINTER(Matrix), c_void_p, c_int64, c_void_p)
         sequences = POINTER(POINTER(Sequence))
         self._lib.gearbox_write.argtypes = (
@@ -65,6 +79,20 @@ class Library:
         theirs = (c_int64 * len(ours))()
         if self._lib.gearbox_layout(theirs, len(ours)) != len(ours) or list(theirs) != ours:
             raise RuntimeError(f"{path.name} was built for structures of another layout")
+
+    @property
+    def pair_path(self) -> PairPath:
+        """What multiplies matrices of 16 bits: the fastest that this processor has, unless another was asked for."""
+        return PairPath(self._lib.gearbox_pair_path())
+
+    def use_pair_path(self, path: PairPath) -> None:
+        """Multiply matrices of 16 bits in another way, to the same bits, in every call that begins after this one.
+
+        Raises:
+            ValueError: this processor lacks it.
+        """
+        if self._lib.gearbox_set_pair_path(path):
+            raise ValueError(f"this processor has no {path.name}")
 
     def check_matrix(self, matrix: Matrix) -> None:
         """Refuse a matrix that is not what its kind allows.
@@ -119,6 +147,18 @@ class Library:
         y = torch.empty((rows, matrix.outputs))
         check(self._lib.gearbox_multiply(matrix, address, rows, y.data_ptr(), torch.get_num_threads()))
         return y
+
+    def pack_pairs(self, weight: Tensor) -> Tensor:
+        """bf16 ``[out, in]`` -> its panels, uint8 ``[out / 16, in / 2, 64]``, both rounded up; see ``pairs.h``.
+
+        Raises:
+            ValueError: the weight is empty, or of another type.
+        """
+        outputs, inputs = weight.shape
+        data = torch.empty(-(-outputs // 16), -(-inputs // 2), 64, dtype=torch.uint8)
+        address = address_of(weight, torch.bfloat16, weight.shape)
+        check(self._lib.gearbox_pack_pairs(address, outputs, inputs, data.data_ptr(), torch.get_num_threads()))
+        return data
 
     def lookup(self, matrix: Matrix, ids: Tensor) -> Tensor:
         """Rows of an embedding: int64 ``[n]`` -> fp32 ``[n, in]``.

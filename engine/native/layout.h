@@ -33,7 +33,7 @@ constexpr int64_t kLayout[] = {
     offsetof(Sequence, seconds), offsetof(Sequence, interrupted), offsetof(Sequence, logprobs),
     offsetof(Sequence, entropies), offsetof(Sequence, margins), offsetof(Sequence, times), offsetof(Sequence, written),
     offsetof(Sequence, status),
-    kInt4, kNf4, kInt8, kBf16,
+    kInt4, kNf4, kInt8, kBf16, kBf16Panels,
 };
 constexpr int kLayoutNumbers = sizeof(kLayout) / sizeof(kLayout[0]);
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "bf16.h"
+#include "pairs.h"
 #include "panels.h"
 #include "tiles.h"
 
@@ -46,7 +47,7 @@ void finish(const Matrix& w, int panel, const float* sums, int64_t row, const Ou
 template <class V, Kind kind>
 void few_rows(const Matrix& w, int panel, const Activations& a, int64_t begin, int64_t end, const Output& out) {
   constexpr int kRows = tile_rows<V>(kind);
-  static constexpr auto kTiles = packed_tiles<V, kind>(std::make_integer_sequence<int, kRows>());
+  constexpr auto kTiles = packed_tiles<V, kind>(std::make_integer_sequence<int, kRows>());
   for (int64_t row = begin, next; row < end; row = next) {
     const int64_t block_end = row / kBlock * kBlock + kBlock;
     next = std::min({row + kRows, block_end, end});
@@ -58,7 +59,7 @@ void few_rows(const Matrix& w, int panel, const Activations& a, int64_t begin, i
 
 constexpr int kOpenGroups = 16;  // so many are opened at once: they and a block's share of rows stay in L1
 constexpr int kNear = 120;       // rows, whole blocks, that stay in L2 while all panels are gone through
-constexpr int kManyRows = 24;    // from so many on weights are opened
+constexpr int kManyRows = 24;    // from so many on weights are opened, in registers of 512 bits: narrow ones gain nothing
 
 // Whole blocks of rows, at most kNear.
 template <class V, Kind kind>
@@ -83,11 +84,14 @@ void many_rows(const Matrix& w, int panel, const Activations& a, int64_t begin, 
 // All rows of some panels.
 template <class V, Kind kind>
 void panels_share(const Matrix& w, int first, int last, const Activations& a, int64_t rows, const Output& out) {
-  const int64_t whole = rows < kManyRows ? 0 : rows / kBlock * kBlock;
-  for (int64_t row = 0; row < whole; row += kNear)
-    for (int panel = first; panel < last; panel += V::kPanels)
-      many_rows<V, kind>(w, panel, a, row, std::min<int64_t>(row + kNear, whole), out);
-  for (int panel = first; panel < last; panel += V::kPanels) few_rows<V, kind>(w, panel, a, whole, rows, out);
+  int64_t done = 0;
+  if constexpr (V::kPanels > 1) {
+    const int64_t whole = rows < kManyRows ? 0 : rows / kBlock * kBlock;
+    for (; done < whole; done = std::min<int64_t>(done + kNear, whole))
+      for (int panel = first; panel < last; panel += V::kPanels)
+        many_rows<V, kind>(w, panel, a, done, std::min<int64_t>(done + kNear, whole), out);
+  }
+  for (int panel = first; panel < last; panel += V::kPanels) few_rows<V, kind>(w, panel, a, done, rows, out);
 }
 
 #if defined(GEARBOX_WIDE)
@@ -116,12 +120,14 @@ inline void multiply_outputs(const Matrix& w, const Activations& a, int64_t rows
     case kNf4: return groups_share<kNf4>(w, first, last, a, rows, out);
     case kInt8: return groups_share<kInt8>(w, first, last, a, rows, out);
     case kBf16: return bf16_share(w, a, rows, out, begin, end);
+    case kBf16Panels: __builtin_unreachable();  // multiply_share does not send it here
   }
 }
 
 // One thread's share of a product.
 inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
                            int threads) {
+  if (w.kind == kBf16Panels) return pairs_share(w, a, rows, out, thread, threads);
   const int each = w.kind == kBf16 ? 1 : kPanelsTogether * kPanel;
   const int64_t units = (w.outputs + each - 1) / each;
   const int begin = static_cast<int>(units * thread / threads) * each;
@@ -134,7 +140,8 @@ inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, 
 inline void multiply_halves(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
                             int threads) {
   const int half = w.outputs / 2;
-  if (w.kind == kBf16 || half % kGroup) return multiply_share(w, a, rows, out, thread, threads);
+  const bool in_panels = w.kind != kBf16 && w.kind != kBf16Panels;
+  if (!in_panels || half % kGroup) return multiply_share(w, a, rows, out, thread, threads);
   const int64_t units = half / kGroup;
   const int begin = static_cast<int>(units * thread / threads) * kGroup;
   const int end = static_cast<int>(units * (thread + 1) / threads) * kGroup;
@@ -170,13 +177,14 @@ inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* c
   }
 }
 
-// One row of an embedding: int8 or bf16, which check_embedding sees to.
+// One row of an embedding: int8 or bf16 of either layout, which check_embedding sees to.
 inline void lookup_row(const Matrix& w, int64_t id, float* x) {
   if (w.kind == kBf16) {
     const uint16_t* row = reinterpret_cast<const uint16_t*>(w.data) + id * w.inputs;
     for (int k = 0; k < w.inputs; k++) x[k] = bf16_to_float(row[k]);
     return;
   }
+  if (w.kind == kBf16Panels) return pairs_row(w, id, x);
   const int64_t groups = w.inputs / kGroup;
   const uint8_t* panel = w.data + id / kPanel * groups * kInt8Bytes + id % kPanel * 4;
   for (int k = 0; k < w.inputs; k++) {

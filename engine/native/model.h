@@ -72,6 +72,7 @@ inline Status check_matrix(const Matrix& w) {
   if (misaligned(w.bias, alignof(float))) return kMisaligned;
   switch (w.kind) {
     case kBf16:
+    case kBf16Panels:
       if (w.scales) return kWrongShape;
       return misaligned(w.data, alignof(uint16_t)) ? kMisaligned : kDone;
     case kInt8:
@@ -95,7 +96,7 @@ inline Status check_matrix(const Matrix& w, int64_t outputs, int64_t inputs) {
 // Whether rows can be looked up in a matrix.
 inline Status check_embedding(const Matrix& w) {
   if (Status status = check_matrix(w)) return status;
-  return w.kind == kInt8 || w.kind == kBf16 ? kDone : kUnknownKind;
+  return w.kind == kInt8 || w.kind == kBf16 || w.kind == kBf16Panels ? kDone : kUnknownKind;
 }
 
 inline Status check_layer(const Layer& layer, const Model& m) {

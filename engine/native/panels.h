@@ -14,7 +14,7 @@ namespace gearbox {
 constexpr int kPanel = 8;   // outputs side by side
 constexpr int kGroup = 32;  // inputs that share a scale
 
-enum Kind : int32_t { kInt4 = 0, kNf4 = 1, kInt8 = 2, kBf16 = 3 };
+enum Kind : int32_t { kInt4 = 0, kNf4 = 1, kInt8 = 2, kBf16 = 3, kBf16Panels = 4 };
 
 // Bytes of one group of one panel.
 constexpr int kInt4Bytes = 160;  // 128 of codes, 8 fp16 scales, 8 fp16 minima
@@ -25,7 +25,7 @@ struct Matrix {
   Kind kind;
   int32_t outputs;
   int32_t inputs;
-  const uint8_t* data;  // panels, each with its groups in order; bf16: [outputs, inputs]
+  const uint8_t* data;  // panels, each with its groups in order; bf16: [outputs, inputs], or as in pairs.h
   const float* scales;  // int8: [outputs]; else null
   const float* bias;    // [outputs] or null
 };
@@ -46,6 +46,7 @@ struct Activations {
   const float* scales;     // of a block [inputs / 32, its rows]
   const float* sums;       // as scales: scale · Σ codes
   const int32_t* offsets;  // as scales: −128 · Σ codes
+  const void* pairs;       // rounded to bf16, in blocks as in pairs.h
   int64_t rows, inputs;
 };
 

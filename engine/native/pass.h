@@ -62,6 +62,8 @@ std::unique_ptr<T[], FreeDeleter> room_for(int64_t count) {
   return std::unique_ptr<T[], FreeDeleter>(static_cast<T*>(std::aligned_alloc(64, bytes)));
 }
 
+inline int64_t groups_in(int64_t width) { return (width + kGroup - 1) / kGroup; }
+
 // Rows on their way into a matrix.
 class Quantized {
  public:
@@ -71,14 +73,20 @@ class Quantized {
         codes_(room_for<int8_t>(rows * widest)),
         scales_(room_for<float>(rows * (widest / kGroup + 1))),
         sums_(room_for<float>(rows * (widest / kGroup + 1))),
-        offsets_(room_for<int32_t>(rows * (widest / kGroup + 1))) {}
+        offsets_(room_for<int32_t>(rows * (widest / kGroup + 1))),
+        pairs_(room_for<uint8_t>(rows * pairs_of(widest) * pair_form().bytes)) {}
 
-  bool made() const { return values_ && codes_ && scales_ && sums_ && offsets_; }
+  bool made() const { return values_ && codes_ && scales_ && sums_ && offsets_ && pairs_; }
   float* row(int64_t row, int64_t width) { return values_.get() + row * width; }
 
-  // Quantizes groups [begin, end) of a row; a width that has no whole groups stays as it is.
-  void quantize(int64_t row, int64_t width, int64_t begin, int64_t end) {
-    if (width % kGroup) return;
+  // Quantizes groups [begin, end) of a row for a matrix of some kind, or rounds them. A width that has no whole groups
+  // is not quantized.
+  void quantize(Kind kind, int64_t row, int64_t width, int64_t begin, int64_t end) {
+    if (kind == kBf16Panels) {
+      const int64_t first = begin * kGroup, last = std::min(end * kGroup, width);
+      return keep_pairs(values_.get() + row * width, first, last, row, rows_, width, pairs_.get());
+    }
+    if (kind == kBf16 || width % kGroup) return;
     const RowPlace at = place_of(row, rows_, width / kGroup);
     const int64_t group = at.group + begin * at.step;
     quantize_row(values_.get() + row * width + begin * kGroup, end - begin, at.step, codes_.get() + group * kGroup,
@@ -86,7 +94,7 @@ class Quantized {
   }
 
   Activations view(int64_t width) const {
-    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), offsets_.get(), rows_, width};
+    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), offsets_.get(), pairs_.get(), rows_, width};
   }
 
  private:
@@ -95,6 +103,7 @@ class Quantized {
   std::unique_ptr<int8_t[], FreeDeleter> codes_;
   std::unique_ptr<float[], FreeDeleter> scales_, sums_;
   std::unique_ptr<int32_t[], FreeDeleter> offsets_;
+  std::unique_ptr<uint8_t[], FreeDeleter> pairs_;
 };
 
 // x / √(mean x² + ε) · weight
@@ -163,17 +172,17 @@ struct Pass {
   void run(int thread, int threads, float* hidden_out, const int64_t* ids);
 
  private:
-  void normalize(const float* weight, const Share& rows_here);
+  void normalize(const float* weight, const Share& rows_here, Kind next);
   void keep(int layer, int thread, int threads);
   void attend_share(int layer, int thread);
   template <typename Vector>
   void attend_block(const Plan::Block& block, int layer, int kv_head, float* room);
 };
 
-inline void Pass::normalize(const float* weight, const Share& rows_here) {
+inline void Pass::normalize(const float* weight, const Share& rows_here, Kind next) {
   for (int64_t r = rows_here.begin; r < rows_here.end; r++) {
     rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, input.row(r, model.hidden));
-    input.quantize(r, model.hidden, 0, model.hidden / kGroup);
+    input.quantize(next, r, model.hidden, 0, groups_in(model.hidden));
   }
 }
 
@@ -257,7 +266,7 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
   }
   for (int i = 0; i < model.n_layers; i++) {
     const Layer& layer = model.layers[i];
-    normalize(layer.input_norm, mine);
+    normalize(layer.input_norm, mine, layer.qkv.kind);
     barrier.wait();
     multiply_share(layer.qkv, input.view(hidden), rows, {qkv.get(), false}, thread, threads);
     barrier.wait();
@@ -266,15 +275,15 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
     barrier.wait();
     attend_share(i, thread);
     barrier.wait();
-    for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(r, attended, 0, attended / kGroup);
+    for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(layer.o.kind, r, attended, 0, groups_in(attended));
     barrier.wait();
     multiply_share(layer.o, input.view(attended), rows, {x.get(), true}, thread, threads);
     barrier.wait();
-    normalize(layer.post_norm, mine);
+    normalize(layer.post_norm, mine, layer.gate_up.kind);
     barrier.wait();
     multiply_halves(layer.gate_up, input.view(hidden), rows, {wide.get(), false}, thread, threads);
     barrier.wait();
-    const int64_t pieces = (inner + kGroup - 1) / kGroup;
+    const int64_t pieces = groups_in(inner);
     const Share groups = share_of(pieces, thread, threads);
     for (int64_t r = 0; r < rows; r++) {
       for (int64_t g = groups.begin; g < groups.end; g++) {
@@ -282,7 +291,7 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
         const float* gates = wide.get() + r * 2 * inner + at;
         gate(gates, gates + inner, std::min<int64_t>(kGroup, inner - at), input.row(r, inner) + at);
       }
-      if (groups.begin < groups.end) input.quantize(r, inner, groups.begin, groups.end);
+      if (groups.begin < groups.end) input.quantize(layer.down.kind, r, inner, groups.begin, groups.end);
     }
     barrier.wait();
     multiply_share(layer.down, input.view(inner), rows, {x.get(), true}, thread, threads);

@@ -14,6 +14,16 @@ class Kind(IntEnum):
     NF4 = 1
     INT8 = 2
     BF16 = 3
+    BF16_PANELS = 4
+
+
+class PairPath(IntEnum):
+    """What multiplies matrices of 16 bits; see ``pairs.h``. All give the same bits."""
+
+    PLAIN = 0
+    AVX2 = 1
+    AVX512 = 2
+    AVX512_BF16 = 3
 
 
 class Matrix(Structure):

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.native.kernels import Kind, address_of
+from engine.native.compilation import processor_features
+from engine.native.kernels import Kind, address_of, library
 from engine.quantization.groups import GroupCodes
 from engine.quantization.linear import optional_bias
 from engine.quantization.native import NativeLinear
@@ -74,7 +75,8 @@ class Bf16Linear:
 
 
 class NativeBf16Linear(NativeLinear):
-    """Takes the place of a quantized matrix whose shape has no whole groups or panels. Also an embedding."""
+    """Takes the place of a quantized matrix whose shape has no whole groups or panels, or lies over torch's own. Also
+    an embedding."""
 
     kind = Kind.BF16
     group_bytes = 0
@@ -106,9 +108,79 @@ class NativeBf16Linear(NativeLinear):
         return 2 * out_features * in_features
 
 
+PAIR_PANEL = 16
+"""Outputs side by side in :class:`Bf16PanelLinear`."""
+
+
+class Bf16PanelLinear(NativeLinear):
+    """A bf16 matrix in panels of pairs of inputs: any number of rows, each as if it were alone. Also an embedding.
+
+    ``engine/native/pairs.h`` has the layout and the order of the additions. Activations are rounded to bf16.
+    """
+
+    kind = Kind.BF16_PANELS
+    group_bytes = 4 * PAIR_PANEL
+    """Bytes of a pair of inputs of a panel."""
+
+    def __init__(self, data: Tensor, features: tuple[int, int], bias: Tensor | None) -> None:
+        """
+        Args:
+            data: uint8 ``[out / 16, in / 2, 64]``, both rounded up, with zeros behind the features.
+            features: out and in.
+            bias: ``[out]``.
+
+        Raises:
+            ValueError: a tensor has another type, shape or place.
+        """
+        if data.shape[:2] != _panels_and_pairs(*features):
+            raise ValueError(f"panels of shape {list(data.shape)} for {features[0]} outputs by {features[1]} inputs")
+        self._features = features
+        super().__init__(data, None, bias)
+
+    def _shape(self) -> tuple[int, int]:
+        return self._features
+
+    @classmethod
+    def fits(cls, out_features: int, in_features: int) -> bool:
+        return True
+
+    @classmethod
+    def pack(cls, weight: Tensor, bias: Tensor | None, codes: GroupCodes | None = None) -> Self:
+        lib = library()
+        if lib is None:
+            raise RuntimeError("a matrix in the kernels' own layout without the kernels")
+        return cls(lib.pack_pairs(weight.to(torch.bfloat16).contiguous()), (weight.shape[0], weight.shape[1]), bias)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> Self:
+        out_features, in_features = state["shape"].tolist()
+        return cls(state["data"], (out_features, in_features), state.get("bias"))
+
+    def state(self) -> dict[str, Tensor]:
+        return super().state() | {"shape": torch.tensor(self._features)}
+
+    def rows(self, ids: Tensor) -> Tensor:
+        pairs = self.data.view(torch.int32)[ids // PAIR_PANEL, :, ids % PAIR_PANEL]
+        return pairs.contiguous().view(torch.bfloat16)[:, : self.in_features]
+
+    @classmethod
+    def estimate_bytes(cls, out_features: int, in_features: int) -> int:
+        panels, pairs = _panels_and_pairs(out_features, in_features)
+        return panels * pairs * cls.group_bytes
+
+
+def _panels_and_pairs(out_features: int, in_features: int) -> tuple[int, int]:
+    return -(-out_features // PAIR_PANEL), -(-in_features // 2)
+
+
 def _own() -> Scheme:
-    kernel = f"gearbox, {_torch_kernel()}"
-    return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel, few_rows=NativeBf16Linear.over, packs=False)
+    lib = library()
+    if lib is None or "amx_bf16" in processor_features():
+        # its tiles add in another order, in which we have no kernels, and torch's read prompts much faster with them
+        kernel = f"gearbox, {_torch_kernel()}"
+        return Scheme(Bf16Linear, Bf16Linear, Bf16Linear, kernel, few_rows=NativeBf16Linear.over, packs=False)
+    kernel = f"gearbox, {lib.pair_path.name}"
+    return Scheme(Bf16PanelLinear, Bf16PanelLinear, Bf16PanelLinear, kernel, native=True, packs=False)
 
 
 def _torch_kernel() -> str:

@@ -1,11 +1,16 @@
-"""``python -m tests.benchmarks all`` or one by name; ``--json PATH`` keeps the rows."""
+"""``python -m tests.benchmarks all`` or one by name; ``--keep`` puts what it came to into ``docs``, ``page`` makes the
+page of what is there."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 from app.settings import Settings
 from tests.benchmarks import (
@@ -20,36 +25,54 @@ from tests.benchmarks import (
     guard,
     judge,
     load,
+    screen,
     serving,
     speculation,
     store,
 )
+from tests.benchmarks.keeping import about, keep, write_page
 from tests.benchmarks.lanes import LANE_NAMES, MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
 
-BENCHMARKS: dict[str, Callable[[Path, decode.Options], list[Row]]] = {
-    "decode": decode.run,
-    "divergence": lambda models_dir, _: divergence.run(models_dir),
-    "speculation": lambda models_dir, what: speculation.run(models_dir, what.models, what.rounds),
-    "cascade": lambda _, what: cascade.run(what.pairs),
-    "guard": lambda _, what: guard.run(what.pairs),
-    "judge": lambda models_dir, _: judge.run(models_dir),
-    "all-gears": lambda models_dir, _: all_gears.run(models_dir),
-    "chat": lambda models_dir, _: chat.run(models_dir),
-    "load": lambda models_dir, _: load.run(models_dir),
-    "convert": lambda models_dir, _: convert.run(models_dir),
-    "serving": serving.run,
-    "app": lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)],
-    "experiments": lambda models_dir, _: experiments.run(models_dir),
-    "store": lambda *_: store.run(),
-    "dashboards": lambda _, what: dashboards.run(what.rows),
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One of them."""
+
+    module: ModuleType
+    """Says what it measures."""
+    run: Callable[[Path, decode.Options], list[Row]]
+
+
+BENCHMARKS = {
+    "decode": Benchmark(decode, decode.run),
+    "divergence": Benchmark(divergence, lambda models_dir, _: divergence.run(models_dir)),
+    "speculation": Benchmark(
+        speculation, lambda models_dir, what: speculation.run(models_dir, what.models, what.rounds)
+    ),
+    "cascade": Benchmark(cascade, lambda _, what: cascade.run(what.pairs)),
+    "guard": Benchmark(guard, lambda _, what: guard.run(what.pairs)),
+    "judge": Benchmark(judge, lambda models_dir, _: judge.run(models_dir)),
+    "all-gears": Benchmark(all_gears, lambda models_dir, _: all_gears.run(models_dir)),
+    "chat": Benchmark(chat, lambda models_dir, _: chat.run(models_dir)),
+    "load": Benchmark(load, lambda models_dir, _: load.run(models_dir)),
+    "convert": Benchmark(convert, lambda models_dir, _: convert.run(models_dir)),
+    "serving": Benchmark(serving, serving.run),
+    "app": Benchmark(screen, lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)]),
+    "experiments": Benchmark(experiments, lambda models_dir, _: experiments.run(models_dir)),
+    "store": Benchmark(store, lambda *_: store.run()),
+    "dashboards": Benchmark(dashboards, lambda _, what: dashboards.run(what.rows)),
 }
+_PAGE = "page"
 
 
 def main() -> None:
     """Run what is asked for, each with its name above."""
     options = _parser().parse_args()
+    if options.name == _PAGE:
+        write_page()
+        return
     what = decode.Options(
         models=tuple(options.models),
         rounds=options.rounds,
@@ -65,16 +88,27 @@ def main() -> None:
     rows = {}
     for name in BENCHMARKS if options.name == "all" else [options.name]:
         print(f"== {name}")
-        rows[name] = BENCHMARKS[name](models_dir, what)
+        begun = datetime.now(UTC)
+        rows[name] = BENCHMARKS[name].run(models_dir, what)
         print_table(rows[name])
+        if options.keep:
+            keep(name, about(BENCHMARKS[name].module), _command(name), begun, rows[name])
+            write_page()
     if options.json:
         kept = rows if options.name == "all" else rows[options.name]
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 
+def _command(name: str) -> str:
+    """What makes this benchmark's figures again."""
+    given = [each for each in sys.argv[2:] if each != "--keep"]
+    return " ".join(["python -m tests.benchmarks", name, *given])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["all", *BENCHMARKS])
+    parser.add_argument("name", choices=["all", *BENCHMARKS, _PAGE])
+    parser.add_argument("--keep", action="store_true", help="keep the rows in docs/benchmarks, and make the page anew")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     of_decode = parser.add_argument_group("decode")
     defaults = decode.Options()

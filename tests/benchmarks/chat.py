@@ -22,6 +22,7 @@ from engine.types import (
     SamplingParams,
 )
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 
 MODEL = "smollm2-135m"
 ANSWER_TOKENS = 60
@@ -85,6 +86,7 @@ def run(models_dir: Path, precision: Precision = Precision.INT4) -> list[Row]:
             "mode": str(mode),
             "turn": turn,
             "ttft_s": statistics.median(seconds[mode, turn]),
+            "spread": spread(seconds[mode, turn]),
             "cached_tokens": counts[mode, turn][0],
             "computed_tokens": counts[mode, turn][1],
         }

@@ -11,6 +11,7 @@ from engine.models import CATALOG
 from engine.models.format.manifest import sha256_of
 from engine.models.sources.conversion import convert
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 
 REPEATS = 3
 
@@ -28,5 +29,12 @@ def run(models_dir: Path) -> list[Row]:
                 begun = time.perf_counter()
                 convert(source, sha256_of(source), Path(folder))
                 seconds.append(time.perf_counter() - begun)
-        rows.append({"model": model.name, "source_bytes": model.bytes, "convert_s": statistics.median(seconds)})
+        rows.append(
+            {
+                "model": model.name,
+                "source_bytes": model.bytes,
+                "convert_s": statistics.median(seconds),
+                "spread": spread(seconds),
+            }
+        )
     return rows

@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 from app.operations.stretches import cut
 from app.store import WITHOUT_LABS, RunFilter, RunSort, RunStatus, RunStore
 from tests.benchmarks.store import CONFIGURATIONS, NEWEST, REPEATS, SPACING, fill, hash_of
-from tests.benchmarks.timing import median_s
+from tests.benchmarks.timing import timed
 
 
 def run(rows: int) -> list[dict[str, Any]]:
-    """Rows of ``operation, rows, cold_s, median_s`` for what the Operations page reads over so many runs: a day, a
-    month and all of time, by days that begin where no day of UTC does, and what a click on a figure leads to. Cold is
-    the first time after the database was opened."""
+    """Rows of ``operation, rows, cold_s, median_s, spread`` for what the Operations page reads over so many runs: a
+    day, a month and all of time, by days that begin where no day of UTC does, and what a click on a figure leads to.
+    Cold is the first time after the database was opened."""
     zone = ZoneInfo("Asia/Kolkata")
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{Path(folder) / 'gearbox.db'}"
@@ -38,8 +38,8 @@ def run(rows: int) -> list[dict[str, Any]]:
             begun = perf_counter()
             operation(store)
             cold_s = perf_counter() - begun
-            again = median_s(partial(operation, store), REPEATS)
-            measured.append({"operation": name, "rows": rows, "cold_s": cold_s, "median_s": again})
+            again = timed(partial(operation, store), REPEATS)
+            measured.append({"operation": name, "rows": rows, "cold_s": cold_s, **again})
             store.close()
     return measured
 

@@ -25,7 +25,7 @@ from app.store import Cell, CellKey, Pass, RunFilter, RunRecord, RunStore
 from engine import MIXED_FILE, Engine, Task, load_tasks
 from engine.types import OptimizationConfig, Precision, RunConfig
 from tests.benchmarks.table import Row
-from tests.benchmarks.timing import median_s
+from tests.benchmarks.timing import spread, timed
 
 PROMPTS, CONFIGURATIONS = 2_000, 5
 """10,000 runs."""
@@ -36,12 +36,13 @@ _CATEGORIES = 10
 
 
 def run(models_dir: Path) -> list[Row]:
-    """Rows of ``operation, median_s`` for a large experiment, then of ``pass, answers, seconds`` for a real one."""
+    """Rows of ``operation, median_s, spread`` for a large experiment, then of ``pass, answers, seconds`` for a real
+    one."""
     with _store() as store:
         experiment_id = fill(store, PROMPTS, CONFIGURATIONS)
         results = read_results(store, experiment_id)
         found = [
-            {"operation": name, "cells": len(results.cells), "median_s": median_s(operation, REPEATS)}
+            {"operation": name, "cells": len(results.cells), **timed(operation, REPEATS)}
             for name, operation in _operations(store, experiment_id, results).items()
         ]
     return [*found, *answered(models_dir)]
@@ -94,6 +95,7 @@ def answered(models_dir: Path) -> list[Row]:
             "seconds": speed_s,
             "harness": speed_s / sum(took) - 1,
             "median_gap_s": median(gaps),
+            "gap_spread": spread(gaps),
         },
     ]
 

@@ -11,6 +11,7 @@ from engine.models.sources.gguf_file import GgufTensor
 from engine.types import Backend
 from tests.benchmarks.peers.contract import Facts
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ def decode_rows(model: str, lanes: Sequence[LaneFigures], bandwidth: float) -> l
             "decode_tps": _median(lane, _decode_tps),
             "ratio_to_best_peer": _ratio(lane, best_decode, _decode_tps),
             "decode_ratio": _ratio(lane, reference, _decode_tps),
-            "spread": _spread([sample.decode_tps for sample in lane.samples]) if lane.finished else None,
+            "spread": spread([sample.decode_tps for sample in lane.samples]) if lane.finished else None,
             "prefill_tps": _median(lane, _prefill_tps),
             "prefill_ratio_to_best_peer": _ratio(lane, best_prefill, _prefill_tps),
             "prefill_ratio": _ratio(lane, reference, _prefill_tps),
@@ -126,11 +127,3 @@ def _ratio(lane: LaneFigures, other: LaneFigures | None, figure: Callable[[Sampl
     if not lane.finished or other is None or not other.finished:
         return None
     return lane.median(figure) / other.median(figure)
-
-
-def _spread(values: Sequence[float]) -> float | None:
-    """Distance of the quartiles over the median; undefined for a single round."""
-    if len(values) < 2:
-        return None
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return (high - low) / middle

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine import Engine, list_models
 from tests.benchmarks.lanes import LANES, SMALL_MODELS, ask
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 
 REPEATS = 3
 
@@ -33,6 +34,7 @@ def run(models_dir: Path) -> list[Row]:
                     "precision": str(precision),
                     "first_load_s": seconds[0],
                     "later_load_s": statistics.median(seconds[1:]),
+                    "spread": spread(seconds[1:]),
                 }
             )
     return rows

@@ -38,6 +38,7 @@ from tests.benchmarks.lanes import LaneError
 from tests.benchmarks.peers import installed_peers
 from tests.benchmarks.peers.process import PeerError, PeerProcess
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 from tests.support.loading import open_model
 
 THREADS = 2
@@ -268,6 +269,7 @@ def _row(model: str, name: str, clients: int, figures: dict[str, Figures]) -> Ro
         "lane": name,
         "clients": clients,
         "tokens_per_s": statistics.median(sample.tokens_per_s for sample in samples) if samples else None,
+        "spread": spread([sample.tokens_per_s for sample in samples]),
         "to_serial": _ratio(samples, serial),
         "to_llama_cpp": _ratio(samples, figures.get(LLAMA_CPP, Figures()).samples.get(clients, [])),
         "ttft_p50_s": ttft.get(50),

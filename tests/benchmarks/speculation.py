@@ -13,6 +13,7 @@ from engine import Engine
 from engine.types import Drafter, Message, OptimizationConfig, Precision, RunFinished, RunMetrics, SpeculationConfig
 from tests.benchmarks.asking import ask
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 
 PROMPTS = REPOSITORY / "data" / "prompts" / "speculation.jsonl"
 NEW_TOKENS = 96
@@ -81,6 +82,7 @@ def _lane(engine: Engine, model: str, precision: Precision, speculation: Specula
             "drafter": str(speculation.drafter),
             "category": category,
             "ratio": statistics.median(found),
+            "spread": spread(found),
             "worst": min(found),
             "acceptance_rate": _share(sum(m.accepted_tokens for m in drafted[category]), drafted[category]),
             "mean_acceptance_length": _length(drafted[category]),

@@ -17,7 +17,7 @@ LABELS = 3
 def print_table(rows: Sequence[Row]) -> None:
     """One line a row, columns as wide as their content, a few of them at a time; a table for each set of columns."""
     for of_a_kind in (list(group) for _, group in groupby(rows, key=list)):
-        _print_columns([[name, *(_text(row[name]) for row in of_a_kind)] for name in of_a_kind[0]])
+        _print_columns([[name, *(text_of(row[name]) for row in of_a_kind)] for name in of_a_kind[0]])
 
 
 def _print_columns(columns: list[list[str]]) -> None:
@@ -40,7 +40,8 @@ def _parts(columns: list[list[str]]) -> Iterator[list[list[str]]]:
     yield part
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as a table has it."""
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return "–" if value is None else str(value)

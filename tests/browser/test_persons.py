@@ -70,6 +70,7 @@ def test_settings_survive_a_reload_a_second_tab_and_a_restart_and_are_nobody_els
     server.stop()
 
 
+@pytest.mark.slow
 def test_kv_and_chats_survive_a_reload_and_strangers_from_outside_see_none_of_it(
     make_server: MakeServer, new_page: NewPage
 ) -> None:

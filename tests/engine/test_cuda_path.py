@@ -28,7 +28,6 @@ from engine.machine.device import choose_device
 from engine.machine.memory import RESERVE_BYTES, require_memory
 from engine.models.decoders.decoder import Decoder, DecoderConfig, EagerDecoder
 from engine.models.decoders.graph_step import GraphDecoder, bucket_of
-from engine.models.decoders.hybrid_decoder import HybridDecoder
 from engine.models.decoders.weights import load_decoder
 from engine.quantization import Linear, cuda_scheme_of
 from engine.quantization.int4 import PlainInt4Linear, TinyGemmInt4Linear, tinygemm_works
@@ -61,9 +60,10 @@ def ids_of(n: int, seed: int = 1) -> Tensor:
     return torch.randint(0, 256, (n,), generator=torch.Generator().manual_seed(seed))
 
 
-def torch_only(decoder: Decoder) -> Decoder:
-    """The part that runs on CUDA as well: in 16 bits our own kernels take few rows over on a CPU."""
-    return decoder.many if isinstance(decoder, HybridDecoder) else decoder
+@pytest.fixture
+def torch_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models in 16 bits are what runs on CUDA as well: on a CPU our own kernels take them over."""
+    monkeypatch.setattr("engine.models.decoders.weights.library", lambda: None)
 
 
 def as_graph_decoder(decoder: Decoder) -> GraphDecoder:
@@ -250,6 +250,7 @@ def test_buckets_grow_with_the_sequence_up_to_the_cache() -> None:
     assert bucket_of(20, 64) == 64
 
 
+@pytest.mark.usefixtures("torch_only")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("windowed", [False, True], ids=["full", "windowed"])
 @pytest.mark.parametrize("sizes", [[1] * 60, [30, 1, 4, 16, 9], [17, 43]], ids=str)
@@ -260,15 +261,16 @@ def test_static_steps_are_the_eager_ones(tmp_path: Path, family: Any, windowed: 
         pytest.skip("llama has no windows")
     if family != "mistral":
         window |= {"use_sliding_window": True, "max_window_layers": 1}
-    eager = torch_only(load_tiny(make_tiny_checkpoint(tmp_path, family, **(window if windowed else {}))))
+    eager = load_tiny(make_tiny_checkpoint(tmp_path, family, **(window if windowed else {})))
     static = as_graph_decoder(eager)
     ids = ids_of(60)
     assert_same_rows(chunked_logits(static, ids, sizes), chunked_logits(eager, ids, sizes))
 
 
+@pytest.mark.usefixtures("torch_only")
 @torch.inference_mode()
 def test_static_steps_go_on_from_one_bucket_to_the_next_and_after_a_cut(tmp_path: Path) -> None:
-    eager = torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "qwen3", max_position_embeddings=1024)))
+    eager = load_tiny(make_tiny_checkpoint(tmp_path, "qwen3", max_position_embeddings=1024))
     static = as_graph_decoder(eager)
     ids = ids_of(300)
     caches = [decoder.new_cache(300) for decoder in (static, eager)]
@@ -284,9 +286,10 @@ def test_static_steps_go_on_from_one_bucket_to_the_next_and_after_a_cut(tmp_path
         static.forward(ids[:1], caches[0])
 
 
+@pytest.mark.usefixtures("torch_only")
 @torch.inference_mode()
 def test_static_steps_begin_anew_on_a_cache_that_was_cut_to_size(tmp_path: Path) -> None:
-    static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
+    static = as_graph_decoder(load_tiny(make_tiny_checkpoint(tmp_path, "llama")))
     ids, cut, whole = ids_of(20), static.new_cache(64), static.new_cache(64)
     for cache in (cut, whole):
         static.forward(ids[:16], cache)
@@ -298,9 +301,10 @@ def test_static_steps_begin_anew_on_a_cache_that_was_cut_to_size(tmp_path: Path)
     assert len(static._steps[cut]) == 3  # two before, and one of its own
 
 
+@pytest.mark.usefixtures("torch_only")
 @torch.inference_mode()
 def test_what_lies_behind_the_mask_does_not_matter(tmp_path: Path) -> None:
-    static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
+    static = as_graph_decoder(load_tiny(make_tiny_checkpoint(tmp_path, "llama")))
     ids, cache, dirty = ids_of(20), static.new_cache(64), static.new_cache(64)
     for layer in dirty.layers:
         layer.normal_(generator=torch.Generator().manual_seed(3))
@@ -309,9 +313,10 @@ def test_what_lies_behind_the_mask_does_not_matter(tmp_path: Path) -> None:
     assert torch.equal(torch.cat(got), torch.cat(wanted))
 
 
+@pytest.mark.usefixtures("torch_only")
 @torch.inference_mode()
 def test_steps_are_let_go_with_their_cache(tmp_path: Path) -> None:
-    static = as_graph_decoder(torch_only(load_tiny(make_tiny_checkpoint(tmp_path, "llama"))))
+    static = as_graph_decoder(load_tiny(make_tiny_checkpoint(tmp_path, "llama")))
     cache = static.new_cache(64)
     static.step(3, cache)
     assert len(static._steps) == 1
@@ -341,14 +346,21 @@ def assert_parts_at_a_near_tie(got: list[Tensor], wanted: list[Tensor]) -> None:
 PROMPTS = ("What is the capital of France?", "Write three sentences about the sea.", TEXT)
 
 
-@pytest.mark.parametrize("prompt", PROMPTS, ids=("short", "middle", "long"))
+@pytest.mark.usefixtures("torch_only")
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param(text, id=name, marks=() if name == "short" else pytest.mark.slow)
+        for name, text in zip(("short", "middle", "long"), PROMPTS, strict=True)
+    ],
+)
 @torch.inference_mode()
 def test_static_steps_write_the_eager_answer_on_real_weights(models_dir: Path, prompt: str) -> None:
     pool = ModelPool(models_dir)
     opened = open_model(pool, SMALL)
     files = opened.checkpoint.weight_files
     loaded = load_decoder(opened.config, files, Precision.BF16, models_dir, lambda _: None, lambda: None)
-    eager = torch_only(loaded.decoder)
+    eager = loaded.decoder
     ids = opened.tokenizer.encode_chat([Message("user", prompt)])
     assert_parts_at_a_near_tie(greedy(as_graph_decoder(eager), ids, 24), greedy(eager, ids, 24))
 

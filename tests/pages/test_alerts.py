@@ -92,6 +92,14 @@ def test_it_is_acknowledged_silenced_and_heard_again(
     assert "Acknowledged by you" in texts(app, "markdown")
 
 
+def test_the_history_says_how_an_alert_ended(monkeypatch: pytest.MonkeyPatch, store: RunStore, tmp_path: Path) -> None:
+    plant(store, monkeypatch, tmp_path)
+    store.alerts.switch_rule("errors", on=False)
+    observe_all(store, tmp_path, now())
+    past = open_app(monkeypatch, store, PAGE).dataframe[0].value
+    assert "Its rule was switched off." in list(past["ended"])
+
+
 def test_the_links_of_an_alert_open_its_very_runs(
     monkeypatch: pytest.MonkeyPatch, store: RunStore, tmp_path: Path
 ) -> None:

@@ -8,9 +8,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.experiments.autopilot.running import keep_plan, run_autopilot
+from app.jobs import JobCancelled
 from app.store import RunStore
+from engine.types import Precision
 from tests.app.experiments.autopilot.test_course import clock, plan
-from tests.support.experiments import AnsweringEngine, Told
+from tests.support.experiments import AnsweringEngine, Told, configuration
 from tests.support.ui import open_app, texts
 
 PAGE = "pages/experiments.py"
@@ -58,6 +60,24 @@ def test_one_that_was_not_begun_can_be(monkeypatch: pytest.MonkeyPatch, store: R
     app = open_app(monkeypatch, store, PAGE, {"autopilot": id})
     assert app.button(key="autopilot-go-on").label == "Start"
     assert "Results appear here" in app.info[0].value
+
+
+def test_nobody_is_called_dropped_before_a_round_is_over(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    third = configuration("nf4", Precision.NF4)  # measured after the first two
+    id = keep_plan(store, plan(candidates=(*plan().candidates, third)))
+
+    class Until(Told):
+        def at(self, stage: str) -> None:
+            if len(store.autopilots.heats(id)) > 1:
+                raise JobCancelled
+
+    with pytest.raises(JobCancelled):
+        run_autopilot(AnsweringEngine(), store, id, Until(), clock=clock())
+    app = open_app(monkeypatch, store, PAGE, {"autopilot": id})
+    (chart,) = app.get("plotly_chart")
+    assert "Baseline" in chart.proto.spec
+    assert "Dropped" not in chart.proto.spec
+    assert "Rounds" not in texts(app, "subheader")
 
 
 def test_the_list_has_it_and_leaves_its_experiments_out(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

@@ -145,7 +145,7 @@ def test_runs_are_filtered_by_source_and_period(monkeypatch: pytest.MonkeyPatch,
     app.segmented_control(key="compare-runs-of").set_value("lab").run()
     assert "On the **1 prompt**" in said(app)
     tomorrow = datetime.now(UTC) + timedelta(days=2)
-    monkeypatch.setattr("app.views.runs.configurations.picker.now", lambda: tomorrow)
+    monkeypatch.setattr("app.views.compare.configurations.picker.now", lambda: tomorrow)
     assert "has no runs among these" in said(opened(monkeypatch, store, PLAIN, PACKED, period="24h"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -281,9 +282,12 @@ def test_each_gear_has_its_bar(monkeypatch: pytest.MonkeyPatch, store: RunStore)
     assert charts(app) == [
         "E2E, mean", "TTFT, mean", "Memory: weights and KV", "Cost of 1,000 requests", "Quality",
     ]  # fmt: skip
-    spec = app.get("plotly_chart")[0].proto.spec
-    for bar in ("No gears", "int4", "KV cache", "All on"):
-        assert bar in spec
+    for chart in app.get("plotly_chart"):
+        bars, *_ = json.loads(chart.proto.spec)["data"]
+        assert bars["x"] == ["No gears", "KV cache", "int4", "All on"], "the same order in every figure"
+    _, intervals = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    assert intervals["x"] == ["KV cache", "int4"]
+    assert all(reach >= 0 for side in ("array", "arrayminus") for reach in intervals["error_y"][side])
     assert "Shapley" in words(app)
 
 

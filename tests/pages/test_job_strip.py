@@ -131,6 +131,18 @@ def test_where_nobody_comes_from_outside_anybody_may_end_it(
     assert not app.button(key="jobs-cancel-recording").disabled
 
 
+def test_what_the_server_does_by_itself_is_nobody_s_and_ends_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, work: Held
+) -> None:
+    look_as(monkeypatch, "me", sees_all=True)
+    start(jobs, work, owner=None, by_itself=True)
+    app = open_app(monkeypatch, store, "pages/models.py")
+    assert bars(app) == [f"**{TITLE}** (by itself) · Prompt 3 of 12, 25 %"]
+    work.gate.set()
+    settle(app, jobs)
+    assert TITLE not in texts(app, "markdown")
+
+
 def test_several_jobs_have_a_line_each(
     monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, work: Held
 ) -> None:

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import units
 from app.doors.keys import KeyLimits
-from app.store import RunOutcome, RunSource, RunStatus, RunStore
+from app.store import Metric, RunOutcome, RunSource, RunStatus, RunStore
+from app.store.database.identity import now
 from app.store.runs import reading
+from app.store.runs.rollups import reading as sums
+from app.store.runs.statistics import overview
+from app.views.operations import charts, span, top
 from engine.types import GuardState, Precision
 from tests.support.cascading import CASCADE, make_cascade_report
 from tests.support.fakes import make_metrics, make_request
+from tests.support.past_traffic import PastTraffic
 from tests.support.ui import add_run, open_app, texts
 
 PAGE = "pages/operations.py"
@@ -152,3 +160,78 @@ def test_refreshing_can_be_paused(monkeypatch: pytest.MonkeyPatch, store: RunSto
     app.toggle(key="ops-live").set_value(False).run()
     assert figures(app)["Runs"] == "2"
     assert not app.exception
+
+
+def test_figures_without_runs_that_are_still_to_be_summed_up_say_so_until_they_are_in(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    monkeypatch.setattr(sums, "EXACT_UP_TO", -1)
+    monkeypatch.setattr(overview, "MOST_UNSUMMED", 2)
+    for hours in (2, 4, 6, 8):
+        PastTraffic(store, monkeypatch).run(now() - timedelta(hours=hours))
+    app = open_app(monkeypatch, store, PAGE)
+    assert figures(app)["Runs"] == "≥ 1"
+    assert "Incomplete: 25 % of the runs of this time are summed up." in app.get("progress")[0].proto.text
+    app.toggle(key="ops-live").set_value(False).run()
+    assert figures(app)["Runs"] == "≥ 1"
+    while store.sum_up(most=10):
+        pass
+    app.run()
+    assert figures(app)["Runs"] == "4"
+    assert not app.get("progress")
+
+
+def test_a_day_of_25_hours_is_drawn_from_midnight_to_midnight(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    for module in (charts, span, top):
+        monkeypatch.setattr(module, "reader_zone", lambda: ZoneInfo("Europe/Berlin"))
+    summer, winter = datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    traffic = PastTraffic(store, monkeypatch)
+    for moment in (summer, winter, winter + timedelta(hours=21, minutes=15)):
+        traffic.run(moment)
+    whole = {"from": "2026-10-24T22:00:00+00:00", "to": "2026-10-25T23:00:00+00:00"}
+    app = open_app(monkeypatch, store, PAGE, whole)
+    assert figures(app)["Runs"] == "3"
+    drawn = json.loads(app.get("plotly_chart")[0].proto.spec)["data"][0]
+    assert len(drawn["x"]) == 100
+    assert drawn["x"] == sorted(set(drawn["x"]))
+    assert (drawn["x"][0], drawn["x"][-1]) == ("2026-10-25T00:00:00", "2026-10-25T23:45:00")
+    ran = {moment: note for moment, note, runs in zip(drawn["x"], drawn["text"], drawn["y"], strict=True) if runs}
+    assert ran == {
+        "2026-10-25T02:15:00": " (02:30)",
+        "2026-10-25T02:45:00": " (02:30 again)",
+        "2026-10-25T23:45:00": "",
+    }
+    assert "%{text}" in drawn["hovertemplate"]
+    app.query_params["to"] = "2026-10-25T01:30:00+00:00"
+    app.run()
+    assert figures(app)["Runs"] == "1"
+
+
+def drawn(app: AppTest, title: str) -> dict[str, list[float]]:
+    """The heights of a chart's lines or layers by name, stretches without any left out."""
+    specs = (json.loads(chart.proto.spec) for chart in app.get("plotly_chart"))
+    (spec,) = (each for each in specs if each["layout"]["title"]["text"] == title)
+    return {trace["name"]: [value for value in trace["y"] if value is not None] for trace in spec["data"]}
+
+
+def test_goodput_stands_beside_all_requests_where_there_are_slos(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    traffic = PastTraffic(store, monkeypatch)
+    for ttft_s in (0.1, 5.0, 0.2):
+        traffic.run(now() - timedelta(hours=2), ttft_s=ttft_s)
+    assert drawn(open_app(monkeypatch, store, PAGE), "Requests per second").keys() == {"all requests"}
+    store.objectives.add(Metric.TTFT, 0.9, limit_s=1.0)
+    shown = drawn(open_app(monkeypatch, store, PAGE), "Requests per second")
+    (every,) = shown["all requests"]
+    assert shown["goodput: every SLO met"] == [pytest.approx(every * 2 / 3)]
+
+
+def test_the_mix_of_precisions_and_of_who_answered_is_drawn(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    for precision in (Precision.INT4, Precision.INT4, Precision.INT8):
+        add_run(store, make_request(precision=precision))
+    add_run(store, make_request(model="m", cascade=CASCADE), cascade=make_cascade_report(went_up=True))
+    app = open_app(monkeypatch, store, PAGE, {"figures": "Gears"})
+    assert drawn(app, "Precisions, of all runs") == {"int4": [50.0], "int8": [25.0], "bf16": [25.0]}
+    (answered,) = drawn(app, "Who answered, of cascades").values()
+    assert answered == [100.0]

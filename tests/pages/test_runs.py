@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from app.store import RunFilter, RunNotFoundError, RunOutcome, RunSort, RunSource, RunStatus, RunStore
+from app.views.runs import table
 from engine.types import Precision, SamplingParams
 from tests.support.fakes import make_metrics, make_request
 from tests.support.ui import add_run, open_app, texts
@@ -38,6 +39,24 @@ def test_filters_narrow_the_list(monkeypatch: pytest.MonkeyPatch, store: RunStor
     assert list(app.dataframe[0].value["prompt"]) == ["packed"]
     app.text_input(key="runs-text").set_value("nothing like it").run()
     assert "No run passes" in app.info[0].value
+
+
+def test_a_short_text_is_looked_for_among_the_newest_until_somebody_looks_further(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    monkeypatch.setattr(table, "LOOKED_BACK", 2)
+    for number in range(4):
+        add_run(store, make_request(f"Q{number}"))
+    app = open_app(monkeypatch, store, PAGE)
+    app.text_input(key="runs-text").set_value("Q").run()
+    assert list(app.dataframe[0].value["prompt"]) == ["Q3", "Q2"]
+    assert "among the newest 2 runs" in texts(app, "caption")
+    app.button(key="runs-further-back").click().run()
+    assert list(app.dataframe[0].value["prompt"]) == ["Q3", "Q2", "Q1", "Q0"]
+    assert "among the newest" not in texts(app, "caption")
+    app.text_input(key="runs-text").set_value("Q1").run()
+    assert "No run passes" in app.info[0].value
+    assert "among the newest 2 runs" in texts(app, "caption")
 
 
 def test_the_order_is_that_of_all_runs_not_of_one_page(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:

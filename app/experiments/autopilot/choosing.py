@@ -77,9 +77,9 @@ def _limit(each: Reading, limit: Limit, goal: Goal) -> str:
             known = units.seconds(each.latency_s) if each.latency_s not in (None, float("inf")) else "without an answer"
             return f"{goal.latency_name} is {known}, where {units.seconds(goal.seconds)} are allowed."
         case Limit.QUALITY:
-            points = 100 * (each.difference or 0.0)
             return (
-                f"quality is {points:+.1f} points against the baseline's on {units.counted(each.prompts, 'prompt')}, "
+                f"quality is {units.points(each.difference or 0.0)} against the baseline's on "
+                f"{units.counted(each.prompts, 'prompt')}, "
                 f"where −{goal.margin_points:g} are allowed."
             )
         case Limit.MEMORY:
@@ -89,7 +89,7 @@ def _limit(each: Reading, limit: Limit, goal: Goal) -> str:
 def _quality(each: Reading, baseline: str) -> str:
     if each.name == baseline or each.difference is None:
         return ""
-    return f", quality {100 * each.difference:+.1f} points"
+    return f", quality {units.points(each.difference)}"
 
 
 def _memory(each: Reading) -> str:

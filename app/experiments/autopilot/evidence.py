@@ -24,7 +24,7 @@ class Shown(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LimitEvidence:
     """Of one limit."""
 
     limit: Limit
@@ -39,7 +39,7 @@ class Evidence:
 
     name: str
     prompts: int
-    findings: tuple[Finding, ...]
+    limits: tuple[LimitEvidence, ...]
     decision: Decision | None
     """Held against the baseline; ``None`` where the baseline itself was chosen."""
     disturbed: int
@@ -48,7 +48,7 @@ class Evidence:
     @property
     def shown(self) -> Shown:
         """Of all limits together."""
-        found = {each.shown for each in self.findings}
+        found = {each.shown for each in self.limits}
         return next((each for each in (Shown.BROKEN, Shown.OPEN) if each in found), Shown.KEPT)
 
     @property
@@ -59,10 +59,10 @@ class Evidence:
             case Shown.KEPT:
                 return f"On {told} “{self.name}” keeps all limits."
             case Shown.OPEN:
-                still = ", ".join(each.limit for each in self.findings if each.shown is Shown.OPEN)
+                still = ", ".join(each.limit for each in self.limits if each.shown is Shown.OPEN)
                 return f"On {told} “{self.name}” is not shown to break a limit; not shown to be kept yet: {still}."
             case Shown.BROKEN:
-                broken = ", ".join(each.limit for each in self.findings if each.shown is Shown.BROKEN)
+                broken = ", ".join(each.limit for each in self.limits if each.shown is Shown.BROKEN)
                 return f"On {told} “{self.name}” does not keep what it promised: {broken}. Do not use it for this goal."
 
 
@@ -75,14 +75,15 @@ def evidence_of(results: Results, goal: Goal) -> Evidence | None:
     if not observed.seconds:
         return None
     decision = None if is_baseline else decide(results, place, margin=goal.margin_points / 100)
-    findings = [_latency(np.array(list(observed.seconds.values())), goal)]
+    limits = [_latency(np.array(list(observed.seconds.values())), goal)]
     if decision is not None and decision.quality is not None:
         shown = {State.KEPT: Shown.KEPT, State.OPEN: Shown.OPEN, State.WORSE: Shown.BROKEN}
-        findings.append(Finding(Limit.QUALITY, shown[decision.quality.shown.state], decision.quality.text))
+        limits.append(LimitEvidence(Limit.QUALITY, shown[decision.quality.shown.state], decision.quality.text))
     elif is_baseline:
-        findings.append(Finding(Limit.QUALITY, Shown.KEPT, "It is the baseline: its quality is the baseline's."))
+        limits.append(LimitEvidence(Limit.QUALITY, Shown.KEPT, "It is the baseline: its quality is the baseline's."))
     else:
-        findings.append(Finding(Limit.QUALITY, Shown.OPEN, "No held-out prompt with a checker was answered by both."))
+        none = "No held-out prompt with a checker was answered by both."
+        limits.append(LimitEvidence(Limit.QUALITY, Shown.OPEN, none))
     if goal.memory_bytes is not None and observed.memory_bytes is not None:
         kept = observed.memory_bytes <= goal.memory_bytes
         most = f"Weights and KV take {units.memory(observed.memory_bytes)} at most"
@@ -91,28 +92,28 @@ def evidence_of(results: Results, goal: Goal) -> Evidence | None:
             if kept
             else (f"{most}, above {units.memory(goal.memory_bytes)}.")
         )
-        findings.append(Finding(Limit.MEMORY, Shown.KEPT if kept else Shown.BROKEN, text))
+        limits.append(LimitEvidence(Limit.MEMORY, Shown.KEPT if kept else Shown.BROKEN, text))
     return Evidence(
         name=name,
         prompts=len(observed.seconds),
-        findings=tuple(findings),
+        limits=tuple(limits),
         decision=decision,
         disturbed=int(results.disturbed[place].sum()),
     )
 
 
-def _latency(seconds: np.ndarray, goal: Goal) -> Finding:
+def _latency(seconds: np.ndarray, goal: Goal) -> LimitEvidence:
     """The interval of the percentile held against the SLO."""
     interval = quantile_interval(seconds, goal.percentile / 100)
     value = float(np.percentile(seconds, goal.percentile, method="higher"))
     told = f"{goal.latency_name} is {_seconds(value)} (95 %: {_range(interval)})"
     allowed = units.seconds(goal.seconds)
     if interval.high <= goal.seconds:
-        return Finding(Limit.LATENCY, Shown.KEPT, f"{told}, within {allowed}.")
+        return LimitEvidence(Limit.LATENCY, Shown.KEPT, f"{told}, within {allowed}.")
     if interval.low > goal.seconds:
-        return Finding(Limit.LATENCY, Shown.BROKEN, f"{told}, above {allowed}.")
+        return LimitEvidence(Limit.LATENCY, Shown.BROKEN, f"{told}, above {allowed}.")
     where = "within" if value <= goal.seconds else "above"
-    return Finding(Limit.LATENCY, Shown.OPEN, f"{told}: {where} {allowed}, but too few prompts to be sure.")
+    return LimitEvidence(Limit.LATENCY, Shown.OPEN, f"{told}: {where} {allowed}, but too few prompts to be sure.")
 
 
 def _range(interval: Interval) -> str:

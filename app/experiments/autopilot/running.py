@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 
+from app import units
 from app.experiments.autopilot.course import Course, follow
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
@@ -106,7 +107,8 @@ class _Running:
                 self.store.autopilots.set_seconds(experiment_id, kept_at)
             if before_s + took > at_most_s:
                 raise _TimeIsUp
-            self.report(f"{self.stage} · {stage}", self._fraction, loading=loading)
+            loaded = "" if loading is None else f", {units.percent(loading)} loaded"
+            self.report(f"{self.stage} · {stage}{loaded}", self._fraction)  # loading counts: its share is one of time
 
         try:
             run_experiment(

@@ -32,7 +32,7 @@ def _front(course: Course) -> str:
                 each.name,
                 f"{each.prompts:,}",
                 units.seconds(_finite(each.latency_s)),
-                units.MISSING if each.difference is None else f"{100 * each.difference:+.1f}",
+                units.MISSING if each.difference is None else units.signed(100 * each.difference),
                 units.percent(each.kept),
                 units.memory(each.memory_bytes),
                 ", ".join(each.excess(goal)) or "nothing",
@@ -56,7 +56,7 @@ def _verdict(course: Course) -> Iterator[str]:
         yield course.without_evidence
         return
     yield course.evidence.text
-    yield from (f"- {str(each.limit).capitalize()}, {each.shown}: {each.text}" for each in course.evidence.findings)
+    yield from (f"- {str(each.limit).capitalize()}, {each.shown}: {each.text}" for each in course.evidence.limits)
     if course.evidence.decision is not None:
         yield course.evidence.decision.speed.text
     if course.evidence.disturbed:
@@ -104,9 +104,7 @@ def _evidence(evidence: Evidence, experiment: str | None) -> dict[str, Any]:
         "text": evidence.text,
         "prompts": evidence.prompts,
         "disturbed": evidence.disturbed,
-        "findings": [
-            {"limit": str(each.limit), "shown": str(each.shown), "text": each.text} for each in evidence.findings
-        ],
+        "limits": [{"limit": str(each.limit), "shown": str(each.shown), "text": each.text} for each in evidence.limits],
         "experiment": experiment,
     }
 

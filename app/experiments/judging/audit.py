@@ -157,11 +157,11 @@ class Audit:
         if self.length is None:
             return _not_known(name, "no two answers of unlike length were told apart", limit)
         found, checkers = self.length, self.length_of_checkers
-        beside = f"; by checkers {100 * checkers.excess:+.0f} %" if checkers else ""
+        beside = f"; by checkers {units.signed(100 * checkers.excess, 0)} %" if checkers else ""
         deserved = max(0.0, checkers.excess) if checkers and checkers.decided >= FEWEST else 0.0
         return Check(
             name=name,
-            value=f"{100 * found.excess:+.0f} %",
+            value=f"{units.signed(100 * found.excess, 0)} %",
             detail=f"{_interval(found.excess_interval)}, {units.counted(found.decided, 'pair')}{beside}",
             limit=limit,
             state=_state(found.decided, found.excess - deserved > limits.length),

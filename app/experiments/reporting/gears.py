@@ -57,12 +57,12 @@ def _chart(found: Waterfall, how: Shown) -> Chart:
 
 def _changes(found: Sequence[Waterfall], currency: str) -> Table:
     """Every change with its interval, a line a figure."""
-    gears = sorted({bar.gear for each in found for bar in each.bars})
     rows = []
     for each in found:
-        how, bars = shown(each.figure, currency), {bar.gear: bar for bar in each.bars}
-        rows.append((f"{how.title} ({how.unit})", *(_written(how, bars[gear]) for gear in gears)))
-    return Table(title="What each gear changes, with 95 % intervals", headers=("Figure", *gears), rows=tuple(rows))
+        how = shown(each.figure, currency)
+        rows.append((f"{how.title} ({how.unit})", *(_written(how, bar) for bar in each.bars)))
+    headers = ("Figure", *(bar.gear for bar in found[0].bars))
+    return Table(title="What each gear changes, with 95 % intervals", headers=headers, rows=tuple(rows))
 
 
 def _written(how: Shown, bar: Bar) -> str:

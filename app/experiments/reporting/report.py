@@ -136,7 +136,7 @@ def _intervals(verdict: QualityVerdict) -> Chart:
             Value(
                 f"{name} ({count:,})",
                 100 * difference,
-                f"{100 * interval.low:+.1f} to {100 * interval.high:+.1f} points" if interval else TOO_FEW_TEMPLATES,
+                units.points_between(interval.low, interval.high) if interval else TOO_FEW_TEMPLATES,
                 100 * interval.low if interval else None,
                 100 * interval.high if interval else None,
             )

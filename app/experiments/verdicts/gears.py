@@ -55,7 +55,8 @@ def shown(figure: WaterfallFigure, currency: str) -> Shown:
 
 
 def gear_waterfalls(results: Results, among: Bools, per_hour: float) -> tuple[Waterfall, ...]:
-    """All figures that were measured with every set of gears; none where the experiment is no such one.
+    """All figures that were measured with every set of gears; none where the experiment is no such one. Gears stand in
+    the order of the first figure, the largest change first, in all of them.
 
     Args:
         results: of the experiment.
@@ -71,7 +72,9 @@ def gear_waterfalls(results: Results, among: Bools, per_hour: float) -> tuple[Wa
             known &= results.answered_by(*sets.values())[among]
             measured = {gears: each[known] for gears, each in measured.items()}
         if known.any():
-            found.append(waterfall(measured, figure, groups[known] if figure is WaterfallFigure.QUALITY else groups))
+            labels = groups[known] if figure is WaterfallFigure.QUALITY else groups
+            order = [bar.gear for bar in found[0].bars] if found else []
+            found.append(waterfall(measured, figure, labels, order=order))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ Shapley value, so that the bars lead from one end to the other. How two gears ac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -93,7 +93,7 @@ class Waterfall:
     total: float
     """With all on."""
     bars: tuple[Bar, ...]
-    """The largest change first; each starts where the one before it ends."""
+    """Each starts where the one before it ends."""
     interactions: tuple[Interaction, ...]
     alarms: tuple[Alarm, ...]
     prompts: int
@@ -106,6 +106,7 @@ def waterfall(
     figure: WaterfallFigure,
     groups: npt.ArrayLike | None = None,
     level: float = LEVEL,
+    order: Sequence[str] = (),
 ) -> Waterfall:
     """Attribute what gears change in a figure.
 
@@ -115,6 +116,7 @@ def waterfall(
         figure: which.
         groups: labels of templates or conversations, ``[prompts]``.
         level: of the intervals.
+        order: of the gears' bars; by default the largest change first.
 
     Raises:
         NoOrderingError: there is no order in which all gears can be turned on one after the other.
@@ -138,7 +140,7 @@ def waterfall(
         figure=figure,
         baseline=baseline,
         total=float(values[max(values, key=len)].mean()),
-        bars=tuple(_bars(baseline, changes)),
+        bars=tuple(_bars(baseline, changes, order)),
         interactions=tuple(pair.interaction for pair in found if pair.is_shown),
         alarms=tuple(alarm for pair in found if (alarm := pair.alarm)),
         prompts=int(known.sum()),
@@ -146,8 +148,8 @@ def waterfall(
     )
 
 
-def _bars(start: float, changes: tuple[Attribution, ...]) -> Iterator[Bar]:
-    for each in sorted(changes, key=lambda each: -abs(each.change)):
+def _bars(start: float, changes: tuple[Attribution, ...], order: Sequence[str]) -> Iterator[Bar]:
+    for each in sorted(changes, key=lambda each: order.index(each.gear) if order else -abs(each.change)):
         yield Bar(each.gear, start, start + each.change, each.interval)
         start += each.change
 
@@ -224,7 +226,7 @@ class _Pair:
         if other >= 0 or not self._harms(self.on):
             return None
         text = (
-            f"{self.gear} takes back of what {self.other} gains: with both on, {self.figure} is "
+            f"{self.gear} takes back part of what {self.other} gains: with both on, {self.figure} is "
             f"{self._size(self._share(on))} higher than with {self.other} alone."
         )
         return Alarm(AlarmKind.CANCELS, self.gear, self.other, text)

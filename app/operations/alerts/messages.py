@@ -10,6 +10,8 @@ from app.store import Errand, EventKind
 _TEST_TITLE = "Gearbox: a test"
 _TEST_BODY = "This is a test of an alert channel. If you can read it, alerts reach you here."
 _TITLE_CHARACTERS = 150
+NO_LONGER = "It no longer holds."
+"""Why an alert is resolved that says nothing else."""
 
 
 def message_of(errand: Errand) -> tuple[str, str]:
@@ -21,7 +23,7 @@ def message_of(errand: Errand) -> tuple[str, str]:
     title = one_line(f"Gearbox: {state}: {alert.title}")[:_TITLE_CHARACTERS]
     since = f"Since {alert.opened_at:%Y-%m-%d %H:%M} UTC."
     if state == "Resolved":
-        return title, f"{since} It no longer holds."
+        return title, f"{since} {one_line(errand.event.words) or NO_LONGER}"
     parts = (
         one_line(errand.event.words or alert.words),
         f"{since} Look first at: {alert.gear}.",

@@ -1,7 +1,8 @@
 """The server's own look at the rules, twice a minute, on a thread of its own, and the sending of what is to be told.
 
-Of several servers on one database one looks, which takes the turn; each sends what is due, and claims it first. Nothing
-that a channel does holds anything up: each has a thread of its own while something is being sent to it.
+Of several servers on one database one does both, which takes the turn: so a channel that hangs gets nothing from
+another. It claims what it sends first, for a turn may be lost unnoticed. Nothing that a channel does holds anything up:
+each has a thread of its own while something is being sent to it.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from app.operations.alerts.reading import Readings
 from app.operations.alerts.rules import all_rules
 from app.operations.alerts.sending import post
 from app.operations.objectives.attainment import attainment
-from app.store import Errand, Finding, RunStore
+from app.store import Alert, Errand, Finding, RunStore
 from app.store.database.errors import ConflictError
 from engine.errors import GearboxError
 
 _log = logging.getLogger(__name__)
 
 TURN = "alerts"
-"""What only one of several servers does: to look at the rules."""
+"""What only one of several servers does: to look at the rules, and to send."""
 LOOK_EVERY_S = 30.0
 _SEND_EVERY_S = 5.0
 _FIRST_S = 10.0
@@ -58,7 +59,7 @@ def findings(store: RunStore, folder: Path, at: datetime) -> tuple[Finding, ...]
 
 
 def observe_all(store: RunStore, folder: Path, at: datetime) -> None:
-    """Go on with what all rules find; what a rule that is gone or off had open is resolved.
+    """Go on with what all rules find; what a rule that is gone or off had open is resolved, and channels are told why.
 
     Raises:
         StoreError: the run database cannot be used.
@@ -70,7 +71,14 @@ def observe_all(store: RunStore, folder: Path, at: datetime) -> None:
     looked_at = {(finding.rule, finding.subject) for finding in found}
     for alert in store.alerts.open():
         if (alert.rule, alert.subject) not in looked_at:
-            store.alerts.close(alert.id)
+            store.alerts.close(alert.id, _why_not_looked_at(store, alert))
+
+
+def _why_not_looked_at(store: RunStore, alert: Alert) -> str:
+    rule = next((each for each in all_rules(store.alerts.rules()) if each.key == alert.rule), None)
+    if rule is None:
+        return "Its rule was deleted."
+    return "The SLO that it is about was removed." if rule.is_on else "Its rule was switched off."
 
 
 @dataclass(slots=True)
@@ -198,9 +206,10 @@ class AlertWatch:
             self._sender = Sender(self._store(), self._post)
         store = self._sender.store
         at = datetime.now(UTC)
-        if look_too and store.turns.is_ours(TURN):
-            observe_all(store, self._folder, at)
-        self._sender.send_due()
+        if store.turns.is_ours(TURN):
+            if look_too:
+                observe_all(store, self._folder, at)
+            self._sender.send_due()
         if look_too:  # over many runs pages then find these figures read
             for objective in store.objectives.all():
                 attainment(store.objectives, objective, at)

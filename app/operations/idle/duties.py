@@ -104,8 +104,10 @@ class IdleWork:
             if last and last.status in ("cancelled", "failed") and last.ended and now - last.ended < LEFT_ALONE_S:
                 continue
             found = self._due(duty)
-            if found is not None and self._jobs.submit(duty.key, found.work, title=found.title, page=duty.page):
-                return True
+            if found is not None:
+                page, title = duty.page, found.title
+                if self._jobs.submit(duty.key, found.work, title=title, page=page, by_itself=True):
+                    return True
         return False
 
     def _due(self, duty: Duty) -> Due | None:

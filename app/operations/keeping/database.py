@@ -40,6 +40,8 @@ def restore_database(options: argparse.Namespace) -> int:
     sys.stdout.write(f"The run database is {options.file} now, {memory(restored.bytes)}.\n")
     if restored.aside:
         sys.stdout.write(f"What was there before is {restored.aside}.\n")
+    if restored.aside_schema:
+        sys.stdout.write(f"What was there before is in the schema {restored.aside_schema}: drop it when all is well.\n")
     return 0
 
 

@@ -3,8 +3,9 @@ and goodput, the requests a second that meet all of them."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -109,6 +110,39 @@ def goodput(store: ObjectiveStore, objectives: Sequence[Objective], window: time
 
     missed = store.memo.get(("goodput", tuple(objectives), window), now, read)
     return Goodput(missed.total - missed.bad, missed.total, window)
+
+
+def goodput_over_time(
+    store: ObjectiveStore, objectives: Sequence[Objective], filter: RunFilter, edges: Sequence[datetime], now: datetime
+) -> tuple[Counted, ...]:
+    """Requests of each stretch of time that miss an objective as it is today, of those that finished or broke. Of
+    those before the last one, what was read lately is taken; the last is read anew.
+
+    Args:
+        store: the objectives' side of the run database.
+        objectives: all that count.
+        filter: which runs; its own beginning and end are not asked.
+        edges: where one stretch begins and the other ends, ascending, at least two; those between the first and the
+            last at whole minutes.
+        now: which moment counts as now.
+
+    Raises:
+        StoreError: the run database cannot be read.
+    """
+    *before, last = edges
+    parts = tuple(before[1:])
+    width = _QUARTER if all(_floor(edge, _QUARTER) == edge for edge in parts) else timedelta(minutes=1)
+
+    def read() -> tuple[Counted, ...]:
+        found = [Counted(0, 0) for _ in parts]
+        in_span = replace(filter, since=before[0], until=before[-1])
+        for each in store.count_good_over_time(objectives, in_span, width):
+            found[bisect_right(parts, each.start)] += each.counted
+        return tuple(found)
+
+    anyone = replace(filter, since=None, until=None)
+    past = store.memo.get(("goodput over time", tuple(objectives), anyone, parts), now, read) if parts else ()
+    return (*past, store.count_good(objectives, replace(filter, since=before[-1], until=last)))
 
 
 def budget_over_time(

@@ -14,9 +14,9 @@ NOT_INSTALLED = "not installed"
 """In place of the hash of a model's weights that are not there, or cannot be used."""
 _MODELS = "models"
 _LABELS = {
-    "kernel": "Kernels", "git_commit": "Gearbox", "torch": "PyTorch", "transformers": "transformers",
-    "bitsandbytes": "bitsandbytes", "python": "Python", "device": "Device", "cpu": "Processor",
-    "cpu_capability": "Instructions", "threads": "Threads", "platform": "System",
+    "kernel": "Kernels", "native_kernels": "Kernels' build", "git_commit": "Gearbox", "torch": "PyTorch",
+    "transformers": "transformers", "bitsandbytes": "bitsandbytes", "python": "Python", "device": "Device",
+    "cpu": "Processor", "cpu_capability": "Instructions", "threads": "Threads", "platform": "System",
 }  # fmt: skip
 _MACHINE = ("device", "cpu", "cpu_capability", "threads")
 _LONGEST = 12

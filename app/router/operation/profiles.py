@@ -68,7 +68,7 @@ def read_profile(name: str, data: bytes) -> tuple[RouterProfile, Evidence | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Remark:
     """One thing that was checked of an uploaded profile."""
 
     good: bool
@@ -77,7 +77,7 @@ class Finding:
 
 def check_import(
     profile: RouterProfile, evidence: Evidence | None, prompts: Sequence[RoutedPrompt], models_dir: Path
-) -> tuple[Finding, ...]:
+) -> tuple[Remark, ...]:
     """What an uploaded profile is worth here: whether its weights are here, its prompts known, its figures proven.
 
     Args:
@@ -86,29 +86,29 @@ def check_import(
         prompts: recorded here.
         models_dir: where models are installed.
     """
-    findings = []
+    remarks = []
     for tier in profile.ladder:
         here = installed_weights(tier.model, models_dir)
         if here is None:
-            findings.append(Finding(good=False, text=f"{tier.model} is not installed here."))
+            remarks.append(Remark(good=False, text=f"{tier.model} is not installed here."))
         elif here != tier.weights_sha256:
-            findings.append(Finding(good=False, text=f"{tier.model} has other weights here: its scores would differ."))
+            remarks.append(Remark(good=False, text=f"{tier.model} has other weights here: its scores would differ."))
         else:
-            findings.append(Finding(good=True, text=f"{tier.model}: the same weights are installed here."))
+            remarks.append(Remark(good=True, text=f"{tier.model}: the same weights are installed here."))
     if evidence is None:
-        findings.append(Finding(good=False, text="The file says nothing of its prompts and the spread of its figures."))
-        return tuple(findings)
+        remarks.append(Remark(good=False, text="The file says nothing of its prompts and the spread of its figures."))
+        return tuple(remarks)
     every, known = len(evidence.prompts_sha256), evidence.known(prompt.prompt for prompt in prompts)
-    findings.append(
-        Finding(good=known == every, text=f"{known:,} of its {every:,} prompts are among those recorded here.")
+    remarks.append(
+        Remark(good=known == every, text=f"{known:,} of its {every:,} prompts are among those recorded here.")
     )
     kept = evidence.figures.get("quality_kept")
     reached = "" if kept is None else f": {kept.value:.2f}× ({kept.low:.2f}–{kept.high:.2f}) of the quality"
-    findings.append(
-        Finding(good=evidence.held_out > 0, text=f"Made {profile.made_on}, reported on {evidence.held_out:,}{reached}.")
+    remarks.append(
+        Remark(good=evidence.held_out > 0, text=f"Made {profile.made_on}, reported on {evidence.held_out:,}{reached}.")
     )
     mark = promise_mark(profile.promise)
     if profile.promise is not None:
         told = promise_in_words(profile.promise)
-        findings.append(Finding(good=not mark, text=f"It promises: {told}{f', {mark}' if mark else ''}."))
-    return tuple(findings)
+        remarks.append(Remark(good=not mark, text=f"It promises: {told}{f', {mark}' if mark else ''}."))
+    return tuple(remarks)

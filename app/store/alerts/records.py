@@ -172,6 +172,7 @@ class AlertEvent:
     what: EventKind
     person: str | None
     words: str
+    """What was found, of one that fires; of one that is resolved, why, unless it no longer holds."""
 
 
 class DeliveryState(StrEnum):

@@ -155,13 +155,17 @@ class AlertStore:
         """
         return self._step(alert_id, lambda alert, at: silence(alert, until, at), person)
 
-    def close(self, alert_id: str) -> Alert:
+    def close(self, alert_id: str, why: str) -> Alert:
         """Resolve one whose rule or objective is no longer there, or is off.
+
+        Args:
+            alert_id: which.
+            why: a sentence, for its history and the channels.
 
         Raises:
             GoneError: there is none of that id.
         """
-        return self._step(alert_id, close, None)
+        return self._step(alert_id, lambda alert, at: close(alert, at, why), None)
 
     def _step(self, alert_id: str, step: Callable[[Alert, datetime], Step], person: str | None) -> Alert:
         at = now()
@@ -184,7 +188,7 @@ def _write(session: Session, step: Step, at: datetime, *, words: str = "", perso
         return None
     keep_alert(session, step.alert)
     if step.event is not None:
-        told = words if step.event is EventKind.FIRED else ""
+        told = words if step.event is EventKind.FIRED else step.words
         event = AlertEventRow(id=new_id(), alert_id=step.alert.id, at=at, what=step.event, person=person, words=told)
         session.flush()
         session.add(event)

@@ -26,6 +26,8 @@ class Step:
     """What is to be written into its history."""
     tell: bool = False
     """Whether the channels are told of that."""
+    words: str = ""
+    """Why an alert is resolved whose condition may still hold."""
 
 
 def observe(alert: Alert | None, finding: Finding, now: datetime, *, id: str, silenced_until: datetime | None) -> Step:
@@ -76,9 +78,9 @@ def silence(alert: Alert, until: datetime, now: datetime) -> Step:
     return Step(replace(alert, silenced_until=None), EventKind.UNSILENCED) if alert.is_silent(now) else Step(alert)
 
 
-def close(alert: Alert, now: datetime) -> Step:
-    """Its rule or its objective is no longer there, or off."""
-    return Step(replace(alert, resolved_at=now), EventKind.RESOLVED)
+def close(alert: Alert, now: datetime, why: str) -> Step:
+    """Its rule or its objective is no longer there, or off; who was told that it fires is told that."""
+    return replace(_resolved(alert, now), words=why) if alert.resolved_at is None else Step(alert)
 
 
 def _opened(finding: Finding, now: datetime, id: str, silenced_until: datetime | None) -> Step:

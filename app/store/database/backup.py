@@ -1,4 +1,4 @@
-"""Copies of a SQLite run database, made while it is in use, and put back in its place."""
+"""Copies of a run database, made while it is in use, and put back in its place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 
+from app.store.database import postgres_backup
 from app.store.database.errors import StoreError, in_words
 from app.store.database.held_file import HeldFile, Hold
 from app.store.database.migrate import is_known, migrate
@@ -33,6 +35,8 @@ class Restored:
     """Of the one that was put in place."""
     aside: Path | None
     """Where the one that was there before lies now; ``None`` if there was none."""
+    aside_schema: str | None = None
+    """The same of a PostgreSQL database."""
 
 
 def back_up(database_url: str, target: Path) -> int:
@@ -43,14 +47,17 @@ def back_up(database_url: str, target: Path) -> int:
         its bytes.
 
     Raises:
-        StoreError: it is no SQLite database, or none of Gearbox's; the target is there already or cannot be written;
-            the copy is damaged.
+        StoreError: it is no run database of Gearbox; the target is there already or cannot be written; the copy is
+            damaged; PostgreSQL's programs are missing or fail.
     """
-    file = _file_of(database_url, "pg_dump --format=custom --file=FILE DATABASE copies it while it is in use.")
     if target.exists():
         raise StoreError(f"{target} is there already. Choose another name.")
-    _check_revision(file)
-    _copy(file, target)
+    with closing(Database(database_url)) as database:
+        if database.file is None:
+            postgres_backup.back_up(database, target, is_known)
+        else:
+            _check_revision(database.file)
+            _copy(database.file, target)
     return target.stat().st_size
 
 
@@ -64,12 +71,20 @@ def restore(database_url: str, source: Path, moment: datetime) -> Restored:
 
     Raises:
         StoreError: a server is using the database; the copy is none of Gearbox's, is of a newer version, or is
-            damaged or cannot be brought up to date; a file cannot be written or moved. What was there is in its place
-            then, or the error says where it lies.
+            damaged or cannot be brought up to date; a file cannot be written or moved; PostgreSQL's programs are not
+            there or fail. What was there is in its place then, or the error says where it lies.
     """
-    file = _file_of(database_url, "pg_restore --dbname=DATABASE FILE puts back what pg_dump has written.")
     if not source.is_file():
         raise StoreError(f"There is no file {source}.")
+    with closing(Database(database_url)) as database:
+        if database.file is None:
+            bring_up = partial(migrate, database_url)
+            schema = postgres_backup.restore(database, source, moment, is_known=is_known, migrate=bring_up)
+            return Restored(source.stat().st_size, None, schema)
+        return _restore_file(database.file, source, moment)
+
+
+def _restore_file(file: Path, source: Path, moment: datetime) -> Restored:
     if file.exists() and source.samefile(file):
         raise StoreError(f"{source} is the run database itself.")
     _check_revision(source)
@@ -99,14 +114,6 @@ def _bring_up_to_date(fresh: Path) -> None:
 def _remove(fresh: Path) -> None:
     for left in (fresh, *companions(fresh), fresh.with_name(f"{fresh.name}.lock")):
         left.unlink(missing_ok=True)
-
-
-def _file_of(database_url: str, instead: str) -> Path:
-    database = Database(database_url)
-    database.close()
-    if database.file is None:
-        raise StoreError(f"The run database {database} is PostgreSQL's. {instead}")
-    return database.file
 
 
 def _copy(source: Path, target: Path) -> None:

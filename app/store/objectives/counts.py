@@ -6,6 +6,7 @@ Few runs are counted from their rows; of many, what was summed up of them tells,
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from app.store.runs.records import RunFilter, RunStatus
 from app.store.runs.rollups.buckets import WIDTH
 from app.store.runs.rollups.histogram import bins_of
 from app.store.runs.rollups.parts import COUNTS, TIMES
-from app.store.runs.rollups.reading import Read, summed
+from app.store.runs.rollups.reading import MOST_UNSUMMED, Read, summed
 from app.store.runs.rollups.sums import Sums
 from app.store.runs.schema import Run, RunContent
 
@@ -47,12 +48,25 @@ def count(session: Session, metric: Metric, limit_s: float | None, filter: RunFi
         filter: which runs.
     """
     if metric is not Metric.QUALITY and filter.since and filter.until:
-        found = summed(session, filter, [filter.since, filter.until])
+        found = summed(session, filter, [filter.since, filter.until], most=MOST_UNSUMMED)
         if found is not None:
-            return _of_sums(metric, limit_s, found, 1)[0]
+            (counted,) = _of_sums(metric, limit_s, found, 1)
+            for part in _not_summed(found, filter):
+                counted += _count_rows(session, metric, limit_s, part)
+            return counted
+    return _count_rows(session, metric, limit_s, filter)
+
+
+def _count_rows(session: Session, metric: Metric, limit_s: float | None, filter: RunFilter) -> Counted:
     bad, total = _bad_of(metric, limit_s)
     row = session.execute(_counting(metric, filter, bad, total)).one()
     return Counted(int(row.bad or 0), int(row.total or 0))
+
+
+def _not_summed(found: Read, filter: RunFilter) -> list[RunFilter]:
+    """The runs that sums lack, for the database to count: sooner done than summing them up."""
+    ranges = found.missing.ranges if found.missing else ()
+    return [replace(filter, since=since, until=until) for since, until in ranges]
 
 
 def count_over_time(
@@ -72,21 +86,24 @@ def count_over_time(
         first, end = (to_microseconds(moment) for moment in (filter.since, filter.until))
         numbers = range(first // width_us, -(-end // width_us))
         inner = [from_microseconds(number * width_us) for number in numbers[1:]]
-        found = summed(session, filter, [filter.since, *inner, filter.until])
+        found = summed(session, filter, [filter.since, *inner, filter.until], most=MOST_UNSUMMED)
         if found is not None:
-            counts = _of_sums(metric, limit_s, found, len(numbers))
-            return tuple(
-                Stretch(from_microseconds(number * width_us), counted)
-                for number, counted in zip(numbers, counts, strict=True)
-                if counted.total
-            )
+            starts = [from_microseconds(number * width_us) for number in numbers]
+            counts = dict(zip(starts, _of_sums(metric, limit_s, found, len(numbers)), strict=True))
+            for part in _not_summed(found, filter):
+                for stretch in _count_rows_over_time(session, metric, limit_s, part, width_us):
+                    counts[stretch.start] += stretch.counted
+            return tuple(Stretch(start, counted) for start, counted in counts.items() if counted.total)
+    return _count_rows_over_time(session, metric, limit_s, filter, width_us)
+
+
+def _count_rows_over_time(
+    session: Session, metric: Metric, limit_s: float | None, filter: RunFilter, width_us: int
+) -> tuple[Stretch, ...]:
     bad, total = _bad_of(metric, limit_s)
     key = (type_coerce(Run.created_at, BigInteger) // width_us).label("stretch")
     rows = session.execute(_counting(metric, filter, bad, total, key).group_by(key).order_by(key)).all()
-    return tuple(
-        Stretch(from_microseconds(int(row.stretch) * width_us), Counted(int(row.bad or 0), int(row.total or 0)))
-        for row in rows
-    )
+    return _stretches(rows, width_us)
 
 
 def count_good(session: Session, objectives: Collection[Objective], filter: RunFilter) -> Counted:
@@ -94,6 +111,22 @@ def count_good(session: Session, objectives: Collection[Objective], filter: RunF
 
     A request without a figure, as a TPOT of a single token, misses nothing by that.
     """
+    row = session.execute(_counting_good(objectives, filter)).one()
+    return Counted(int(row.bad or 0), int(row.total or 0))
+
+
+def count_good_over_time(
+    session: Session, objectives: Collection[Objective], filter: RunFilter, width: timedelta
+) -> tuple[Stretch, ...]:
+    """The same per stretch of time, counted from 1970 UTC, the oldest first; stretches without runs are left out. From
+    the rows: sums of each figure do not tell which requests met all."""
+    width_us = width // timedelta(microseconds=1)
+    key = (type_coerce(Run.created_at, BigInteger) // width_us).label("stretch")
+    rows = session.execute(_counting_good(objectives, filter, key).group_by(key).order_by(key)).all()
+    return _stretches(rows, width_us)
+
+
+def _counting_good(objectives: Collection[Objective], filter: RunFilter, *keys: ColumnElement[Any]) -> Any:
     missed: list[ColumnElement[bool]] = [Run.status.in_(_BROKEN)]
     for objective in objectives:
         asked = conditions(objective.scope.runs(None, None))
@@ -104,10 +137,8 @@ def count_good(session: Session, objectives: Collection[Objective], filter: RunF
                 missed.append(and_(*asked, _is_wrong()))
             case metric:
                 missed.append(and_(*asked, func.coalesce(_COLUMNS[metric], 0.0) > (objective.limit_s or 0.0)))
-    counted = select(_number(or_(*missed)).label("bad"), func.count().label("total"))
-    over = Run.status.in_((RunStatus.FINISHED, *_BROKEN))
-    row = session.execute(counted.where(*conditions(filter), over)).one()
-    return Counted(int(row.bad or 0), int(row.total or 0))
+    counted = select(*keys, _number(or_(*missed)).label("bad"), func.count().label("total"))
+    return counted.where(*conditions(filter), Run.status.in_((RunStatus.FINISHED, *_BROKEN)))
 
 
 def tally(session: Session, filter: RunFilter) -> Tally:
@@ -208,6 +239,13 @@ def _counting(
 ) -> Any:
     counted = select(*keys, _number(bad).label("bad"), _number(total).label("total")).where(*conditions(filter))
     return counted.where(Run.status == RunStatus.FINISHED) if metric is Metric.QUALITY else counted
+
+
+def _stretches(rows: Sequence[Any], width_us: int) -> tuple[Stretch, ...]:
+    return tuple(
+        Stretch(from_microseconds(int(row.stretch) * width_us), Counted(int(row.bad or 0), int(row.total or 0)))
+        for row in rows
+    )
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:

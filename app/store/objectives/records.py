@@ -77,6 +77,9 @@ class Counted:
     bad: int
     total: int
 
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(self.bad + other.bad, self.total + other.total)
+
     @property
     def share(self) -> float | None:
         """Of the bad ones; ``None`` without any request."""

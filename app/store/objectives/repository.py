@@ -138,6 +138,13 @@ class ObjectiveStore:
         with self._database.read() as session:
             return counts.count_good(session, objectives, filter)
 
+    def count_good_over_time(
+        self, objectives: Collection[Objective], filter: RunFilter, width: timedelta
+    ) -> tuple[Stretch, ...]:
+        """The same per stretch of time; see `counts.count_good_over_time`."""
+        with self._database.read() as session:
+            return counts.count_good_over_time(session, objectives, filter, width)
+
     def tally(self, filter: RunFilter) -> Tally:
         """What alerts watch of the runs that a filter lets through."""
         with self._database.read() as session:

@@ -20,6 +20,7 @@ from app.store.outbox.results import Result, to_bytes, to_text
 from app.store.runs.queries import to_record
 from app.store.runs.records import RunOutcome, RunRecord, RunStatus, RunSummary
 from app.store.runs.reports import REPORTS, Reports
+from app.store.runs.rollups import adding
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
@@ -95,17 +96,18 @@ def write_ending(session: Session, fields: Mapping[str, Any], *, again: bool = F
         run = _begun(fields["beginning"])
         session.add(run)
         session.flush()
-        environment, created_at = run.content.environment, run.created_at
+        environment, created_at, counted = run.content.environment, run.created_at, False
     elif known.status in _OVER and not again:
         return
     else:
-        environment, created_at = known.environment, known.created_at
+        environment, created_at, counted = known.environment, known.created_at, known.status != RunStatus.RUNNING
     session.execute(_END_RUN, {"of_run": run_id, **_ended(fields)})
     texts = {name: fields[name] for name in ("text", "error", "error_kind")}
     reports = {name: fields.get(name) for name in REPORTS}  # one that an older server wrote aside may lack a report
     environment = {**environment, **fields["environment"]}
     session.execute(_END_CONTENT, {"of_run": run_id, **texts, **reports, "environment": environment})
-    has_changed(session, [created_at])
+    if has_changed(session, [created_at]) and not counted:
+        adding.add(session, [run_id])
     if fields["timeline"] is not None:
         write_timeline(session, run_id, to_bytes(fields["timeline"]))
 

@@ -171,6 +171,8 @@ class TimeBucket:
     totals: Totals
     latency: Latency
     work: Work = Work()
+    precisions: Mapping[str, int] = field(default_factory=dict)
+    """Runs by precision; known of an overview's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,9 +35,11 @@ from app.store.runs.records import (
 )
 from app.store.runs.schema import Run, RunContent, RunTag, RunTimeline
 from app.store.runs.search.index import MOST_NARROWED, text_index
+from app.store.runs.search.looking_back import LOOKED_BACK, looked_back_to
 from app.store.runs.statistics import exact
 from app.store.runs.statistics.answered import AnsweredRun, UsedConfiguration, answered_runs, used_configurations
 from app.store.runs.statistics.cascades import CascadeSums, cascades
+from app.store.runs.statistics.offered import Offering, distinct_values
 from app.store.runs.statistics.overview import Overview, overview, stretch_of_all
 from app.store.runs.statistics.repeats import Repeats, repeats
 from app.store.runs.statistics.speeds import answer_speeds
@@ -61,6 +63,7 @@ class RunReader(Seen):
         """Use a database whose schema is up to date, and the outbox before it."""
         self._database = database
         self._outbox = outbox
+        self._offering = Offering(_MOST_CONFIGURATIONS)
         self.texts = text_index(database)
         """The index over the texts of runs, which searches go by."""
 
@@ -118,13 +121,26 @@ class RunReader(Seen):
         return None if packed is None else Timeline.unpack(packed)
 
     def page(
-        self, filter: RunFilter = ALL_RUNS, sort: RunSort = NEWEST_FIRST, *, limit: int = 50, offset: int = 0
+        self,
+        filter: RunFilter = ALL_RUNS,
+        sort: RunSort = NEWEST_FIRST,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        looked_back: int = LOOKED_BACK,
     ) -> RunPage:
-        """One page of the runs that the filter lets through and the viewer may see.
+        """One page of the runs that the filter lets through and the viewer may see. A text too short for the index is
+        looked for among the ``looked_back`` newest; the page says so.
 
         A run whose end waits to be written is listed as it ended; filters, orders and counts go by what is written.
         """
         filter = self._asked(filter)
+        with self._database.read() as session:
+            since = looked_back_to(session, filter, looked_back)
+        page = self._page(filter if since is None else replace(filter, since=since), sort, limit, offset)
+        return replace(page, searched_since=since)
+
+    def _page(self, filter: RunFilter, sort: RunSort, limit: int, offset: int) -> RunPage:
         wanted = listed(filter)
         # The ids first: the long texts of the rows that are skipped are then never read.
         ids = select(Run.id).where(*wanted).order_by(*order(sort)).limit(limit).offset(offset).subquery()
@@ -149,16 +165,16 @@ class RunReader(Seen):
     def facets(self) -> Facets:
         """The distinct values that filters can offer: tags of runs that the viewer may see, all else of everybody's."""
         with self._database.read() as session:
-            # each from an index alone: the rows of many runs take long to go through
-            kinds = session.execute(select(Run.model, Run.backend, Run.precision).distinct()).all()
-            sources = set(session.scalars(select(Run.source).distinct()))
+            offered = self._offering.read(session)
+            sources = distinct_values(session, Run.source)
+            models, backends, precisions = (tuple(sorted({kind[n] for kind in offered.kinds})) for n in range(3))
             return Facets(
-                models=tuple(sorted({kind.model for kind in kinds})),
-                backends=tuple(sorted({kind.backend for kind in kinds})),
-                precisions=tuple(sorted({kind.precision for kind in kinds})),
+                models=models,
+                backends=backends,
+                precisions=precisions,
                 tags=tuple(session.scalars(self._tags())),
                 sources=tuple(source for source in RunSource if source in sources),
-                configurations=exact.configurations(session, ALL_RUNS, _MOST_CONFIGURATIONS),
+                configurations=offered.configurations,
             )
 
     # --- what configurations are compared by ------------------------------------------------------

@@ -249,6 +249,9 @@ class RunPage:
     """How many runs the filter lets through, on all pages together."""
     more: bool = False
     """Whether there are more than ``total``, not counted: a text that many runs have is not counted to the end."""
+    searched_since: datetime | None = None
+    """Only runs that were started then or later were searched, for a text too short for the index; ``None`` where all
+    were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from app.store.runs.endings import (
 )
 from app.store.runs.reading import RunReader
 from app.store.runs.records import EndedRun, Rating, RunOutcome, RunSource, RunStatus
+from app.store.runs.rollups import adding
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.rollups.making import sum_up
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTag
@@ -278,7 +279,10 @@ class RunWriter(RunReader):
                 for some in _batches(gone):
                     still = (Run.id.in_(some), Run.status == RunStatus.RUNNING)
                     interrupted = update(Run).where(*still).values(status=RunStatus.INTERRUPTED)
-                    has_changed(session, session.scalars(interrupted.returning(Run.created_at)))
+                    ended = session.execute(interrupted.returning(Run.id, Run.created_at))
+                    moments = {row.id: row.created_at for row in ended}
+                    if has_changed(session, moments.values()):
+                        adding.add(session, moments)
 
 
 def _keep_timeline(session: Session, run_id: str, timeline: Timeline | None) -> None:

@@ -17,10 +17,10 @@ from app.runs.repetition import repetition_warning
 from app.session import chat as chat_session
 from app.store import ChatMessage, Conversation, RunRecord, RunStatus
 from app.views.chat import actions as chat_actions
+from app.views.race.lane import draw_progress, draw_written
 from app.views.reports.cascade_receipt import show_cascade_notices
 from app.views.reports.disturbance import show_disturbed
 from app.views.reports.losslessness import show_speculation_notice
-from app.views.runs.lane_view import draw_progress, draw_written
 from app.views.runs.naming import config_name, link_to_run
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from app import units
 from app.experiments.results.figures import Figures
 from app.experiments.verdicts.gears import Shown
 from app.experiments.verdicts.verdict import TOO_FEW_TEMPLATES, QualityVerdict
-from app.experiments.verdicts.waterfall import Waterfall, WaterfallFigure
+from app.experiments.verdicts.waterfall import Bar, Waterfall, WaterfallFigure
 from app.views.shared.charts import finish, plain
 
 _ROW = 34
@@ -35,8 +37,8 @@ def quality_intervals(verdict: QualityVerdict) -> go.Figure:
                 "arrayminus": [100 * (value - each.low) if each else None for each, value in pairs],
             },
             customdata=[
-                f"{value * 100:+.1f} points, "
-                + (f"95 % {each.low * 100:+.1f} to {each.high * 100:+.1f}" if each else TOO_FEW_TEMPLATES)
+                f"{units.points(value)}, "
+                + (f"95 % {units.points_between(each.low, each.high)}" if each else TOO_FEW_TEMPLATES)
                 + f", {units.counted(count, 'prompt')}"
                 for (each, value), count in zip(pairs, counts, strict=True)
             ],
@@ -109,4 +111,25 @@ def waterfall_chart(found: Waterfall, shown: Shown) -> go.Figure:
             cliponaxis=False,
         )
     )
+    if any(bar.interval for bar in found.bars):
+        figure.add_trace(_intervals(found.bars, scale))
     return finish(figure, shown.title, x="", y=shown.unit, legend=False)
+
+
+def _intervals(bars: Sequence[Bar], scale: float) -> go.Scatter:
+    """How far each bar may reach."""
+    known = [(bar, bar.interval) for bar in bars if bar.interval]
+    return go.Scatter(
+        x=[plain(bar.gear) for bar, _ in known],
+        y=[bar.end * scale for bar, _ in known],
+        mode="markers",
+        marker={"size": 1, "color": "gray"},
+        error_y={
+            "array": [(interval.high - bar.change) * scale for bar, interval in known],
+            "arrayminus": [(bar.change - interval.low) * scale for bar, interval in known],
+            "color": "gray",
+            "thickness": 2,
+            "width": 5,
+        },
+        hoverinfo="skip",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -24,6 +25,10 @@ from app.views.shared.clock import now, reader_zone
 
 _MIB = 2**20
 _CARD_WIDTH = 380
+_BELOW_DATES: dict[str, Any] = {"height": 340, "legend": {**charts.LEGEND_BELOW, "y": -0.34}}
+"""Room for a legend of many names below an axis of two lines."""
+_MOST_LAYERS = 5
+"""That can be told apart; all others are one."""
 _CONFIG = {"displaylogo": False, "displayModeBar": False}
 _PICKED = "ops-picked"
 _Read = Callable[[TimeBucket], float | None]
@@ -43,11 +48,20 @@ class Timeline:
         zone = reader_zone()
         self._x = on_the_clock(seen.edges[:-1], zone)
         twice = shown_twice(seen.edges[:-1], zone)
-        clock = [start.astimezone(zone).strftime("%H:%M") for start in seen.edges[:-1]]
-        self._notes = [f" ({time} again)" if again else "" for time, again in zip(clock, twice, strict=True)]
+        clock = [start.astimezone(zone).replace(tzinfo=None) for start in seen.edges[:-1]]
+        # where the clock is put back, what it shows twice is drawn closer together, and its times are told
+        self._notes = [
+            f" ({time:%H:%M}{' again' if again else ''})" if again or time != drawn else ""
+            for time, again, drawn in zip(clock, twice, self._x, strict=True)
+        ]
 
-    def show_load(self) -> None:
-        """How much came, and what became of it."""
+    def show_load(self, good: Sequence[float | None] | None) -> None:
+        """How much came, and what became of it.
+
+        Args:
+            good: requests of each stretch that met every objective, ``None`` where that is not known; without any
+                objective ``None`` in its place.
+        """
         with st.grid(2, min_column_width=_CARD_WIDTH):
             self._stacked(
                 "Runs by status",
@@ -77,7 +91,10 @@ class Timeline:
                 },
             )
             self._lines("Batch size, mean", "sequences", {"batch": lambda each: each.work.mean_batch_size})
-            self._rates("Requests per second", "requests/s", {"requests": lambda each: each.totals.runs})
+            per_second = {"all requests": self._per_second(self._each(lambda each: each.totals.runs))}
+            if good is not None:
+                per_second["goodput: every SLO met"] = self._per_second(good)
+            self._draw(charts.lines_over_time(self._named(per_second), title="Requests per second", unit="requests/s"))
             self._lines(
                 "Memory, most of any run",
                 "MiB",
@@ -112,6 +129,8 @@ class Timeline:
                 },
             )
             self._lines("Acceptance length, mean", "tokens", {"length": _acceptance_length})
+            self._mix("Precisions, of all runs", lambda each: each.precisions)
+            self._mix("Who answered, of cascades", lambda each: each.work.tiers)
 
     def offer_runs(self, filter: RunFilter) -> None:
         """The way from a stretch that was picked to its runs, and into it."""
@@ -143,11 +162,31 @@ class Timeline:
         return [read(bucket) if bucket else None for bucket in self._buckets]
 
     def _rates(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
-        per_second = {
-            name: [None if value is None else value / long for value, long in zip(values, self._seconds, strict=True)]
-            for name, values in ((name, self._each(read)) for name, read in reads.items())
-        }
+        per_second = {name: self._per_second(self._each(read)) for name, read in reads.items()}
         self._draw(charts.lines_over_time(self._named(per_second), title=title, unit=unit))
+
+    def _per_second(self, amounts: Sequence[float | None]) -> list[float | None]:
+        return [None if amount is None else amount / long for amount, long in zip(amounts, self._seconds, strict=True)]
+
+    def _mix(self, title: str, read: Callable[[TimeBucket], Mapping[str, int]]) -> None:
+        """The shares of what runs have, a layer a name, the most common first."""
+        each = [read(bucket) if bucket else {} for bucket in self._buckets]
+        runs = sum((Counter(counts) for counts in each), Counter[str]())
+        shown = [name for name, _ in runs.most_common(_MOST_LAYERS)]
+        if not shown:
+            return
+
+        def shares(names: Sequence[str]) -> list[float | None]:
+            of_all = [sum(counts.values()) for counts in each]
+            found = [sum(counts.get(name, 0) for name in names) for counts in each]
+            return [round(100 * part / whole, 1) if whole else None for part, whole in zip(found, of_all, strict=True)]
+
+        layers = {name: shares([name]) for name in shown}
+        if rest := [name for name in runs if name not in shown]:
+            layers["others"] = shares(rest)
+        figure = charts.stacked_over_time(self._x, layers, title=title, unit="%")
+        figure.update_layout(**_BELOW_DATES, showlegend=True, bargap=0)
+        self._draw(figure)
 
     def _lines(self, title: str, unit: str, reads: Mapping[str, _Read]) -> None:
         read = {name: self._each(one) for name, one in reads.items()}
@@ -165,7 +204,7 @@ class Timeline:
         read = {name: self._each(one) for name, one in reads.items()}
         seen = {name: values for name, values in read.items() if any(values)}
         figure = charts.stacked_over_time(self._x, seen, title=title, unit=unit)
-        figure.update_layout(legend=charts.LEGEND_BELOW)
+        figure.update_layout(**_BELOW_DATES)
         self._draw(figure)
 
     def _named(self, values: Mapping[str, Sequence[float | None]]) -> list[charts.Line]:

@@ -21,10 +21,10 @@ from app.runs.verdict import Figure, Noise, Paired, gain
 from app.session.labs.quantization import CORPUS
 from app.store import AlarmLimits, CorpusResult, LabStore, SpeedResult
 from app.views.gears.precisions import choose_precisions, offered_precisions
+from app.views.race.noise import machine_noise
 from app.views.reports.alarm import show_alarm
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.runs.naming import one_line
-from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown

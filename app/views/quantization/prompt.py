@@ -20,10 +20,10 @@ from app.store import AlarmLimits, RunStore
 from app.views.gears.precisions import choose_precision, quantized_precisions
 from app.views.gears.sampling import choose_max_tokens
 from app.views.quantization.divergence import describe_parting, show_divergence
+from app.views.race.noise import machine_noise
 from app.views.reports.alarm import show_alarm
 from app.views.reports.disturbance import show_disturbed
 from app.views.runs.naming import link_to_run
-from app.views.runs.noise import machine_noise
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine.errors import InvalidRequestError

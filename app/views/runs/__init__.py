@@ -1,1 +1,1 @@
-"""Runs as tables, cards and live lanes."""
+"""Runs by name, found by filters, in a table and in full."""

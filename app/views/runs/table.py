@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO, cast
 import streamlit as st
 
 from app.literal import literal
-from app.store import RunFilter, RunPage, RunSort, RunStore, RunSummary, StoreError
+from app.store import LOOKED_BACK, RunFilter, RunPage, RunSort, RunStore, RunSummary, StoreError
 from app.units import MISSING, counted, moment
 from app.views.runs.naming import column_config, describe, run_columns
 from app.views.shared.clock import reader_zone
@@ -25,6 +25,10 @@ _NAMED_WHEN_DELETING = 5
 _HEIGHT = 560  # px, about 15 rows
 _MOST_DOWNLOADED = 100_000
 """Runs that one download brings: Streamlit holds it in memory."""
+_LOOKED_BACK = "runs-looked-back"
+"""Key of a short text, and of how many runs are read for it."""
+_FURTHER = 5
+"""So many times as many runs are read next."""
 _WORTH_SAYING = 10_000
 """So many runs are read in no time."""
 
@@ -38,12 +42,39 @@ def read_page(store: RunStore, filter: RunFilter, sort: RunSort, size: int) -> t
     scope = (replace(filter, since=None), filter.since is None, sort, size)
     key = f"runs-page-{hash(scope)}"
     number = int(st.session_state.get(key, 1))
-    page = store.page(filter, sort, limit=size, offset=(number - 1) * size)
+    read = partial(store.page, filter, sort, limit=size, looked_back=_looked_back(filter.text))
+    page = read(offset=(number - 1) * size)
     if number > 1 and not page.rows:
         last = page_count(page.total, size)
         st.session_state[key] = last
-        page = store.page(filter, sort, limit=size, offset=(last - 1) * size)
+        page = read(offset=(last - 1) * size)
     return page, key
+
+
+def say_how_far_back(page: RunPage, text: str) -> None:
+    """That a short text was looked for among the newest runs only, where it was, and the way to go on."""
+    if page.searched_since is None:
+        return
+    back, further = _looked_back(text), _FURTHER * _looked_back(text)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f":material/manage_search: Texts of one or two characters are looked for among the newest {back:,} runs: "
+            f"back to {moment(page.searched_since, reader_zone())}. With three all are searched at once.",
+            width="content",
+        )
+        st.button(
+            f"Look through {further:,}",
+            icon=":material/arrow_back:",
+            help="Takes about a second for each 100,000.",
+            key="runs-further-back",
+            on_click=lambda: st.session_state.update({_LOOKED_BACK: (text, further)}),
+        )
+
+
+def _looked_back(text: str) -> int:
+    """How many of the newest runs are read for a short text."""
+    of, back = st.session_state.get(_LOOKED_BACK, ("", 0))
+    return back if of == text else LOOKED_BACK
 
 
 def page_count(total: int, size: int) -> int:

@@ -75,7 +75,13 @@ def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
     for job in jobs.news(person):
         if address.is_here(job.page):
             jobs.saw(job, person)
-    news = (job for job in jobs.news(person) if job.state.status in ("done", "failed") and is_of_viewer(job))
+    # of what the server does by itself nobody is told that it is done: often it gave way, and goes on later
+    worth = {"done", "failed"}
+    news = (
+        job
+        for job in jobs.news(person)
+        if job.state.status in ({"failed"} if job.by_itself else worth) and is_of_viewer(job)
+    )
     last = next(news, None)
     if last is None:
         return
@@ -96,6 +102,8 @@ def _show_last(pages: Mapping[str, StreamlitPage]) -> None:
 
 
 def _named(job: Job) -> str:
+    if job.by_itself:
+        return f"**{literal(job.title)}** (by itself)"
     whose = "" if job.owner == person_id() else " (somebody else's)"
     return f"**{literal(job.title)}**{whose}"
 

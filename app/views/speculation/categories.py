@@ -15,8 +15,8 @@ from app.speculation.drafters import NGRAM, drafter_label, drafter_of
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
+from app.views.race.noise import machine_noise
 from app.views.reports.speculation_charts import grouped_bars
-from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import Amount, choose_amount, disturbed_column, figures_of, known_figures, measure

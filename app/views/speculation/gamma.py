@@ -14,9 +14,9 @@ from app.speculation.drafters import AUTO, drafter_label, drafter_of
 from app.speculation.figures import Summary, fault_of
 from app.speculation.lab import GAMMAS, lab_prompts
 from app.views.gears.drafter import offered_drafters
+from app.views.race.noise import machine_noise
 from app.views.reports.disturbance import ICON
 from app.views.reports.speculation_charts import speedup_curves
-from app.views.runs.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import Amount, choose_amount, figures_of, known_figures, measure

@@ -17,7 +17,7 @@ from app.speculation.drafters import drafter_name
 from app.speculation.figures import Summary
 from app.speculation.lab import lab_prompts
 from app.views.gears.drafter import offered_drafters
-from app.views.runs.noise import machine_noise
+from app.views.race.noise import machine_noise
 from app.views.shared.faults import show_faults
 from app.views.speculation.measuring import (
     Amount,

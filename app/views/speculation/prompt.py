@@ -22,11 +22,11 @@ from app.speculation.drafters import drafter_of
 from app.speculation.lab import PAIRS, lab_prompts, lab_request
 from app.views.gears.drafter import choose_drafter
 from app.views.gears.sampling import choose_max_tokens
+from app.views.race.noise import machine_noise
 from app.views.reports.disturbance import ICON, show_mark
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_badge, show_speculation_notice
 from app.views.runs.naming import config_name, link_to_run
-from app.views.runs.noise import machine_noise
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults

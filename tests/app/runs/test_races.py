@@ -13,7 +13,7 @@ from app.runs.live_run import Phase
 from app.runs.race import Race
 from app.runs.races import RaceRunsError, Races
 from app.store import RunSource, RunStatus, RunStore, StoreError
-from app.views.runs.live import follow
+from app.views.race.live import follow
 from engine import Engine
 from engine.errors import ModelNotInstalledError
 from engine.types import SamplingParams

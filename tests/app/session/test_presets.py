@@ -19,7 +19,7 @@ def test_all_gears_needs_a_model(tmp_path: Path) -> None:
     assert all_gears(list_models(tmp_path)) is None
 
 
-@pytest.mark.parametrize("geared", [False, True])
+@pytest.mark.parametrize("geared", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_engine_answers_with_what_is_installed_and_the_figures_agree(
     engine: Engine, models_dir: Path, geared: bool
 ) -> None:

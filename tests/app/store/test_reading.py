@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.store import RunFilter, RunNotFoundError, RunOutcome, RunSort, RunStatus, RunStore
+from app.store import RunFilter, RunNotFoundError, RunOutcome, RunSort, RunStatus, RunStore, Viewer
+from app.store.runs.statistics import exact
 from engine.types import Precision
 from tests.support.fakes import make_metrics, make_request
 from tests.support.kept_runs import FINISHED, create, finish, ids
@@ -100,6 +101,23 @@ def test_runs_without_the_figure_are_sorted_last(store: RunStore, descending: bo
 def test_equal_runs_are_sorted_newest_first(store: RunStore) -> None:
     made = [finish(store) for _ in range(4)]
     assert ids(store, sort=RunSort("model", descending=False)) == made[::-1]
+
+
+def test_facets_are_counted_once_for_all_viewers_until_another_configuration_comes_or_goes(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, count = [], exact.configurations
+    monkeypatch.setattr(exact, "configurations", lambda *given: counted.append(given) or count(*given))
+    finish(store)
+    for _ in range(3):
+        assert len(store.seen_by(Viewer("somebody", sees_all=True)).facets().configurations) == 1
+        finish(store)
+    assert len(counted) == 1
+    other = finish(store, make_request(model="qwen2.5-coder-0.5b"))
+    assert store.facets().models == ("qwen2.5-coder-0.5b", "smollm2-135m")
+    store.delete([other])
+    assert store.facets().models == ("smollm2-135m",)
+    assert len(counted) == 3
 
 
 def test_facets_are_what_is_there(store: RunStore) -> None:

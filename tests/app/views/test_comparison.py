@@ -5,9 +5,9 @@ from pathlib import Path
 
 from app.runs.verdict import UNMEASURED
 from app.store import RunStore, Timeline
+from app.views.compare.comparison import LETTERS, Compared, bars, compared_metrics, differences
+from app.views.compare.picker import started_together
 from app.views.reports.metrics import E2E, TPOT, WEIGHTS
-from app.views.runs.comparison import LETTERS, Compared, bars, compared_metrics, differences
-from app.views.runs.picker import started_together
 from engine.types import RunMetrics
 from tests.support.fakes import make_metrics
 from tests.support.ui import add_run

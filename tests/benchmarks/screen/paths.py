@@ -22,6 +22,7 @@ from app.store import RunStore
 from tests.benchmarks.screen.engine_alone import EngineAlone
 from tests.benchmarks.screen.request import PROMPT, Times, times_of
 from tests.benchmarks.table import Row
+from tests.benchmarks.timing import spread
 from tests.support.server import CHROMIUM_FLAGS, Server, find_chromium
 
 ROUNDS = 10
@@ -77,6 +78,7 @@ def _rows(times: Mapping[str, Sequence[Times]]) -> Iterator[Row]:
             "path": path,
             "ttft_s": statistics.median(run.ttft_s for run in kept),
             "tpot_s": tpot_s[path],
+            "spread": spread([run.tpot_s for run in kept]),
             "ratio": tpot_s[path] / tpot_s[baseline] if baseline else 1.0,
             "against": baseline,
             "slowest_tpot_s": max(run.tpot_s for run in kept),

@@ -33,7 +33,7 @@ from engine.types import (
     SamplingParams,
 )
 from tests.conftest import SMALL
-from tests.support.near_ties import NearTies
+from tests.support.near_ties import NearTies, rows_are_alike
 
 MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", None, "me")
 _salts = count()
@@ -92,6 +92,11 @@ TURNS = ("My name is Ada. Say hello.", "What is my name?", "Name a colour.", "Na
         (Precision.INT8, KVDtype.BF16),
         (Precision.NF4, KVDtype.BF16),
         (Precision.INT4, KVDtype.INT8),
+        pytest.param(
+            Precision.BF16,
+            KVDtype.BF16,
+            marks=pytest.mark.skipif(not rows_are_alike(Precision.BF16), reason="torch reads prompts in 16 bits here"),
+        ),
     ],
 )
 def test_a_chat_gives_the_tokens_it_would_give_without_reuse_and_computes_only_what_is_new(
@@ -308,7 +313,7 @@ def test_random_conversations_interleaved_answer_as_their_uncached_twins(
 ) -> None:
     """Edits, branches, regenerations and repeats, under a budget that lets some sequences go.
 
-    In 16 bits a product over other rows rounds otherwise, so answers may part there, at near-ties.
+    Where torch multiplies, a product over other rows rounds otherwise, so answers may part there, at near-ties.
     """
     exact = NearTies(models_dir)
     draw = random.Random(4)
@@ -327,7 +332,7 @@ def test_random_conversations_interleaved_answer_as_their_uncached_twins(
             reused = run(engine, request(history, salt=salt, precision=precision, max_tokens=6))
             alone = run(engine, request(history, salt=salt, precision=precision, max_tokens=6, mode=CacheMode.KV))
             if reused.token_ids != alone.token_ids:
-                assert precision is Precision.BF16
+                assert not rows_are_alike(precision)
                 exact.check(history, reused.token_ids, alone.token_ids)
                 parted += 1
             reuses += cached(reused) > 0

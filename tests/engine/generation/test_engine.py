@@ -34,7 +34,7 @@ from engine.types import (
     TokenEvent,
 )
 from tests.conftest import SMALL
-from tests.engine.test_engine import failure, finish
+from tests.engine.test_engine import BACKENDS, failure, finish
 from tests.support.schemas import bounded_schemas
 from tests.support.tiny import make_tiny_checkpoint
 
@@ -158,7 +158,7 @@ def test_a_bias_of_a_hundred_forbids_or_decides(engine: Engine) -> None:
     assert finish(engine, request({"max_tokens": 4, "logit_bias": ((44, 100.0),)})).token_ids == (44,) * 4
 
 
-@pytest.mark.parametrize("backend", Backend)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_likeliest_tokens_are_told_with_each(engine: Engine, backend: Backend) -> None:
     events = list(engine.generate(request({"top_logprobs": 5, "presence_penalty": 2.0}, backend=backend)))
     tokens = [event for event in events if isinstance(event, TokenEvent)]
@@ -199,7 +199,7 @@ def test_every_sampled_answer_that_ends_is_json_of_its_schema(engine: Engine, ex
     assert ended >= examples // 2
 
 
-@pytest.mark.parametrize("backend", Backend)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_answer_is_json_of_its_schema(engine: Engine, backend: Backend) -> None:
     run = finish(engine, request({"json_schema": PEOPLE, "max_tokens": 160}, backend=backend))
     assert run.finish_reason == "stop"

@@ -17,7 +17,7 @@ from engine.native.compilation import built_library
 from engine.native.kernels import Kind, Library, Matrix, Model
 from engine.native.structures import REFUSALS
 from engine.quantization import cuda_scheme_of, scheme_of
-from engine.quantization.bf16 import NativeBf16Linear
+from engine.quantization.bf16 import Bf16PanelLinear, NativeBf16Linear
 from engine.quantization.int4 import NativeInt4Linear
 from engine.quantization.int8 import NativeInt8Linear
 from engine.quantization.nf4 import NativeNf4Linear
@@ -25,6 +25,9 @@ from engine.types import KVDtype, Precision
 from tests.engine.native.test_kernels import needs_kernels
 from tests.engine.quantization.test_schemes import matrix
 from tests.support.native_checks import DIMENSIONS, MATRICES, MOST, kernels, status_of
+
+UNSCALED = (Kind.INT4, Kind.NF4, Kind.BF16, Kind.BF16_PANELS)
+"""Kinds whose matrices have no scales apart."""
 
 
 def altered(decoder: NativeDecoder) -> Model:
@@ -80,7 +83,7 @@ def test_a_matrix_of_another_shape_or_kind_is_refused(
     spoilt: Matrix = getattr(model.layers[layer], name)
     if field == "data":
         spoilt.data = None
-    elif value == getattr(spoilt, field) or (field == "kind" and value in (Kind.INT4, Kind.NF4, Kind.BF16)):
+    elif value == getattr(spoilt, field) or (field == "kind" and value in UNSCALED):
         return  # kinds of the same shape: that the data are of that kind is NativeLinear's to see to
     else:
         setattr(spoilt, field, value)
@@ -118,7 +121,7 @@ def test_a_model_that_lacks_something_is_refused(decoder: NativeDecoder, spoil: 
 
 
 @needs_kernels
-@pytest.mark.parametrize("kind", [4, -1, 77, MOST])
+@pytest.mark.parametrize("kind", [len(Kind), -1, 77, MOST])
 def test_an_unknown_kind_is_an_error_and_not_eight_bits(kind: int) -> None:
     linear = NativeInt8Linear.pack(matrix(64, 64), None)
     linear.matrix.kind = kind
@@ -136,6 +139,21 @@ def test_structures_of_another_layout_are_no_kernels(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("engine.native.kernels.layout", lambda: [1, 2, 3])
     with pytest.raises(RuntimeError, match="another layout"):
         Library(path)
+
+
+@needs_kernels
+def test_panels_of_sixteen_bits_are_of_the_features_they_are_said_to_hold() -> None:
+    data = Bf16PanelLinear.pack(matrix(50, 33), None).data
+    Bf16PanelLinear(data, (50, 33), None)
+    Bf16PanelLinear(data, (64, 34), None)
+    for features in ((48, 33), (65, 33), (50, 35), (50, 32), (0, 33)):
+        with pytest.raises(ValueError, match=r"for .* outputs by .* inputs"):
+            Bf16PanelLinear(data, features, None)
+    for wrong in (data.float(), data[..., :-1], data[..., ::2], data.to("meta"), data.view(torch.int32)):
+        with pytest.raises(ValueError, match="the kernels want"):
+            Bf16PanelLinear(wrong, (50, 33), None)
+    with pytest.raises(ValueError, match="the kernels want"):
+        Bf16PanelLinear(data, (50, 33), torch.zeros(49))
 
 
 def tensors(cls: type[NativeInt4Linear | NativeInt8Linear | NativeNf4Linear | NativeBf16Linear]) -> dict[str, Any]:

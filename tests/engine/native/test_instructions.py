@@ -68,9 +68,12 @@ class Product:
 
     @cached_property
     def data(self) -> torch.Tensor:
-        codes = torch.randint(0, 256, (self.panels, self.groups, CODES[self.kind]), generator=self._generator)
-        halves = torch.randn((self.panels, self.groups, HALVES[self.kind]), generator=self._generator).half()
-        return torch.cat([codes.to(torch.uint8), halves.view(torch.uint8)], dim=-1)
+        shape = self.panels, self.groups, CODES[self.kind] + 2 * HALVES[self.kind]
+        data = torch.randint(0, 256, shape, generator=self._generator).to(torch.uint8)
+        if count := HALVES[self.kind]:
+            halves = torch.randn((self.panels, self.groups, count), generator=self._generator).half()
+            data[..., CODES[self.kind] :] = halves.view(torch.uint8)
+        return data
 
     @cached_property
     def per_output(self) -> torch.Tensor:

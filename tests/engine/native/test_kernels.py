@@ -24,6 +24,7 @@ from tests.engine.models.test_decoder import chunked_logits, load_tiny
 from tests.support.tiny import FAMILIES, LLAMA3_ROPE, make_tiny_checkpoint
 
 QUANTIZED = [Precision.INT8, Precision.INT4, Precision.NF4]
+OURS = [Precision.BF16, *QUANTIZED]
 UNQUANTIZED = Scheme(NativeBf16Linear, NativeBf16Linear, NativeBf16Linear, "gearbox", native=True)
 
 needs_kernels = pytest.mark.skipif(library() is None, reason=why_not() or "the kernels were not built")
@@ -84,7 +85,7 @@ def test_logits_stay_near_the_eager_decoder(tmp_path: Path, precision: Precision
     assert row_errors(chunked_logits(native, ids, [40]), chunked_logits(eager, ids, [40])).mean() < 0.05
 
 
-@pytest.fixture(scope="module", params=QUANTIZED, ids=str)
+@pytest.fixture(scope="module", params=OURS, ids=str)
 def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     folder = make_tiny_checkpoint(tmp_path_factory.mktemp("tiny"), "qwen3", hidden_size=128, intermediate_size=256)
     return load_tiny(folder, request.param)

@@ -23,6 +23,7 @@ FILES = (
     "tests/engine/native/test_kernels.py",
     "tests/engine/native/test_instructions.py",
     "tests/engine/native/test_checks.py",
+    "tests/engine/native/test_pairs.py",
     "tests/engine/native/test_company.py",
     "tests/engine/quantization/test_schemes.py",
     "tests/engine/models/test_decoder.py",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from engine.native.kernels import library
 from engine.quantization import GroupCodes, Linear, quantize_groups, scheme_of
-from engine.quantization.bf16 import Bf16Linear, NativeBf16Linear
+from engine.quantization.bf16 import Bf16Linear, Bf16PanelLinear, NativeBf16Linear
 from engine.quantization.int4 import MIN_ROWS_DEQUANTIZED, Int4Linear, NativeInt4Linear
 from engine.quantization.int8 import Int8Linear, NativeInt8Linear
 from engine.quantization.native import NativeLinear
@@ -23,6 +23,7 @@ PACKED: dict[str, tuple[type[Linear], float]] = {
 }
 NATIVE: dict[str, tuple[type[Linear], float]] = {
     "native-bf16": (NativeBf16Linear, 0.01),
+    "native-bf16-panels": (Bf16PanelLinear, 0.01),
     "native-int8": (NativeInt8Linear, 0.02),
     "native-int4": (NativeInt4Linear, 0.13),
     "native-nf4": (NativeNf4Linear, 0.13),
@@ -54,7 +55,7 @@ def test_product_is_close_to_full_precision(packed: tuple[type[Linear], float], 
     wanted = torch.nn.functional.linear(x.float(), weight.float(), None if bias is None else bias.float())
     error = relative_error(cls.pack(weight, bias)(x), wanted)
     assert error < bound
-    if cls not in (Bf16Linear, NativeBf16Linear):
+    if cls not in (Bf16Linear, Bf16PanelLinear, NativeBf16Linear):
         assert error > 1e-4, "nothing was quantized"
 
 

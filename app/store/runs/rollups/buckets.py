@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import cast
 
-from sqlalchemy import Table, and_, func, literal_column, select, update
+from sqlalchemy import Executable, Table, and_, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -39,21 +39,34 @@ def start_of(bucket: int) -> datetime:
     return from_microseconds(bucket * WIDTH_US)
 
 
-def has_changed(session: Session, created: Iterable[datetime]) -> None:
-    """Note that runs that were started at these moments were begun, ended or deleted, in the transaction of that."""
-    noted = _noted(session.get_bind().dialect.name)
+def present() -> int:
+    """The quarter of an hour that is not over yet."""
+    return bucket_of(now())
+
+
+def has_changed(session: Session, created: Iterable[datetime]) -> frozenset[int]:
+    """Note that runs that were started at these moments were begun, ended or deleted, in the transaction of that.
+
+    Returns:
+        The quarters of an hour of which this is not noted, for runs of them were pruned; see `adding`.
+    """
+    noted, pruned = _noted(session.get_bind().dialect.name), set()
     for bucket, times in sorted(Counter(map(bucket_of, created)).items()):
-        session.execute(noted, {"bucket": bucket, "changes": times})
+        if session.scalar(noted, {"bucket": bucket, "changes": times}) is None:
+            pruned.add(bucket)
+    return frozenset(pruned)
 
 
 @cache
-def _noted(dialect: str) -> sqlite.Insert | postgresql.Insert:
-    """The statement that notes changes of a bucket; made once, for it stands in what every run writes."""
+def _noted(dialect: str) -> Executable:
+    """The statement that notes changes of a bucket, and gives its number if it does; made once, for it stands in what
+    every run writes."""
     table = cast(Table, RunBucket.__table__)
     insert = _INSERTS[dialect](table)
     more = {"changes": table.c.changes + insert.excluded.changes}
     whole = table.c.pruned_at.is_(None)  # the sums of runs of which some were pruned cannot be made again
-    return insert.on_conflict_do_update(index_elements=[table.c.bucket], set_=more, where=whole)
+    noted = insert.on_conflict_do_update(index_elements=[table.c.bucket], set_=more, where=whole)
+    return noted.returning(table.c.bucket)
 
 
 def stale(session: Session, width: int, *, limit: int) -> tuple[int, ...]:
@@ -65,7 +78,7 @@ def stale(session: Session, width: int, *, limit: int) -> tuple[int, ...]:
         select(changed.c.number)
         .outerjoin(RunRollup, made)
         .where(
-            changed.c.number < bucket_of(now()) // width,
+            changed.c.number < present() // width,
             RunRollup.changes.is_distinct_from(changed.c.changes),
         )
         .order_by(changed.c.number.desc())

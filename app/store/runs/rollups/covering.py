@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Row, and_, or_, select, type_c
 from sqlalchemy.orm import Session
 
 from app.store.database.columns import to_microseconds
-from app.store.runs.rollups.buckets import WIDTHS, changes_of, start_of
+from app.store.runs.rollups.buckets import WIDTHS, changes_of, present, start_of
 from app.store.runs.rollups.histogram import Ints
 from app.store.runs.rollups.packing import unpack
 from app.store.runs.rollups.parts import OF_RUN, Identity, Parts
@@ -22,7 +23,7 @@ from app.store.runs.schema import Run
 _MOST_RANGES = 100
 """That one statement asks for; where there would be more, they are joined, gaps and all."""
 _ROWS_AT_ONCE = 20_000
-_RUNS = select(
+RUNS = select(
     type_coerce(Run.created_at, BigInteger).label("created_us"),
     *(getattr(Run, name) for name in dict.fromkeys((*Identity._fields, *OF_RUN))),
 )
@@ -33,6 +34,28 @@ Range = tuple[int, int]
 Which = Callable[[Identity], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What is not among the sums over a stretch of time, for it is still to be summed up."""
+
+    since: datetime
+    until: datetime
+    """From when to when what is missing was started; what lies between may be there."""
+    share: float
+    """Of what there is to be summed up, about, above 0."""
+    ranges: tuple[tuple[datetime, datetime], ...]
+    """From when to when nothing of it is there, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The sums over a stretch of time."""
+
+    parts: list[Parts]
+    missing: Missing | None
+    """``None`` where nothing is."""
+
+
 def covered(
     session: Session,
     edges: Sequence[int],
@@ -40,7 +63,8 @@ def covered(
     which: Which,
     wanted: Sequence[ColumnElement[bool]] = (),
     below: int | None = None,
-) -> list[Parts]:
+    most: int | None = None,
+) -> Covered:
     """The sums over the runs between the first and the last of some quarters of an hour.
 
     Args:
@@ -49,6 +73,8 @@ def covered(
         which: whether runs of an identity are meant.
         wanted: the same of runs, in SQL.
         below: the width that sums must be finer than; ``None`` takes all.
+        most: changes of runs that are over and not summed up: where there are more, the earlier ones are left out.
+            ``None`` reads all of them.
     """
     changes = changes_of(session, edges[0], edges[-1])
     left = list(changes)
@@ -65,10 +91,25 @@ def covered(
             found.append(parts.only([which(each) for each in parts.identities]))
             done.add(number)
         left = [bucket for bucket in left if bucket // width not in done]
+    late = [] if most is None else _beyond(left, changes, most)
     moments = [start_of(edge) for edge in edges]
-    for first, end in _following(left, list(changes)):
+    for first, end in _following(left[len(late) :], list(changes)):
         found += of_runs(session, start_of(first), start_of(end), moments, wanted)
-    return found
+    if not late:
+        return Covered(found, None)
+    share = sum(changes[bucket] for bucket in late) / sum(changes.values())
+    ranges = tuple((start_of(first), start_of(end)) for first, end in _following(late, list(changes)))
+    return Covered(found, Missing(start_of(late[0]), start_of(late[-1] + 1), share, ranges))
+
+
+def _beyond(left: Sequence[int], changes: Mapping[int, int], most: int) -> list[int]:
+    """The first of some quarters of an hour in order, which are one too many: after them so many changes are left."""
+    first_open, known = present(), 0
+    for place in range(len(left) - 1, -1, -1):
+        known += changes[left[place]] if left[place] < first_open else 0
+        if known > most:
+            return list(left[: place + 1])
+    return []
 
 
 def of_runs(
@@ -89,7 +130,7 @@ def of_runs(
     """
     started = [] if since is None else [Run.created_at >= since]
     started += [] if until is None else [Run.created_at < until]
-    rows = session.execute(_RUNS.where(*started, *wanted).execution_options(yield_per=_ROWS_AT_ONCE))
+    rows = session.execute(RUNS.where(*started, *wanted).execution_options(yield_per=_ROWS_AT_ONCE))
     for some in rows.partitions():
         yield Parts.of_runs(some, _stretches(some, edges)).added_up()
 
@@ -98,7 +139,7 @@ def rows_of(
     session: Session, edges: Sequence[datetime], wanted: Sequence[ColumnElement[bool]]
 ) -> tuple[Sequence[Row[Any]], Ints]:
     """The columns of runs that sums are made of, and which stretch each was started in, ``[rows]``."""
-    rows = session.execute(_RUNS.where(*wanted)).all()
+    rows = session.execute(RUNS.where(*wanted)).all()
     return rows, _stretches(rows, edges)
 
 

@@ -38,7 +38,7 @@ def sum_up(database: Database, *, most: int) -> bool:
 def _summed(session: Session, width: int, number: int) -> tuple[int, Parts]:
     first, end = number * width, (number + 1) * width
     changes = sum(changes_of(session, first, end).values())
-    parts = Parts.together(covered(session, [first, end], which=lambda _: True, below=width))
+    parts = Parts.together(covered(session, [first, end], which=lambda _: True, below=width).parts)
     return changes, parts.in_stretch(number).added_up()
 
 

@@ -14,7 +14,7 @@ from app.store.runs.figures import Latency, Percentiles
 from app.store.runs.queries import conditions
 from app.store.runs.records import ALL_RUNS, RunFilter
 from app.store.runs.rollups.buckets import WIDTH, bucket_of, start_of
-from app.store.runs.rollups.covering import Which, covered, of_runs, rows_of
+from app.store.runs.rollups.covering import Missing, Which, covered, of_runs, rows_of
 from app.store.runs.rollups.histogram import Floats, Ints
 from app.store.runs.rollups.parts import TIMES, Identity, Parts
 from app.store.runs.rollups.sums import Sums
@@ -22,6 +22,9 @@ from app.store.runs.schema import Run
 
 EXACT_UP_TO = 5_000
 """So many runs are read one by one: their percentiles are then exact."""
+MOST_UNSUMMED = 20_000
+"""Changes of runs that were not summed up yet, each a run's beginning or end: these are read one by one, which takes
+less than a second. Earlier ones are left to others, or left out until they are summed up."""
 _KEPT_APART = (
     "models", "backends", "precisions", "config_hashes", "sources", "key_names", "since", "until", "viewer",
 )  # fmt: skip
@@ -41,6 +44,8 @@ class Read:
     where rows are sums."""
     disturbed: Ints | None
     """The same: 1 for disturbed runs, ``[rows]``."""
+    missing: Missing | None = None
+    """What is still to be summed up and not among them."""
 
     def sums(self, groups: Ints, number: int, *, with_disturbed: bool) -> tuple[Sums, list[Latency]]:
         """The figures of groups of its rows, which are numbered from 0, ``[rows]``."""
@@ -58,7 +63,7 @@ class Read:
         ]
 
 
-def read(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read:
+def read(session: Session, filter: RunFilter, edges: Sequence[datetime], *, most: int | None = None) -> Read:
     """The runs that a filter lets through, by stretch of time: from what was summed up of them, or where they are few
     from their rows.
 
@@ -67,8 +72,9 @@ def read(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read
         filter: which runs; its own beginning and end are not asked.
         edges: where one stretch begins and the other ends, ascending, at least two. Over many runs those between the
             first and the last are moved to quarters of an hour.
+        most: see :func:`covered`.
     """
-    if (found := summed(session, filter, edges)) is not None:
+    if (found := summed(session, filter, edges, most=most)) is not None:
         return found
     filter = replace(filter, since=edges[0], until=edges[-1])
     if _some(session, filter) <= EXACT_UP_TO:
@@ -77,15 +83,16 @@ def read(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read
     return Read(many, tuple(edges), None, None)
 
 
-def summed(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read | None:
+def summed(session: Session, filter: RunFilter, edges: Sequence[datetime], *, most: int | None = None) -> Read | None:
     """The same from what was summed up of the runs; ``None`` where the filter asks for what sums say nothing of, or so
     few runs are meant that their rows tell all of it exactly."""
     filter = replace(filter, since=edges[0], until=edges[-1])
     if replace(ALL_RUNS, **{name: getattr(filter, name) for name in _KEPT_APART}) != filter:
         return None
-    runs, found = _some(session, filter), _from_sums(session, filter, edges)
+    runs, found = _some(session, filter), _from_sums(session, filter, edges, most)
     # rows may have been let go of, and the sums over them kept
-    return None if runs <= EXACT_UP_TO and runs == found.parts.runs else found
+    told_by_rows = runs == found.parts.runs or (found.missing is not None and runs > found.parts.runs)
+    return None if runs <= EXACT_UP_TO and told_by_rows else found
 
 
 def _some(session: Session, filter: RunFilter) -> int:
@@ -104,25 +111,28 @@ def _one_by_one(session: Session, filter: RunFilter, edges: tuple[datetime, ...]
     return Read(parts, edges, times, np.array([row.disturbed is True for row in rows], dtype=np.int64) * finished)
 
 
-def _from_sums(session: Session, filter: RunFilter, edges: Sequence[datetime]) -> Read:
+def _from_sums(session: Session, filter: RunFilter, edges: Sequence[datetime], most: int | None) -> Read:
     cut = tuple(dict.fromkeys((edges[0], *map(_to_quarter, edges[1:-1]), edges[-1])))
     cut = tuple(edge for edge in cut if edges[0] <= edge <= edges[-1])
     first, end = _quarter_from(cut[0]), bucket_of(cut[-1])
     wanted = conditions(filter)
     found: list[Parts] = []
+    missing = None
     if first < end:
         inner = [edge for edge in map(bucket_of, cut[1:-1]) if first < edge < end]
         whole = [first, *inner, end]
         moved = np.searchsorted(
             np.array([edge.timestamp() for edge in cut]), [start_of(edge).timestamp() for edge in whole[:-1]], "right"
         )
-        for each in covered(session, whole, which=_which(filter), wanted=wanted):
+        inside = covered(session, whole, which=_which(filter), wanted=wanted, most=most)
+        missing = inside.missing
+        for each in inside.parts:
             found.append(replace(each, stretch=moved[each.stretch] - 1))
         found += of_runs(session, cut[0], start_of(first), cut, wanted) if cut[0] < start_of(first) else []
         found += of_runs(session, start_of(end), cut[-1], cut, wanted) if start_of(end) < cut[-1] else []
     else:
         found += of_runs(session, cut[0], cut[-1], cut, wanted)
-    return Read(Parts.together(found), cut, None, None)
+    return Read(Parts.together(found), cut, None, None, missing)
 
 
 def _to_quarter(moment: datetime) -> datetime:

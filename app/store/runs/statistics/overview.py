@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 from app.store.runs.figures import ConfigurationStats, GroupStats, KindStats, Latency, TimeBucket, Totals, Work
 from app.store.runs.records import RunFilter
 from app.store.runs.rollups.buckets import first_and_last, start_of
+from app.store.runs.rollups.covering import Missing
 from app.store.runs.rollups.parts import COUNTS, Identity
-from app.store.runs.rollups.reading import Read, read
+from app.store.runs.rollups.reading import MOST_UNSUMMED, Read, read
 from app.store.runs.rollups.sums import Sums
 from app.store.runs.statistics import exact
 
@@ -47,6 +48,8 @@ class Overview:
     """All that there are, up to twice each: what was summed up together with runs that shared their passes is apart."""
     is_exact: bool
     """Whether percentiles are those of the runs themselves, and not to 1 %."""
+    missing: Missing | None
+    """Runs that count into nothing yet, because the background is still to sum them up; ``None`` where all count."""
 
 
 def overview(
@@ -61,12 +64,13 @@ def overview(
         limit: how many configurations at most.
         with_disturbed: whether percentiles are of disturbed runs too.
     """
-    found = read(session, filter, edges)
+    found = read(session, filter, edges, most=MOST_UNSUMMED)
     parts = found.parts
     grouped = _Grouped(found, with_disturbed)
     whole = grouped.by(np.zeros_like(parts.stretch), 1)
     numbers, places = np.unique(parts.stretch, return_inverse=True)
     stretches = grouped.by(places.reshape(-1), len(numbers))
+    precisions = grouped.precisions(places.reshape(-1), len(numbers))
     configurations = grouped.named(lambda each: each.config_hash, limit)
     identities = {each.config_hash: each for each in grouped.identities}
 
@@ -81,8 +85,15 @@ def overview(
         latency=whole[0][1],
         work=whole[0][2],
         over_time=tuple(
-            TimeBucket(start=found.edges[at], end=found.edges[at + 1], totals=totals, latency=latency, work=work)
-            for at, (totals, latency, work) in zip(numbers.tolist(), stretches, strict=True)
+            TimeBucket(
+                start=found.edges[at],
+                end=found.edges[at + 1],
+                totals=totals,
+                latency=latency,
+                work=work,
+                precisions=used,
+            )
+            for at, (totals, latency, work), used in zip(numbers.tolist(), stretches, precisions, strict=True)
         ),
         edges=found.edges,
         by_configuration=tuple(
@@ -98,6 +109,7 @@ def overview(
         by_key=named(lambda each: each.key_name),
         by_kind=grouped.kinds(),
         is_exact=found.times is not None,
+        missing=found.missing,
     )
 
 
@@ -117,6 +129,15 @@ class _Grouped:
         """Of each group, ``groups`` saying which a row is in."""
         sums, latencies = self._found.sums(groups, number, with_disturbed=self._with_disturbed)
         return list(zip(sums.totals(), latencies, sums.works(), strict=True))
+
+    def precisions(self, groups: Any, number: int) -> list[dict[str, int]]:
+        """Of each group, its runs by precision."""
+        parts = self._found.parts
+        names = sorted({each.precision for each in parts.identities})
+        of_identity = np.array([names.index(each.precision) for each in parts.identities], dtype=np.int64)
+        runs = np.zeros((number, len(names)), dtype=np.int64)
+        np.add.at(runs, (groups, of_identity[parts.identity]), parts.counts[:, COUNTS.index("runs")])
+        return [{name: count for name, count in zip(names, row, strict=True) if count} for row in runs.tolist()]
 
     def kinds(self) -> tuple[KindStats, ...]:
         """By backend, model and precision, and by whether runs among them shared their passes."""

@@ -78,7 +78,7 @@ def _details(each: Reading, goal: Goal) -> str:
         [
             f"<b>{plain(each.name)}</b>",
             f"{goal.latency_name} {units.seconds(each.latency_s)}",
-            f"{100 * (each.difference or 0.0):+.1f} points, within the margin with {units.percent(each.kept)}",
+            f"{units.points(each.difference or 0.0)}, within the margin with {units.percent(each.kept)}",
             f"{units.memory(each.memory_bytes)} of weights and KV",
             units.counted(each.prompts, "prompt"),
         ]

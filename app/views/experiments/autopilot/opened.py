@@ -55,11 +55,12 @@ def show_autopilot(store: RunStore, autopilot_id: str) -> None:
     if course.found.readings:
         found, goal = course.found, course.plan.goal
         baseline = course.plan.baseline.name
+        left = found.alive if found.rounds else tuple(found.readings)  # nobody is dropped before a round is over
         charts.show(
-            front_chart(list(found.readings.values()), goal, left=found.alive, baseline=baseline),
-            key="autopilot-front",
+            front_chart(list(found.readings.values()), goal, left=left, baseline=baseline), key="autopilot-front"
         )
-        _show_rounds(course)
+        if found.rounds:
+            _show_rounds(course)
         _show_readings(course)
     _show_experiments(store, kept)
 
@@ -137,7 +138,7 @@ def _show_evidence(course: Course, evidence: Evidence, text: str) -> None:
     st.markdown(
         "\n".join(
             f"- {_ICONS[each.shown]} **{str(each.limit).capitalize()}**, {each.shown}: {literal(each.text)}"
-            for each in evidence.findings
+            for each in evidence.limits
         )
     )
     said = [evidence.decision.speed.text] if evidence.decision is not None else []

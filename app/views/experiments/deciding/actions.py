@@ -15,8 +15,8 @@ from app.literal import literal
 from app.replay.recorded import ReplayError, ReplayLane
 from app.session import experiments as session
 from app.store import Pass, RunStore
+from app.views.reports.replay import show_replay
 from app.views.runs.naming import one_line
-from app.views.runs.replay import show_replay
 
 _KEY = "experiments"
 

@@ -99,7 +99,7 @@ def _show_figures(decision: Decision, before: Figures, after: Figures) -> None:
     with st.grid(min_column_width=190, gap="medium"):
         if quality:
             label = "Quality" if decision.measure is Measure.CHECKER else "Quality, as judged"
-            interval = f"{quality.interval.low * 100:+.1f} to {quality.interval.high * 100:+.1f} points"
+            interval = units.points_between(quality.interval.low, quality.interval.high)
             _metric(
                 label,
                 units.percent(quality.candidate, 1),

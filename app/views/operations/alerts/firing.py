@@ -8,6 +8,7 @@ from typing import Literal
 import streamlit as st
 
 from app.literal import literal
+from app.operations.alerts.messages import NO_LONGER
 from app.operations.objectives.words import stretch
 from app.store import Alert, AlertEvent, AlertState, AlertStore, EventKind, Gear
 from app.units import MISSING, moment
@@ -100,7 +101,7 @@ def _loaded(alert: Alert) -> dict[str, str]:
     """What a page's address says so that it shows the alert's runs."""
     if alert.gear is Gear.MACHINE:
         model = {"model": alert.scope.model} if alert.scope.model else {}
-        return {"range": TimeRange.DAY, **model}
+        return {"range": TimeRange.DAY.label, **model}
     return {ALERT_QUERY: alert.id, **_SECTIONS.get(alert.gear, {})}
 
 
@@ -137,11 +138,14 @@ def _show_history(alerts: AlertStore, at: datetime) -> None:
         st.caption("No alert has fired and ended yet.")
         return
     zone = str(reader_zone())
+    events = alerts.events([alert.id for alert in past])
+    ended = {event.alert_id: event.words for event in events if event.what is EventKind.RESOLVED}
     column = st.column_config
     st.dataframe(
         {
             "opened": [alert.opened_at for alert in past],
             "resolved": [alert.resolved_at for alert in past],
+            "ended": [ended.get(alert.id) or NO_LONGER for alert in past],
             "title": [alert.title for alert in past],
             "gear": [str(alert.gear) for alert in past],
             "words": [alert.words for alert in past],
@@ -150,6 +154,7 @@ def _show_history(alerts: AlertStore, at: datetime) -> None:
         column_config={
             "opened": column.DatetimeColumn("Fired", format="YYYY-MM-DD HH:mm", timezone=zone),
             "resolved": column.DatetimeColumn("Resolved", format="YYYY-MM-DD HH:mm", timezone=zone),
+            "ended": column.TextColumn("How it ended"),
             "title": column.TextColumn("Alert"),
             "gear": column.TextColumn("Look first at"),
             "words": column.TextColumn("What was found", width="large"),

@@ -12,7 +12,7 @@ from app.literal import literal
 from app.router.choosing.ladder import continues, join
 from app.router.choosing.study import Study
 from app.router.operation.in_use import keep_once
-from app.router.operation.profiles import Finding, check_import, current_ladder, read_profile
+from app.router.operation.profiles import Remark, check_import, current_ladder, read_profile
 from app.router.recorded.data_sets import DataSet
 from app.router.way import made_from
 from app.session.labs.router import PROFILE
@@ -37,8 +37,8 @@ def show_profiles(store: RouterStore, data: DataSet, study: Study, names: Mappin
         study: the router that is set.
         names: of data sets, by id.
     """
-    for finding in st.session_state.pop(_IMPORTED, ()):
-        st.toast(literal(finding.text), icon=":material/check:" if finding.good else ":material/warning:")
+    for remark in st.session_state.pop(_IMPORTED, ()):
+        st.toast(literal(remark.text), icon=":material/check:" if remark.good else ":material/warning:")
     kept = store.profiles()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader("Profiles", anchor=False, width="content")
@@ -73,7 +73,7 @@ def _import(store: RouterStore, data: DataSet, study: Study) -> None:
         kept = keep_once(store, profile, evidence, there)
         PROFILE.turn_to(kept)
         known = any(each.id == kept for each in there)
-        told = Finding(good=not known, text=f"“{profile.name}” is {'here already' if known else 'imported'}.")
+        told = Remark(good=not known, text=f"“{profile.name}” is {'here already' if known else 'imported'}.")
         st.session_state[_IMPORTED] = (told, *check_import(profile, evidence, data.prompts, models_dir))
         st.rerun()
 

@@ -85,8 +85,8 @@ def test_it_ends_with_a_configuration_and_its_evidence(store: RunStore) -> None:
     assert (kept.state, kept.error) == (ExperimentState.DONE, None)
     assert made.choice is not None
     assert made.evidence is not None
-    assert [each.limit for each in made.evidence.findings] == ["latency", "quality"]
-    assert made.evidence.findings[0].shown is Shown.KEPT
+    assert [each.limit for each in made.evidence.limits] == ["latency", "quality"]
+    assert made.evidence.limits[0].shown is Shown.KEPT
     assert read_course(store, id).evidence == made.evidence
     assert told.fractions == sorted(told.fractions)
     assert told.fractions[-1] == 1.0

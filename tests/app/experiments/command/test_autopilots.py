@@ -53,7 +53,7 @@ def test_it_ends_with_a_configuration_its_evidence_a_report_and_measures_nothing
     memory = {each["name"]: each["memory_bytes"] for each in tree["measured"]}
     assert set(memory) == {"tiny int8 (baseline)", "16 bits"}
     assert tree["evidence"]["prompts"] >= 4
-    assert {each["limit"] for each in tree["evidence"]["findings"]} == {"latency", "quality"}
+    assert {each["limit"] for each in tree["evidence"]["limits"]} == {"latency", "quality"}
 
     # of so small a model the packed 8 bits take more
     between = (memory["16 bits"] + memory["tiny int8 (baseline)"]) / 2 / 2**30

@@ -77,7 +77,7 @@ def test_a_gear_that_cancels_another_is_an_alarm() -> None:
     assert [(each.kind, each.gear, each.other) for each in found.alarms] == [
         (AlarmKind.CANCELS, "speculation", "4-bit")
     ]
-    assert found.alarms[0].text.startswith("speculation takes back of what 4-bit gains: with both on, E2E is 2")
+    assert found.alarms[0].text.startswith("speculation takes back part of what 4-bit gains: with both on, E2E is 2")
     assert found.alarms[0].text.endswith("% higher than with 4-bit alone.")
 
 

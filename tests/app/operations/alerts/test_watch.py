@@ -122,17 +122,59 @@ def test_the_watch_goes_on_once_the_database_is_free_again(
     assert store.turns.holder(TURN) is None
 
 
-def test_what_a_rule_that_is_switched_off_had_open_is_resolved(
+def test_while_a_channel_hangs_another_server_sends_it_nothing(
+    store: RunStore, other: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plant(store, monkeypatch)
+    channel = store.alerts.channels.add("hook", "JSON", "json://nowhere.invalid")
+    begun, answers, sent = threading.Event(), threading.Event(), []
+
+    def hang(url: str, title: str, body: str) -> None:
+        begun.set()
+        answers.wait(20)
+
+    first = AlertWatch(lambda: store, tmp_path, first_s=0.0, look_every_s=0.05, post=hang)
+    assert begun.wait(20)
+    store.alerts.channels.test(channel)
+    rounds = threading.Semaphore(0)
+    is_ours = other.turns.is_ours
+    monkeypatch.setattr(other.turns, "is_ours", lambda task: (rounds.release(), is_ours(task))[1])
+    second = AlertWatch(
+        lambda: other, tmp_path, first_s=0.0, look_every_s=0.05, post=lambda url, title, body: sent.append(title)
+    )
+    for _ in range(3):
+        assert rounds.acquire(timeout=20)
+    assert sent == []
+    first.close()
+    until(lambda: sent)
+    answers.set()
+    second.close()
+    assert sent == ["Gearbox: a test"]
+
+
+def test_what_a_rule_that_is_switched_off_had_open_is_resolved_and_told_of(
     store: RunStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plant(store, monkeypatch)
+    store.alerts.channels.add("hook", "JSON", "json://nowhere.invalid")
+    sent: list[tuple[str, str]] = []
+    sender = Sender(store, lambda url, title, body: sent.append((title, body)))
     observe_all(store, tmp_path, now())
+    sender.send_due()
+    sender.wait(20)
     (alert,) = store.alerts.open()
     rule = next(rule for rule in SHIPPED if rule.key == alert.rule)
     store.alerts.keep_rule(replace(rule, is_on=False))
     assert [each.is_on for each in all_rules(store.alerts.rules()) if each.key == rule.key] == [False]
     observe_all(store, tmp_path, now())
     assert store.alerts.open() == ()
+    assert store.alerts.events([alert.id])[-1].words == "Its rule was switched off."
+    sender.send_due()
+    sender.wait(20)
+    title, body = sent[-1]
+    assert len(sent) == 2
+    assert title == "Gearbox: Resolved: Runs fail"
+    assert body.endswith("Its rule was switched off.")
     store.alerts.drop_rule(rule.key)
     assert all_rules(store.alerts.rules()) == SHIPPED
 

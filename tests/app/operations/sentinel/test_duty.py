@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app import environment
 from app.jobs import Jobs
 from app.operations.idle.duties import IdleWork
 from app.operations.sentinel.duty import SentinelDuty
@@ -61,6 +62,25 @@ def test_a_change_of_weights_has_them_replayed_once(golden: Golden, duty: Sentin
     golden.engine.weights["smollm2-135m"] = "ab" * 32
     clock.now += timedelta(minutes=2)
     assert duty.due() is None, "they were replayed with these before: two servers do not take turns"
+
+
+def test_kernels_of_another_build_are_a_change(
+    golden: Golden, duty: SentinelDuty, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "kernels_built", lambda: "ab" * 8)
+    golden.pick()
+    golden.replay()
+    assert duty.due() is None
+    first, second = "ab" * 8, "cd" * 8
+    for built, says in ((second, f"{first} → {second}"), (None, f"{second} → not built")):
+        monkeypatch.setattr(environment, "kernels_built", lambda built=built: built)
+        clock.now += timedelta(minutes=2)
+        due = duty.due()
+        assert due is not None
+        due.work(Told())
+        assert golden.store.sentinel.rounds()[0].changes == (f"Kernels' build: {says}",)
+        clock.now += timedelta(minutes=2)
+        assert duty.due() is None
 
 
 def test_a_model_that_was_deleted_is_a_change_that_is_told_once(

@@ -85,7 +85,7 @@ def test_an_uploaded_profile_is_checked_against_what_is_here(models_dir: Path) -
     assert weights is not None
     promise = Promise(kind="quality", share=0.95, confidence=0.9, shown=False, more_prompts=120)
     good = check_import(replace(profile(weights), promise=promise), evidence(), recorded(60), models_dir)
-    assert [finding.good for finding in good] == [True, True, True, True, False]
+    assert [remark.good for remark in good] == [True, True, True, True, False]
     assert "60 of its 60 prompts" in good[2].text
     assert "reported on 30" in good[3].text
     assert "not shown yet, about 120 more prompts" in good[4].text

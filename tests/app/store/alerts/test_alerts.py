@@ -214,6 +214,6 @@ def test_silence_is_ended_and_what_is_resolved_stays_so(store: RunStore) -> None
     assert opened is not None
     store.alerts.silence(opened.id, now() + 60 * MINUTE, None)
     assert store.alerts.silence(opened.id, now(), None).state(now()) is AlertState.FIRING
-    assert store.alerts.close(opened.id).state(now()) is AlertState.RESOLVED
+    assert store.alerts.close(opened.id, "Its rule was deleted.").state(now()) is AlertState.RESOLVED
     assert store.alerts.acknowledge(opened.id, None).acknowledged_at is None
     assert store.objectives.add(Metric.ERRORS, 0.9).limit_s is None

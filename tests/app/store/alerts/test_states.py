@@ -158,7 +158,7 @@ def test_one_that_is_acknowledged_or_resolved_stays_so() -> None:
     assert taken
     assert taken.state(START) is AlertState.ACKNOWLEDGED
     assert acknowledge(taken, START).event is None
-    ended = close(taken, START).alert
+    ended = close(taken, START, "Its rule was deleted.").alert
     assert ended
     assert ended.state(START) is AlertState.RESOLVED
-    assert acknowledge(ended, START) == Step(ended)
+    assert acknowledge(ended, START) == close(ended, START, "") == Step(ended)

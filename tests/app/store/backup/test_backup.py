@@ -195,12 +195,6 @@ def keep_second(file: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("action", [lambda url, file: back_up(url, file), lambda url, file: restore(url, file, NOW)])
-def test_postgresql_s_own_programs_are_named(tmp_path: Path, action: Callable[[str, Path], object]) -> None:
-    with pytest.raises(StoreError, match="pg_"):
-        action("postgresql+psycopg://me:secret@host/db", tmp_path / "x")
-
-
 def test_the_room_of_what_was_deleted_can_be_given_back(store: RunStore, file: Path) -> None:
     ids = [keep(store, f"quokka {'x' * 20_000} {number}") for number in range(20)]
     while store.texts.add_some():

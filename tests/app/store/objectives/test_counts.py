@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
+from app.operations.objectives.attainment import goodput_over_time
 from app.store import Counted, Metric, RunSource, RunStatus, RunStore, Scope, StoreError
+from app.store.objectives import counts
 from app.store.runs.rollups import reading
 from engine.evaluation.judge import Verdict
 from engine.types import Precision, Tier
@@ -74,6 +77,24 @@ def test_sums_and_rows_count_alike(store: RunStore, traffic: PastTraffic, monkey
     assert sum(each.counted.total for each in exact_over_time) == exact[0].total
 
 
+def test_what_is_still_to_be_summed_up_counts_too(
+    store: RunStore, traffic: PastTraffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(24):
+        traffic.run(NOW - number * HOUR - timedelta(minutes=7), ttft_s=0.1 * (number + 1))
+        if number == 12:
+            assert not store.sum_up(most=1_000)
+    objective = store.objectives.add(Metric.TTFT, 0.9, limit_s=1.05, window_days=2)
+    since = NOW - timedelta(days=2)
+    exact = store.objectives.count(Metric.TTFT, 1.05, ALL)
+    exact_over_time = store.objectives.count_over_time(objective, since, NOW, 2 * HOUR)
+    assert exact == Counted(14, 24)
+    monkeypatch.setattr(reading, "EXACT_UP_TO", 1)
+    monkeypatch.setattr(counts, "MOST_UNSUMMED", 4)
+    assert store.objectives.count(Metric.TTFT, 1.05, ALL) == exact
+    assert store.objectives.count_over_time(objective, since, NOW, 2 * HOUR) == exact_over_time
+
+
 def test_a_good_request_meets_every_objective_that_it_comes_under(store: RunStore, traffic: PastTraffic) -> None:
     objectives = [
         store.objectives.add(Metric.TTFT, 0.9, limit_s=1.0),
@@ -90,6 +111,25 @@ def test_a_good_request_meets_every_objective_that_it_comes_under(store: RunStor
     traffic.run(NOW - HOUR, status=RunStatus.STOPPED)
     assert store.objectives.count_good(objectives, ALL) == Counted(4, 6)
     assert store.objectives.count_good([], ALL) == Counted(1, 6)
+
+
+def test_goodput_over_time_is_that_of_each_stretch(store: RunStore, traffic: PastTraffic) -> None:
+    objectives = [
+        store.objectives.add(Metric.TTFT, 0.9, limit_s=1.0),
+        store.objectives.add(Metric.TPOT, 0.9, limit_s=0.1),
+    ]
+    for minutes in range(5, 300, 20):
+        traffic.run(NOW - timedelta(minutes=minutes), ttft_s=0.01 * minutes, tpot_s=0.2 if minutes % 3 else 0.05)
+    for step in (timedelta(minutes=15), timedelta(minutes=7), 3 * HOUR):
+        inner = [NOW - number * step for number in range(3, 0, -1)]
+        edges = [inner[0] - step + timedelta(seconds=1), *inner, NOW]
+        found = goodput_over_time(store.objectives, objectives, ALL, edges, NOW)
+        each = [replace(ALL, since=since, until=until) for since, until in pairwise(edges)]
+        assert list(found) == [store.objectives.count_good(objectives, filter) for filter in each]
+    (alone,) = goodput_over_time(store.objectives, objectives, ALL, [NOW - HOUR, NOW], NOW)
+    assert alone == store.objectives.count_good(objectives, replace(ALL, since=NOW - HOUR))
+    assert sum(each.total for each in found) == 15
+    assert 0 < sum(each.bad for each in found) < 15
 
 
 def test_what_alerts_watch_is_summed_over_the_runs(store: RunStore, traffic: PastTraffic) -> None:

@@ -251,3 +251,32 @@ def test_sums_of_what_was_pruned_meanwhile_are_not_made_again(
     monkeypatch.setattr(making, "_summed", prune_first)
     store.sum_up(most=50)
     assert store.overview(RunFilter(), DAYS).totals.runs == 4
+
+
+def test_a_run_of_a_quarter_of_an_hour_that_was_pruned_counts_once(store: RunStore, create: Create) -> None:
+    """The clock is set back to a time of which runs are there no more."""
+    for _ in range(3):
+        create(40)
+    assert prune(store) == 3
+    late = create(40)
+    running = create(40, outcome=None)
+    assert store.overview(RunFilter(), DAYS).totals.runs == 5
+    for _ in range(2):
+        store.finish_run(running, FINISHED)
+    store.delete([late])  # as before: what was pruned and what was not are one sum
+    for _ in range(2):
+        found = store.overview(RunFilter(), DAYS).totals
+        assert (found.runs, found.finished) == (6, 6)
+        prune(store)  # sums up hours and days anew, and takes the late ones too
+    assert len(kept(store)) == 1
+
+
+def test_a_run_that_died_in_a_quarter_of_an_hour_that_was_pruned_counts(
+    store: RunStore, create: Create, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(40)
+    assert prune(store) == 1
+    create(40, outcome=None)
+    monkeypatch.setattr(writing.Owner, "is_gone", lambda *_, **__: True)
+    store.look_around()
+    assert store.overview(RunFilter(), DAYS).totals.interrupted == 1

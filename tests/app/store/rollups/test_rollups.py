@@ -9,12 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.store import RunFilter, RunOutcome, RunSource, RunStatus, RunStore
+from app.store import Metric, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
 from app.store.runs import writing
 from app.store.runs.figures import Latency, Percentiles
 from app.store.runs.rollups import buckets, covering, making, reading
 from app.store.runs.rollups.histogram import RELATIVE_ERROR
 from app.store.runs.statistics import exact
+from app.store.runs.statistics import overview as statistics_overview
 from engine.types import Precision
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import make_metrics, make_request
@@ -176,3 +177,51 @@ def test_what_sums_cannot_tell_is_read_from_the_rows(store: RunStore, clock: lis
         1.2345, rel=RELATIVE_ERROR
     )
     assert store.overview(RunFilter(ratings=(1,)), HOURS).totals.runs == 0
+
+
+def test_runs_that_are_still_to_be_summed_up_are_told_of_and_not_waited_for(
+    store: RunStore, clock: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minutes in (0, *range(20, 320, 20)):
+        clock[0] = NOW - timedelta(minutes=minutes)
+        end(store, begin(store, Precision.INT4, None), RunStatus.FINISHED, 1.0, disturbed=False)
+    monkeypatch.setattr(statistics_overview, "MOST_UNSUMMED", 8)
+    edges = [HOURS[0], HOURS[-1]]
+    missing, whole = store.overview(RunFilter(), edges).missing, 16
+    assert missing is not None
+    assert missing.share == pytest.approx(11 / 16)
+    assert missing.until <= NOW - timedelta(minutes=80)
+    assert store.overview(RunFilter(), edges).totals.runs == 5, "the one under way, and the four before it"
+    assert store.overview(RunFilter(), [missing.until, HOURS[-1]]).missing is None
+    with store._database.read() as session:
+        counted = store.objectives.count(Metric.ERRORS, None, RunFilter(since=edges[0], until=edges[1]))
+        assert counted.total == exact.totals(session, RunFilter()).runs == whole, "what is promised is never incomplete"
+    found = [missing.share]
+    while store.sum_up(most=3) or len(found) == 1:
+        left = store.overview(RunFilter(), edges).missing
+        found.append(left.share if left else 0.0)
+    assert found == sorted(found, reverse=True)
+    assert store.overview(RunFilter(), edges).totals.runs == whole
+    assert store.overview(RunFilter(), edges).missing is None
+
+
+def test_few_runs_are_read_though_nothing_is_summed_up_yet(
+    store: RunStore, clock: list[datetime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "EXACT_UP_TO", 3)
+    monkeypatch.setattr(statistics_overview, "MOST_UNSUMMED", 2)
+    for minutes in range(20, 200, 20):
+        clock[0] = NOW - timedelta(minutes=minutes)
+        rare = Precision.BF16 if minutes > 150 else Precision.INT4
+        end(store, begin(store, rare, None), RunStatus.FINISHED, 1.0, disturbed=False)
+    found = store.overview(RunFilter(precisions=("bf16",)), [HOURS[0], HOURS[-1]])
+    assert (found.totals.runs, found.missing) == (2, None)
+
+
+def test_each_stretch_knows_its_precisions(store: RunStore, clock: list[datetime]) -> None:
+    for minutes, precision in ((20, Precision.INT4), (21, Precision.BF16), (22, Precision.INT4), (200, Precision.BF16)):
+        clock[0] = NOW - timedelta(minutes=minutes)
+        end(store, begin(store, precision, None), RunStatus.FINISHED, 1.0, disturbed=False)
+    assert not store.sum_up(most=10)
+    found = store.overview(RunFilter(), HOURS).over_time
+    assert [each.precisions for each in found] == [{"bf16": 1}, {"int4": 2, "bf16": 1}]

@@ -68,6 +68,24 @@ def test_a_common_text_is_not_counted_to_the_end(store: RunStore, monkeypatch: p
     assert len(store.page(RunFilter(text="answer"), limit=100).rows) == 6
 
 
+def test_a_text_too_short_for_the_index_is_looked_for_among_the_newest_runs(store: RunStore) -> None:
+    ids = [keep(store, f"answer {number} ab") for number in range(6)]
+    group = store.create_run(make_request("ab"), person_id="s", environment={}, group_id="g")
+    page = store.page(RunFilter(text=" ab "), looked_back=3)
+    assert [run.id for run in page.rows] == [group, *reversed(ids[4:])]
+    assert page.total == 3
+    assert page.searched_since is not None
+    assert page.searched_since <= store.get(ids[4]).created_at
+    assert store.page(RunFilter(text="ab"), looked_back=7).searched_since is None
+    assert store.page(RunFilter(text="answer"), looked_back=3).total == 6
+    older = store.page(RunFilter(text="ab", until=page.searched_since), looked_back=2)
+    assert [run.id for run in older.rows] == [ids[3], ids[2]]
+    for _ in range(4):
+        keep(store, "newer")
+    assert store.page(RunFilter(text="ab", group_id="g"), looked_back=3).total == 1
+    assert store.totals(RunFilter(text="ab")).runs == 7, "figures are of all"
+
+
 def test_pieces_of_a_text_are_few_and_all_in_it() -> None:
     assert pieces("ab") == ()
     assert pieces("abcd") == ("abc", "bcd")

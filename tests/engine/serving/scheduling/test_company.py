@@ -34,6 +34,7 @@ from engine.types import (
     TokenEvent,
 )
 from tests.conftest import SMALL
+from tests.support.near_ties import rows_are_alike
 from tests.support.tiny import make_tiny_checkpoint
 
 WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog,", "add(left,", "right)", "gives", "42")
@@ -71,8 +72,8 @@ def _request(rng: random.Random, beginning: str, models: list[str], precisions: 
     ladder = bool(smaller) and rng.random() < 0.3
     window = rng.choice((None, None, None, 64))
     # what is reused is what would have been computed, but for a window, which slides otherwise behind a kept beginning,
-    # and for 16 bits, whose prompts torch multiplies in other pieces then
-    reuses = window is None and precision is not Precision.BF16 and rng.random() < 0.7
+    # and where torch multiplies prompts, in other pieces then
+    reuses = window is None and rows_are_alike(precision) and rng.random() < 0.7
     optimization = OptimizationConfig.at(
         precision,
         CacheMode.PREFIX if reuses else CacheMode.KV,

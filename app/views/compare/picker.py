@@ -55,7 +55,9 @@ def pick_runs(store: RunStore, chosen: Sequence[RunSummary]) -> None:
         on_change=lambda: _compare(st.session_state[_PICKER]),
     )
 
-    if matching.total > len(found):
+    if matching.searched_since:
+        st.caption("Of texts of one or two characters only the newest runs are looked through: type three for all.")
+    elif matching.total > len(found):
         st.caption(f"The newest {len(found)} of {counted(matching.total, 'run')} are offered. Search for older ones.")
 
     groups = started_together(found)

@@ -14,8 +14,8 @@ from app.runs.invariants import Measured, pair_fault
 from app.runs.race import Race
 from app.runs.verdict import Figure, Noise, Rounds, Verdict, judge
 from app.session import playground
-from app.views.runs.cost import show_costs
-from app.views.runs.noise import machine_noise
+from app.views.race.cost import show_costs
+from app.views.race.noise import machine_noise
 from app.views.shared import charts
 from app.views.shared.faults import show_faults
 

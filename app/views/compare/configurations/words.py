@@ -117,4 +117,4 @@ def _points(change: Change) -> str:
     if change.interval is None:
         return units.points(change.value)
     low, high = change.interval.low, change.interval.high
-    return f"{units.points(change.value)} ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+    return f"{units.points(change.value)} ({units.signed(100 * low)} to {units.signed(100 * high)})"

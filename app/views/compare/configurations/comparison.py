@@ -19,10 +19,10 @@ from app.session import compare as session
 from app.session.compare import Order, Settings
 from app.session.identity import known_person
 from app.store import GoneError, RunStore
+from app.views.compare.comparison import LETTERS, show_differences
+from app.views.compare.configurations.picker import Picked, pick_configurations
+from app.views.compare.configurations.words import Figure
 from app.views.reports.disturbance import ICON
-from app.views.runs.comparison import LETTERS, show_differences
-from app.views.runs.configurations.picker import Picked, pick_configurations
-from app.views.runs.configurations.words import Figure
 from app.views.shared import charts
 from app.views.shared.chosen import choose_named
 

@@ -16,9 +16,9 @@ from app.literal import literal
 from app.runs.invariants import Measured, pair_fault, run_faults
 from app.runs.verdict import Noise, Outcome, Paired, Rounds, gain, judge
 from app.store import RunFilter, RunRecord, RunStatus, RunStore, Timeline
+from app.views.race.verdict import verdict_body
 from app.views.reports.disturbance import WORD, disturbed_mark, show_disturbed
 from app.views.reports.metrics import E2E, KV, RUN_MEMORY, TPOT, TTFT, WEIGHTS, Metric
-from app.views.runs.verdict import verdict_body
 from app.views.shared import charts
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults

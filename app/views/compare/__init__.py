@@ -1,0 +1,1 @@
+"""Runs or whole configurations side by side."""

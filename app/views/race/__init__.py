@@ -1,0 +1,1 @@
+"""Lanes that answer side by side: what is shown while they run, and the verdict on them."""
