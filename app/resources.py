@@ -24,6 +24,7 @@ from app.operations.judging.duty import JudgingDuty
 from app.operations.judging.running import Judging
 from app.operations.sentinel.duty import SentinelDuty
 from app.operations.sentinel.replaying import replay
+from app.own_models import OwnModels
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -199,6 +200,12 @@ def get_estimates() -> WeightEstimates:
     """What models will take in memory, reckoned in the background."""
     settings = get_settings()
     return WeightEstimates(settings.models_dir, get_jobs(), settings.device)
+
+
+@st.cache_resource(show_spinner=False)
+def get_own_models() -> OwnModels:
+    """GGUF files that somebody may add, looked at in the background."""
+    return OwnModels(get_jobs(), get_settings().device)
 
 
 @st.cache_resource(show_spinner=False)

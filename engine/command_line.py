@@ -6,6 +6,7 @@ import argparse
 import codecs
 import json
 import os
+import shlex
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -108,13 +109,19 @@ def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Com
     parser = _Parser(prog=program, description=description)
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    models = commands.add_parser("models", help="list the models, or install one")
+    models = commands.add_parser("models", help="list the models, install or add one")
     models.set_defaults(command=_list)
     actions = models.add_subparsers(metavar="ACTION")
     install_model = actions.add_parser("install", help="fetch and convert a catalogue model")
     install_model.add_argument("name", nargs="+", type=_text, help="name in the catalogue")
     install_model.add_argument("--reinstall", action="store_true", help="fetch it again even if it is there")
     install_model.set_defaults(command=_install)
+    add_model = actions.add_parser("add", help="convert a GGUF file of a supported family")
+    add_model.add_argument("file", type=Path, help="the file, which is left as it is")
+    add_model.add_argument("--name", type=_text, help="what to call the model; by default as the file")
+    add_model.set_defaults(command=_add)
+    found = actions.add_parser("found", help="list the models of Ollama and LM Studio on this machine")
+    found.set_defaults(command=_found)
 
     kernels = commands.add_parser("kernels", help="build the kernels for this processor, unless they are there")
     kernels.set_defaults(command=_build_kernels)
@@ -196,6 +203,34 @@ def _install(options: argparse.Namespace) -> int:
     for name in options.name:
         with terminal_bar(name) as progress:
             install(name, models_dir(), progress, reinstall=options.reinstall)
+    return 0
+
+
+def _add(options: argparse.Namespace) -> int:
+    from engine.models.own.add import add, name_for
+
+    name = name_for(options.file) if options.name is None else options.name
+    with terminal_bar(name) as progress:
+        checkpoint = add(options.file, models_dir(), progress, name=name)
+    print(f"{name}: {checkpoint.family}, {checkpoint.parameters / 1e6:,.0f} million weights, {checkpoint.provenance}")
+    return 0
+
+
+def _found(options: argparse.Namespace) -> int:
+    from engine.models.own.add import free_name
+    from engine.models.own.found import found_files, look_at_found
+
+    files = found_files()
+    if not files:
+        print("No models of Ollama or LM Studio are on this machine.")
+    for file in files:
+        model = look_at_found(file)
+        kind = f"{model.summary.family}, {', '.join(model.summary.encodings)}" if model.summary else model.problem
+        print(f"{file.program:10} {file.title:40} {file.bytes / 2**20:7,.0f} MiB  {kind}")
+        if model.summary:
+            print(
+                f"{'':10} gearbox models add {shlex.quote(str(file.path))} --name {free_name(file.name, models_dir())}"
+            )
     return 0
 
 

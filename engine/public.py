@@ -32,7 +32,14 @@ from engine.evaluation import (
 from engine.machine.environment import machine_environment
 from engine.models import FAMILIES, ModelInfo, list_models
 from engine.models import install as install_model
-from engine.models.estimate import estimate_weights
+from engine.models.estimate import estimate_gguf, estimate_weights
+from engine.models.own.add import add as add_model
+from engine.models.own.add import check_name as check_model_name
+from engine.models.own.add import free_name as free_model_name
+from engine.models.own.add import name_for as model_name_for
+from engine.models.own.found import FoundModel, found_files, look_at_found
+from engine.models.own.summary import GgufSummary
+from engine.models.own.summary import look_at as look_at_gguf
 from engine.native import kernels_built
 from engine.serving.scheduling.jobs import Generation
 from engine.serving.scheduling.worker import MOST_RUNNING
@@ -53,7 +60,9 @@ __all__ = [
     "EngineStatus",
     "EvictedSequence",
     "FirstDifference",
+    "FoundModel",
     "Generation",
+    "GgufSummary",
     "Graded",
     "KeptSequence",
     "ModelInfo",
@@ -64,18 +73,26 @@ __all__ = [
     "Verdict",
     "Window",
     "WindowDivergence",
+    "add_model",
     "check",
+    "check_model_name",
     "compare_outcomes",
     "corpus_from",
     "default_corpus",
+    "estimate_gguf",
     "estimate_weights",
     "expected_words",
     "explain_check",
+    "found_files",
+    "free_model_name",
     "install_model",
     "kernels_built",
     "list_models",
     "load_tasks",
+    "look_at_found",
+    "look_at_gguf",
     "machine_environment",
+    "model_name_for",
     "quoted",
     "read_corpus",
     "verdict_of",

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import resources
 from app.literal import literal
+from app.views.models.add import show_adding
 from app.views.models.card import install_job, show_model
 from engine import FAMILIES, list_models
 
@@ -25,6 +26,8 @@ def show_library() -> None:
 
 
 show_library()
+
+show_adding(models_dir, {model.name for model in models})
 
 st.subheader("Any other model", anchor=False)
 st.markdown(

@@ -180,8 +180,21 @@ def _unless_changed(name: str, folder: Path, read: Callable[[Path], Checkpoint])
     return checkpoint
 
 
+def kept_manifest(folder: Path, contents: FolderContents) -> Manifest | None:
+    """The manifest of a folder that was converted here; ``None`` if it has none that covers all of its weights."""
+    try:
+        manifest = Manifest.read(folder)
+    except (OSError, WeightsIntegrityError):  # some other program's file of that name
+        return None
+    decisive = {"config.json", *(path.name for path in contents.weight_files)}
+    return manifest if decisive <= manifest.files.keys() else None
+
+
 def _from_folder(name: str, folder: Path) -> Checkpoint:
     contents = inspect(name, folder)
+    if manifest := kept_manifest(folder, contents):
+        _check_records(name, folder, manifest)
+        return _converted(name, folder, manifest, contents)
     files = [folder / "config.json", *contents.weight_files]
     records = {path.name: FileRecord(path.stat().st_size, _sha256(path)) for path in files}
     return Checkpoint(
@@ -204,19 +217,28 @@ def _from_catalog(model: CatalogModel, folder: Path) -> Checkpoint:
             f"{model.name} is not installed yet. Install it on the Models page, or with: "
             f"python -m engine models install {model.name}"
         ) from error
-    for name, record in manifest.files.items():
-        _check_file(model.name, folder / name, record, hashed=not name.endswith(".safetensors"))
-    contents = inspect(model.name, folder)
+    _check_records(model.name, folder, manifest)
+    return _converted(model.name, folder, manifest, inspect(model.name, folder))
+
+
+def _check_records(name: str, folder: Path, manifest: Manifest) -> None:
+    """Hold a folder's files against what was written; the weights are read at loading, and here their sizes count."""
+    for file, record in manifest.files.items():
+        _check_file(name, folder / file, record, hashed=not file.endswith(".safetensors"))
+
+
+def _converted(name: str, folder: Path, manifest: Manifest, contents: FolderContents) -> Checkpoint:
+    inside = folder / manifest.source_file
     return Checkpoint(
-        name=model.name,
+        name=name,
         folder=folder,
         architecture=contents.architecture,
         provenance=manifest.provenance,
         parameters=manifest.parameters,
         weight_files=contents.weight_files,
-        weights_sha256=identity({name: record.sha256 for name, record in manifest.files.items()}),
+        weights_sha256=identity({file: record.sha256 for file, record in manifest.files.items()}),
         records=manifest.files,
-        source=folder.parent / manifest.source_file,
+        source=inside if inside.is_file() else folder.parent / manifest.source_file,
         source_sha256=manifest.source_sha256,
     )
 

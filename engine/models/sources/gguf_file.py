@@ -1,15 +1,12 @@
-"""Reads GGUF: the metadata, the table of tensors, and tensors as 16-bit brain floats.
+"""GGUF files: what their head says, and tensors as 16-bit brain floats.
 
-The ``gguf`` package knows the quantization formats and decodes them here. Its own reader builds an
-array object for every string of the vocabulary, which takes seconds where this one takes tenths.
-Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+The ``gguf`` package knows the quantization formats and decodes them here. Its own reader trusts a file, and builds an
+array object for every string of the vocabulary, which takes seconds where :mod:`.gguf_header` takes tenths.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
-import struct
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,73 +16,71 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFValueType, dequantize
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, dequantize
+
+from engine.errors import WeightsIntegrityError
+from engine.models.sources.gguf_header import TensorEntry, read_head
 
 PIECE_ELEMENTS = 1 << 18
 """Decoded at a time: small enough for a core's cache, large enough to hide the interpreter."""
-
-_SCALARS = {
-    GGUFValueType.UINT8: "<B",
-    GGUFValueType.INT8: "<b",
-    GGUFValueType.UINT16: "<H",
-    GGUFValueType.INT16: "<h",
-    GGUFValueType.UINT32: "<I",
-    GGUFValueType.INT32: "<i",
-    GGUFValueType.FLOAT32: "<f",
-    GGUFValueType.BOOL: "<?",
-    GGUFValueType.UINT64: "<Q",
-    GGUFValueType.INT64: "<q",
-    GGUFValueType.FLOAT64: "<d",
-}
 
 Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """One tensor, still encoded."""
+    """One tensor, still encoded, in its file."""
 
-    name: str
-    shape: tuple[int, ...]
-    """Rows first, as torch and numpy write it (the file has it the other way round)."""
-    encoding: GGMLQuantizationType
-    raw: Bytes
-    """A view into the mapped file, one row of bytes for each row of the tensor."""
+    file: Path
+    entry: TensorEntry
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first, as torch and numpy write it."""
+        return self.entry.shape
+
+    @property
+    def encoding(self) -> GGMLQuantizationType:
+        return self.entry.encoding
 
     @property
     def elements(self) -> int:
-        return math.prod(self.shape)
+        return math.prod(self.entry.shape)
+
+    def read(self, begin: int = 0, count: int | None = None) -> Bytes:
+        """Some of its bytes, all by default. Read, not mapped: a file that is cut short meanwhile ends no process.
+
+        Raises:
+            WeightsIntegrityError: the file has become shorter.
+        """
+        count = self.entry.bytes - begin if count is None else count
+        raw = np.fromfile(self.file, np.uint8, count, offset=self.entry.begin + begin)
+        if raw.size != count:
+            raise WeightsIntegrityError(f"{self.file.name} was cut short while it was read.")
+        return raw
 
 
 @dataclass(frozen=True, slots=True)
 class GgufFile:
-    """A mapped GGUF file."""
+    """A GGUF file whose head was read."""
 
+    path: Path
     metadata: dict[str, Any]
     tensors: tuple[GgufTensor, ...]
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map ``path`` and read its header.
+        """Read the head of ``path``.
 
         Raises:
-            ValueError: it is not a GGUF file of version 2 or 3, or it is cut short.
+            UnsupportedModelError, WeightsIntegrityError, OSError: as :func:`~.gguf_header.read_head`.
         """
-        with path.open("rb") as file:
-            blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        cursor = _Cursor(blob)
-        try:
-            if blob[:4] != b"GGUF" or cursor.skip(4).scalar("<I") not in (2, 3):
-                raise ValueError(f"{path.name} is not a GGUF file of version 2 or 3.")
-            tensor_count, entry_count = cursor.scalar("<Q"), cursor.scalar("<Q")
-            metadata = {cursor.string(): cursor.value(cursor.scalar("<I")) for _ in range(entry_count)}
-            table = [_table_row(cursor) for _ in range(tensor_count)]
-            alignment = metadata.get("general.alignment", 32)
-            start = -(-cursor.position // alignment) * alignment
-            tensors = tuple(_tensor(blob, start, *row) for row in table)
-        except struct.error as error:
-            raise ValueError(f"{path.name} is cut short: {error}.") from error
-        return cls(metadata, tensors)
+        metadata, table = read_head(path)
+        return cls(path, metadata, tuple(GgufTensor(path, entry) for entry in table))
 
     @property
     def parameters(self) -> int:
@@ -103,13 +98,16 @@ class GgufFile:
     @property
     def bits_per_weight(self) -> float:
         """Mean bits that a weight takes in the file, scales and unquantized tensors included."""
-        return 8 * sum(tensor.raw.nbytes for tensor in self.tensors) / self.parameters
+        return 8 * sum(tensor.entry.bytes for tensor in self.tensors) / self.parameters
 
 
 def decode_bf16(pieces: Iterator[tuple[Bytes, GGMLQuantizationType]], threads: int) -> Iterator[bytes]:
     """Decode ``pieces`` on ``threads`` threads, in order, at most a few ahead of the consumer.
 
     numpy lets go of the interpreter lock while it computes, so threads do help.
+
+    Raises:
+        WeightsIntegrityError: a weight is not a finite number.
     """
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[bytes]] = deque()
@@ -125,19 +123,18 @@ def decode_bf16(pieces: Iterator[tuple[Bytes, GGMLQuantizationType]], threads: i
                 future.cancel()
 
 
-def split(tensor: GgufTensor, raw: Bytes) -> Iterator[tuple[Bytes, GGMLQuantizationType]]:
-    """``raw`` (the tensor's bytes, its rows perhaps in another order) in pieces of whole blocks."""
-    block_elements, block_bytes = GGML_QUANT_SIZES[tensor.encoding]
-    step = max(1, PIECE_ELEMENTS // block_elements) * block_bytes
-    flat = raw.reshape(-1)
-    for start in range(0, flat.size, step):
-        yield flat[start : start + step], tensor.encoding
+def piece_bytes(encoding: GGMLQuantizationType) -> int:
+    """How many bytes to decode at a time: whole blocks of about :data:`PIECE_ELEMENTS` weights."""
+    block_elements, block_bytes = GGML_QUANT_SIZES[encoding]
+    return max(1, PIECE_ELEMENTS // block_elements) * block_bytes
 
 
 def _decode(raw: Bytes, encoding: GGMLQuantizationType) -> bytes:
     # As one long row: the package walks 16 rows at a time, too few to be worth numpy's while.
-    values = dequantize(raw.reshape(1, -1), encoding)
-    return _round_to_bf16(np.ascontiguousarray(values, np.float32)).tobytes()
+    values = np.ascontiguousarray(dequantize(raw.reshape(1, -1), encoding), np.float32)
+    if not np.isfinite(values).all():
+        raise WeightsIntegrityError("The file holds weights that are not finite numbers: it is damaged.")
+    return _round_to_bf16(values).tobytes()
 
 
 def _round_to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
@@ -149,56 +146,3 @@ def _round_to_bf16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     bias += bits
     bias >>= 16
     return bias.astype("<u2")
-
-
-class _Cursor:
-    """Walks the header."""
-
-    def __init__(self, blob: mmap.mmap) -> None:
-        self._blob = blob
-        self.position = 0
-
-    def skip(self, count: int) -> Self:
-        self.position += count
-        return self
-
-    def scalar(self, form: str) -> Any:
-        (value,) = struct.unpack_from(form, self._blob, self.position)
-        self.position += struct.calcsize(form)
-        return value
-
-    def string(self) -> str:
-        length = self.scalar("<Q")
-        start = self.position
-        if start + length > len(self._blob):
-            raise struct.error("a string runs past the end")
-        self.position += length
-        return self._blob[start : self.position].decode("utf-8")
-
-    def value(self, kind: int) -> Any:
-        if kind == GGUFValueType.STRING:
-            return self.string()
-        if kind == GGUFValueType.ARRAY:
-            element, count = self.scalar("<I"), self.scalar("<Q")
-            return [self.value(element) for _ in range(count)]
-        if kind not in _SCALARS:
-            raise ValueError(f"The metadata holds a value of unknown kind {kind}.")
-        return self.scalar(_SCALARS[GGUFValueType(kind)])
-
-
-def _table_row(cursor: _Cursor) -> tuple[str, tuple[int, ...], int, int]:
-    name = cursor.string()
-    dimensions = [cursor.scalar("<Q") for _ in range(cursor.scalar("<I"))]
-    return name, tuple(reversed(dimensions)), cursor.scalar("<I"), cursor.scalar("<Q")
-
-
-def _tensor(blob: mmap.mmap, start: int, name: str, shape: tuple[int, ...], kind: int, offset: int) -> GgufTensor:
-    encoding = GGMLQuantizationType(kind)
-    block_elements, block_bytes = GGML_QUANT_SIZES[encoding]
-    row_bytes = shape[-1] // block_elements * block_bytes
-    rows = math.prod(shape[:-1])
-    begin = start + offset
-    if begin + rows * row_bytes > len(blob):
-        raise struct.error(f"tensor {name} runs past the end")
-    raw = np.frombuffer(blob, np.uint8, rows * row_bytes, begin).reshape(rows, row_bytes)
-    return GgufTensor(name, shape, encoding, raw)

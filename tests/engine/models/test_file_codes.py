@@ -50,12 +50,13 @@ def test_a_published_tensor_keeps_its_values(models_dir: Path, published: GGUFRe
     codes = resolve(SMALL, models_dir).open_codes()
     assert codes is not None
     wanted = {tensor.name: tensor for tensor in published.tensors}["blk.3.ffn_down.weight"]
-    found = codes.find("model.layers.3.mlp.down_proj.weight")
+    found = codes.find("model.layers.3.mlp.down_proj.weight", (576, 1_536))
     assert found is not None
     values = dequantize(wanted.data, wanted.tensor_type)
     assert np.array_equal(found.dequantize().numpy(), values)
-    assert codes.find("model.embed_tokens.weight") is None, "the embedding is held in 8 bits"
-    assert codes.find("model.layers.99.mlp.down_proj.weight") is None
+    assert codes.find("model.embed_tokens.weight", (49_152, 576)) is None, "the embedding is held in 8 bits"
+    assert codes.find("model.layers.3.mlp.down_proj.weight", (1_536, 576)) is None, "the checkpoint has another shape"
+    assert codes.find("model.layers.99.mlp.down_proj.weight", (576, 1_536)) is None
 
 
 @pytest.mark.skipif(not library(), reason="the kernels of our own cannot be built here")
@@ -66,6 +67,7 @@ def test_int4_of_a_q4_1_file_is_the_file(models_dir: Path) -> None:
     pool = ModelPool(models_dir)
     run = RunConfig(model=SMALL, optimization=OptimizationConfig.at(Precision.INT4))
     decoder = load_model(pool, run).decoder  # type: ignore[attr-defined]
+    shapes = decoder.config.tensors()
     for i in range(decoder.config.n_layers):
         for name, sources in (
             ("qkv", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
@@ -75,7 +77,10 @@ def test_int4_of_a_q4_1_file_is_the_file(models_dir: Path) -> None:
         ):
             module = decoder._modules[f"layers.{i}.{name}"]
             assert isinstance(module, NativeInt4Linear)
-            parts = [codes.find(f"model.layers.{i}.{source}.weight") for source in sources]
+            parts = [
+                codes.find(f"model.layers.{i}.{source}.weight", shapes[f"model.layers.{i}.{source}.weight"])
+                for source in sources
+            ]
             wanted = torch.cat([part.dequantize() for part in parts if part is not None])
             assert torch.equal(module.codes().dequantize(), wanted), (i, name)
 

@@ -1,0 +1,129 @@
+"""Adding a GGUF file on the Models page: by path, uploaded, or one of Ollama's."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from app import resources
+from app.jobs import JobState
+from app.own_models import Looked
+from tests.support.gguf_files import tiny_gguf, write_gguf_of
+
+ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("files") / "Tiny_*Q8_0*.gguf"
+    folder = tiny_gguf(path, "qwen3", "Q8_0")
+    write_gguf_of(folder, path, "Q8_0", general__license="apache-2.0")
+    return path
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The Models page of an installation without models of its own."""
+    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.delenv("GEARBOX_DATABASE_URL", raising=False)
+    st.cache_resource.clear()
+    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
+    yield app.switch_page("pages/models.py").run()
+    resources.get_jobs().close()
+    st.cache_resource.clear()
+
+
+def texts(app: AppTest) -> str:
+    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.subheader])
+
+
+def settled(app: AppTest, key: str) -> AppTest:
+    """Once jobs whose key begins so are over."""
+    until = time.monotonic() + 60
+    jobs = resources.get_jobs()
+    while any(known.startswith(key) and (jobs.state(known) or JobState("done")).running for known in jobs._jobs):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return app.run()
+
+
+def test_a_file_is_told_of_before_it_is_added_and_then_stands_in_the_list(page: AppTest, written: Path) -> None:
+    page.text_input("add-path").set_value(f" {written} ").run()
+    settled(page, "look at")
+    assert not page.exception
+    assert not page.error
+    shown = texts(page)
+    for told in ("qwen3", "apache\\-2\\.0", "Q8\\_0", "Memory in int4, about", "Memory in bf16, about"):
+        assert told in shown or told.replace("\\", "") in shown, told
+    name = page.text_input(f"add-name-{written}")
+    assert name.value == "Tiny_-Q8_0"
+    name.set_value("smollm2-135m").run()
+    assert "There is a model called smollm2" in page.error[0].value
+    assert "add-start" not in {button.key for button in page.button}
+    page.text_input(f"add-name-{written}").set_value("mine").run()
+    page.button("add-start").click().run()
+    settled(page, "add ")
+    assert not page.exception
+    assert not page.error
+    assert "Added as mine" in page.success[0].value
+    assert (resources.get_settings().models_dir / "mine" / "config.json").is_file()
+    assert any(element.value == "mine" for element in page.subheader)
+    shutil.rmtree(resources.get_settings().models_dir / "mine")
+    assert page.run().button("add-start"), "it can be added again once it is gone"
+
+
+def test_what_cannot_be_added_says_why_and_is_looked_at_again_once_it_changed(
+    page: AppTest, written: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "new.gguf"
+    page.text_input("add-path").set_value(str(path)).run()
+    assert "is no file on this machine" in settled(page, "look at").error[0].value
+    path.write_text("hello *you*")
+    page.run()
+    assert "is not a GGUF file" in settled(page, "look at").error[0].value
+    shutil.copy(written, path)
+    page.run()
+    assert not settled(page, "look at").error
+    assert page.button("add-start")
+
+
+def test_an_upload_is_kept_until_it_is_added(page: AppTest, written: Path) -> None:
+    own = resources.get_own_models()
+    content = memoryview(written.read_bytes())
+    paths = [own.keep_upload(f"id-{number}", "Mine (1).gguf", content) for number in range(6)]
+    assert paths[5].name == "Mine-1.gguf"
+    assert [path.exists() for path in paths] == [False, False, True, True, True, True]
+    assert own.keep_upload("id-5", "Mine (1).gguf", content) == paths[5]
+    while not isinstance(looked := own.look(paths[5]), Looked):
+        assert looked.running
+        time.sleep(0.02)
+    assert looked.summary.family == "qwen3"
+    page.segmented_control("add-where").set_value("Upload").run()
+    assert not page.exception
+
+
+def test_ollama_s_models_are_listed_and_one_is_chosen(page: AppTest, written: Path, tmp_path: Path) -> None:
+    page.segmented_control("add-where").set_value("Ollama, LM Studio").run()
+    settled(page, "models found")
+    assert "No models of Ollama or LM Studio" in texts(page)
+    folder = tmp_path / ".lmstudio" / "models" / "someone"
+    folder.mkdir(parents=True)
+    shutil.copy(written, folder / "Mine.gguf")
+    (folder / "broken.gguf").write_text("no")
+    page.button("add-look-again").click().run()
+    settled(page, "models found")
+    assert not page.exception
+    listed = page.dataframe[0].value
+    assert list(listed["Model"]) == ["someone/broken.gguf", "someone/Mine.gguf"]
+    assert listed["Can be added"][0].startswith("No: broken.gguf is not a GGUF file")
+    page.selectbox("add-found").set_value("someone/Mine.gguf").run()
+    settled(page, "look at")
+    assert page.text_input(f"add-name-{folder / 'Mine.gguf'}").value == "Mine"
