@@ -25,6 +25,7 @@ def main() -> NoReturn:
 
 
 def _load() -> Callable[[], int]:
+    from app.configurations.options import add_configurations
     from app.experiments.command.options import add_experiments
     from app.operations.alerts.command import add_alerts
     from app.operations.keeping.options import add_keeping
@@ -39,6 +40,7 @@ def _load() -> Callable[[], int]:
     serve.set_defaults(command=_serve)
     _add_keys(commands)
     add_experiments(commands)
+    add_configurations(commands)
     add_keeping(commands)
     add_alerts(commands)
     add_sentinel(commands)
@@ -67,7 +69,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.api:
         os.environ["GEARBOX_API"] = "1"
     address = ["--server.address", options.address] if options.address else []
-    command = ["streamlit", "run", "app/server.py", "--server.port", str(options.port), *address, *options.further]
+    command = ["app.launch", "run", "app/server.py", "--server.port", str(options.port), *address, *options.further]
     os.chdir(root)
     os.execv(sys.executable, [sys.executable, "-m", *command])
 

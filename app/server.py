@@ -45,6 +45,7 @@ from app.resources import (
 )
 from app.settings import Settings, SettingsError
 from app.store import StoreError
+from engine.importing import imports_done
 
 _CLOSED = (
     "The pages of this server are closed to other machines: no way to sign in was set up. Whoever runs it sets "
@@ -124,6 +125,7 @@ async def _lifespan(server: st.App) -> AsyncIterator[None]:
     sys.stdout.flush()
     get_alert_watch()
     get_idle_work()
+    imports_done()
     yield
     get_idle_work.clear()
     get_alert_watch.clear()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.generation.grammar import GRAMMARS
+from engine.importing import uncollected
 from engine.machine.device import choose_device, device_name
 from engine.machine.disturbance import name_engine_thread
 from engine.machine.memory import RssSampler, memory_errors_in_words, require_room_for_libraries
@@ -97,7 +100,7 @@ class Engine:
         self._rss = RssSampler()
         with memory_errors_in_words("the engine was started"):
             build_in_background()
-            self._worker = Worker(most_running, running_kv_bytes)
+            self._worker = Worker(most_running, running_kv_bytes, self._make_spare_room)
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Queue a request and follow it.
@@ -248,7 +251,7 @@ class Engine:
         models = [info.name for info in list_models(self._models_dir) if info.installed]
 
         def body(_: Job) -> Steps[tuple[DrafterChoice, ...]]:
-            require_room_for_libraries()
+            _import_libraries()
             from engine.serving.matchmaking import drafter_choices
 
             pool = self._started_pool()
@@ -337,7 +340,7 @@ class Engine:
 
         def body(job: Job) -> Steps[T]:
             with memory_errors_in_words("a model was read or asked"):
-                require_room_for_libraries()
+                _import_libraries()
                 from engine.serving.evaluator import Evaluator
 
                 return (yield from unit(Evaluator(self._started_pool(), self._room, job)))
@@ -379,8 +382,18 @@ class Engine:
             _set_up_torch(self._threads)
             self._cache = PrefixCache(self._kv_cache_bytes)
             self._room = Room()
-            self._pool = ModelPool(self._models_dir, self._model_memory_bytes, device, self._cache)
+            self._pool = ModelPool(
+                self._models_dir,
+                self._model_memory_bytes,
+                device,
+                spare=self._cache,
+                running_kv=lambda: self._worker.kv_bytes,
+            )
         return self._pool
+
+    def _make_spare_room(self, needed: int) -> bool:
+        """See :meth:`ModelPool.make_spare_room`; in the engine's thread."""
+        return self._pool is None or self._pool.make_spare_room(needed)
 
     def _started_responder(self) -> Responder:
         """What answers requests, in the engine's thread. Raises as :meth:`_started_pool` does."""
@@ -397,7 +410,7 @@ class Engine:
         taken_up = perf_counter()
         try:
             with memory_errors_in_words("the request was answered"):
-                require_room_for_libraries()
+                _import_libraries()
                 yield from self._answer_job(job, taken_up)
         except GearboxError as error:
             job.emit([RunFailed(str(error), type(error).__name__)])
@@ -411,6 +424,20 @@ class Engine:
                 yield from responder.answer(job, taken_up, peak_rss)
         except CancelledWhileLoadingError:
             job.refuse()
+
+
+def _import_libraries() -> None:
+    """torch and all that needs it, with the first job; the process for templates starts meanwhile.
+
+    Raises:
+        InsufficientMemoryError: there is no room for them.
+    """
+    if "torch" in sys.modules:
+        return
+    require_room_for_libraries()
+    TEMPLATES.start()
+    with uncollected():
+        import_module("engine.serving.responder")
 
 
 def _set_up_torch(threads: int | None) -> None:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn, TextIO
 
+from engine.importing import begin_imports, imports_done
+
 FAILED = 1
 INTERRUPTED = 130
 READER_GONE = 141
@@ -30,7 +32,9 @@ def run_process(load: Callable[[], Callable[[], int]]) -> NoReturn:
     code: int | None = None
     try:
         sys.stdout, sys.stderr = _forgiving(sys.stdout, "replace"), _forgiving(sys.stderr, "backslashreplace")
+        begin_imports()
         run = load()
+        imports_done()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             code = run()

@@ -30,7 +30,7 @@ from engine.evaluation import (
     wilson_interval,
 )
 from engine.machine.environment import machine_environment
-from engine.models import FAMILIES, ModelInfo, list_models
+from engine.models import FAMILIES, ModelInfo, find_model, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_gguf, estimate_weights
 from engine.models.own.add import add as add_model
@@ -83,6 +83,7 @@ __all__ = [
     "estimate_weights",
     "expected_words",
     "explain_check",
+    "find_model",
     "found_files",
     "free_model_name",
     "install_model",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.api.errors import ApiError
 from app.store import RunStore, SavedConfiguration
-from engine import list_models
+from engine import find_model, list_models
 from engine.errors import InvalidRequestError
 from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams
 
@@ -73,12 +73,13 @@ class Catalogue:
         for kept in saved:
             if name in (kept.id, CONFIGURATION + kept.id):
                 return _configuration(kept, CONFIGURATION + kept.id)
-        if name in (installed := self.installed()):
+        if (found := find_model(name, self._models_dir)) and found.installed:
+            self._seen |= {name}
             return _model(name)
         raise ApiError(
             404,
             "There is no model of that name here: GET /v1/models lists them."
-            if installed
+            if self.installed()
             else "No model is installed here yet: the Models page and `gearbox models install` do it.",
             code="model_not_found",
             param="model",

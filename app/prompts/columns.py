@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from app.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
-from app.prompts.published import published_form
-from app.prompts.tables import LeftOut, Row, Table
+from app.prompts.gathering import Brought, gather
+from app.prompts.tables import Row, Table
 from engine import Task
-from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
 from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
+from engine.evaluation.tasks import read_history
+from engine.types import Message
 from engine.untrusted import parse_json
 
 NONE, FROM_FILE, EITHER = "none", "file", "number or contains"
@@ -48,7 +49,7 @@ _EXPECTED = (
     "regex", "test", "tests", "response", "completion", "antwort",
 )  # fmt: skip
 _CATEGORIES = ("category", "topic", "subject", "type", "kind", "group", "kategorie")
-_OURS = ("id", "checker", "max_tokens", "template")  # never an expected answer
+_OURS = ("id", "checker", "max_tokens", "template", "history")  # never an expected answer
 _OPTION_LISTS = ("options", "choices")
 _OPTION = re.compile(r"(?:option|choice|answer)?_?([a-z]|\d)")
 
@@ -70,22 +71,6 @@ class Columns:
     def checked_by(self, checker: str) -> Columns:
         """The same with another checker, and as many tokens as its answers need."""
         return replace(self, checker=checker, max_tokens=_MAX_TOKENS.get(checker, _USUAL_TOKENS))
-
-
-@dataclass(frozen=True, slots=True)
-class Brought:
-    """What becomes of a file."""
-
-    tasks: tuple[Task, ...]
-    left_out: tuple[LeftOut, ...]
-    notes: tuple[str, ...]
-    """What the reader should know of those that are taken, a sentence each."""
-
-
-def published_as(table: Table) -> str | None:
-    """The public benchmark that a file is, by its first row."""
-    found = published_form(table.rows[0].cells)
-    return found[0] if found else None
 
 
 def guess(table: Table) -> Columns:
@@ -113,7 +98,7 @@ def guess_checker(table: Table, columns: Columns) -> str:
 def convert(table: Table, columns: Columns) -> Brought:
     """The prompts of a file, as its columns are read. What cannot be checked as wanted is left out, with its reason; a
     prompt that stands there twice with different answers is kept twice."""
-    found = _gather(table, lambda row, place: _task(row, place, columns, table.plain))
+    found = gather(table, lambda row, place: (_task(row, place, columns, table.plain),))
     numbers, of = sum(_is_number(task.expected) for task in found.tasks), len(found.tasks)
     if columns.checker != "contains" or numbers == of or numbers < (1 - _MOSTLY) * of:
         return found
@@ -128,56 +113,6 @@ def expects_numbers_and_words(table: Table, columns: Columns) -> bool:
     """Whether some of the expected answers are numbers and some are not."""
     column = columns.expected
     return column is not None and len({_is_number(row.cells[column]) for row in table.rows if column in row.cells}) > 1
-
-
-def convert_published(table: Table) -> Brought:
-    """The prompts of the public benchmark that the first row is of, each row as it is published.
-
-    Raises:
-        InvalidRequestError: it is of none that is known.
-    """
-    found = published_form(table.rows[0].cells)
-    if found is None:
-        raise InvalidRequestError("The first row is not as a known benchmark is published.")
-    _, as_published = found
-
-    def task(row: Row, place: int) -> Task:
-        try:
-            return as_published(row.cells, place)
-        except KeyError as error:
-            raise ValueError(f"has no text in column “{error.args[0]}”") from error
-        except ValueError as error:
-            raise ValueError(f"cannot be asked, because {str(error).rstrip('.')}") from error
-
-    return _gather(table, task)
-
-
-def _gather(table: Table, task_of: Callable[[Row, int], Task]) -> Brought:
-    left_out = list(table.left_out)
-    tasks: dict[str, Task] = {}
-    first: dict[tuple[str, str], str] = {}
-    prompts: dict[str, int] = {}
-    for place, row in enumerate(table.rows, 1):
-        try:
-            task = task_of(row, place)
-        except (ValueError, InvalidRequestError) as error:
-            left_out.append(LeftOut(row.place, str(error).rstrip(".")))
-            continue
-        same = (task.prompt, repr((task.checker, task.expected)))
-        if same in first:
-            left_out.append(LeftOut(row.place, f"repeats {first[same]}"))
-            continue
-        first[same] = row.place
-        prompts[task.prompt] = prompts.get(task.prompt, 0) + 1
-        if task.id in tasks:
-            task = replace(task, id=f"{task.id} ({row.place})")
-        tasks[task.id] = task
-    several = sum(count > 1 for count in prompts.values())
-    notes = []
-    if several:
-        stand = "One prompt stands" if several == 1 else f"{several:,} prompts stand"
-        notes.append(f"{stand} there more than once with different answers: each is kept as a prompt of its own.")
-    return Brought(tuple(tasks.values()), tuple(left_out), tuple(notes))
 
 
 def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
@@ -214,7 +149,19 @@ def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
         expected=expected,
         max_tokens=_tokens(row, columns.max_tokens),
         template=row.text("template"),
+        history=_history(row),
     )
+
+
+def _history(row: Row) -> tuple[Message, ...]:
+    """A column “history” as Gearbox itself writes it: messages in a list, in a sheet as JSON."""
+    cell = row.cells.get("history")
+    if not isinstance(cell, list) and not row.text("history").startswith("["):
+        return ()  # a column of somebody's own
+    try:
+        return read_history(parse_json(cell) if isinstance(cell, str) else cell)
+    except ValueError as error:
+        raise ValueError(f"has no history in column “history”: {str(error).rstrip('.')}") from error
 
 
 def _as_file_says(checker: str, row: Row, column: str) -> Any:

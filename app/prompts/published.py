@@ -1,4 +1,4 @@
-"""Files that are read as they are published or logged: GSM8K, HumanEval, MT-Bench, OpenAI messages, ShareGPT."""
+"""Benchmarks that are read as they are published: GSM8K, HumanEval, MT-Bench."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def published_form(row: Row) -> tuple[str, Callable[[Row, int], Task]] | None:
 
     GSM8K has ``question`` and ``answer``, HumanEval ``prompt``, ``test`` and ``entry_point``, MT-Bench ``turns``, of
     which the first is asked and has no score. A question with an answer is GSM8K's only where the answer ends as those
-    do: ``#### 42``. OpenAI's rows have ``messages``, by themselves or in the ``body`` of a batch, ShareGPT's
-    ``conversations``: of either the user's first message is asked, after the system prompt where there is one, and has
-    no score.
+    do: ``#### 42``.
     """
     if {"question", "answer"} <= row.keys() and isinstance(row["answer"], str) and _FINAL.search(row["answer"]):
         return "GSM8K", _gsm8k
@@ -30,10 +28,6 @@ def published_form(row: Row) -> tuple[str, Callable[[Row, int], Task]] | None:
         return "HumanEval", _human_eval
     if isinstance(row.get("turns"), list):
         return "MT-Bench", _mt_bench
-    if isinstance(_body(row).get("messages"), list):
-        return "OpenAI messages", _openai
-    if isinstance(row.get("conversations"), list):
-        return "ShareGPT", _sharegpt
     return None
 
 
@@ -77,46 +71,6 @@ def _mt_bench(row: Row, line: int) -> Task:
         max_tokens=256,
         template="mt-bench",
     )
-
-
-def _openai(row: Row, line: int) -> Task:
-    turns = _body(row)["messages"]
-    id = row.get("custom_id") or row.get("id") or f"messages-{line}"
-    return _conversation(str(id), "Messages", turns, who="role", what="content", user=("user",))
-
-
-def _sharegpt(row: Row, line: int) -> Task:
-    id = row.get("id") or f"sharegpt-{line}"
-    return _conversation(str(id), "ShareGPT", row["conversations"], who="from", what="value", user=("human", "user"))
-
-
-def _conversation(id: str, category: str, turns: Any, *, who: str, what: str, user: tuple[str, ...]) -> Task:
-    """The user's first message as a task, after the system prompt."""
-    system: list[str] = []
-    for turn in turns if isinstance(turns, list) else ():
-        if not isinstance(turn, dict):
-            raise ValueError("a message of its conversation is no object")
-        text = _spoken(turn.get(what))
-        if turn.get(who) in ("system", "developer"):
-            system.append(text)
-        elif turn.get(who) in user and text:
-            prompt = "\n\n".join([*filter(None, system), text])
-            return Task(id=id, category=category, prompt=prompt, max_tokens=256)
-    raise ValueError("it has no message of a user")
-
-
-def _spoken(content: Any) -> str:
-    """A message's text, which OpenAI also writes as a list of parts."""
-    if isinstance(content, list):
-        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        content = "\n".join(part for part in parts if isinstance(part, str))
-    return content.strip() if isinstance(content, str) else ""
-
-
-def _body(row: Row) -> Row:
-    """A row, or the call in a row of a batch."""
-    body = row.get("body")
-    return body if isinstance(body, dict) else row
 
 
 def _final(digits: str) -> float:

@@ -62,6 +62,8 @@ class Table:
     left_out: tuple[LeftOut, ...]
     plain: bool = False
     """Whether it is text, a prompt a line, in the column “prompt”."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know of all of it, a sentence each."""
 
 
 def read_table(name: str, data: bytes) -> Table:

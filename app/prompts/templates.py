@@ -30,6 +30,14 @@ _MESSAGES = {
 }
 _SHARE_GPT = {"id": "a1", "conversations": [{"from": "human", "value": "Write a haiku about rain."}]}
 _MMLU = 'What is 7 times 8?,54,56,58,64,B\r\n"Which planet is the largest, by mass?",Mars,Venus,Jupiter,Earth,C\r\n'
+_PROMPTFOO = """\
+prompts:
+  - "What is the capital of {{country}}?"
+tests:
+  - vars: {country: [France, "the French Republic"]}
+    assert:
+      - {type: icontains, value: paris}
+"""
 _MT_BENCH = {"question_id": 1, "category": "writing", "turns": ["Write a short note that thanks a colleague."]}
 
 
@@ -79,5 +87,6 @@ TEMPLATES: tuple[Template, ...] = (
     Template("MT-Bench", "mt-bench.jsonl", "application/jsonl", _lines(_MT_BENCH), "Open questions, as published."),
     Template("OpenAI messages", "messages.jsonl", "application/jsonl", _lines(_MESSAGES), "As sent to the API."),
     Template("ShareGPT", "sharegpt.jsonl", "application/jsonl", _lines(_SHARE_GPT), "Conversations, as shared."),
+    Template("promptfoo", "promptfoo.yaml", "application/yaml", _PROMPTFOO.encode(), "Prompts × tests."),
     Template("MMLU", "mmlu.csv", "text/csv", _MMLU.encode(), "Question, options A to D, the right letter; no names."),
 )

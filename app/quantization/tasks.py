@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 from app.jobs import Report, Steps
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def tasks_sha256(tasks: Sequence[Task]) -> str:
     """Identity of a set of tasks: a result holds for the weights, the precision and this."""
-    return hashlib.sha256(json.dumps([asdict(task) for task in tasks], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([task.to_dict() for task in tasks], sort_keys=True).encode()).hexdigest()
 
 
 def measure_tasks(
@@ -93,5 +93,5 @@ def _ask(engine: LabEngine, model: str, precision: Precision, session: str, task
 def _effort(task: Task, precision: Precision) -> int:
     """About what a task takes of the others: a token that is read takes 0.15 of one that is written, of which half of
     the most are; 16 bits take about twice as long as fewer do."""
-    tokens = 0.15 * len(task.prompt) / 4 + task.max_tokens / 2
+    tokens = 0.15 * len(task.transcript) / 4 + task.max_tokens / 2
     return max(1, round(tokens * (2 if precision is Precision.BF16 else 1)))

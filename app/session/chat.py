@@ -104,11 +104,16 @@ def begin_with(config: RunConfig, notice: str) -> None:
     sampled stays."""
     put_gears(form(None), config)
     open_conversation(None)
+    leave_notice(notice)
+
+
+def leave_notice(notice: str) -> None:
+    """Leave word for the page's next drawing."""
     st.session_state[_NOTICE] = notice
 
 
 def take_notice() -> str | None:
-    """What another page has set the new conversation to, told once."""
+    """What was left word of, told once: that another page has set the new conversation to something."""
     return cast("str | None", st.session_state.pop(_NOTICE, None))
 
 

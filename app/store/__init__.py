@@ -16,7 +16,14 @@ from app.store.alerts.records import (
     Rule,
 )
 from app.store.alerts.repository import AlertStore
-from app.store.chat.records import ChatMessage, Conversation, ConversationSummary, TurnTiming
+from app.store.chat.records import (
+    ChatMessage,
+    Conversation,
+    ConversationSummary,
+    NewConversation,
+    NewMessage,
+    TurnTiming,
+)
 from app.store.chat.repository import ChatStore
 from app.store.configurations.records import SavedConfiguration
 from app.store.configurations.repository import NAME_CHARACTERS, ConfigurationStore, NameTakenError
@@ -210,6 +217,8 @@ __all__ = [
     "Missing",
     "Moments",
     "NameTakenError",
+    "NewConversation",
+    "NewMessage",
     "NoVerdict",
     "Objective",
     "ObjectiveStore",

@@ -113,7 +113,13 @@ class LoadedModel(Protocol):
         ...
 
     def new_cache(self, capacity: int, dtype: KVDtype, window: int | None) -> KVCache | None:
-        """An empty KV cache of so many positions, or a sliding window; ``None`` for a backend that keeps its own."""
+        """An empty KV cache of so many positions or more, or a sliding window; ``None`` for a backend that keeps its
+        own."""
+        ...
+
+    @property
+    def kv_by_use(self) -> bool:
+        """Whether a KV cache takes memory as it is used, and not all of it when it is made."""
         ...
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:

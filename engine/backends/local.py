@@ -11,11 +11,12 @@ from torch import Tensor
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.backends.reading import PassReader
 from engine.backends.writer import Writer
-from engine.cache import KVCache
+from engine.cache import KVCache, takes_by_use
 from engine.generation.choosing import Chooser, Constraint
 from engine.generation.random_projection import random_projection
 from engine.generation.recorder import TokenSink
 from engine.generation.token_buffer import TokenBuffer
+from engine.machine.memory import machine_bytes
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import Progress
 from engine.native import instructions
@@ -48,7 +49,7 @@ class LocalModel:
             opened.config,
             checkpoint.weight_files,
             precision,
-            place.packed_root / checkpoint.weights_sha256[:16],
+            checkpoint.kept_in(place.packed_root),
             lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
             checkpoint.verify,
             checkpoint.open_codes,
@@ -75,7 +76,15 @@ class LocalModel:
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self.decoder.config.kv_bytes(tokens, dtype)
 
+    @property
+    def kv_by_use(self) -> bool:
+        return takes_by_use(self.decoder.device)
+
     def new_cache(self, capacity: int, dtype: KVDtype, window: int | None) -> KVCache:
+        """Where room costs nothing, it is for all of the model's context: what goes on from there need not move."""
+        if window is None and self.kv_by_use:
+            could_be_held = machine_bytes() // self.kv_bytes(1, dtype)
+            capacity = max(capacity, min(self.decoder.config.context_length, could_be_held))
         return self.decoder.new_cache(capacity, dtype, window)
 
     def run(

@@ -23,7 +23,7 @@ from engine.generation.confidence import confidence, likeliest
 from engine.generation.recorder import TokenSink
 from engine.generation.sampling import adjusted
 from engine.models.decoders.weights import estimate_bytes
-from engine.models.format.decoder_config import REFUSALS, DecoderConfig
+from engine.models.format.decoder_config import DecoderConfig, refusals
 from engine.models.sources.progress import Progress
 from engine.passes import Steps, Whole, ask
 from engine.speculation import Speculator
@@ -61,7 +61,7 @@ class ReferenceModel:
                 use_safetensors=True,
                 trust_remote_code=False,
             )
-        except REFUSALS as error:
+        except refusals() as error:
             reason = " ".join(str(error).split())
             raise UnsupportedModelError(f"{checkpoint.name}: transformers does not load it: {reason:.300}.") from error
         model = loaded.to(place.device).eval()
@@ -87,6 +87,10 @@ class ReferenceModel:
     @property
     def stepwise(self) -> None:
         """Its passes belong to ``generate``."""
+
+    @property
+    def kv_by_use(self) -> bool:
+        return False
 
     def kv_bytes(self, tokens: int, dtype: KVDtype) -> int:
         return self._config.kv_bytes(tokens, dtype)

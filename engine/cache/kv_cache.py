@@ -1,5 +1,5 @@
-"""The KV cache of one sequence: allocated once, written in place, truncated without copying, and cut to size when it is
-kept."""
+"""The KV cache of one sequence: room for all of it from the start, which takes memory as it is written, is truncated
+without copying, and gives back what is not in use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from engine.machine.huge_pages import HUGE
+from engine.machine.lazy_memory import LazyMemory, address_space_is_free, to_pages
 from engine.types import SINK_TOKENS, KVDtype
 
+CHUNK = 256
+"""Positions whose memory a sequence is granted, and charged, at once as it grows."""
 SCALE_BYTES = 4
 
 
@@ -20,6 +24,9 @@ class KVCache:
     ``layers[i]`` is bf16 ``[capacity, 2, kv_heads, head_dim]`` (keys, then values), so the used part
     is one contiguous slice and growing a sequence copies nothing. In 8 bits it is int8
     ``[capacity, 2, kv_heads, head_dim + 4]``: the codes of a token and head, then the bytes of their fp32 scale.
+
+    Where address space costs nothing, capacity does not either: memory is taken, and charged, in chunks as they are
+    begun. On a GPU, or under a limit on address space, all of it is taken at once.
     """
 
     def __init__(
@@ -49,14 +56,26 @@ class KVCache:
         self._rotation = rotation
         self._made_for = capacity
         self.dtype = dtype
-        self.is_kept = False
-        """Whether it is kept for other requests too: then nobody may give it back."""
+        self.kept_tokens = 0
+        """First positions that are kept for other requests too, and charged to what is kept: nobody may give them
+        back."""
         width, kind = _kept_as(head_dim, dtype)
+        self._position_bytes = 2 * kv_heads * width * kind.itemsize
         self.form = (n_layers, kv_heads, head_dim, "cpu" if device is None else device.type)
         """Layers, key-value heads and their dimensions, and the memory they are in: what a model must share."""
-        self.layers: list[Tensor] = [
-            torch.empty((capacity, 2, kv_heads, width), dtype=kind, device=device) for _ in range(n_layers)
-        ]
+        shape = (n_layers, capacity, 2, kv_heads, width)
+        self._layer_bytes = to_pages(capacity * self._position_bytes)
+        self._layer_begins = range(0, n_layers * self._layer_bytes, self._layer_bytes)
+        self._lazy = LazyMemory(n_layers * self._layer_bytes) if takes_by_use(device) else None
+        self.layers: list[Tensor]
+        if self._lazy:
+            row = kv_heads * width
+            strides = (self._layer_bytes // kind.itemsize, 2 * row, row, width, 1)
+            self.layers = list(self._lazy.bytes.view(kind).as_strided(shape, strides))
+        else:
+            self.layers = [torch.empty(shape[1:], dtype=kind, device=device) for _ in range(n_layers)]
+        self.granted = 0 if self._lazy else capacity
+        """Positions whose memory is charged: whole chunks, or what a sequence was cut to."""
         self.addresses = (c_void_p * n_layers)(*(layer.data_ptr() for layer in self.layers))
         """Where the layers begin, for kernels of our own."""
 
@@ -69,6 +88,7 @@ class KVCache:
         self.check_room(rows)
         if self.length + rows > self.capacity:
             self._slide(max(self.length + rows - self.capacity, (self.capacity - SINK_TOKENS) // 4))
+        self.grant(self.length + rows)
         return self.length, self.length + rows
 
     def check_room(self, rows: int) -> None:
@@ -80,6 +100,13 @@ class KVCache:
         slides_on = self.slides and self.capacity == self._made_for and rows <= self.largest_claim
         if self.length + rows > self.capacity and not slides_on:
             raise ValueError(f"{self.length + rows} positions asked of a cache of {self.capacity}")
+
+    def grant(self, positions: int) -> None:
+        """Charge memory for so many positions, and for the rest of the last chunk of them."""
+        before, self.granted = self.granted, max(self.granted, self._in_chunks(positions))
+        if self._lazy and (self.granted - before) * self._position_bytes >= HUGE:
+            for begin in self._layer_begins:
+                self._lazy.expect(begin + before * self._position_bytes, begin + self.granted * self._position_bytes)
 
     def commit(self, rows: int) -> None:
         """The claimed rows of every layer have been written."""
@@ -96,28 +123,48 @@ class KVCache:
         self.length = length
 
     def shrink(self) -> None:
-        """Give back the room that is not in use, layer by layer, so that hardly more is held meanwhile.
+        """Give back the memory that is not in use, layer by layer, so that hardly more is held meanwhile.
 
-        A sliding window that was not full can only be copied from then: it has no room left to slide in.
+        Where all of it was taken at once, the room is gone with it; a sliding window that was not full can only be
+        copied from then: it has no room left to slide in.
         """
-        self.capacity = self.length  # first: every layer has that much, wherever memory may end
+        if self._lazy:
+            self._cut(self.length)
+            return
+        self.capacity = self.granted = self.length  # first: every layer has that much, wherever memory may end
         for i, layer in enumerate(self.layers):
             if len(layer) > self.length:
                 self.layers[i] = layer[: self.length].clone()
                 self.addresses[i] = self.layers[i].data_ptr()
 
     def give_back(self) -> None:
-        """Forget everything and give its memory back; what is written later takes memory anew.
+        """Forget everything that is not kept for others and give its memory back; what is written later takes memory
+        anew.
 
         Raises:
             ValueError: this is a sliding window: what has left it could not be read again.
         """
         if self.slides:
             raise ValueError("a sliding window cannot be read again")
-        self.length = 0
-        for i, layer in enumerate(self.layers):
-            self.layers[i] = torch.empty_like(layer)
-            self.addresses[i] = self.layers[i].data_ptr()
+        self.length = self.kept_tokens
+        if self._lazy:
+            self._cut(self.length)
+        elif not self.length:
+            self.granted = 0
+            for i, layer in enumerate(self.layers):
+                self.layers[i] = torch.empty_like(layer)
+                self.addresses[i] = self.layers[i].data_ptr()
+
+    def _cut(self, positions: int) -> None:
+        """Give back all memory beyond the first positions."""
+        assert self._lazy is not None
+        self.granted = positions
+        for begin in self._layer_begins:
+            self._lazy.give_back(begin + positions * self._position_bytes, begin + self._layer_bytes)
+
+    def _in_chunks(self, positions: int) -> int:
+        chunk = CHUNK if self._lazy else self.capacity
+        return min(-(-positions // max(chunk, 1)) * chunk, self.capacity)
 
     @property
     def tokens(self) -> int:
@@ -148,6 +195,7 @@ class KVCache:
         length = tokens - other.dropped
         if tokens < other.uncut_tokens or length > min(other.length, self.capacity):
             raise ValueError(f"cannot take {length} of {other.length} positions into a cache of {self.capacity}")
+        self.grant(length)
         for mine, its in zip(self.layers, other.layers, strict=True):
             mine[:length] = its[:length]
         self.length, self.dropped = length, other.dropped
@@ -166,14 +214,33 @@ class KVCache:
         self.dropped += count
 
     @property
+    def position_bytes(self) -> int:
+        """Bytes of one position in all layers."""
+        return len(self.layers) * self._position_bytes
+
+    @property
+    def by_use(self) -> bool:
+        """Whether memory is taken as it is used; else all of it was taken when the cache was made."""
+        return self._lazy is not None
+
+    @property
     def allocated_bytes(self) -> int:
-        """Bytes of all positions, used or not."""
-        return sum(layer.nbytes for layer in self.layers)
+        """What is charged for it: of all positions that were granted, used or not."""
+        return self.granted * self.position_bytes
+
+    @property
+    def own_bytes(self) -> int:
+        """Of what is charged, what is not charged to those that are kept."""
+        return (self.granted - min(self.kept_tokens, self.granted)) * self.position_bytes
+
+    def growth_bytes(self, positions: int) -> int:
+        """What :meth:`grant` would charge beyond what is charged already."""
+        return max(0, self._in_chunks(positions) - self.granted) * self.position_bytes
 
     @property
     def used_bytes(self) -> int:
         """Bytes of the positions in use."""
-        return sum(layer[: self.length].nbytes for layer in self.layers)
+        return self.length * self.position_bytes
 
     @staticmethod
     def estimate_bytes(
@@ -182,6 +249,11 @@ class KVCache:
         """What a cache of that capacity takes."""
         width, kind = _kept_as(head_dim, dtype)
         return 2 * n_layers * capacity * kv_heads * width * kind.itemsize
+
+
+def takes_by_use(device: torch.device | None = None) -> bool:
+    """Whether a cache on a device takes memory as it is used."""
+    return (device is None or device.type == "cpu") and address_space_is_free()
 
 
 def _kept_as(head_dim: int, dtype: KVDtype) -> tuple[int, torch.dtype]:

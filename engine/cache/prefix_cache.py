@@ -21,8 +21,8 @@ from engine.cache.system_prompt import SystemPrompt, within_reach
 from engine.types import Message
 
 GROWTH = 1.5
-"""A sequence that has outgrown its room moves into one so much larger, so that a chat moves but rarely; and no sequence
-is kept in a room that is larger still."""
+"""Where room takes memory, a sequence that has outgrown its own moves into one so much larger, so that a chat moves but
+rarely; and no sequence is kept in a room that is larger still."""
 
 
 WORTH_WAITING = 32
@@ -107,7 +107,6 @@ class PrefixCache:
         finally:
             if lent is not kept.payload and not was_pinned:
                 self.index.unpin(kept)
-        lent.is_kept = lent is kept.payload
         self.index.count(kept, tokens)
         return self._keep_track(Lease(identity, prompt_ids, lent, tokens, kept, system))
 
@@ -132,13 +131,21 @@ class PrefixCache:
 
     def _keep_track(self, lease: Lease) -> Lease:
         self._leases.append(lease)
+        self._charge(lease.kv)
         return lease
+
+    def _charge(self, kv: KVCache) -> None:
+        """Of a cache, what is kept is charged to what is kept, and the rest to who uses it."""
+        kept = (len(kept.ids) for kept in self.index.kept() if kept.payload is kv)
+        kv.kept_tokens = min(next(kept, 0), kv.length)
 
     def _restore(self, lease: Lease) -> None:
         """A sequence that stays kept as it was has its KV back as it was."""
         source = lease.source
         if source and lease.kv is source.payload and source in self.index.kept():
             lease.kv.truncate(len(source.ids))
+            if lease.kv.by_use:  # it takes the place of no other that is kept
+                self._shrink(lease.kv)
 
     def _take_back(self, lease: Lease) -> None:
         """A request needs no KV any more."""
@@ -174,6 +181,7 @@ class PrefixCache:
             if lease.system:
                 # after the conversation: the longest unused leave first, and its beginning helps more than one
                 self._keep_for_itself(lease, lease.system, work, new_cache)
+        self._charge(lease.kv)
 
     def _keep_for_itself(
         self, lease: Lease, system: SystemPrompt, work: Work, new_cache: Callable[[int], KVCache | None]
@@ -182,7 +190,7 @@ class PrefixCache:
         tokens, kv = len(system.ids), lease.kv
         if kv.slides or kv.length < tokens or self.index.begins_one(system.identity, system.ids):
             return
-        needed = kv.allocated_bytes // kv.capacity * tokens
+        needed = kv.position_bytes * tokens
         beside = kv.used_bytes if kv.used_bytes <= self.index.budget_bytes else 0
         if needed + beside > self.index.budget_bytes:
             return
@@ -195,9 +203,9 @@ class PrefixCache:
             self.index.add(system.identity, system.ids, (system.message,), copy, copy.allocated_bytes, work)
 
     def _fit(self, kv: KVCache, identity: CacheIdentity, ids: Ids) -> None:
-        """Give back room that is not in use before a sequence is kept: its own where it is much, and everybody's where
-        another one would have to leave for it."""
-        if kv.capacity > GROWTH * kv.length:
+        """Give back memory that is not in use before a sequence is kept: its own, but for a little room that would be
+        gone with it, and everybody's where another one would have to leave for it."""
+        if kv.by_use or kv.capacity > GROWTH * kv.length:
             self._shrink(kv)
         if kv.used_bytes > self.index.budget_bytes:
             return  # it is not kept whatever others give
@@ -214,6 +222,7 @@ class PrefixCache:
         """A request has failed: keep nothing of it, and what it had been lent as it was."""
         self._restore(lease)
         self._take_back(lease)
+        self._charge(lease.kv)
 
     def was_verified(self, lease: Lease, *, agrees: bool) -> None:
         """What was lent has been computed anew; if it turned out wrong, it is not lent again."""
@@ -222,6 +231,7 @@ class PrefixCache:
             self.mismatches += 1
             if lease.source:
                 self.index.evict(lease.source, EvictionReason.DISTRUSTED)
+                self._charge(lease.kv)
 
     @property
     def spare_bytes(self) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, get_args
 
 from engine.errors import InvalidRequestError, NotJudgedError
 from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
-from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, Role, RunConfig, SamplingParams
 from engine.types.requirement import keep_valid_text, require
 from engine.untrusted import decode_text, read_jsonl, valid_tree
 
@@ -34,6 +35,8 @@ class Task:
     max_tokens: int
     template: str = ""
     """Its family: prompts that were written to one pattern."""
+    history: tuple[Message, ...] = ()
+    """What was said before the prompt, the system prompt included."""
 
     def __post_init__(self) -> None:
         texts = ("id", "category", "prompt", "template")
@@ -47,6 +50,33 @@ class Task:
         if self.checker == JUDGED:
             require(self.expected is None or isinstance(self.expected, str), "What a judge compares with is a text.")
 
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What a model is asked: the prompt after its history."""
+        return (*self.history, Message("user", self.prompt))
+
+    @property
+    def transcript(self) -> str:
+        """The prompt; after a history, all of it with who said what."""
+        if not self.history:
+            return self.prompt
+        return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in self.messages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values. A history that is empty is left out, so that it changes no identity of a set."""
+        tree = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "history"}
+        return tree | ({"history": [message.to_dict() for message in self.history]} if self.history else {})
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Self:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            InvalidRequestError: a value is none that a task can have.
+            TypeError: a key is missing, or none of a task's.
+        """
+        return cls(**{**tree, "history": read_history(tree.get("history", []))})
+
     def request(self, model: str, precision: Precision) -> GenerationRequest:
         """The task as a greedy run of a model at a precision."""
         config = RunConfig(
@@ -54,7 +84,7 @@ class Task:
             optimization=OptimizationConfig.at(precision),
             sampling=SamplingParams(max_tokens=self.max_tokens),
         )
-        return GenerationRequest(messages=(Message("user", self.prompt),), config=config)
+        return GenerationRequest(messages=self.messages, config=config)
 
 
 def load_tasks(path: Path = TASKS_FILE) -> tuple[Task, ...]:
@@ -70,7 +100,7 @@ def load_tasks(path: Path = TASKS_FILE) -> tuple[Task, ...]:
     tasks: dict[str, Task] = {}
     for record in read_jsonl(text):
         try:
-            task = Task(**record.fields)
+            task = Task.from_dict(record.fields)
         except (ValueError, TypeError) as error:
             raise InvalidRequestError(
                 f"Line {record.line:,}: no task of {path.name}, because {str(error).rstrip('.')}."
@@ -79,6 +109,23 @@ def load_tasks(path: Path = TASKS_FILE) -> tuple[Task, ...]:
             raise InvalidRequestError(f"Line {record.line:,}: the id {task.id!r} is taken.")
         tasks[task.id] = task
     return tuple(tasks.values())
+
+
+def read_history(value: Any) -> tuple[Message, ...]:
+    """What was said before a prompt, from JSON: a list of objects with ``role`` and ``content``.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    found: list[Message] = []
+    for turn in value if isinstance(value, list) else [None]:
+        role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+        require(
+            role in get_args(Role) and isinstance(content, str),
+            f"A history is a list of messages, each with a role ({', '.join(get_args(Role))}) and a content.",
+        )
+        found.append(Message.from_dict({"role": role, "content": content}))
+    return tuple(found)
 
 
 def check(task: Task, text: str) -> bool:

@@ -8,7 +8,8 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-_HUGE = 2 * 2**20
+HUGE = 2 * 2**20
+"""Bytes of a large page."""
 _LINE = 64
 """A cache line: tensors begin at one."""
 
@@ -21,12 +22,12 @@ class HugePages:
         Args:
             nbytes: of all tensors, each rounded up by :meth:`size_of`.
         """
-        memory = mmap.mmap(-1, max(nbytes, 1) + _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory = mmap.mmap(-1, max(nbytes, 1) + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
             with suppress(OSError):  # a kernel without them
                 memory.madvise(mmap.MADV_HUGEPAGE)
         room = torch.frombuffer(memory, dtype=torch.uint8)
-        begin = -room.data_ptr() % _HUGE
+        begin = -room.data_ptr() % HUGE
         self._room = room[begin : begin + nbytes]
         self._used = 0
 

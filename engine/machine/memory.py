@@ -36,6 +36,11 @@ def available_bytes() -> int:
     return min(bound for bound in bounds if bound is not None)
 
 
+def machine_bytes() -> int:
+    """All memory of the machine, taken or free."""
+    return int(psutil.virtual_memory().total)
+
+
 def require_room_for_libraries() -> None:
     """Refuse to import torch into a process whose limits it would not survive.
 

@@ -3,7 +3,7 @@
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.format.architecture import FAMILIES
 from engine.models.install import install
-from engine.models.library import ModelInfo, list_models
+from engine.models.library import ModelInfo, find_model, list_models
 from engine.models.sources.catalog import CATALOG, CatalogModel
 from engine.models.sources.progress import Progress, terminal_bar
 
@@ -14,6 +14,7 @@ __all__ = [
     "Checkpoint",
     "ModelInfo",
     "Progress",
+    "find_model",
     "install",
     "list_models",
     "resolve",

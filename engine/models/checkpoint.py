@@ -24,7 +24,7 @@ from engine.models.format.manifest import (
     file_state,
     folder_state,
     identity,
-    sha256_of,
+    sha256_once,
 )
 from engine.models.format.weight_files import StoredTensor, read_tensors
 from engine.models.sources.catalog import CATALOG, CatalogModel
@@ -39,8 +39,6 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PRECISION_NAMES = {"bfloat16": "16-bit", "float16": "16-bit", "float32": "32-bit"}
 _CHUNK_BYTES = 2**20
 
-_hashes: dict[tuple[Path, int, int], str] = {}
-"""sha256 of files already read by this process, by path, time of last change and size."""
 _compared: dict[Any, bool] = {}
 """Whether two tensors are the same, by where they lie and the state of their files."""
 _resolved: dict[tuple[str, Path], tuple[FolderState, Checkpoint]] = {}
@@ -73,7 +71,7 @@ class Checkpoint:
 
         if self.source is None or not self.source.is_file():
             return None
-        if _sha256(self.source) != self.source_sha256:
+        if sha256_once(self.source) != self.source_sha256:
             log.warning("%s was altered; the weights are quantized from the converted ones", self.source)
             return None
         return FileCodes(self.source)
@@ -87,6 +85,10 @@ class Checkpoint:
     def context_length(self) -> int:
         """Tokens."""
         return self.architecture.context_length
+
+    def kept_in(self, root: Path) -> Path:
+        """The folder for what is made of this checkpoint and kept, below that for all of them."""
+        return root / self.weights_sha256[:16]
 
     def verify(self) -> None:
         """Check every recorded file's size and sha256. A file is read once per process.
@@ -196,7 +198,7 @@ def _from_folder(name: str, folder: Path) -> Checkpoint:
         _check_records(name, folder, manifest)
         return _converted(name, folder, manifest, contents)
     files = [folder / "config.json", *contents.weight_files]
-    records = {path.name: FileRecord(path.stat().st_size, _sha256(path)) for path in files}
+    records = {path.name: FileRecord(path.stat().st_size, sha256_once(path)) for path in files}
     return Checkpoint(
         name=name,
         folder=folder,
@@ -257,7 +259,7 @@ def _check_file(model: str, path: Path, record: FileRecord, *, hashed: bool) -> 
     size = path.stat().st_size
     if size == record.bytes and not hashed:
         return
-    found = _sha256(path)
+    found = sha256_once(path)
     if (size, found) != (record.bytes, record.sha256):
         how = "altered" if size == record.bytes else "truncated" if size < record.bytes else "overwritten"
         raise WeightsIntegrityError(
@@ -280,13 +282,3 @@ def _same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
                 left -= min(left, _CHUNK_BYTES)
         _compared[key] = not left
     return _compared[key]
-
-
-def _sha256(path: Path) -> str:
-    key = file_state(path)
-    if key not in _hashes:
-        try:
-            _hashes[key] = sha256_of(path)
-        except OSError as error:
-            raise WeightsIntegrityError(f"{path} cannot be read: {error.strerror}.") from error
-    return _hashes[key]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from engine.errors import UnknownModelError
+from engine.errors import DeviceUnavailableError, GearboxError, UnknownModelError
 from engine.machine.device import choose_device
+from engine.models.format.architecture import Architecture
+from engine.models.format.gate import read_config
 from engine.types import DeviceChoice, Precision, precisions_on
+
+_SECONDS = 120
+_ROOT = Path(__file__).parents[2]
 
 
 def estimate_weights(
@@ -16,7 +24,8 @@ def estimate_weights(
 ) -> dict[Precision, int]:
     """Bytes that a model's weights will take at each precision of a device, reckoned from its configuration alone.
 
-    Imports torch and transformers, which takes seconds the first time: not for a page's own thread.
+    Where torch has not been imported, a process is started that does: it takes seconds, and a few hundred MB that an
+    application which has no model to run can do without. So it is not for a page's own thread.
 
     Args:
         model: a catalogue name or a local folder.
@@ -32,7 +41,7 @@ def estimate_weights(
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None:
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
-    return _estimated(model, folder, device_choice)
+    return _of_folder(model, folder, device_choice)
 
 
 def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -> dict[Precision, int]:
@@ -49,15 +58,46 @@ def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -
     config = checked_config(GgufFile.open(path))
     with TemporaryDirectory(prefix="gearbox-") as folder:
         (Path(folder) / "config.json").write_text(json.dumps(config), "utf-8")
-        return _estimated(path.name, Path(folder), device_choice)
+        return _of_folder(path.name, Path(folder), device_choice)
 
 
-def _estimated(model: str, folder: Path, device_choice: DeviceChoice) -> dict[Precision, int]:
+def _of_folder(model: str, folder: Path, device_choice: DeviceChoice) -> dict[Precision, int]:
+    architecture = Architecture.from_config(model, read_config(folder))
+    if "torch" in sys.modules:
+        return _estimate(architecture, device_choice)
+    return _estimate_elsewhere(architecture, device_choice)
+
+
+def _estimate(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
     from engine.models.decoders.weights import estimate_bytes
-    from engine.models.format.architecture import Architecture
-    from engine.models.format.decoder_config import read_decoder_config
-    from engine.models.format.gate import read_config
 
-    config = read_decoder_config(model, folder, Architecture.from_config(model, read_config(folder)))
     device = choose_device(device_choice)
-    return {precision: estimate_bytes(config, precision, device) for precision in precisions_on(device.type)}
+    return {precision: estimate_bytes(architecture, precision, device) for precision in precisions_on(device.type)}
+
+
+def _estimate_elsewhere(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
+    asked = json.dumps({"architecture": asdict(architecture), "device": device_choice})
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "engine.models.estimate"],
+            cwd=_ROOT, input=asked, capture_output=True, text=True, timeout=_SECONDS, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise GearboxError(f"The memory that a model takes could not be reckoned: {error}.") from error
+    answer = json.loads(done.stdout)
+    if "unavailable" in answer:
+        raise DeviceUnavailableError(answer["unavailable"])
+    return {Precision(precision): nbytes for precision, nbytes in answer.items()}
+
+
+def _main() -> None:
+    """The process that is started: a question on stdin, the answer on stdout, in JSON."""
+    asked = json.load(sys.stdin)
+    try:
+        json.dump(_estimate(Architecture(**asked["architecture"]), DeviceChoice(asked["device"])), sys.stdout)
+    except DeviceUnavailableError as error:
+        json.dump({"unavailable": str(error)}, sys.stdout)
+
+
+if __name__ == "__main__":
+    _main()

@@ -41,10 +41,16 @@ class ModelInfo:
 
 def list_models(models_dir: Path) -> list[ModelInfo]:
     """The catalogue in its order, then the folders of ``models_dir``; no weights are read."""
-    return [
-        _catalog_info(CATALOG[name], models_dir) if name in CATALOG else _folder_info(name, models_dir / name)
-        for name in known_models(models_dir)
-    ]
+    return [_info(name, models_dir) for name in known_models(models_dir)]
+
+
+def find_model(name: str, models_dir: Path) -> ModelInfo | None:
+    """The entry of that list with a name, without a look at the others; ``None`` if there is none."""
+    return _info(name, models_dir) if name in known_models(models_dir) else None
+
+
+def _info(name: str, models_dir: Path) -> ModelInfo:
+    return _catalog_info(CATALOG[name], models_dir) if name in CATALOG else _folder_info(name, models_dir / name)
 
 
 def _catalog_info(model: CatalogModel, models_dir: Path) -> ModelInfo:

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from engine.backends.base import LoadedModel, OpenCheckpoint
-from engine.cache import CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
+from engine.cache import CHUNK, CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.cascade import Guards
 from engine.errors import InsufficientMemoryError
 from engine.generation.recorder import RunRecorder, TokenSink
@@ -188,6 +188,9 @@ class Responder:
             yield from ask(Wait(has_come))
 
     def _lend(self, identity: CacheIdentity, ids: Ids, system: SystemPrompt | None, attempt: Attempt) -> Lease:
+        capacity = len(ids) + attempt.max_tokens
+        self._pool.require_possible(*self._kv_wanted(attempt, capacity))  # a kept sequence's own KV may be lent
+
         def new_cache(capacity: int) -> KVCache:
             cache = self._new_cache(attempt, capacity)
             if cache is None:
@@ -197,7 +200,7 @@ class Responder:
         return self._cache.lend(
             identity,
             ids,
-            len(ids) + attempt.max_tokens,
+            capacity,
             new_cache,
             most_tokens=attempt.opened.config.context_length,
             cold=attempt.request.cold,
@@ -219,9 +222,19 @@ class Responder:
         return attempt.model.new_cache(capacity, dtype, None)
 
     def _make_room(self, attempt: Attempt, tokens: int) -> None:
+        """For KV of so many tokens: where memory is taken as it is used, for the prompt, if there could be for all."""
+        needed, purpose = self._kv_wanted(attempt, tokens)
+        self._pool.require_possible(needed, purpose)
+        if attempt.model.kv_by_use:
+            dtype = attempt.request.config.optimization.kv_dtype
+            needed = min(needed, attempt.model.kv_bytes(len(attempt.prompt_ids) + CHUNK, dtype))
+        self._pool.make_room(needed, purpose)
+
+    def _kv_wanted(self, attempt: Attempt, tokens: int) -> tuple[int, str]:
+        """Bytes that KV of so many tokens takes, and what for."""
         gears = attempt.request.config.optimization
         tokens = gears.window or tokens
-        self._pool.make_room(attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens")
+        return attempt.model.kv_bytes(tokens, gears.kv_dtype), f"A KV cache of {tokens:,} tokens"
 
     def _is_due(self, lease: Lease) -> bool:
         """Whether it is this reuse's turn to be looked at."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import logging
 import os
 import random
 import re
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 GRACE_S = 5.0
@@ -95,9 +99,7 @@ class TooLongError(Exception):
 
 def templates() -> Mapping[str, Callable[..., Any]]:
     """Chat templates, rendered by transformers' own function."""
-    from transformers.utils import chat_template_utils
-
-    render_one: Any = chat_template_utils.render_jinja_template
+    render_one = rendering_of_transformers()
 
     def render(
         template: str, conversations: Sequence[Sequence[Mapping[str, Any]]], variables: Mapping[str, str]
@@ -120,6 +122,24 @@ def templates() -> Mapping[str, Callable[..., Any]]:
         return results
 
     return {"render": render}
+
+
+def rendering_of_transformers() -> Any:
+    """The function, from its file alone: the package around it takes seconds to import. Of that the file is given what
+    it asks for: loggers, and the answer that of the libraries it knows of only jinja2 is here."""
+    spec = find_spec("transformers")
+    assert spec is not None  # a dependency
+    root = Path(str(spec.origin)).parent
+    names = ("transformers", "transformers.utils", "transformers.utils.logging", "transformers.utils.import_utils")
+    around: dict[str, Any] = {name: ModuleType(name) for name in names}
+    package, utils, loggers, libraries = around.values()
+    package.__path__, utils.__path__ = [str(root)], [str(root / "utils")]
+    utils.logging, utils.import_utils = loggers, libraries
+    loggers.get_logger = logging.getLogger
+    libraries.is_jinja_available = lambda: True
+    libraries.is_torch_available = libraries.is_vision_available = lambda: False
+    sys.modules.update(around)
+    return import_module("transformers.utils.chat_template_utils").render_jinja_template
 
 
 def patterns() -> Mapping[str, Callable[..., Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,19 @@ def parse_json(text: str | bytes) -> Any:
         ValueError: it is no JSON, it is nested deeper than :data:`MAX_DEPTH`, or a number is larger than a float can
             be. The message is a phrase that a sentence can end with.
     """
+    may_hold_halves = isinstance(text, str)
     try:
         if isinstance(text, bytes):
             text = text.decode(json.detect_encoding(text))
-        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole, parse_float=_finite)
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except UnicodeDecodeError as error:
         raise ValueError(f"byte 0x{error.object[error.start]:02x} at position {error.start:,} is no UTF-8") from None
-    for depth, level in enumerate(_levels(value)):
-        if depth > MAX_DEPTH:
-            raise ValueError(_TOO_DEEP)
-        if any(isinstance(entry, int | float) and not -_LARGEST <= entry <= _LARGEST for entry in level):
-            raise ValueError(_TOO_LARGE)
-    return valid_tree(value) if _MAYBE_INVALID.search(text) else value
+    if is_too_deep(value):
+        raise ValueError(_TOO_DEEP)
+    is_valid = not _ESCAPED.search(text) and not (may_hold_halves and _HALF.search(text))
+    return value if is_valid else valid_tree(value)
 
 
 def read_json_file(path: Path, most_bytes: int) -> Any:
@@ -59,26 +57,26 @@ def read_json_file(path: Path, most_bytes: int) -> Any:
 
 def is_too_deep(value: Any) -> bool:
     """Whether JSON-like data is nested deeper than :data:`MAX_DEPTH`."""
-    return any(depth > MAX_DEPTH for depth, _ in enumerate(_levels(value)))
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for entry in level
+            for inner in (entry.values() if isinstance(entry, dict) else entry)
+            if isinstance(inner, _CONTAINERS)
+        ]
+        if not level:
+            return False
+    return any(level)
 
 
-def _levels(value: Any) -> Iterator[list[Any]]:
-    """What stands at each depth, from the whole inwards."""
-    level = [value]
-    while level:
-        yield level
-        below: list[Any] = []
-        for entry in level:
-            if isinstance(entry, dict):
-                below.extend(entry.values())
-            elif isinstance(entry, list):
-                below.extend(entry)
-        level = below
-
-
-_MAYBE_INVALID = re.compile(r"\\u(?:0000|[dD][89a-fA-F])|[\ud800-\udfff]")
-"""Whatever makes a string that is no valid text; most files hold none, and then need not be gone through."""
+_CONTAINERS = (dict, list)
+_ESCAPED = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_HALF = re.compile("[\ud800-\udfff]")
+"""What makes a string that is no valid text; most files hold none, and then need not be gone through."""
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
+_MOST_DIGITS = sys.float_info.max_10_exp
+"""Of a whole number that a float can surely be as large as."""
 _TOO_LARGE = f"a number in it is larger than {_LARGEST:.1e}"
 
 
@@ -87,6 +85,14 @@ def _refuse_constant(name: str) -> None:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > sys.float_info.max_10_exp + 2:  # Python itself refuses some thousands of digits, in its own words
+    # Python itself refuses some thousands of digits, in its own words
+    if len(digits) > _MOST_DIGITS and (len(digits) > _MOST_DIGITS + 2 or abs(int(digits)) > _LARGEST):
         raise ValueError(_TOO_LARGE)
     return int(digits)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if abs(number) > _LARGEST:
+        raise ValueError(_TOO_LARGE)
+    return number

@@ -79,7 +79,7 @@ def test_run_serves_from_the_project_with_the_data_folder_that_was_meant(
     assert Path.cwd() == REPOSITORY
     assert os.environ["GEARBOX_DATA_DIR"] == str(tmp_path / "data")
     options = ["--server.port", "8600", "--server.maxUploadSize", "7"]
-    assert became == [[sys.executable, "-m", "streamlit", "run", "app/server.py", *options]]
+    assert became == [[sys.executable, "-m", "app.launch", "run", "app/server.py", *options]]
 
 
 def test_the_package_gives_the_command() -> None:

@@ -25,9 +25,11 @@ from tests.benchmarks import (
     guard,
     judge,
     load,
+    long_contexts,
     screen,
     serving,
     speculation,
+    start,
     store,
 )
 from tests.benchmarks.keeping import about, keep, write_page
@@ -57,9 +59,11 @@ BENCHMARKS = {
     "all-gears": Benchmark(all_gears, lambda models_dir, _: all_gears.run(models_dir)),
     "chat": Benchmark(chat, lambda models_dir, _: chat.run(models_dir)),
     "load": Benchmark(load, lambda models_dir, _: load.run(models_dir)),
+    "long-contexts": Benchmark(long_contexts, long_contexts.run),
     "convert": Benchmark(convert, lambda models_dir, _: convert.run(models_dir)),
     "serving": Benchmark(serving, serving.run),
     "app": Benchmark(screen, lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)]),
+    "start": Benchmark(start, lambda models_dir, _: start.run(models_dir)),
     "experiments": Benchmark(experiments, lambda models_dir, _: experiments.run(models_dir)),
     "store": Benchmark(store, lambda *_: store.run()),
     "dashboards": Benchmark(dashboards, lambda _, what: dashboards.run(what.rows)),

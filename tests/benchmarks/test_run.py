@@ -18,8 +18,10 @@ from tests.benchmarks import (
     experiments,
     guard,
     load,
+    long_contexts,
     serving,
     speculation,
+    start,
     store,
 )
 from tests.benchmarks.lanes import MODELS
@@ -137,6 +139,20 @@ def test_app(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "ROUNDS", 1)
     assert_whole(paints.run(models))
     assert_whole(paths.run(models))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_long_contexts(models: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_contexts, "CONTEXTS", (256, 512))
+    monkeypatch.setattr(long_contexts, "PREFIX_TOKENS", 400)
+    assert_whole(long_contexts.run(models, decode.Options(models=(model,), rounds=2, peers=False)))
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")
+def test_start(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "REPEATS", 1)
+    monkeypatch.setattr(start, "SETTLED_S", 0.0)
+    assert_whole(start.run(models))
 
 
 def test_store(monkeypatch: pytest.MonkeyPatch) -> None:

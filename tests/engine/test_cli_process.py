@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.models.opening import KEPT_FILE
 from tests.conftest import REPOSITORY
 
 POOR_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0"}
@@ -154,6 +155,8 @@ def test_a_full_disk_is_one_line(environment: dict[str, str]) -> None:
     ],
 )
 def test_an_interrupt_while_something_is_imported_is_one_line(environment: dict[str, str], module: str) -> None:
+    for kept in Path(environment["GEARBOX_DATA_DIR"]).rglob(KEPT_FILE):
+        kept.unlink()  # else transformers is not imported
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_AT, module, "generate", "--model", "tiny", "--prompt", "x"],
         cwd=REPOSITORY, env=environment, capture_output=True, timeout=120, check=False,

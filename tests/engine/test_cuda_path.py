@@ -288,7 +288,10 @@ def test_static_steps_go_on_from_one_bucket_to_the_next_and_after_a_cut(tmp_path
 
 @pytest.mark.usefixtures("torch_only")
 @torch.inference_mode()
-def test_static_steps_begin_anew_on_a_cache_that_was_cut_to_size(tmp_path: Path) -> None:
+def test_static_steps_begin_anew_on_a_cache_that_was_cut_to_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engine.cache.kv_cache.takes_by_use", lambda device: False)  # as on a GPU
     static = as_graph_decoder(load_tiny(make_tiny_checkpoint(tmp_path, "llama")))
     ids, cut, whole = ids_of(20), static.new_cache(64), static.new_cache(64)
     for cache in (cut, whole):

@@ -16,7 +16,6 @@ from transformers import AutoConfig
 from engine import Engine
 from engine.models.decoders.decoder import DecoderConfig
 from engine.models.decoders.weights import estimate_bytes
-from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import (
     CPU_PRECISIONS,
     Backend,
@@ -39,6 +38,7 @@ from engine.types import (
 from tests.conftest import SMALL
 from tests.support.near_ties import NearTies
 from tests.support.tiny import make_tiny_checkpoint
+from tests.support.tokenizers_of_all_kinds import open_tokenizer
 
 BACKENDS = [Backend.LOCAL, pytest.param(Backend.REFERENCE, marks=pytest.mark.slow)]
 PROMPTS = [
@@ -285,7 +285,7 @@ def test_cancelling_while_waiting_answers_at_once(engine: Engine) -> None:
 
 def test_a_prompt_longer_than_the_context_says_by_how_much(engine: Engine, models_dir: Path) -> None:
     prompt = "hello " * 8300
-    tokens = len(ChatTokenizer(models_dir / SMALL).encode_chat([Message("user", prompt)]))
+    tokens = len(open_tokenizer(models_dir / SMALL).encode_chat([Message("user", prompt)]))
     failed = failure(engine, request_for(prompt))
     assert failed.kind == "ContextLengthError"
     assert f"{tokens + 1 - 8192:,} tokens too long" in failed.error

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
+from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.tokenizer import ChatTokenizer
+from engine.models.tokenization.transformers_tokenizer import read_tokenizer
 from engine.types import Message
 
 CONTROLS = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")
@@ -130,12 +133,29 @@ def renamed(text: str) -> str:
     return text
 
 
+_OF_TRANSFORMERS: WeakKeyDictionary[ChatTokenizer, Any] = WeakKeyDictionary()
+
+
+def open_tokenizer(folder: Path) -> ChatTokenizer:
+    """A folder's tokenizer as every start but the first has it: from what was kept of transformers' reading of it."""
+    from transformers import AutoTokenizer
+
+    chat = ChatTokenizer(FastTokenizer.from_bytes(read_tokenizer(folder).to_bytes()))
+    _OF_TRANSFORMERS[chat] = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return chat
+
+
+def transformers_own(chat: ChatTokenizer) -> Any:
+    """The tokenizer that transformers itself makes of the same folder."""
+    return _OF_TRANSFORMERS[chat]
+
+
 def of_transformers(of: ChatTokenizer, messages: Sequence[Message], *, parts: bool = False) -> list[int]:
     """The ids that transformers itself gives a chat, its contents as lists of parts if so wished."""
     turns = [
         {"role": m.role, "content": [{"type": "text", "text": m.content}] if parts else m.content} for m in messages
     ]
-    found: Any = of._hf.apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
+    found: Any = transformers_own(of).apply_chat_template(turns, tokenize=True, add_generation_prompt=True)
     return list(found["input_ids"])
 
 

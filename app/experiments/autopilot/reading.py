@@ -40,7 +40,7 @@ from engine.types import Precision, RunConfig
 
 _GIB = 2**30
 _KEYS: Mapping[str, Kind] = {
-    "name": TEXT, "prompts": TEXT, "size": TEXT, "seed": WHOLE, "max_tokens": WHOLE,
+    "name": TEXT, "prompts": TEXT, "size": TEXT, "seed": WHOLE, "max_tokens": WHOLE, "turns": TEXT,
     "latency": TEXT, "percentile": WHOLE, "seconds": NUMBER, "margin": NUMBER, "memory": NUMBER, "minutes": NUMBER,
     "baseline": table("baseline"), "candidate": tables("candidate"),
     "models": LIST, "precisions": LIST, "gears": LIST,

@@ -1,4 +1,4 @@
-"""``gearbox experiment run FILE`` and ``gearbox experiment report NAME``."""
+"""``gearbox experiment run FILE``, ``gearbox experiment report NAME`` and ``gearbox experiment export NAME``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from app.experiments.command.terminal import check_place, give, named, report_to
 from app.experiments.judging.hearing import read_hearing
 from app.experiments.planning.design import Size
 from app.experiments.planning.reading import read_design
+from app.experiments.reporting.lm_eval import lm_eval_files
 from app.experiments.results.arrays import Results, read_results
 from app.experiments.results.table import table_of
 from app.experiments.running.job import run_experiment
@@ -19,6 +20,7 @@ from app.experiments.running.starting import keep_design
 from app.settings import Settings
 from app.store import ExperimentState, KeptExperiment, RunStore, StartedFrom, UnderWayError
 from engine import MOST_RUNNING
+from engine.errors import InvalidRequestError
 from engine.models import terminal_bar
 
 
@@ -77,6 +79,28 @@ def write_report(options: argparse.Namespace) -> int:
         write_page(store, results, Path(options.output), options.candidate, settings)
         if options.replay:
             write_replay(store, results, Path(options.replay), options.prompt, options.candidate)
+    return 0
+
+
+def export_results(options: argparse.Namespace) -> int:
+    """Write what the experiment that ``options.experiment`` names has come to into the folder ``options.output``, with
+    its answers where ``options.samples`` says so.
+
+    Raises:
+        InvalidRequestError: there is no such experiment, or nothing of it was answered.
+        GearboxError: the database cannot be read.
+        OSError: a file cannot be written.
+    """
+    settings, folder = Settings.from_env(), Path(options.output)
+    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+        results = _results(store, named(store.experiments.all(), options.experiment).id)
+        if not results.cells:
+            raise InvalidRequestError(f"Nothing of “{results.kept.name}” was answered yet.")
+        for file in lm_eval_files(store, results, samples=options.samples):
+            place = folder / file.path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(file.text, encoding="utf-8")
+            give(f"{place}\n")
     return 0
 
 

@@ -19,6 +19,7 @@ def add_experiments(commands: Commands) -> None:
     actions = experiment.add_subparsers(required=True, metavar="ACTION")
     _add_run(actions)
     _add_report(actions)
+    _add_export(actions)
     _add_autopilot(actions)
     _add_judge(actions)
 
@@ -47,6 +48,19 @@ def _add_report(actions: Commands) -> None:
     )
     report.add_argument("--prompt", metavar="ID", help="which prompt is replayed; the slowest unless given")
     report.set_defaults(command=_report_experiment)
+
+
+def _add_export(actions: Commands) -> None:
+    export = actions.add_parser("export", help="write its scores in the shape of lm-evaluation-harness")
+    export.add_argument("experiment", metavar="ID|NAME", help="its id, or its name; of several the newest")
+    export.add_argument(
+        "--format", choices=("lm-eval",), default="lm-eval", help="lm-eval, which there is alone so far"
+    )
+    export.add_argument(
+        "--output", metavar="FOLDER", required=True, help="where; a folder for each configuration is made in it"
+    )
+    export.add_argument("--samples", action="store_true", help="each prompt with its answer too, as JSON lines")
+    export.set_defaults(command=_export_experiment)
 
 
 def _add_autopilot(actions: Commands) -> None:
@@ -131,6 +145,12 @@ def _report_experiment(options: argparse.Namespace) -> int:
     from app.experiments.command.experiments import write_report
 
     return write_report(options)
+
+
+def _export_experiment(options: argparse.Namespace) -> int:
+    from app.experiments.command.experiments import export_results
+
+    return export_results(options)
 
 
 def _run_autopilot(options: argparse.Namespace) -> int:

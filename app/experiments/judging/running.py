@@ -124,4 +124,4 @@ def judgement_of(question: Question, asked: Asked, judge: JudgeId, reply: Reply,
 
 def _asked(one: Question, tasks: Mapping[str, Task], texts: Mapping[str, str], salt: str) -> Asked:
     second = texts[one.second.run_id] if one.second else None
-    return Asked(tasks[one.prompt_id].prompt, texts[one.first.run_id], second, salt)
+    return Asked(tasks[one.prompt_id].transcript, texts[one.first.run_id], second, salt)

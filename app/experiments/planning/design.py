@@ -15,7 +15,7 @@ from app.quantization.tasks import tasks_sha256
 from app.store import CellKey, Pass
 from engine import Task
 from engine.errors import InvalidRequestError
-from engine.types import GenerationRequest, Message, RunConfig, SamplingParams
+from engine.types import GenerationRequest, RunConfig, SamplingParams
 
 MOST_CONFIGURATIONS = 16
 MOST_REPEATS = 20
@@ -166,7 +166,7 @@ class Design:
         most = task.max_tokens if self.max_tokens is None else min(task.max_tokens, self.max_tokens)
         sampling = replace(config.sampling, max_tokens=most, seed=self.seed + key.repeat)
         return GenerationRequest(
-            messages=(Message("user", task.prompt),),
+            messages=task.messages,
             config=replace(config, sampling=sampling),
             cache_salt=f"{_SALT} {experiment_id} {key.kind} {key.configuration} {key.repeat}",
             unguarded=True,

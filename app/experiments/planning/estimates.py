@@ -30,7 +30,7 @@ def seconds_of(design: Design, times: Callable[[str], Mapping[str, AnswerTime]],
         known = _of(each.config, times)
         if known is None:
             return None
-        once = sum(known.seconds(task.prompt, _SHARE * _most(design, task.max_tokens)) for task in design.prompts)
+        once = sum(known.seconds(task.transcript, _SHARE * _most(design, task.max_tokens)) for task in design.prompts)
         if Pass.QUALITY in design.passes:
             total += once * design.answered(place) / sooner
         if Pass.SPEED in design.passes:
@@ -47,7 +47,7 @@ def _comparing_s(design: Design, times: Callable[[str], Mapping[str, AnswerTime]
     places = [place for place in range(len(design.configurations)) if no_kld(design, place) is None]
     known = [_of(design.configurations[place].config, times) for place in (design.baseline, *places) if places]
     tokens = sum(
-        len(task.prompt) / _CHARACTERS_A_TOKEN + _SHARE * _most(design, task.max_tokens) for task in design.prompts
+        len(task.transcript) / _CHARACTERS_A_TOKEN + _SHARE * _most(design, task.max_tokens) for task in design.prompts
     )
     return design.answered(design.baseline) * tokens * sum(each.read_s for each in known if each)
 

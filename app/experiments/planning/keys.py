@@ -34,11 +34,26 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise DesignError(f"{path.name} has more than {_MOST_BYTES >> 20} MiB: it is no description.")
-        return tomllib.loads(decode_text(path.read_bytes(), path.name))
+        return parse_tree(path.read_bytes(), path.name)
     except OSError as error:
         raise DesignError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def parse_tree(data: bytes, name: str) -> dict[str, Any]:
+    """The bytes of a TOML file.
+
+    Raises:
+        InvalidRequestError: they are no text.
+        DesignError: they are no TOML, or too many.
+    """
+    if len(data) > _MOST_BYTES:
+        raise DesignError(f"{name} has more than {_MOST_BYTES >> 20} MiB: it is no description.")
+    try:
+        return tomllib.loads(decode_text(data, name))
     except tomllib.TOMLDecodeError as error:
-        raise DesignError(f"{path.name} is no TOML: {error}.") from error
+        raise DesignError(f"{name} is no TOML: {error}.") from error
+    except RecursionError as error:
+        raise DesignError(f"{name} is no TOML that can be read: it is nested too deeply.") from error
 
 
 def tables(key: str) -> Kind:

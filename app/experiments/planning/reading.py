@@ -2,7 +2,8 @@
 
 Keys of the file: ``name``, ``prompts`` (a set of the project or a file beside this one), ``[[configuration]]`` tables;
 and where the usual will not do ``question``, ``size``, ``baseline``, ``repeats``, ``seed``, ``margin``, ``passes``,
-``max_tokens``. Each configuration has a ``model``, and what its gears need.
+``max_tokens``, ``turns`` (last, every, first) where the prompts are conversations, and ``configurations``, a file of
+more of them. Each configuration has a ``model``, and what its gears need.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.experiments.planning.configuration_file import read_configurations_file
 from app.experiments.planning.configurations import read_configuration
 from app.experiments.planning.design import Design, DesignError, NamedConfiguration, Size
 from app.experiments.planning.keys import (
@@ -28,8 +30,11 @@ from app.experiments.planning.keys import (
     text,
 )
 from app.prompts.choosing import stratified
-from app.prompts.columns import convert, convert_published, guess, published_as
-from app.prompts.tables import MOST_BYTES, read_table
+from app.prompts.columns import convert, guess
+from app.prompts.dialogues import Turns
+from app.prompts.files import read_prompt_file
+from app.prompts.forms import convert_published, published_as
+from app.prompts.tables import MOST_BYTES
 from app.store import Pass
 from engine import MIXED_FILE, Task, load_tasks
 from engine.errors import InvalidRequestError
@@ -42,7 +47,8 @@ _SCORED = ("mixed", "tasks")
 _SHOWN = 3
 _KEYS: Mapping[str, Kind] = {
     "name": TEXT, "question": TEXT, "prompts": TEXT, "size": TEXT, "baseline": TEXT, "repeats": WHOLE, "seed": WHOLE,
-    "margin": NUMBER, "passes": LIST, "max_tokens": WHOLE, "configuration": tables("configuration"),
+    "margin": NUMBER, "passes": LIST, "max_tokens": WHOLE, "turns": TEXT,
+    "configurations": TEXT, "configuration": tables("configuration"),
 }  # fmt: skip
 
 
@@ -80,6 +86,9 @@ def _design(tree: Mapping[str, Any], folder: Path, size: Size | None) -> Read:
     configurations = tuple(
         read_configuration(table, "configuration", f"configuration number {place}") for place, table in found
     )
+    if "configurations" in tree:
+        beside = read_configurations_file(folder / text(tree, "configurations"))
+        configurations += tuple(NamedConfiguration(each.name, each.config) for each in beside)
     design = Design(
         name=text(tree, "name"),
         question=text(tree, "question", ""),
@@ -122,15 +131,20 @@ def read_asked(tree: Mapping[str, Any], folder: Path, *, usual: Size, size: Size
         InvalidRequestError: there are none that can be asked.
     """
     where, seed = text(tree, "prompts"), tree.get("seed", 0)
-    tasks, notes = read_prompts(where, folder)
+    tasks, notes = read_prompts(where, folder, choice(Turns, tree, "turns", Turns.LAST))
     wanted = size or choice(Size, tree, "size", usual)
     chosen = tasks if wanted.prompts is None else stratified(tasks, wanted.prompts, seed)
     told = where if len(chosen) == len(tasks) else f"{where} ({len(chosen):,} of {len(tasks):,})"
     return Asked(chosen, told, notes, seed)
 
 
-def read_prompts(where: str, folder: Path) -> tuple[tuple[Task, ...], tuple[str, ...]]:
+def read_prompts(where: str, folder: Path, turns: Turns = Turns.LAST) -> tuple[tuple[Task, ...], tuple[str, ...]]:
     """The prompts of one of :data:`SETS` or of a file in a folder, and what the reader should know of them.
+
+    Args:
+        where: the set's name, or the file's.
+        folder: where the file lies.
+        turns: which messages of conversations are asked.
 
     Raises:
         InvalidRequestError: there are none that can be asked.
@@ -141,14 +155,14 @@ def read_prompts(where: str, folder: Path) -> tuple[tuple[Task, ...], tuple[str,
     try:
         if file.stat().st_size > MOST_BYTES:
             raise DesignError(f"{file.name} has more than {MOST_BYTES >> 20} MiB.")
-        table = read_table(file.name, file.read_bytes())
+        table = read_prompt_file(file.name, file.read_bytes())
     except OSError as error:
         sets = ", ".join(SETS)
         reason = error.strerror or error
         raise DesignError(
             f"the prompts in {where} cannot be read ({reason}). Name a file beside this one, or a set: {sets}."
         ) from error
-    brought = convert_published(table) if published_as(table) else convert(table, guess(table))
+    brought = convert_published(table, turns) if published_as(table) else convert(table, guess(table))
     if not brought.tasks:
         raise DesignError(f"{where} has no prompt that can be asked. The first reason: {brought.left_out[0]}.")
     notes = brought.notes

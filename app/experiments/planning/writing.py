@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from app.experiments.planning.design import Design, NamedConfiguration, Size
+from app.experiments.planning.design import Design, Size
 from app.experiments.planning.reading import SETS, read_prompts
+from app.experiments.planning.settings import settings_of, toml_table
 from app.prompts.choosing import stratified
 from engine import Task
-from engine.types import OptimizationConfig, SamplingParams
-from engine.untrusted import valid_text
 
 _LONGEST_FILE_NAME = 60
 
@@ -43,8 +40,8 @@ def design_toml(design: Design) -> str:
         "passes": [str(each) for each in design.passes],
         "max_tokens": design.max_tokens,
     }
-    tables = [f"[[configuration]]\n{_table(_settings(each))}" for each in design.configurations]
-    return "\n".join([_table(tree), *tables])
+    tables = [f"[[configuration]]\n{toml_table(settings_of(each))}" for each in design.configurations]
+    return "\n".join([toml_table(tree), *tables])
 
 
 def own_prompts_name(design: Design) -> str:
@@ -77,80 +74,5 @@ def _part(tasks: Sequence[Task], size: Size, seed: int) -> tuple[Task, ...]:
 
 
 def _line(task: Task) -> str:
-    said = {name: value for name, value in asdict(task).items() if value not in (None, "")}
+    said = {name: value for name, value in task.to_dict().items() if value not in (None, "")}
     return f"{json.dumps(said, ensure_ascii=False)}\n"
-
-
-def _settings(configuration: NamedConfiguration) -> Mapping[str, Any]:
-    """What differs from the usual, by the file's keys."""
-    config = configuration.config
-    gears = config.optimization
-    return {
-        "name": configuration.name,
-        "model": config.model,
-        "backend": str(config.backend),
-        "precision": str(gears.precision),
-        **_kv_cache(gears),
-        **_speculation(gears),
-        **_cascade(gears),
-        **_sampling(configuration.asked.sampling),
-    }
-
-
-def _kv_cache(gears: OptimizationConfig) -> Mapping[str, Any]:
-    if gears.kv_cache is None:
-        return {}
-    return {"cache": str(gears.cache_mode), "kv_dtype": str(gears.kv_dtype), "window": gears.window}
-
-
-def _speculation(gears: OptimizationConfig) -> Mapping[str, Any]:
-    drafting = gears.speculation
-    if drafting is None:
-        return {}
-    precision = drafting.draft_precision
-    return {
-        "drafter": str(drafting.drafter),
-        "draft_model": drafting.draft_model,
-        "draft_precision": None if precision is None else str(precision),
-        "gamma": drafting.gamma,
-    }
-
-
-def _cascade(gears: OptimizationConfig) -> Mapping[str, Any]:
-    cascade = gears.cascade
-    if cascade is None:
-        return {}
-    return {
-        "smaller": [tier.key for tier in cascade.smaller],
-        "thresholds": list(cascade.thresholds),
-        "router": str(cascade.router),
-        "profile": cascade.profile,
-        "after_tokens": cascade.after_tokens,
-        "keep_tier": cascade.keep_tier,
-        "guard": cascade.guard,
-    }
-
-
-def _sampling(sampling: SamplingParams) -> Mapping[str, Any]:
-    usual = SamplingParams()
-    changed = {
-        field.name: value
-        for field in fields(sampling)
-        if (value := getattr(sampling, field.name)) != getattr(usual, field.name)
-    }
-    return {"temperature": sampling.temperature} | changed
-
-
-# --- TOML -----------------------------------------------------------------------------------------------
-
-
-def _table(tree: Mapping[str, Any]) -> str:
-    return "".join(f"{key} = {_value(value)}\n" for key, value in tree.items() if value is not None)
-
-
-def _value(value: Any) -> str:
-    """Texts, numbers, truth values and lists of them; JSON writes them as TOML does, but for one character."""
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    written = json.dumps(valid_text(value) if isinstance(value, str) else value, ensure_ascii=False)
-    return written.replace("\x7f", "\\u007f")

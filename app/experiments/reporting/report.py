@@ -67,7 +67,7 @@ def experiment_report(
     if decision.quality:
         judged = replace(design, margin_points=round(100 * decision.quality.shown.margin, 6))
     file = f"{file_stem(design.name)}.toml"
-    prompts = {task.id: task.prompt for task in design.prompts}
+    prompts = {task.id: task.transcript for task in design.prompts}
     before, after = (
         next(each for each in figures if each.name == name) for name in (decision.baseline_name, decision.name)
     )

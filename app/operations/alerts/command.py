@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.operations.alerts.messages import one_line
-from app.settings import Settings
-from app.store import RunStore
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what the commands need is imported when one is run
+    from app.settings import Settings
+    from app.store import RunStore
     from engine.command_line import Commands
 
 _LISTED = 50
@@ -37,6 +35,7 @@ def check_rules(_options: argparse.Namespace) -> int:
     Raises:
         StoreError: the run database cannot be read.
     """
+    from app.operations.alerts.messages import one_line
     from app.operations.alerts.watch import findings
 
     with _store() as (store, settings):
@@ -53,6 +52,8 @@ def list_alerts(_options: argparse.Namespace) -> int:
     Raises:
         StoreError: the run database cannot be read.
     """
+    from app.operations.alerts.messages import one_line
+
     with _store() as (store, _):
         alerts = store.alerts.history(_LISTED)
     now = datetime.now(UTC)
@@ -70,6 +71,9 @@ def list_alerts(_options: argparse.Namespace) -> int:
 @contextmanager
 def _store() -> Iterator[tuple[RunStore, Settings]]:
     """The run database of the settings, beside a server that may be running."""
+    from app.settings import Settings
+    from app.store import RunStore
+
     settings = Settings.from_env()
     store = RunStore.open(settings.database_url, [settings.data_dir])
     try:

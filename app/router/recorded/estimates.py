@@ -67,7 +67,7 @@ class Pace:
 
     def seconds(self, task: Task) -> float:
         """For one prompt alone: prefill · prompt tokens + step · answer tokens."""
-        prompt_tokens = len(task.prompt) / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS
+        prompt_tokens = len(task.transcript) / _CHARACTERS_A_TOKEN + _TEMPLATE_TOKENS
         return self.prefill_s * prompt_tokens + self.step_s * self.share * task.max_tokens
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from app.quantization.tasks import tasks_sha256
@@ -15,7 +15,7 @@ from engine import JUDGED, Task
 from engine.errors import InvalidRequestError
 from engine.evaluation.expected import expected_of
 
-_ASKED = ("prompt", "checker", "expected", "max_tokens")
+_ASKED = ("prompt", "checker", "expected", "max_tokens", "history")
 """What an answer and its score hang on."""
 
 
@@ -87,5 +87,4 @@ def keep_fork(
 
 
 def _asked(task: Task) -> Mapping[str, Any]:
-    tree = asdict(task)
-    return {name: tree[name] for name in _ASKED}
+    return {name: getattr(task, name) for name in _ASKED}

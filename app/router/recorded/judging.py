@@ -136,7 +136,7 @@ class Judging:
             JobCancelled: from ``steps``.
         """
         waiting = self.waiting()
-        asked = ((each, Graded(each[0].prompt, each[2], each[0].expected)) for each in waiting)
+        asked = ((each, Graded(each[0].transcript, each[2], each[0].expected)) for each in waiting)
         with verdicts_of(engine, self.judge, asked, session, steps) as verdicts:
             for place in range(len(waiting)):
                 steps.at(f"{self.judge} judges · answer {place + 1:,} of {len(waiting):,}")

@@ -36,7 +36,7 @@ def to_time(left: Sequence[Task], timed: int = 0) -> list[Task]:
 def some_of_all_lengths(tasks: Sequence[Task], count: int) -> list[Task]:
     """So many prompts, from short to long in even steps of rank, in the order in which they stand there."""
     count = min(max(0, count), len(tasks))
-    by_length = sorted(range(len(tasks)), key=lambda place: len(tasks[place].prompt))
+    by_length = sorted(range(len(tasks)), key=lambda place: len(tasks[place].transcript))
     chosen = {by_length[(2 * n + 1) * len(tasks) // (2 * count)] for n in range(count)}
     return [task for place, task in enumerate(tasks) if place in chosen]
 

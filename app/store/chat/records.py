@@ -33,6 +33,32 @@ class ChatMessage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """One message of a conversation that is kept at once."""
+
+    role: Speaker
+    content: str
+    parent: int | None
+    """The place of what it follows, which stands before it; ``None`` for a first message."""
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConversation:
+    """A whole conversation to be kept at once, with all its branches."""
+
+    title: str
+    config: Mapping[str, Any]
+    """``RunConfig.to_dict`` of what the next answer is asked for with."""
+    system: str
+    messages: tuple[NewMessage, ...]
+    leaf: int
+    """The place of the last message of the branch on view."""
+    created_at: datetime | None = None
+    """``None`` is now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnTiming:
     """How long a turn waited for its first token, measured apart from its run."""
 

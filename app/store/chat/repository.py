@@ -10,9 +10,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.store.chat.records import Conversation, ConversationSummary, Speaker, TurnTiming
+from app.store.chat.records import Conversation, ConversationSummary, NewConversation, Speaker, TurnTiming
 from app.store.chat.schema import ConversationMessage, ConversationRow, ConversationTiming
-from app.store.chat.writing import ANSWER, TIMING, append, existing, existing_message, to_message, with_answer
+from app.store.chat.writing import (
+    ANSWER,
+    TIMING,
+    add_whole,
+    append,
+    existing,
+    existing_message,
+    to_message,
+    with_answer,
+)
 from app.store.database.columns import to_microseconds
 from app.store.database.errors import ConversationOfAnotherError, StoreError
 from app.store.database.folding import fold, folded
@@ -57,6 +66,16 @@ class ChatStore(Seen):
         with self._database.write() as session:
             session.add(row)
             return row.id
+
+    def add(self, conversations: Sequence[NewConversation]) -> tuple[str, ...]:
+        """Keep whole conversations as the viewer's, all of them or none; their ids.
+
+        Args:
+            conversations: titles are cut to 80 characters.
+        """
+        person_id = self._viewer.person_id if self._viewer else None
+        with self._database.write() as session:
+            return tuple(add_whole(session, person_id, each, each.title[:TITLE_CHARACTERS]) for each in conversations)
 
     def conversations(self, text: str = "", *, limit: int = 50, offset: int = 0) -> tuple[ConversationSummary, ...]:
         """The conversations changed last, the newest first: the viewer's own and the desk's.

@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from app.store.chat.records import ChatMessage, Conversation, Speaker
+from app.store.chat.records import ChatMessage, Conversation, NewConversation, Speaker
 from app.store.chat.schema import ConversationMessage, ConversationRow, ConversationTiming
 from app.store.database.columns import from_microseconds
 from app.store.database.errors import ConversationNotFoundError, GoneError
-from app.store.database.identity import now
+from app.store.database.identity import new_id, now
 from app.store.outbox.results import Writer
 from app.store.runs.schema import Run
 
@@ -57,6 +57,39 @@ def append(
     session.add(message)
     row.leaf_id, row.updated_at = message.id, message.created_at
     return message.id
+
+
+def add_whole(session: Session, person_id: str | None, whole: NewConversation, title: str) -> str:
+    """Add a conversation with all its messages; its id. It was changed now, whenever it began."""
+    moment = now()
+    row = ConversationRow(
+        id=new_id(),
+        person_id=person_id,
+        title=title,
+        created_at=whole.created_at or moment,
+        updated_at=moment,
+        config=dict(whole.config),
+        system=whole.system,
+    )
+    session.add(row)
+    session.flush()
+    ids = [new_id() for _ in whole.messages]
+    session.add_all(
+        ConversationMessage(
+            id=ids[place],
+            conversation_id=row.id,
+            parent_id=None if message.parent is None else ids[message.parent],
+            position=place + 1,
+            role=message.role,
+            content=message.content,
+            token_ids=_pack(message.token_ids),
+            run_id=None,
+            created_at=moment,
+        )
+        for place, message in enumerate(whole.messages)
+    )
+    row.leaf_id = ids[whole.leaf]
+    return row.id
 
 
 def _write_answer(session: Session, fields: Mapping[str, Any]) -> None:

@@ -77,7 +77,7 @@ class ConfigurationStore:
             session.add(kept)
             return kept.id
 
-    def save_once(self, person: str | None, name: str, config: Mapping[str, Any]) -> str:
+    def save_once(self, person: str | None, name: str, config: Mapping[str, Any], *, warm: bool = False) -> str:
         """Save a configuration under a name, or where another one has that, under the name with a number. One of theirs
         that is saved already stays as it is. The name that it has.
 
@@ -85,18 +85,19 @@ class ConfigurationStore:
             person: as for :meth:`save`.
             name: as for :meth:`save`.
             config: as for :meth:`save`.
+            warm: as for :meth:`save`.
 
         Raises:
             ConflictError: the name is empty.
         """
         wanted = json.loads(json.dumps(config))
-        own = {each.name: each.config for each in self.saved(person) if each.person == person}
-        if same := next((each for each, kept in own.items() if kept == wanted), None):
+        own = {each.name: (each.config, each.warm) for each in self.saved(person) if each.person == person}
+        if same := next((each for each, kept in own.items() if kept == (wanted, warm)), None):
             return same
         name = _clean(name)
         numbered = chain([name], (_clean(f"{name[: NAME_CHARACTERS - 4]} {number}") for number in count(2)))
         free = next(each for each in numbered if each not in own)
-        self.save(person, free, wanted, warm=False)
+        self.save(person, free, wanted, warm=warm)
         return free
 
     def rename(self, person: str | None, saved_id: str, name: str) -> None:

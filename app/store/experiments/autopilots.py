@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -49,7 +48,7 @@ class AutopilotStore(Leased):
             created_at=now(),
             state=ExperimentState.NEW,
             plan=dict(plan),
-            payload=pack([asdict(task) for task in prompts]),
+            payload=pack([task.to_dict() for task in prompts]),
         )
         with self._database.write() as session:
             session.add(row)
@@ -71,7 +70,7 @@ class AutopilotStore(Leased):
     def prompts(self, autopilot_id: str) -> tuple[Task, ...]:
         """All its prompts, in the set's order."""
         with self._database.read() as session:
-            return tuple(Task(**tree) for tree in unpack(self._seen(session, autopilot_id).payload))
+            return tuple(Task.from_dict(tree) for tree in unpack(self._seen(session, autopilot_id).payload))
 
     def delete(self, autopilot_id: str) -> None:
         """Delete it with its experiments; their runs stay."""

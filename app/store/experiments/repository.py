@@ -77,7 +77,7 @@ class ExperimentStore(ExperimentJudgements, Leased):
             design=dict(design),
             design_sha256=design_sha256,
             prompts=len(prompts),
-            payload=pack([asdict(task) for task in prompts]),
+            payload=pack([task.to_dict() for task in prompts]),
         )
         with self._database.write() as session:
             session.add(row)
@@ -115,7 +115,7 @@ class ExperimentStore(ExperimentJudgements, Leased):
             GoneError: there is no such experiment that the viewer may see.
         """
         with self._database.read() as session:
-            return tuple(Task(**tree) for tree in unpack(self._seen(session, experiment_id).payload))
+            return tuple(Task.from_dict(tree) for tree in unpack(self._seen(session, experiment_id).payload))
 
     def rename(self, experiment_id: str, name: str) -> None:
         """Call it something else.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 
 from sqlalchemy import delete, insert, literal, select
 from sqlalchemy.orm import Session
@@ -49,7 +48,7 @@ class SetStore(Seen):
             if kept and everybodys:
                 kept.name = name
             elif kept is None:
-                payload = pack([asdict(task) for task in tasks])
+                payload = pack([task.to_dict() for task in tasks])
                 session.add(RouterSet(sha256=sha256, name=name, created_at=now(), payload=payload))
 
     def sets(self) -> tuple[KeptSet, ...]:
@@ -70,7 +69,7 @@ class SetStore(Seen):
             kept = session.get(RouterSet, sha256)
             if kept is None or not may_see_text(session, sha256, self._viewer):
                 return ()
-            return tuple(Task(**tree) for tree in unpack(kept.payload))
+            return tuple(Task.from_dict(tree) for tree in unpack(kept.payload))
 
     def rename_set(self, sha256: str, name: str) -> None:
         """Call a set something else: for the viewer where it is theirs, for everybody where it is the desk's.

@@ -13,6 +13,7 @@ from app.session import chat as chat_session
 from app.store import ChatStore, Conversation, ConversationSummary
 from app.units import counted
 from app.views.chat import actions as chat_actions
+from app.views.chat.bring import import_conversations
 from app.views.runs.naming import CHAT_PATH, page_url
 
 _LISTED = 25
@@ -32,6 +33,15 @@ def show_conversations(chats: ChatStore) -> None:
         on_click=chat_session.open_conversation,
         args=(None,),
     )
+    if st.button(
+        "Import",
+        icon=":material/upload_file:",
+        key="chat-import",
+        width="stretch",
+        type="tertiary",
+        help="Conversations that another program, or Chat itself, exported.",
+    ):
+        import_conversations(chats)
     text = st.text_input(
         "Search conversations",
         type="search",

@@ -144,7 +144,7 @@ def _show_answer_figures(
     conversation: Conversation, message: ChatMessage, run: RunRecord | None, runs: Mapping[str, RunRecord]
 ) -> None:
     if run is None:
-        st.caption("No figures: the run that wrote this was deleted.", width="content")
+        st.caption("No figures: it was imported, or its run was deleted.", width="content")
         return
     st.caption(
         literal(

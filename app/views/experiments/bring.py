@@ -7,7 +7,7 @@ import streamlit as st
 from app import units
 from app.experiments.planning.prompt_sets import brought_names, prompt_sets
 from app.literal import literal
-from app.prompts.columns import Brought
+from app.prompts.gathering import Brought
 from app.quantization.tasks import tasks_sha256
 from app.session.experiments import PROMPTS
 from app.store import RunStore

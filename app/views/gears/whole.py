@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from app import resources
+from app.configurations.exchange import config_of, missing_models
 from app.literal import literal
 from app.session import playground, presets
 from app.session.identity import person_id
 from app.store import NAME_CHARACTERS, NameTakenError, SavedConfiguration
+from app.views.gears.exchange import show_exchange, show_vllm
 from app.views.reports.sampling import sampling_summary
 from app.views.runs.naming import config_name
 from app.views.shared.errors import errors_shown, show_error
 from engine import ModelInfo
-from engine.errors import GearboxError, InvalidRequestError
-from engine.types import RunConfig
+from engine.errors import GearboxError
 
 _CHOSEN, _NAME, _NEW_NAME, _LANE = "saved-chosen", "saved-name", "saved-new-name", "saved-lane"
 _ASKED, _REFUSED = "saved-overwrite", "saved-refused"
@@ -72,16 +73,17 @@ def _show_saved(models: Sequence[ModelInfo], *, disabled: bool) -> None:
     else:
         st.caption("Nothing is saved yet. Set a lane up, give it a name here, and one click brings it back.")
     _show_saving(saved)
+    show_exchange(list(saved.values()), models)
 
 
 def _show_chosen(saved: SavedConfiguration, models: Sequence[ModelInfo], *, disabled: bool) -> None:
-    config = _config_of(saved)
+    config = config_of(saved)
     if config is None:
         st.caption(":red[This version of Gearbox cannot read it.]")
     else:
         warm = " · starts warm" if saved.warm else ""
         st.caption(f"{literal(config_name(config))} · {sampling_summary(config.sampling)}{warm}")
-        if missing := _missing(config, models):
+        if missing := missing_models(config, [model.name for model in models if model.installed]):
             st.caption(f":orange[Not installed: {literal(', '.join(missing))}]")
     with st.container(horizontal=True, gap="small"):
         for lane in playground.LANES:
@@ -92,6 +94,8 @@ def _show_chosen(saved: SavedConfiguration, models: Sequence[ModelInfo], *, disa
                 on_click=_use,
                 args=(lane, saved),
             )
+    if config is not None:
+        show_vllm(config, models)
     if saved.person is None:
         st.caption("It belongs to this desk, and can be used by everybody.")
         return
@@ -125,23 +129,6 @@ def _show_saving(saved: Mapping[str, SavedConfiguration]) -> None:
 
 def _title(saved: SavedConfiguration) -> str:
     return saved.name if saved.person else f"{saved.name} (of the desk)"
-
-
-def _config_of(saved: SavedConfiguration) -> RunConfig | None:
-    try:
-        return RunConfig.from_dict(saved.config)
-    except (InvalidRequestError, KeyError, TypeError, ValueError):  # of a version that had other settings
-        return None
-
-
-def _missing(config: RunConfig, models: Sequence[ModelInfo]) -> list[str]:
-    """The models of a configuration that the library does not have. What may be a folder or an id on a hub is for the
-    engine to judge."""
-    installed = {model.name for model in models if model.installed}
-    speculation = config.optimization.speculation
-    drafting = [speculation.draft_model] if speculation and speculation.draft_model else []
-    names = dict.fromkeys([*(tier.model for tier in config.ladder), *drafting])
-    return [name for name in names if name not in installed and "/" not in name]
 
 
 # --- callbacks ----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.prompts.columns import Brought
+from app.prompts.gathering import Brought
 from app.quantization.tasks import tasks_sha256
 from app.store import KeptSet, RouterStore
 from app.views.runs.naming import one_line

@@ -9,7 +9,8 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.prompts.columns import NONE, Brought
+from app.prompts.columns import NONE
+from app.prompts.gathering import Brought
 from app.prompts.tables import LeftOut
 from engine import Task, expected_words
 
@@ -29,6 +30,7 @@ def show_brought(brought: Brought, *, unscored: str) -> None:
         st.dataframe(
             {
                 "As it is asked": [task.prompt for task in shown],
+                **_said_before(shown),
                 "Right is": [expected_words(task) or f"likeness to {unscored}" for task in shown],
                 "Checked by": [task.checker or NONE for task in shown],
                 "Category": [task.category for task in shown],
@@ -45,6 +47,12 @@ def show_brought(brought: Brought, *, unscored: str) -> None:
         st.info(literal(note), icon=":material/info:")
     if brought.left_out:
         _show_left_out(brought.left_out, nothing_else=not brought.tasks)
+
+
+def _said_before(tasks: Sequence[Task]) -> dict[str, list[int]]:
+    """A column for how many messages stand before a prompt; none where none do."""
+    counts = [len(task.history) for task in tasks]
+    return {"After (messages)": counts} if any(counts) else {}
 
 
 def _first_of_each(tasks: Sequence[Task]) -> list[Task]:

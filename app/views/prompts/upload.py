@@ -8,8 +8,13 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from app.prompts.columns import Brought, Columns, convert, convert_published, published_as
-from app.prompts.tables import MOST_BYTES, MOST_PROMPTS, SUFFIXES, Table, read_table
+from app.prompts.columns import Columns, convert
+from app.prompts.conversations.reading import FORMS
+from app.prompts.dialogues import Turns
+from app.prompts.files import SUFFIXES, read_prompt_file
+from app.prompts.forms import convert_published, has_turns, published_as
+from app.prompts.gathering import Brought
+from app.prompts.tables import MOST_BYTES, MOST_PROMPTS, Table
 from app.prompts.templates import TEMPLATES
 from app.views.prompts.columns import choose_columns
 from app.views.prompts.preview import show_brought
@@ -31,7 +36,8 @@ class Uploader:
                 key=f"{self.prefix}-file-{st.session_state.get(self._round, 0)}",
                 max_upload_size=MOST_BYTES >> 20,
                 help=f"CSV as spreadsheets write it, JSON, JSON lines, plain text with a prompt a line; GSM8K, "
-                f"HumanEval, MT-Bench, MMLU, OpenAI messages and ShareGPT as they are. Up to {MOST_PROMPTS:,} prompts.",
+                f"HumanEval, MT-Bench and MMLU as published; conversations ({', '.join(FORMS)}) as exported; "
+                f"promptfoo's tests. Up to {MOST_PROMPTS:,} prompts.",
             )
             self._offer_templates()
         return file
@@ -49,7 +55,11 @@ class Uploader:
         data = file.getvalue()
         digest = hashlib.sha256(file.name.encode("utf-8", "replace") + b"\n" + data).hexdigest()[:16]
         table = _table(file.name, data)
-        if benchmark := published_as(table):
+        if has_turns(table):
+            st.caption(f":material/verified: Read as conversations of {published_as(table)}.")
+            turns = _choose_turns(f"{self.prefix}-turns-{digest}")
+            brought = _converted(digest, turns, table, None, turns)
+        elif benchmark := published_as(table):
             st.caption(f":material/verified: Read as {benchmark}, as it is published.")
             brought = _converted(digest, "", table, None)
         else:
@@ -83,11 +93,33 @@ class Uploader:
                 )
 
 
+def _choose_turns(key: str) -> Turns:
+    chosen = st.segmented_control(
+        "Asked of each conversation",
+        list(Turns),
+        default=Turns.LAST,
+        required=True,
+        key=key,
+        format_func=lambda each: _TURNS[each],
+        help="Each message comes after all that was said before it, with the answers that were given then.",
+    )
+    return Turns(chosen)
+
+
+_TURNS = {
+    Turns.LAST: "Its last message",
+    Turns.EVERY: "Every message of the user",
+    Turns.FIRST: "Its first message",
+}
+
+
 @st.cache_data(show_spinner=False, max_entries=4)
 def _table(name: str, data: bytes) -> Table:
-    return read_table(name, data)
+    return read_prompt_file(name, data)
 
 
 @st.cache_data(show_spinner="Reading the prompts", max_entries=8)
-def _converted(digest: str, read_as: str, _table: Table, _columns: Columns | None) -> Brought:
-    return convert_published(_table) if _columns is None else convert(_table, _columns)
+def _converted(
+    digest: str, read_as: str, _table: Table, _columns: Columns | None, _turns: Turns = Turns.LAST
+) -> Brought:
+    return convert_published(_table, _turns) if _columns is None else convert(_table, _columns)

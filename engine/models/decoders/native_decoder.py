@@ -121,7 +121,7 @@ class NativeDecoder(Decoder):
 
         Args:
             texts: each text, in all but its KV, and the cache of all but its last token. A window that is full slides
-                before the first token, and is not written beyond its room.
+                before the first token, and nothing is written beyond what a cache has been granted.
             interrupt: ends it once it is not 0.
 
         Raises:
@@ -131,7 +131,7 @@ class NativeDecoder(Decoder):
         self._check([Segment(_ONE_TOKEN, cache) for _, cache in texts])
         for text, cache in texts:
             start, _ = cache.claim(1)
-            text.most = min(text.most, cache.capacity - start)
+            text.most = min(text.most, cache.granted - start)
             text.kv, text.kv_length, text.kv_capacity = cache.addresses, start, cache.capacity
             text.kv_in_int8 = cache.dtype is KVDtype.INT8
         self._library.write(self._model, self._head_matrix, [text for text, _ in texts], interrupt)

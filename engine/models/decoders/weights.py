@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from engine.models.decoders.decoder import Decoder, DecoderLayer, EagerDecoder
 from engine.models.decoders.graph_step import GraphDecoder
 from engine.models.decoders.hybrid_decoder import HybridDecoder
 from engine.models.decoders.native_decoder import HEAD_DIM_STEP, NativeDecoder
-from engine.models.format.architecture import Matrix
+from engine.models.format.architecture import Architecture, Matrix
 from engine.models.format.decoder_config import DecoderConfig
 from engine.models.format.manifest import sha256_of
 from engine.models.sources.file_codes import FileCodes
@@ -121,13 +121,13 @@ def load_decoder(
     )
 
 
-def estimate_bytes(config: DecoderConfig, precision: Precision, device: torch.device = CPU) -> int:
+def estimate_bytes(config: Architecture, precision: Precision, device: torch.device = CPU) -> int:
     """Bytes the weights will take at a precision, known without reading them (norms and biases left out)."""
     scheme = _scheme(config, precision, device)
     return sum(_linear(m, scheme).estimate_bytes(m.out_features, m.in_features) for m in config.matrices())
 
 
-def _scheme(config: DecoderConfig, precision: Precision, device: torch.device) -> Scheme:
+def _scheme(config: Architecture, precision: Precision, device: torch.device) -> Scheme:
     if device.type != "cpu":
         return cuda_scheme_of(precision, device)
     return scheme_of(precision, native=config.head_dim % HEAD_DIM_STEP == 0 and library() is not None)
@@ -304,4 +304,5 @@ class _Packed:
         except (OSError, SafetensorError) as error:  # safetensors wraps a full disk in its own error
             log.warning("packed weights could not be kept in %s: %s", self.path, error)
         finally:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):  # where it could not be made, it cannot be looked for
+                aside.unlink(missing_ok=True)

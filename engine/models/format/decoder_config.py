@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
 from engine.models.format.architecture import Architecture
 from engine.types import KVDtype
 
-REFUSALS = (
-    StrictDataclassError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, OSError,
-)  # fmt: skip
-"""What transformers raises at a configuration that it does not take: it says nowhere what else."""
+_BUILT_IN_REFUSALS = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, OSError)
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What transformers raises at a configuration that it does not take: it says nowhere what else."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    return (StrictDataclassError, *_BUILT_IN_REFUSALS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,39 @@ class DecoderConfig(Architecture):
             rope_scaling=rope_scaling,
         )
 
+    def derived(self) -> dict[str, Any]:
+        """What is computed from the configuration, as JSON has it."""
+        return {
+            "norm_eps": float(self.norm_eps),
+            "windows": list(self.windows),
+            "inv_freq": list(self.inv_freq),
+            "rope_scaling": self.rope_scaling,
+        }
+
+    @classmethod
+    def from_derived(cls, architecture: Architecture, derived: Mapping[str, Any]) -> DecoderConfig:
+        """The inverse of :meth:`derived`, for the architecture that it belongs to.
+
+        Raises:
+            ValueError, TypeError, KeyError: it does not.
+        """
+        config = cls(
+            **asdict(architecture),
+            norm_eps=derived["norm_eps"],
+            windows=tuple(derived["windows"]),
+            inv_freq=tuple(derived["inv_freq"]),
+            rope_scaling=derived["rope_scaling"],
+        )
+        numbers = [config.norm_eps, *config.inv_freq, config.rope_scaling]
+        windows = [window for window in config.windows if window is not None]
+        if not all(type(number) is float and math.isfinite(number) for number in numbers):
+            raise ValueError("a number of the configuration is none")
+        if not all(type(window) is int and 1 <= window <= 2**31 for window in windows):
+            raise ValueError("an attention window is none")
+        if len(config.windows) != config.n_layers or len(config.inv_freq) != config.head_dim // 2:
+            raise ValueError("the configuration is another model's")
+        return config
+
     def kv_bytes(self, tokens: int, dtype: KVDtype = KVDtype.BF16) -> int:
         """Bytes of a KV cache for that many tokens."""
         return KVCache.estimate_bytes(self.n_layers, tokens, self.n_kv_heads, self.head_dim, dtype)
@@ -73,7 +110,7 @@ def read_decoder_config(name: str, folder: Path, architecture: Architecture) -> 
     try:
         hf = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         config = replace(DecoderConfig.from_hf(hf), tied_head=architecture.tied_head)
-    except REFUSALS as error:
+    except refusals() as error:
         reason = " ".join(str(error).split())
         raise UnsupportedModelError(f"{name}: transformers does not take its config.json: {reason:.300}.") from error
     for field, wanted in asdict(architecture).items():

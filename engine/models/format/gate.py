@@ -12,7 +12,7 @@ from typing import Any
 
 from engine.errors import UnsupportedModelError, WeightsIntegrityError
 from engine.models.format.architecture import Architecture
-from engine.models.format.manifest import file_state
+from engine.models.format.manifest import sha256_once
 from engine.models.format.weight_files import StoredTensor
 from engine.untrusted import read_json_file
 
@@ -36,8 +36,8 @@ _MOST_GROWTH = 64
 """How many times longer a tokenizer's rules may make a text."""
 _COPY_AGAIN = "Copy or download the model again."
 
-_largest_ids: dict[tuple[Path, int, int], int] = {}
-"""Largest token id of files already read by this process, by path, time of last change and size."""
+_largest_ids: dict[str, int] = {}
+"""Largest token id of files already read by this process, by their sha256: models of a family share them."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -81,6 +81,12 @@ def check_tensors(name: str, architecture: Architecture, tensors: Mapping[str, S
         )
 
 
+def small_files(folder: Path) -> list[Path]:
+    """Whatever beside the weights transformers may read of a folder."""
+    entries = [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]
+    return [entry for entry in entries if entry.suffix in _LARGEST_FILES]
+
+
 def check_folder(name: str, folder: Path) -> None:
     """Whether what lies beside weights and tokenizer can be used.
 
@@ -89,14 +95,11 @@ def check_folder(name: str, folder: Path) -> None:
         WeightsIntegrityError: ``generation_config.json`` names as a token what is none, or a file that is read is no
             regular one or far too large.
     """
-    for entry in [*folder.iterdir(), *(folder / "additional_chat_templates").glob("*")]:
-        limit = _LARGEST_FILES.get(entry.suffix)
-        if limit is None:
-            continue
+    for entry in small_files(folder):
         if not entry.is_file():
             raise WeightsIntegrityError(f"{entry} is no regular file. {_COPY_AGAIN}")
-        if entry.stat().st_size > limit:
-            raise WeightsIntegrityError(f"{entry} has more than {limit:,} bytes. {_COPY_AGAIN}")
+        if entry.stat().st_size > _LARGEST_FILES[entry.suffix]:
+            raise WeightsIntegrityError(f"{entry} has more than {_LARGEST_FILES[entry.suffix]:,} bytes. {_COPY_AGAIN}")
     if (folder / "adapter_config.json").exists():
         raise UnsupportedModelError(
             f"{name} holds an adapter (adapter_config.json), which is not applied here. Merge it into the weights."
@@ -140,7 +143,7 @@ def check_largest_id(name: str, largest: int, vocab_size: int) -> None:
 
 
 def _largest_id(path: Path) -> int:
-    key = file_state(path)
+    key = sha256_once(path)
     if key not in _largest_ids:
         tree = _read_json(path, LARGEST_TOKENIZER)
         try:

@@ -17,6 +17,9 @@ MANIFEST_FILE = "manifest.json"
 _FORMAT = 1
 _CHUNK_BYTES = 1 << 22
 
+_hashes: dict[tuple[Path, int, int], str] = {}
+"""sha256 of files already read by this process, by path, time of last change and size."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
@@ -105,6 +108,21 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
             if on_bytes:
                 on_bytes(len(chunk))
     return digest.hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """A file's sha256; one that has not changed is read once per process.
+
+    Raises:
+        WeightsIntegrityError: it cannot be read.
+    """
+    key = file_state(path)
+    if key not in _hashes:
+        try:
+            _hashes[key] = sha256_of(path)
+        except OSError as error:
+            raise WeightsIntegrityError(f"{path} cannot be read: {error.strerror}.") from error
+    return _hashes[key]
 
 
 def file_state(path: Path) -> tuple[Path, int, int]:

@@ -7,13 +7,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from tokenizers import AddedToken
 
 from engine.errors import InvalidRequestError
+from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.rendered_chat import RenderedChat, Span
-from engine.models.tokenization.tokenizer_calls import call
 
 _SEAM_TOKENS = 8
 """Tokens on either side of an answer that its own tokens are read with."""
@@ -31,15 +30,15 @@ class Encoded:
 class ChatEncoder:
     """Encodes what templates write, with one tokenizer."""
 
-    def __init__(self, tokenizer: Any, controls: Mapping[int, str]) -> None:
+    def __init__(self, tokenizer: FastTokenizer, controls: Mapping[int, str]) -> None:
         """
         Args:
-            tokenizer: a fast tokenizer of transformers.
+            tokenizer: the model's.
             controls: its control tokens, by id.
         """
         self._tokenizer = tokenizer
         self._controls = controls
-        self._unknown_id: int | None = tokenizer.unk_token_id
+        self._unknown_id = tokenizer.facts.unknown_id
         """Of text that has no token, too: it says nothing of what was typed."""
 
     def encode(self, chat: RenderedChat) -> Encoded:
@@ -124,7 +123,7 @@ class ChatEncoder:
             length += len(part)
             at = end
         places.append(length)
-        ids, offsets = self._encode("".join(parts), split_special_tokens=True)
+        ids, offsets = self._encode("".join(parts), split_controls=True)
         replaced = iter(stands_for)
         resolved = [next(replaced) if token_id == self._cut_id else token_id for token_id in ids]
         kept = [(token_id, span) for token_id, span in zip(resolved, offsets, strict=True) if token_id is not None]
@@ -137,13 +136,12 @@ class ChatEncoder:
     def _count(self, ids: Iterable[int]) -> int:
         return sum(token_id in self._controls and token_id != self._unknown_id for token_id in ids)
 
-    def _encode(self, text: str, **settings: Any) -> tuple[list[int], list[Span]]:
-        found = call(self._tokenizer, text, add_special_tokens=False, return_offsets_mapping=True, **settings)
-        return found["input_ids"], found["offset_mapping"]
+    def _encode(self, text: str, *, split_controls: bool | None = None) -> tuple[list[int], list[Span]]:
+        found = self._tokenizer.encode(text, split_controls=split_controls)
+        return found.ids, found.offsets
 
     def _spell(self, ids: list[int]) -> str:
-        text: str = call(self._tokenizer.decode, ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+        return self._tokenizer.decode(ids, without_controls=False)
 
     @staticmethod
     def _whole(text: str, start: int, end: int, token: str) -> Span:
@@ -155,10 +153,11 @@ class ChatEncoder:
     def _cut(self) -> str:
         """A token that cuts the text as control tokens do. Nobody can type it."""
         cut = f"\U0010fffd{secrets.token_hex(16)}"
-        self._tokenizer.backend_tokenizer.add_tokens([AddedToken(cut, normalized=False)])
+        self._tokenizer.backend.add_tokens([AddedToken(cut, normalized=False)])
         return cut
 
     @cached_property
     def _cut_id(self) -> int:
-        token_id: int = self._tokenizer.backend_tokenizer.token_to_id(self._cut)
+        token_id = self._tokenizer.backend.token_to_id(self._cut)
+        assert token_id is not None  # it has just been added
         return token_id

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from engine.errors import InvalidRequestError
-from engine.models.format.gate import LARGEST_TOKENIZER
 from engine.models.tokenization.chat_encoder import ChatEncoder
 from engine.models.tokenization.chat_template import ChatTemplate
+from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.rendered_chat import plain_text, render_chat
-from engine.models.tokenization.stop_ids import stated_stop_ids
 from engine.models.tokenization.tokenizer_calls import call
 from engine.models.tokenization.typed_controls import TypedControls
 from engine.types import GenerationRequest, Message
-from engine.untrusted import read_json_file
 from engine.untrusted.confined import patient
 
 
@@ -40,37 +35,29 @@ class ChatTokenizer:
     characters as text, never the token that ends a turn.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, tokenizer: FastTokenizer) -> None:
         """
-        Raises:
-            InvalidRequestError: the chat template is none, or the settings that say where answers end are none.
+        Args:
+            tokenizer: the model's; this one's from now on.
         """
-        from transformers.models.auto.configuration_auto import AutoConfig
-        from transformers.models.auto.tokenization_auto import AutoTokenizer
-
-        _check_stated_template(folder)
-        # AutoTokenizer, not the bare tokenizer.json: Qwen's class adds the NFC step
-        self._hf: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        # how long a prompt may be is the engine's to say, and it says so in its own words
-        self._hf.model_max_length = sys.maxsize
-        self.vocab_size: int = max(self._hf.get_vocab().values(), default=-1) + 1
+        self._tokenizer = tokenizer
+        facts = tokenizer.facts
+        self.vocab_size = facts.vocab_size
         """Ids from here up are padding of the matrix, and no token."""
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.stop_ids = stated_stop_ids(self._hf, folder, config)
-        vocabulary = json.dumps(sorted(self._hf.get_vocab().items(), key=lambda entry: entry[1]))
-        self.fingerprint: str = hashlib.sha256(vocabulary.encode()).hexdigest()
+        self.stop_ids = frozenset(facts.stop_ids)
+        self.fingerprint = facts.fingerprint
         """The same for two tokenizers whose ids mean the same."""
-        first: list[int] = self._hf("a")["input_ids"][:1]
-        self.bos_id: int | None = first[0] if first == [self._hf.bos_token_id] else None
+        self.bos_id = facts.bos_id
         """The id that this tokenizer puts before every text; ``None`` if it puts none."""
         self.control_tokens: Mapping[int, str] = {
-            i: token.content for i, token in self._hf.added_tokens_decoder.items() if token.special and token.content
+            i: token.content
+            for i, token in tokenizer.backend.get_added_tokens_decoder().items()
+            if token.special and token.content
         }
         """What begins and ends turns, and is no part of what is said, by id."""
-        source = _template_source(self._hf)
-        self._template = ChatTemplate(source, self._hf.special_tokens_map) if source else None
-        self._typed = TypedControls(self._hf, self.control_tokens)
-        self._encoder = ChatEncoder(self._hf, self.control_tokens)
+        self._template = ChatTemplate(facts.template, facts.variables) if facts.template else None
+        self._typed = TypedControls(tokenizer, self.control_tokens)
+        self._encoder = ChatEncoder(tokenizer, self.control_tokens)
 
     def prepare(self, waiting: Callable[[], object] = patient) -> None:
         """Do once what the first conversation would have to wait for.
@@ -103,10 +90,10 @@ class ChatTokenizer:
         """
         if self._template is None:
             text = "\n\n".join(message.content for message in messages)
-            ids = call(self._hf, text, split_special_tokens=True)["input_ids"]
-            if not ids:
+            plain = self._tokenizer.encode(text, with_bos=True, split_controls=True).ids
+            if not plain:
                 raise InvalidRequestError("This model's tokenizer makes no tokens of these messages.")
-            return ChatPrompt(ids)
+            return ChatPrompt(plain)
         own = {place: ids for place, message in enumerate(messages) if (ids := self._own_tokens(message))}
         chat = render_chat(self._template, messages, self._typed.find, own.keys(), waiting)
         encoded = self._encoder.encode(chat)
@@ -133,7 +120,7 @@ class ChatTokenizer:
         ends = sorted(token_id for token_id in self.stop_ids if token_id < self.vocab_size)
         if not ends:
             raise InvalidRequestError("No answer of this model can be held to a JSON schema: it has no end mark.")
-        tree = json.loads(self._hf.backend_tokenizer.to_str())
+        tree = json.loads(self._tokenizer.backend.to_str())
         # tokens that were added after it was read are none of the model's
         tree["added_tokens"] = [token for token in tree["added_tokens"] if token["id"] < self.vocab_size]
         tree["padding"] = tree["truncation"] = None
@@ -186,13 +173,11 @@ class ChatTokenizer:
 
     def spell(self, ids: Sequence[int]) -> str:
         """The text of some ids, control tokens included."""
-        text: str = call(self._hf.decode, list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return text
+        return self._tokenizer.decode(ids, without_controls=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of some ids, control tokens left out."""
-        text: str = call(self._hf.decode, list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
+        return self._tokenizer.decode(ids, without_controls=True)
 
     def _own_tokens(self, message: Message) -> Sequence[int]:
         """The tokens that an answer was written in, without its end mark; none if they are not known or do not spell
@@ -205,39 +190,4 @@ class ChatTokenizer:
         return ids if self.decode(ids) == message.content else ()
 
     def _encode_text(self, text: str) -> list[int]:
-        if not text:
-            return []
-        ids: list[int] = call(self._hf, text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return ids
-
-
-def _check_stated_template(folder: Path) -> None:
-    """Refuse what transformers would stumble over."""
-    path = folder / "tokenizer_config.json"
-    if not path.is_file():
-        return
-    try:
-        stated = read_json_file(path, LARGEST_TOKENIZER)
-    except ValueError as error:
-        raise InvalidRequestError(f"{path.name} of this model cannot be read: {error}.") from error
-    template = stated.get("chat_template") if isinstance(stated, dict) else None
-    named = template if isinstance(template, list) else []
-    if not isinstance(template, str | list | dict | None) or not all(
-        isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("template"), str)
-        for entry in named
-    ):
-        raise InvalidRequestError(
-            f"The chat template in {path.name} of this model is none: a text is needed, or a list of names and texts."
-        )
-
-
-def _template_source(tokenizer: Any) -> str:
-    """The template for chats without tools; empty if the model has none."""
-    templates = tokenizer.chat_template
-    if not isinstance(templates, dict):
-        return str(templates or "")
-    if "default" not in templates:
-        raise InvalidRequestError(
-            f"This model has several chat templates ({', '.join(map(str, templates))}), and none is its default."
-        )
-    return str(templates["default"])
+        return self._tokenizer.encode(text, split_controls=True).ids if text else []

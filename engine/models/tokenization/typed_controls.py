@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
+from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.rendered_chat import Span
 from engine.models.tokenization.tokenizer_calls import call
 
@@ -13,17 +13,17 @@ from engine.models.tokenization.tokenizer_calls import call
 class TypedControls:
     """Finds them, in whatever spelling a tokenizer would take for one."""
 
-    def __init__(self, tokenizer: Any, controls: Mapping[int, str]) -> None:
+    def __init__(self, tokenizer: FastTokenizer, controls: Mapping[int, str]) -> None:
         """
         Args:
-            tokenizer: a fast tokenizer of transformers.
+            tokenizer: the model's.
             controls: its control tokens, by id.
         """
         self._tokenizer = tokenizer
-        self._sought = controls.keys() - {tokenizer.unk_token_id}
+        self._sought = controls.keys() - {tokenizer.facts.unknown_id}
         """Ids that tell of a control token; the unknown token stands for other text too."""
         self._pattern = _any_of(controls.values())
-        normalizer = tokenizer.backend_tokenizer.normalizer
+        normalizer = tokenizer.backend.normalizer
         self._normalize = normalizer.normalize_str if normalizer else None
         normalized = [normalizer.normalize_str(token) for token in controls.values()] if normalizer else []
         self._normalized_pattern = _any_of([*controls.values(), *filter(None, normalized)])
@@ -37,9 +37,9 @@ class TypedControls:
 
     def _other_spellings(self, text: str) -> list[Span]:
         """Where the tokenizer itself finds control tokens, white space around them left out."""
-        found = call(self._tokenizer, text, add_special_tokens=False, return_offsets_mapping=True)
+        found = self._tokenizer.encode(text)
         spans = []
-        for token_id, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+        for token_id, (start, end) in zip(found.ids, found.offsets, strict=True):
             said = text[start:end]
             if token_id in self._sought and said.strip():
                 spans.append((start + len(said) - len(said.lstrip()), start + len(said.rstrip())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,15 +15,12 @@ import torch
 
 from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
-from engine.errors import InsufficientMemoryError, InvalidRequestError, WeightsIntegrityError
+from engine.errors import InsufficientMemoryError, InvalidRequestError
 from engine.machine.memory import require_address_space, require_memory
 from engine.models.checkpoint import resolve
 from engine.models.decoders.weights import CPU
-from engine.models.format.decoder_config import read_decoder_config
-from engine.models.format.gate import check_largest_id
+from engine.models.opening import open_small_files
 from engine.models.sources.progress import Progress
-from engine.models.tokenization.tokenizer import ChatTokenizer
-from engine.models.tokenization.tokenizer_calls import call
 from engine.passes import Steps
 from engine.serving.memory.holding import Hold
 from engine.serving.memory.loading import Errand, Errands
@@ -62,6 +59,7 @@ class ModelPool:
         budget_bytes: int | None = None,
         device: torch.device = CPU,
         spare: Spare | None = None,
+        running_kv: Callable[[], int] = lambda: 0,
     ) -> None:
         """
         Args:
@@ -69,7 +67,9 @@ class ModelPool:
             budget_bytes: what models may hold together; ``None`` for whatever is free.
             device: where models run, and whose memory they take.
             spare: what goes first when memory is short.
+            running_kv: bytes that the KV of running sequences takes, all of which will end.
         """
+        self._running_kv = running_kv
         self._models_dir = models_dir
         self._spare = spare
         self._budget_bytes = budget_bytes
@@ -105,7 +105,7 @@ class ModelPool:
         known = self._open.get(model)
         if known is not None and known.checkpoint == resolve(model, self._models_dir):
             return known
-        opening, read = self._opening[model], partial(_read, model, self._models_dir)
+        opening, read = self._opening[model], partial(_read, model, self._models_dir, self._place.packed_root)
         try:
             yield from opening.turn(model, progress)
             opened = yield from opening.run(model, lambda: Errand(model, f"Opening {model}", read), progress)
@@ -230,9 +230,7 @@ class ModelPool:
         Raises:
             InsufficientMemoryError: they do not fit all the same.
         """
-        reclaimable = self._spare.spare_bytes if self._spare else 0
-        reclaimable += sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
-        self.require_free(needed, purpose, reclaimable)  # what is hopeless costs nobody a model
+        self.require_free(needed, purpose, self._reclaimable())  # what is hopeless costs nobody a model
         while True:
             try:
                 self.require_free(needed, purpose)
@@ -242,6 +240,32 @@ class ModelPool:
                     continue
                 if not self._release_oldest():
                     raise
+
+    def require_possible(self, needed: int, purpose: str) -> None:
+        """Refuse what would not fit even if nothing were kept and nobody else ran with the models that are in use.
+
+        Args:
+            needed: estimated bytes.
+            purpose: what for, as the subject of a sentence.
+
+        Raises:
+            InsufficientMemoryError: and how much there could be.
+        """
+        self.require_free(needed, purpose, self._reclaimable() + self._running_kv())
+
+    def make_spare_room(self, needed: int) -> bool:
+        """Let spare memory go, but no model, until ``needed`` bytes fit; ``False`` if they do not."""
+        while True:
+            try:
+                self.require_free(needed, "KV")
+                return True
+            except InsufficientMemoryError:
+                if not (self._spare and self._spare.release_oldest()):
+                    return False
+
+    def _reclaimable(self) -> int:
+        spare = self._spare.spare_bytes if self._spare else 0
+        return spare + sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
 
     def require_free(self, needed: int, purpose: str, reclaimable: int = 0) -> None:
         """Refuse what does not fit beside what is being loaded.
@@ -282,23 +306,9 @@ class ModelPool:
             del self._loaded[key]
 
 
-def _read(model: str, models_dir: Path, progress: Progress) -> OpenCheckpoint:
+def _read(model: str, models_dir: Path, packed_root: Path, progress: Progress) -> OpenCheckpoint:
     """Find a model and read its small files; see :meth:`ModelPool.open`."""
     progress(f"Opening {model}", 0.0)
     checkpoint = resolve(model, models_dir)
-    config = read_decoder_config(model, checkpoint.folder, checkpoint.architecture)
-    tokenizer = _open_tokenizer(model, checkpoint.folder)
-    check_largest_id(model, tokenizer.vocab_size - 1, config.vocab_size)
+    config, tokenizer = open_small_files(checkpoint, checkpoint.kept_in(packed_root))
     return OpenCheckpoint(checkpoint, config, tokenizer)
-
-
-def _open_tokenizer(model: str, folder: Path) -> ChatTokenizer:
-    """A checkpoint's tokenizer.
-
-    Raises:
-        WeightsIntegrityError: its files cannot be used.
-    """
-    try:
-        return call(ChatTokenizer, folder)
-    except InvalidRequestError as error:
-        raise WeightsIntegrityError(f"{model}: {error}") from error

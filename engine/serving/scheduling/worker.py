@@ -36,13 +36,20 @@ _LOOKS_UP_S = 0.02
 class Worker:
     """Lets jobs begin in their order and does their passes, in one thread of its own."""
 
-    def __init__(self, most_running: int = MOST_RUNNING, running_kv_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        most_running: int = MOST_RUNNING,
+        running_kv_bytes: int | None = None,
+        make_room: Callable[[int], bool] = lambda needed: True,
+    ) -> None:
         """
         Args:
             most_running: jobs that may share passes.
             running_kv_bytes: what their KV may take together; half of the memory that is free when the first begins,
                 if not said.
+            make_room: sees that so many bytes are free for it, or says that they are not.
         """
+        self._make_room = make_room
         self._running_kv_bytes = running_kv_bytes
         self._line = WaitingLine(most_running)
         self._running: tuple[Job, ...] = ()
@@ -186,5 +193,5 @@ class Worker:
         from engine.serving.scheduling.scheduler import Scheduler
 
         most_bytes = available_bytes() // 2 if self._running_kv_bytes is None else self._running_kv_bytes
-        self._kv_room = KVRoom(most_bytes)
+        self._kv_room = KVRoom(most_bytes, self._make_room)
         return Scheduler(self._kv_room)

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.prompts.columns import EITHER, FROM_FILE, NONE, convert, convert_published, guess, published_as
+from app.prompts.columns import EITHER, FROM_FILE, NONE, convert, guess
+from app.prompts.files import read_prompt_file
+from app.prompts.forms import convert_published, published_as
 from app.prompts.tables import MOST_PROMPTS, read_table
 from app.prompts.templates import TEMPLATES, Template
 from engine import JUDGED, MIXED_FILE, check, load_tasks
@@ -86,7 +88,7 @@ PUBLISHED = ("GSM8K", "HumanEval", "MT-Bench", "OpenAI messages", "ShareGPT")
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template.format)
 def test_every_template_is_read_whole(template: Template) -> None:
-    table = read_table(template.file_name, template.data)
+    table = read_prompt_file(template.file_name, template.data)
     published = published_as(table)
     found = convert_published(table) if published else convert(table, guess(table))
     assert found.tasks

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.prompts.columns import FROM_FILE, NONE, Brought, convert, guess
+from app.prompts.columns import FROM_FILE, NONE, convert, guess
+from app.prompts.gathering import Brought
 from app.prompts.tables import read_table
 from engine import JUDGED, check
 from engine.errors import InvalidRequestError

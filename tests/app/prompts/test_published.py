@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.prompts.columns import convert, convert_published, guess, published_as
+from app.prompts.columns import convert, guess
+from app.prompts.forms import convert_published, published_as
 from app.prompts.tables import read_table
 from engine import Task, check
 from engine.errors import InvalidRequestError
@@ -106,7 +107,7 @@ def test_what_no_benchmark_publishes_is_not_read_as_one() -> None:
         convert_published(table)
 
 
-def test_of_openai_messages_the_users_first_is_asked_after_the_system_prompt() -> None:
+def test_of_openai_messages_the_last_of_the_user_is_asked_after_all_before_it() -> None:
     parts = [{"type": "text", "text": "What is"}, {"type": "image_url"}, {"type": "text", "text": "this?"}]
     system, hello = {"role": "system", "content": "Be short."}, {"role": "user", "content": "Hello?"}
     tasks, left_out = brought(
@@ -120,7 +121,10 @@ def test_of_openai_messages_the_users_first_is_asked_after_the_system_prompt() -
         {"messages": ["Hello?"]},
     )
     assert [(task.id, task.prompt, task.checker) for task in tasks] == [
-        ("messages-1", "Be short.\n\nHello?", None), ("own", "What is\nthis?", None),
+        ("openai-messages-1", "More.", None), ("own", "What is\nthis?", None),
+    ]  # fmt: skip
+    assert [(message.role, message.content) for message in tasks[0].history] == [
+        ("system", "Be short."), ("user", "Hello?"), ("assistant", "Hi."),
     ]  # fmt: skip
     assert left_out == [
         "line 3 cannot be asked, because it has no message of a user",

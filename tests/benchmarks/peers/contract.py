@@ -34,6 +34,15 @@ class Timing:
     """Undefined below two tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class LongTiming:
+    """Some tokens behind a long context."""
+
+    tpot_s: float
+    kv_bytes: int
+    """What the KV of the context takes."""
+
+
 class Peer(Protocol):
     """An engine with a model loaded, greedy, nothing of one answer kept for the next."""
 
@@ -55,4 +64,12 @@ class BatchingPeer(Peer, Protocol):
 
     def answers(self, prompts_ids: Sequence[Sequence[int]], max_tokens: int) -> list[Timing]:
         """Answer all of them at once, as :meth:`Peer.answer` does one. Making room for them counts in no time."""
+        ...
+
+
+class LongContextPeer(Peer, Protocol):
+    """One that can be asked behind a long context."""
+
+    def behind(self, tokens: int, new_tokens: int, kv: str) -> LongTiming:
+        """Write some tokens behind so many, which are read at the first call and kept in a type of ``kv``."""
         ...

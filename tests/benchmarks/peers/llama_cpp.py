@@ -17,8 +17,9 @@ import numpy as np
 
 from engine.models.sources.gguf_file import GgufFile
 from tests.benchmarks.figures import gguf_bytes_per_token
-from tests.benchmarks.peers.contract import Facts, Logits, Timing
+from tests.benchmarks.peers.contract import Facts, Logits, LongTiming, Timing
 from tests.benchmarks.peers.llama_cpp_batched import SequencesContext
+from tests.benchmarks.peers.llama_cpp_long import LongContext
 
 CONTEXT = 1024
 LOG_LEVELS = (1, 2, 3)
@@ -48,6 +49,8 @@ class LlamaCpp:
         self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
         self._threads = threads
         self._together: SequencesContext | None = None
+        self._long: dict[tuple[int, str], LongContext] = {}
+        """By the tokens they hold, and how."""
 
     def facts(self) -> Facts:
         # where weights were packed anew for a kernel, the log has a buffer named for it
@@ -85,6 +88,15 @@ class LlamaCpp:
             self._together = None  # should there be no memory for the next
             self._together = SequencesContext(self._model, self._threads, len(prompts_ids), tokens)
         return self._together.answers(prompts_ids, max_tokens)
+
+    def behind(self, tokens: int, new_tokens: int, kv: str) -> LongTiming:
+        if {held for held, _ in self._long} != {tokens}:  # contexts of one length at a time
+            for context in self._long.values():
+                context.close()
+            self._long.clear()
+        if (tokens, kv) not in self._long:
+            self._long[tokens, kv] = LongContext(self._model, self._threads, tokens, 2 * new_tokens, kv)
+        return self._long[tokens, kv].write(new_tokens)
 
     def logits(self, prompt_ids: Sequence[int], answer_ids: Sequence[int]) -> Logits:
         self._clear()

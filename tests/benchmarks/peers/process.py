@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.benchmarks.peers.contract import Facts, Logits, Timing
+from tests.benchmarks.peers.contract import Facts, Logits, LongTiming, Timing
 
 REPOSITORY = Path(__file__).parents[3]
 PATIENCE_S = 600
@@ -67,6 +67,10 @@ class PeerProcess:
     def answers(self, prompts_ids: Sequence[Sequence[int]], max_tokens: int) -> list[Timing]:
         """See :meth:`BatchingPeer.answers`; the peer must be one. Raises PeerError too."""
         return self._call("answers", prompts_ids, max_tokens)  # type: ignore[no-any-return]
+
+    def behind(self, tokens: int, new_tokens: int, kv: str) -> LongTiming:
+        """See :meth:`LongContextPeer.behind`; the peer must be one. Raises PeerError too."""
+        return self._call("behind", tokens, new_tokens, kv)  # type: ignore[no-any-return]
 
     def answer(self, prompt_ids: Sequence[int], max_tokens: int) -> Timing:
         """See :meth:`Peer.answer`."""

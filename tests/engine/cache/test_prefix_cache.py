@@ -17,7 +17,6 @@ import torch
 from engine import Engine
 from engine.cache import CacheIdentity
 from engine.cache.prefix_cache import GROWTH
-from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import (
     CacheMode,
     GenerationRequest,
@@ -34,6 +33,7 @@ from engine.types import (
 )
 from tests.conftest import SMALL
 from tests.support.near_ties import NearTies, rows_are_alike
+from tests.support.tokenizers_of_all_kinds import open_tokenizer, transformers_own
 
 MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", None, "me")
 _salts = count()
@@ -393,7 +393,7 @@ def test_other_rope_settings_are_another_identity(tiny_models_dir: Path, tmp_pat
 
 
 def test_an_answer_is_read_again_in_its_own_tokens(models_dir: Path) -> None:
-    tokenizer = ChatTokenizer(models_dir / SMALL)
+    tokenizer = open_tokenizer(models_dir / SMALL)
     usual = tokenizer.encode_chat([Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "And?")])
     letters = tuple(i for letter in "Hello" for i in tokenizer.encode_document(letter))
     assert tokenizer.decode(letters) == "Hello"
@@ -406,16 +406,17 @@ def test_an_answer_is_read_again_in_its_own_tokens(models_dir: Path) -> None:
 
 
 def test_tokens_that_do_not_spell_the_answer_are_left_aside(models_dir: Path) -> None:
-    tokenizer = ChatTokenizer(models_dir / SMALL)
+    tokenizer = open_tokenizer(models_dir / SMALL)
     messages = [Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "And?")]
     lying = [messages[0], replace(messages[1], token_ids=(1, 2, 3)), messages[2]]
     assert tokenizer.encode_chat(lying) == tokenizer.encode_chat(messages)
 
 
 def test_the_end_mark_of_an_answer_is_not_doubled(models_dir: Path) -> None:
-    tokenizer = ChatTokenizer(models_dir / SMALL)
+    tokenizer = open_tokenizer(models_dir / SMALL)
     ids = tuple(tokenizer.encode_document("Hello"))
-    (end, *_) = sorted(tokenizer.stop_ids & {tokenizer._hf.convert_tokens_to_ids("<|im_end|>")})
+    end = transformers_own(tokenizer).convert_tokens_to_ids("<|im_end|>")
+    assert end in tokenizer.stop_ids
     messages = [Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "And?")]
     known = [messages[0], replace(messages[1], token_ids=(*ids, end)), messages[2]]
     assert tokenizer.encode_chat(known) == tokenizer.encode_chat(messages)

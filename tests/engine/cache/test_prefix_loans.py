@@ -20,20 +20,28 @@ def small_cache(capacity: int) -> KVCache:
     return KVCache(n_layers=2, capacity=capacity, kv_heads=1, head_dim=4)
 
 
+def at_once(capacity: int) -> KVCache:
+    """As on a GPU, or where address space is limited."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.cache.kv_cache.takes_by_use", lambda device: False)
+        return small_cache(capacity)
+
+
 def fill(kv: KVCache, ids: list[int]) -> None:
     """KV that tells which token stands where."""
+    kv.claim(len(ids) - kv.length)
     for at in range(kv.length, len(ids)):
         for layer in kv.layers:
             layer[at] = float(ids[at])
     kv.commit(len(ids) - kv.length)
 
 
-def lend(cache: PrefixCache, ids: list[int], capacity: int = 16, *, cold: bool = False):  # type: ignore[no-untyped-def]
-    return cache.lend(MINE, as_ids(ids), capacity, small_cache, most_tokens=64, cold=cold)
+def lend(cache: PrefixCache, ids: list[int], capacity: int = 16, *, cold: bool = False, make=small_cache):  # type: ignore[no-untyped-def]
+    return cache.lend(MINE, as_ids(ids), capacity, make, most_tokens=64, cold=cold)
 
 
-def hold(cache: PrefixCache, ids: list[int], capacity: int = 16) -> KVCache:
-    lease = lend(cache, ids, capacity)
+def hold(cache: PrefixCache, ids: list[int], capacity: int = 16, make=small_cache) -> KVCache:  # type: ignore[no-untyped-def]
+    lease = lend(cache, ids, capacity, make=make)
     fill(lease.kv, ids)
     cache.settle(lease, as_ids([*ids, 99]), ())
     kv: KVCache = lease.kv
@@ -83,6 +91,21 @@ def test_a_sequence_that_outgrows_its_room_moves_into_a_larger_one() -> None:
     assert lend(PrefixCache(0), [1], capacity=5).kv.capacity == 5
 
 
+def test_a_sequence_with_room_for_the_context_never_moves_however_it_grows() -> None:
+    cache = PrefixCache(10**6)
+    ids = [1, 2, 3]
+    kv = hold(cache, ids, capacity=64)
+    for _ in range(5):
+        ids = [*ids, *range(4, 14)]
+        lease = lend(cache, ids, capacity=len(ids) + 10)
+        assert lease.kv is kv
+        assert kv.own_bytes == kv.allocated_bytes - cache.index.used_bytes, "what is kept is charged to what is kept"
+        fill(kv, ids)
+        cache.settle(lease, as_ids([*ids, 99]), ())
+        assert cache.index.used_bytes == kv.allocated_bytes == len(ids) * PER_TOKEN
+        assert kv.own_bytes == 0
+
+
 def test_a_failed_request_leaves_what_it_was_lent_as_it_was() -> None:
     cache = PrefixCache(10**6)
     kv = hold(cache, [1, 2, 3, 4], capacity=6)
@@ -91,6 +114,7 @@ def test_a_failed_request_leaves_what_it_was_lent_as_it_was() -> None:
     fill(lease.kv, [1, 2, 3, 4, 5])
     cache.discard(lease)
     assert [(k.ids.tolist(), k.payload.length) for k in cache.index.kept()] == [([1, 2, 3, 4], 4)]
+    assert kv.allocated_bytes == cache.index.used_bytes == 4 * PER_TOKEN
 
 
 def test_a_failed_request_leaves_a_sequence_without_room_as_it_was() -> None:
@@ -126,13 +150,13 @@ def test_a_session_that_ends_while_its_request_runs_leaves_nothing() -> None:
 
 # --- what is charged is what is held -------------------------------------------------------------------
 
-PER_TOKEN = small_cache(1).allocated_bytes
+PER_TOKEN = small_cache(1).position_bytes
 
 
 def test_room_far_beyond_what_was_written_is_given_back_when_a_sequence_is_kept() -> None:
     cache = PrefixCache(5 * PER_TOKEN)
     kv = hold(cache, [1, 2, 3], capacity=4000)
-    assert (kv.capacity, cache.index.used_bytes) == (3, 3 * PER_TOKEN)
+    assert kv.allocated_bytes == cache.index.used_bytes == 3 * PER_TOKEN
     lease = lend(cache, [1, 2, 3, 4], capacity=4001)
     assert (lease.cached_tokens, lease.kv.capacity) == (3, 4001)
     assert [int(lease.kv.layers[1][at, 0, 0, 0]) for at in range(3)] == [1, 2, 3]
@@ -140,22 +164,22 @@ def test_room_far_beyond_what_was_written_is_given_back_when_a_sequence_is_kept(
 
 def test_a_little_room_stays_while_nobody_else_needs_it_and_is_given_back_before_a_sequence_leaves() -> None:
     cache = PrefixCache(8 * PER_TOKEN)
-    old = hold(cache, [1, 2, 3], capacity=4)
+    old = hold(cache, [1, 2, 3], capacity=4, make=at_once)
     assert old.capacity == 4
-    new = hold(cache, [5, 6, 7], capacity=4)
+    new = hold(cache, [5, 6, 7], capacity=4, make=at_once)
     assert (old.capacity, new.capacity) == (4, 4)
-    third = hold(cache, [8, 9], capacity=3)
+    third = hold(cache, [8, 9], capacity=3, make=at_once)
     assert (old.capacity, new.capacity, third.capacity) == (3, 3, 2)
     assert cache.index.used_bytes == 8 * PER_TOKEN
     assert cache.index.evicted() == ()
-    hold(cache, [4], capacity=1)
+    hold(cache, [4], capacity=1, make=at_once)
     assert [gone.ids.tolist() for gone in cache.index.evicted()] == [[1, 2, 3]]
 
 
 def test_a_sequence_that_grew_where_it_was_is_charged_anew_when_it_is_cut_to_size() -> None:
     cache = PrefixCache(9 * PER_TOKEN)
-    hold(cache, [1, 2, 3, 4], capacity=6)
-    lease = lend(cache, [1, 2, 3, 4, 5], capacity=6)
+    hold(cache, [1, 2, 3, 4], capacity=6, make=at_once)
+    lease = lend(cache, [1, 2, 3, 4, 5], capacity=6, make=at_once)
     cache.index.resize(5 * PER_TOKEN)  # meanwhile; what a request uses stays
     fill(lease.kv, [1, 2, 3, 4, 5])
     cache.settle(lease, as_ids([1, 2, 3, 4, 5, 99]), ())
@@ -164,8 +188,8 @@ def test_a_sequence_that_grew_where_it_was_is_charged_anew_when_it_is_cut_to_siz
 
 def test_what_is_larger_than_the_whole_budget_costs_nobody_their_room() -> None:
     cache = PrefixCache(8 * PER_TOKEN)
-    kv = hold(cache, [1, 2, 3], capacity=4)
-    hold(cache, list(range(10, 20)), capacity=10)
+    kv = hold(cache, [1, 2, 3], capacity=4, make=at_once)
+    hold(cache, list(range(10, 20)), capacity=10, make=at_once)
     assert (kv.capacity, len(cache.index.kept())) == (4, 1)
 
 
@@ -177,17 +201,21 @@ def in_eight_bits(capacity: int) -> KVCache:
     return KVCache(n_layers=2, capacity=capacity, kv_heads=1, head_dim=4, dtype=KVDtype.INT8)
 
 
-@pytest.mark.parametrize("make", [small_cache, windowed, in_eight_bits])
+@pytest.mark.parametrize("make", [at_once, small_cache, windowed, in_eight_bits])
 def test_a_cache_cut_to_size_holds_what_it_held_where_the_kernels_look_for_it(make) -> None:  # type: ignore[no-untyped-def]
     kv = make(12)
     fill(kv, [1, 2, 3, 4, 5])
     before = [layer[:5].clone() for layer in kv.layers]
     kv.shrink()
-    assert all(torch.equal(layer, old) for layer, old in zip(kv.layers, before, strict=True))
+    assert all(torch.equal(layer[:5], old) for layer, old in zip(kv.layers, before, strict=True))
     assert list(kv.addresses) == [layer.data_ptr() for layer in kv.layers]
-    assert kv.allocated_bytes == kv.used_bytes == sum(layer.untyped_storage().nbytes() for layer in kv.layers)
-    with pytest.raises(ValueError, match="6 positions"):
-        kv.claim(1)
+    assert kv.allocated_bytes == kv.used_bytes
+    if make is at_once:
+        assert kv.allocated_bytes == sum(layer.untyped_storage().nbytes() for layer in kv.layers)
+        with pytest.raises(ValueError, match="6 positions"):
+            kv.claim(1)
+    else:
+        kv.claim(7)
     copy = make(12)
     copy.copy_prefix(kv, 5)
     copy.claim(1)
@@ -204,11 +232,15 @@ requests = st.tuples(
 )
 
 
-@given(st.lists(requests, min_size=1, max_size=25), st.integers(0, 40), st.sampled_from([small_cache, in_eight_bits]))
+@given(
+    st.lists(requests, min_size=1, max_size=25),
+    st.integers(0, 40),
+    st.sampled_from([at_once, small_cache, in_eight_bits]),
+)
 def test_whatever_is_asked_each_kept_sequence_is_charged_what_it_holds_and_the_budget_is_kept(
     steps: list[tuple[str, bool, list[int], int, int, str]], budget_tokens: int, make
 ) -> None:  # type: ignore[no-untyped-def]
-    per_token = make(1).allocated_bytes
+    per_token = make(1).position_bytes
     cache = PrefixCache(budget_tokens * per_token)
     for salt, with_system, prompt, max_tokens, written, end in steps:
         identity = replace(MINE, salt=salt)
@@ -224,6 +256,7 @@ def test_whatever_is_asked_each_kept_sequence_is_charged_what_it_holds_and_the_b
         )
         answer = [3] * min(written, max_tokens)
         whole = [*ids, *answer]
+        lease.kv.claim(len(whole) - lease.kv.length)
         for at in range(lease.kv.length, len(whole)):
             for layer in lease.kv.layers:
                 layer[at] = whole[at]
@@ -247,8 +280,9 @@ def test_whatever_is_asked_each_kept_sequence_is_charged_what_it_holds_and_the_b
         assert cache.index.used_bytes <= cache.index.budget_bytes
         for kept in cache.index.kept():
             kv = kept.payload
-            assert kept.nbytes == kv.allocated_bytes == sum(layer.untyped_storage().nbytes() for layer in kv.layers)
-            assert kv.capacity <= GROWTH * kv.length
+            assert kept.nbytes == kv.allocated_bytes <= GROWTH * kv.used_bytes
+            assert make is not at_once or kept.nbytes == sum(layer.untyped_storage().nbytes() for layer in kv.layers)
             assert kv.length == len(kept.ids)
+            assert kept.identity.is_system or kv.kept_tokens == kv.length
             assert list(kv.addresses) == [layer.data_ptr() for layer in kv.layers]
             assert all([int(layer[at, 0, 0, 0]) for at in range(kv.length)] == kept.ids.tolist() for layer in kv.layers)

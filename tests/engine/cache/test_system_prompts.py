@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from engine import Engine, KeptSequence
 from engine.cache import CacheIdentity, KVCache, Lease, PrefixCache, SystemPrompt, as_ids, explain
 from engine.errors import InvalidRequestError
-from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.serving.system_prompts import LEAST_TOKENS, SystemPrompts
 from engine.types import (
     SHARED_SALT,
@@ -31,6 +30,7 @@ from engine.types import (
 )
 from tests.conftest import SMALL
 from tests.support.tiny import make_tiny_checkpoint
+from tests.support.tokenizers_of_all_kinds import open_tokenizer
 
 RULES = Message("system", "You are the clerk of a small library. Answer in one short sentence, and never guess.")
 OWN = Message("system", "You mend bicycles, and you speak of nothing else but bicycles all day long.")
@@ -84,7 +84,7 @@ def uncached(engine: Engine, request: GenerationRequest) -> RunFinished:
 
 def boundary(folder: Path, system: Message) -> int:
     """First tokens of a prompt that no question changes, by trying some."""
-    tokenizer = ChatTokenizer(folder)
+    tokenizer = open_tokenizer(folder)
     prompts = [tokenizer.encode_chat([system, Message("user", text)]) for text in ("Hi", "What?", "9", "Ça va?", "z")]
     return next(at for at, ids in enumerate(zip(*prompts, strict=False)) if len(set(ids)) > 1)
 
@@ -277,7 +277,7 @@ def test_an_edited_first_question_is_still_told_apart(tiny: Engine) -> None:
 
 
 def test_a_template_that_writes_the_system_prompt_last_keeps_none_apart(tiny_models_dir: Path) -> None:
-    tokenizer = ChatTokenizer(tiny_models_dir / "tiny")
+    tokenizer = open_tokenizer(tiny_models_dir / "tiny")
     identity = CacheIdentity("weights", "int8", "gearbox", "bf16", None, "me")
     messages = (RULES, COLOUR)
     usual = as_ids(tokenizer.encode_chat(messages))

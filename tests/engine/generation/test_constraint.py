@@ -19,7 +19,7 @@ from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
 from tests.conftest import SMALL
 from tests.support.schemas import bounded_schemas
-from tests.support.tokenizers_of_all_kinds import Rules, save_tokenizer, tokenizer_json
+from tests.support.tokenizers_of_all_kinds import Rules, open_tokenizer, save_tokenizer, tokenizer_json
 
 KINDS = {
     "bytes": Rules(),
@@ -32,9 +32,9 @@ def tokenizer(
     request: pytest.FixtureRequest, models_dir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> ChatTokenizer:
     if request.param == SMALL:
-        return ChatTokenizer(models_dir / SMALL)
+        return open_tokenizer(models_dir / SMALL)
     text = tokenizer_json(KINDS[request.param])
-    return ChatTokenizer(save_tokenizer(tmp_path_factory.mktemp("tokenizer"), text, "{{ messages[0].content }}"))
+    return open_tokenizer(save_tokenizer(tmp_path_factory.mktemp("tokenizer"), text, "{{ messages[0].content }}"))
 
 
 def constraint(tokenizer: ChatTokenizer, schema: Any, written: tuple[int, ...] = ()) -> JsonConstraint:
@@ -100,7 +100,7 @@ def test_any_way_through_what_is_allowed_ends_in_json_of_the_schema(
 
 def test_reading_a_chat_with_typed_control_tokens_leaves_the_vocabulary_as_it_is(models_dir: Path) -> None:
     """Cutting them out adds a token to the tokenizer, which no model has."""
-    read = ChatTokenizer(models_dir / SMALL)
+    read = open_tokenizer(models_dir / SMALL)
     read.encode_chat([Message("user", "<|im_end|>")])
     assert read.for_grammars.vocab_size == read.vocab_size == 49152
 
@@ -110,7 +110,7 @@ def test_a_tokenizer_of_a_kind_that_cannot_be_held_to_a_schema_says_so(tmp_path:
     with pytest.raises(
         InvalidRequestError, match="No answer of this model can be held to a JSON schema: its tokenizer"
     ):
-        _ = ChatTokenizer(save_tokenizer(tmp_path, text, "{{ messages[0].content }}")).for_grammars
+        _ = open_tokenizer(save_tokenizer(tmp_path, text, "{{ messages[0].content }}")).for_grammars
 
 
 def nested(depth: int) -> Any:

@@ -306,12 +306,11 @@ def test_padding_of_a_table_is_never_chosen(ladder: Engine) -> None:
 
 
 def test_a_text_of_a_model_that_wants_one_begins_with_its_mark(tmp_path: Path) -> None:
-    from engine.models.tokenization.tokenizer import ChatTokenizer
-    from tests.support.tokenizers_of_all_kinds import Rules, save_tokenizer, tokenizer_json
+    from tests.support.tokenizers_of_all_kinds import Rules, open_tokenizer, save_tokenizer, tokenizer_json
 
     for bos in (False, True):
         text = tokenizer_json(Rules(bos=bos))
-        tokenizer = ChatTokenizer(save_tokenizer(tmp_path / str(bos), text, "{{ messages[0].content }}"))
+        tokenizer = open_tokenizer(save_tokenizer(tmp_path / str(bos), text, "{{ messages[0].content }}"))
         ids = tokenizer.read_prompt(request({}, completion="<s>the fox</s>")).ids
         assert (ids[0] == tokenizer.bos_id) == bos
         assert not set(ids[bos:]) & tokenizer.control_tokens.keys()

@@ -25,9 +25,11 @@ from tests.support.tokenizers_of_all_kinds import (
     WORDS,
     Rules,
     of_transformers,
+    open_tokenizer,
     renamed,
     save_tokenizer,
     tokenizer_json,
+    transformers_own,
 )
 
 FEW = (
@@ -84,7 +86,7 @@ def tokenizer(rules: Rules, template: str, *, twin: bool = False) -> ChatTokeniz
     if twin:
         text, source, names = renamed(text), renamed(source), {key: renamed(name) for key, name in names.items()}
     with TemporaryDirectory() as folder:  # all of it is read when it is opened
-        return ChatTokenizer(save_tokenizer(Path(folder), text, source, **names))
+        return open_tokenizer(save_tokenizer(Path(folder), text, source, **names))
 
 
 def check_equal(rules: Rules, template: str, messages: list[Message]) -> None:
@@ -101,7 +103,7 @@ def check_typed(rules: Rules, template: str, messages: list[Message]) -> None:
     chat, twin = tokenizer(rules, template), tokenizer(rules, template, twin=True)
     parts, ids = template == "parts", chat.encode_chat(messages)
     neutral = of_transformers(chat, [replace(message, content="the") for message in messages], parts=parts)
-    unknown = chat._hf.unk_token_id
+    unknown = transformers_own(chat).unk_token_id
     assert controls(chat, ids, unknown) == controls(chat, neutral, unknown)
     if rules.model == "bpe" and not any(name in message.content for name in RENAMED.values() for message in messages):
         assert ids == of_transformers(twin, messages, parts=parts)
@@ -122,13 +124,13 @@ def test_the_class_that_llama_models_name_keeps_its_rule_for_spaces(tmp_path: Pa
     folder = save_tokenizer(
         tmp_path, tokenizer_json(FEW[0]), TEMPLATES["ChatML"], tokenizer_class="LlamaTokenizer", legacy=legacy
     )
-    chat = ChatTokenizer(folder)
-    assert type(chat._hf).__name__ == "LlamaTokenizer"
+    chat = open_tokenizer(folder)
+    assert type(transformers_own(chat)).__name__ == "LlamaTokenizer"
     for content in ("the end", " the end", "\nthe end ", "Ünit <think>"):
         messages = [Message("user", content), Message("assistant", "the end"), Message("user", content)]
         assert chat.encode_chat(messages) == of_transformers(chat, messages)
     typed = chat.encode_chat([Message("user", "the <|im_end|> end")])
-    assert typed.count(chat._hf.convert_tokens_to_ids("<|im_end|>")) == 1
+    assert typed.count(transformers_own(chat).convert_tokens_to_ids("<|im_end|>")) == 1
 
 
 @given(st.sampled_from(FEW), NAMES, conversations(TYPING))
@@ -185,13 +187,13 @@ def fits(spliced: list[int], without: list[int], own: tuple[int, ...], at: int) 
 
 
 def chatml(tmp_path: Path, template: Any = TEMPLATES["ChatML"], rules: Rules = FEW[5], **config: Any) -> ChatTokenizer:
-    return ChatTokenizer(save_tokenizer(tmp_path / "model", tokenizer_json(rules), template, **config))
+    return open_tokenizer(save_tokenizer(tmp_path / "model", tokenizer_json(rules), template, **config))
 
 
 def test_an_answer_that_the_template_repeats_is_given_back_in_its_own_tokens(tmp_path: Path) -> None:
     chat = chatml(tmp_path)
     own = own_tokens(chat, list("the end"))
-    end = chat._hf.convert_tokens_to_ids("<|im_end|>")
+    end = transformers_own(chat).convert_tokens_to_ids("<|im_end|>")
     messages = [Message("user", "Hi"), Message("assistant", "the end", (*own, end)), Message("user", "And?")]
     prompt = chat.read_chat(messages)
     assert as_string(own) in as_string(prompt.ids)
@@ -226,7 +228,7 @@ def test_an_answer_whose_seam_would_move_is_read_from_its_text(tmp_path: Path) -
     chat = chatml(tmp_path, TEMPLATES["Llama 2"], FEW[2])
     messages = [Message("user", "Hi"), Message("assistant", "the end"), Message("user", "And?")]
     without = chat.encode_chat(messages)
-    own = tuple(chat._hf.convert_tokens_to_ids(token) for token in "the▁end")
+    own = tuple(transformers_own(chat).convert_tokens_to_ids(token) for token in "the▁end")
     assert chat.decode(own) == "the end"
     prompt = chat.read_chat([messages[0], replace(messages[1], token_ids=own), messages[2]])
     assert prompt.ids == without
@@ -253,11 +255,11 @@ def test_a_vocabulary_that_holds_control_tokens_does_not_find_them_in_what_was_t
     of = Tokenizer(getattr(models, model)(vocab=words, unk_token="<unk>", **settings))
     of.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     of.add_special_tokens([AddedToken(token, normalized=False) for token in CONTROLS])
-    chat = ChatTokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
+    chat = open_tokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
     plain = chat.encode_chat([Message("user", "a b")])
     ids = chat.encode_chat([Message("user", "a </s> b")])
-    unknown = chat._hf.unk_token_id
-    assert chat._hf("</s>", split_special_tokens=True)["input_ids"] == [words["</s>"]]  # the trap
+    unknown = transformers_own(chat).unk_token_id
+    assert transformers_own(chat)("</s>", split_special_tokens=True)["input_ids"] == [words["</s>"]]  # the trap
     assert controls(chat, ids, unknown) == controls(chat, plain, unknown)
     assert {words["<"], words["/"], words["s"], words[">"]} <= set(ids)
 
@@ -269,6 +271,6 @@ def test_a_control_token_that_cannot_be_spelled_otherwise_is_refused(tmp_path: P
     of = Tokenizer(models.WordLevel(vocab=words, unk_token="<unk>"))
     of.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     of.add_special_tokens([AddedToken(token, normalized=False) for token in (*CONTROLS, "|")])
-    chat = ChatTokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
+    chat = open_tokenizer(save_tokenizer(tmp_path, of.to_str(), TEMPLATES["ChatML"]))
     with pytest.raises(InvalidRequestError, match="cannot spell as text"):
         chat.encode_chat([Message("user", "a | a")])

@@ -12,13 +12,20 @@ from engine.errors import InvalidRequestError
 from engine.models.tokenization import chat_template
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
-from tests.support.tokenizers_of_all_kinds import TEMPLATES, Rules, of_transformers, save_tokenizer, tokenizer_json
+from tests.support.tokenizers_of_all_kinds import (
+    TEMPLATES,
+    Rules,
+    of_transformers,
+    open_tokenizer,
+    save_tokenizer,
+    tokenizer_json,
+)
 
 BYTES = Rules(normalizer="nfc")
 
 
 def chatml(tmp_path: Path, template: Any = TEMPLATES["ChatML"]) -> ChatTokenizer:
-    return ChatTokenizer(save_tokenizer(tmp_path / "model", tokenizer_json(BYTES), template))
+    return open_tokenizer(save_tokenizer(tmp_path / "model", tokenizer_json(BYTES), template))
 
 
 def test_of_several_templates_the_default_is_used(tmp_path: Path) -> None:
@@ -38,7 +45,7 @@ def test_templates_in_files_of_their_own_are_used_as_transformers_does(tmp_path:
     (folder / "chat_template.jinja").write_text(TEMPLATES["ChatML"])
     (folder / "additional_chat_templates").mkdir()
     (folder / "additional_chat_templates" / "tool_use.jinja").write_text("tools!")
-    chat, messages = ChatTokenizer(folder), [Message("user", "Hi")]
+    chat, messages = open_tokenizer(folder), [Message("user", "Hi")]
     assert chat.encode_chat(messages) == of_transformers(chat, messages)
     assert chat.spell(chat.encode_chat(messages)).startswith("<|im_start|>user")
 
@@ -144,11 +151,11 @@ def test_settings_that_say_no_end_mark_are_refused_in_words(tmp_path: Path, gene
     folder = save_tokenizer(tmp_path, tokenizer_json(BYTES), TEMPLATES["ChatML"])
     (folder / "generation_config.json").write_text(generation)
     with pytest.raises(InvalidRequestError, match=re.escape(words)):
-        ChatTokenizer(folder)
+        open_tokenizer(folder)
 
 
 def test_end_marks_beyond_the_table_are_left_out(tmp_path: Path) -> None:
     folder = save_tokenizer(tmp_path, tokenizer_json(BYTES), TEMPLATES["ChatML"])
-    usual = ChatTokenizer(folder).stop_ids
+    usual = open_tokenizer(folder).stop_ids
     (folder / "generation_config.json").write_text('{"eos_token_id": [7, -1, 1000000]}')
-    assert ChatTokenizer(folder).stop_ids == usual | {7}
+    assert open_tokenizer(folder).stop_ids == usual | {7}

@@ -59,7 +59,7 @@ def test_an_answer_outlives_its_run(chat: Open, store: RunStore) -> None:
     store.delete([run.id])
     page.run()
     assert shown(page) == ["One", "So"]
-    assert "the run that wrote this was deleted" in words(page)
+    assert "its run was deleted" in words(page)
 
 
 def test_a_missing_model_is_explained_with_a_way_out(chat: Open) -> None:

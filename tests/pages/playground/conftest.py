@@ -41,6 +41,7 @@ def playground(tmp_path: Path, store: RunStore, jobs: Jobs, monkeypatch: pytest.
                 installed=name in installed,
                 problem=None,
                 parameters=parameters,
+                context_length=2048,
             )
             for name, parameters in catalogue.items()
         ]

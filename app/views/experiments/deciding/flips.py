@@ -31,7 +31,7 @@ def show_flips(store: RunStore, results: Results, decision: Decision, candidate:
         help=f"{units.counted(len(quality.lost), 'answer')} lost, {len(quality.gained):,} gained.",
     )
     task = tasks[id]
-    st.markdown(literal(task.prompt))
+    st.markdown(literal(task.transcript))
     if expected := expected_words(task):
         st.caption(f"Expected: {literal(expected)}")
     for column, place in zip(st.columns(2), (results.design.baseline, candidate), strict=True):

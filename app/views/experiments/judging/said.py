@@ -83,7 +83,7 @@ def show_texts(store: RunStore, heard: Hearing) -> None:
         key="experiments-judging-read",
     )
     one = said[place]
-    st.markdown(literal(tasks[one.key.prompt_id].prompt))
+    st.markdown(literal(tasks[one.key.prompt_id].transcript))
     st.markdown(f"**{_verdict(one)}** {literal(one.reason or one.detail)}")
     runs = {
         cell.answer_sha256: cell.run_id

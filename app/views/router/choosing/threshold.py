@@ -9,6 +9,7 @@ import streamlit as st
 from app import resources, units
 from app.costs.pricing import cost, load_prices, prices_path
 from app.literal import literal
+from app.router.choosing.routellm import read_share, threshold_for
 from app.router.choosing.study import Study
 from app.router.choosing.verdict import promise_mark, spent
 from app.router.lab import RouterLab, moved, nearest
@@ -28,20 +29,50 @@ from app.views.router.words import (
     signed_percent,
 )
 from app.views.runs.naming import one_line
-from app.views.shared.errors import errors_shown
+from app.views.shared.errors import errors_shown, show_error
 from app.views.shared.faults import show_faults
 from engine.cascade import ThresholdFigures
+from engine.errors import InvalidRequestError
 
 _NEAREST = 12
+_ROUTELLM, _REFUSED = "router-routellm", "router-routellm-refused"
 _PER = 1000
 
 
 def show_threshold(lab: RouterLab, study: Study) -> None:
     """The slider and all that depends on it."""
     lab_session.prepare_threshold(study)
+    _offer_routellm(study)
     study = in_costs(lab, study)
     show_derived(study)
     _show(lab, study)
+
+
+def _offer_routellm(study: Study) -> None:
+    """Take the strong-call share that RouteLLM was calibrated for."""
+    with st.popover("From RouteLLM", icon=":material/move_down:"):
+        st.text_area(
+            "What calibrate_threshold printed, or the share",
+            key=_ROUTELLM,
+            height=80,
+            placeholder="For 20.0% strong model calls, calibrated threshold for mf: 0.188",
+            help="The strong-call share is carried over. The threshold is not: it counts in the scores of RouteLLM's "
+            "own router.",
+        )
+        st.button(
+            "Set the threshold", key=f"{_ROUTELLM}-set", icon=":material/check:", on_click=_use_share, args=(study,)
+        )
+        if refused := st.session_state.pop(_REFUSED, None):
+            show_error(refused)
+
+
+def _use_share(study: Study) -> None:
+    try:
+        share = read_share(st.session_state.get(_ROUTELLM) or "")
+    except InvalidRequestError as error:
+        st.session_state[_REFUSED] = str(error)
+    else:
+        lab_session.set_threshold(study, threshold_for(study, share))
 
 
 @st.fragment

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
-from app.prompts.columns import Brought
+from app.prompts.gathering import Brought
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
 from app.session.labs.router import DATA_SET

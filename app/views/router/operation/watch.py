@@ -82,7 +82,7 @@ def checkable_prompts(store: RouterStore) -> dict[str, Task]:
 @st.cache_resource(show_spinner=False, max_entries=50)
 def _checkable_of(sha256: str, _store: RouterStore) -> dict[str, Task]:
     """Of one set, which never changes under its hash; whoever asks may see it."""
-    return {task.prompt: task for task in _store.tasks(sha256) if task.checker}
+    return {task.prompt: task for task in _store.tasks(sha256) if task.checker and not task.history}
 
 
 def _show_alarms(found: Watch) -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from app.cascade.cascades import FIRST_THRESHOLD
+from app.experiments.planning.configuration_file import Portable, write_configurations
 from app.experiments.planning.design import DesignError, Size
 from app.experiments.planning.reading import read_design
 from app.store import Pass
 from engine import MIXED_FILE, load_tasks
 from engine.errors import InvalidRequestError
-from engine.types import NEVER, CacheMode, Drafter, KVDtype, Precision, RouterKind, Tier
+from engine.types import (
+    NEVER,
+    CacheMode,
+    Drafter,
+    KVDtype,
+    Precision,
+    RouterKind,
+    RunConfig,
+    SamplingParams,
+    Tier,
+)
 
 SMALLEST = """
 name = "Ship int4?"
@@ -189,3 +201,20 @@ def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\x80\x81\xff")
     with pytest.raises(InvalidRequestError, match="UTF-8"):
         read_design(tmp_path / "binary.toml")
+
+
+def test_configurations_of_a_file_beside_it_come_after_its_own(folder: Path) -> None:
+    more = [Portable(name="Saved", config=RunConfig(model="smollm2-135m", sampling=SamplingParams(seed=9)))]
+    (folder / "saved.toml").write_text(write_configurations(more))
+    design = read_design(write(folder, more='configurations = "saved.toml"')).design
+    assert [each.name for each in design.configurations] == ["smollm2-135m bf16", "int4", "Saved"]
+
+
+@pytest.mark.parametrize(("turns", "asked"), [("first", ["Hi?"]), ("every", ["Hi?", "Go on."])])
+def test_of_conversations_the_messages_that_a_file_says_are_asked(turns: str, asked: list[str], folder: Path) -> None:
+    said = [("user", "Hi?"), ("assistant", "Hi."), ("user", "Go on.")]
+    row = {"messages": [{"role": role, "content": text} for role, text in said]}
+    (folder / "chats.jsonl").write_text(json.dumps(row))
+    design = read_design(write(folder, prompts="chats.jsonl", more=f'turns = "{turns}"')).design
+    assert [task.prompt for task in design.prompts] == asked
+    assert [len(task.history) for task in design.prompts] == [0, 2][: len(asked)]

@@ -156,12 +156,18 @@ def test_every_answer_is_the_one_it_gets_alone(tiny: Engine, seed: int) -> None:
             assert_same(answer(tiny, replace(request, cold=True)), run, request)
 
 
+def _longer(request: GenerationRequest) -> GenerationRequest:
+    sampling = replace(request.config.sampling, max_tokens=200)
+    return replace(request, config=replace(request.config, sampling=sampling))
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_what_gives_its_memory_back_goes_on_as_it_was(tiny_models: Path, seed: int) -> None:
     engine, rng = Engine(tiny_models, threads=1, running_kv_bytes=200_000), random.Random(seed)
-    asked = requests(rng, 12, ["one", "two"], [Precision.INT4, Precision.INT8])
+    asked = [_longer(each) for each in requests(rng, 12, ["one", "two"], [Precision.INT4, Precision.INT8])]
     given_back: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engine.cache.kv_cache.CHUNK", 4)  # what answers come to is not there from the start
         give_back = KVCache.give_back
         patch.setattr(KVCache, "give_back", lambda cache: (given_back.append(cache.length), give_back(cache))[1])
         beside = answers_in_company(engine, asked, rng)
@@ -170,6 +176,33 @@ def test_what_gives_its_memory_back_goes_on_as_it_was(tiny_models: Path, seed: i
     for request, run in zip(asked, beside, strict=True):
         if run is not None:
             assert_same(answer(engine, replace(request, cold=True)), run, request)
+    engine.close()
+
+
+def test_chats_that_outgrow_the_room_beside_one_another_give_back_only_what_is_not_kept(tiny_models: Path) -> None:
+    engine = Engine(tiny_models, threads=1, running_kv_bytes=150_000)
+    asked = [request(" ".join(WORDS * (5 + n)), max_tokens=8, salt=str(n)) for n in range(4)]
+    firsts = [answer(engine, each) for each in asked]
+    seconds = [
+        replace(
+            request("and then?", max_tokens=300, salt=each.cache_salt),
+            messages=(*each.messages, Message("assistant", first.text, first.token_ids), Message("user", "and then?")),
+        )
+        for each, first in zip(asked, firsts, strict=True)
+    ]
+    left: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        give_back = KVCache.give_back
+        patch.setattr(KVCache, "give_back", lambda cache: (give_back(cache), left.append(cache.length))[0])
+        patch.setattr("engine.cache.kv_cache.CHUNK", 16)
+        beside = answers_in_company(engine, seconds, random.Random(7))
+    assert left, "there was room for all"
+    assert all(left), "what is kept was given back too"
+    for each, run in zip(seconds, beside, strict=True):
+        if run is not None:
+            assert run.metrics
+            assert run.metrics.cached_tokens
+            assert_same(answer(engine, replace(each, cold=True)), run, each)
     engine.close()
 
 
