@@ -19,6 +19,7 @@ from engine.generation.token_buffer import TokenBuffer
 from engine.machine.memory import machine_bytes
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import Progress
+from engine.native import instructions
 from engine.passes import Hidden, Steps, Whole, ask
 from engine.speculation import Speculator, StepTimes
 from engine.types import MAX_GAMMA, KVDtype, Precision, SamplingParams
@@ -37,7 +38,8 @@ class LocalModel:
         self._stop_ids = stop_ids
         self.weights_bytes = loaded.weights_bytes
         fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
-        self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **fallbacks}
+        used = {"kernel_instructions": str(instructions())} if loaded.decoder.native else {}
+        self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **used, **fallbacks}
         self._step_times: StepTimes | None = None
 
     @classmethod

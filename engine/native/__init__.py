@@ -3,6 +3,6 @@
 Building them needs no torch; calling them does, so that is in :mod:`engine.native.kernels`.
 """
 
-from engine.native.compilation import build, build_in_background, kernels_built, why_not
+from engine.native.compilation import build, build_in_background, instructions, kernels_built, why_not
 
-__all__ = ["build", "build_in_background", "kernels_built", "why_not"]
+__all__ = ["build", "build_in_background", "instructions", "kernels_built", "why_not"]

@@ -110,21 +110,26 @@ inline __m256 unseen(const Query& query, int64_t position) {
   return _mm256_castsi256_ps(_mm256_or_si256(before, after));
 }
 
+// Whether a query sees all of eight positions.
+inline bool sees_all(const Query& query, int64_t position) {
+  return query.first <= position && position + 7 <= query.last;
+}
+
 // Scores of one query in place -> what each position counts; returns 1 / their sum.
 inline float softmax(const Query& query, int64_t begin, int64_t end, float scale, float* scores) {
   const __m256 none = _mm256_set1_ps(-std::numeric_limits<float>::infinity());
   __m256 top = none;
   for (int64_t j = begin; j < end; j += 8) {
     __m256 s = _mm256_mul_ps(_mm256_loadu_ps(scores + j - begin), _mm256_set1_ps(scale));
-    s = _mm256_blendv_ps(s, none, unseen(query, j));
+    if (!sees_all(query, j)) s = _mm256_blendv_ps(s, none, unseen(query, j));
     _mm256_storeu_ps(scores + j - begin, s);
     top = _mm256_max_ps(s, top);
   }
   const __m256 largest = _mm256_set1_ps(maximum(top));
   __m256 total = _mm256_setzero_ps();
   for (int64_t j = begin; j < end; j += 8) {
-    const __m256 s = _mm256_sub_ps(_mm256_loadu_ps(scores + j - begin), largest);
-    const __m256 p = _mm256_andnot_ps(unseen(query, j), exponential(s));
+    __m256 p = exponential(_mm256_sub_ps(_mm256_loadu_ps(scores + j - begin), largest));
+    if (!sees_all(query, j)) p = _mm256_andnot_ps(unseen(query, j), p);
     _mm256_storeu_ps(scores + j - begin, p);
     total = _mm256_add_ps(total, p);
   }

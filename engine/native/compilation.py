@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import threading
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ _SOURCES = Path(__file__).parent
 _BUILT = _SOURCES / ".build"
 _FLAGS = (
     "-O3", "-march=native", "-std=c++17", "-fopenmp", "-shared", "-fPIC", "-fno-math-errno",
-    "-fno-tree-ter",  # keeps the accumulators of panels.h and wide.h in registers
+    "-fno-tree-ter",  # keeps the accumulators of tiles.h in registers
     "-Werror=switch",  # each kind of matrix is a case of its own
     "-ffp-contract=off",  # else the compiler may round a row differently when it has company
 )  # fmt: skip
@@ -36,6 +37,23 @@ _SANITIZED = (*SANITIZERS, "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})
 _TIMEOUT_S = 300
 _NAME = "kernels-"
+
+
+class Instructions(StrEnum):
+    """What the kernels multiply bytes with, the fastest first. All give the same bits."""
+
+    AVX512_VNNI = "avx512-vnni"
+    AVX_VNNI = "avx-vnni"
+    AVX2 = "avx2"
+
+
+INSTRUCTIONS = "GEARBOX_INSTRUCTIONS"
+"""This environment variable makes the kernels do with fewer instructions than the processor has."""
+_NEEDED = {
+    Instructions.AVX512_VNNI: frozenset({"avx512_vnni", "avx512bw", "avx512dq", "avx512vl"}),
+    Instructions.AVX_VNNI: frozenset({"avx_vnni"}),
+    Instructions.AVX2: _FEATURES_NEEDED,
+}
 
 
 def built_library() -> Path | None:
@@ -101,17 +119,49 @@ def processor_features() -> frozenset[str]:
     return frozenset()
 
 
+def lacking(instructions: Instructions) -> frozenset[str]:
+    """What the processor has not of a set of instructions, as Linux names it."""
+    return _NEEDED[instructions] - processor_features()
+
+
+def instructions() -> Instructions:
+    """What the kernels multiply bytes with on this machine: what the environment asks for, or the best there is.
+
+    Raises:
+        ValueError: the environment asks for what there is not.
+    """
+    if not (asked := os.environ.get(INSTRUCTIONS)):
+        return next(each for each in Instructions if each is Instructions.AVX2 or not lacking(each))
+    if asked not in set(Instructions):
+        raise ValueError(f"{INSTRUCTIONS} is {asked!r}, which is none of {', '.join(Instructions)}")
+    if missing := lacking(Instructions(asked)):
+        raise ValueError(f"{INSTRUCTIONS} is {asked}, and the processor lacks {', '.join(sorted(missing))}")
+    return Instructions(asked)
+
+
 def _flags() -> tuple[str, ...]:
-    return (*_FLAGS, *_SANITIZED) if os.environ.get(SANITIZE) == "1" else _FLAGS  # the last of two levels counts
+    flags = [*_FLAGS]
+    asked = instructions() if os.environ.get(INSTRUCTIONS) else Instructions.AVX512_VNNI
+    if asked is not Instructions.AVX512_VNNI:
+        flags.append("-mno-avx512f")
+    if asked is Instructions.AVX2 and not lacking(Instructions.AVX_VNNI):
+        flags.append("-mno-avxvnni")
+    if os.environ.get(SANITIZE) == "1":
+        flags += _SANITIZED  # the last of two levels counts
+    return tuple(flags)
 
 
 def _compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "g++"))
 
 
-@cache
 def _library_path() -> Path:
-    digest = hashlib.sha256(" ".join([*_flags(), *sorted(processor_features())]).encode())
+    return _path_of(_flags())
+
+
+@cache
+def _path_of(flags: tuple[str, ...]) -> Path:
+    digest = hashlib.sha256(" ".join([*flags, *sorted(processor_features())]).encode())
     for source in sorted([*_SOURCES.glob("*.h"), *_SOURCES.glob("*.cpp")]):
         digest.update(source.read_bytes())
     return _BUILT / f"{_NAME}{digest.hexdigest()[:16]}.so"

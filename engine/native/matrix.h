@@ -1,32 +1,126 @@
-// The product y = x Wᵀ of a few rows with a matrix of any kind, and rows made ready for it.
+// The product y = x Wᵀ of any number of rows with a matrix of any kind, and rows made ready for it.
 #pragma once
 
 #include "bf16.h"
 #include "pairs.h"
 #include "panels.h"
-#include "wide.h"
+#include "tiles.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
 
 namespace gearbox {
 
-template <int M>
-void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, const Output& out) {
-  __m256 acc[M];
-  const int groups = w.inputs / kGroup;
+// How many rows of a block are one tile: as many as have their sums in registers.
+template <class V>
+constexpr int tile_rows(Kind kind) {
+  return V::kPanels == 1 ? 4 : kind == kNf4 ? kBlock / 2 : kBlock;
+}
+
+template <class V, Kind kind, int M>
+void packed_tile(const Matrix& w, int panel, const Activations& a, int64_t row, float* sums) {
+  tile<V, Packed<V, kind>, M>(Packed<V, kind>(w, panel, 0), w.inputs / kGroup, Rows(a, row, 0), sums);
+}
+
+using Tile = void (*)(const Matrix&, int panel, const Activations&, int64_t row, float* sums);
+
+// The tiles of 1, 2, 3 and more rows.
+template <class V, Kind kind, int... M>
+constexpr std::array<Tile, sizeof...(M)> packed_tiles(std::integer_sequence<int, M...>) {
+  return {packed_tile<V, kind, M + 1>...};
+}
+
+// What becomes of a row's sums.
+template <class V>
+void finish(const Matrix& w, int panel, const float* sums, int64_t row, const Output& out) {
   const int64_t first = static_cast<int64_t>(panel) * kPanel;
-  switch (w.kind) {
-    case kInt4: int4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt4Bytes, groups, a, row, acc); break;
-    case kNf4: nf4_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kNf4Bytes, groups, a, row, acc); break;
-    case kInt8: int8_panel<M>(w.data + static_cast<int64_t>(panel) * groups * kInt8Bytes, groups, a, row, acc); break;
-    case kBf16:
-    case kBf16Panels: __builtin_unreachable();  // multiply_share sends neither here
+  float* y = out.y + row * w.outputs + first;
+  typename V::Float v = V::load(sums);
+  if (w.scales) v = V::multiply(v, V::load(w.scales + first));
+  if (w.bias) v = V::add(v, V::load(w.bias + first));
+  if (out.accumulate) v = V::add(v, V::load(y));
+  V::store(y, v);
+}
+
+// A few rows, by weights that are read from where they lie.
+template <class V, Kind kind>
+void few_rows(const Matrix& w, int panel, const Activations& a, int64_t begin, int64_t end, const Output& out) {
+  constexpr int kRows = tile_rows<V>(kind);
+  constexpr auto kTiles = packed_tiles<V, kind>(std::make_integer_sequence<int, kRows>());
+  for (int64_t row = begin, next; row < end; row = next) {
+    const int64_t block_end = row / kBlock * kBlock + kBlock;
+    next = std::min({row + kRows, block_end, end});
+    alignas(64) float sums[kRows * V::kOutputs] = {};
+    kTiles[next - row - 1](w, panel, a, row, sums);
+    for (int64_t r = row; r < next; r++) finish<V>(w, panel, sums + (r - row) * V::kOutputs, r, out);
   }
-  for (int m = 0; m < M; m++) {
-    float* y = out.y + (row + m) * w.outputs + first;
-    __m256 v = acc[m];
-    if (w.scales) v = _mm256_mul_ps(v, _mm256_loadu_ps(w.scales + first));
-    if (w.bias) v = _mm256_add_ps(v, _mm256_loadu_ps(w.bias + first));
-    if (out.accumulate) v = _mm256_add_ps(v, _mm256_loadu_ps(y));
-    _mm256_storeu_ps(y, v);
+}
+
+constexpr int kOpenGroups = 16;  // so many are opened at once: they and a block's share of rows stay in L1
+constexpr int kNear = 120;       // rows, whole blocks, that stay in L2 while all panels are gone through
+constexpr int kManyRows = 24;    // from so many on weights are opened, in registers of 512 bits: narrow ones gain nothing
+
+// Whole blocks of rows, at most kNear.
+template <class V, Kind kind>
+void many_rows(const Matrix& w, int panel, const Activations& a, int64_t begin, int64_t end, const Output& out) {
+  constexpr int kRows = tile_rows<V>(kind);
+  static_assert(kBlock % kRows == 0 && kNear % kBlock == 0);
+  alignas(64) uint8_t opened[kOpenGroups * Open<V, kind>::kBytes];
+  alignas(64) float sums[kNear * V::kOutputs];
+  const int groups = w.inputs / kGroup;
+  std::fill_n(sums, (end - begin) * V::kOutputs, 0.0f);
+  for (int from = 0; from < groups; from += kOpenGroups) {
+    const int count = std::min(kOpenGroups, groups - from);
+    open_groups<V, kind>(Packed<V, kind>(w, panel, from), count, opened);
+    for (int64_t row = begin; row < end; row += kRows)
+      tile<V, Open<V, kind>, kRows>(Open<V, kind>(opened), count, Rows(a, row, from),
+                                    sums + (row - begin) * V::kOutputs);
+  }
+  for (int64_t row = begin; row < end; row++)
+    finish<V>(w, panel, sums + (row - begin) * V::kOutputs, row, out);
+}
+
+// All rows of some panels.
+template <class V, Kind kind>
+void panels_share(const Matrix& w, int first, int last, const Activations& a, int64_t rows, const Output& out) {
+  int64_t done = 0;
+  if constexpr (V::kPanels > 1) {
+    const int64_t whole = rows < kManyRows ? 0 : rows / kBlock * kBlock;
+    for (; done < whole; done = std::min<int64_t>(done + kNear, whole))
+      for (int panel = first; panel < last; panel += V::kPanels)
+        many_rows<V, kind>(w, panel, a, done, std::min<int64_t>(done + kNear, whole), out);
+  }
+  for (int panel = first; panel < last; panel += V::kPanels) few_rows<V, kind>(w, panel, a, done, rows, out);
+}
+
+#if defined(GEARBOX_WIDE)
+constexpr int kPanelsTogether = Wide::kPanels;
+#else
+constexpr int kPanelsTogether = Narrow::kPanels;
+#endif
+
+// All rows of some panels; the last may stand alone.
+template <Kind kind>
+void groups_share(const Matrix& w, int first, int last, const Activations& a, int64_t rows, const Output& out) {
+#if defined(GEARBOX_WIDE)
+  const int paired = last - (last - first) % Wide::kPanels;
+  panels_share<Wide, kind>(w, first, paired, a, rows, out);
+  first = paired;
+#endif
+  if (first < last) panels_share<Narrow, kind>(w, first, last, a, rows, out);
+}
+
+// Some outputs of a product, from and to a whole panel.
+inline void multiply_outputs(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int begin,
+                             int end) {
+  const int first = begin / kPanel, last = end / kPanel;
+  switch (w.kind) {
+    case kInt4: return groups_share<kInt4>(w, first, last, a, rows, out);
+    case kNf4: return groups_share<kNf4>(w, first, last, a, rows, out);
+    case kInt8: return groups_share<kInt8>(w, first, last, a, rows, out);
+    case kBf16: return bf16_share(w, a, rows, out, begin, end);
+    case kBf16Panels: __builtin_unreachable();  // multiply_share does not send it here
   }
 }
 
@@ -34,31 +128,31 @@ void panel_rows(const Matrix& w, int panel, const Activations& a, int64_t row, c
 inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
                            int threads) {
   if (w.kind == kBf16Panels) return pairs_share(w, a, rows, out, thread, threads);
-  const int units = w.kind == kBf16 ? w.outputs : w.outputs / kPanel;
-  const int begin = static_cast<int>(static_cast<int64_t>(units) * thread / threads);
-  const int end = static_cast<int>(static_cast<int64_t>(units) * (thread + 1) / threads);
-  if (w.kind == kBf16) return bf16_share(w, a, rows, out, begin, end);
-  int unit = begin;
-#if defined(GEARBOX_WIDE)
-  if (w.kind == kInt4 || w.kind == kInt8) {
-    for (; unit + 2 <= end; unit += 2) two_panels(w, unit, a, rows, out);
-  }
-#endif
-  for (; unit < end; unit++) {
-    int64_t row = 0;
-    for (; row + 4 <= rows; row += 4) panel_rows<4>(w, unit, a, row, out);
-    switch (rows - row) {
-      case 3: panel_rows<3>(w, unit, a, row, out); break;
-      case 2: panel_rows<2>(w, unit, a, row, out); break;
-      case 1: panel_rows<1>(w, unit, a, row, out); break;
-    }
-  }
+  const int each = w.kind == kBf16 ? 1 : kPanelsTogether * kPanel;
+  const int64_t units = (w.outputs + each - 1) / each;
+  const int begin = static_cast<int>(units * thread / threads) * each;
+  const int end = std::min(static_cast<int>(units * (thread + 1) / threads) * each, w.outputs);
+  multiply_outputs(w, a, rows, out, begin, end);
+}
+
+// One thread's share of a product whose first and second halves meet later: the same outputs of both, so that they meet
+// in one thread's cache. Halves are of whole groups, or any thread has any outputs.
+inline void multiply_halves(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
+                            int threads) {
+  const int half = w.outputs / 2;
+  const bool in_panels = w.kind != kBf16 && w.kind != kBf16Panels;
+  if (!in_panels || half % kGroup) return multiply_share(w, a, rows, out, thread, threads);
+  const int64_t units = half / kGroup;
+  const int begin = static_cast<int>(units * thread / threads) * kGroup;
+  const int end = static_cast<int>(units * (thread + 1) / threads) * kGroup;
+  multiply_outputs(w, a, rows, out, begin, end);
+  multiply_outputs(w, a, rows, out, half + begin, half + end);
 }
 
 // Quantizes a row's groups, which are stored `step` apart. A value that is not finite makes its group's scale NaN, so
 // that it cannot pass for a number further on.
 inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* codes, float* scales, float* sums,
-                         int32_t* totals) {
+                         int32_t* offsets) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   for (int64_t i = 0, g = 0; i < groups; i++, g += step, x += kGroup, codes += step * kGroup) {
     __m256 v[4], top = _mm256_setzero_ps(), defect = _mm256_setzero_ps();
@@ -78,7 +172,8 @@ inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* c
     scales[g] = largest / 127.0f + sum(defect);
     const float count = sum(_mm256_cvtepi32_ps(total));
     sums[g] = scales[g] * count;
-    totals[g] = _mm_cvttss_si32(_mm_set_ss(count));
+    // unsigned: it may be anything beside a NaN
+    offsets[g] = static_cast<int32_t>(-128u * static_cast<uint32_t>(_mm_cvttss_si32(_mm_set_ss(count))));
   }
 }
 

@@ -4,7 +4,7 @@
 // microsecond. Between the matrices everything is fp32; keys and values are rounded to bf16 or int8 as they are kept.
 #pragma once
 
-#include "attention.h"
+#include "blocked_attention.h"
 #include "matrix.h"
 #include "model.h"
 #include "segments.h"
@@ -73,10 +73,10 @@ class Quantized {
         codes_(room_for<int8_t>(rows * widest)),
         scales_(room_for<float>(rows * (widest / kGroup + 1))),
         sums_(room_for<float>(rows * (widest / kGroup + 1))),
-        totals_(room_for<int32_t>(rows * (widest / kGroup + 1))),
+        offsets_(room_for<int32_t>(rows * (widest / kGroup + 1))),
         pairs_(room_for<uint8_t>(rows * pairs_of(widest) * pair_form().bytes)) {}
 
-  bool made() const { return values_ && codes_ && scales_ && sums_ && totals_ && pairs_; }
+  bool made() const { return values_ && codes_ && scales_ && sums_ && offsets_ && pairs_; }
   float* row(int64_t row, int64_t width) { return values_.get() + row * width; }
 
   // Quantizes groups [begin, end) of a row for a matrix of some kind, or rounds them. A width that has no whole groups
@@ -90,11 +90,11 @@ class Quantized {
     const RowPlace at = place_of(row, rows_, width / kGroup);
     const int64_t group = at.group + begin * at.step;
     quantize_row(values_.get() + row * width + begin * kGroup, end - begin, at.step, codes_.get() + group * kGroup,
-                 scales_.get() + group, sums_.get() + group, totals_.get() + group);
+                 scales_.get() + group, sums_.get() + group, offsets_.get() + group);
   }
 
   Activations view(int64_t width) const {
-    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), totals_.get(), pairs_.get(), rows_, width};
+    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), offsets_.get(), pairs_.get(), rows_, width};
   }
 
  private:
@@ -102,7 +102,7 @@ class Quantized {
   std::unique_ptr<float[], FreeDeleter> values_;
   std::unique_ptr<int8_t[], FreeDeleter> codes_;
   std::unique_ptr<float[], FreeDeleter> scales_, sums_;
-  std::unique_ptr<int32_t[], FreeDeleter> totals_;
+  std::unique_ptr<int32_t[], FreeDeleter> offsets_;
   std::unique_ptr<uint8_t[], FreeDeleter> pairs_;
 };
 
@@ -158,10 +158,15 @@ struct Pass {
         wide(room_for<float>(planned.rows() * 2 * m.inner)),
         cosines(room_for<float>(planned.rows() * m.head_dim)),
         sines(room_for<float>(planned.rows() * m.head_dim)),
-        scores(room_for<float>(score_room(planned.longest()) * threads)),
+        scores(room_for<float>(attention_room() * threads)),
         input(planned.rows(), std::max({m.hidden, m.inner, m.n_heads * m.head_dim})) {}
 
   bool made() const { return x && qkv && wide && cosines && sines && scores && input.made(); }
+  // Floats that a thread needs to attend.
+  int64_t attention_room() const {
+    const bool many = plan.most_together() > kQueries;
+    return many ? blocked_room(plan.longest(), model.head_dim) : score_room(plan.longest());
+  }
   int64_t qkv_width() const { return static_cast<int64_t>(model.n_heads + 2 * model.n_kv_heads) * model.head_dim; }
 
   void run(int thread, int threads, float* hidden_out, const int64_t* ids);
@@ -212,7 +217,7 @@ template <typename Vector>
 void Pass::attend_block(const Plan::Block& block, int i, int kv_head, float* room) {
   const Layer& layer = model.layers[i];
   const int dim = model.head_dim, shared_by = model.n_heads / model.n_kv_heads;
-  Query queries[kQueries];
+  Query queries[kManyQueries];
   for (int64_t q = 0; q < block.count; q++) {
     const int64_t row = (block.begin + q) / shared_by, head = kv_head * shared_by + (block.begin + q) % shared_by;
     const int64_t last = block.segment->start + row;
@@ -220,10 +225,11 @@ void Pass::attend_block(const Plan::Block& block, int i, int kv_head, float* roo
                   layer.window ? std::max<int64_t>(0, last - layer.window + 1) : 0, last,
                   input.row(block.row + row, model.n_heads * dim) + head * dim};
   }
-  if (block.count == 3) queries[3] = queries[2];
   const int64_t each = Vector::bytes(dim);
   const uint8_t* keys = block.segment->kv[i] + kv_head * each;
   const HeadCache kv_cache{keys, keys + model.n_kv_heads * each, 2 * model.n_kv_heads * each};
+  if (block.count > kQueries) return attend_many<Vector>(queries, block.count, kv_cache, dim, room);
+  if (block.count == 3) queries[3] = queries[2];
   switch (block.count) {
     case 1: attend<1, Vector>(queries, kv_cache, dim, room); break;
     case 2: attend<2, Vector>(queries, kv_cache, dim, room); break;
@@ -232,7 +238,7 @@ void Pass::attend_block(const Plan::Block& block, int i, int kv_head, float* roo
 }
 
 inline void Pass::attend_share(int layer, int thread) {
-  float* room = scores.get() + thread * score_room(plan.longest());
+  float* room = scores.get() + thread * attention_room();
   const int64_t units = plan.blocks() * model.n_kv_heads;
   for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < units;) {
     const Plan::Block& block = plan.block(unit / model.n_kv_heads);
@@ -275,15 +281,17 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
     barrier.wait();
     normalize(layer.post_norm, mine, layer.gate_up.kind);
     barrier.wait();
-    multiply_share(layer.gate_up, input.view(hidden), rows, {wide.get(), false}, thread, threads);
+    multiply_halves(layer.gate_up, input.view(hidden), rows, {wide.get(), false}, thread, threads);
     barrier.wait();
     const int64_t pieces = groups_in(inner);
-    const Share groups = share_of(rows * pieces, thread, threads);
-    for (int64_t g = groups.begin; g < groups.end; g++) {
-      const int64_t r = g / pieces, at = g % pieces * kGroup;
-      const float* gates = wide.get() + r * 2 * inner + at;
-      gate(gates, gates + inner, std::min<int64_t>(kGroup, inner - at), input.row(r, inner) + at);
-      input.quantize(layer.down.kind, r, inner, g % pieces, g % pieces + 1);
+    const Share groups = share_of(pieces, thread, threads);
+    for (int64_t r = 0; r < rows; r++) {
+      for (int64_t g = groups.begin; g < groups.end; g++) {
+        const int64_t at = g * kGroup;
+        const float* gates = wide.get() + r * 2 * inner + at;
+        gate(gates, gates + inner, std::min<int64_t>(kGroup, inner - at), input.row(r, inner) + at);
+      }
+      if (groups.begin < groups.end) input.quantize(layer.down.kind, r, inner, groups.begin, groups.end);
     }
     barrier.wait();
     multiply_share(layer.down, input.view(inner), rows, {x.get(), true}, thread, threads);

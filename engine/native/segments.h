@@ -2,7 +2,7 @@
 // its own sequence's keys and values.
 #pragma once
 
-#include "attention.h"
+#include "blocked_attention.h"
 #include "model.h"
 
 #include <algorithm>
@@ -20,6 +20,8 @@ struct Segment {
 };
 
 constexpr int32_t kMostSegments = 1 << 12;
+constexpr int64_t kFewestBlocks = 16;  // of a segment that has many queries, so that threads end together
+constexpr int64_t kWorthTurning = 16;  // queries from which on their keys are turned on their side
 
 // Whether a cache's layers are there.
 inline Status check_kv(const Model& m, uint8_t* const* kv) {
@@ -63,15 +65,18 @@ class Plan {
     int64_t total = 0;
     for (const Segment* s = segments; s != segments + count; s++) total += s->rows;
     rows_.reserve(total);
-    const int64_t together = total * m.n_heads < 32 ? 2 : kQueries;  // few queries: leave some to each thread
+    const int64_t few = total * m.n_heads < 32 ? 2 : kQueries;  // few queries: leave some to each thread
     for (const Segment* s = segments; s != segments + count; s++) {
       const int64_t row = rows(), queries = s->rows * shared_by;
+      const int64_t fair = std::min<int64_t>(kManyQueries, queries * m.n_kv_heads / kFewestBlocks);
+      const int64_t together = fair < kWorthTurning ? few : fair;
       for (int64_t r = 0; r < s->rows; r++) rows_.push_back({s, s->start + r});
       for (int64_t begin = 0; begin < queries; begin += together) {
         const int64_t taken = std::min(together, queries - begin);
         blocks_.push_back({s, row, begin, taken, s->start + (begin + taken - 1) / shared_by});
       }
       longest_ = std::max(longest_, s->start + s->rows);
+      most_together_ = std::max(most_together_, std::min(together, queries));
     }
     // the longest first, so that the threads end together
     std::sort(blocks_.begin(), blocks_.end(), [](const Block& a, const Block& b) { return a.reach > b.reach; });
@@ -82,11 +87,12 @@ class Plan {
   const Row& row(int64_t r) const { return rows_[r]; }
   const Block& block(int64_t b) const { return blocks_[b]; }
   int64_t longest() const { return longest_; }  // positions of the longest sequence, the pass's own rows included
+  int64_t most_together() const { return most_together_; }  // queries of a block
 
  private:
   std::vector<Row> rows_;
   std::vector<Block> blocks_;
-  int64_t longest_ = 0;
+  int64_t longest_ = 0, most_together_ = 0;
 };
 
 }  // namespace gearbox

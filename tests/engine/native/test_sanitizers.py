@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(7000)]
 
 FILES = (
     "tests/engine/native/test_kernels.py",
+    "tests/engine/native/test_instructions.py",
     "tests/engine/native/test_checks.py",
     "tests/engine/native/test_pairs.py",
     "tests/engine/native/test_company.py",
