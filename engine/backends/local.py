@@ -39,7 +39,8 @@ class LocalModel:
         self.weights_bytes = loaded.weights_bytes
         fallbacks = {"fallbacks": list(loaded.fallbacks)} if loaded.fallbacks else {}
         used = {"kernel_instructions": str(instructions())} if loaded.decoder.native else {}
-        self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **used, **fallbacks}
+        codes = {"codes": loaded.codes} if loaded.codes else {}
+        self.environment: Mapping[str, Any] = {"kernel": loaded.kernel, **codes, **used, **fallbacks}
         self._step_times: StepTimes | None = None
 
     @classmethod
@@ -53,6 +54,7 @@ class LocalModel:
             lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),
             checkpoint.verify,
             checkpoint.open_codes,
+            checkpoint.codes_sha256,
             place.device,
         )
         vocab_size = min(opened.tokenizer.vocab_size, opened.config.vocab_size)

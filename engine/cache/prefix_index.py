@@ -41,6 +41,8 @@ class CacheIdentity:
     """Whose it is."""
     is_system: bool = False
     """Whether it is a system prompt kept for itself: what goes on from it is given a copy and never takes its place."""
+    codes: str = ""
+    """Which file's 4-bit codes the weights are, where the precision takes them over."""
 
     def computation(self) -> CacheIdentity:
         """How it was computed, whosever and whatever it is."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_NAME = 250
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _PRECISION_NAMES = {"bfloat16": "16-bit", "float16": "16-bit", "float32": "32-bit"}
 _CHUNK_BYTES = 2**20
@@ -64,6 +65,12 @@ class Checkpoint:
     source: Path | None = None
     """The published file it was converted from, where that is known."""
     source_sha256: str = ""
+
+    @property
+    def codes_sha256(self) -> str | None:
+        """What the published file's sha256 has to be for its codes to be taken over; ``None`` if it is not there."""
+        known = self.source is not None and self.source.is_file() and _SHA256.fullmatch(self.source_sha256)
+        return self.source_sha256 if known else None
 
     def open_codes(self) -> FileCodes | None:
         """The codes of the published file; ``None`` if there is none, or it is not the published one any more."""

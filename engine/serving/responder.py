@@ -257,4 +257,5 @@ def _identity(opened: OpenCheckpoint, model: LoadedModel, request: GenerationReq
         kv_dtype=str(request.config.optimization.kv_dtype),
         window=request.config.optimization.window,
         salt=request.cache_salt,
+        codes=str(model.environment.get("codes", "")),
     )

@@ -390,8 +390,9 @@ def test_the_layouts_for_cuda_stay_within_bounds_of_sixteen_bits(
     ids = torch.tensor(opened.tokenizer.encode_chat([Message("user", TEXT)]))
 
     def log_probabilities(wanted: Precision) -> Tensor:
-        files, codes = opened.checkpoint.weight_files, opened.checkpoint.open_codes
-        loaded = load_decoder(opened.config, files, wanted, tmp_path, lambda _: None, lambda: None, codes)
+        found = opened.checkpoint
+        files, codes = found.weight_files, (found.open_codes, found.codes_sha256)
+        loaded = load_decoder(opened.config, files, wanted, tmp_path, lambda _: None, lambda: None, *codes)
         return chunked_logits(loaded.decoder, ids, [len(ids)]).double().log_softmax(-1)[TEMPLATE_TOKENS:]
 
     p, q = log_probabilities(Precision.BF16), log_probabilities(precision)

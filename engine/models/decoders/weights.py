@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 PACKED_FORMAT = 2
 """Raised when a packed file of the same name would hold something else."""
 
+ROUNDED = "rounded"
+"""Names int4 of a checkpoint whose published file is not there, or was altered: its weights are rounded again."""
+
 CPU = torch.device("cpu")
 
 Progress = Callable[[float], None]
@@ -65,6 +68,9 @@ class LoadedDecoder:
     """What multiplies."""
     fallbacks: tuple[str, ...]
     """Matrices held in 16 bits because their shape suits no kernel of this precision."""
+    codes: str
+    """The beginning of the sha256 of the file whose 4-bit codes were taken over, or :data:`ROUNDED`; empty for a
+    precision that takes none."""
 
 
 def load_decoder(
@@ -75,6 +81,7 @@ def load_decoder(
     progress: Progress,
     verify: Callable[[], None],
     open_codes: Callable[[], FileCodes | None] = lambda: None,
+    codes_sha256: str | None = None,
     device: torch.device = CPU,
 ) -> LoadedDecoder:
     """Load a decoder. At no time are there two copies of the weights in its memory, only of one matrix.
@@ -87,6 +94,7 @@ def load_decoder(
         progress: told the fraction done.
         verify: checks ``files``, called before they are read.
         open_codes: opens the published file, for a precision that keeps its 4-bit codes; called only to pack.
+        codes_sha256: what that file's sha256 has to be, and is if it can be opened; ``None`` if there is no such file.
         device: whose memory they go to.
 
     Raises:
@@ -95,13 +103,21 @@ def load_decoder(
     """
     scheme = _scheme(config, precision, device)
     matrices = list(config.matrices())
-    packed = _Packed(packed_dir / f"{precision}-{_layout_key(scheme, device)}.safetensors")
-    kept = packed.read(config, scheme, device, progress) if scheme.packs else None
-    if kept:
+    published = codes_sha256 if scheme.keeps_codes else None
+    codes_key = (published or ROUNDED)[:16] if scheme.keeps_codes else ""
+    packed = _Packed(packed_dir, precision, scheme, device, codes_key)
+    kept = packed.read(config, progress) if scheme.packs else None
+    codes = None
+    if kept is None:
+        verify()
+        codes = open_codes() if published else None
+        if published and codes is None:  # altered, or gone by now
+            codes_key = ROUNDED
+            packed = _Packed(packed_dir, precision, scheme, device, codes_key)
+            kept = packed.read(config, progress) if scheme.packs else None
+    if kept is not None:
         modules, norms = kept
     else:
-        verify()
-        codes = open_codes() if scheme.keeps_codes else None
         try:
             modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
         except SafetensorError as error:
@@ -118,6 +134,7 @@ def load_decoder(
         state_bytes(everything | norms),
         scheme.kernel,
         tuple(m.name for m in matrices if _linear(m, scheme) is scheme.fallback is not scheme.body),
+        codes_key,
     )
 
 
@@ -259,25 +276,25 @@ def _is_whole(config: DecoderConfig, scheme: Scheme, states: dict[str, State], n
 class _Packed:
     """A file of packed weights, with its checksum beside it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.checksum = path.with_suffix(".sha256")
+    def __init__(self, folder: Path, precision: Precision, scheme: Scheme, device: torch.device, codes: str) -> None:
+        self.path = folder / f"{'-'.join(filter(None, (precision, _layout_key(scheme, device), codes)))}.safetensors"
+        self.checksum = self.path.with_suffix(".sha256")
+        self._scheme = scheme
+        self._device = device
 
-    def read(
-        self, config: DecoderConfig, scheme: Scheme, device: torch.device, progress: Progress
-    ) -> tuple[dict[str, Linear], State] | None:
+    def read(self, config: DecoderConfig, progress: Progress) -> tuple[dict[str, Linear], State] | None:
         """Matrices and norms in a device's memory; ``None`` if the file is missing, or not what was written."""
         if not (self.path.exists() and self.checksum.exists()):
             return None
         if sha256_of(self.path) == self.checksum.read_text().strip():
-            states = self._states(device, progress)
+            states = self._states(progress)
             norms = states.pop("", {})
-            if _is_whole(config, scheme, states, norms):
-                return {m.name: _linear(m, scheme).from_state(states[m.name]) for m in config.matrices()}, norms
+            if _is_whole(config, self._scheme, states, norms):
+                return {m.name: _linear(m, self._scheme).from_state(states[m.name]) for m in config.matrices()}, norms
         log.warning("%s was truncated or altered since it was written; packing again", self.path)
         return None
 
-    def _states(self, device: torch.device, progress: Progress) -> dict[str, State]:
+    def _states(self, progress: Progress) -> dict[str, State]:
         """States by matrix; the norms by the empty name."""
         states: dict[str, State] = {}
         with safe_open(self.path, framework="pt") as reader:
@@ -285,7 +302,7 @@ class _Packed:
             for done, key in enumerate(keys):
                 matrix, _, part = key.rpartition(".")
                 # copied, so that a file replaced later cannot reach into a running model
-                tensor = reader.get_tensor(key).to(device, copy=True)
+                tensor = reader.get_tensor(key).to(self._device, copy=True)
                 if part.endswith("norm"):
                     matrix, part = "", key
                 states.setdefault(matrix, {})[part] = tensor
