@@ -19,6 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from engine.errors import GearboxError
+
 log = logging.getLogger(__name__)
 
 _SOURCES = Path(__file__).parent
@@ -57,14 +59,24 @@ _NEEDED = {
 
 
 def built_library() -> Path | None:
-    """The kernels as built for this processor; ``None`` if they have not been, or cannot be."""
+    """The kernels as built for this processor; ``None`` if they have not been, or cannot be.
+
+    Raises:
+        GearboxError: as :func:`instructions`, where there can be kernels.
+    """
+    if not any(_BUILT.glob(f"{_NAME}*.so")) or _FEATURES_NEEDED - processor_features():
+        return None
     path = _library_path()
     return path if path.exists() else None
 
 
 def kernels_built() -> str | None:
     """The digest of sources, flags and instruction set by which the kernels of this processor are called; ``None`` if
-    they have not been built, or cannot be."""
+    they have not been built, or cannot be.
+
+    Raises:
+        GearboxError: as :func:`instructions`, where there can be kernels.
+    """
     path = built_library()
     return path.stem.removeprefix(_NAME) if path else None
 
@@ -75,6 +87,9 @@ def build() -> Path | None:
     Returns:
         The shared library; ``None`` where the processor or a missing compiler rules it out. torch's own
         kernels do the work then.
+
+    Raises:
+        GearboxError: as :func:`instructions`, where there can be kernels.
     """
     if reason := why_not():
         log.info("the kernels are not built: %s", reason)
@@ -94,8 +109,12 @@ def build() -> Path | None:
 
 
 def build_in_background() -> None:
-    """Start building the kernels if they are missing; models loaded before it ends use torch's."""
-    if built_library() is None and why_not() is None:
+    """Start building the kernels if they are missing; models loaded before it ends use torch's.
+
+    Raises:
+        GearboxError: as :func:`instructions`, where there can be kernels.
+    """
+    if why_not() is None and not _library_path().exists():
         threading.Thread(target=build, name="build-kernels", daemon=True).start()
 
 
@@ -128,14 +147,18 @@ def instructions() -> Instructions:
     """What the kernels multiply bytes with on this machine: what the environment asks for, or the best there is.
 
     Raises:
-        ValueError: the environment asks for what there is not.
+        GearboxError: the environment asks for what there is not.
     """
     if not (asked := os.environ.get(INSTRUCTIONS)):
         return next(each for each in Instructions if each is Instructions.AVX2 or not lacking(each))
+    choices = ", ".join(each for each in Instructions if not lacking(each))
     if asked not in set(Instructions):
-        raise ValueError(f"{INSTRUCTIONS} is {asked!r}, which is none of {', '.join(Instructions)}")
+        raise GearboxError(f"{INSTRUCTIONS} is set to {asked!r}. What this processor has is {choices}.")
     if missing := lacking(Instructions(asked)):
-        raise ValueError(f"{INSTRUCTIONS} is {asked}, and the processor lacks {', '.join(sorted(missing))}")
+        raise GearboxError(
+            f"{INSTRUCTIONS} is set to {asked}, and this processor lacks {', '.join(sorted(missing))}. What it has is "
+            f"{choices}."
+        )
     return Instructions(asked)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, nan
@@ -11,8 +12,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.errors import GearboxError
 from engine.models.decoders.native_decoder import NativeDecoder
-from engine.native.compilation import INSTRUCTIONS, Instructions, build, instructions, lacking
+from engine.native.compilation import (
+    INSTRUCTIONS,
+    Instructions,
+    build,
+    build_in_background,
+    built_library,
+    instructions,
+    kernels_built,
+    lacking,
+)
 from engine.native.kernels import Kind, Library, Matrix
 from engine.types import KVDtype, Precision
 from tests.engine.models.test_decoder import load_tiny
@@ -183,8 +194,19 @@ def test_the_instructions_are_the_best_there_are_unless_others_are_asked_for(mon
     monkeypatch.setenv(INSTRUCTIONS, "avx2")
     assert instructions() is Instructions.AVX2
     monkeypatch.setenv(INSTRUCTIONS, "avx512-vnni")
-    with pytest.raises(ValueError, match=r"lacks .*avx512_vnni"):
+    with pytest.raises(GearboxError, match=r"lacks .*avx512_vnni.* has is avx-vnni, avx2\."):
         instructions()
     monkeypatch.setenv(INSTRUCTIONS, "mmx")
-    with pytest.raises(ValueError, match=r"mmx.*none of avx512-vnni, avx-vnni, avx2"):
+    with pytest.raises(GearboxError, match=r"'mmx'.* has is avx-vnni, avx2\."):
         instructions()
+
+
+@pytest.mark.parametrize("call", [build, built_library, kernels_built, build_in_background])
+def test_what_is_asked_for_in_vain_is_refused_where_there_can_be_kernels(
+    call: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(INSTRUCTIONS, "mmx")
+    with pytest.raises(GearboxError, match="GEARBOX_INSTRUCTIONS"):
+        call()
+    monkeypatch.setattr("engine.native.compilation.processor_features", lambda: frozenset({"neon"}))
+    assert call() is None
