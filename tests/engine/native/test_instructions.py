@@ -143,15 +143,17 @@ def test_what_is_no_number_stays_none_and_alone(kernels: Library, kind: Kind, ba
     assert torch.equal(got[others], sound[others])
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["shared by four", "shared by two"])
+@pytest.fixture(scope="module", params=[(1, 32), (2, 64), (1, 80)], ids=lambda shape: f"{shape[0]} of {shape[1]}")
 def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NativeDecoder:
-    """Its second layer sees a window."""
+    """Key-value heads for four heads of so many dimensions. Its second layer sees a window."""
+    kv_heads, head_dim = request.param
     folder = make_tiny_checkpoint(
         tmp_path_factory.mktemp("tiny"),
         "qwen3",
         hidden_size=128,
         intermediate_size=256,
-        num_key_value_heads=request.param,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
         sliding_window=40,
         use_sliding_window=True,
         max_window_layers=1,
