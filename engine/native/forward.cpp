@@ -128,7 +128,7 @@ int gearbox_set_nf4_table(const int8_t* high, const int8_t* low) {
 }
 
 // What multiplies matrices of 16 bits: a PairPath.
-int gearbox_pair_path() { return static_cast<int>(gearbox::pair_path); }
+int gearbox_pair_path() { return static_cast<int>(gearbox::pair_path.load()); }
 
 // Has another one do so, from the next call on.
 int gearbox_set_pair_path(int32_t path) {

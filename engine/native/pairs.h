@@ -10,6 +10,7 @@
 #include "panels.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 namespace gearbox {
@@ -19,8 +20,6 @@ constexpr int64_t kPairBytes = kPairPanel * 2 * 2;  // of a pair of inputs in a 
 
 inline int64_t pairs_of(int64_t inputs) { return (inputs + 1) / 2; }
 
-// What multiplies. All give the same bits; a later one is faster, where the processor has it.
-enum class PairPath : int32_t { kPlain = 0, kFma256 = 1, kFma512 = 2, kDots = 3 };
 
 #if defined(__AVX512BF16__)
 constexpr PairPath kFastestPairs = PairPath::kDots;
@@ -29,7 +28,7 @@ constexpr PairPath kFastestPairs = PairPath::kFma512;
 #else
 constexpr PairPath kFastestPairs = PairPath::kFma256;
 #endif
-inline PairPath pair_path = kFastestPairs;  // tests try the others
+inline std::atomic<PairPath> pair_path{kFastestPairs};  // of passes that begin; tests try the others
 
 // A pair of activations, for fused multiply-adds and for VDPBF16PS.
 struct FloatPair {
@@ -223,7 +222,7 @@ inline void pairs_share(const Matrix& w, const Activations& a, int64_t rows, con
   const int64_t panels = (static_cast<int64_t>(w.outputs) + kPairPanel - 1) / kPairPanel;
   const int64_t begin = panels * thread / threads, end = panels * (thread + 1) / threads;
   const NoDenormals flushed;
-  switch (pair_path) {
+  switch (a.path) {
 #if defined(__AVX512BF16__)
     case PairPath::kDots: return pair_lanes<DotLanes>(w, a, rows, out, begin, end);
 #endif
@@ -243,8 +242,8 @@ struct PairForm {
 template <typename Lanes>
 constexpr PairForm kPairForm{Lanes::kRows, sizeof(typename Lanes::Pair)};
 
-inline PairForm pair_form() {
-  switch (pair_path) {
+inline PairForm pair_form(PairPath path) {
+  switch (path) {
 #if defined(__AVX512BF16__)
     case PairPath::kDots: return kPairForm<DotLanes>;
 #endif
@@ -295,8 +294,7 @@ void keep_pairs_of(const float* x, int64_t first, int64_t last, int64_t step, Pa
 //   x: the row
 //   room: of all rows
 inline void keep_pairs(const float* x, int64_t first, int64_t last, int64_t row, int64_t rows, int64_t inputs,
-                       uint8_t* room) {
-  const PairForm form = pair_form();
+                       const PairForm& form, uint8_t* room) {
   const int64_t begin = row / form.rows * form.rows, step = std::min<int64_t>(form.rows, rows - begin);
   uint8_t* to = room + (begin * pairs_of(inputs) + row - begin) * form.bytes;
   if (form.bytes == sizeof(Bf16Pair)) {

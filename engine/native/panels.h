@@ -38,6 +38,10 @@ constexpr int kBlock = 12;
 constexpr int kBlock = 4;
 #endif
 
+// What multiplies matrices of 16 bits, in pairs.h. All give the same bits; a later one is faster, where the processor
+// has it.
+enum class PairPath : int32_t { kPlain = 0, kFma256 = 1, kFma512 = 2, kDots = 3 };
+
 // Rows of activations as they were, and quantized: in blocks of kBlock rows, the last of what is left, in each of which
 // the same group of all rows stands side by side, so that kernels find it at places known beforehand.
 struct Activations {
@@ -47,6 +51,7 @@ struct Activations {
   const float* sums;       // as scales: scale · Σ codes
   const int32_t* offsets;  // as scales: −128 · Σ codes
   const void* pairs;       // rounded to bf16, in blocks as in pairs.h
+  PairPath path;           // what multiplies them: it decides those blocks
   int64_t rows, inputs;
 };
 

@@ -69,12 +69,14 @@ class Quantized {
  public:
   Quantized(int64_t rows, int64_t widest)
       : rows_(rows),
+        path_(pair_path.load(std::memory_order_relaxed)),
+        form_(pair_form(path_)),
         values_(room_for<float>(rows * widest)),
         codes_(room_for<int8_t>(rows * widest)),
         scales_(room_for<float>(rows * (widest / kGroup + 1))),
         sums_(room_for<float>(rows * (widest / kGroup + 1))),
         offsets_(room_for<int32_t>(rows * (widest / kGroup + 1))),
-        pairs_(room_for<uint8_t>(rows * pairs_of(widest) * pair_form().bytes)) {}
+        pairs_(room_for<uint8_t>(rows * pairs_of(widest) * form_.bytes)) {}
 
   bool made() const { return values_ && codes_ && scales_ && sums_ && offsets_ && pairs_; }
   float* row(int64_t row, int64_t width) { return values_.get() + row * width; }
@@ -84,7 +86,7 @@ class Quantized {
   void quantize(Kind kind, int64_t row, int64_t width, int64_t begin, int64_t end) {
     if (kind == kBf16Panels) {
       const int64_t first = begin * kGroup, last = std::min(end * kGroup, width);
-      return keep_pairs(values_.get() + row * width, first, last, row, rows_, width, pairs_.get());
+      return keep_pairs(values_.get() + row * width, first, last, row, rows_, width, form_, pairs_.get());
     }
     if (kind == kBf16 || width % kGroup) return;
     const RowPlace at = place_of(row, rows_, width / kGroup);
@@ -94,11 +96,13 @@ class Quantized {
   }
 
   Activations view(int64_t width) const {
-    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), offsets_.get(), pairs_.get(), rows_, width};
+    return {values_.get(), codes_.get(), scales_.get(), sums_.get(), offsets_.get(), pairs_.get(), path_, rows_, width};
   }
 
  private:
   int64_t rows_;
+  PairPath path_;  // the same to the end, whatever others ask for meanwhile
+  PairForm form_;
   std::unique_ptr<float[], FreeDeleter> values_;
   std::unique_ptr<int8_t[], FreeDeleter> codes_;
   std::unique_ptr<float[], FreeDeleter> scales_, sums_;

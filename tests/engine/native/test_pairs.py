@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 import torch
@@ -89,6 +91,30 @@ def test_the_smallest_and_the_largest_numbers_come_out_alike(paths: Library, pat
     assert not got[5:7].isfinite().any()
     ordinary = got[9:, :16]
     assert ordinary.isfinite().all()
+
+
+def test_a_product_keeps_to_the_path_that_it_began_with(paths: Library) -> None:
+    """Paths lay rows out in blocks and bytes of their own."""
+    linear = Bf16PanelLinear.pack(random((64, 256), 0), None)
+    x = random((301, 256), 1)
+    wanted = paths.multiply(linear.matrix, x)
+    over = Event()
+
+    def switch() -> None:
+        while not over.is_set():
+            for path in PairPath:
+                if path <= fastest:
+                    paths.use_pair_path(path)
+
+    fastest = paths.pair_path
+    with ThreadPoolExecutor() as pool:
+        switching = pool.submit(switch)
+        try:
+            got = [paths.multiply(linear.matrix, x) for _ in range(100)]
+        finally:
+            over.set()
+        switching.result()
+    assert all(torch.equal(each, wanted) for each in got)
 
 
 def test_denormals_of_what_was_asked_for_after_it_are_left_alone() -> None:
