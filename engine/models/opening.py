@@ -10,10 +10,11 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.errors import InvalidRequestError, WeightsIntegrityError
 from engine.models.checkpoint import Checkpoint
@@ -27,9 +28,13 @@ from engine.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 
+A = TypeVar("A")
+T = TypeVar("T")
+
 KEPT_FORMAT = 1
 """Raised when what is kept of the same files would be something else."""
-KEPT_FILE = "read-by-transformers"
+KEPT_FILE = "read-by-transformers-"
+"""Begins the file's name. Folders of the same weights have files of their own, for what else lies in them may differ."""
 
 
 def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConfig, ChatTokenizer]:
@@ -43,7 +48,8 @@ def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConf
         UnsupportedModelError: transformers does not take the configuration.
         WeightsIntegrityError: the tokenizer's files cannot be used.
     """
-    kept = _Kept(kept_in / KEPT_FILE, _identity(checkpoint))
+    folder = hashlib.sha256(_bytes(str(checkpoint.folder))).hexdigest()
+    kept = _Kept(kept_in / f"{KEPT_FILE}{folder[:16]}", _identity(checkpoint))
     found = kept.read(checkpoint)
     if found is None:
         config = read_decoder_config(checkpoint.name, checkpoint.folder, checkpoint.architecture)
@@ -52,26 +58,39 @@ def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConf
     else:
         config, tokenizer = found
     check_largest_id(checkpoint.name, tokenizer.facts.vocab_size - 1, config.vocab_size)
-    return config, ChatTokenizer(tokenizer)
+    return config, _call(checkpoint, ChatTokenizer, tokenizer)
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> FastTokenizer:
     from engine.models.tokenization.transformers_tokenizer import read_tokenizer
 
+    return _call(checkpoint, read_tokenizer, checkpoint.folder)
+
+
+def _call(checkpoint: Checkpoint, function: Callable[[A], T], argument: A) -> T:
+    """What a tokenizer's function returns.
+
+    Raises:
+        WeightsIntegrityError: it fails, so the checkpoint's files are at fault.
+    """
     try:
-        return call(read_tokenizer, checkpoint.folder)
+        return call(function, argument)
     except InvalidRequestError as error:
         raise WeightsIntegrityError(f"{checkpoint.name}: {error}") from error
 
 
 def _identity(checkpoint: Checkpoint) -> str:
     """One sha256 of all that decides what transformers makes of a folder; it looks at the folder's name too."""
-    libraries = [f"{name} {version(name)}" for name in ("transformers", "tokenizers")]
+    libraries = [f"{name} {version(name)}" for name in ("transformers", "tokenizers", "torch")]
     files = [
         f"{path.relative_to(checkpoint.folder)} {sha256_once(path)}" for path in sorted(small_files(checkpoint.folder))
     ]
     lines = [f"format {KEPT_FORMAT}", *libraries, str(checkpoint.folder), *files]
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(_bytes("\n".join(lines))).hexdigest()
+
+
+def _bytes(paths: str) -> bytes:
+    return paths.encode("utf-8", "surrogateescape")
 
 
 class _Kept:

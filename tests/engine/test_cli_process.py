@@ -155,7 +155,7 @@ def test_a_full_disk_is_one_line(environment: dict[str, str]) -> None:
     ],
 )
 def test_an_interrupt_while_something_is_imported_is_one_line(environment: dict[str, str], module: str) -> None:
-    for kept in Path(environment["GEARBOX_DATA_DIR"]).rglob(KEPT_FILE):
+    for kept in Path(environment["GEARBOX_DATA_DIR"]).rglob(f"{KEPT_FILE}*"):
         kept.unlink()  # else transformers is not imported
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_AT, module, "generate", "--model", "tiny", "--prompt", "x"],

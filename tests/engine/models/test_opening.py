@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from engine.errors import WeightsIntegrityError
 from engine.models import opening
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.format.decoder_config import DecoderConfig
+from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
 from tests.support.tiny import LLAMA3_ROPE, make_tiny_checkpoint
@@ -52,7 +55,7 @@ def opened(folder: Path) -> tuple[DecoderConfig, ChatTokenizer]:
 
 
 def kept(folder: Path) -> Path:
-    (path,) = (folder / ".packed").glob(f"*/{opening.KEPT_FILE}")
+    (path,) = (folder / ".packed").glob(f"*/{opening.KEPT_FILE}*")
     return path
 
 
@@ -143,13 +146,34 @@ def test_files_that_changed_are_read_anew(folder: Path, read: list[str], name: s
     assert read == ["tiny", "tiny"]
 
 
-def test_another_version_of_transformers_reads_anew(
-    folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("library", ["transformers", "tokenizers", "torch"])
+def test_another_version_of_what_computes_it_reads_anew(
+    folder: Path, read: list[str], library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(folder)
-    monkeypatch.setattr(opening, "version", lambda name: "99")
+    monkeypatch.setattr(opening, "version", lambda name: "99" if name == library else version(name))
     opened(folder)
     assert read == ["tiny", "tiny"]
+
+
+def test_folders_of_the_same_weights_keep_their_own(folder: Path, read: list[str]) -> None:
+    shutil.copytree(folder / "tiny", folder / "twin")
+    first, twin = (resolve(name, folder) for name in ("tiny", "twin"))
+    assert first.kept_in(folder) == twin.kept_in(folder)
+    for found in (first, twin, first, twin):
+        opening.open_small_files(found, found.kept_in(folder / ".packed"))
+    assert read == ["tiny", "twin"]
+
+
+def test_a_tokenizer_that_fails_once_it_is_used_is_the_models_fault(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tokenizer: FastTokenizer) -> None:
+        raise RuntimeError("no such token")
+
+    monkeypatch.setattr(opening, "ChatTokenizer", fail)
+    with pytest.raises(WeightsIntegrityError, match="tiny: This model's tokenizer fails: no such token"):
+        opened(folder)
 
 
 def test_what_cannot_be_kept_is_read_every_time(
