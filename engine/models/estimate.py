@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -11,9 +13,12 @@ from tempfile import TemporaryDirectory
 
 from engine.errors import DeviceUnavailableError, GearboxError, UnknownModelError
 from engine.machine.device import choose_device
+from engine.machine.memory import require_room_for_libraries
 from engine.models.format.architecture import Architecture
 from engine.models.format.gate import read_config
 from engine.types import DeviceChoice, Precision, precisions_on
+
+log = logging.getLogger(__name__)
 
 _SECONDS = 120
 _ROOT = Path(__file__).parents[2]
@@ -35,7 +40,9 @@ def estimate_weights(
     Raises:
         UnknownModelError: it is not on this machine.
         DeviceUnavailableError: the device is not.
+        InsufficientMemoryError: there is no room for the libraries that reckon.
         UnsupportedModelError, WeightsIntegrityError: its configuration cannot be used.
+        GearboxError: the process failed, or took too long; why is in the log.
     """
     folders = (models_dir / model, Path(model).expanduser())
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
@@ -49,7 +56,7 @@ def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -
     :func:`estimate_weights`.
 
     Raises:
-        DeviceUnavailableError: the device is not.
+        DeviceUnavailableError, InsufficientMemoryError, GearboxError: as there.
         UnsupportedModelError, WeightsIntegrityError: the file cannot be added.
     """
     from engine.models.sources.conversion import checked_config
@@ -76,27 +83,31 @@ def _estimate(architecture: Architecture, device_choice: DeviceChoice) -> dict[P
 
 
 def _estimate_elsewhere(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
+    require_room_for_libraries()
     asked = json.dumps({"architecture": asdict(architecture), "device": device_choice})
     try:
         done = subprocess.run(
             [sys.executable, "-m", "engine.models.estimate"],
             cwd=_ROOT, input=asked, capture_output=True, text=True, timeout=_SECONDS, check=True,
         )  # fmt: skip
-    except (OSError, subprocess.SubprocessError) as error:
-        raise GearboxError(f"The memory that a model takes could not be reckoned: {error}.") from error
-    answer = json.loads(done.stdout)
+        answer = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        log.warning("memory could not be reckoned: %s\n%s", error, getattr(error, "stderr", None) or "")
+        raise GearboxError("What memory the model takes could not be worked out. Gearbox's log says why.") from error
     if "unavailable" in answer:
         raise DeviceUnavailableError(answer["unavailable"])
     return {Precision(precision): nbytes for precision, nbytes in answer.items()}
 
 
 def _main() -> None:
-    """The process that is started: a question on stdin, the answer on stdout, in JSON."""
+    """The process that is started: a question on stdin, the answer on stdout, in JSON, and there nothing else."""
     asked = json.load(sys.stdin)
-    try:
-        json.dump(_estimate(Architecture(**asked["architecture"]), DeviceChoice(asked["device"])), sys.stdout)
-    except DeviceUnavailableError as error:
-        json.dump({"unavailable": str(error)}, sys.stdout)
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)  # what libraries print
+        try:
+            json.dump(_estimate(Architecture(**asked["architecture"]), DeviceChoice(asked["device"])), out)
+        except DeviceUnavailableError as error:
+            json.dump({"unavailable": str(error)}, out)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ T = TypeVar("T")
 KEPT_FORMAT = 1
 """Raised when what is kept of the same files would be something else."""
 KEPT_FILE = "read-by-transformers-"
-"""Begins the file's name. Folders of the same weights have files of their own, for what else lies in them may differ."""
+"""Begins the file's name. Folders of the same weights have files of their own: what else lies in them may differ."""
 
 
 def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConfig, ChatTokenizer]:
