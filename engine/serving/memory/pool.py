@@ -254,7 +254,11 @@ class ModelPool:
         self.require_free(needed, purpose, self._reclaimable() + self._running_kv())
 
     def make_spare_room(self, needed: int) -> bool:
-        """Let spare memory go, but no model, until ``needed`` bytes fit; ``False`` if they do not."""
+        """Let spare memory go, but no model, until ``needed`` bytes fit; ``False``, and none goes, if they cannot."""
+        try:
+            self.require_free(needed, "KV", self._spare_bytes())
+        except InsufficientMemoryError:
+            return False
         while True:
             try:
                 self.require_free(needed, "KV")
@@ -264,8 +268,11 @@ class ModelPool:
                     return False
 
     def _reclaimable(self) -> int:
-        spare = self._spare.spare_bytes if self._spare else 0
-        return spare + sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
+        models = (model for model in self._loaded.values() if model not in self._in_use)
+        return self._spare_bytes() + sum(model.weights_bytes for model in models)
+
+    def _spare_bytes(self) -> int:
+        return self._spare.spare_bytes if self._spare else 0
 
     def require_free(self, needed: int, purpose: str, reclaimable: int = 0) -> None:
         """Refuse what does not fit beside what is being loaded.
