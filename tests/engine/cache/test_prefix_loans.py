@@ -83,8 +83,8 @@ def test_the_whole_prompt_again_leaves_one_token_to_compute() -> None:
 
 def test_a_sequence_that_outgrows_its_room_moves_into_a_larger_one() -> None:
     cache = PrefixCache(10**6)
-    kv = hold(cache, [1, 2, 3], capacity=4)
-    lease = lend(cache, [1, 2, 3, 4], capacity=5)
+    kv = hold(cache, [1, 2, 3], capacity=4, make=at_once)
+    lease = lend(cache, [1, 2, 3, 4], capacity=5, make=at_once)
     assert lease.kv is not kv
     assert lease.kv.capacity == 6
     assert torch.equal(lease.kv.layers[1][:3], kv.layers[1][:3])
@@ -136,6 +136,16 @@ def test_no_room_for_a_new_cache_leaves_the_kept_one_unpinned() -> None:
     with pytest.raises(MemoryError):
         cache.lend(MINE, as_ids([1, 2, 9]), 16, no_room, most_tokens=64)
     assert [kept.pinned for kept in cache.index.kept()] == [False]
+
+
+def test_what_a_running_request_holds_of_a_session_that_ended_is_charged_to_the_request() -> None:
+    cache = PrefixCache(10**6)
+    kv = hold(cache, [1, 2, 3])
+    assert lend(cache, [1, 2, 3, 4]).kv is kv
+    cache.forget("you")
+    assert (kv.own_bytes, cache.index.used_bytes) == (0, 3 * PER_TOKEN)
+    cache.forget("me")
+    assert (kv.own_bytes, cache.index.used_bytes) == (3 * PER_TOKEN, 0)
 
 
 def test_a_session_that_ends_while_its_request_runs_leaves_nothing() -> None:
