@@ -9,7 +9,7 @@ from typing import Any
 
 from app.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
 from app.prompts.gathering import Brought, gather
-from app.prompts.tables import Row, Table
+from app.prompts.tables import LONGEST_PROMPT, Row, Table
 from engine import Task
 from engine.evaluation.expected import expected_of
 from engine.evaluation.judge import JUDGED
@@ -37,7 +37,6 @@ CHECKS: Mapping[str, str] = {
 _MAX_TOKENS = {"exact": 32, "number": 128, EITHER: 128, "choice": 32, "json": 256, "code": 384, JUDGED: 256, NONE: 256}
 _USUAL_TOKENS = 64
 _MOST_TOKENS = 4096
-_LONGEST_PROMPT = 200_000
 _LOOKED_AT = 200
 """Rows that a guess is made from."""
 _MOSTLY = 0.9
@@ -119,7 +118,7 @@ def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
     prompt = row.text(columns.prompt)
     if not prompt:
         raise ValueError("is empty" if plain else f"has no text in column “{columns.prompt}”")
-    if len(prompt) > _LONGEST_PROMPT:
+    if len(prompt) > LONGEST_PROMPT:
         raise ValueError(f"has {len(prompt):,} characters in column “{columns.prompt}”, more than any model here reads")
     checker: str | None = columns.checker
     expected: Any = None

@@ -14,6 +14,8 @@ from engine.untrusted import decode_text, parse_json, split_lines
 
 MOST_PROMPTS = 5_000
 MOST_BYTES = 64 * 2**20
+LONGEST_PROMPT = 200_000
+"""Characters: more than any model here reads."""
 _LONGEST_CELL = 16 * 2**20
 _DELIMITERS = ",;\t|"
 _LINES_HELD = ("prompts", "tasks", "data", "rows", "questions", "items", "examples")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from app.prompts.promptfoo.filling import template_of
 from engine.evaluation.judge import JUDGED
 
+MOST_ASSERTIONS = 100
+"""Of one test."""
+_FILE = "file://"
 _WITHOUT_A_VALUE = ("is-json", "contains-json")
 Assertion = tuple[str, Any]
 """Its type and its value."""
@@ -24,19 +29,37 @@ class Check:
     """The types of assertions that no checker here holds, or not together with the others."""
 
 
-def check_of(assertions: Any) -> Check:
+def check_of(assertions: Any, fill: Callable[[str], str] = str) -> Check:
     """The checker that holds a test's assertions. Those of texts are held together by one pattern.
 
     Args:
         assertions: as the file has them.
+        fill: fills the variables of a test in a text; raises ValueError where that cannot be done, and the assertion
+            is dropped.
+
+    Raises:
+        ValueError: there are too many. The message is a clause.
     """
-    known = list(_flat(assertions))
+    found = list(islice(_flat(assertions), MOST_ASSERTIONS + 1))
+    if len(found) > MOST_ASSERTIONS:
+        raise ValueError(f"has more than {MOST_ASSERTIONS:,} assertions")
+    known: list[Assertion] = []
+    unread: list[str] = []
+    for type, value in found:
+        try:
+            known.append((type, _filled(value, fill)))
+        except ValueError:
+            unread.append(type)
+    return _check_of(known, unread)
+
+
+def _check_of(known: Sequence[Assertion], unread: Sequence[str]) -> Check:
     texts = [(type, _PATTERNS[type.removeprefix("not-")](value)) for type, value in known if _is_textual(type, value)]
     others = [each for each in known if not _is_textual(*each)]
     whole = [(type, found) for type, value in others if (found := _whole(type, value))]
-    unheld = [type for type, value in others if not _whole(type, value)]
+    unheld = [*unread, *(type for type, value in others if not _whole(type, value))]
     if texts and len(known) == 1 and known[0][0] == "equals":
-        return Check("exact", _text(known[0][1]), ())
+        return Check("exact", _text(known[0][1]), tuple(unread))
     if texts:
         return Check("regex", {"pattern": _together(texts)}, (*unheld, *(type for type, _ in whole)))
     if whole:
@@ -71,6 +94,17 @@ def _flat(assertions: Any) -> Iterator[Assertion]:
             yield str(each.get("type")), each.get("value")
 
 
+def _filled(value: Any, fill: Callable[[str], str]) -> Any:
+    """A text, or a list's texts, filled in; other values have no variables in promptfoo either."""
+    if isinstance(value, list):
+        return [_filled(each, fill) if isinstance(each, str) else each for each in value]
+    if isinstance(value, str):
+        if value.startswith(_FILE):
+            raise ValueError("lies in another file")
+        return fill(value)
+    return value
+
+
 def _is_textual(type: str, value: Any) -> bool:
     bare = type.removeprefix("not-")
     if bare not in _PATTERNS:
@@ -83,7 +117,8 @@ def _is_textual(type: str, value: Any) -> bool:
 def _whole(type: str, value: Any) -> tuple[str, Any] | None:
     """The checker of an assertion that stands alone."""
     if type in _WITHOUT_A_VALUE:
-        return "schema", {"schema": value if isinstance(value, dict) else {}}
+        schema = template_of(value) if isinstance(value, str) and value.strip() else value or {}
+        return ("schema", {"schema": schema}) if isinstance(schema, dict) else None
     if type == "equals" and isinstance(value, dict | list):
         return "json", value
     if type == "factuality" and isinstance(value, str) and value.strip():
