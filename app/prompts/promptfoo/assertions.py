@@ -14,6 +14,8 @@ from engine.evaluation.judge import JUDGED
 MOST_ASSERTIONS = 100
 """Of one test."""
 _FILE = "file://"
+_NUMBERED = re.compile(r"(?<!\\)(?:\\\\)*(?:\\[1-9k]|\(\?(?:P|\(|<(?![=!])|[aiLmsux]+\)))")
+"""A reference to a group, a named group, or flags of a whole pattern."""
 _WITHOUT_A_VALUE = ("is-json", "contains-json")
 Assertion = tuple[str, Any]
 """Its type and its value."""
@@ -55,6 +57,9 @@ def check_of(assertions: Any, fill: Callable[[str], str] = str) -> Check:
 
 def _check_of(known: Sequence[Assertion], unread: Sequence[str]) -> Check:
     texts = [(type, _PATTERNS[type.removeprefix("not-")](value)) for type, value in known if _is_textual(type, value)]
+    if len(texts) > 1 or (texts and texts[0][0].startswith("not-")):
+        unread = [*unread, *(type for type, pattern in texts if _stands_alone(type, pattern))]
+        texts = [each for each in texts if not _stands_alone(*each)]
     others = [each for each in known if not _is_textual(*each)]
     whole = [(type, found) for type, value in others if (found := _whole(type, value))]
     unheld = [*unread, *(type for type, value in others if not _whole(type, value))]
@@ -124,6 +129,12 @@ def _whole(type: str, value: Any) -> tuple[str, Any] | None:
     if type == "factuality" and isinstance(value, str) and value.strip():
         return JUDGED, value
     return None
+
+
+def _stands_alone(type: str, pattern: str) -> bool:
+    """Whether a pattern means something else inside another: groups are numbered and named once in a whole pattern,
+    and its flags hold for all of it."""
+    return type.removeprefix("not-") == "regex" and _NUMBERED.search(pattern) is not None
 
 
 def _together(patterns: Sequence[tuple[str, str]]) -> str:

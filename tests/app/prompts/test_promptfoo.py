@@ -109,6 +109,14 @@ def test_what_has_no_checker_or_none_beside_the_others_is_named() -> None:
     assert check_of(inside) == Check("regex", {"pattern": "a"}, ())
 
 
+@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?P<x>a)(?P=x)", "(?i)aa", r"\\(?P<x>a)", r"(?(1)a|b)"])
+def test_patterns_that_mean_something_else_beside_others_are_named(pattern: str) -> None:
+    alone, other = {"type": "regex", "value": pattern}, {"type": "regex", "value": r"(?<!x)\\1(?:y)(?i:z)"}
+    assert check_of([alone]) == Check("regex", {"pattern": pattern}, ())
+    assert check_of([other, alone]) == Check("regex", {"pattern": other["value"]}, ("regex",))
+    assert check_of([{**alone, "type": "not-regex"}]) == Check(None, None, ("not-regex",))
+
+
 def test_a_list_of_tests_without_prompts_has_its_variables_as_columns() -> None:
     (task,) = brought("tests.yaml", "- vars: {question: 'Why?'}\n  assert: [{type: contains, value: so}]\n").tasks
     assert (task.prompt, task.checker) == ("Why?", "regex")
