@@ -204,6 +204,10 @@ def test_no_test_has_assertions_without_end() -> None:
         ("prompts: ['{{a | upper}}']\ntests: [{vars: {a: 1}}]", "more than {{names}} in it"),
         ("? [a]\n: b", "no YAML|no tests"),
         ("x: \x01", "cannot be read"),
+        ("a: &a {b: 1}\nc: {<<: [*a, *a]}", r"merge key \(<<\) in line 2 is not followed"),
+        ("a: &a {b: 1}\nc: {!!merge 'x': *a}", "merge key"),
+        ("a: 1" + ":59" * 200, "a number in line 1 is too long"),
+        ("a: !!int '1" + ":59" * 200 + "'", "a number in line 1 is too long"),
     ],
 )
 def test_hostile_files_are_refused_in_words(text: str, says: str) -> None:
