@@ -65,14 +65,15 @@ def read_conversations(table: Table) -> Conversations:
     """The conversations of a file; those that cannot be read are left out, each with its reason.
 
     Args:
-        table: the file: one conversation a row, or of a single one a message a row, with ``role`` and ``content``.
+        table: the file: one conversation a row, or of a single one a message a row, with ``role`` and ``content``;
+            a message that calls tools may have no ``content``.
 
     Raises:
         InvalidRequestError: it holds none.
     """
     rows = table.rows
-    if all({"role", "content"} <= row.cells.keys() for row in rows):
-        turns = [(row.text("role"), spoken(row.cells["content"])) for row in rows]
+    if all("role" in row.cells for row in rows) and any("content" in row.cells for row in rows):
+        turns = [(row.text("role"), spoken(row.cells.get("content"))) for row in rows]
         try:
             return Conversations("OpenAI messages", (conversation("", in_a_row(turns)),), table.left_out)
         except ValueError as error:

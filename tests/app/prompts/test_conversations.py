@@ -74,7 +74,7 @@ LM_STUDIO = {
         {"versions": [lm_version("user", "Go on.")], "currentlySelected": 0},
     ],
 }
-CHATGPT = {
+CHATGPT: dict[str, Any] = {
     "title": "Tides",
     "create_time": 1697000000.5,
     "current_node": "n3",
@@ -128,8 +128,20 @@ def test_of_chatgpt_tools_and_empty_nodes_are_passed_over() -> None:
     assert one.left_out == 2
 
 
-def test_a_message_a_line_is_one_conversation() -> None:
-    lines = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hi"}]
+def test_of_chatgpt_what_a_model_writes_to_a_tool_is_no_answer() -> None:
+    call = {"author": {"role": "assistant"}, "recipient": "python", "content": {"parts": ["6 * 7"]}}
+    answer = {**CHATGPT["mapping"]["n3"]["message"], "recipient": "all"}
+    nodes = {"call": {"message": call, "parent": "n2"}, "n3": {"message": answer, "parent": "call"}}
+    (one,) = read({**CHATGPT, "mapping": {**CHATGPT["mapping"], **nodes}}).conversations
+    assert shown(one) == [("user", "Why tides?"), ("assistant", "The moon.")]
+
+
+def test_a_message_a_line_is_one_conversation_though_one_only_calls_a_tool() -> None:
+    lines: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]},
+    ]
     table = read_table("chat.jsonl", "\n".join(map(json.dumps, lines)).encode())
     (one,) = read_conversations(table).conversations
     assert (one.system, shown(one)) == ("Be short.", [("user", "Hi")])
