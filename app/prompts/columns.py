@@ -38,7 +38,7 @@ _MAX_TOKENS = {"exact": 32, "number": 128, EITHER: 128, "choice": 32, "json": 25
 _USUAL_TOKENS = 64
 _MOST_TOKENS = 4096
 _LOOKED_AT = 200
-"""Rows that a guess is made from."""
+"""Rows that a guess is made from; whether the file names its checkers is seen in all of them."""
 _MOSTLY = 0.9
 _SHORT_WORDS = 12
 _PROMPTS = ("prompt", "question", "instruction", "query", "problem", "input", "text", "task", "user", "frage")
@@ -85,13 +85,13 @@ def guess(table: Table) -> Columns:
     if expected is None and len(table.columns) == 2 and len(rest) == 1:
         expected = rest[0]
     columns = Columns(prompt=prompt, expected=expected, category=category, options=options)
-    return columns.checked_by(_guess_checker(columns, rows, plain))
+    return columns.checked_by(_guess_checker(columns, table.rows, plain))
 
 
 def guess_checker(table: Table, columns: Columns) -> str:
     """The likeliest checker for some columns."""
     plain = {_plain(column): column for column in reversed(table.columns)}
-    return _guess_checker(columns, table.rows[:_LOOKED_AT], plain)
+    return _guess_checker(columns, table.rows, plain)
 
 
 def convert(table: Table, columns: Columns) -> Brought:
@@ -186,12 +186,12 @@ def _tokens(row: Row, usual: int) -> int:
 
 def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, str]) -> str:
     column = columns.expected
-    checkers = [row.text(_checker_column(row.cells) or "") for row in rows]
+    checkers = [row.text(plain.get("checker", "")) for row in rows]
     if column is not None and any(name in (*CHECKERS, JUDGED) for name in checkers):
         return FROM_FILE
     if column is None and any(checkers) and {*checkers} <= {JUDGED, ""}:
         return JUDGED
-    filled = [row for row in rows if column in row.cells] if column else []
+    filled = [row for row in rows[:_LOOKED_AT] if column in row.cells] if column else []
     if column is None or not filled:
         return NONE
     if _most(_reads_as_choice(row, columns) for row in filled):
