@@ -19,6 +19,10 @@ FORMS = ("Open WebUI", "LM Studio", "ChatGPT", "Gearbox", "OpenAI messages", "Sh
 """What is read."""
 
 
+MOST_MESSAGES = 100_000
+"""Of a file's conversations together: they are kept at once, while somebody waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conversations:
     """What a file holds."""
@@ -83,9 +87,22 @@ def read_conversations(table: Table) -> Conversations:
         raise InvalidRequestError(f"There are no conversations in it. What is read: {', '.join(FORMS)}.")
     found: list[ForeignConversation] = []
     left_out = list(table.left_out)
+    messages = 0
     for row in rows:
+        if messages > MOST_MESSAGES:
+            left_out.append(LeftOut(row.place, _BEYOND))
+            continue
         try:
-            found.append(read_as(form[0], row.cells))
+            read = read_as(form[0], row.cells)
         except ValueError as error:
             left_out.append(LeftOut(row.place, f"cannot be read, because {error}"))
+            continue
+        messages += len(read.messages)
+        if messages > MOST_MESSAGES:
+            left_out.append(LeftOut(row.place, _BEYOND))
+        else:
+            found.append(read)
     return Conversations(form[0], tuple(found), tuple(left_out))
+
+
+_BEYOND = f"is beyond the first {MOST_MESSAGES:,} messages: divide the file, and import its parts one after the other"
