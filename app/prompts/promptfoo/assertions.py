@@ -47,7 +47,7 @@ def check_of(assertions: Any, fill: Callable[[str], str] = str) -> Check:
         raise ValueError(f"has more than {MOST_ASSERTIONS:,} assertions")
     known: list[Assertion] = []
     unread: list[str] = []
-    for type, value in found:
+    for type, value in filter(None, found):
         try:
             known.append((type, _filled(value, fill)))
         except ValueError:
@@ -88,12 +88,15 @@ def read_expected(cell: str) -> Assertion:
     return bare, value.strip()
 
 
-def _flat(assertions: Any) -> Iterator[Assertion]:
+def _flat(assertions: Any) -> Iterator[Assertion | None]:
+    """Those of sets too; ``None`` for each that counts for nothing."""
     for each in assertions if isinstance(assertions, list) else ():
         if not isinstance(each, dict) or each.get("weight") == 0:
+            yield None
             continue
         inner = each.get("assert")
         if each.get("type") == "assert-set" and isinstance(inner, list) and "threshold" not in each:
+            yield None
             yield from _flat(inner)
         else:
             yield str(each.get("type")), each.get("value")

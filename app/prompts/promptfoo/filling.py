@@ -14,7 +14,7 @@ Template = str | list[Any] | dict[str, Any]
 """A text, or the tree of one that is JSON: there the strings are filled in, so that no variable breaks the JSON."""
 
 MOST_FILLED = 128 * 2**20
-"""Characters that are filled in for one file, each text counted as :data:`_A_TEXT` more."""
+"""Characters of templates, of values and of what comes of them in one file, each text counted as some more."""
 _A_TEXT = 64
 _FILLED = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}")
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
@@ -58,35 +58,40 @@ class Filler:
                 return {"prompt": last["content"], **({"history": tree[:-1]} if tree[1:] else {})}
         return {"prompt": filled if isinstance(filled, str) else json.dumps(filled, ensure_ascii=False, indent=2)}
 
+    def value(self, value: Any) -> str:
+        """A variable's value as promptfoo writes it into a text.
+
+        Raises:
+            ValueError: it is a list or an object that is too long. The message is a clause.
+        """
+        self._charge(_A_TEXT)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, list | dict):
+            parts, length = _size(value)
+            self._charge(length + _A_TEXT * parts)
+            if length > LONGEST_PROMPT:
+                raise ValueError("has a variable that is longer than any model here reads")
+            return json.dumps(value, ensure_ascii=False)
+        return "" if value is None else str(value)
+
     def _reckon(self, template: Template, values: Mapping[str, str]) -> None:
         """Count what will be filled in before anything is."""
-        length = texts = 0
+        length = 0
         for text in _texts(template):
+            self._charge(len(text) + _A_TEXT)
             _check_names(text, values)
-            texts += 1
             length += len(text) + sum(len(values[name[1]]) - len(name[0]) for name in _FILLED.finditer(text))
         if length > LONGEST_PROMPT:
             raise ValueError(f"has {length:,} characters when it is filled in, more than any model here reads")
-        self._characters += length + _A_TEXT * texts
+        self._charge(length)
+
+    def _charge(self, characters: int) -> None:
+        self._characters += characters
         if self._characters > MOST_FILLED:
             raise ValueError(f"is beyond the first {MOST_FILLED >> 20} MB of filled in texts")
-
-
-def as_text(value: Any) -> str:
-    """A variable's value as promptfoo writes it into a text.
-
-    Raises:
-        ValueError: it is a list or an object that is too long. The message is a clause.
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | dict):
-        if sum(len(text) for text in _texts(value)) > LONGEST_PROMPT:
-            raise ValueError("has a variable that is longer than any model here reads")
-        return json.dumps(value, ensure_ascii=False)
-    return "" if value is None else str(value)
 
 
 def _check_names(text: str, values: Mapping[str, str]) -> None:
@@ -111,6 +116,20 @@ def _in_tree(tree: Any, values: Mapping[str, str]) -> Any:
             return {key: _in_tree(each, values) for key, each in tree.items()}
         case _:
             return tree
+
+
+def _size(tree: Any) -> tuple[int, int]:
+    """How many values a tree has, and about how many characters as JSON."""
+    values = length = 0
+    waiting = [tree]
+    while waiting:
+        each = waiting.pop()
+        values += 1
+        length += len(each) if isinstance(each, str) else 2
+        if isinstance(each, dict):
+            length += sum(map(len, each))
+        waiting += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return values, length
 
 
 def _texts(tree: Any) -> Iterator[str]:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from app.prompts.promptfoo.assertions import check_of, read_expected
-from app.prompts.promptfoo.filling import Filler, Template, as_text, template_of
+from app.prompts.promptfoo.assertions import MOST_ASSERTIONS, check_of, read_expected
+from app.prompts.promptfoo.filling import Filler, Template, template_of
 from app.prompts.tables import MOST_PROMPTS, LeftOut, Row, Table
 from engine.errors import InvalidRequestError
 
@@ -84,7 +84,7 @@ def tests_of_sheet(table: Table) -> Table:
         ]
         cells = {column: cell for column, cell in row.cells.items() if not column.startswith("__")}
         try:
-            values = {column: as_text(cells.get(column)) for column in table.columns}
+            values = {column: filler.value(cells.get(column)) for column in table.columns}
             check = check_of(assertions, partial(filler.text, values=values))
         except ValueError as error:
             left_out.append(LeftOut(row.place, str(error)))
@@ -133,8 +133,9 @@ def _rows(
     options = {key: value if prompts and isinstance(value, list) else [value] for key, value in values.items()}
     if empty := next((key for key, those in options.items() if not those), None):
         raise ValueError(f"has no value for its variable “{empty}”")
-    texts = {key: [as_text(each) for each in those] for key, those in options.items()}
-    assertions = [each for part in (usual.get("assert"), test.get("assert")) if isinstance(part, list) for each in part]
+    texts = {key: [filler.value(each) for each in those] for key, those in options.items()}
+    parts = [part for part in (usual.get("assert"), test.get("assert")) if isinstance(part, list)]
+    assertions = list(itertools.islice(itertools.chain.from_iterable(parts), MOST_ASSERTIONS + 1))
     metadata, about = test.get("metadata"), test.get("description")
     id = about.strip() if isinstance(about, str) and about.strip() else place
     category = metadata.get("category") if isinstance(metadata, dict) else None
@@ -162,9 +163,10 @@ def _variables(test: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
     usual_vars, own = usual.get("vars"), test.get("vars", {})
     if not isinstance(own, dict):
         raise ValueError("has variables that lie in another file, or are none")
-    values = {**(usual_vars if isinstance(usual_vars, dict) else {}), **own}
-    if len(values) > _MOST_VARIABLES:
+    usual_vars = usual_vars if isinstance(usual_vars, dict) else {}
+    if len(usual_vars) + len(own) > _MOST_VARIABLES:
         raise ValueError(f"has more than {_MOST_VARIABLES:,} variables")
+    values = {**usual_vars, **own}
     for key, value in values.items():
         if isinstance(value, str) and value.startswith(_ELSEWHERE):
             raise ValueError(f"has its variable “{key}” in another file")

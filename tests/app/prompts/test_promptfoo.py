@@ -182,7 +182,7 @@ def test_what_would_grow_too_long_is_not_filled_in() -> None:
     assert str(found.left_out[0]).startswith("test 1 has 1,048,576,000 characters when it is filled in")
     filler = Filler()
     longest = {"a": "x" * LONGEST_PROMPT}
-    for _ in range(MOST_FILLED // (LONGEST_PROMPT + 64)):
+    for _ in range(MOST_FILLED // (LONGEST_PROMPT + 69)):
         filler.text("{{a}}", longest)
     with pytest.raises(ValueError, match="beyond the first 128 MB"):
         filler.text("{{a}}", longest)
@@ -191,6 +191,19 @@ def test_what_would_grow_too_long_is_not_filled_in() -> None:
 def test_no_test_has_assertions_without_end() -> None:
     with pytest.raises(ValueError, match="more than 100 assertions"):
         check_of([{"type": "assert-set", "assert": [{"type": "contains", "value": "a"}] * 101}])
+    with pytest.raises(ValueError, match="more than 100 assertions"):
+        check_of([{"type": "contains", "value": "a", "weight": 0}] * 101)
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [{"assert": [0] * 100_000}, {"vars": {"a": [1] * 100_000}}, {"vars": {"a": [[0] * 100_000]}},
+     {"vars": {f"v{n}": n for n in range(100_000)}}],
+)  # fmt: skip
+def test_what_all_tests_share_is_not_gone_through_for_each_without_end(usual: dict[str, Any]) -> None:
+    whole = {"prompts": ["{{b}}{{c}}"], "defaultTest": usual, "tests": [{"vars": {"b": 1}}] * 20_000}
+    with pytest.raises(InvalidRequestError, match="no test that can be asked"):
+        brought("a.json", json.dumps(whole))
 
 
 @pytest.mark.parametrize(
