@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from engine.types import DeviceChoice
 
 _FOUND = "models found"
 _UPLOADS = 4
-"""Uploaded files that are kept until they are added."""
+"""Uploaded files that are kept besides those being added."""
+_NOT_THERE = "not there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,10 @@ class OwnModels:
         self._device = device
         self._looked: Computed[Looked] = Computed(jobs)
         self._found: Computed[list[FoundModel]] = Computed(jobs, most=1)
-        self._added: dict[Path, Path] = {}
+        self._added: dict[tuple[Path, str], Path] = {}
+        """Models' folders by the file they are of and its state."""
+        self._lock = threading.Lock()
+        """Held while uploads are deleted."""
         self._uploads = TemporaryDirectory(prefix="gearbox-uploads-", ignore_cleanup_errors=True)
 
     def look(self, path: Path) -> Looked | JobState:
@@ -59,24 +64,25 @@ class OwnModels:
                 weights = dict(estimate_gguf(summary.path, self._device).items())
             return Looked(summary, weights)
 
-        try:
-            found = path.expanduser().stat()
-            state = f"{found.st_mtime_ns} {found.st_size}"
-        except (OSError, RuntimeError, ValueError):  # what is wrong with it is told by who reads it
-            state = "not there"
-        return self._looked.ask(f"look at {path} {state}", compute)
+        return self._looked.ask(f"look at {path} {_state(path)}", compute)
 
     def adding(self, path: Path, name: str, models_dir: Path) -> Work:
-        """The work of adding a file under a name."""
+        """The work of adding a file under a name, for a job of the key that :func:`adding_key` gives. An uploaded file
+        is deleted at its end."""
 
         def work(report: Report) -> None:
-            self._added[path] = add_model(path, models_dir, report, name=name).folder
+            state = _state(path)
+            self._added[path, state] = folder = add_model(path, models_dir, report, name=name).folder
+            if path.is_relative_to(self._uploads.name):
+                self._added[path, _NOT_THERE] = folder
+                with self._lock:
+                    shutil.rmtree(path.parent, ignore_errors=True)
 
         return work
 
     def added(self, path: Path) -> str | None:
-        """Under which name a file was added, as long as that model is there."""
-        folder = self._added.get(path)
+        """Under which name a file was added as it is now, as long as that model is there."""
+        folder = self._added.get((path, _state(path)))
         return folder.name if folder is not None and (folder / "config.json").is_file() else None
 
     def found(self) -> list[FoundModel] | None:
@@ -97,22 +103,47 @@ class OwnModels:
         return state is not None and state.running
 
     def keep_upload(self, file_id: str, name: str, content: memoryview) -> Path:
-        """Where an uploaded file is until it is added or the server ends; the latest few are kept.
+        """Where an uploaded file is until it is added or the server ends; of those that are not being added, the latest
+        few are kept. One that was added is not written again, as long as that model is there.
 
         Raises:
             OSError: the disk is full.
         """
         folder = Path(self._uploads.name) / model_name_for(Path(file_id))
         path = folder / f"{model_name_for(Path(name))}.gguf"
-        if not path.exists():
-            others = sorted(folder.parent.iterdir(), key=lambda other: other.stat().st_mtime)
-            for other in others[: max(0, len(others) + 1 - _UPLOADS)]:
-                shutil.rmtree(other, ignore_errors=True)
+        if not path.exists() and self.added(path) is None:
+            self._delete_old_uploads()
             folder.mkdir(exist_ok=True)
             part = folder / "part"
             part.write_bytes(content)
             part.rename(path)
         return path
+
+    def _delete_old_uploads(self) -> None:
+        """Make room for one more."""
+        with self._lock:
+            idle = [folder for folder in Path(self._uploads.name).iterdir() if not self._adds_from(folder)]
+            idle.sort(key=lambda folder: folder.stat().st_mtime)
+            for folder in idle[: max(0, len(idle) + 1 - _UPLOADS)]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _adds_from(self, folder: Path) -> bool:
+        jobs = [self._jobs.state(adding_key(file)) for file in folder.glob("*.gguf")]
+        return any(job is not None and job.running for job in jobs)
+
+
+def adding_key(path: Path) -> str:
+    """The key of the job that adds a file."""
+    return f"add {path}"
+
+
+def _state(path: Path) -> str:
+    """Another one whenever a file was changed or replaced."""
+    try:
+        found = path.expanduser().stat()
+    except (OSError, RuntimeError, ValueError):  # what is wrong with it is told by who reads it
+        return _NOT_THERE
+    return f"{found.st_mtime_ns} {found.st_size}"
 
 
 def _find(report: Report) -> list[FoundModel]:

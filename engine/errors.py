@@ -66,7 +66,16 @@ class InstallError(GearboxError):
 
 
 class InsufficientMemoryError(GearboxError):
-    """Loading would need more memory than this machine has free."""
+    """Something would need more memory than this machine has free."""
+
+    def __init__(self, message: str, *, is_final: bool = False) -> None:
+        """
+        Args:
+            message: for the user.
+            is_final: whether it would not be enough either once all other requests have ended.
+        """
+        super().__init__(message)
+        self.is_final = is_final
 
 
 class NotJudgedError(GearboxError):

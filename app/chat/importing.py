@@ -24,7 +24,7 @@ def read_file(name: str, data: bytes) -> Conversations:
     Raises:
         InvalidRequestError: it cannot be read, or holds none.
     """
-    return read_conversations(read_table(name, data))
+    return read_conversations(read_table(name, data, of="conversations"))
 
 
 def title_in_chat(conversation: ForeignConversation) -> str:

@@ -26,9 +26,8 @@ _GAMMA = 4
 """Tokens drafted where Gearbox's controller chooses: vLLM needs a number."""
 _LOOKUP = 4
 """The longest n-gram that vLLM looks for; Gearbox's drafter matches any length."""
-_DEFAULTS = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k",
-             "repetition_penalty": "repetition_penalty", "max_tokens": "max_new_tokens"}  # fmt: skip
-"""Sampling settings that a server has defaults for, and what its generation config calls them."""
+_DEFAULTS = ("temperature", "top_p", "top_k", "repetition_penalty")
+"""Sampling settings that a server has defaults for. Its ``max_new_tokens`` is none: it caps every request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +155,7 @@ def _backend(config: RunConfig, _where: Callable[[str], str], _flags: _Part, dif
 
 def _sampling(sampling: SamplingParams, flags: _Part) -> dict[str, Any]:
     """Set what a server has defaults for; the rest."""
-    defaults = {theirs: getattr(sampling, ours) for ours, theirs in _DEFAULTS.items()}
+    defaults = {name: getattr(sampling, name) for name in _DEFAULTS}
     flags += ["--generation-config", "vllm", "--override-generation-config", json.dumps(defaults)]
     usual = SamplingParams()
     changed = {
@@ -164,9 +163,10 @@ def _sampling(sampling: SamplingParams, flags: _Part) -> dict[str, Any]:
         for each in fields(sampling)
         if each.name not in _DEFAULTS and getattr(sampling, each.name) != getattr(usual, each.name)
     }
-    return {"seed": sampling.seed} | {
-        _IN_A_CALL.get(name, name): _as_said(name, each) for name, each in changed.items()
-    }
+    fixed: dict[str, Any] = {"seed": sampling.seed, "max_tokens": sampling.max_tokens}
+    if sampling.top_logprobs:
+        fixed["logprobs"] = True  # without it a server refuses how many
+    return fixed | {_IN_A_CALL.get(name, name): _as_said(name, each) for name, each in changed.items()}
 
 
 _IN_A_CALL = {"json_schema": "response_format"}

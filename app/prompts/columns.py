@@ -9,7 +9,7 @@ from typing import Any
 
 from app.prompts.expectations import as_number, options_of, read_choice, read_expected, tested_function
 from app.prompts.gathering import Brought, gather
-from app.prompts.tables import Row, Table
+from app.prompts.tables import LONGEST_PROMPT, Row, Table
 from engine import Task
 from engine.evaluation.expected import expected_of
 from engine.evaluation.judge import JUDGED
@@ -37,9 +37,8 @@ CHECKS: Mapping[str, str] = {
 _MAX_TOKENS = {"exact": 32, "number": 128, EITHER: 128, "choice": 32, "json": 256, "code": 384, JUDGED: 256, NONE: 256}
 _USUAL_TOKENS = 64
 _MOST_TOKENS = 4096
-_LONGEST_PROMPT = 200_000
 _LOOKED_AT = 200
-"""Rows that a guess is made from."""
+"""Rows that a guess is made from; whether the file names its checkers is seen in all of them."""
 _MOSTLY = 0.9
 _SHORT_WORDS = 12
 _PROMPTS = ("prompt", "question", "instruction", "query", "problem", "input", "text", "task", "user", "frage")
@@ -86,13 +85,13 @@ def guess(table: Table) -> Columns:
     if expected is None and len(table.columns) == 2 and len(rest) == 1:
         expected = rest[0]
     columns = Columns(prompt=prompt, expected=expected, category=category, options=options)
-    return columns.checked_by(_guess_checker(columns, rows, plain))
+    return columns.checked_by(_guess_checker(columns, table.rows, plain))
 
 
 def guess_checker(table: Table, columns: Columns) -> str:
     """The likeliest checker for some columns."""
     plain = {_plain(column): column for column in reversed(table.columns)}
-    return _guess_checker(columns, table.rows[:_LOOKED_AT], plain)
+    return _guess_checker(columns, table.rows, plain)
 
 
 def convert(table: Table, columns: Columns) -> Brought:
@@ -119,7 +118,7 @@ def _task(row: Row, place: int, columns: Columns, plain: bool) -> Task:
     prompt = row.text(columns.prompt)
     if not prompt:
         raise ValueError("is empty" if plain else f"has no text in column “{columns.prompt}”")
-    if len(prompt) > _LONGEST_PROMPT:
+    if len(prompt) > LONGEST_PROMPT:
         raise ValueError(f"has {len(prompt):,} characters in column “{columns.prompt}”, more than any model here reads")
     checker: str | None = columns.checker
     expected: Any = None
@@ -187,12 +186,12 @@ def _tokens(row: Row, usual: int) -> int:
 
 def _guess_checker(columns: Columns, rows: Sequence[Row], plain: Mapping[str, str]) -> str:
     column = columns.expected
-    checkers = [row.text(_checker_column(row.cells) or "") for row in rows]
+    checkers = [row.text(plain.get("checker", "")) for row in rows]
     if column is not None and any(name in (*CHECKERS, JUDGED) for name in checkers):
         return FROM_FILE
     if column is None and any(checkers) and {*checkers} <= {JUDGED, ""}:
         return JUDGED
-    filled = [row for row in rows if column in row.cells] if column else []
+    filled = [row for row in rows[:_LOOKED_AT] if column in row.cells] if column else []
     if column is None or not filled:
         return NONE
     if _most(_reads_as_choice(row, columns) for row in filled):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from app.prompts.conversations.reading import conversation_form
 from app.prompts.dialogues import Turns, prompts_of
 from app.prompts.gathering import Brought, gather
@@ -52,7 +54,7 @@ def convert_published(table: Table, turns: Turns = Turns.LAST) -> Brought:
     return gather(table, task)
 
 
-def _of_conversation(form: str, row: Row, place: int, turns: Turns) -> tuple[Task, ...]:
+def _of_conversation(form: str, row: Row, place: int, turns: Turns) -> Iterator[Task]:
     try:
         return prompts_of(form, row.cells, place, turns)
     except ValueError as error:

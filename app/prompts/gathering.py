@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from app.prompts.tables import MOST_PROMPTS, LeftOut, Row, Table
@@ -20,19 +20,23 @@ class Brought:
     """What the reader should know of those that are taken, a sentence each."""
 
 
-def gather(table: Table, tasks_of: Callable[[Row, int], Sequence[Task]]) -> Brought:
+def gather(table: Table, tasks_of: Callable[[Row, int], Iterable[Task]]) -> Brought:
     """The prompts that rows give. One that stands there twice with different answers is kept twice.
 
     Args:
         table: the file.
-        tasks_of: the prompts of a row with its number; raises ValueError, a clause that goes on from the row's place,
-            where there are none.
+        tasks_of: the prompts of a row with its number, of which those still wanted are taken; raises ValueError, a
+            clause that goes on from the row's place, where there are none.
     """
+    beyond = f"is beyond the first {MOST_PROMPTS:,} prompts"
     left_out = list(table.left_out)
     tasks: dict[str, Task] = {}
     first: dict[tuple[object, ...], str] = {}
     prompts: dict[tuple[object, ...], int] = {}
     for place, row in enumerate(table.rows, 1):
+        if len(tasks) == MOST_PROMPTS:
+            left_out.append(LeftOut(row.place, beyond))
+            continue
         try:
             given = tasks_of(row, place)
         except (ValueError, InvalidRequestError) as error:
@@ -40,7 +44,7 @@ def gather(table: Table, tasks_of: Callable[[Row, int], Sequence[Task]]) -> Brou
             continue
         for task in given:
             if len(tasks) == MOST_PROMPTS:
-                left_out.append(LeftOut(row.place, f"is beyond the first {MOST_PROMPTS:,} prompts"))
+                left_out.append(LeftOut(row.place, beyond))
                 break
             asked = (task.history, task.prompt)
             same = (*asked, repr((task.checker, task.expected)))

@@ -14,6 +14,8 @@ from engine.untrusted import decode_text, parse_json, split_lines
 
 MOST_PROMPTS = 5_000
 MOST_BYTES = 64 * 2**20
+LONGEST_PROMPT = 200_000
+"""Characters: more than any model here reads."""
 _LONGEST_CELL = 16 * 2**20
 _DELIMITERS = ",;\t|"
 _LINES_HELD = ("prompts", "tasks", "data", "rows", "questions", "items", "examples")
@@ -66,12 +68,13 @@ class Table:
     """What the reader should know of all of it, a sentence each."""
 
 
-def read_table(name: str, data: bytes) -> Table:
+def read_table(name: str, data: bytes, *, of: str = "prompts") -> Table:
     """A file as a table; rows that cannot be read are left out, each with its reason.
 
     Args:
         name: of the file; its ending says what it is, and where it says nothing, its first character does.
         data: its bytes, in UTF-8 or what their byte-order mark says.
+        of: what its rows are, as the reader is told of those beyond the first :data:`MOST_PROMPTS`.
 
     Raises:
         InvalidRequestError: it is too large, no text, not what its ending says, or without a row.
@@ -98,7 +101,7 @@ def read_table(name: str, data: bytes) -> Table:
     if not table.rows:
         first = f" The first reason: {table.left_out[0]}." if table.left_out else ""
         raise InvalidRequestError(f"{name} has no row that can be read.{first}")
-    beyond = [LeftOut(row.place, f"is beyond the first {MOST_PROMPTS:,} prompts") for row in table.rows[MOST_PROMPTS:]]
+    beyond = [LeftOut(row.place, f"is beyond the first {MOST_PROMPTS:,} {of}") for row in table.rows[MOST_PROMPTS:]]
     return Table(table.columns, table.rows[:MOST_PROMPTS], (*table.left_out, *beyond), table.plain)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 import torch
@@ -83,10 +84,14 @@ class LocalModel:
         return takes_by_use(self.decoder.device)
 
     def new_cache(self, capacity: int, dtype: KVDtype, window: int | None) -> KVCache:
-        """Where room costs nothing, it is for all of the model's context: what goes on from there need not move."""
+        """Where room costs nothing, it is for all of the model's context, up to half of the machine's memory: what goes
+        on from there need not move."""
         if window is None and self.kv_by_use:
-            could_be_held = machine_bytes() // self.kv_bytes(1, dtype)
-            capacity = max(capacity, min(self.decoder.config.context_length, could_be_held))
+            half = machine_bytes() // 2 // self.kv_bytes(1, dtype)  # Linux maps no more than all of it at once
+            room = min(self.decoder.config.context_length, half)
+            if room > capacity:
+                with suppress(OSError):  # more address space than is to be had
+                    return self.decoder.new_cache(room, dtype)
         return self.decoder.new_cache(capacity, dtype, window)
 
     def run(

@@ -244,10 +244,12 @@ class PrefixCache:
 
     def forget(self, salt: str) -> None:
         """Let go of all that belongs to a session, what running requests hold included."""
-        for lease in tuple(self._leases):
-            if lease.identity.salt == salt:
-                lease.forgotten = True
+        leases = [lease for lease in tuple(self._leases) if lease.identity.salt == salt]
+        for lease in leases:
+            lease.forgotten = True
         self.index.forget(salt)
+        for lease in leases:
+            self._charge(lease.kv)
 
 
 def _room_for(
@@ -265,7 +267,8 @@ def _room_for(
     # a window moves its tokens about, and would not be what it was if the request failed
     if goes_on and kept.payload.capacity >= capacity and not kept.payload.slides:
         return kept.payload
-    room = min(most_tokens, int(kept.payload.capacity * GROWTH)) if goes_on else capacity
+    grows = goes_on and not kept.payload.by_use
+    room = min(most_tokens, int(kept.payload.capacity * GROWTH)) if grows else capacity
     kv = new_cache(max(room, capacity))
     kv.copy_prefix(kept.payload, tokens)
     return kv

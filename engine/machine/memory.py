@@ -114,6 +114,17 @@ def available_gpu_bytes(device: torch.device) -> int:
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
+def held_bytes(device: torch.device | None = None) -> int:
+    """What this process has taken of a device's memory: all that it could give back; of the machine's own, pages of
+    files count as available already."""
+    if device is None or device.type == "cpu":
+        taken = psutil.Process().memory_info()
+        return int(taken.rss - getattr(taken, "shared", 0))  # Linux alone tells
+    import torch
+
+    return int(torch.cuda.memory_allocated(device))
+
+
 def require_memory(
     needed: int, purpose: str, reclaimable: int = 0, device: torch.device | None = None, promised: int = 0
 ) -> None:

@@ -189,7 +189,8 @@ class Responder:
 
     def _lend(self, identity: CacheIdentity, ids: Ids, system: SystemPrompt | None, attempt: Attempt) -> Lease:
         capacity = len(ids) + attempt.max_tokens
-        self._pool.require_possible(*self._kv_wanted(attempt, capacity))  # a kept sequence's own KV may be lent
+        needed, purpose = self._kv_wanted(attempt, capacity)
+        self._pool.require_possible(needed, purpose, attempt.model)  # a kept sequence's own KV may be lent
 
         def new_cache(capacity: int) -> KVCache:
             cache = self._new_cache(attempt, capacity)
@@ -224,7 +225,7 @@ class Responder:
     def _make_room(self, attempt: Attempt, tokens: int) -> None:
         """For KV of so many tokens: where memory is taken as it is used, for the prompt, if there could be for all."""
         needed, purpose = self._kv_wanted(attempt, tokens)
-        self._pool.require_possible(needed, purpose)
+        self._pool.require_possible(needed, purpose, attempt.model)
         if attempt.model.kv_by_use:
             dtype = attempt.request.config.optimization.kv_dtype
             needed = min(needed, attempt.model.kv_bytes(len(attempt.prompt_ids) + CHUNK, dtype))

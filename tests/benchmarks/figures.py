@@ -94,7 +94,7 @@ def gguf_bytes_per_token(tensors: Iterable[GgufTensor]) -> int:
     All but the embedding table, of which a step looks one row up; where the file has no head of its
     own (``output.weight``), the table is the head and is read whole.
     """
-    sizes = {tensor.name: tensor.raw.nbytes for tensor in tensors}
+    sizes = {tensor.name: tensor.entry.bytes for tensor in tensors}
     looked_up = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
     return sum(sizes.values()) - looked_up
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from gguf import GGMLQuantizationType
 
 from engine.models.sources.gguf_file import GgufTensor
+from engine.models.sources.gguf_header import TensorEntry
 from tests.benchmarks.decode import _prompt_of
 from tests.benchmarks.figures import LaneFigures, Sample, best_peer, decode_rows, gguf_bytes_per_token
 from tests.benchmarks.peers.contract import Facts
@@ -23,7 +23,7 @@ def lane(engine: str, decode: list[float], prefill: float = 100.0, **known: obje
 
 
 def tensor(name: str, size: int) -> GgufTensor:
-    return GgufTensor(name, (1, size), GGMLQuantizationType.Q8_0, np.zeros((1, size), np.uint8))
+    return GgufTensor(Path("none.gguf"), TensorEntry(name, (1, size), GGMLQuantizationType.Q8_0, 0, size))
 
 
 def test_ratios_are_of_medians_against_the_best_peer_and_the_reference() -> None:

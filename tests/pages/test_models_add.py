@@ -13,7 +13,6 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.jobs import JobState
-from app.own_models import Looked
 from tests.support.gguf_files import tiny_gguf, write_gguf_of
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
@@ -76,6 +75,10 @@ def test_a_file_is_told_of_before_it_is_added_and_then_stands_in_the_list(page: 
     assert "Added as mine" in page.success[0].value
     assert (resources.get_settings().models_dir / "mine" / "config.json").is_file()
     assert any(element.value == "mine" for element in page.subheader)
+    written.touch()
+    page.run()
+    assert settled(page, "look at").text_input(f"add-name-{written}"), "another file in its place can be added"
+    assert not page.success
     shutil.rmtree(resources.get_settings().models_dir / "mine")
     assert page.run().button("add-start"), "it can be added again once it is gone"
 
@@ -96,18 +99,22 @@ def test_what_cannot_be_added_says_why_and_is_looked_at_again_once_it_changed(
 
 
 def test_an_upload_is_kept_until_it_is_added(page: AppTest, written: Path) -> None:
-    own = resources.get_own_models()
-    content = memoryview(written.read_bytes())
-    paths = [own.keep_upload(f"id-{number}", "Mine (1).gguf", content) for number in range(6)]
-    assert paths[5].name == "Mine-1.gguf"
-    assert [path.exists() for path in paths] == [False, False, True, True, True, True]
-    assert own.keep_upload("id-5", "Mine (1).gguf", content) == paths[5]
-    while not isinstance(looked := own.look(paths[5]), Looked):
-        assert looked.running
-        time.sleep(0.02)
-    assert looked.summary.family == "qwen3"
     page.segmented_control("add-where").set_value("Upload").run()
-    assert not page.exception
+    content = written.read_bytes()
+    page.file_uploader[0].upload("Mine (1).gguf", content).run()
+    assert not settled(page, "look at").error
+    file = page.file_uploader[0].value
+    kept = resources.get_own_models().keep_upload(file.file_id, file.name, memoryview(content))
+    assert kept.read_bytes() == content
+    page.button("add-start").click().run()
+    settled(page, "add ")
+    assert "Added as Mine-1" in page.success[0].value
+    assert not page.error
+    assert not kept.parent.exists()
+    shutil.rmtree(resources.get_settings().models_dir / "Mine-1")
+    page.run()
+    assert settled(page, "look at").button("add-start"), "it can be added again once it is gone"
+    assert kept.exists()
 
 
 def test_ollama_s_models_are_listed_and_one_is_chosen(page: AppTest, written: Path, tmp_path: Path) -> None:

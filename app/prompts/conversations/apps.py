@@ -68,7 +68,8 @@ def lm_studio(row: Mapping[str, Any]) -> ForeignConversation:
 
 
 def chatgpt(row: Mapping[str, Any]) -> ForeignConversation:
-    """A conversation of ChatGPT's data export: a ``mapping`` of nodes, some of them without a message."""
+    """A conversation of ChatGPT's data export: a ``mapping`` of nodes, some of them without a message. What a model
+    wrote to a tool, its ``recipient``, is left out."""
     nodes: list[Node] = []
     for id, each in row["mapping"].items():
         if not isinstance(each, dict):
@@ -78,6 +79,8 @@ def chatgpt(row: Mapping[str, Any]) -> ForeignConversation:
         role = author.get("role") if isinstance(author, dict) else ""
         parts = content.get("parts") if isinstance(content, dict) else None
         texts = [part for part in parts if isinstance(part, str)] if isinstance(parts, list) else []
+        if isinstance(message, dict) and role == "assistant" and message.get("recipient") not in (None, "all"):
+            texts = []
         nodes.append(Node(id, _id_of(each.get("parent")), str(role), "\n".join(texts)))
     return conversation(
         _title(row.get("title")),

@@ -19,6 +19,10 @@ FORMS = ("Open WebUI", "LM Studio", "ChatGPT", "Gearbox", "OpenAI messages", "Sh
 """What is read."""
 
 
+MOST_MESSAGES = 100_000
+"""Of a file's conversations together: they are kept at once, while somebody waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conversations:
     """What a file holds."""
@@ -65,14 +69,15 @@ def read_conversations(table: Table) -> Conversations:
     """The conversations of a file; those that cannot be read are left out, each with its reason.
 
     Args:
-        table: the file: one conversation a row, or of a single one a message a row, with ``role`` and ``content``.
+        table: the file: one conversation a row, or of a single one a message a row, with ``role`` and ``content``;
+            a message that calls tools may have no ``content``.
 
     Raises:
         InvalidRequestError: it holds none.
     """
     rows = table.rows
-    if all({"role", "content"} <= row.cells.keys() for row in rows):
-        turns = [(row.text("role"), spoken(row.cells["content"])) for row in rows]
+    if all("role" in row.cells for row in rows) and any("content" in row.cells for row in rows):
+        turns = [(row.text("role"), spoken(row.cells.get("content"))) for row in rows]
         try:
             return Conversations("OpenAI messages", (conversation("", in_a_row(turns)),), table.left_out)
         except ValueError as error:
@@ -82,9 +87,22 @@ def read_conversations(table: Table) -> Conversations:
         raise InvalidRequestError(f"There are no conversations in it. What is read: {', '.join(FORMS)}.")
     found: list[ForeignConversation] = []
     left_out = list(table.left_out)
+    messages = 0
     for row in rows:
+        if messages > MOST_MESSAGES:
+            left_out.append(LeftOut(row.place, _BEYOND))
+            continue
         try:
-            found.append(read_as(form[0], row.cells))
+            read = read_as(form[0], row.cells)
         except ValueError as error:
             left_out.append(LeftOut(row.place, f"cannot be read, because {error}"))
+            continue
+        messages += len(read.messages)
+        if messages > MOST_MESSAGES:
+            left_out.append(LeftOut(row.place, _BEYOND))
+        else:
+            found.append(read)
     return Conversations(form[0], tuple(found), tuple(left_out))
+
+
+_BEYOND = f"is beyond the first {MOST_MESSAGES:,} messages: divide the file, and import its parts one after the other"

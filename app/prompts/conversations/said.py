@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from engine.types import Message
-
 MOST_MESSAGES = 10_000
 """Of one conversation."""
 _SECONDS_OF = 10**11
@@ -64,11 +62,6 @@ class ForeignConversation:
             found.append(self.messages[at])
             at = found[-1].parent
         return tuple(reversed(found))
-
-    def before(self, path: Sequence[Said], place: int) -> tuple[Message, ...]:
-        """What was said on a branch before one of its messages, the system prompt first."""
-        system = (Message("system", self.system),) if self.system else ()
-        return (*system, *(Message(each.role, each.content) for each in path[:place]))
 
 
 @dataclass(frozen=True, slots=True)

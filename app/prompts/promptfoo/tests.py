@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from app.prompts.promptfoo.assertions import check_of, read_expected
+from app.prompts.promptfoo.assertions import MOST_ASSERTIONS, check_of, read_expected
+from app.prompts.promptfoo.filling import Filler, Template, template_of
 from app.prompts.tables import MOST_PROMPTS, LeftOut, Row, Table
 from engine.errors import InvalidRequestError
-from engine.untrusted import parse_json
 
-_FILLED = re.compile(r"\{\{-?\s*([A-Za-z_]\w*)\s*-?\}\}")
-_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+_MOST_VARIABLES = 1_000
 _ELSEWHERE = ("file://", "huggingface://", "http://", "https://", "exec:")
 _EXPECTED = re.compile(r"__expected\d*")
 
@@ -49,16 +50,21 @@ def tests_of(name: str, tree: Any) -> Table:
     rows: list[Row] = []
     left_out: list[LeftOut] = []
     dropped: Counter[str] = Counter()
+    filler = Filler()
     for number, test in enumerate(tests, 1):
         place = f"test {number:,}"
         if len(rows) >= MOST_PROMPTS:
             left_out.append(LeftOut(place, f"is beyond the first {MOST_PROMPTS:,} prompts"))
             continue
         try:
-            found, unheld = _rows(place, test, usual if isinstance(usual, dict) else {}, prompts)
+            found, of, unheld = _rows(
+                place, test, usual if isinstance(usual, dict) else {}, prompts, MOST_PROMPTS - len(rows), filler
+            )
         except ValueError as error:
             left_out.append(LeftOut(place, str(error)))
             continue
+        if len(found) < of:
+            left_out.append(LeftOut(place, f"has prompts beyond the first {MOST_PROMPTS:,}"))
         rows += found
         dropped.update(unheld)
     return _table(name, rows, left_out, dropped, notes)
@@ -67,18 +73,25 @@ def tests_of(name: str, tree: Any) -> Table:
 def tests_of_sheet(table: Table) -> Table:
     """A sheet whose columns ``__expected`` hold assertions; its other columns are variables."""
     rows: list[Row] = []
+    left_out = list(table.left_out)
     dropped: Counter[str] = Counter()
+    filler = Filler()
     for row in table.rows:
         assertions = [
             dict(zip(("type", "value"), read_expected(row.text(column)), strict=True))
             for column in row.cells
             if _EXPECTED.fullmatch(column) and row.text(column)
         ]
-        check = check_of(assertions)
-        dropped.update(check.dropped)
         cells = {column: cell for column, cell in row.cells.items() if not column.startswith("__")}
+        try:
+            values = {column: filler.value(cells.get(column)) for column in table.columns}
+            check = check_of(assertions, partial(filler.text, values=values))
+        except ValueError as error:
+            left_out.append(LeftOut(row.place, str(error)))
+            continue
+        dropped.update(check.dropped)
         rows.append(Row(row.place, {**cells, **_checked(check.checker, check.expected)}))
-    return _table("The sheet", rows, list(table.left_out), dropped, ())
+    return _table("The sheet", rows, left_out, dropped, ())
 
 
 def is_sheet_of_tests(table: Table) -> bool:
@@ -96,85 +109,74 @@ def _table(
         told = ", ".join(f"{type} ({count:,})" for type, count in sorted(dropped.items(), key=lambda each: -each[1]))
         notes = (*notes, f"Assertions of promptfoo that no checker here holds, and which are left out: {told}.")
     columns = tuple(dict.fromkeys(column for row in rows for column in row.cells))
-    return Table(columns, tuple(rows[:MOST_PROMPTS]), tuple(left_out), notes=tuple(notes))
+    return Table(columns, tuple(rows), tuple(left_out), notes=tuple(notes))
 
 
-def _prompts(value: Any) -> tuple[list[str], list[str]]:
+def _prompts(value: Any) -> tuple[list[Template], list[str]]:
     """The prompts that stand in the file, and what to say of those that do not."""
-    found: list[str] = []
+    found: list[Template] = []
     elsewhere = 0
     for each in value if isinstance(value, list) else [value]:
         text = each.get("raw") or each.get("id") if isinstance(each, dict) else each
         if isinstance(text, str) and text.strip():
             elsewhere += text.startswith(_ELSEWHERE)
-            found += [] if text.startswith(_ELSEWHERE) else [text]
+            found += [] if text.startswith(_ELSEWHERE) else [template_of(text)]
     notes = [f"Prompts that lie in other files and are left out: {elsewhere:,}."] if elsewhere else []
     return found, notes
 
 
-def _rows(place: str, test: Any, usual: Mapping[str, Any], prompts: Sequence[str]) -> tuple[list[Row], tuple[str, ...]]:
+def _rows(
+    place: str, test: Any, usual: Mapping[str, Any], prompts: Sequence[Template], room: int, filler: Filler
+) -> tuple[list[Row], int, Counter[str]]:
+    """The first rows of a test, as many as there is room for; how many it has; and the assertions dropped."""
+    values = _variables(test, usual)
+    options = {key: value if prompts and isinstance(value, list) else [value] for key, value in values.items()}
+    if empty := next((key for key, those in options.items() if not those), None):
+        raise ValueError(f"has no value for its variable “{empty}”")
+    texts = {key: [filler.value(each) for each in those] for key, those in options.items()}
+    parts = [part for part in (usual.get("assert"), test.get("assert")) if isinstance(part, list)]
+    assertions = list(itertools.islice(itertools.chain.from_iterable(parts), MOST_ASSERTIONS + 1))
+    metadata, about = test.get("metadata"), test.get("description")
+    id = about.strip() if isinstance(about, str) and about.strip() else place
+    category = metadata.get("category") if isinstance(metadata, dict) else None
+    category = category if isinstance(category, str) and category.strip() else "promptfoo"
+    several = math.prod(map(len, options.values())) * max(1, len(prompts))
+    rows: list[Row] = []
+    dropped: Counter[str] = Counter()
+    for entry, known in zip(_combined(options), _combined(texts), strict=True):
+        if len(rows) >= room:
+            break
+        asked = [filler.prompt(prompt, known) for prompt in prompts[: room - len(rows)]] or [entry]
+        check = check_of(assertions, partial(filler.text, values=known))
+        dropped |= Counter(check.dropped)
+        for cells in asked:
+            n = len(rows) + 1
+            named = {"id": id} if several == 1 else {"id": f"{id}.{n}", "template": id}
+            kept = {**_checked(check.checker, check.expected), "category": category, **named, **cells}
+            rows.append(Row(place if several == 1 else f"{place}.{n:,}", kept))
+    return rows, several, dropped
+
+
+def _variables(test: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(test, dict):
         raise ValueError("lies in another file, or is no test")
     usual_vars, own = usual.get("vars"), test.get("vars", {})
     if not isinstance(own, dict):
         raise ValueError("has variables that lie in another file, or are none")
-    values = {**(usual_vars if isinstance(usual_vars, dict) else {}), **own}
+    usual_vars = usual_vars if isinstance(usual_vars, dict) else {}
+    if len(usual_vars) + len(own) > _MOST_VARIABLES:
+        raise ValueError(f"has more than {_MOST_VARIABLES:,} variables")
+    values = {**usual_vars, **own}
     for key, value in values.items():
         if isinstance(value, str) and value.startswith(_ELSEWHERE):
             raise ValueError(f"has its variable “{key}” in another file")
-    assertions = [each for part in (usual.get("assert"), test.get("assert")) if isinstance(part, list) for each in part]
-    check = check_of(assertions)
-    metadata, about = test.get("metadata"), test.get("description")
-    id = about.strip() if isinstance(about, str) and about.strip() else place
-    category = metadata.get("category") if isinstance(metadata, dict) else None
-    cells = {
-        **_checked(check.checker, check.expected),
-        "category": category if isinstance(category, str) and category.strip() else "promptfoo",
-    }
-    if not prompts:
-        return [Row(place, {**cells, "id": id, **values})], check.dropped
-    filled = [_fill(prompt, each) for each in _combined(values) for prompt in prompts]
-    if len(filled) == 1:
-        return [Row(place, {**_asked(filled[0]), **cells, "id": id})], check.dropped
-    numbered = enumerate(filled, 1)
-    rows = [Row(f"{place}.{n:,}", {**_asked(text), **cells, "id": f"{id}.{n}", "template": id}) for n, text in numbered]
-    return rows, check.dropped
+    return values
 
 
-def _combined(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _combined(options: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
     """Each variable that is a list stands for each of its values."""
-    options = [value if isinstance(value, list) else [value] for value in values.values()]
-    combinations = itertools.product(*options)
-    return (dict(zip(values, each, strict=True)) for each in itertools.islice(combinations, MOST_PROMPTS))
-
-
-def _fill(prompt: str, values: Mapping[str, Any]) -> str:
-    if _TEMPLATE.search(_FILLED.sub("", prompt)):
-        raise ValueError("has a prompt with more than {{names}} in it, which is not filled in here")
-    missing = next((name for name in _FILLED.findall(prompt) if name not in values), None)
-    if missing is not None:
-        raise ValueError(f"gives its prompt no variable “{missing}”")
-    return _FILLED.sub(lambda found: _as_text(values[found[1]]), prompt)
-
-
-def _asked(text: str) -> dict[str, Any]:
-    """A prompt as cells; one that is JSON of a chat's messages is asked after those before the last."""
-    try:
-        turns = parse_json(text) if text.lstrip().startswith("[") else None
-    except ValueError:
-        turns = None
-    if isinstance(turns, list) and turns and all(isinstance(turn, dict) and "role" in turn for turn in turns):
-        last = turns[-1]
-        if last.get("role") == "user" and isinstance(last.get("content"), str):
-            return {"prompt": last["content"], **({"history": turns[:-1]} if turns[1:] else {})}
-    return {"prompt": text}
+    return (dict(zip(options, each, strict=True)) for each in itertools.product(*options.values()))
 
 
 def _checked(checker: str | None, expected: Any) -> dict[str, Any]:
     return {} if checker is None else {"checker": checker, "expected": expected}
-
-
-def _as_text(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.own_models import Looked
+from app.own_models import Looked, adding_key
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine import FAMILIES, FoundModel, check_model_name, free_model_name, model_name_for
@@ -101,13 +101,16 @@ def _table(found: list[FoundModel]) -> None:
 
 def _show_file(path: Path, name: str, models_dir: Path, listed: Collection[str]) -> None:
     """What a file is, as soon as that is known, and what becomes of it."""
-    job = BackgroundJob(f"add {path}", when_cancelled="Nothing of it is left.", title=f"Adding {name}")
+    job = BackgroundJob(adding_key(path), when_cancelled="Nothing of it is left.", title=f"Adding {name}")
     if job.running:
         job.follow()
         return
     own = resources.get_own_models()
-    if (added := own.added(path)) is not None and added not in listed:
-        st.rerun()
+    if (added := own.added(path)) is not None:
+        if added not in listed:
+            st.rerun()
+        st.success(f"Added as {literal(added)}: it can be chosen wherever a model is.", icon=":material/check:")
+        return
     looked = own.look(path)
     if isinstance(looked, Looked):
         _offer(looked, path, name, models_dir, job)
@@ -140,9 +143,6 @@ def _offer(looked: Looked, path: Path, name: str, models_dir: Path, job: Backgro
         with st.container(horizontal=True, gap="medium"):
             for label, value in facts.items():
                 st.markdown(f":small[:gray[{label}]]  \n{literal(value)}", width="content")
-        if (added := own.added(path)) is not None:
-            st.success(f"Added as {literal(added)}: it can be chosen wherever a model is.", icon=":material/check:")
-            return
         job.follow()
         chosen = st.text_input("Name", value=name, key=f"add-name-{path}")
         try:

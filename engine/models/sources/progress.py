@@ -38,8 +38,8 @@ def terminal_bar(title: str) -> Iterator[Progress]:
 
         def show(stage: str, fraction: float) -> None:
             nonlocal shown
-            # a new stage shows at once; the bar alone would wait until enough of it is done
-            bar.set_description_str(f"{title}: {stage}", refresh=is_terminal and stage != shown)
+            # a new stage shows at once, in a log the first; the bar alone would wait until enough of it is done
+            bar.set_description_str(f"{title}: {stage}", refresh=stage != shown if is_terminal else not shown)
             shown = stage
             bar.update(round(100 * fraction) - bar.n)
 

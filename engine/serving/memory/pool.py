@@ -16,7 +16,7 @@ import torch
 from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
 from engine.errors import InsufficientMemoryError, InvalidRequestError
-from engine.machine.memory import require_address_space, require_memory
+from engine.machine.memory import held_bytes, require_address_space, require_memory
 from engine.models.checkpoint import resolve
 from engine.models.decoders.weights import CPU
 from engine.models.opening import open_small_files
@@ -241,31 +241,49 @@ class ModelPool:
                 if not self._release_oldest():
                     raise
 
-    def require_possible(self, needed: int, purpose: str) -> None:
+    def require_possible(self, needed: int, purpose: str, beside: LoadedModel) -> None:
         """Refuse what would not fit even if nothing were kept and nobody else ran with the models that are in use.
 
         Args:
             needed: estimated bytes.
             purpose: what for, as the subject of a sentence.
+            beside: the model that it is for.
 
         Raises:
-            InsufficientMemoryError: and how much there could be.
+            InsufficientMemoryError: and how much there could be; final if not even with all gone but that model.
         """
-        self.require_free(needed, purpose, self._reclaimable() + self._running_kv())
+        try:
+            self.require_free(needed, purpose, self._reclaimable() + self._running_kv())
+        except InsufficientMemoryError:
+            others = max(0, held_bytes(self.device) - beside.weights_bytes)
+            try:
+                require_memory(needed, purpose, others, self.device)
+            except InsufficientMemoryError as error:
+                raise InsufficientMemoryError(str(error), is_final=True) from None
+            raise
 
     def make_spare_room(self, needed: int) -> bool:
-        """Let spare memory go, but no model, until ``needed`` bytes fit; ``False`` if they do not."""
-        while True:
-            try:
-                self.require_free(needed, "KV")
-                return True
-            except InsufficientMemoryError:
-                if not (self._spare and self._spare.release_oldest()):
-                    return False
+        """Let spare memory go, but no model, until ``needed`` bytes fit; ``False``, and none goes, if they cannot."""
+        if not self._fits(needed, self._spare_bytes()):
+            return False
+        while not self._fits(needed):
+            if not (self._spare and self._spare.release_oldest()):
+                return False
+        return True
+
+    def _fits(self, needed: int, reclaimable: int = 0) -> bool:
+        try:
+            self.require_free(needed, "KV", reclaimable)
+        except InsufficientMemoryError:
+            return False
+        return True
 
     def _reclaimable(self) -> int:
-        spare = self._spare.spare_bytes if self._spare else 0
-        return spare + sum(model.weights_bytes for model in self._loaded.values() if model not in self._in_use)
+        models = (model for model in self._loaded.values() if model not in self._in_use)
+        return self._spare_bytes() + sum(model.weights_bytes for model in models)
+
+    def _spare_bytes(self) -> int:
+        return self._spare.spare_bytes if self._spare else 0
 
     def require_free(self, needed: int, purpose: str, reclaimable: int = 0) -> None:
         """Refuse what does not fit beside what is being loaded.

@@ -42,14 +42,14 @@ class Room:
             hold: of the job; what the work has added to it is let go while it waits.
 
         Raises:
-            InsufficientMemoryError: there is not enough, with nobody else at work.
+            InsufficientMemoryError: there is not enough, with nobody else at work, or whoever ends.
         """
         while True:
             others, ended, held = len(self._at_work) > 1, self._ended, len(hold) if hold else 0
             try:
                 return (yield from work(others))
-            except InsufficientMemoryError:
-                if not others or job.is_cancelled():
+            except InsufficientMemoryError as error:
+                if not others or error.is_final or job.is_cancelled():
                     raise
                 if hold:
                     hold.release(held)

@@ -48,6 +48,17 @@ def as_tree(kept: Conversation, message_id: str | None = None) -> object:
     ]
 
 
+def test_what_is_too_much_at_once_is_left_out_in_words() -> None:
+    turns = [{"role": "user", "content": "x"}] * 10_000
+    found = read_file("a.json", json.dumps([{"messages": turns}] * 11 + [{"messages": turns[:1]}]).encode())
+    assert len(found.conversations) == 10
+    assert [str(each).partition(":")[0] for each in found.left_out] == [
+        f"entry {n} is beyond the first 100,000 messages" for n in (11, 12)
+    ]
+    found = read_file("a.json", json.dumps([{"messages": turns[:1]}] * 5_001).encode())
+    assert [str(each) for each in found.left_out] == ["entry 5,001 is beyond the first 5,000 conversations"]
+
+
 def test_what_chat_exports_comes_back_the_same(store: RunStore) -> None:
     @settings(max_examples=25)
     @given(trees())

@@ -77,12 +77,24 @@ def test_what_has_no_counterpart_is_named_and_no_flag_pretends_it() -> None:
 
 
 def test_settings_of_single_requests_are_given_as_fields_of_a_call() -> None:
-    sampling = SamplingParams(stop=("x",), seed=4, logit_bias=((3, 1.0),), json_schema='{"type":"object"}', top_k=9)
+    sampling = SamplingParams(
+        stop=("x",),
+        seed=4,
+        logit_bias=((3, 1.0),),
+        json_schema='{"type":"object"}',
+        top_k=9,
+        top_logprobs=2,
+        max_tokens=7,
+    )
     found = command(sampling=sampling)
     assert found.per_request == {
         "seed": 4,
+        "max_tokens": 7,
+        "logprobs": True,
+        "top_logprobs": 2,
         "stop": ["x"],
         "logit_bias": {"3": 1.0},
         "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}},
     }
-    assert json.loads(value_of(found, "--override-generation-config"))["top_k"] == 9
+    defaults = json.loads(value_of(found, "--override-generation-config"))
+    assert (defaults["top_k"], "max_new_tokens" in defaults) == (9, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from app.prompts.conversations.reading import Conversations, read_conversations
 from app.prompts.conversations.said import ForeignConversation
 from app.prompts.dialogues import Turns
 from app.prompts.forms import convert_published
-from app.prompts.tables import read_table
+from app.prompts.gathering import gather
+from app.prompts.tables import MOST_PROMPTS, read_table
 from app.quantization.tasks import tasks_sha256
 from app.store import Pass, RunStore
 from engine import Task
@@ -72,7 +74,7 @@ LM_STUDIO = {
         {"versions": [lm_version("user", "Go on.")], "currentlySelected": 0},
     ],
 }
-CHATGPT = {
+CHATGPT: dict[str, Any] = {
     "title": "Tides",
     "create_time": 1697000000.5,
     "current_node": "n3",
@@ -126,8 +128,20 @@ def test_of_chatgpt_tools_and_empty_nodes_are_passed_over() -> None:
     assert one.left_out == 2
 
 
-def test_a_message_a_line_is_one_conversation() -> None:
-    lines = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Hi"}]
+def test_of_chatgpt_what_a_model_writes_to_a_tool_is_no_answer() -> None:
+    call = {"author": {"role": "assistant"}, "recipient": "python", "content": {"parts": ["6 * 7"]}}
+    answer = {**CHATGPT["mapping"]["n3"]["message"], "recipient": "all"}
+    nodes = {"call": {"message": call, "parent": "n2"}, "n3": {"message": answer, "parent": "call"}}
+    (one,) = read({**CHATGPT, "mapping": {**CHATGPT["mapping"], **nodes}}).conversations
+    assert shown(one) == [("user", "Why tides?"), ("assistant", "The moon.")]
+
+
+def test_a_message_a_line_is_one_conversation_though_one_only_calls_a_tool() -> None:
+    lines: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]},
+    ]
     table = read_table("chat.jsonl", "\n".join(map(json.dumps, lines)).encode())
     (one,) = read_conversations(table).conversations
     assert (one.system, shown(one)) == ("Be short.", [("user", "Hi")])
@@ -207,6 +221,27 @@ def test_as_prompts_the_messages_asked_come_after_what_was_said_before(turns: Tu
         assert [message.role for message in tasks[-1].messages] == ["system", "user", "assistant", "user"]
         assert tasks[-1].transcript.endswith("Assistant: Yes.\n\nReally.\n\nUser: Go on.")
     assert len({task.template for task in tasks}) == 1
+
+
+def test_a_conversation_whose_histories_grow_too_large_together_is_left_out_where_every_message_is_asked() -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x" * 20_000}] * 100
+    rows = [{"messages": turns}, {"messages": turns[:2]}]
+    table = read_table("chats.json", json.dumps(rows).encode())
+    found = convert_published(table, Turns.EVERY)
+    assert len(found.tasks) == 1
+    (left_out,) = map(str, found.left_out)
+    assert left_out.startswith("entry 1 cannot be asked, because what was said before its messages comes to 95 MB")
+    assert len(convert_published(table, Turns.LAST).tasks) == 2
+
+
+def test_prompts_are_made_no_further_than_they_are_taken() -> None:
+    made = count()
+    task = Task(id="", category="", prompt="", max_tokens=8)
+    table = read_table("a.txt", b"one\ntwo\n")
+    found = gather(table, lambda row, _: (replace(task, id=f"{row.place}{n}", prompt=f"{n}") for n in made))
+    assert len(found.tasks) == MOST_PROMPTS
+    assert next(made) == MOST_PROMPTS + 1
+    assert [str(each) for each in found.left_out] == [f"line {n} is beyond the first 5,000 prompts" for n in (1, 2)]
 
 
 def test_a_batch_gives_the_tokens_that_its_calls_ask_for_and_reads_responses_too() -> None:

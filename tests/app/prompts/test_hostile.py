@@ -205,3 +205,10 @@ def test_one_unknown_checker_changes_no_other_rows() -> None:
     table = read_table("a.jsonl", lines(*rows))
     assert guess(table).checker == FROM_FILE
     assert {task.checker for task in convert(table, guess(table)).tasks} == {"exact"}
+
+
+def test_a_checker_that_only_a_late_row_names_is_used() -> None:
+    rows = [{"prompt": f"{n}?", "expected": "yes"} for n in range(250)]
+    table = read_table("a.jsonl", lines(*rows, OWN | {"prompt": "Last?"}))
+    assert guess(table).checker == FROM_FILE
+    assert convert(table, guess(table)).tasks[-1].checker == "exact"

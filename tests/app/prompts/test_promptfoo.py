@@ -13,6 +13,8 @@ from app.prompts.columns import convert, guess
 from app.prompts.files import read_prompt_file
 from app.prompts.gathering import Brought
 from app.prompts.promptfoo.assertions import Check, check_of
+from app.prompts.promptfoo.filling import MOST_FILLED, Filler
+from app.prompts.tables import LONGEST_PROMPT, MOST_PROMPTS
 from engine import JUDGED, Task, check
 from engine.errors import InvalidRequestError
 
@@ -107,6 +109,14 @@ def test_what_has_no_checker_or_none_beside_the_others_is_named() -> None:
     assert check_of(inside) == Check("regex", {"pattern": "a"}, ())
 
 
+@pytest.mark.parametrize("pattern", [r"(a)\1", r"(?P<x>a)(?P=x)", "(?i)aa", r"\\(?P<x>a)", r"(?(1)a|b)"])
+def test_patterns_that_mean_something_else_beside_others_are_named(pattern: str) -> None:
+    alone, other = {"type": "regex", "value": pattern}, {"type": "regex", "value": r"(?<!x)\\1(?:y)(?i:z)"}
+    assert check_of([alone]) == Check("regex", {"pattern": pattern}, ())
+    assert check_of([other, alone]) == Check("regex", {"pattern": other["value"]}, ("regex",))
+    assert check_of([{**alone, "type": "not-regex"}]) == Check(None, None, ("not-regex",))
+
+
 def test_a_list_of_tests_without_prompts_has_its_variables_as_columns() -> None:
     (task,) = brought("tests.yaml", "- vars: {question: 'Why?'}\n  assert: [{type: contains, value: so}]\n").tasks
     assert (task.prompt, task.checker) == ("Why?", "regex")
@@ -128,6 +138,74 @@ def test_json_is_read_too_and_a_chat_s_messages_come_before_the_prompt() -> None
     assert [(message.role, message.content) for message in task.messages] == [("system", "Be kind."), ("user", "Hi")]
 
 
+def test_a_variable_breaks_no_chat_s_json() -> None:
+    chat = json.dumps([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "{{ask}}"}])
+    said = 'He said "hi"\nand left\\'
+    (task,) = brought("a.json", json.dumps({"prompts": [chat], "tests": [{"vars": {"ask": said}}]})).tasks
+    assert [(message.role, message.content) for message in task.messages] == [("system", "Be kind."), ("user", said)]
+
+
+def test_variables_in_assertions_are_filled_in_for_each_value() -> None:
+    config = """\
+prompts: ['{{n}}+{{n}}?']
+tests:
+  - vars: {n: [1, 2], want: 'so'}
+    assert: [{type: contains, value: '{{n}} and {{ want }}'}, {type: contains-any, value: ['{{n}}']}]
+"""
+    first, second = brought("a.yaml", config).tasks
+    assert (check(first, "1 and so"), check(first, "2 and so")) == (True, False)
+    assert (check(second, "1 and so"), check(second, "2 and so")) == (False, True)
+    (row,) = brought("a.csv", 'question,want,__expected\n2+2?,4,"equals: {{want}}"\n').tasks
+    assert (row.checker, row.expected) == ("exact", "4")
+
+
+@pytest.mark.parametrize("value", ["file://x.txt", "{% if n %}1{% endif %}", "{{n | upper}}", "{{unknown}}"])
+@pytest.mark.parametrize("type", ["contains", "is-json"])
+def test_what_cannot_be_filled_in_is_no_expected_text(type: str, value: str) -> None:
+    test = {"vars": {"n": "1"}, "assert": [{"type": type, "value": value}]}
+    found = brought("a.json", json.dumps({"prompts": ["{{n}}?"], "tests": [test]}))
+    assert [task.checker for task in found.tasks] == [None]
+    assert f"{type} (1)" in found.notes[0]
+
+
+def test_filling_ends_at_the_prompts_that_are_taken() -> None:
+    many: dict[str, Any] = {f"v{n}": list(range(100)) for n in range(20)}
+    found = read_prompt_file("a.json", json.dumps({"prompts": ["{{v0}} {{v19}}"], "tests": [{"vars": many}]}).encode())
+    assert len(found.rows) == MOST_PROMPTS
+    assert [str(each) for each in found.left_out] == ["test 1 has prompts beyond the first 5,000"]
+
+
+def test_what_would_grow_too_long_is_not_filled_in() -> None:
+    word = {"a": "x" * 2**20}
+    found = brought("a.json", json.dumps({"prompts": ["{{a}}" * 1000], "tests": [{"vars": word}, {"vars": {"a": 1}}]}))
+    assert [task.prompt for task in found.tasks] == ["1" * 1000]
+    assert str(found.left_out[0]).startswith("test 1 has 1,048,576,000 characters when it is filled in")
+    filler = Filler()
+    longest = {"a": "x" * LONGEST_PROMPT}
+    for _ in range(MOST_FILLED // (LONGEST_PROMPT + 69)):
+        filler.text("{{a}}", longest)
+    with pytest.raises(ValueError, match="beyond the first 128 MB"):
+        filler.text("{{a}}", longest)
+
+
+def test_no_test_has_assertions_without_end() -> None:
+    with pytest.raises(ValueError, match="more than 100 assertions"):
+        check_of([{"type": "assert-set", "assert": [{"type": "contains", "value": "a"}] * 101}])
+    with pytest.raises(ValueError, match="more than 100 assertions"):
+        check_of([{"type": "contains", "value": "a", "weight": 0}] * 101)
+
+
+@pytest.mark.parametrize(
+    "usual",
+    [{"assert": [0] * 100_000}, {"vars": {"a": [1] * 100_000}}, {"vars": {"a": [[0] * 100_000]}},
+     {"vars": {f"v{n}": n for n in range(100_000)}}],
+)  # fmt: skip
+def test_what_all_tests_share_is_not_gone_through_for_each_without_end(usual: dict[str, Any]) -> None:
+    whole = {"prompts": ["{{b}}{{c}}"], "defaultTest": usual, "tests": [{"vars": {"b": 1}}] * 20_000}
+    with pytest.raises(InvalidRequestError, match="no test that can be asked"):
+        brought("a.json", json.dumps(whole))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -139,6 +217,10 @@ def test_json_is_read_too_and_a_chat_s_messages_come_before_the_prompt() -> None
         ("prompts: ['{{a | upper}}']\ntests: [{vars: {a: 1}}]", "more than {{names}} in it"),
         ("? [a]\n: b", "no YAML|no tests"),
         ("x: \x01", "cannot be read"),
+        ("a: &a {b: 1}\nc: {<<: [*a, *a]}", r"merge key \(<<\) in line 2 is not followed"),
+        ("a: &a {b: 1}\nc: {!!merge 'x': *a}", "merge key"),
+        ("a: 1" + ":59" * 200, "a number in line 1 is too long"),
+        ("a: !!int '1" + ":59" * 200 + "'", "a number in line 1 is too long"),
     ],
 )
 def test_hostile_files_are_refused_in_words(text: str, says: str) -> None:

@@ -58,7 +58,7 @@ class LlamaCpp:
         flags = re.findall(r"(\w+) = 1\b", _text(llama_cpp.llama_print_system_info()))
         attention = re.findall(r"Flash Attention ([\w ,]+)", "".join(self._log))
         return Facts(
-            weights_bytes=sum(tensor.raw.nbytes for tensor in self._tensors),
+            weights_bytes=sum(tensor.entry.bytes for tensor in self._tensors),
             bytes_per_token=gguf_bytes_per_token(self._tensors),
             threads=llama_cpp.llama_n_threads(self._context),
             kernel="; ".join(

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.cache import CHUNK, KVCache, takes_by_use
+from engine.cache import CHUNK, KVCache
 from engine.types import KVDtype
+from tests.support.lazy_memory import needs_lazy_memory
 
-needs_lazy_memory = pytest.mark.skipif(not takes_by_use(), reason="address space counts here as if it were written")
 LAYERS = 2
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from engine.cache import CacheIdentity, KVCache, PrefixCache, SystemPrompt, as_ids
 from engine.cache.prefix_cache import GROWTH
 from engine.types import KVDtype, Message
+from tests.support.lazy_memory import needs_lazy_memory
 
 MINE = CacheIdentity("weights", "int4", "gearbox", "bf16", None, "me")
 
@@ -81,12 +82,13 @@ def test_the_whole_prompt_again_leaves_one_token_to_compute() -> None:
     assert lend(cache, [1, 2, 3]).cached_tokens == 2
 
 
-def test_a_sequence_that_outgrows_its_room_moves_into_a_larger_one() -> None:
+@pytest.mark.parametrize(("make", "room"), [(at_once, 6), pytest.param(small_cache, 5, marks=needs_lazy_memory)])
+def test_a_sequence_that_outgrows_its_room_moves_into_a_larger_one_where_room_takes_memory(make, room: int) -> None:  # type: ignore[no-untyped-def]
     cache = PrefixCache(10**6)
-    kv = hold(cache, [1, 2, 3], capacity=4)
-    lease = lend(cache, [1, 2, 3, 4], capacity=5)
+    kv = hold(cache, [1, 2, 3], capacity=4, make=make)
+    lease = lend(cache, [1, 2, 3, 4], capacity=5, make=make)
     assert lease.kv is not kv
-    assert lease.kv.capacity == 6
+    assert lease.kv.capacity == room
     assert torch.equal(lease.kv.layers[1][:3], kv.layers[1][:3])
     assert lend(PrefixCache(0), [1], capacity=5).kv.capacity == 5
 
@@ -143,6 +145,7 @@ def test_a_session_that_ends_while_its_request_runs_leaves_nothing() -> None:
     hold(cache, [1, 2, 3])
     lease = lend(cache, [1, 2, 3, 4])
     cache.forget("me")
+    assert lease.kv.own_bytes == lease.kv.allocated_bytes, "it is charged to nobody else"
     fill(lease.kv, [1, 2, 3, 4])
     cache.settle(lease, as_ids([1, 2, 3, 4, 99]), ())
     assert cache.index.kept() == ()

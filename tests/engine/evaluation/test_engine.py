@@ -179,13 +179,15 @@ def test_what_a_unit_raises_comes_out_and_the_next_one_works(
     assert len(tiny_engine.compare_window("tiny", Precision.INT4, window)) == window.scored
 
 
-def test_what_loading_progress_raises_ends_the_loading(tiny_models_dir: Path) -> None:
+def test_what_loading_progress_raises_ends_the_loading(tiny_models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class StopHereError(Exception):
         pass
 
     def stop(stage: str, fraction: float) -> None:
         raise StopHereError
 
+    # so small a model is there before anything is told of it
+    monkeypatch.setattr("engine.serving.memory.loading.stand_behind_engine_threads", lambda: time.sleep(0.3))
     engine = Engine(tiny_models_dir)
     with pytest.raises(StopHereError):
         engine.compare_window("tiny", Precision.INT4, Window((1, 2, 3), 1), stop)

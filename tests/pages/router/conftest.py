@@ -45,7 +45,15 @@ def open_lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs, tmp_p
             (folder / "mixed.json").write_text(json.dumps({"title": "Mixed", "weights_sha256": weights or {}}))
         here = {"small": "a" * 64, "large": "b" * 64} if installed is None else installed
         models = [
-            SimpleNamespace(name=name, title=name, installed=True, in_catalog=False, problem=None, parameters=size)
+            SimpleNamespace(
+                name=name,
+                title=name,
+                installed=True,
+                in_catalog=False,
+                problem=None,
+                parameters=size,
+                context_length=2_048,
+            )
             for size, name in enumerate(here, start=1)
         ]
         lab = RouterLab(store, folder)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,61 @@ def test_what_cannot_be_put_back_changes_nothing(
     with pytest.raises(StoreError, match="is there already"):
         back_up(postgres.url(empty), copy)
     postgres.drop(empty)
+
+
+@pytest.mark.slow
+def test_what_else_is_in_the_schema_is_neither_copied_nor_put_back(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    with database.migration() as connection:
+        for statement in (
+            "CREATE TABLE strangers (id serial PRIMARY KEY, name text)",
+            "CREATE INDEX ix_strangers_name ON strangers (name)",
+            "INSERT INTO strangers (name) VALUES ('one')",
+            "CREATE VIEW run_ids AS SELECT id FROM runs",
+            "CREATE FUNCTION spy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+            "CREATE TRIGGER spies AFTER INSERT ON runs EXECUTE FUNCTION spy()",
+        ):
+            connection.exec_driver_sql(statement)
+    database.close()
+    ours, foreign = tmp_path / "ours.dump", tmp_path / "foreign.dump"
+    back_up(url, ours)
+    command = ["pg_dump", "--format=custom", f"--file={foreign}", url.replace("+psycopg", "")]
+    subprocess.run(command, check=True, capture_output=True)
+    for second, copy in enumerate((ours, foreign)):
+        restore(url, copy, NOW + timedelta(seconds=second))
+        assert answers(url) == ["a first quokka"]
+        with database.read() as session:
+            connection = session.connection()
+            assert connection.exec_driver_sql("SELECT name FROM strangers").scalars().all() == ["one"]
+            spies = connection.exec_driver_sql("SELECT 1 FROM pg_trigger WHERE tgrelid = 'runs'::regclass "
+                                               "AND tgname = 'spies'").all()  # fmt: skip
+            assert not spies
+            assert connection.exec_driver_sql("SELECT 'public.ix_runs_created_at_id'::regclass").all()
+        database.close()
+
+
+@pytest.mark.slow
+def test_it_is_said_where_the_data_lie_when_they_cannot_be_moved_back(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy, lies = tmp_path / "monday.dump", "in the schema gearbox_replaced_20261129_080000"
+    back_up(url, copy)
+    database = Database(url)
+
+    def fail(_: str) -> None:
+        assert lies in capsys.readouterr().err
+        with database.migration() as connection:
+            connection.exec_driver_sql("DROP TABLE api_keys")
+            connection.exec_driver_sql("CREATE VIEW api_keys AS SELECT 1")
+        raise StoreError("no room for it")
+
+    monkeypatch.setattr(backup, "migrate", fail)
+    with pytest.raises(StoreError, match=f"no room for it.*{lies}"):
+        restore(url, copy, NOW)
+    with database.read() as session:
+        before = session.connection().exec_driver_sql(f"SELECT count(*) FROM {lies.split()[-1]}.runs")
+        assert before.scalar_one() == 1
+    database.close()
 
 
 def test_programs_that_are_not_there_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

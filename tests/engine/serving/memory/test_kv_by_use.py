@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from engine import Engine
-from engine.cache import takes_by_use
 from engine.machine.memory import RESERVE_BYTES
 from engine.types import (
     CacheMode,
@@ -21,10 +20,10 @@ from engine.types import (
     RunFinished,
     SamplingParams,
 )
+from tests.support.lazy_memory import needs_lazy_memory
 from tests.support.tiny import make_tiny_checkpoint
 
 CONTEXT = 4096
-needs_lazy_memory = pytest.mark.skipif(not takes_by_use(), reason="address space counts here as if it were written")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from engine.serving.scheduling.jobs import CallJob, Job
 class Asking:
     """A job that needs memory: it takes some passes to find out whether there is enough."""
 
+    is_hopeless = False
+
     def __init__(self, room: Room, in_use: list[Any], free: list[int], times: int = 1) -> None:
         self.hold = Hold(in_use)
         self.told: list[bool] = []
@@ -36,7 +38,7 @@ class Asking:
         self.hold.add(self)  # type: ignore[arg-type]
         yield from ask(Wait(lambda: True))
         if not self._free[0]:
-            raise InsufficientMemoryError("nothing is free")
+            raise InsufficientMemoryError("nothing is free", is_final=self.is_hopeless)
         self._free[0] -= 1
         return "enough"
 
@@ -70,6 +72,16 @@ def test_it_waits_for_another_to_end_and_holds_nothing_meanwhile() -> None:
     assert go_on(second.steps) is None
     assert go_on(second.steps) == "enough"
     assert second.told == [True, False]
+
+
+def test_what_could_not_fit_alone_waits_for_nobody() -> None:
+    room, in_use = Room(), list[Any]()
+    first, second = Asking(room, in_use, [1]), Asking(room, in_use, [0])
+    second.is_hopeless = True
+    assert [go_on(first.steps), go_on(second.steps)] == [None, None]
+    with pytest.raises(InsufficientMemoryError):
+        next(second.steps)
+    assert second.told == [True]
 
 
 def test_two_that_find_too_little_do_not_wait_for_one_another() -> None:

@@ -15,7 +15,9 @@ from engine.passes import Hidden, Logits, Wait, at_once
 from engine.serving.scheduling.jobs import CallJob
 from engine.serving.scheduling.kv_room import KVRoom
 from engine.serving.scheduling.running import Running
+from tests.support.lazy_memory import needs_lazy_memory
 
+pytestmark = needs_lazy_memory
 CONTEXT = 40_000
 DECODER: Any = SimpleNamespace()
 DECODER.native = DECODER
