@@ -62,7 +62,7 @@ def test_real_weights_as_one_json_object(corpus: Path, models_dir: Path, monkeyp
     assert result["weights_bytes"] < 0.5 * result["reference_weights_bytes"]
     # how far it is, and how much time is left
     assert "left" in done.stderr
-    assert "Reading text 1 of 1" in done.stderr
+    assert "All texts read" in done.stderr
 
 
 def test_figures_have_units(corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:

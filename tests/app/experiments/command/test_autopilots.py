@@ -23,11 +23,11 @@ max_tokens = 4
 
 [baseline]
 model = "tiny"
-precision = "int8"
 
 [[candidate]]
-name = "16 bits"
+name = "int8"
 model = "tiny"
+precision = "int8"
 """
 
 
@@ -51,17 +51,16 @@ def test_it_ends_with_a_configuration_its_evidence_a_report_and_measures_nothing
     assert free.returncode == 0, free.stderr
     tree = json.loads(free.stdout)
     memory = {each["name"]: each["memory_bytes"] for each in tree["measured"]}
-    assert set(memory) == {"tiny int8 (baseline)", "16 bits"}
+    assert set(memory) == {"tiny bf16 (baseline)", "int8"}
     assert tree["evidence"]["prompts"] >= 4
     assert {each["limit"] for each in tree["evidence"]["limits"]} == {"latency", "quality"}
 
-    # of so small a model the packed 8 bits take more
-    between = (memory["16 bits"] + memory["tiny int8 (baseline)"]) / 2 / 2**30
+    between = (memory["int8"] + memory["tiny bf16 (baseline)"]) / 2 / 2**30
     asked = (write(folder, more=f"memory = {between:.9f}"), "--report", str(folder / "report.html"), "--save", "Mine")
     done = experiment(folder, "autopilot", *asked)
     assert done.returncode == 0, done.stderr
     assert "On the Pareto front" in done.stdout
-    assert "Chosen: 16 bits. “16 bits” keeps all limits on" in done.stdout
+    assert "Chosen: int8. “int8” keeps all limits on" in done.stdout
     assert "- Memory, kept:" in done.stdout
     assert "held-out prompts" in done.stdout
     assert "Saved as the configuration “Mine”" in done.stderr
