@@ -13,18 +13,18 @@ from streamlit import config
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.attendance import Attendance
+from app.background.jobs import Jobs, Report
 from app.cache.simulations import Simulations
 from app.costs.pricing import load_prices, prices_path
 from app.doors.person import person_id
 from app.engines import open_engine
-from app.jobs import Jobs, Report
+from app.models.own import OwnModels
 from app.operations.alerts.watch import AlertWatch
 from app.operations.idle.duties import Duty, IdleWork
 from app.operations.judging.duty import JudgingDuty
 from app.operations.judging.running import Judging
 from app.operations.sentinel.duty import SentinelDuty
 from app.operations.sentinel.replaying import replay
-from app.own_models import OwnModels
 from app.quantization.estimates import WeightEstimates
 from app.router.lab import RouterLab
 from app.router.recorded.recordings import Recordings
@@ -60,7 +60,7 @@ def get_whole_store() -> RunStore:
         StoreError: the database cannot be opened.
     """
     settings = get_settings()
-    store = RunStore.open(settings.database_url, [settings.data_dir])
+    store = RunStore.of(settings)
     store.observers += [get_metrics().observe, get_telemetry().observe]
     store.retention.prune_in_background(RetentionRule(settings.keep_days, settings.keep_runs) or None)
     return store

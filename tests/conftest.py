@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.store import RunStore
 from engine import Engine
 from engine.models import install

@@ -6,8 +6,8 @@ import hashlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.computed import Computed
-from app.jobs import Jobs, Report
+from app.background.computed import Computed
+from app.background.jobs import Jobs, Report
 
 if TYPE_CHECKING:
     from engine.cache.simulation import SimulatedBudget

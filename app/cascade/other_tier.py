@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.jobs import Report
+from app.background.jobs import Report
 from app.runs.answers import answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine

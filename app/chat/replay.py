@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from app.background.jobs import Report, Steps
 from app.chat.conversations import history
 from app.environment import measured_here
-from app.jobs import Report, Steps
 from app.runs.answers import answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine

@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from app.configurations.exchange import config_of, export_file, import_file, missing_models
@@ -29,7 +29,8 @@ def list_configurations(_options: argparse.Namespace) -> int:
     Raises:
         StoreError: the database cannot be read.
     """
-    with _store() as (store, settings):
+    settings = Settings.from_env()
+    with closing(RunStore.of(settings)) as store:
         saved, installed = store.configurations.everybodys(), _installed(settings)
     for each in saved:
         config = config_of(each)
@@ -51,7 +52,7 @@ def export_configurations(options: argparse.Namespace) -> int:
         OSError: the file cannot be written.
         StoreError: the database cannot be read.
     """
-    with _store() as (store, _):
+    with closing(RunStore.of(Settings.from_env())) as store:
         saved = store.configurations.everybodys()
     exported = export_file(_named(saved, options.names) if options.names else saved)
     if not exported.configurations:
@@ -78,7 +79,8 @@ def import_configurations(options: argparse.Namespace) -> int:
         data = file.read_bytes()
     except OSError as error:
         raise InvalidRequestError(f"{file} cannot be read: {error.strerror or error}.") from error
-    with _store() as (store, settings):
+    settings = Settings.from_env()
+    with closing(RunStore.of(settings)) as store:
         found = import_file(store.configurations, None, data, file.name, _installed(settings))
     for each in found:
         absent = f" (not installed here: {', '.join(each.missing)})" if each.missing else ""
@@ -93,7 +95,8 @@ def export_vllm(options: argparse.Namespace) -> int:
         InvalidRequestError: there is no such configuration.
         StoreError: the database cannot be read.
     """
-    with _store() as (store, settings):
+    settings = Settings.from_env()
+    with closing(RunStore.of(settings)) as store:
         config = _config(store, options.configuration, options.name)
         models = {model.name: model for model in list_models(settings.models_dir)}
     known = models.get(config.model)
@@ -110,16 +113,6 @@ def export_vllm(options: argparse.Namespace) -> int:
     _tell("Without a counterpart:", command.without)
     sys.stderr.write(f"In each request: {json.dumps(command.per_request)}\n")
     return 0
-
-
-@contextmanager
-def _store() -> Iterator[tuple[RunStore, Settings]]:
-    settings = Settings.from_env()
-    store = RunStore.open(settings.database_url, [settings.data_dir])
-    try:
-        yield store, settings
-    finally:
-        store.close()
 
 
 def _installed(settings: Settings) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
 
+from app.background.jobs import Report, Steps
 from app.environment import measured_here
-from app.jobs import Report, Steps
 from app.quantization.lab import LabEngine, LabError, answer, greedy_request, refusal_words
 from app.runs.answers import disturbed_by, undisturbed
 from app.runs.live_run import LiveRun

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.computed import Computed
-from app.jobs import Jobs, JobState, Report
+from app.background.computed import Computed
+from app.background.jobs import Jobs, JobState, Report
 from engine import estimate_weights
 from engine.types import DeviceChoice
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.jobs import Report
+from app.background.jobs import Report
 from app.quantization.lab import LabEngine, LabError
 from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.race import LaneRun

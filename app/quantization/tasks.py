@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from app.jobs import Report, Steps
+from app.background.jobs import Report, Steps
 from app.quantization.lab import LabEngine, answer
 from app.runs.answers import RequestRefusedError
 from app.runs.together import Watch, answered_together

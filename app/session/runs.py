@@ -6,8 +6,8 @@ from typing import cast
 
 import streamlit as st
 
-from app.computed import Computed
-from app.jobs import Jobs
+from app.background.computed import Computed
+from app.background.jobs import Jobs
 
 _OTHER_ANSWERS = "cascade-other-answers"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from app.jobs import Report
+from app.background.jobs import Report
 from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.race import LaneRun
 from app.runs.verdict import Figure, Noise, Paired

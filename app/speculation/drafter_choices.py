@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from app.computed import Computed
-from app.jobs import Jobs, JobState, Report
+from app.background.computed import Computed
+from app.background.jobs import Jobs, JobState, Report
 from app.speculation.drafters import drafter_key, drafter_of
 from engine import list_models
 from engine.types import DrafterChoice, Precision

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from app.background.jobs import Report
 from app.cascade.cascades import alone_config
-from app.jobs import Report
 from app.store import RunStore
 from engine.errors import GearboxError
 from engine.types import DRAWS_AS_PLAIN, GenerationRequest, Losslessness, RunConfig

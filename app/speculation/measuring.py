@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 
+from app.background.jobs import Report, Steps
 from app.environment import measured_here
-from app.jobs import Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_undisturbed, disturbed_by
 from app.runs.live_run import LiveRun
 from app.runs.prompts import SamplePrompt

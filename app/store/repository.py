@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from app.settings import Settings
 from app.store.alerts.repository import AlertStore
 from app.store.chat import writing as chat_writing
 from app.store.chat.repository import ChatStore
@@ -119,6 +120,11 @@ class RunStore(RunWriter):
         except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
             _log.warning("What earlier servers left behind could not be put in order: %s", error)
         return store
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The run database of the settings, beside a server that may be running. Raises as :meth:`open`."""
+        return cls.open(settings.database_url, [settings.data_dir])
 
     def seen_by(self, viewer: Viewer | None) -> Self:
         """The same store as somebody sees it: lists, searches and exports leave out, and ids are refused of, what they

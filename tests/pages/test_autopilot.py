@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.background.jobs import JobCancelled
 from app.experiments.autopilot.running import keep_plan, run_autopilot
-from app.jobs import JobCancelled
 from app.store import RunStore
 from engine.types import Precision
 from tests.app.experiments.autopilot.test_course import clock, plan

@@ -10,10 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import resources
+from app.background.jobs import Jobs
 from app.cache.prefix_tree import prefix_tree
 from app.cache.simulations import Simulations
 from app.doors.person import TAB_ID
-from app.jobs import Jobs
 from app.store import RunOutcome, RunStatus, RunStore
 from engine import EvictedSequence, KeptSequence
 from engine.types import CacheReport, Message, MissCause

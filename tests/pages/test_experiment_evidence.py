@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from app.background.jobs import Jobs
 from app.experiments.results.arrays import read_results
-from app.jobs import Jobs
 from app.literal import literal
 from app.session import experiments as session
 from app.store import Pass, RunStore

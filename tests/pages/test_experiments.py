@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from app import resources
+from app.background.jobs import Jobs
 from app.experiments.planning.factorial import factorial
 from app.experiments.running.starting import EXPERIMENT, keep_design
-from app.jobs import Jobs
 from app.literal import literal
 from app.session import experiments as session
 from app.store import ExperimentState, Pass, RunStore

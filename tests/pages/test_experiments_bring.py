@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.session import experiments as session
 from app.store import RunStore
 from app.views.experiments.bring import bring_prompts

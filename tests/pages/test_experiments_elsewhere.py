@@ -12,9 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import resources
+from app.background.jobs import Jobs
 from app.experiments.autopilot.running import keep_plan
 from app.experiments.running.starting import EXPERIMENT
-from app.jobs import Jobs
 from app.store import ExperimentState, RunStore, StartedFrom
 from engine.errors import GearboxError
 from tests.app.experiments.autopilot.test_course import plan

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.jobs import Jobs, Report
+from app.background.jobs import Jobs, Report
 from app.store import RunStore, Viewer
 from app.views.shared import job_strip
 from engine.errors import GearboxError
@@ -183,7 +183,7 @@ def test_a_tab_that_is_opened_later_hears_no_more_of_what_was_seen_and_a_new_bro
     look_as(monkeypatch, "another", sees_all=True)
     assert f"**{TITLE}** (somebody else's) is done." in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
     later = monotonic() + 200
-    monkeypatch.setattr("app.jobs.monotonic", lambda: later)
+    monkeypatch.setattr("app.background.jobs.monotonic", lambda: later)
     assert "is done" not in texts(open_app(monkeypatch, store, "pages/runs.py"), "markdown")
 
 

@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.jobs import JobState
+from app.background.jobs import JobState
 from tests.support.gguf_files import tiny_gguf, write_gguf_of
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine as engine_package
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.quantization.corpus import measure_corpus
 from app.quantization.tasks import measure_tasks
 from app.store import AlarmLimits, RunStore

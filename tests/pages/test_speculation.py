@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine as engine_package
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.prompts.choosing import some_of_each
 from app.session import playground
 from app.speculation import drafter_choices

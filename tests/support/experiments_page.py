@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine as engine_package
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.store import ExperimentState, RunStore
 from tests.support.experiments import answered, design, keep, sums
 from tests.support.fakes import FakeEngine

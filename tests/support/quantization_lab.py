@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from engine import Corpus, CorpusPrompt, Task, Window
 from engine.errors import ContextLengthError, GearboxError
 from engine.models.sources.progress import Progress, silent

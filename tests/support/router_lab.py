@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.store import RunStore
 from engine.evaluation.tasks import Task

@@ -15,7 +15,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.runs.races import Races
 from app.store import RunOutcome, RunSource, RunStatus, RunStore, Timeline
 from engine.types import (

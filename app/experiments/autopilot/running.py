@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from time import monotonic
 
 from app import units
+from app.background.jobs import JobCancelled, Report
 from app.experiments.autopilot.course import Course, follow
 from app.experiments.autopilot.measuring import Heats
 from app.experiments.autopilot.plan import Plan
 from app.experiments.running.job import ExperimentEngine, run_experiment
 from app.experiments.running.starting import InBackground
 from app.experiments.running.state import going_on
-from app.jobs import JobCancelled, Report
 from app.store import KeptAutopilot, RunStore, StartedFrom, StoreError
 
 _KEPT_EVERY_S = 5.0

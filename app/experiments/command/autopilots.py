@@ -60,7 +60,7 @@ def run_autopilot_file(options: argparse.Namespace) -> int:
     if options.report:
         check_place(Path(options.report))
     settings = Settings.from_env()
-    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+    with closing(RunStore.of(settings)) as store:
         with closing(open_engine(settings)) as engine:
             course, id = _run(store, engine, Path(options.file), settings)
         saved = _save(store, course, options.save) if options.save else None

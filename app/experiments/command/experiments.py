@@ -39,7 +39,7 @@ def run_file(options: argparse.Namespace) -> int:
     design, settings = read.design, Settings.from_env()
     for note in read.notes:
         say(note)
-    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+    with closing(RunStore.of(settings)) as store:
         kept = store.experiments.of_design(design.sha256)
         kept = kept or store.experiments.get(keep_design(store, design))
         retried = kept.failed if options.retry_failed else 0
@@ -73,7 +73,7 @@ def write_report(options: argparse.Namespace) -> int:
         GearboxError: the database or the price file cannot be read.
     """
     settings = Settings.from_env()
-    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+    with closing(RunStore.of(settings)) as store:
         kept = named(store.experiments.all(), options.experiment)
         results = _results(store, kept.id)
         write_page(store, results, Path(options.output), options.candidate, settings)
@@ -92,7 +92,7 @@ def export_results(options: argparse.Namespace) -> int:
         OSError: a file cannot be written.
     """
     settings, folder = Settings.from_env(), Path(options.output)
-    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+    with closing(RunStore.of(settings)) as store:
         results = _results(store, named(store.experiments.all(), options.experiment).id)
         if not results.cells:
             raise InvalidRequestError(f"Nothing of “{results.kept.name}” was answered yet.")

@@ -45,7 +45,7 @@ def judge(options: argparse.Namespace) -> int:
     if options.url:
         endpoint_of(options.url, JUDGE_KEY)
     settings = Settings.from_env({**os.environ, JUDGE_URL: options.url} if options.url else os.environ)
-    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+    with closing(RunStore.of(settings)) as store:
         kept = named(store.experiments.all(), options.experiment)
         limits = _limits(options, Judging.of(kept).limits)
         with _opened(options, settings, kept) as judge:

@@ -12,7 +12,7 @@ from app.store import KeptExperiment
 from engine.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from app.jobs import Report
+    from app.background.jobs import Report
 
 
 def say(text: str) -> None:

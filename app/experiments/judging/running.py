@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 
+from app.background.jobs import Report, Steps
 from app.experiments.judging.budget import Budget
 from app.experiments.judging.judge import Judge, JudgeError, Reply
 from app.experiments.judging.opinions import judge_words
@@ -16,7 +17,6 @@ from app.experiments.judging.plan import Question, questions
 from app.experiments.judging.prompts import Asked
 from app.experiments.judging.verdict import verdict_of
 from app.experiments.results.arrays import Results, read_results
-from app.jobs import Report, Steps
 from app.runs.answers import RequestRefusedError
 from app.runs.together import Watch, answered_together
 from app.store import JudgeId, Judgement, JudgementKind, NoVerdict, RunStore

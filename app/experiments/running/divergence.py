@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from app.background.jobs import Steps
 from app.experiments.planning.design import Design
 from app.experiments.planning.divergence import compared_cells
-from app.jobs import Steps
 from app.store import Cell, CellKey, RunStore
 from engine import DivergenceStats, Task, WindowDivergence
 from engine.errors import InsufficientMemoryError, InvalidRequestError, NonFiniteLogitsError

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
+from app.background.jobs import Report, Steps
 from app.experiments.planning.design import Design
 from app.experiments.planning.divergence import compared_cells
 from app.experiments.planning.scoring import has_checker
@@ -20,7 +21,6 @@ from app.experiments.running.metering import Metered
 from app.experiments.running.state import going_on
 from app.experiments.running.warming import WarmingEngine, WarmUp
 from app.experiments.running.weights import CannotAnswerError, Weights, models_of
-from app.jobs import Report, Steps
 from app.runs.answers import RunNotFinishedError, answer_kept
 from app.runs.live_run import LiveRun
 from app.runs.race import LaneRun

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from app.background.jobs import Jobs, Report
 from app.experiments.planning.design import Design
 from app.experiments.running.job import ExperimentEngine, run_experiment
-from app.jobs import Jobs, Report
 from app.store import KeptAutopilot, KeptExperiment, RunStore
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what the commands need is imported when one is run
-    from app.settings import Settings
-    from app.store import RunStore
     from engine.command_line import Commands
 
 _LISTED = 50
@@ -37,8 +34,11 @@ def check_rules(_options: argparse.Namespace) -> int:
     """
     from app.operations.alerts.messages import one_line
     from app.operations.alerts.watch import findings
+    from app.settings import Settings
+    from app.store import RunStore
 
-    with _store() as (store, settings):
+    settings = Settings.from_env()
+    with closing(RunStore.of(settings)) as store:
         found = findings(store, settings.data_dir, datetime.now(UTC))
     for finding in found:
         state = "cannot tell" if finding.holds is None else "FIRES" if finding.holds else "ok"
@@ -53,8 +53,10 @@ def list_alerts(_options: argparse.Namespace) -> int:
         StoreError: the run database cannot be read.
     """
     from app.operations.alerts.messages import one_line
+    from app.settings import Settings
+    from app.store import RunStore
 
-    with _store() as (store, _):
+    with closing(RunStore.of(Settings.from_env())) as store:
         alerts = store.alerts.history(_LISTED)
     now = datetime.now(UTC)
     for alert in alerts:
@@ -66,17 +68,3 @@ def list_alerts(_options: argparse.Namespace) -> int:
     if not alerts:
         sys.stderr.write("No alert has fired yet.\n")
     return 0
-
-
-@contextmanager
-def _store() -> Iterator[tuple[RunStore, Settings]]:
-    """The run database of the settings, beside a server that may be running."""
-    from app.settings import Settings
-    from app.store import RunStore
-
-    settings = Settings.from_env()
-    store = RunStore.open(settings.database_url, [settings.data_dir])
-    try:
-        yield store, settings
-    finally:
-        store.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Protocol
 
-from app.jobs import Jobs, Work
+from app.background.jobs import Jobs, Work
 from app.operations.idle.giving_way import KnowsBusy, is_idle
 from engine.errors import GearboxError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from app.jobs import Report
+from app.background.jobs import Report
 from app.operations.idle.duties import Due
 from app.operations.idle.giving_way import GaveWayError
 from app.operations.judging.options import JudgingOptions

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Protocol
 
+from app.background.jobs import Report, Steps
 from app.costs.pricing import cost
 from app.experiments.judging.judge import Judge, JudgeError, JudgingEngine, Reply
 from app.experiments.judging.opinions import judge_words
 from app.experiments.judging.prompts import MOST_TOKENS, Asked
 from app.experiments.judging.verdict import verdict_of
-from app.jobs import Report, Steps
 from app.operations.idle.giving_way import GaveWayError, GivingWay, KnowsBusy, is_idle
 from app.operations.judging.options import SALT, Judged, JudgingOptions
 from app.runs.live_run import LiveRun

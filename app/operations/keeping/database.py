@@ -52,7 +52,7 @@ def prune_runs(options: argparse.Namespace) -> int:
         StoreError: the database cannot be used; what was pruned before is.
     """
     settings = Settings.from_env()
-    store = RunStore.open(settings.database_url, [settings.data_dir])
+    store = RunStore.of(settings)
     try:
         given = RetentionRule(options.keep_days, options.keep_runs)
         rule = given or RetentionRule(settings.keep_days, settings.keep_runs) or store.retention.rule

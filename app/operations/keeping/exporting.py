@@ -39,7 +39,7 @@ def export_runs(options: argparse.Namespace) -> int:
         until=options.until,
     )
     settings = Settings.from_env()
-    store = RunStore.open(settings.database_url, [settings.data_dir])
+    store = RunStore.of(settings)
     try:
         if to_stdout:
             number = _write(store, kind, filter, None)

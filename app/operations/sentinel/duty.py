@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from app.jobs import Report
+from app.background.jobs import Report
 from app.operations.idle.duties import Due
 from app.operations.idle.giving_way import GaveWayError, GivingWay, KnowsBusy
 from app.operations.sentinel.fingerprint import before_running, changes, installed_weights, models_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from app.jobs import JobCancelled, Report, Steps
+from app.background.jobs import JobCancelled, Report, Steps
 from app.operations.idle.giving_way import Watch, nobody_to_give_way_to
 from app.operations.sentinel.comparing import FEWEST, deviations, filed_as
 from app.operations.sentinel.fingerprint import before_running, changes, fingerprint, installed_weights, models_of

@@ -9,9 +9,9 @@ from time import monotonic
 from typing import TextIO
 
 from app import units
+from app.background.pace import Pace
 from app.operations.traffic.arrivals import Extent
 from app.operations.traffic.replay import Progress
-from app.pace import Pace
 
 _EVERY_S = 1.0
 _EVERY_S_IN_A_LOG = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from app.jobs import Report, Steps
+from app.background.jobs import Report, Steps
 from app.prompts.choosing import shares_of
 from app.router.operation.watch import RECENT_RUNS, WatchedRun
 from app.router.recorded.judging import is_judged_by, verdicts_of

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from app.background.jobs import Steps
 from app.cascade.pairs import Sized, by_size
-from app.jobs import Steps
 from app.quantization.lab import answer
 from app.router.recorded.marking import Judgement
 from app.runs.answers import RequestRefusedError

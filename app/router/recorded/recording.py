@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from app.jobs import Report, Steps
+from app.background.jobs import Report, Steps
 from app.quantization.lab import LabError, refusal_words
 from app.quantization.tasks import tasks_sha256
 from app.router.recorded.judging import Judging

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 
-from app.jobs import Jobs, Report
+from app.background.jobs import Jobs, Report
 from app.quantization.lab import LabError
 from app.router.recorded.recording import record
 from app.router.recorded.tier_recording import RecordingEngine

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
+from app.background.jobs import Steps
 from app.environment import measured_here
-from app.jobs import Steps
 from app.quantization.lab import LabError, answer
 from app.router.recorded.timing import FEW, TIMED_ALONE, OwnTimes, Timed, some_of_all_lengths, to_time
 from app.runs.answers import RequestRefusedError

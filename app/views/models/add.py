@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.own_models import Looked, adding_key
+from app.models.own import Looked, adding_key
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine import FAMILIES, FoundModel, check_model_name, free_model_name, model_name_for

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app import resources
-from app.jobs import JobState, Work
+from app.background.jobs import JobState, Work
 from app.session import address
 from app.session.identity import person_id
 from app.views.shared.errors import errors_shown, show_error

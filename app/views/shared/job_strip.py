@@ -12,7 +12,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from app import resources
-from app.jobs import Job
+from app.background.jobs import Job
 from app.literal import literal
 from app.session import address
 from app.session.identity import person_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import resources, units
-from app.jobs import Job, JobState
+from app.background.jobs import Job, JobState
 from app.literal import literal
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from app import resources
+from app.background.jobs import Report
 from app.environment import measured_here
 from app.estimates import answer_times
-from app.jobs import Report
 from app.runs.prompts import SamplePrompt
 from app.speculation.figures import Summary
 from app.speculation.lab import MAX_TOKENS, PAIRS, lab_request, prompt_sha256

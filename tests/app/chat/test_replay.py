@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.chat import conversations as chat
 from app.chat.replay import ReplayError, answered_turns, config_in, measure_turns, own_mode, setting_of, timings_here
-from app.jobs import JobCancelled
 from app.runs.answers import RunNotFinishedError
 from app.runs.service import stream
 from app.store import Conversation, RunStore

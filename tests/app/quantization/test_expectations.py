@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.quantization.estimates import WeightEstimates
 from app.quantization.expectations import expectations
 from app.store import RunStore

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs import JobCancelled, Jobs, Report
+from app.background.jobs import JobCancelled, Jobs, Report
 from app.quantization.corpus import SPEED_EFFORT, SPEED_RUNS, WINDOW_EFFORT, measure_corpus
 from app.quantization.lab import LabError
 from app.store import LabStore, RunStore
@@ -288,7 +288,7 @@ def test_the_time_left_of_a_corpus_is_within_a_factor_from_when_it_is_first_said
     lab: LabStore, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, corpus = Slow(), Corpus(name="Many", prompts=tuple(CorpusPrompt(f"Question {n}?") for n in range(21)))
-    monkeypatch.setattr("app.jobs.monotonic", lambda: engine.now)
+    monkeypatch.setattr("app.background.jobs.monotonic", lambda: engine.now)
     said: list[tuple[float, float]] = []
 
     def work(report: Report) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.quantization.lab import LabError, greedy_request
 from app.quantization.prompt_check import PromptCheck, check_prompt
 from app.quantization.tasks import measure_tasks

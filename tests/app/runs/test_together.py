@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.together import Watch, answered_together
@@ -152,7 +152,7 @@ def test_those_under_way_go_on_while_a_slow_reader_has_not_taken_the_first() -> 
 def test_a_process_that_ends_waits_for_nothing_that_is_under_way() -> None:
     script = """
 import threading
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from tests.app.runs.test_together import FakeEngine, answered_together, ask, partial
 engine, begun = FakeEngine(gate=threading.Event()), threading.Event()
 def work(report):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.session.configuration import DEFAULT_CONFIG, cascade_of, config_of, values_of
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RunStore

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.prompts.choosing import some_of_each
 from app.runs.service import RunSaved, stream
 from app.speculation.drafted_prompt import DraftedPrompt, draft_prompt

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.jobs import Jobs, Report
+from app.background.jobs import Jobs, Report
 from engine.errors import GearboxError
 from tests.support.ui import settle
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.store import RunStore
 from engine.types import CacheMode, RunConfig
 from tests.support.chat_page import COLD, Open, ask, charted, click, only, words

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.runs.races import Races
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices

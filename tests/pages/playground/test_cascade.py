@@ -6,7 +6,7 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.store import RunStore
 from engine.types import RouterKind
 from tests.support.cascading import SMALL, CascadingEngine

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.store import RunStore
 from engine.types import Divergence, Drafter, Losslessness, Precision, SpeculationConfig
 from tests.support.drafting import SpeculatingEngine, make_report

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import engine as engine_package
 from app import resources
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.router.lab import RouterLab
 from app.router.operation import profiles as router_profiles
 from app.router.way import Step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.store import RunStore
 from engine import JUDGED

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from streamlit.testing.v1 import AppTest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.store import RunStore
 from engine.evaluation.tasks import MIXED_FILE, load_tasks

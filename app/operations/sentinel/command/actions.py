@@ -89,7 +89,7 @@ def pick_run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[RunStore]:
-    with closing(RunStore.open(settings.database_url, [settings.data_dir])) as store:
+    with closing(RunStore.of(settings)) as store:
         yield store
 
 

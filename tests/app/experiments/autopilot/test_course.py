@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.experiments.autopilot.course import read_course
 from app.experiments.autopilot.evidence import Shown
 from app.experiments.autopilot.goal import Figure, Goal
@@ -14,7 +15,6 @@ from app.experiments.autopilot.plan import Plan, hold_out
 from app.experiments.autopilot.running import keep_plan, run_autopilot
 from app.experiments.planning.design import DesignError
 from app.experiments.running.weights import ExperimentError
-from app.jobs import JobCancelled
 from app.store import ExperimentState, GoneError, Pass, RunStore, Viewer
 from engine import Task
 from engine.errors import GearboxError, InsufficientMemoryError

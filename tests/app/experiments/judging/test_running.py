@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.experiments.judging.budget import Budget
 from app.experiments.judging.judge import JudgeError, LocalJudge, Reply
 from app.experiments.judging.opinions import Opinions
@@ -16,7 +17,6 @@ from app.experiments.judging.running import judge_experiment
 from app.experiments.results.arrays import read_results
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
-from app.jobs import JobCancelled
 from app.store import GoneError, JudgementKind, NoVerdict, Pass, RunStore
 from engine import Engine, Task
 from engine.errors import GearboxError, InvalidRequestError

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
-from app.jobs import JobCancelled
 from app.store import Cell, ExperimentState, Pass, RunStore
 from engine import WindowDivergence
 from engine.errors import ContextLengthError, GearboxError, InsufficientMemoryError, NonFiniteLogitsError

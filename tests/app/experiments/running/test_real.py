@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.experiments.planning.design import Design, NamedConfiguration
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
 from app.experiments.running.weights import ExperimentError
-from app.jobs import JobCancelled
 from app.runs.answers import answer_unkept
 from app.store import ExperimentState, Pass, RunFilter, RunStatus, RunStore
 from engine import Engine, Task

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.experiments.running.weights import ExperimentError
-from app.jobs import JobCancelled
 from app.store import ExperimentState, GoneError, Pass, RunFilter, RunStatus, RunStore
 from app.store.experiments.repository import ExperimentStore
 from engine.errors import EngineClosedError, InsufficientMemoryError

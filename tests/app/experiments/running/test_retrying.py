@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.background.jobs import JobCancelled
 from app.experiments.running.job import run_experiment
-from app.jobs import JobCancelled
 from app.store import Cell, ExperimentState, Pass, RunStore, StartedFrom, UnderWayError
 from engine.errors import GearboxError
 from engine.types import GenerationRequest

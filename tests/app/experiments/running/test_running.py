@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from app.background.jobs import Jobs
 from app.experiments.running.starting import EXPERIMENT, keep_design
-from app.jobs import Jobs
 from app.store import ExperimentState, Pass, RunFilter, RunSource, RunStatus, RunStore
 from engine.errors import ContextLengthError, GearboxError
 from tests.support.disturbing import DISTURBED, QUIET

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.operations.idle.duties import Due, IdleWork
 from engine.errors import GearboxError
 from tests.support.fakes import FakeLabEngine

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app import environment
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.operations.idle.duties import IdleWork
 from app.operations.sentinel.duty import SentinelDuty
 from app.operations.sentinel.options import SentinelOptions

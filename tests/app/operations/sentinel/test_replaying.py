@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import delete
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.operations.idle.giving_way import GaveWayError, GivingWay
 from app.operations.sentinel.options import SentinelOptions
 from app.operations.sentinel.picking import pick, set_checker

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.quantization.lab import LabError
 from app.router.operation.judging import judge_live, sample_to_judge
 from app.router.operation.watch import FEWEST_RUNS, RECENT_RUNS

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.quantization.tasks import tasks_sha256
 from app.router.lab import RouterLab
 from app.router.recorded.forks import edited, keep_fork

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.jobs import JobCancelled
+from app.background.jobs import JobCancelled
 from app.prompts.columns import convert, guess
 from app.prompts.tables import read_table
 from app.quantization.lab import LabError

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.jobs import Jobs
+from app.background.jobs import Jobs
 from app.quantization.tasks import tasks_sha256
 from app.router.recorded.recordings import Order, Recordings, job_key
 from app.store import RunStore, Viewer

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.jobs import Jobs, JobState, Steps
+from app.background.jobs import Jobs, JobState, Steps
 from engine.errors import InstallError
 
 KEY = "install tiny"
@@ -60,7 +60,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("app.jobs.monotonic", clock)
+    monkeypatch.setattr("app.background.jobs.monotonic", clock)
     return clock
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from app.computed import Computed
-from app.jobs import Jobs, JobState, Report
+from app.background.computed import Computed
+from app.background.jobs import Jobs, JobState, Report
 from engine.errors import GearboxError
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from app.computed import Computed
-from app.jobs import Jobs, JobState, Report, Work
+from app.background.computed import Computed
+from app.background.jobs import Jobs, JobState, Report, Work
 from engine import (
     FoundModel,
     GgufSummary,

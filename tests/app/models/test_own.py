@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from app.jobs import Jobs, Report
-from app.own_models import OwnModels, adding_key
+from app.background.jobs import Jobs, Report
+from app.models.own import OwnModels, adding_key
 
 
 def keep(own: OwnModels, number: int) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Literal, Protocol
 
-from app.pace import Pace
+from app.background.pace import Pace
 from engine.errors import GearboxError
 from engine.types import Loading
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from app.jobs import Jobs, JobState, Report
+from app.background.jobs import Jobs, JobState, Report
 
 Value = TypeVar("Value")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.pace import Pace
+from app.background.pace import Pace
 
 
 def walk(seconds: list[float], *, load_s: float = 0.0, tells: bool = True) -> list[tuple[float | None, float]]:
