@@ -58,9 +58,8 @@ def test_it_is_told_what_others_could_give_from_what_could_never_fit_beside_the_
 
 def test_what_this_process_takes_counts_as_what_could_be_given_back() -> None:
     size = 32 * 2**20
-    with mmap(
-        -1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS
-    ) as taken:  # new to this process: an allocator may have room left from before
+    # new to this process, where an allocator may have room left from before
+    with mmap(-1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS) as taken:
         before = held_bytes()
         for page in range(0, size, PAGESIZE):
             taken[page] = 1
