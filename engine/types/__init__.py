@@ -58,7 +58,17 @@ from engine.types.gears import (
     QuantizationConfig,
 )
 from engine.types.losslessness import DRAWS_AS_PLAIN, Divergence, Losslessness
-from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, Precision, precisions_on
+from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, PRECISIONS, Precision, precisions_on
+from engine.types.remote import (
+    REMOTE_MARK,
+    Ability,
+    BreakerState,
+    RemoteAbilities,
+    RemoteModel,
+    RemoteReport,
+    RemoteStatus,
+    is_remote,
+)
 from engine.types.sampling import MOST_TOP_LOGPROBS, SamplingParams
 from engine.types.speculation import (
     DRAFT_PRECISION,
@@ -80,10 +90,14 @@ __all__ = [
     "MIN_WINDOW",
     "MOST_TOP_LOGPROBS",
     "NEVER",
+    "PRECISIONS",
+    "REMOTE_MARK",
     "SHARED_SALT",
     "SINK_TOKENS",
     "TEXT_DRAFTERS",
+    "Ability",
     "Backend",
+    "BreakerState",
     "CacheMode",
     "CacheReport",
     "CascadeConfig",
@@ -115,6 +129,10 @@ __all__ = [
     "PrefillDone",
     "QuantizationConfig",
     "Queued",
+    "RemoteAbilities",
+    "RemoteModel",
+    "RemoteReport",
+    "RemoteStatus",
     "Role",
     "RouterKind",
     "RunConfig",
@@ -130,6 +148,7 @@ __all__ = [
     "TokenEvent",
     "TokenSource",
     "backends_with",
+    "is_remote",
     "is_shared",
     "precisions_on",
 ]
