@@ -154,9 +154,7 @@ def _backend(config: RunConfig, _where: Callable[[str], str], _flags: _Part, dif
     if config.backend is Backend.REFERENCE:
         differs.append("The reference is transformers' own generate; vLLM computes with kernels of its own.")
     if config.backend is Backend.REMOTE:
-        differs.append(
-            f"{config.model} is a server's model already: name its checkpoint here."
-        )
+        differs.append(f"{config.model} is a server's model already: name its checkpoint here.")
 
 
 def _sampling(sampling: SamplingParams, flags: _Part) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from engine.types.events import (
     TokenEvent,
     TokenSource,
     is_shared,
+    token_ids_of,
 )
 from engine.types.gears import (
     DEFAULT_KV_CACHE_BYTES,
@@ -63,10 +64,12 @@ from engine.types.remote import (
     REMOTE_MARK,
     Ability,
     BreakerState,
+    CountsFrom,
     RemoteAbilities,
     RemoteModel,
     RemoteReport,
     RemoteStatus,
+    backend_of,
     is_remote,
 )
 from engine.types.sampling import MOST_TOP_LOGPROBS, SamplingParams
@@ -104,6 +107,7 @@ __all__ = [
     "CascadeReport",
     "ControllerNote",
     "ControllerState",
+    "CountsFrom",
     "DeviceChoice",
     "Disturbance",
     "Divergence",
@@ -147,8 +151,10 @@ __all__ = [
     "TierAttempt",
     "TokenEvent",
     "TokenSource",
+    "backend_of",
     "backends_with",
     "is_remote",
     "is_shared",
     "precisions_on",
+    "token_ids_of",
 ]

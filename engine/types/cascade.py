@@ -53,6 +53,14 @@ class Tier:
     def __str__(self) -> str:
         return self.model if self.is_remote else f"{self.model} {self.precision}"
 
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The inverse of ``str``: the name of a tier in reports."""
+        if is_remote(text):
+            return cls(model=text, precision=Precision.UNKNOWN)
+        model, _, precision = text.rpartition(" ")
+        return cls(model=model, precision=Precision(precision))
+
     @property
     def is_remote(self) -> bool:
         """Whether it runs on a server."""
@@ -158,6 +166,11 @@ class TierAttempt:
     token_texts: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it wrote, or pieces of text where a server did."""
+        return len(self.token_ids or self.token_texts)
 
 
 GuardMode = Literal["trying", "aside", "probing"]

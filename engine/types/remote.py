@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from engine.types.backend import Backend
 from engine.types.requirement import keep_valid_text, require
 
 REMOTE_MARK = "@"
@@ -17,6 +19,11 @@ REMOTE_MARK = "@"
 def is_remote(model: str) -> bool:
     """Whether a model of this name runs on a server."""
     return model.startswith(REMOTE_MARK)
+
+
+def backend_of(model: str) -> Backend:
+    """Who runs a model of this name with gears of its own: its server, or Gearbox."""
+    return Backend.REMOTE if is_remote(model) else Backend.LOCAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,9 @@ class RemoteModel:
             f"The name of a server's model begins with {REMOTE_MARK} and holds no spaces, such as @office.",
         )
         require(bool(self.served_name.strip()), "Name the model as the server calls it.")
+        require(
+            self.key is None or bool(re.fullmatch(r"[!-~]+", self.key)), "The key holds characters that cannot be sent."
+        )
         require(self.connect_timeout_s > 0 and self.read_timeout_s > 0, "A time-out must be more than 0 s.")
 
     @property
