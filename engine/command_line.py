@@ -23,6 +23,7 @@ from engine.native import why_not
 from engine.types import (
     DRAFT_PRECISION,
     MAX_GAMMA,
+    PRECISIONS,
     Backend,
     DeviceChoice,
     Drafter,
@@ -159,8 +160,8 @@ def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Com
 
 
 def _add_quantization(command: argparse.ArgumentParser, **how: Any) -> None:
-    on_cuda = " and ".join(precision for precision in Precision if precision.info.needs_cuda)
-    command.add_argument("--quantization", choices=[p.value for p in Precision], help=f"{on_cuda} needs CUDA", **how)
+    on_cuda = " and ".join(precision for precision in PRECISIONS if precision.info.needs_cuda)
+    command.add_argument("--quantization", choices=[p.value for p in PRECISIONS], help=f"{on_cuda} needs CUDA", **how)
     command.add_argument(
         "--device",
         type=_device,

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 
-from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
+from engine.backends.classes import model_class
 from engine.errors import InsufficientMemoryError, InvalidRequestError
 from engine.machine.memory import held_bytes, require_address_space, require_memory
 from engine.models.checkpoint import resolve
