@@ -51,6 +51,8 @@ BAD_INPUT_KINDS = (
     "ModelNotInstalledError",
     "WeightsIntegrityError",
 )
+_BACKENDS = (Backend.REFERENCE, Backend.LOCAL)
+"""Those that run models of this machine: nobody has told the command line of servers."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -132,7 +134,7 @@ def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Com
     generate.add_argument("--model", required=True, type=_text, help="catalogue name, local folder or hub id")
     generate.add_argument("--prompt", required=True, type=_text)
     generate.add_argument("--system", type=_text, help="system prompt")
-    generate.add_argument("--backend", choices=[b.value for b in Backend], default=Backend.LOCAL.value)
+    generate.add_argument("--backend", choices=[b.value for b in _BACKENDS], default=Backend.LOCAL.value)
     _add_quantization(generate, default=Precision.BF16.value)
     generate.add_argument(
         "--speculation", choices=[d.value for d in Drafter], help="who drafts tokens for the model to verify"

@@ -30,7 +30,8 @@ class Network:
     """Servers, and what is known of each. The thread begins with the first request."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """A run that is let go of is cancelled wherever that is noticed, in here too."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False

@@ -32,7 +32,16 @@ from engine.types import (
     Tier,
     TokenEvent,
 )
-from tests.support.misbehaving_server import STREAM_HEAD, MisbehavingServer, Script, counts, ends, says, stream
+from tests.support.misbehaving_server import (
+    STREAM_HEAD,
+    MisbehavingServer,
+    Script,
+    as_event,
+    counts,
+    ends,
+    says,
+    stream,
+)
 from tests.support.remotes import OFFICE, Servers, report_of
 from tests.support.tiny import make_tiny_checkpoint
 
@@ -146,19 +155,45 @@ def test_a_small_tier_that_is_down_falls_to_the_next(servers: Servers) -> None:
     assert "cannot be reached" in report.unavailable[0]
 
 
+class Breaking:
+    """A server that breaks off once a piece of its answer has been seen."""
+
+    def __init__(self) -> None:
+        self.seen = threading.Event()
+
+    def script(self, request: str) -> Iterator[bytes]:
+        yield from stream(says("half an"), done=False)(request)
+        self.seen.wait(30)
+        yield as_event({"error": {"message": "out of memory"}})
+
+    def events(self, servers: Servers, request: GenerationRequest) -> list[Any]:
+        """All that comes of a request."""
+        events = []
+        for event in servers.engine.generate(request):
+            events.append(event)
+            if isinstance(event, TokenEvent) and event.tier == OFFICE:
+                self.seen.set()
+        return events
+
+
 def test_a_tier_that_breaks_off_falls_to_the_next(servers: Servers) -> None:
-    with MisbehavingServer(stream(says("half an"), {"error": {"message": "out of memory"}})) as server:
+    breaking = Breaking()
+    with MisbehavingServer(breaking.script) as server:
         servers.add(server.url)
-        run, report, events = finish(servers, ask(REMOTE, LOCAL))
+        events = breaking.events(servers, ask(REMOTE, LOCAL))
+    run = events[-1]
+    assert isinstance(run, RunFinished)
+    assert run.cascade is not None
     assert run.token_ids == alone(servers).token_ids
-    assert "out of memory" in report.unavailable[0]
+    assert "out of memory" in run.cascade.unavailable[0]
     assert [event.discarded_tokens for event in events if isinstance(event, Escalated)] == [1]
 
 
 def test_the_last_tier_that_breaks_off_fails_the_run_in_its_words(servers: Servers) -> None:
-    with MisbehavingServer(stream(says("half an"), {"error": {"message": "out of memory"}})) as server:
+    breaking = Breaking()
+    with MisbehavingServer(breaking.script) as server:
         servers.add(server.url)
-        *_, last = servers.engine.generate(ask(LOCAL, REMOTE, threshold=0.0))
+        last = breaking.events(servers, ask(LOCAL, REMOTE, threshold=0.0))[-1]
     assert isinstance(last, RunFailed)
     assert "broke off the answer: out of memory" in last.error
 
