@@ -21,7 +21,7 @@ from engine.errors import UnsupportedModelError
 from engine.generation.choice import Choice
 from engine.generation.choosing import Constraint
 from engine.generation.confidence import confidence, likeliest
-from engine.generation.recorder import TokenSink
+from engine.generation.recording import TokenSink
 from engine.generation.sampling import adjusted
 from engine.models.decoders.weights import estimate_bytes
 from engine.models.format.decoder_config import DecoderConfig, refusals

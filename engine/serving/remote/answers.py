@@ -10,7 +10,7 @@ from engine.backends.remote.counters import Counters
 from engine.backends.remote.exchange import Exchange
 from engine.backends.remote.spelling import Spelling
 from engine.errors import UnknownModelError
-from engine.generation.recorder import Recording, ToldCounts
+from engine.generation.recording import Recording, ToldCounts
 from engine.machine.environment import machine_environment
 from engine.types import FinishReason, GenerationRequest, RemoteModel, RemoteReport
 
@@ -85,9 +85,19 @@ def report_of(
         drafted_tokens=told.drafted_tokens,
         accepted_tokens=told.accepted_tokens,
         counts_from="metrics" if from_metrics else reader.counts_from,
-        shared=None if moved.requests is None else moved.requests > 1,
+        shared=_is_shared(moved, reader.completion_tokens),
         notes=(*exchange.notes, *notes),
     )
+
+
+def _is_shared(moved: Counters, written_tokens: int | None) -> bool | None:
+    """Whether others moved a server's counters too: more than one request ended, or, where it counts none, more tokens
+    were written than by this one; ``None`` where nobody can tell."""
+    if moved.requests is not None:
+        return moved.requests > 1 if moved.requests else None  # this one is not counted yet
+    if moved.written_tokens is None or written_tokens is None:
+        return None
+    return moved.written_tokens > written_tokens
 
 
 def told_by(report: RemoteReport, exchange: Exchange) -> ToldCounts:
