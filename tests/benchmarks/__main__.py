@@ -31,6 +31,7 @@ from tests.benchmarks import (
     speculation,
     start,
     store,
+    tokens,
 )
 from tests.benchmarks.keeping import about, keep, write_page
 from tests.benchmarks.lanes import LANE_NAMES, MODELS
@@ -60,6 +61,7 @@ BENCHMARKS = {
     "chat": Benchmark(chat, lambda models_dir, _: chat.run(models_dir)),
     "load": Benchmark(load, lambda models_dir, _: load.run(models_dir)),
     "long-contexts": Benchmark(long_contexts, long_contexts.run),
+    "tokens": Benchmark(tokens, lambda models_dir, what: tokens.run(models_dir, what.models)),
     "convert": Benchmark(convert, lambda models_dir, _: convert.run(models_dir)),
     "serving": Benchmark(serving, serving.run),
     "app": Benchmark(screen, lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)]),
