@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
+from engine.backends.remote.network import Network
 from engine.errors import EngineClosedError, GearboxError
 from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
 from engine.generation.grammar import GRAMMARS
@@ -22,19 +24,26 @@ from engine.models import list_models
 from engine.models.sources.progress import Progress, silent
 from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
+from engine.serving.remote.answers import FindRemote, find_none, found_by, identity_of
+from engine.serving.remote.runs import RemoteRuns
 from engine.serving.scheduling.jobs import CLOSED, Generation, GenerationJob, Job
 from engine.serving.scheduling.worker import MOST_RUNNING, Worker
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
+    Backend,
     DeviceChoice,
     DrafterChoice,
     GenerationRequest,
     Losslessness,
     OptimizationConfig,
     Precision,
+    RemoteModel,
+    RemoteStatus,
+    RunConfig,
     RunFailed,
     RunFinished,
+    is_remote,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +76,7 @@ class Engine:
         shared_prompts: Mapping[str, str] = MappingProxyType({}),
         most_running: int = MOST_RUNNING,
         running_kv_bytes: int | None = None,
+        remote_models: FindRemote = find_none,
     ) -> None:
         """
         Args:
@@ -83,6 +93,9 @@ class Engine:
             most_running: requests that may share passes; more wait.
             running_kv_bytes: what the KV of running requests may take together, before the youngest gives its back and
                 reads it again later; by default half of the memory that is free at the first request.
+            remote_models: looks up a server's model by its name, which begins with "@", at each request and in the
+                thread that asks; ``None`` for a name that is not known. What it raises of
+                :class:`~engine.errors.GearboxError` fails the run in its words.
         """
         self._models_dir = models_dir
         self._threads = threads
@@ -98,6 +111,9 @@ class Engine:
         self._device_choice = device
         self._device_name = "cpu"
         self._rss = RssSampler()
+        self._network = Network()
+        self._find_remote = remote_models
+        self._remote_runs = RemoteRuns(self._network, remote_models, self._rss)
         with memory_errors_in_words("the engine was started"):
             build_in_background()
             self._worker = Worker(most_running, running_kv_bytes, self._make_spare_room)
@@ -111,15 +127,21 @@ class Engine:
         Raises:
             EngineClosedError: the engine has been closed.
         """
-        return self._worker.generate(request, self._serve)
+        config = request.config
+        if config.backend is Backend.REMOTE and config.optimization.cascade is None:
+            return self._remote_runs.generate(request)
+        return self._worker.generate(request, partial(self._serve, remotes=self._remote_tiers(config)))
 
     def weights_sha256(self, model: str) -> str:
-        """Identity of a model's weights; no weights are loaded. Blocks until the engine gets to it.
+        """Identity of a model's weights; no weights are loaded. Blocks until the engine gets to it. Of a server's
+        model, whose weights nobody sees here, it is its address and its name there.
 
         Raises:
             UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
             EngineClosedError: the engine has been closed.
         """
+        if is_remote(model):
+            return identity_of(found_by(self._find_remote, model))
         return self._call(lambda evaluator: evaluator.weights_sha256(model, self._unless_closed(silent)))
 
     def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
@@ -272,6 +294,10 @@ class Engine:
             preemptions=self._worker.preemptions,
         )
 
+    def remote_status(self) -> tuple[RemoteStatus, ...]:
+        """How each server that was asked since the engine started has been doing, safe to ask for from any thread."""
+        return self._network.status()
+
     def cache_status(self) -> CacheStatus:
         """What the prefix cache holds, safe to ask for from any thread."""
         kept = self._cache.index.kept() if self._cache else ()
@@ -329,6 +355,7 @@ class Engine:
 
     def close(self) -> None:
         """Cancel every run, end the thread, and the processes in which strangers' templates and schemas are read."""
+        self._network.close()
         self._worker.close()
         if self._pool:
             self._pool.close()
@@ -402,26 +429,41 @@ class Engine:
             from engine.serving.responder import Responder
 
             assert self._cache is not None  # made with the pool
-            self._responder = Responder(pool, self._room, self._cache, self._verify_cache, self._shared_prompts)
+            self._responder = Responder(
+                pool, self._room, self._cache, self._verify_cache, self._shared_prompts, self._network
+            )
         return self._responder
 
-    def _serve(self, job: GenerationJob) -> Steps[None]:
+    def _remote_tiers(self, config: RunConfig) -> Mapping[str, RemoteModel | GearboxError]:
+        """The servers' models among the tiers of a configuration by their names, or why one cannot be asked."""
+        found: dict[str, RemoteModel | GearboxError] = {}
+        for tier in config.ladder:
+            if tier.is_remote:
+                try:
+                    found[tier.model] = found_by(self._find_remote, tier.model)
+                except GearboxError as error:
+                    found[tier.model] = error
+        return found
+
+    def _serve(self, job: GenerationJob, remotes: Mapping[str, RemoteModel | GearboxError]) -> Steps[None]:
         """One run from start to end, in the engine's thread."""
         taken_up = perf_counter()
         try:
             with memory_errors_in_words("the request was answered"):
                 _import_libraries()
-                yield from self._answer_job(job, taken_up)
+                yield from self._answer_job(job, remotes, taken_up)
         except GearboxError as error:
             job.emit([RunFailed(str(error), type(error).__name__)])
 
-    def _answer_job(self, job: GenerationJob, taken_up: float) -> Steps[None]:
+    def _answer_job(
+        self, job: GenerationJob, remotes: Mapping[str, RemoteModel | GearboxError], taken_up: float
+    ) -> Steps[None]:
         from engine.serving.tiers import CancelledWhileLoadingError
 
         try:
             responder = self._started_responder()
             with self._rss.watch() as peak_rss:
-                yield from responder.answer(job, taken_up, peak_rss)
+                yield from responder.answer(job, remotes, taken_up, peak_rss)
         except CancelledWhileLoadingError:
             job.refuse()
 

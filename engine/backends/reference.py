@@ -18,7 +18,8 @@ from torch import Tensor
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
-from engine.generation.choosing import Choice, Constraint
+from engine.generation.choice import Choice
+from engine.generation.choosing import Constraint
 from engine.generation.confidence import confidence, likeliest
 from engine.generation.recorder import TokenSink
 from engine.generation.sampling import adjusted

@@ -7,7 +7,8 @@ from time import perf_counter
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.generation.choosing import Choice, Chooser
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser
 from engine.generation.confidence import is_near_tie
 from engine.generation.recorder import TokenSink
 from engine.models.decoders.decoder import Decoder

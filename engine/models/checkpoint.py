@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ModelNotInstalledError, UnknownModelError, WeightsIntegrityError
+from engine.errors import ModelNotInstalledError, UnknownModelError, UnsupportedModelError, WeightsIntegrityError
 from engine.models.format.architecture import Architecture
 from engine.models.format.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
 from engine.models.format.manifest import (
@@ -28,6 +28,7 @@ from engine.models.format.manifest import (
 )
 from engine.models.format.weight_files import StoredTensor, read_tensors
 from engine.models.sources.catalog import CATALOG, CatalogModel
+from engine.types import is_remote
 
 if TYPE_CHECKING:
     from engine.models.sources.file_codes import FileCodes
@@ -116,6 +117,8 @@ def resolve(name: str, models_dir: Path) -> Checkpoint:
         UnsupportedModelError: its family or file format is not one that runs here.
         WeightsIntegrityError: its files contradict themselves.
     """
+    if is_remote(name):
+        raise UnsupportedModelError(f"{name} runs on a server: its weights and its tokens are not to be seen here.")
     if name in CATALOG:
         return _unless_changed(name, models_dir / name, lambda folder: _from_catalog(CATALOG[name], folder))
     if len(name) > _LONGEST_NAME:

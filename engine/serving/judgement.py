@@ -10,7 +10,7 @@ from typing import Literal
 
 from engine.cascade import Router, TierAnswer, escalates
 from engine.cascade.routing.scores import Floats
-from engine.generation.choosing import Choice
+from engine.generation.choice import Choice
 from engine.generation.recorder import RunRecorder, TokenSink
 from engine.types import FinishReason
 

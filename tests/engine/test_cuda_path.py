@@ -35,7 +35,7 @@ from engine.quantization.int8 import CudaInt8Linear
 from engine.quantization.llm_int8 import LlmInt8Linear
 from engine.quantization.nf4 import CudaNf4Linear
 from engine.serving.memory.pool import ModelPool
-from engine.types import CPU_PRECISIONS, DeviceChoice, Message, Precision
+from engine.types import CPU_PRECISIONS, PRECISIONS, DeviceChoice, Message, Precision
 from tests.conftest import SMALL
 from tests.engine.models.test_decoder import assert_same_rows, chunked_logits, load_tiny
 from tests.engine.quantization.test_precisions import TEMPLATE_TOKENS, TEXT
@@ -118,14 +118,14 @@ def test_the_command_line_refuses_a_device_that_is_none(capsys: pytest.CaptureFi
     assert "must be one of auto, cpu, cuda, and is 'gpu'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("device", "offered"), [("cpu", CPU_PRECISIONS), ("NVIDIA H100", tuple(Precision))])
+@pytest.mark.parametrize(("device", "offered"), [("cpu", CPU_PRECISIONS), ("NVIDIA H100", PRECISIONS)])
 def test_llm_int8_is_offered_on_a_gpu_alone(
     device: str, offered: tuple[Precision, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = SimpleNamespace(status=lambda: SimpleNamespace(device=device))
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
     assert offered_precisions() == offered
-    assert [f"**{precision}**" in precision_help() for precision in Precision] == [p in offered for p in Precision]
+    assert [f"**{precision}**" in precision_help() for precision in PRECISIONS] == [p in offered for p in PRECISIONS]
 
 
 def test_figures_of_another_device_are_not_expected_here() -> None:
@@ -455,7 +455,7 @@ def on_gpu(folder: Path, precision: Precision) -> Decoder:
 
 
 @needs_cuda
-@pytest.mark.parametrize("precision", [p for p in Precision if p is not Precision.LLM_INT8])
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p is not Precision.LLM_INT8])
 @torch.inference_mode()
 def test_graphs_are_captured_and_give_the_eager_steps(tmp_path: Path, precision: Precision) -> None:
     decoder = on_gpu(make_tiny_checkpoint(tmp_path, "qwen3", hidden_size=128, intermediate_size=256), precision)
@@ -471,7 +471,7 @@ def test_graphs_are_captured_and_give_the_eager_steps(tmp_path: Path, precision:
 
 
 @needs_cuda
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_an_engine_answers_on_a_gpu(models_dir: Path, precision: Precision) -> None:
     engine = Engine(models_dir, device=DeviceChoice.CUDA)
     request = request_for("What is the capital of France?", precision=precision, max_tokens=16)

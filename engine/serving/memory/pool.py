@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
+from engine.backends.classes import model_class
 from engine.errors import InvalidRequestError
 from engine.machine.memory import require_address_space
 from engine.models.checkpoint import resolve

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine.cache import KVCache
 from engine.errors import NonFiniteLogitsError
-from engine.generation.choosing import Choice, Chooser
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.native_decoder import NativeDecoder, Segment
 from engine.types import KVDtype, Precision, SamplingParams
