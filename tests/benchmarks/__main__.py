@@ -34,6 +34,7 @@ from tests.benchmarks import (
     tokens,
 )
 from tests.benchmarks.keeping import about, keep, write_page
+from tests.benchmarks.kernels import profile, sensitivity
 from tests.benchmarks.lanes import LANE_NAMES, MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
@@ -60,6 +61,8 @@ BENCHMARKS = {
     "all-gears": Benchmark(all_gears, lambda models_dir, _: all_gears.run(models_dir)),
     "chat": Benchmark(chat, lambda models_dir, _: chat.run(models_dir)),
     "load": Benchmark(load, lambda models_dir, _: load.run(models_dir)),
+    "profile": Benchmark(profile, profile.run),
+    "sensitivity": Benchmark(sensitivity, sensitivity.run),
     "long-contexts": Benchmark(long_contexts, long_contexts.run),
     "tokens": Benchmark(tokens, lambda models_dir, what: tokens.run(models_dir, what.models)),
     "convert": Benchmark(convert, lambda models_dir, _: convert.run(models_dir)),
