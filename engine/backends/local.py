@@ -49,7 +49,7 @@ class LocalModel:
         checkpoint = opened.checkpoint
         loaded = load_decoder(
             opened.config,
-            checkpoint.weight_files,
+            checkpoint.open_weights,
             precision,
             checkpoint.kept_in(place.packed_root),
             lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),

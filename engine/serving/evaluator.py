@@ -82,7 +82,7 @@ class Evaluator:
         """See :meth:`engine.Engine.compare_window`."""
         opened = yield from self.pool.open(model, progress)
         _require_readable(opened, window.token_ids)
-        with self._room.at_work(self._job), self.pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             candidates = (OptimizationConfig.at(precision),)
             reference, (candidate,) = yield from self._readers(
                 opened, model, candidates, len(window.token_ids), progress, hold
@@ -108,7 +108,7 @@ class Evaluator:
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         window = Window((*prompt_ids, *token_ids), len(prompt_ids))
         _require_readable(opened, window.token_ids)
-        with self._room.at_work(self._job), self.pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             readers = yield from self._readers(opened, model, candidates, len(window.token_ids), progress, hold)
             return (yield from window_divergences(*readers, _vocab_size(opened), window))
 
@@ -123,7 +123,7 @@ class Evaluator:
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_readable(opened, [*prompt_ids, *token_ids])
         n_tokens = len(prompt_ids) + len(token_ids)
-        with self._room.at_work(self._job), self.pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             candidates = (OptimizationConfig.at(config.precision),)
             reference, (candidate,) = yield from self._readers(
                 opened, config.model, candidates, n_tokens, progress, hold
@@ -156,10 +156,11 @@ class Evaluator:
         def acquire(hold: Hold) -> Steps[PassReader]:
             model = yield from self.pool.acquire(opened, config, progress, hold)
             reader = _reader(model)
-            self.pool.make_room(model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens")
+            needed, purpose = model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens"
+            self.pool.residents.make_room(needed, purpose, hold.weights_bytes)
             return reader
 
-        with self._room.at_work(self._job), self.pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             reader = yield from self._room.once_there_is_room(self._job, lambda _: acquire(hold), hold)
             return (
                 yield from check(
@@ -198,12 +199,14 @@ class Evaluator:
                     run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
                     within = part(progress, place / parts, (place + 1) / parts)
                     loaded[precision] = yield from self.pool.acquire(opened, run, within, hold)
-                self.pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), f"A KV cache of {n_tokens:,} tokens")
+                needed, purpose = reference.kv_bytes(n_tokens, KVDtype.BF16), f"A KV cache of {n_tokens:,} tokens"
+                self.pool.residents.make_room(needed, purpose, hold.weights_bytes)
             except InsufficientMemoryError as error:
                 several = "both" if len(precisions) == 1 else "all of them"
                 raise InsufficientMemoryError(
                     f"{model} in {', '.join(precisions)} is compared with its 16-bit self, and {several} must be in "
-                    f"memory at once. {error}"
+                    f"memory at once. {error}",
+                    is_final=error.is_final,
                 ) from error
             return reference, loaded
 

@@ -82,7 +82,7 @@ class Responder:
             CancelledWhileLoadingError: it was cancelled before the model was there.
             GearboxError: whatever keeps it from being answered, in the user's words.
         """
-        with self._room.at_work(job), self._pool.hold() as hold:
+        with self._room.at_work(job), self._pool.residents.hold() as hold:
             yield from self._answer(job, remotes, hold, taken_up, peak_rss)
 
     def _answer(
@@ -214,7 +214,8 @@ class Responder:
     def _lend(self, identity: CacheIdentity, ids: Ids, system: SystemPrompt | None, attempt: Attempt) -> Lease:
         capacity = len(ids) + attempt.max_tokens
         needed, purpose = self._kv_wanted(attempt, capacity)
-        self._pool.require_possible(needed, purpose, attempt.model)  # a kept sequence's own KV may be lent
+        # a kept sequence's own KV may be lent
+        self._pool.residents.require_possible(needed, purpose, attempt.model.weights_bytes)
 
         def new_cache(capacity: int) -> KVCache:
             cache = self._new_cache(attempt, capacity)
@@ -241,7 +242,7 @@ class Responder:
         """A cache that nothing has to go for; ``None`` if memory is short."""
         dtype = attempt.request.config.optimization.kv_dtype
         try:
-            self._pool.require_free(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV")
+            self._pool.residents.require_free(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV")
         except InsufficientMemoryError:
             return None
         return attempt.model.new_cache(capacity, dtype, None)
@@ -249,11 +250,11 @@ class Responder:
     def _make_room(self, attempt: Attempt, tokens: int) -> None:
         """For KV of so many tokens: where memory is taken as it is used, for the prompt, if there could be for all."""
         needed, purpose = self._kv_wanted(attempt, tokens)
-        self._pool.require_possible(needed, purpose, attempt.model)
+        self._pool.residents.require_possible(needed, purpose, attempt.model.weights_bytes)
         if attempt.model.kv_by_use:
             dtype = attempt.request.config.optimization.kv_dtype
             needed = min(needed, attempt.model.kv_bytes(len(attempt.prompt_ids) + CHUNK, dtype))
-        self._pool.make_room(needed, purpose)
+        self._pool.residents.make_room(needed, purpose, attempt.model.weights_bytes)
 
     def _kv_wanted(self, attempt: Attempt, tokens: int) -> tuple[int, str]:
         """Bytes that KV of so many tokens takes, and what for."""

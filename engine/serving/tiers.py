@@ -99,7 +99,7 @@ def prepare_tiers(
         hold: keeps the tiers' models, and those that draft, in memory.
         network: where servers are asked.
         remotes: the servers' models among the tiers.
-        room_may_come: whether memory may be free later: then no tier is left out for want of it.
+        room_may_come: whether memory may be free later: then no tier is left out that could ever fit.
 
     Raises:
         CancelledWhileLoadingError: the request was cancelled before they were there.
@@ -137,7 +137,7 @@ def prepare_tiers(
         except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
             if job.request.config.optimization.cascade is None:
                 raise
-            if room_may_come and isinstance(error, InsufficientMemoryError):
+            if room_may_come and isinstance(error, InsufficientMemoryError) and not error.is_final:
                 raise
             tiers.unavailable.append(f"{request.config.ladder[-1]}: {error}")
             continue
