@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,36 +12,30 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.backends.remote.network import Network
-from engine.errors import EngineClosedError, GearboxError
-from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
+from engine.errors import GearboxError
 from engine.generation.grammar import GRAMMARS
 from engine.importing import uncollected
+from engine.labs import Labs
 from engine.machine.device import choose_device, device_name
 from engine.machine.disturbance import name_engine_thread
 from engine.machine.memory import RssSampler, memory_errors_in_words, require_room_for_libraries
-from engine.models import list_models
-from engine.models.sources.progress import Progress, silent
+from engine.models.sources.progress import silent
 from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
 from engine.serving.remote.answers import FindRemote, find_none, found_by, identity_of
 from engine.serving.remote.runs import RemoteRuns
-from engine.serving.scheduling.jobs import CLOSED, Generation, GenerationJob, Job
+from engine.serving.scheduling.jobs import Generation, GenerationJob, Job
 from engine.serving.scheduling.worker import MOST_RUNNING, Worker
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
     Backend,
     DeviceChoice,
-    DrafterChoice,
     GenerationRequest,
-    Losslessness,
-    OptimizationConfig,
-    Precision,
     RemoteModel,
     RemoteStatus,
     RunConfig,
     RunFailed,
-    RunFinished,
     is_remote,
 )
 
@@ -57,7 +50,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Engine:
+class Engine(Labs):
     """Answers requests, several at once: they share passes of the model, and each answer is what it is alone.
 
     torch and transformers are imported in the engine's thread with the first request, so making an
@@ -143,143 +136,6 @@ class Engine:
         if is_remote(model):
             return identity_of(found_by(self._find_remote, model))
         return self._call(lambda evaluator: evaluator.weights_sha256(model, self._unless_closed(silent)))
-
-    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
-        """A corpus as this model's tokens, cut into what :meth:`compare_window` takes.
-
-        Running text becomes windows of 512 tokens. Prompts are answered greedily by the 16-bit model,
-        one run in the queue for each, and each prompt with its answer is a window whose answer is
-        scored; that takes a while, so the result is worth keeping.
-
-        Args:
-            model: catalogue name, local folder or hub id.
-            corpus: what to measure on.
-            progress: told after each prompt, in the caller's thread; what it raises ends the work.
-
-        Raises:
-            CorpusError: the corpus is shorter than a window.
-            GearboxError: whatever keeps the model from answering.
-        """
-        guarded = self._unless_closed(silent)
-        if not corpus.prompts:
-            return self._call(lambda evaluator: evaluator.cut_text(model, corpus, guarded))
-
-        def encode(prompt: CorpusPrompt) -> tuple[int, ...]:
-            return self._call(lambda evaluator: evaluator.encode_prompt(model, prompt, guarded))
-
-        prompts_ids = [encode(prompt) for prompt in corpus.prompts]  # others may come between two of them
-        windows: list[Window] = []
-        for prompt, prompt_ids in zip(corpus.prompts, prompts_ids, strict=True):
-            progress(f"Answering prompt {len(windows) + 1} of {len(prompts_ids)}", len(windows) / len(prompts_ids))
-            windows.append(Window(prompt_ids + self._answer(prompt.request(model)), len(prompt_ids)))
-        progress("All prompts answered", 1.0)
-        return tuple(windows)
-
-    def compare_window(
-        self, model: str, precision: Precision, window: Window, progress: Progress = silent
-    ) -> WindowDivergence:
-        """Read one window with the 16-bit model and with a candidate; one unit in the engine's queue.
-
-        Blocks until it is done. Requests that come meanwhile run beside it.
-
-        Args:
-            model: catalogue name, local folder or hub id.
-            precision: the candidate's; 16 bits are compared with themselves.
-            window: from :meth:`windows`.
-            progress: told how far a model's loading is, in the engine's thread; what it raises ends the
-                loading and comes out here.
-
-        Raises:
-            InsufficientMemoryError: the two models do not fit beside each other.
-            NonFiniteLogitsError: one of them gives NaN or infinity.
-            EngineClosedError: the engine has been closed.
-        """
-        return self._call(
-            lambda evaluator: evaluator.compare_window(model, precision, window, self._unless_closed(progress))
-        )
-
-    def compare_answer(
-        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = silent
-    ) -> AnswerDivergence:
-        """Read a request's answer with the 16-bit model and with the request's own precision, token by
-        token; one unit in the engine's queue, as :meth:`compare_window`.
-
-        Args:
-            request: what was asked; its precision is the candidate's.
-            token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            progress: as for :meth:`compare_window`.
-
-        Raises:
-            InvalidRequestError: there is no answer, or it does not fit the context.
-            InsufficientMemoryError, NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
-        """
-        return self._call(lambda evaluator: evaluator.compare_answer(request, token_ids, self._unless_closed(progress)))
-
-    def compare_candidates(
-        self,
-        request: GenerationRequest,
-        token_ids: Sequence[int],
-        candidates: Sequence[OptimizationConfig],
-        progress: Progress = silent,
-    ) -> tuple[WindowDivergence, ...]:
-        """Read a request's answer with the 16-bit model, once, and with each of several candidates: the same model in
-        another precision, or with KV kept otherwise. One unit in the engine's queue, as :meth:`compare_window`.
-
-        Args:
-            request: what was asked; its model is everybody's.
-            token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            candidates: their precision and KV dtype count. The 16-bit model is compared with itself.
-            progress: as for :meth:`compare_window`.
-
-        Raises:
-            InvalidRequestError: there is no answer, it does not fit the context, or a candidate's window slides.
-            InsufficientMemoryError: not all of them fit beside each other.
-            NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
-        """
-        guarded = self._unless_closed(progress)
-        return self._call(lambda evaluator: evaluator.compare_candidates(request, token_ids, candidates, guarded))
-
-    def check_losslessness(
-        self,
-        request: GenerationRequest,
-        token_ids: Sequence[int],
-        progress: Progress = silent,
-    ) -> Losslessness:
-        """Whether a run's answer is plain decoding's own, by reading it again; one unit in the engine's queue.
-
-        Each token is compared with the one that plain decoding chooses there, a sampled one by the same random numbers.
-
-        Args:
-            request: what was asked.
-            token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            progress: as for :meth:`compare_window`.
-
-        Raises:
-            InvalidRequestError: there is no answer, or its tokens are none of this model's.
-            InsufficientMemoryError, EngineClosedError: as :meth:`compare_window`.
-        """
-        guarded = self._unless_closed(progress)
-        return self._call(lambda evaluator: evaluator.check_losslessness(request, token_ids, guarded))
-
-    def drafters(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...]:
-        """Every drafter there could be for a model, and why it cannot draft or what is known of its speed.
-
-        Blocks until the engine gets to it; no weights are loaded.
-
-        Raises:
-            UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
-            EngineClosedError: the engine has been closed.
-        """
-        models = [info.name for info in list_models(self._models_dir) if info.installed]
-
-        def body(_: Job) -> Steps[tuple[DrafterChoice, ...]]:
-            _import_libraries()
-            from engine.serving.matchmaking import drafter_choices
-
-            pool = self._started_pool()
-            return (yield from drafter_choices(pool, model, precision, models, self._unless_closed(silent)))
-
-        return self._worker.call(body)
 
     def status(self) -> EngineStatus:
         """A snapshot, safe to ask for from any thread."""
@@ -373,24 +229,6 @@ class Engine:
                 return (yield from unit(Evaluator(self._started_pool(), self._room, job)))
 
         return self._worker.call(body)
-
-    def _answer(self, request: GenerationRequest) -> tuple[int, ...]:
-        """The whole answer to a request, waited for; gives it up if the waiting is interrupted."""
-        with closing(self.generate(request)) as events:
-            *_, last = events
-        if isinstance(last, RunFinished) and last.finish_reason != "abort":
-            return last.token_ids
-        raise GearboxError(last.error) if isinstance(last, RunFailed) else EngineClosedError(CLOSED)
-
-    def _unless_closed(self, progress: Progress) -> Progress:
-        """Loading that ends when the engine is closed."""
-
-        def guarded(stage: str, fraction: float) -> None:
-            if self._worker.is_closed:
-                raise EngineClosedError(CLOSED)
-            progress(stage, fraction)
-
-        return guarded
 
     def _started_pool(self) -> ModelPool:
         """The models, in the engine's thread; torch is set up with the first call.

@@ -30,7 +30,7 @@ from engine.evaluation import (
     wilson_interval,
 )
 from engine.machine.environment import machine_environment
-from engine.models import FAMILIES, ModelInfo, find_model, list_models
+from engine.models import FAMILIES, QUANTIZATIONS, ModelInfo, find_model, list_models
 from engine.models import install as install_model
 from engine.models.estimate import estimate_gguf, estimate_weights
 from engine.models.own.add import add as add_model
@@ -50,6 +50,7 @@ __all__ = [
     "JUDGED",
     "MIXED_FILE",
     "MOST_RUNNING",
+    "QUANTIZATIONS",
     "AnswerDivergence",
     "AnswerToken",
     "CacheStatus",

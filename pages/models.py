@@ -6,7 +6,7 @@ from app import resources
 from app.literal import literal
 from app.views.models.add import show_adding
 from app.views.models.card import install_job, show_model
-from engine import FAMILIES, list_models
+from engine import FAMILIES, QUANTIZATIONS, list_models
 
 models_dir = resources.get_settings().models_dir
 
@@ -31,8 +31,8 @@ show_adding(models_dir, {model.name for model in models})
 
 st.subheader("Any other model", anchor=False)
 st.markdown(
-    f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors, at full precision, "
-    "can be run as well:\n"
+    f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors can be run as well, "
+    f"at full precision or quantized by others ({', '.join(QUANTIZATIONS)}):\n"
     f"- put its folder into {literal(str(models_dir))}: it appears here;\n"
     "- or type the folder's path, or its id on the Hugging Face hub (`organisation/name`), as the model of a lane."
 )

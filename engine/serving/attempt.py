@@ -9,7 +9,7 @@ from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
 from engine.cache import KVCache
 from engine.cascade import TierIdentity
 from engine.generation.choosing import Constraint
-from engine.generation.recorder import Recording, TokenSink
+from engine.generation.recording import Recording, TokenSink
 from engine.passes import Steps
 from engine.serving.drafting import Drafters
 from engine.speculation import ANSWER, Speculator

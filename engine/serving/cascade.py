@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from engine.cascade import AlwaysSmall, Guard, Guards, Router, routers_of
 from engine.errors import RemoteError
-from engine.generation.recorder import Recording, RunRecorder, TokenSink
+from engine.generation.recorder import RunRecorder
+from engine.generation.recording import Recording, TokenSink
 from engine.passes import Steps
 from engine.serving.attempt import Attempt
 from engine.serving.counterfactual import Paces
@@ -52,8 +53,9 @@ class Cascade:
         self._states: list[GuardState] = []
         self._asked: list[AnyAttempt] = []
         """The tiers that the prompt came to."""
-        self._stands_in = False
-        """Whether a tier keeps an answer that was to go on, because no larger one could be asked."""
+        self._fell_back = False
+        """Whether another tier answered than was to, because that could not be asked or broke off: guards learn nothing
+        from it."""
 
     def recording(self, attempt: AnyAttempt) -> Recording:
         """What the recorder must know of a tier that begins to answer."""
@@ -94,7 +96,7 @@ class Cascade:
                     yield from write(attempt, judgement.sink)
                 is_kept, broke_off = not judgement.conclude(), None
             except RemoteError as error:
-                is_kept, broke_off = False, error
+                is_kept, broke_off, self._fell_back = False, error, True
                 self._unavailable.append(str(error))
             routing_s += judgement.routing_s
             seconds = recorder.elapsed_s - begun
@@ -102,14 +104,15 @@ class Cascade:
             if above is None and broke_off is not None:
                 raise broke_off
             if above is None and not is_kept:  # nobody else is there: what it wrote, or writes now, is the answer
-                is_kept = self._stands_in = True
+                is_kept = self._fell_back = True
                 if recorder.finish_reason == "abort":
                     yield from self._write_all(attempt, recorder, write)
                     seconds = recorder.elapsed_s - begun
             reports.append(self._report_attempt(attempt, judgement, recorder, seconds, kept=is_kept))
             if above is None:
                 break
-            self._observe_pace(attempt, seconds, recorder)
+            if broke_off is None:
+                self._observe_pace(attempt, seconds, recorder)
             score = judgement.prompt_score if judgement.answer_score is None else judgement.answer_score
             self._go_on(attempt, self._attempts[above[0]], recorder, score, judgement.threshold)
             place, begun = above
@@ -230,7 +233,7 @@ class Cascade:
             return None
         answered_by_largest = kept.request is self._largest
         large_s = None
-        if not cancelled and not self._stands_in:
+        if not cancelled and not self._fell_back:
             large_s = attempts[-1].seconds + salvaged_s if answered_by_largest else self._derive(kept, recorder, slower)
         if large_s is not None:
             self._observe(attempts, large_s, salvaged_s)

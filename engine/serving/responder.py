@@ -14,7 +14,8 @@ from engine.backends.remote.network import Network
 from engine.cache import CHUNK, CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.cascade import Guards
 from engine.errors import InsufficientMemoryError
-from engine.generation.recorder import RunRecorder, TokenSink
+from engine.generation.recorder import RunRecorder
+from engine.generation.recording import TokenSink
 from engine.machine.disturbance import DisturbanceWatch
 from engine.machine.environment import kernel_environment, machine_environment
 from engine.machine.memory import PeakRss

@@ -26,6 +26,11 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     ),
     "drafted_tokens": ("vllm:spec_decode_num_draft_tokens_total",),
     "accepted_tokens": ("vllm:spec_decode_num_accepted_tokens_total",),
+    "written_tokens": (
+        "vllm:generation_tokens_total",
+        "sglang:generation_tokens_total",
+        "llamacpp:tokens_predicted_total",
+    ),
 }
 """What servers call them, the newer name first."""
 
@@ -39,6 +44,8 @@ class Counters:
     cached_tokens: int | None = None
     drafted_tokens: int | None = None
     accepted_tokens: int | None = None
+    written_tokens: int | None = None
+    """Of all answers."""
 
     def since(self, before: Counters) -> Counters:
         """What has been counted since then."""
@@ -51,6 +58,7 @@ class Counters:
             moved(self.cached_tokens, before.cached_tokens),
             moved(self.drafted_tokens, before.drafted_tokens),
             moved(self.accepted_tokens, before.accepted_tokens),
+            moved(self.written_tokens, before.written_tokens),
         )
 
 

@@ -11,7 +11,8 @@ from engine.backends.remote.network import Network
 from engine.backends.remote.spelling import Spelling
 from engine.cascade import TierIdentity
 from engine.errors import GearboxError, RemoteError
-from engine.generation.recorder import Recording, RunRecorder, TokenSink, ToldCounts
+from engine.generation.recorder import RunRecorder
+from engine.generation.recording import Recording, TokenSink, ToldCounts
 from engine.passes import Steps, Wait, ask
 from engine.serving.remote.answers import (
     environment_of,

@@ -8,12 +8,15 @@ import math
 import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import date
 from typing import Any
 
 import pytest
 
 from engine import Engine
+from engine.cascade import BoundaryRouter, RouterProfile, TierIdentity
+from engine.errors import RouterProfileError
 from engine.types import (
     NEVER,
     Backend,
@@ -260,3 +263,22 @@ def test_others_go_on_while_a_server_is_waited_for(servers: Servers) -> None:
         *_, last = waiting
     assert isinstance(last, RunFinished)
     assert last.text == "from afar"
+
+
+def test_a_profile_made_for_another_server_is_refused(servers: Servers) -> None:
+    servers.add("http://127.0.0.1:9/v1")
+    weights = {tier: servers.engine.weights_sha256(tier.model) for tier in (LOCAL, REMOTE)}
+    ladder = [
+        TierIdentity(model=tier.model, precision=tier.precision, weights_sha256=sha256)
+        for tier, sha256 in weights.items()
+    ]
+    boundary = BoundaryRouter(threshold=0.5)
+    profile = RouterProfile(
+        name="mixed", made_on=date(2026, 1, 1), kind=RouterKind.ESCALATE, ladder=tuple(ladder), boundaries=(boundary,),
+        data_sha256="", prompts=0, figures={},
+    )  # fmt: skip
+    profile.check_fits(ladder)
+    servers.add("http://127.0.0.1:10/v1")
+    moved = replace(ladder[1], weights_sha256=servers.engine.weights_sha256(OFFICE))
+    with pytest.raises(RouterProfileError, match="another server behind @office"):
+        profile.check_fits([ladder[0], moved])

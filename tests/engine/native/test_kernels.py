@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from engine.models.decoders.decoder import Decoder, DecoderConfig, EagerDecoder
 from engine.models.decoders.native_decoder import NativeDecoder
 from engine.models.decoders.weights import load_decoder
+from engine.models.quantized.stored_weights import StoredWeights
 from engine.native import build, build_in_background
 from engine.native.compilation import why_not
 from engine.native.kernels import library
@@ -164,7 +166,7 @@ def test_a_head_of_an_unusual_width_is_left_to_torch(tmp_path: Path) -> None:
 def test_matrices_in_sixteen_bits_are_named(tmp_path: Path) -> None:
     folder = make_tiny_checkpoint(tmp_path, "llama", intermediate_size=100)
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
-    files = sorted(folder.glob("*.safetensors"))
-    loaded = load_decoder(config, files, Precision.INT4, folder / "packed", lambda _: None, lambda: None)
+    weights = partial(StoredWeights, "tiny", sorted(folder.glob("*.safetensors")), config.tensors())
+    loaded = load_decoder(config, weights, Precision.INT4, folder / "packed", lambda _: None, lambda: None)
     assert loaded.kernel == "gearbox"
     assert set(loaded.fallbacks) == {f"layers.{i}.{name}" for i in (0, 1) for name in ("down",)}

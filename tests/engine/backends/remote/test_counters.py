@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from engine.backends.remote.counters import Counters, parse_counters
-from tests.support.misbehaving_server import MisbehavingServer, Script, ends, says, stream, whole
+from tests.support.misbehaving_server import MisbehavingServer, Script, counts, ends, says, stream, whole
 from tests.support.remotes import Servers, metrics_of, report_of
 
 VLLM = """
@@ -27,7 +27,7 @@ nonsense
 
 
 def test_counters_of_one_model_are_summed_over_their_other_labels() -> None:
-    assert parse_counters(VLLM, "served") == Counters(7, 144, 100, 60)
+    assert parse_counters(VLLM, "served") == Counters(7, 144, 100, 60, None)
     assert parse_counters("nothing", "served") == Counters()
     assert parse_counters('vllm:prefix_cache_hits_total{a="x\\"}y"} NaN', "served") == Counters()
 
@@ -65,6 +65,41 @@ def test_they_are_read_before_and_after_and_said_to_be_shared(
     assert (report.cached_tokens, report.counts_from, report.shared) == (32, "metrics", shared)
     assert metrics_of(run).cached_tokens == counted, "what others moved too is not this run's"
     assert "bearer secret" in server.requests[0].lower()
+
+
+@pytest.mark.parametrize(("others", "shared"), [(0, False), (40, True)])
+def test_where_no_requests_are_counted_the_tokens_written_tell_of_others(
+    servers: Servers, others: int, shared: bool
+) -> None:
+    looks = count(0)
+
+    def script(request: str) -> Iterator[bytes]:
+        if request.startswith("GET /metrics"):
+            return whole("200 OK", f"llamacpp:tokens_predicted_total {100 + (3 + others) * next(looks)}\n")(request)
+        return stream(says("one"), ends(), counts(10, 3))(request)
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url, metrics_url=server.url.replace("/v1", "/metrics"))
+        assert report_of(servers.finish()).shared is shared
+
+
+def test_what_the_answer_tells_goes_before_the_counters(servers: Servers) -> None:
+    looks = count(0)
+    usage = counts(10, 3, prompt_tokens_details={"cached_tokens": 8})
+
+    def script(request: str) -> Iterator[bytes]:
+        if request.startswith("GET /metrics"):
+            look = next(looks)
+            names = {"prefix_cache_hits": 99, "spec_decode_num_accepted_tokens": 2, "request_success": 1}
+            return whole("200 OK", "".join(f"vllm:{name}_total {by * look}\n" for name, by in names.items()))(request)
+        return stream(says("one"), ends(), usage)(request)
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url, metrics_url=server.url.replace("/v1", "/metrics"))
+        run = servers.finish()
+    report, metrics = report_of(run), metrics_of(run)
+    assert (report.cached_tokens, report.accepted_tokens, report.counts_from) == (8, 2, "usage")
+    assert (metrics.cached_tokens, metrics.accepted_tokens) == (8, 2)
 
 
 def test_the_key_is_not_sent_to_another_address(servers: Servers) -> None:

@@ -50,8 +50,8 @@ class SlowLoading:
         self._arrived = threading.Condition()
         self._let = threading.Event()
 
-    def __call__(self, config: Any, files: Any, precision: Precision, packed: Path, progress: Any, *rest: Any) -> Any:
-        name = files[0].parent.name
+    def __call__(self, config: Any, weights: Any, precision: Precision, packed: Path, progress: Any, *rest: Any) -> Any:
+        name = weights.__self__.folder.name
         with self._arrived:
             self.begun.append(name)
             self._arrived.notify_all()
@@ -59,7 +59,7 @@ class SlowLoading:
             assert self._let.wait(LIMIT_S)
         if self.failing:
             raise self.failing
-        loaded: LoadedDecoder = load_decoder(config, files, precision, packed, progress, *rest)
+        loaded: LoadedDecoder = load_decoder(config, weights, precision, packed, progress, *rest)
         return loaded
 
     def wait_until_begun(self, name: str) -> None:
