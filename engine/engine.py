@@ -259,6 +259,24 @@ class Engine:
 
         return self._worker.call(body)
 
+    def unload(self, model: str) -> None:
+        """Let a model of the models folder leave memory, all copies of it; blocks until the engine gets to it.
+
+        Raises:
+            ModelInUseError: a request answers or drafts with it, or something is being loaded.
+            EngineClosedError: the engine has been closed.
+        """
+
+        pool = self._pool
+        if pool is None:
+            return
+
+        def body(_: Job) -> Steps[None]:
+            pool.unload(model)
+            yield from ()
+
+        self._worker.call(body)
+
     def status(self) -> EngineStatus:
         """A snapshot, safe to ask for from any thread."""
         resident = self._pool.resident() if self._pool else {}

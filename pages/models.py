@@ -6,6 +6,8 @@ from app import resources
 from app.literal import literal
 from app.views.models.add import show_adding
 from app.views.models.card import install_job, show_model
+from app.views.models.download import show_unfinished
+from app.views.models.hub import show_hub
 from engine import FAMILIES, list_models
 
 models_dir = resources.get_settings().models_dir
@@ -27,12 +29,16 @@ def show_library() -> None:
 
 show_library()
 
-show_adding(models_dir, {model.name for model in models})
+listed = {model.name for model in models}
+show_unfinished(models_dir)
+show_hub(models_dir, listed)
+show_adding(models_dir, listed)
 
 st.subheader("Any other model", anchor=False)
 st.markdown(
     f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors, at full precision, "
     "can be run as well:\n"
     f"- put its folder into {literal(str(models_dir))}: it appears here;\n"
-    "- or type the folder's path, or its id on the Hugging Face hub (`organisation/name`), as the model of a lane."
+    "- or type the folder's path, or its id on the Hugging Face hub (`organisation/name`), as the model of a lane: "
+    "it is then fetched into the hub's own cache."
 )

@@ -15,9 +15,9 @@ import torch
 
 from engine.backends import model_class
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
-from engine.errors import InsufficientMemoryError, InvalidRequestError
+from engine.errors import InsufficientMemoryError, InvalidRequestError, ModelInUseError
 from engine.machine.memory import held_bytes, require_address_space, require_memory
-from engine.models.checkpoint import resolve
+from engine.models.checkpoint import PACKED, resolve
 from engine.models.decoders.weights import CPU
 from engine.models.opening import open_small_files
 from engine.models.sources.progress import Progress
@@ -74,7 +74,7 @@ class ModelPool:
         self._spare = spare
         self._budget_bytes = budget_bytes
         self.device = device
-        self._place = Place(device, models_dir / ".packed")
+        self._place = Place(device, models_dir / PACKED)
         self._open: dict[str, OpenCheckpoint] = {}
         self._loaded: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
         self._in_use: list[LoadedModel] = []
@@ -314,6 +314,23 @@ class ModelPool:
         del self._loaded[oldest]
         gc.collect()
         return True
+
+    def unload(self, model: str) -> None:
+        """Let all copies of a model of the models folder go, by whatever name it was asked for.
+
+        Raises:
+            ModelInUseError: a request answers or drafts with one, or something is being loaded.
+        """
+        folder = self._models_dir / model
+        names = {name for name, opened in self._open.items() if opened.checkpoint.folder == folder}
+        if any(key.model in names and loaded in self._in_use for key, loaded in self._loaded.items()):
+            raise ModelInUseError(f"{model} answers or drafts for a request that runs. Wait until that has ended.")
+        if not self._loading.is_idle or self._opening:
+            raise ModelInUseError(f"A model is being loaded, which may be {model}. Wait until that has ended.")
+        for name in names:
+            self._release(name)
+            del self._open[name]
+        gc.collect()
 
     def resident(self) -> dict[ModelKey, int]:
         """What is in memory, with its weights' bytes, longest unused first."""
