@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app import units
 from app.store import RunFilter, RunStore
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,26 @@ def references_to(model: str, store: RunStore) -> References:
         configurations=tuple(each.name for each in store.configurations.everybodys() if _names(each.config, model)),
         experiments=tuple(name for name, design in asked if _names(design, model)),
     )
+
+
+def stays_in_words(references: References) -> list[str]:
+    """What stays when the model goes, a line each: "3 runs", "2 saved configurations: “fast”, “small”"."""
+    parts = [
+        (units.counted(references.runs, "run") if references.runs else "", ()),
+        (_counted(references.configurations, "saved configuration"), references.configurations),
+        (_counted(references.experiments, "experiment"), references.experiments),
+    ]
+    return [f"{count}{_listed(names)}" for count, names in parts if count]
+
+
+def _counted(names: tuple[str, ...], noun: str) -> str:
+    return units.counted(len(names), noun) if names else ""
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    listed = ", ".join(f"“{name}”" for name in names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return f": {listed}{more}" if names else ""
 
 
 def _names(value: Any, model: str) -> bool:

@@ -68,7 +68,7 @@ def _table(listings: list[HubListing]) -> None:
             "Parameters": [_millions(listing.parameters) for listing in listings],
             "16 bits": [units.memory(listing.parameters and 2 * listing.parameters) for listing in listings],
             "Licence": [listing.licence or units.MISSING for listing in listings],
-            "Downloads a month": [listing.downloads for listing in listings],
+            "Downloads": [listing.downloads for listing in listings],
         },
         hide_index=True,
     )

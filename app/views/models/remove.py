@@ -8,13 +8,11 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.models.references import References, references_to
+from app.models.references import References, references_to, stays_in_words
 from app.models.removing import removal_key, removing
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
 from engine import ModelInfo, Removal, removal_of
-
-_MOST_NAMED = 5
 
 
 def removal_job(name: str) -> BackgroundJob:
@@ -52,27 +50,12 @@ def _what_goes(removal: Removal) -> str:
         parts.append(f"- {units.memory(removal.source_bytes)}: {literal(removal.source.name)}{linked}")
     if removal.packed_bytes:
         parts.append(f"- {units.memory(removal.packed_bytes)}: what was packed of it for precisions")
-    return "\n".join([f"This frees **{units.memory(removal.freed_bytes)}**:", *parts])
+    return "\n".join([f"This frees **{units.memory(removal.freed_bytes)}**:", "", *parts])
 
 
 def _what_stays(references: References) -> str:
-    named = [
-        (units.counted(references.runs, "run") if references.runs else "", ()),
-        (_counted(references.configurations, "saved configuration"), references.configurations),
-        (_counted(references.experiments, "experiment"), references.experiments),
-    ]
-    lines = [f"- {count}{_named(names)}" for count, names in named if count]
-    return "\n".join(["What was made with it stays, and cannot be repeated without it:", *lines]) if lines else ""
-
-
-def _counted(names: tuple[str, ...], noun: str) -> str:
-    return units.counted(len(names), noun) if names else ""
-
-
-def _named(names: tuple[str, ...]) -> str:
-    listed = ", ".join(f"“{literal(name)}”" for name in names[:_MOST_NAMED])
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return f": {listed}{more}" if names else ""
+    lines = [f"- {literal(line)}" for line in stays_in_words(references)]
+    return "\n".join(["What was made with it stays, and cannot be repeated without it:", "", *lines]) if lines else ""
 
 
 def _how_it_comes_back(removal: Removal) -> str:

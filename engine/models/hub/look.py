@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from engine.errors import GearboxError, HubUnreachableError, UnknownModelError, UnsupportedModelError
+from engine.errors import (
+    DeviceUnavailableError,
+    GearboxError,
+    HubUnreachableError,
+    UnknownModelError,
+    UnsupportedModelError,
+)
 from engine.models.estimate import WeightsEstimate, estimate_config, estimate_gguf
 from engine.models.format.architecture import Architecture
 from engine.models.format.gate import LARGEST_SETTINGS
@@ -38,7 +45,7 @@ class HubGguf:
     """A GGUF file of the hub that can be added."""
 
     summary: GgufSummary
-    weights: Mapping[Precision, WeightsEstimate]
+    weights: Mapping[str, WeightsEstimate]
     """By precision; empty where no device to run on is there."""
 
 
@@ -98,7 +105,10 @@ def look_at_hub_gguf(model: HubModel, file: HubFile, device: DeviceChoice = Devi
             except GearboxError:
                 if most == _HEADS[-1] or most >= file.bytes:
                     raise
-        return HubGguf(summary, estimate_gguf(path, device))
+        weights: Mapping[str, WeightsEstimate] = {}
+        with suppress(DeviceUnavailableError):
+            weights = dict(estimate_gguf(path, device).items())
+        return HubGguf(summary, weights)
 
 
 def _with_checkpoint(model: HubModel, files: tuple[HubFile, ...]) -> HubModel:

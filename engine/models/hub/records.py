@@ -9,6 +9,8 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any
 
+from engine.models.format.manifest import MANIFEST_FILE
+from engine.models.format.origin import ORIGIN_FILE
 from engine.models.sources.hub_files import UNWANTED, WANTED
 from engine.untrusted import valid_text
 
@@ -103,7 +105,10 @@ def wanted(files: tuple[HubFile, ...]) -> tuple[HubFile, ...]:
     found = [
         file
         for file in files
-        if any(fnmatch(file.name, each) for each in WANTED) and not any(fnmatch(file.name, each) for each in UNWANTED)
+        # what we write down ourselves is nobody else's to say
+        if file.name not in (MANIFEST_FILE, ORIGIN_FILE)
+        and any(fnmatch(file.name, each) for each in WANTED)
+        and not any(fnmatch(file.name, each) for each in UNWANTED)
     ]
     if any(file.name == "model.safetensors" for file in found):
         found = [file for file in found if not _SHARD.search(file.name) and file.name != "model.safetensors.index.json"]
