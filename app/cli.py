@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from app.store import KeyStore
     from engine.command_line import Commands
 
-_PATHS = ("GEARBOX_DATA_DIR", "GEARBOX_SHARED_PROMPTS", "GEARBOX_PASSWORD_FILE")
+_PATHS = ("GEARBOX_DATA_DIR", "GEARBOX_SHARED_PROMPTS", "GEARBOX_PASSWORD_FILE", "GEARBOX_SECRET_KEY_FILE")
 """Settings that are files or folders: relative ones mean the folder that the command was given in."""
 
 
@@ -49,6 +49,8 @@ def _load() -> Callable[[], int]:
     add_sentinel(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
+    secret_key = commands.add_parser("secret-key", help="make a key that seals secrets at rest, for GEARBOX_SECRET_KEY")
+    secret_key.set_defaults(command=_make_secret_key)
 
     def run() -> int:
         options, further = gearbox.parse_known_args()
@@ -186,4 +188,15 @@ def _hash_password(_options: argparse.Namespace) -> int:
         password = sys.stdin.readline().rstrip("\n")
     Settings.from_env({"GEARBOX_PASSWORD": password or " "})  # refuses one that is too short
     sys.stdout.write(f"{hashed(password)}\n")
+    return 0
+
+
+def _make_secret_key(_options: argparse.Namespace) -> int:
+    from app.secrets import new_key
+
+    sys.stderr.write(
+        "Set GEARBOX_SECRET_KEY to it, and keep it apart from the run database and its copies: without it nothing that "
+        "it seals can be read. To replace a key put the new one before it, with a comma between.\n"
+    )
+    sys.stdout.write(f"{new_key()}\n")
     return 0

@@ -29,6 +29,8 @@ _FEWEST_CHARACTERS = 8
 
 JUDGE_URL, JUDGE_KEY = "GEARBOX_JUDGE_URL", "GEARBOX_JUDGE_KEY"
 """The variables with an OpenAI-compatible server whose models may judge answers, and the key for it."""
+_SECRET_KEY = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]=", re.ASCII)
+"""256 bits in base64."""
 _EMAIL = re.compile(r"(?:\*|[^@*,\s]+)@[^@*,\s]+")
 
 
@@ -81,6 +83,8 @@ class Settings:
     """An OpenAI-compatible server whose models may judge experiments' answers; ``None`` if nothing is sent to any."""
     judge_key: str | None = field(default=None, repr=False)
     """The key for it."""
+    secret_keys: tuple[str, ...] = field(default=(), repr=False)
+    """What texts are sealed with at rest: the first seals, all open. Empty if none can be kept secret."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -88,16 +92,16 @@ class Settings:
         ``GEARBOX_DEVICE``, ``GEARBOX_KV_CACHE_MIB``, ``GEARBOX_VERIFY_CACHE``, ``GEARBOX_SHARED_PROMPTS``,
         ``GEARBOX_UNWATCHED_S``, ``GEARBOX_ALLOWED_HOSTS``, ``GEARBOX_SHARED_DESK``, ``GEARBOX_AWAY_MINUTES``,
         ``GEARBOX_API``, ``GEARBOX_MAX_BODY_MIB``, ``GEARBOX_PASSWORD`` or ``GEARBOX_PASSWORD_FILE``,
-        ``GEARBOX_LOGIN_EMAILS``, ``GEARBOX_KEEP_DAYS``, ``GEARBOX_KEEP_RUNS``, ``GEARBOX_JUDGE_URL`` and
-        ``GEARBOX_JUDGE_KEY``.
+        ``GEARBOX_LOGIN_EMAILS``, ``GEARBOX_KEEP_DAYS``, ``GEARBOX_KEEP_RUNS``, ``GEARBOX_JUDGE_URL``,
+        ``GEARBOX_JUDGE_KEY`` and ``GEARBOX_SECRET_KEY`` or ``GEARBOX_SECRET_KEY_FILE``.
 
         A variable that is set to nothing counts as not set.
 
         Raises:
             SettingsError: a count is not a whole number, a share is not between 0 and 1, there is no such device,
                 a folder or the file of shared prompts cannot be used, a host is no host, a switch is neither
-                0 nor 1, a password is too short or there are two, an address is none, or the judge's server or key
-                cannot be used.
+                0 nor 1, a password is too short or there are two, an address is none, the judge's server or key
+                cannot be used, or a secret key is none.
         """
         kv_cache_mib = _count("GEARBOX_KV_CACHE_MIB", environ, least=0)
         memory_mib = _count("GEARBOX_MODEL_MEMORY_MIB", environ)
@@ -132,6 +136,7 @@ class Settings:
             keep_runs=_count("GEARBOX_KEEP_RUNS", environ),
             judge_url=judge_url,
             judge_key=judge_key,
+            secret_keys=_secret_keys(environ, data_dir),
         )
 
 
@@ -198,21 +203,44 @@ def _hosts(name: str, environ: Mapping[str, str]) -> AllowedHosts:
 
 def _password(environ: Mapping[str, str]) -> str | None:
     """The password, from a variable or a file. No message repeats it."""
-    password, file = environ.get("GEARBOX_PASSWORD", ""), environ.get("GEARBOX_PASSWORD_FILE", "").strip()
-    if password and file:
-        raise SettingsError("GEARBOX_PASSWORD and GEARBOX_PASSWORD_FILE are both set: choose one.")
-    if file:
-        try:
-            password = _path("GEARBOX_PASSWORD_FILE", file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"GEARBOX_PASSWORD_FILE must be a text file, and is {file!r}: {error}.") from error
-    elif not password:
+    password = _or_from_file("GEARBOX_PASSWORD", environ)
+    if password is None:
         return None
     if len(password) < _FEWEST_CHARACTERS:
         raise SettingsError(f"The password must have at least {_FEWEST_CHARACTERS} characters.")
     if valid_text(password) != password:
         raise SettingsError("The password must be UTF-8.")
     return password
+
+
+def _or_from_file(name: str, environ: Mapping[str, str]) -> str | None:
+    """A variable's value, or what stands in the file that ``…_FILE`` names; ``None`` if neither is set."""
+    value, file = environ.get(name, ""), environ.get(f"{name}_FILE", "").strip()
+    if value and file:
+        raise SettingsError(f"{name} and {name}_FILE are both set: choose one.")
+    if not file:
+        return value or None
+    try:
+        return _path(f"{name}_FILE", file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE must be a text file, and is {file!r}: {error}.") from error
+
+
+def _secret_keys(environ: Mapping[str, str], data_dir: Path) -> tuple[str, ...]:
+    """Keys with commas between them. No message repeats one."""
+    file = environ.get("GEARBOX_SECRET_KEY_FILE", "").strip()
+    if file and _path("GEARBOX_SECRET_KEY_FILE", file).resolve().is_relative_to(data_dir):
+        raise SettingsError(
+            "GEARBOX_SECRET_KEY_FILE lies in the data folder: whoever copies that has the key with what it seals. Put "
+            "the file elsewhere."
+        )
+    text = _or_from_file("GEARBOX_SECRET_KEY", environ) or ""
+    keys = tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+    if not all(_SECRET_KEY.fullmatch(key) for key in keys):
+        raise SettingsError(
+            "GEARBOX_SECRET_KEY must be a key that `gearbox secret-key` made, or several with commas between them."
+        )
+    return keys
 
 
 def _judge(environ: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -24,6 +24,7 @@ from engine.native import why_not
 from engine.types import (
     DRAFT_PRECISION,
     MAX_GAMMA,
+    PRECISIONS,
     Backend,
     DeviceChoice,
     Drafter,
@@ -51,6 +52,8 @@ BAD_INPUT_KINDS = (
     "ModelNotInstalledError",
     "WeightsIntegrityError",
 )
+_BACKENDS = (Backend.REFERENCE, Backend.LOCAL)
+"""Those that run models of this machine: nobody has told the command line of servers."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,7 +137,7 @@ def parser(program: str, description: str, told: Told = nothing_told) -> tuple[a
     generate.add_argument("--model", required=True, type=_text, help="catalogue name, local folder or hub id")
     generate.add_argument("--prompt", required=True, type=_text)
     generate.add_argument("--system", type=_text, help="system prompt")
-    generate.add_argument("--backend", choices=[b.value for b in Backend], default=Backend.LOCAL.value)
+    generate.add_argument("--backend", choices=[b.value for b in _BACKENDS], default=Backend.LOCAL.value)
     _add_quantization(generate, default=Precision.BF16.value)
     generate.add_argument(
         "--speculation", choices=[d.value for d in Drafter], help="who drafts tokens for the model to verify"
@@ -162,8 +165,8 @@ def parser(program: str, description: str, told: Told = nothing_told) -> tuple[a
 
 
 def _add_quantization(command: argparse.ArgumentParser, **how: Any) -> None:
-    on_cuda = " and ".join(precision for precision in Precision if precision.info.needs_cuda)
-    command.add_argument("--quantization", choices=[p.value for p in Precision], help=f"{on_cuda} needs CUDA", **how)
+    on_cuda = " and ".join(precision for precision in PRECISIONS if precision.info.needs_cuda)
+    command.add_argument("--quantization", choices=[p.value for p in PRECISIONS], help=f"{on_cuda} needs CUDA", **how)
     command.add_argument(
         "--device",
         type=_device,

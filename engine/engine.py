@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from engine.errors import EngineClosedError, GearboxError
-from engine.evaluation import AnswerDivergence, Corpus, CorpusPrompt, Window, WindowDivergence
+from engine.backends.remote.network import Network
+from engine.errors import GearboxError
 from engine.generation.grammar import GRAMMARS
 from engine.importing import uncollected
+from engine.labs import Labs
 from engine.machine.device import choose_device, device_name
 from engine.machine.disturbance import name_engine_thread
 from engine.machine.memory import RssSampler, memory_errors_in_words, require_room_for_libraries
-from engine.models import list_models
-from engine.models.sources.progress import Progress, silent
+from engine.models.sources.progress import silent
 from engine.models.tokenization.chat_template import TEMPLATES
 from engine.native import build_in_background
-from engine.serving.scheduling.jobs import CLOSED, Generation, GenerationJob, Job
+from engine.serving.remote.answers import FindRemote, find_none, found_by, identity_of
+from engine.serving.remote.runs import RemoteRuns
+from engine.serving.scheduling.jobs import Generation, GenerationJob, Job
 from engine.serving.scheduling.worker import MOST_RUNNING, Worker
 from engine.serving.status import CacheStatus, EngineStatus, EvictedSequence, KeptSequence, ResidentModel
 from engine.types import (
     DEFAULT_KV_CACHE_BYTES,
+    Backend,
     DeviceChoice,
-    DrafterChoice,
     GenerationRequest,
-    Losslessness,
-    OptimizationConfig,
-    Precision,
+    RemoteModel,
+    RemoteStatus,
+    RunConfig,
     RunFailed,
-    RunFinished,
+    is_remote,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Engine:
+class Engine(Labs):
     """Answers requests, several at once: they share passes of the model, and each answer is what it is alone.
 
     torch and transformers are imported in the engine's thread with the first request, so making an
@@ -67,6 +69,7 @@ class Engine:
         shared_prompts: Mapping[str, str] = MappingProxyType({}),
         most_running: int = MOST_RUNNING,
         running_kv_bytes: int | None = None,
+        remote_models: FindRemote = find_none,
     ) -> None:
         """
         Args:
@@ -83,6 +86,9 @@ class Engine:
             most_running: requests that may share passes; more wait.
             running_kv_bytes: what the KV of running requests may take together, before the youngest gives its back and
                 reads it again later; by default half of the memory that is free at the first request.
+            remote_models: looks up a server's model by its name, which begins with "@", at each request and in the
+                thread that asks; ``None`` for a name that is not known. What it raises of
+                :class:`~engine.errors.GearboxError` fails the run in its words.
         """
         self._models_dir = models_dir
         self._threads = threads
@@ -98,6 +104,9 @@ class Engine:
         self._device_choice = device
         self._device_name = "cpu"
         self._rss = RssSampler()
+        self._network = Network()
+        self._find_remote = remote_models
+        self._remote_runs = RemoteRuns(self._network, remote_models, self._rss)
         with memory_errors_in_words("the engine was started"):
             build_in_background()
             self._worker = Worker(most_running, running_kv_bytes, self._make_spare_room)
@@ -111,153 +120,22 @@ class Engine:
         Raises:
             EngineClosedError: the engine has been closed.
         """
-        return self._worker.generate(request, self._serve)
+        config = request.config
+        if config.backend is Backend.REMOTE and config.optimization.cascade is None:
+            return self._remote_runs.generate(request)
+        return self._worker.generate(request, partial(self._serve, remotes=self._remote_tiers(config)))
 
     def weights_sha256(self, model: str) -> str:
-        """Identity of a model's weights; no weights are loaded. Blocks until the engine gets to it.
+        """Identity of a model's weights; no weights are loaded. Blocks until the engine gets to it. Of a server's
+        model, whose weights nobody sees here, it is its address and its name there.
 
         Raises:
             UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
             EngineClosedError: the engine has been closed.
         """
+        if is_remote(model):
+            return identity_of(found_by(self._find_remote, model))
         return self._call(lambda evaluator: evaluator.weights_sha256(model, self._unless_closed(silent)))
-
-    def windows(self, model: str, corpus: Corpus, progress: Progress = silent) -> tuple[Window, ...]:
-        """A corpus as this model's tokens, cut into what :meth:`compare_window` takes.
-
-        Running text becomes windows of 512 tokens. Prompts are answered greedily by the 16-bit model,
-        one run in the queue for each, and each prompt with its answer is a window whose answer is
-        scored; that takes a while, so the result is worth keeping.
-
-        Args:
-            model: catalogue name, local folder or hub id.
-            corpus: what to measure on.
-            progress: told after each prompt, in the caller's thread; what it raises ends the work.
-
-        Raises:
-            CorpusError: the corpus is shorter than a window.
-            GearboxError: whatever keeps the model from answering.
-        """
-        guarded = self._unless_closed(silent)
-        if not corpus.prompts:
-            return self._call(lambda evaluator: evaluator.cut_text(model, corpus, guarded))
-
-        def encode(prompt: CorpusPrompt) -> tuple[int, ...]:
-            return self._call(lambda evaluator: evaluator.encode_prompt(model, prompt, guarded))
-
-        prompts_ids = [encode(prompt) for prompt in corpus.prompts]  # others may come between two of them
-        windows: list[Window] = []
-        for prompt, prompt_ids in zip(corpus.prompts, prompts_ids, strict=True):
-            progress(f"Answering prompt {len(windows) + 1} of {len(prompts_ids)}", len(windows) / len(prompts_ids))
-            windows.append(Window(prompt_ids + self._answer(prompt.request(model)), len(prompt_ids)))
-        progress("All prompts answered", 1.0)
-        return tuple(windows)
-
-    def compare_window(
-        self, model: str, precision: Precision, window: Window, progress: Progress = silent
-    ) -> WindowDivergence:
-        """Read one window with the 16-bit model and with a candidate; one unit in the engine's queue.
-
-        Blocks until it is done. Requests that come meanwhile run beside it.
-
-        Args:
-            model: catalogue name, local folder or hub id.
-            precision: the candidate's; 16 bits are compared with themselves.
-            window: from :meth:`windows`.
-            progress: told how far a model's loading is, in the engine's thread; what it raises ends the
-                loading and comes out here.
-
-        Raises:
-            InsufficientMemoryError: the two models do not fit beside each other.
-            NonFiniteLogitsError: one of them gives NaN or infinity.
-            EngineClosedError: the engine has been closed.
-        """
-        return self._call(
-            lambda evaluator: evaluator.compare_window(model, precision, window, self._unless_closed(progress))
-        )
-
-    def compare_answer(
-        self, request: GenerationRequest, token_ids: Sequence[int], progress: Progress = silent
-    ) -> AnswerDivergence:
-        """Read a request's answer with the 16-bit model and with the request's own precision, token by
-        token; one unit in the engine's queue, as :meth:`compare_window`.
-
-        Args:
-            request: what was asked; its precision is the candidate's.
-            token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            progress: as for :meth:`compare_window`.
-
-        Raises:
-            InvalidRequestError: there is no answer, or it does not fit the context.
-            InsufficientMemoryError, NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
-        """
-        return self._call(lambda evaluator: evaluator.compare_answer(request, token_ids, self._unless_closed(progress)))
-
-    def compare_candidates(
-        self,
-        request: GenerationRequest,
-        token_ids: Sequence[int],
-        candidates: Sequence[OptimizationConfig],
-        progress: Progress = silent,
-    ) -> tuple[WindowDivergence, ...]:
-        """Read a request's answer with the 16-bit model, once, and with each of several candidates: the same model in
-        another precision, or with KV kept otherwise. One unit in the engine's queue, as :meth:`compare_window`.
-
-        Args:
-            request: what was asked; its model is everybody's.
-            token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            candidates: their precision and KV dtype count. The 16-bit model is compared with itself.
-            progress: as for :meth:`compare_window`.
-
-        Raises:
-            InvalidRequestError: there is no answer, it does not fit the context, or a candidate's window slides.
-            InsufficientMemoryError: not all of them fit beside each other.
-            NonFiniteLogitsError, EngineClosedError: as :meth:`compare_window`.
-        """
-        guarded = self._unless_closed(progress)
-        return self._call(lambda evaluator: evaluator.compare_candidates(request, token_ids, candidates, guarded))
-
-    def check_losslessness(
-        self,
-        request: GenerationRequest,
-        token_ids: Sequence[int],
-        progress: Progress = silent,
-    ) -> Losslessness:
-        """Whether a run's answer is plain decoding's own, by reading it again; one unit in the engine's queue.
-
-        Each token is compared with the one that plain decoding chooses there, a sampled one by the same random numbers.
-
-        Args:
-            request: what was asked.
-            token_ids: the answer (``RunFinished.token_ids``), at least one token.
-            progress: as for :meth:`compare_window`.
-
-        Raises:
-            InvalidRequestError: there is no answer, or its tokens are none of this model's.
-            InsufficientMemoryError, EngineClosedError: as :meth:`compare_window`.
-        """
-        guarded = self._unless_closed(progress)
-        return self._call(lambda evaluator: evaluator.check_losslessness(request, token_ids, guarded))
-
-    def drafters(self, model: str, precision: Precision) -> tuple[DrafterChoice, ...]:
-        """Every drafter there could be for a model, and why it cannot draft or what is known of its speed.
-
-        Blocks until the engine gets to it; no weights are loaded.
-
-        Raises:
-            UnknownModelError, ModelNotInstalledError, UnsupportedModelError: as they say.
-            EngineClosedError: the engine has been closed.
-        """
-        models = [info.name for info in list_models(self._models_dir) if info.installed]
-
-        def body(_: Job) -> Steps[tuple[DrafterChoice, ...]]:
-            _import_libraries()
-            from engine.serving.matchmaking import drafter_choices
-
-            pool = self._started_pool()
-            return (yield from drafter_choices(pool, model, precision, models, self._unless_closed(silent)))
-
-        return self._worker.call(body)
 
     def unload(self, model: str) -> None:
         """Let a model of the models folder leave memory, all copies of it; blocks until the engine gets to it.
@@ -266,7 +144,6 @@ class Engine:
             ModelInUseError: a request answers or drafts with it, or something is being loaded.
             EngineClosedError: the engine has been closed.
         """
-
         pool = self._pool
         if pool is None:
             return
@@ -289,6 +166,10 @@ class Engine:
             kv_bytes=self._worker.kv_bytes,
             preemptions=self._worker.preemptions,
         )
+
+    def remote_status(self) -> tuple[RemoteStatus, ...]:
+        """How each server that was asked since the engine started has been doing, safe to ask for from any thread."""
+        return self._network.status()
 
     def cache_status(self) -> CacheStatus:
         """What the prefix cache holds, safe to ask for from any thread."""
@@ -347,6 +228,7 @@ class Engine:
 
     def close(self) -> None:
         """Cancel every run, end the thread, and the processes in which strangers' templates and schemas are read."""
+        self._network.close()
         self._worker.close()
         if self._pool:
             self._pool.close()
@@ -364,24 +246,6 @@ class Engine:
                 return (yield from unit(Evaluator(self._started_pool(), self._room, job)))
 
         return self._worker.call(body)
-
-    def _answer(self, request: GenerationRequest) -> tuple[int, ...]:
-        """The whole answer to a request, waited for; gives it up if the waiting is interrupted."""
-        with closing(self.generate(request)) as events:
-            *_, last = events
-        if isinstance(last, RunFinished) and last.finish_reason != "abort":
-            return last.token_ids
-        raise GearboxError(last.error) if isinstance(last, RunFailed) else EngineClosedError(CLOSED)
-
-    def _unless_closed(self, progress: Progress) -> Progress:
-        """Loading that ends when the engine is closed."""
-
-        def guarded(stage: str, fraction: float) -> None:
-            if self._worker.is_closed:
-                raise EngineClosedError(CLOSED)
-            progress(stage, fraction)
-
-        return guarded
 
     def _started_pool(self) -> ModelPool:
         """The models, in the engine's thread; torch is set up with the first call.
@@ -420,26 +284,41 @@ class Engine:
             from engine.serving.responder import Responder
 
             assert self._cache is not None  # made with the pool
-            self._responder = Responder(pool, self._room, self._cache, self._verify_cache, self._shared_prompts)
+            self._responder = Responder(
+                pool, self._room, self._cache, self._verify_cache, self._shared_prompts, self._network
+            )
         return self._responder
 
-    def _serve(self, job: GenerationJob) -> Steps[None]:
+    def _remote_tiers(self, config: RunConfig) -> Mapping[str, RemoteModel | GearboxError]:
+        """The servers' models among the tiers of a configuration by their names, or why one cannot be asked."""
+        found: dict[str, RemoteModel | GearboxError] = {}
+        for tier in config.ladder:
+            if tier.is_remote:
+                try:
+                    found[tier.model] = found_by(self._find_remote, tier.model)
+                except GearboxError as error:
+                    found[tier.model] = error
+        return found
+
+    def _serve(self, job: GenerationJob, remotes: Mapping[str, RemoteModel | GearboxError]) -> Steps[None]:
         """One run from start to end, in the engine's thread."""
         taken_up = perf_counter()
         try:
             with memory_errors_in_words("the request was answered"):
                 _import_libraries()
-                yield from self._answer_job(job, taken_up)
+                yield from self._answer_job(job, remotes, taken_up)
         except GearboxError as error:
             job.emit([RunFailed(str(error), type(error).__name__)])
 
-    def _answer_job(self, job: GenerationJob, taken_up: float) -> Steps[None]:
+    def _answer_job(
+        self, job: GenerationJob, remotes: Mapping[str, RemoteModel | GearboxError], taken_up: float
+    ) -> Steps[None]:
         from engine.serving.tiers import CancelledWhileLoadingError
 
         try:
             responder = self._started_responder()
             with self._rss.watch() as peak_rss:
-                yield from responder.answer(job, taken_up, peak_rss)
+                yield from responder.answer(job, remotes, taken_up, peak_rss)
         except CancelledWhileLoadingError:
             job.refuse()
 

@@ -98,5 +98,9 @@ class DeviceUnavailableError(GearboxError):
     """Models are to run on a device that this machine, or this build of torch, does not have."""
 
 
+class RemoteError(GearboxError):
+    """A server with OpenAI's API could not be asked, or did not answer as it should."""
+
+
 class EngineClosedError(GearboxError):
     """The engine has been closed and takes no more requests."""

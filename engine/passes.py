@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.generation.choosing import Choice, Chooser
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.decoder import Decoder
 

@@ -32,7 +32,7 @@ from engine.evaluation import (
 from engine.machine.bandwidth import measure_bandwidth
 from engine.machine.environment import machine_environment
 from engine.machine.memory import room_for_models
-from engine.models import FAMILIES, ModelInfo, find_model, list_models
+from engine.models import FAMILIES, QUANTIZATIONS, ModelInfo, find_model, list_models
 from engine.models import install as install_model
 from engine.models.estimate import WeightsEstimate, estimate_gguf, estimate_weights
 from engine.models.hub.download import download as download_model
@@ -60,6 +60,7 @@ __all__ = [
     "JUDGED",
     "MIXED_FILE",
     "MOST_RUNNING",
+    "QUANTIZATIONS",
     "AnswerDivergence",
     "AnswerToken",
     "CacheStatus",

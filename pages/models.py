@@ -8,7 +8,7 @@ from app.views.models.add import show_adding
 from app.views.models.card import install_job, show_model
 from app.views.models.download import show_unfinished
 from app.views.models.hub import show_hub
-from engine import FAMILIES, list_models
+from engine import FAMILIES, QUANTIZATIONS, list_models
 
 models_dir = resources.get_settings().models_dir
 
@@ -36,8 +36,8 @@ show_adding(models_dir, listed)
 
 st.subheader("Any other model", anchor=False)
 st.markdown(
-    f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors, at full precision, "
-    "can be run as well:\n"
+    f"A checkpoint of the {', '.join(FAMILIES[:-1])} or {FAMILIES[-1]} family in safetensors can be run as well, "
+    f"at full precision or quantized by others ({', '.join(QUANTIZATIONS)}):\n"
     f"- put its folder into {literal(str(models_dir))}: it appears here;\n"
     "- or type the folder's path, or its id on the Hugging Face hub (`organisation/name`), as the model of a lane: "
     "it is then fetched into the hub's own cache."

@@ -40,7 +40,7 @@ if show_missing(models, [name]):
 st.caption(
     f":material/info: “16-bit” of {literal(name)} is what the others are compared with: "
     f"{literal(installed[name].provenance)}. "
-    + ("What that file's own quantization had cost before does not show." if installed[name].in_catalog else "")
+    + ("What that file's own quantization had cost before does not show." if installed[name].quantized_before else "")
 )
 
 if section == CORPUS:

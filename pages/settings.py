@@ -3,11 +3,13 @@
 import streamlit as st
 
 from app import resources
+from app.secrets import Secrets
 from app.session.identity import person_id
 from app.views.settings.api import show_api
 from app.views.settings.keys import show_keys
 from app.views.settings.login import show_login
 from app.views.settings.retention import show_retention
+from app.views.settings.secrets import show_secrets
 from app.views.settings.telemetry import show_telemetry
 from app.views.shared.errors import errors_shown
 
@@ -20,5 +22,6 @@ with errors_shown():
     show_keys(resources.get_store().keys, person_id())
 with errors_shown():
     show_retention(resources.get_store())
+show_secrets(Secrets.of(settings))
 show_telemetry(resources.get_telemetry())
 show_login(only_this_machine=only_this_machine)

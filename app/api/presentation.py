@@ -55,6 +55,8 @@ class ChatShape:
         return {"delta": {"content": text} if text else {}, "logprobs": logprobs}
 
     def logprobs(self, tokens: Sequence[TokenEvent], offset: int) -> Any:
+        if tokens and not _is_told(tokens):
+            return None
         content = [
             {
                 **_entry(_spelled(token), token.logprob),
@@ -80,6 +82,8 @@ class TextShape:
         return {"text": text, "logprobs": logprobs}
 
     def logprobs(self, tokens: Sequence[TokenEvent], offset: int) -> Any:
+        if tokens and not _is_told(tokens):
+            return None
         offsets = []
         for token in tokens:
             offsets.append(offset)
@@ -96,7 +100,14 @@ class TextShape:
 
 def _spelled(token: TokenEvent) -> str:
     """A token as it is spelled by itself, where that is known; else the text that it gave."""
+    if token.token_id is None:
+        return token.text
     return next((text for token_id, text, _ in token.top_logprobs if token_id == token.token_id), token.text)
+
+
+def _is_told(tokens: Sequence[TokenEvent]) -> bool:
+    """Whether log-probabilities are known of any: another server's answer may come without."""
+    return any(token.token_id is not None or not math.isnan(token.logprob) for token in tokens)
 
 
 def _entry(text: str, logprob: float) -> Tree:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from engine.cascade import RouterProfile, profile_from_json, router_class
-from engine.types import NEVER, CacheMode, CascadeConfig, OptimizationConfig, RouterKind, RunConfig, Tier
+from engine.types import NEVER, CacheMode, CascadeConfig, OptimizationConfig, RouterKind, RunConfig, Tier, backend_of
 
 OFFERED = tuple(kind for kind in RouterKind if router_class(kind).deployable and not router_class(kind).has_band)
 """Routers that need no data. A hybrid's band must be calibrated: it comes with a profile."""
@@ -39,8 +39,12 @@ def alone_config(config: RunConfig, tier: str) -> RunConfig:
     answering = next(each for each in config.ladder if str(each) == tier)
     gears = config.optimization
     mode = CacheMode.OFF if gears.cache_mode is CacheMode.OFF else CacheMode.KV
-    alone = OptimizationConfig.at(answering.precision, mode, gears.kv_dtype, gears.window)
-    return replace(config, model=answering.model, optimization=alone)
+    alone = (
+        OptimizationConfig()
+        if answering.is_remote
+        else OptimizationConfig.at(answering.precision, mode, gears.kv_dtype, gears.window)
+    )
+    return replace(config, model=answering.model, backend=backend_of(answering.model), optimization=alone)
 
 
 def cascade_name(cascade: CascadeConfig, largest: str) -> str:

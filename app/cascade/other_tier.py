@@ -18,9 +18,9 @@ def known_answer(report: CascadeReport, config: RunConfig, tier: Tier) -> str | 
     """What a tier wrote before it was thrown away; ``None`` where it wrote nothing, or was cut short."""
     cascade = config.optimization.cascade
     for attempt in report.attempts:
-        if attempt.tier == str(tier) and attempt.answer_score is not None and attempt.token_ids:
+        if attempt.tier == str(tier) and attempt.answer_score is not None and attempt.tokens:
             early = cascade.after_tokens if cascade else None
-            return attempt.text if early is None or len(attempt.token_ids) < early else None
+            return attempt.text if early is None or attempt.tokens < early else None
     return None
 
 

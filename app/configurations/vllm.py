@@ -80,6 +80,8 @@ def _weights(config: RunConfig, _where: Callable[[str], str], flags: _Part, diff
     match config.precision:
         case Precision.BF16:
             pass
+        case Precision.UNKNOWN:
+            differs.append(f"What {config.model} is held in is not known here: vLLM takes what the checkpoint says.")
         case Precision.NF4:
             flags += ["--quantization", "bitsandbytes"]
             differs.append("vLLM quantizes to nf4 on GPUs alone, and compresses the scales too.")
@@ -151,6 +153,8 @@ def _cascade(config: RunConfig, _where: Callable[[str], str], _flags: _Part, _di
 def _backend(config: RunConfig, _where: Callable[[str], str], _flags: _Part, differs: _Part, _without: _Part) -> None:
     if config.backend is Backend.REFERENCE:
         differs.append("The reference is transformers' own generate; vLLM computes with kernels of its own.")
+    if config.backend is Backend.REMOTE:
+        differs.append(f"{config.model} is a server's model already: name its checkpoint here.")
 
 
 def _sampling(sampling: SamplingParams, flags: _Part) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Self
 from app import units
 from app.runs.race import LaneRun
 from app.store import Latency, Reports, RunRecord, Timeline, Totals
-from engine.types import CacheMode, PrefillDone, RunConfig, RunMetrics
+from engine.types import CacheMode, PrefillDone, RunConfig, RunMetrics, is_remote
 
 SPEEDUP_SLACK = 1.15
 """A plain and a drafted run are measured one after the other, on a machine that is not equally fast each time."""
@@ -80,12 +80,17 @@ class Measured:
     def _decoding(self) -> tuple[object, ...]:
         """All that a pass of the model that answered costs by, besides its rows."""
         gears, cascade = self.config.optimization, self.reports.cascade
-        writer = cascade.tier if cascade else f"{self.config.model} {self.config.precision}"
+        writer = cascade.tier if cascade else str(self.config.ladder[-1])
         return (writer, self.config.backend, gears.kv_dtype, gears.window, gears.cache_mode is CacheMode.OFF)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a server answered: it counts tokens, and what came of them are pieces of text."""
+        return is_remote(self.reports.cascade.tier if self.reports.cascade else self.config.model)
+
     def is_plain_partner_of(self, other: Measured) -> bool:
-        """Whether it decodes as the other does, but token by token."""
-        return self._decoding == other._decoding and self.metrics.accepted_tokens == 0
+        """Whether it decodes as the other does, but token by token; nobody knows how a server does."""
+        return not self.is_remote and self._decoding == other._decoding and self.metrics.accepted_tokens == 0
 
 
 def run_faults(run: Measured) -> tuple[str, ...]:
@@ -264,7 +269,7 @@ def _tiers(run: Measured) -> Iterator[str]:
             f"Queueing and the tiers took {units.seconds(m.queue_s + tiers_s)} together, more than E2E, "
             f"{units.seconds(m.e2e_s)}."
         )
-    discarded = sum(len(attempt.token_ids) for attempt in cascade.attempts if not attempt.kept)
+    discarded = sum(attempt.tokens for attempt in cascade.attempts if not attempt.kept)
     if not discarded == cascade.discarded_tokens == m.discarded_tokens:
         yield (
             f"{discarded:,} tokens of smaller tiers were not kept, and {m.discarded_tokens:,} are counted as thrown "
@@ -278,7 +283,7 @@ def _tokens(run: Measured) -> Iterator[str]:
     m, timeline = run.metrics, run.timeline
     if timeline is None:
         return
-    if len(timeline) != m.completion_tokens:
+    if len(timeline) != m.completion_tokens and not run.is_remote:
         yield f"{len(timeline):,} tokens were kept, and {m.completion_tokens:,} counted."
         return
     if not timeline:
@@ -289,7 +294,7 @@ def _tokens(run: Measured) -> Iterator[str]:
         if abs(whole_s - t_s) > _CLOCK_S:
             which = "first" if name == "TTFT" else "last"
             yield f"The {which} token came at {units.seconds(t_s)}, and {name} is {units.seconds(whole_s)}."
-    if timeline.source.count("draft") != m.accepted_tokens:
+    if timeline.source.count("draft") != m.accepted_tokens and not run.is_remote:
         yield f"{timeline.source.count('draft'):,} tokens were drafted, and {m.accepted_tokens:,} are counted."
     if any(logprob > _ROUNDING for logprob in timeline.logprob):
         yield "A token's probability is above 100 %."

@@ -25,6 +25,7 @@ from engine.types import (
     RunMetrics,
     Started,
     TokenEvent,
+    token_ids_of,
 )
 
 
@@ -121,8 +122,8 @@ class LiveRun:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """Of the answer so far."""
-        return tuple(token.token_id for token in self.tokens)
+        """Of the answer so far; empty where a server gives it."""
+        return token_ids_of(self.tokens)
 
     @property
     def timeline(self) -> Timeline | None:

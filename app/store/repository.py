@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from app.secrets import NO_SECRETS, Secrets
 from app.settings import Settings
 from app.store.alerts.repository import AlertStore
 from app.store.chat import writing as chat_writing
@@ -57,7 +58,7 @@ class RunStore(RunWriter):
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database, folders: Sequence[Path] = ()) -> None:
+    def __init__(self, database: Database, folders: Sequence[Path] = (), secrets: Secrets = NO_SECRETS) -> None:
         """Use a database whose schema is up to date; `open` is the way to make sure of that."""
         writers = {ENDING: write_ending, LOSSLESSNESS: write_losslessness}
         writers |= {**chat_writing.WRITERS, **lab_writers.WRITERS, **drafts.WRITERS, **router.WRITERS}
@@ -91,7 +92,7 @@ class RunStore(RunWriter):
         """The API's keys, in the same database."""
         self.objectives = ObjectiveStore(database)
         """What is promised of the traffic, and counts of what keeps it, in the same database."""
-        self.alerts = AlertStore(database)
+        self.alerts = AlertStore(database, secrets)
         """Who is told of what when, in the same database."""
         self.people = PeopleStore(database)
         """How persons have set the widgets, in the same database."""
@@ -103,20 +104,23 @@ class RunStore(RunWriter):
         self._upkeep = UpkeepWorker({"Indexing texts": self.texts.add_some, _PRUNING: self._prune})
 
     @classmethod
-    def open(cls, database_url: str, folders: Sequence[Path] = ()) -> Self:
+    def open(cls, database_url: str, folders: Sequence[Path] = (), secrets: Secrets = NO_SECRETS) -> Self:
         """Open the database, making its folder and bringing its schema up to date.
 
         Results that a dead process wrote aside are taken in, and runs that it left running are marked interrupted.
+        Secrets that were kept in plain text, or sealed with an older key, are sealed.
 
         Args:
             database_url: a SQLAlchemy URL.
             folders: where results may be written aside if the folder of the database takes none.
+            secrets: what seals texts that nobody is to read in the database.
         """
         migrate(database_url)
-        store = cls(Database(database_url, watched=True), folders)
+        store = cls(Database(database_url, watched=True), folders, secrets)
         try:
             store.texts.prepare()
             store.look_around()
+            store.alerts.channels.seal_all()
         except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
             _log.warning("What earlier servers left behind could not be put in order: %s", error)
         return store
@@ -124,7 +128,7 @@ class RunStore(RunWriter):
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The run database of the settings, beside a server that may be running. Raises as :meth:`open`."""
-        return cls.open(settings.database_url, [settings.data_dir])
+        return cls.open(settings.database_url, [settings.data_dir], Secrets.of(settings))
 
     def seen_by(self, viewer: Viewer | None) -> Self:
         """The same store as somebody sees it: lists, searches and exports leave out, and ids are refused of, what they

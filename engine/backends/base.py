@@ -11,7 +11,7 @@ import torch
 
 from engine.cache import KVCache
 from engine.generation.choosing import Constraint
-from engine.generation.recorder import TokenSink
+from engine.generation.recording import TokenSink
 from engine.models.checkpoint import Checkpoint
 from engine.models.decoders.decoder import Decoder
 from engine.models.format.decoder_config import DecoderConfig

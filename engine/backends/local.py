@@ -15,7 +15,7 @@ from engine.backends.writer import Writer
 from engine.cache import KVCache, takes_by_use
 from engine.generation.choosing import Chooser, Constraint
 from engine.generation.random_projection import random_projection
-from engine.generation.recorder import TokenSink
+from engine.generation.recording import TokenSink
 from engine.generation.token_buffer import TokenBuffer
 from engine.machine.memory import machine_bytes
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
@@ -49,7 +49,7 @@ class LocalModel:
         checkpoint = opened.checkpoint
         loaded = load_decoder(
             opened.config,
-            checkpoint.weight_files,
+            checkpoint.open_weights,
             precision,
             checkpoint.kept_in(place.packed_root),
             lambda fraction: progress(f"Loading {checkpoint.name} in {precision}", 0.95 * fraction),

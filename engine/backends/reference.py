@@ -18,10 +18,12 @@ from torch import Tensor
 from engine.backends.base import OpenCheckpoint, Place, RunTrace
 from engine.cache import KVCache
 from engine.errors import UnsupportedModelError
-from engine.generation.choosing import Choice, Constraint
+from engine.generation.choice import Choice
+from engine.generation.choosing import Constraint
 from engine.generation.confidence import confidence, likeliest
-from engine.generation.recorder import TokenSink
+from engine.generation.recording import TokenSink
 from engine.generation.sampling import adjusted
+from engine.models.checkpoint import Checkpoint
 from engine.models.decoders.weights import estimate_bytes
 from engine.models.format.decoder_config import DecoderConfig, refusals
 from engine.models.sources.progress import Progress
@@ -46,7 +48,6 @@ class ReferenceModel:
     def load(cls, opened: OpenCheckpoint, precision: Precision, place: Place, progress: Progress) -> Self:
         """As transformers loads it by default, in bf16, which is the one precision of this backend."""
         from transformers.generation.configuration_utils import GenerationConfig
-        from transformers.models.auto.modeling_auto import AutoModelForCausalLM
         from transformers.utils import logging
 
         checkpoint = opened.checkpoint
@@ -54,13 +55,7 @@ class ReferenceModel:
         progress(f"Loading {checkpoint.name} in transformers", 0.0)
         checkpoint.verify()
         try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                checkpoint.folder,
-                dtype=torch.bfloat16,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-            )
+            loaded = _dequantized(checkpoint) if checkpoint.quantization else _as_published(checkpoint)
         except refusals() as error:
             reason = " ".join(str(error).split())
             raise UnsupportedModelError(f"{checkpoint.name}: transformers does not load it: {reason:.300}.") from error
@@ -149,6 +144,31 @@ class ReferenceModel:
             hook.remove()
         held = sum(t.nbytes for layer in result.past_key_values.layers for t in (layer.keys, layer.values))
         return RunTrace(held)
+
+
+def _as_published(checkpoint: Checkpoint) -> Any:
+    from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(
+        checkpoint.folder,
+        dtype=torch.bfloat16,
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+
+
+def _dequantized(checkpoint: Checkpoint) -> Any:
+    """From the weights in 16 bits, so that no package of the tool that quantized them is needed."""
+    from transformers.models.auto.configuration_auto import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=False)
+    del config.quantization_config
+    with checkpoint.open_weights() as weights:
+        state = {name: weights.read(name) for name in checkpoint.architecture.tensors()}
+    family: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return family.from_pretrained(None, config=config, state_dict=state, dtype=torch.bfloat16)
 
 
 class _Shaping:

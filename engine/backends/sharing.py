@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.generation.choosing import Choice, Chooser, choose_beside
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser, choose_beside
 from engine.models.decoders.native_decoder import NativeDecoder, Segment
 from engine.passes import Continuation, Hidden, Logits, Outcome, Pass, outcome_of
 

@@ -7,9 +7,10 @@ from time import perf_counter
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.generation.choosing import Choice, Chooser
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser
 from engine.generation.confidence import is_near_tie
-from engine.generation.recorder import TokenSink
+from engine.generation.recording import TokenSink
 from engine.models.decoders.decoder import Decoder
 from engine.passes import Continuation, Hidden, Logits, Steps, ask
 from engine.speculation import Draft, PassTime, Speculator

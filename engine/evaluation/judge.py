@@ -20,6 +20,7 @@ from engine.types import (
     SamplingParams,
     Tier,
     TokenEvent,
+    backend_of,
 )
 
 JUDGED = "judged"
@@ -58,6 +59,7 @@ class Graded:
         """What the judge is asked: greedily, for a word."""
         config = RunConfig(
             model=judge.model,
+            backend=backend_of(judge.model),
             optimization=OptimizationConfig.at(judge.precision),
             sampling=SamplingParams(max_tokens=_MAX_TOKENS),
         )

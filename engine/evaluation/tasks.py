@@ -10,7 +10,16 @@ from typing import Any, Self, get_args
 from engine.errors import InvalidRequestError, NotJudgedError
 from engine.evaluation.judge import JUDGED
 from engine.evaluation.scorers import CHECKERS
-from engine.types import GenerationRequest, Message, OptimizationConfig, Precision, Role, RunConfig, SamplingParams
+from engine.types import (
+    GenerationRequest,
+    Message,
+    OptimizationConfig,
+    Precision,
+    Role,
+    RunConfig,
+    SamplingParams,
+    backend_of,
+)
 from engine.types.requirement import keep_valid_text, require
 from engine.untrusted import decode_text, read_jsonl, valid_tree
 
@@ -81,6 +90,7 @@ class Task:
         """The task as a greedy run of a model at a precision."""
         config = RunConfig(
             model=model,
+            backend=backend_of(model),
             optimization=OptimizationConfig.at(precision),
             sampling=SamplingParams(max_tokens=self.max_tokens),
         )

@@ -7,12 +7,13 @@ from collections.abc import Sequence as Sequences
 from ctypes import c_double, c_float, c_int32, c_int64
 from functools import cache
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from engine.generation.confidence import Confidence, confidence, likeliest
+from engine.generation.choice import Choice, Confidence
+from engine.generation.confidence import confidence, likeliest
 from engine.generation.sampling import adjusted, draw, greedy_token, next_token_probabilities
 from engine.generation.token_buffer import TokenBuffer
 from engine.native.kernels import Library, Sequence, address_of, check, library
@@ -20,18 +21,6 @@ from engine.types import SamplingParams, TokenSource
 
 MOST_AT_ONCE = 64
 """Tokens that the kernels write in one call."""
-
-
-class Choice(NamedTuple):
-    """One token, chosen."""
-
-    token_id: int
-    confidence: Confidence
-    t: float
-    """When, by ``time.perf_counter``."""
-    source: TokenSource = "target"
-    likeliest: tuple[tuple[int, float], ...] = ()
-    """The model's likeliest tokens here with their log-probabilities, as many as were asked for."""
 
 
 class Constraint(Protocol):

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from torch import Tensor
 
+from engine.generation.choice import Confidence
 from engine.native.kernels import library
 
 NEAR_TIE_ULPS = 2
 """Two best logits so close, in units in the last place of bf16, may change places with the order of additions."""
-
-
-class Confidence(NamedTuple):
-    """What the logits say of one token."""
-
-    logprob: float
-    """Natural log of the token's probability."""
-    entropy: float
-    """Of the whole distribution, in nats."""
-    margin: float
-    """The largest logit minus the second largest: the log of how much likelier the first is."""
 
 
 def confidence(logits: Tensor, token_id: int) -> Confidence:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import c_int32
 from itertools import pairwise
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
-from engine.generation.choosing import Choice
+from engine.generation.choice import Choice
+from engine.generation.recording import ToldCounts
 from engine.generation.text import Detokenizer, StopMatcher, touches
-from engine.repetition import repeated_share
+from engine.repetition import repeated_in
 from engine.types import (
     CacheReport,
     CascadeReport,
@@ -26,46 +28,11 @@ from engine.types import (
     SpeculationReport,
     Started,
     TokenEvent,
+    token_ids_of,
 )
 
 HAND_OVER_S = 0.05
 """Tokens are handed over together: what comes sooner after the last time waits for the next token."""
-
-
-class TokenSink(Protocol):
-    """What a backend tells of its progress, and hears back."""
-
-    @property
-    def interrupt(self) -> c_int32:
-        """Not 0 once the writing should be looked at: it may have been cancelled."""
-        ...
-
-    @property
-    def most(self) -> int:
-        """Tokens that may be chosen before the sink is told of them; at least one."""
-        ...
-
-    def cancelled(self) -> bool:
-        """Whether to stop. A backend asks before each chunk of prefill."""
-        ...
-
-    def prefilled(self, cached_tokens: int, computed_tokens: int, hidden: tuple[float, ...]) -> None:
-        """The prompt's KV is complete.
-
-        Args:
-            cached_tokens: reused.
-            computed_tokens: of the prompt.
-            hidden: the model's state after it, as a random projection; empty where it is not known.
-        """
-        ...
-
-    def take(self, choices: Sequence[Choice]) -> tuple[int, bool]:
-        """Tokens have been chosen, one after the other.
-
-        Returns:
-            How many of them stand, and whether the answer goes on behind them.
-        """
-        ...
 
 
 class RunRecorder:
@@ -88,6 +55,7 @@ class RunRecorder:
         queue_s: float,
         load_s: float,
         tier: str | None,
+        has_ids: bool = True,
     ) -> None:
         self._emit = emit
         self._is_cancelled = is_cancelled
@@ -110,6 +78,7 @@ class RunRecorder:
             max_tokens=max_tokens,
             prompt_tokens=prompt_tokens,
             tier=tier,
+            has_ids=has_ids,
         )
         self._tell(Started(prompt_tokens=prompt_tokens, queue_s=queue_s, load_s=load_s))
 
@@ -123,6 +92,7 @@ class RunRecorder:
         max_tokens: int,
         prompt_tokens: int,
         tier: str | None,
+        has_ids: bool = True,
     ) -> None:
         """A model begins to answer; what one before it has written is thrown away. The clock runs on."""
         self._stop_ids = stop_ids
@@ -138,6 +108,7 @@ class RunRecorder:
         self._max_tokens = max_tokens
         self._prompt_tokens = prompt_tokens
         self._tier = tier
+        self._has_ids = has_ids
         self._cached_tokens = 0
         self._begun = self._now()
         self._prefill_s = 0.0
@@ -180,7 +151,7 @@ class RunRecorder:
             text, reason = self._text_of(choice.token_id, is_last=taken == len(choices))
             logprob, entropy, margin = choice.confidence
             event = TokenEvent(
-                choice.token_id,
+                choice.token_id if self._has_ids else None,
                 text,
                 choice.t - self._origin,
                 logprob,
@@ -188,7 +159,10 @@ class RunRecorder:
                 choice.source,
                 margin,
                 self._tier,
-                tuple((token_id, self._token_text(token_id), top) for token_id, top in choice.likeliest),
+                tuple(
+                    (token_id if self._has_ids else None, self._token_text(token_id), top)
+                    for token_id, top in choice.likeliest
+                ),
             )
             self.tokens.append(event)
             self._held.append(event)
@@ -202,8 +176,8 @@ class RunRecorder:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """The answer so far."""
-        return tuple(token.token_id for token in self.tokens)
+        """The answer so far; empty where its tokens have no numbers of ours."""
+        return token_ids_of(self.tokens)
 
     @property
     def cached_tokens(self) -> int:
@@ -220,6 +194,15 @@ class RunRecorder:
         """What the answer says so far."""
         return "".join(token.text for token in self.tokens)
 
+    def end(self, reason: FinishReason) -> None:
+        """The answer is over, and no token says so: what is held back of it comes out."""
+        rest, matched = self._stops.push(self._detokenizer.flush())
+        if rest := rest + self._stops.flush():
+            event = TokenEvent(None, rest, self._now(), math.nan, math.nan, tier=self._tier)
+            self.tokens.append(event)
+            self._held.append(event)
+        self.finish_reason = "stop" if matched else reason
+
     def finish(
         self,
         *,
@@ -233,34 +216,38 @@ class RunRecorder:
         cascade: CascadeReport | None,
         disturbance: Disturbance | None,
         mean_batch_size: float | None,
+        told: ToldCounts | None = None,
     ) -> None:
         """Emit the run's last event.
 
         A smaller tier's answer drafts with the speculation gear off too: ``draft_rounds`` are there without a report.
+        What ``told`` counts takes the place of what was counted here.
         """
+        told = told or ToldCounts()
         times = [token.t for token in self.tokens]
         gaps = [later - earlier for earlier, later in pairwise(times)]
         e2e_s = times[-1] if times else self._now()
+        completion_tokens = _first_known(told.completion_tokens, len(self.tokens))
         metrics = RunMetrics(
             ttft_s=times[0] if times else None,
-            tpot_s=(times[-1] - times[0]) / len(gaps) if gaps else None,
+            tpot_s=(times[-1] - times[0]) / (completion_tokens - 1) if gaps and completion_tokens > 1 else None,
             itl_p50_s=statistics.median(gaps) if gaps else None,
             itl_p99_s=sorted(gaps)[-(-99 * len(gaps) // 100) - 1] if gaps else None,
             e2e_s=e2e_s,
             queue_s=self._queue_s,
             load_s=self._load_s,
             prefill_s=self._prefill_s,
-            prompt_tokens=self._prompt_tokens,
-            cached_tokens=self._cached_tokens,
-            completion_tokens=len(self.tokens),
-            drafted_tokens=sum(len(entry.token_ids) for entry in draft_rounds),
-            accepted_tokens=self._accepted_tokens,
+            prompt_tokens=_first_known(told.prompt_tokens, self._prompt_tokens),
+            cached_tokens=_first_known(told.cached_tokens, self._cached_tokens),
+            completion_tokens=completion_tokens,
+            drafted_tokens=_first_known(told.drafted_tokens, sum(len(entry.token_ids) for entry in draft_rounds)),
+            accepted_tokens=_first_known(told.accepted_tokens, self._accepted_tokens),
             verification_steps=len(draft_rounds),
             discarded_tokens=self.discarded_tokens,
             weights_bytes=weights_bytes,
             kv_bytes=kv_bytes,
             peak_rss_bytes=peak_rss_bytes,
-            repetition=repeated_share(self.token_ids),
+            repetition=repeated_in(self.tokens),
             mean_batch_size=mean_batch_size,
         )
         self._tell(
@@ -309,3 +296,7 @@ class RunRecorder:
         rest, matched = self._stops.push(self._detokenizer.flush())
         reason: FinishReason = "stop" if matched else "length" if written >= self._max_tokens else "abort"
         return text + rest + self._stops.flush(), reason
+
+
+def _first_known(told: int | None, counted: int) -> int:
+    return counted if told is None else told

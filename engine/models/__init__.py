@@ -2,6 +2,7 @@
 
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.format.architecture import FAMILIES
+from engine.models.format.quantization import QUANTIZATIONS
 from engine.models.install import install
 from engine.models.library import ModelInfo, find_model, list_models
 from engine.models.sources.catalog import CATALOG, CatalogModel
@@ -10,6 +11,7 @@ from engine.models.sources.progress import Progress, terminal_bar
 __all__ = [
     "CATALOG",
     "FAMILIES",
+    "QUANTIZATIONS",
     "CatalogModel",
     "Checkpoint",
     "ModelInfo",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import ModelNotInstalledError, UnknownModelError, WeightsIntegrityError
+from engine.errors import ModelNotInstalledError, UnknownModelError, UnsupportedModelError, WeightsIntegrityError
 from engine.models.format.architecture import Architecture
 from engine.models.format.gate import EMBEDDING, HEAD, check_folder, check_tensors, check_tokenizer, read_config
 from engine.models.format.manifest import (
@@ -26,10 +26,14 @@ from engine.models.format.manifest import (
     identity,
     sha256_once,
 )
+from engine.models.format.packed import unpacked
+from engine.models.format.quantization import Quantization, read_quantization
 from engine.models.format.weight_files import StoredTensor, read_tensors
 from engine.models.sources.catalog import CATALOG, CatalogModel
+from engine.types import is_remote
 
 if TYPE_CHECKING:
+    from engine.models.quantized.stored_weights import StoredWeights
     from engine.models.sources.file_codes import FileCodes
 
 log = logging.getLogger(__name__)
@@ -64,18 +68,36 @@ class Checkpoint:
     """Identity: one hash of all weight files and ``config.json``."""
     records: Mapping[str, FileRecord]
     """Files of the folder as they were when this was made, by name."""
+    quantization: Quantization | None = None
+    """How its matrices are held, where another tool quantized them; they are dequantized as they are read."""
     source: Path | None = None
     """The published file it was converted from, where that is known."""
     source_sha256: str = ""
 
     @property
     def codes_sha256(self) -> str | None:
-        """What the published file's sha256 has to be for its codes to be taken over; ``None`` if it is not there."""
+        """What the published file's sha256 has to be for its codes to be taken over; ``None`` if it is not there. A
+        quantized checkpoint is the published file itself."""
+        if self.quantization:
+            return self.weights_sha256 if self.quantization.keeps_codes else None
         known = self.source is not None and self.source.is_file() and _SHA256.fullmatch(self.source_sha256)
         return self.source_sha256 if known else None
 
-    def open_codes(self) -> FileCodes | None:
+    def open_weights(self) -> StoredWeights:
+        """Its tensors, dequantized where they have to be. Brings torch.
+
+        Raises:
+            SafetensorError: a file cannot be read.
+            UnsupportedModelError, WeightsIntegrityError: what stands for a weight is not as promised.
+        """
+        from engine.models.quantized.stored_weights import StoredWeights
+
+        return StoredWeights(self.name, self.weight_files, self.architecture.tensors(), self.quantization)
+
+    def open_codes(self) -> FileCodes | StoredWeights | None:
         """The codes of the published file; ``None`` if there is none, or it is not the published one any more."""
+        if self.quantization:
+            return self.open_weights()
         from engine.models.sources.file_codes import FileCodes  # brings torch, which a page's first import must not
 
         if self.source is None or not self.source.is_file():
@@ -118,6 +140,8 @@ def resolve(name: str, models_dir: Path) -> Checkpoint:
         UnsupportedModelError: its family or file format is not one that runs here.
         WeightsIntegrityError: its files contradict themselves.
     """
+    if is_remote(name):
+        raise UnsupportedModelError(f"{name} runs on a server: its weights and its tokens are not to be seen here.")
     if name in CATALOG:
         return _unless_changed(name, models_dir / name, lambda folder: _from_catalog(CATALOG[name], folder))
     if len(name) > _LONGEST_NAME:
@@ -151,15 +175,14 @@ class FolderContents:
     """As ``config.json`` says it, but for a head that the folder holds beside tied embeddings."""
     provenance: str
     tensors: Mapping[str, StoredTensor]
+    """Of the model in full precision, which a quantized checkpoint holds in several others."""
+    weight_files: tuple[Path, ...]
+    quantization: Quantization | None
 
     @property
     def parameters(self) -> int:
         """All weights; a head that is not tied to the embedding counts."""
         return sum(tensor.elements for tensor in self.tensors.values())
-
-    @property
-    def weight_files(self) -> tuple[Path, ...]:
-        return tuple(sorted({tensor.file for tensor in self.tensors.values()}))
 
 
 def inspect(name: str, folder: Path) -> FolderContents:
@@ -171,13 +194,24 @@ def inspect(name: str, folder: Path) -> FolderContents:
     config = read_config(folder)
     architecture = Architecture.from_config(name, config)
     check_folder(name, folder)
-    tensors = read_tensors(name, folder)
+    quantization = read_quantization(name, config)
+    tensors = read_tensors(name, folder, packed=quantization is not None)
+    weight_files = tuple(sorted({tensor.file for tensor in tensors.values()}))
+    if quantization:
+        promised = architecture.tensors()
+        tensors = unpacked(name, quantization, promised | {HEAD: promised[EMBEDDING]}, tensors)
     check_tensors(name, architecture, tensors)
     check_tokenizer(name, folder, architecture.vocab_size)
     if architecture.tied_head and HEAD in tensors:
         architecture = replace(architecture, tied_head=_same_bytes(tensors[HEAD], tensors[EMBEDDING]))
     precision = _PRECISION_NAMES.get(str(config.get("dtype", config.get("torch_dtype"))), "full")
-    return FolderContents(architecture=architecture, provenance=f"{precision} precision, as published", tensors=tensors)
+    return FolderContents(
+        architecture=architecture,
+        provenance=quantization.provenance if quantization else f"{precision} precision, as published",
+        tensors=tensors,
+        weight_files=weight_files,
+        quantization=quantization,
+    )
 
 
 def _unless_changed(name: str, folder: Path, read: Callable[[Path], Checkpoint]) -> Checkpoint:
@@ -217,6 +251,7 @@ def _from_folder(name: str, folder: Path) -> Checkpoint:
         weight_files=contents.weight_files,
         weights_sha256=identity({file: record.sha256 for file, record in records.items()}),
         records=records,
+        quantization=contents.quantization,
     )
 
 

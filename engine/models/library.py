@@ -39,6 +39,11 @@ class ModelInfo:
         """Whether it can be installed from here."""
         return self.name in CATALOG
 
+    @property
+    def quantized_before(self) -> bool:
+        """Whether its 16-bit weights are what somebody else's quantization left of the original ones."""
+        return self.provenance.startswith("dequantized")
+
 
 def list_models(models_dir: Path) -> list[ModelInfo]:
     """The catalogue in its order, then the folders of ``models_dir``; no weights are read."""

@@ -31,13 +31,6 @@ inline __m256 exponential(__m256 x) {
   return _mm256_mul_ps(p, _mm256_castsi256_ps(power));
 }
 
-// Lane i of the result is the sum of the lanes of v[i].
-inline __m256 sums_of_eight(const __m256* v) {
-  const __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
-  const __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(v[4], v[5]), _mm256_hadd_ps(v[6], v[7]));
-  return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-}
-
 // Keys and values of one head in one layer's cache.
 struct HeadCache {
   const uint8_t* keys;    // of position 0
@@ -96,8 +89,8 @@ struct Query {
   float* out;           // [head_dim]
 };
 
-constexpr int kQueries = 4;  // at most so many share one reading of the keys and values
-constexpr int kAhead = 64;   // positions whose keys and values are on their way from memory
+constexpr int64_t kQueries = 4;  // at most so many share one reading of the keys and values
+constexpr int kAhead = 16;       // positions whose keys and values are on their way from memory
 
 inline int64_t score_room(int64_t positions) { return kQueries * (positions + 16); }
 

@@ -11,11 +11,9 @@
 namespace gearbox {
 
 #if defined(GEARBOX_WIDE)
-using Broad = Wide;
 constexpr int kScoredTogether = 6;  // queries, whose sums fit the registers
 constexpr int kValueRegisters = 4;  // of a position's value, by kWeighedTogether queries
 #else
-using Broad = Narrow;
 constexpr int kScoredTogether = 3;
 constexpr int kValueRegisters = 2;
 #endif

@@ -36,6 +36,8 @@ SANITIZE = "GEARBOX_SANITIZE"
 can load them only if the sanitizers' runtime was there before Python: ``tests/engine/native/test_sanitizers.py``."""
 SANITIZERS = ("-fsanitize=address,undefined",)
 _SANITIZED = (*SANITIZERS, "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer")
+PROFILE = "GEARBOX_PROFILE"
+"""Set to 1, this environment variable makes :func:`build` mean kernels that tell where their time goes."""
 _FEATURES_NEEDED = frozenset({"avx2", "fma", "f16c"})
 _TIMEOUT_S = 300
 _NAME = "kernels-"
@@ -169,6 +171,8 @@ def _flags() -> tuple[str, ...]:
         flags.append("-mno-avx512f")
     if asked is Instructions.AVX2 and not lacking(Instructions.AVX_VNNI):
         flags.append("-mno-avxvnni")
+    if os.environ.get(PROFILE) == "1":
+        flags.append("-DGEARBOX_PROFILE")
     if os.environ.get(SANITIZE) == "1":
         flags += _SANITIZED  # the last of two levels counts
     return tuple(flags)

@@ -6,11 +6,15 @@
 #include "matrix.h"
 #include "model.h"
 #include "pass.h"
+#include "profile.h"
 #include "summary.h"
 #include "writing.h"
 
 #include <omp.h>
 
+#include <algorithm>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace gearbox {
@@ -31,6 +35,18 @@ Status forward(const Model& model, const int64_t* ids, const Segment* segments, 
   return kDone;
 }
 
+// One thread's share of a product, of rows that are quantized on the way by all of a team.
+void multiply_together(const Matrix& matrix, const float* x, int64_t rows, float* y, Quantized& input, Barrier& barrier,
+                       int thread, int team) {
+  const Share mine = share_of(rows, thread, team);
+  for (int64_t r = mine.begin; r < mine.end; r++) {
+    std::copy_n(x + r * matrix.inputs, matrix.inputs, input.row(r, matrix.inputs));
+    input.quantize(matrix.kind, r, matrix.inputs, 0, groups_in(matrix.inputs));
+  }
+  barrier.wait();
+  multiply_share(matrix, input.view(matrix.inputs), rows, {y, false}, thread, team);
+}
+
 Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, int threads) {
   Quantized input(rows, matrix.inputs);
   if (!input.made()) return kNoMemory;
@@ -39,43 +55,107 @@ Status multiply(const Matrix& matrix, const float* x, int64_t rows, float* y, in
   {
 #pragma omp single
     barrier.expect(omp_get_num_threads());
-    const int thread = omp_get_thread_num(), team = omp_get_num_threads();
-    const Share mine = share_of(rows, thread, team);
-    for (int64_t r = mine.begin; r < mine.end; r++) {
-      std::memcpy(input.row(r, matrix.inputs), x + r * matrix.inputs, sizeof(float) * matrix.inputs);
-      input.quantize(matrix.kind, r, matrix.inputs, 0, groups_in(matrix.inputs));
-    }
-    barrier.wait();
-    multiply_share(matrix, input.view(matrix.inputs), rows, {y, false}, thread, team);
+    Laps laps;
+    multiply_together(matrix, x, rows, y, input, barrier, omp_get_thread_num(), omp_get_num_threads());
+    laps.lap(kHead);
   }
   return kDone;
 }
 
-// Rounds of a pass over the last token of each text and a token chosen for each, up to the first that ends.
+// Texts that are being written: rounds of a pass over the last token of each and a token chosen for each.
+class Rounds {
+ public:
+  Rounds(const Model& model, const Matrix& head, Sequence* const* to, int32_t count)
+      : model_(model),
+        head_(head),
+        to_(to),
+        count_(count),
+        hidden_(room_for<float>(static_cast<int64_t>(count) * model.hidden)),
+        logits_(room_for<float>(static_cast<int64_t>(count) * head.outputs)),
+        input_(count, head.inputs),
+        writers_(to, count),
+        ids_(count),
+        segments_(count),
+        rows_(count) {
+    for (int32_t i = 0; i < count; i++) rows_[i] = logits_.get() + static_cast<int64_t>(i) * head.outputs;
+  }
+
+  bool made() const { return hidden_ && logits_ && input_.made(); }
+  bool sound() const { return writers_.sound(); }
+
+  // All of them, up to the first that ends, on one team of threads: between two tokens none is sent to sleep.
+  Status run(const int32_t* interrupted, int threads) {
+    Status status = kDone;
+    bool goes_on = true;
+#pragma omp parallel num_threads(threads)
+    {
+      const int thread = omp_get_thread_num(), team = omp_get_num_threads();
+#pragma omp single
+      barrier_.expect(team);
+      while (true) {
+        if (thread == 0) status = guarded([&] { return prepare(team); });
+        barrier_.wait();
+        if (status) break;
+        read(thread, team);
+        Laps laps;
+        writers_.choose_some(rows_.data());
+        barrier_.wait();
+        laps.lap(kChoose);
+        if (thread == 0) goes_on = writers_.all_go_on() && !is_set(interrupted);
+        barrier_.wait();
+        if (!goes_on) break;
+      }
+    }
+    writers_.keep();
+    return status;
+  }
+
+ private:
+  // The next pass.
+  Status prepare(int team) {
+    for (int32_t i = 0; i < count_; i++) {
+      ids_[i] = to_[i]->ids[to_[i]->length - 1];
+      segments_[i] = {1, to_[i]->kv_length++, to_[i]->kv_capacity, to_[i]->kv, to_[i]->kv_in_int8};
+    }
+    pass_.reset();
+    plan_.emplace(model_, segments_.data(), count_);
+    pass_.emplace(model_, *plan_, team);
+    pass_->barrier.expect(team);
+    writers_.begin();
+    return pass_->made() ? kDone : kNoMemory;
+  }
+
+  // Its logits.
+  void read(int thread, int team) {
+    pass_->run(thread, team, hidden_.get(), ids_.data());
+    barrier_.wait();
+    Laps laps;
+    multiply_together(head_, hidden_.get(), count_, logits_.get(), input_, barrier_, thread, team);
+    laps.lap(kHead);
+    barrier_.wait();
+    laps.lap(kWaiting);
+  }
+
+  const Model& model_;
+  const Matrix& head_;
+  Sequence* const* to_;
+  int32_t count_;
+  std::unique_ptr<float[], FreeDeleter> hidden_, logits_;
+  Quantized input_;
+  Writers writers_;
+  std::vector<int64_t> ids_;
+  std::vector<Segment> segments_;
+  std::vector<const float*> rows_;
+  std::optional<Plan> plan_;
+  std::optional<Pass> pass_;
+  Barrier barrier_;
+};
+
 Status write(const Model& model, const Matrix& head, Sequence* const* to, int32_t count, const int32_t* interrupted,
              int threads) {
-  const auto hidden = room_for<float>(static_cast<int64_t>(count) * model.hidden);
-  const auto logits = room_for<float>(static_cast<int64_t>(count) * head.outputs);
-  if (!hidden || !logits) return kNoMemory;
-  Writers writers(to, count, threads);
-  if (!writers.sound()) return kWrongNumber;
-  std::vector<int64_t> ids(count);
-  std::vector<Segment> segments(count);
-  std::vector<const float*> rows(count);
-  for (int32_t i = 0; i < count; i++) rows[i] = logits.get() + static_cast<int64_t>(i) * head.outputs;
-  Status status = kDone;
-  do {
-    for (int32_t i = 0; i < count; i++) {
-      ids[i] = to[i]->ids[to[i]->length - 1];
-      segments[i] = {1, to[i]->kv_length++, to[i]->kv_capacity, to[i]->kv, to[i]->kv_in_int8};
-    }
-    status = forward(model, ids.data(), segments.data(), count, hidden.get(), threads);
-    if (status) break;
-    status = multiply(head, hidden.get(), count, logits.get(), threads);
-    if (status) break;
-  } while (writers.choose(rows.data()) && !is_set(interrupted));
-  writers.keep();
-  return status;
+  Rounds rounds(model, head, to, count);
+  if (!rounds.made()) return kNoMemory;
+  return rounds.sound() ? rounds.run(interrupted, threads) : kWrongNumber;
 }
 
 // Whether each of them can be written to; empties what is told of them.
@@ -164,6 +244,17 @@ int gearbox_pack_pairs(const uint16_t* weights, int64_t outputs, int64_t inputs,
   return gearbox::kDone;
 }
 
+// Nanoseconds that passes have spent in each Part since this was last asked, by all threads together; returns how many
+// parts there are: none in kernels that are not built to tell.
+int gearbox_profile(int64_t* ns, int room) {
+  const int parts = ns && gearbox::kProfiled ? std::min<int>(gearbox::kParts, room) : 0;
+  for (int i = 0; i < parts; i++) ns[i] = gearbox::spent_ns[i].exchange(0);
+  return parts;
+}
+
+// Rows that one reading of the weights of a kind serves.
+int gearbox_rows_together(int32_t kind) { return gearbox::rows_together(static_cast<gearbox::Kind>(kind)); }
+
 // y [rows, outputs] = x [rows, inputs] Wᵀ + bias
 int gearbox_multiply(const gearbox::Matrix* matrix, const float* x, int64_t rows, float* y, int threads) {
   if (!gearbox::in_range(rows, gearbox::kMostPositions)) return gearbox::kWrongRows;
@@ -190,9 +281,11 @@ int gearbox_choose(const float* const* logits, gearbox::Sequence* const* to, int
   for (int32_t i = 0; i < count; i++)
     if (!logits[i]) return gearbox::kNullPointer;
   return gearbox::guarded([&] {
-    gearbox::Writers writers(to, count, threads);
+    gearbox::Writers writers(to, count);
     if (!writers.sound()) return gearbox::kWrongNumber;
-    writers.choose(logits);
+    writers.begin();
+#pragma omp parallel num_threads(threads) if (count > 1)
+    writers.choose_some(logits);
     writers.keep();
     return gearbox::kDone;
   });

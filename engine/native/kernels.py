@@ -17,6 +17,7 @@ from engine.native.structures import (
     FAILED,
     NO_MEMORY,
     NO_NUMBERS,
+    PARTS,
     REFUSALS,
     Kind,
     Layer,
@@ -74,6 +75,8 @@ class Library:
         self._short.gearbox_summarize.argtypes = (c_void_p, c_int64, c_void_p)
         for either in (self._short, self._lib):
             either.gearbox_choose.argtypes = (POINTER(c_void_p), sequences, c_int32, c_int)
+        self._lib.gearbox_profile.argtypes = (POINTER(c_int64), c_int)
+        self._lib.gearbox_rows_together.argtypes = (c_int32,)
         self._lib.gearbox_set_nf4_table.argtypes = (c_void_p, c_void_p)
         ours = layout()
         theirs = (c_int64 * len(ours))()
@@ -93,6 +96,17 @@ class Library:
         """
         if self._lib.gearbox_set_pair_path(path):
             raise ValueError(f"this processor has no {path.name}")
+
+    def rows_together(self, kind: Kind) -> int:
+        """Rows that one reading of the weights of a kind serves: of one more, they are read and unpacked once more."""
+        return int(self._lib.gearbox_rows_together(kind))
+
+    def profile(self) -> dict[str, float]:
+        """Seconds that passes have spent with each of :data:`~engine.native.structures.PARTS` since this was last
+        asked, by all threads together; empty where the kernels are not built to tell (``GEARBOX_PROFILE``)."""
+        spent = (c_int64 * len(PARTS))()
+        told = self._lib.gearbox_profile(spent, len(PARTS))
+        return {part: 1e-9 * ns for part, ns in zip(PARTS[:told], spent[:told], strict=True)}
 
     def check_matrix(self, matrix: Matrix) -> None:
         """Refuse a matrix that is not what its kind allows.

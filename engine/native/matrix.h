@@ -94,11 +94,12 @@ void panels_share(const Matrix& w, int first, int last, const Activations& a, in
   for (int panel = first; panel < last; panel += V::kPanels) few_rows<V, kind>(w, panel, a, done, rows, out);
 }
 
-#if defined(GEARBOX_WIDE)
-constexpr int kPanelsTogether = Wide::kPanels;
-#else
-constexpr int kPanelsTogether = Narrow::kPanels;
-#endif
+// Rows that one reading of the weights serves: of one more, they are read and unpacked once more.
+inline int rows_together(Kind kind) {
+  if (kind == kBf16) return kBf16Rows;
+  if (kind == kBf16Panels) return pair_form(pair_path.load(std::memory_order_relaxed)).rows;
+  return tile_rows<Broad>(kind);
+}
 
 // All rows of some panels; the last may stand alone.
 template <Kind kind>
@@ -128,20 +129,24 @@ inline void multiply_outputs(const Matrix& w, const Activations& a, int64_t rows
 inline void multiply_share(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
                            int threads) {
   if (w.kind == kBf16Panels) return pairs_share(w, a, rows, out, thread, threads);
-  const int each = w.kind == kBf16 ? 1 : kPanelsTogether * kPanel;
+  const int each = w.kind == kBf16 ? 1 : Broad::kPanels * kPanel;
   const int64_t units = (w.outputs + each - 1) / each;
   const int begin = static_cast<int>(units * thread / threads) * each;
   const int end = std::min(static_cast<int>(units * (thread + 1) / threads) * each, w.outputs);
   multiply_outputs(w, a, rows, out, begin, end);
 }
 
-// One thread's share of a product whose first and second halves meet later: the same outputs of both, so that they meet
-// in one thread's cache. Halves are of whole groups, or any thread has any outputs.
+// Whether the same thread has the same outputs of both halves of a product: its share of their groups.
+inline bool halves_meet(const Matrix& w) {
+  return w.kind != kBf16 && w.kind != kBf16Panels && w.outputs / 2 % kGroup == 0;
+}
+
+// One thread's share of a product whose first and second halves meet later: the same outputs of both where that can be,
+// so that they meet in one thread's cache, and need not wait for others.
 inline void multiply_halves(const Matrix& w, const Activations& a, int64_t rows, const Output& out, int thread,
                             int threads) {
+  if (!halves_meet(w)) return multiply_share(w, a, rows, out, thread, threads);
   const int half = w.outputs / 2;
-  const bool in_panels = w.kind != kBf16 && w.kind != kBf16Panels;
-  if (!in_panels || half % kGroup) return multiply_share(w, a, rows, out, thread, threads);
   const int64_t units = half / kGroup;
   const int begin = static_cast<int>(units * thread / threads) * kGroup;
   const int end = static_cast<int>(units * (thread + 1) / threads) * kGroup;
@@ -149,31 +154,61 @@ inline void multiply_halves(const Matrix& w, const Activations& a, int64_t rows,
   multiply_outputs(w, a, rows, out, half + begin, half + end);
 }
 
-// Quantizes a row's groups, which are stored `step` apart. A value that is not finite makes its group's scale NaN, so
-// that it cannot pass for a number further on.
-inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* codes, float* scales, float* sums,
-                         int32_t* offsets) {
-  const __m256 sign = _mm256_set1_ps(-0.0f);
-  for (int64_t i = 0, g = 0; i < groups; i++, g += step, x += kGroup, codes += step * kGroup) {
-    __m256 v[4], top = _mm256_setzero_ps(), defect = _mm256_setzero_ps();
+// Quantizes at most eight groups of a row, which are stored `step` apart. A value that is not finite makes its group's
+// scale NaN, so that it cannot pass for a number further on.
+inline void quantize_eight(const float* x, int64_t groups, int64_t step, int8_t* codes, float* scales, float* sums,
+                           int32_t* offsets) {
+  const __m256 sign = _mm256_set1_ps(-0.0f), none = _mm256_setzero_ps();
+  __m256 top[8], defect[8];
+  for (int64_t i = 0; i < 8; i++) {
+    top[i] = defect[i] = none;
+    if (i >= groups) continue;
     for (int j = 0; j < 4; j++) {
-      v[j] = _mm256_loadu_ps(x + 8 * j);
-      top = _mm256_max_ps(_mm256_andnot_ps(sign, v[j]), top);
-      defect = _mm256_add_ps(defect, _mm256_sub_ps(v[j], v[j]));
+      const __m256 v = _mm256_loadu_ps(x + kGroup * i + 8 * j);
+      top[i] = _mm256_max_ps(_mm256_andnot_ps(sign, v), top[i]);
+      defect[i] = _mm256_add_ps(defect[i], _mm256_sub_ps(v, v));
     }
-    const float largest = maximum(top);
-    const __m256 inverse = _mm256_set1_ps(largest > 1e-30f ? 127.0f / largest : 0.0f);
+  }
+  const __m256 largest = maxima_of_eight(top), most = _mm256_set1_ps(127.0f);
+  const __m256 scale = _mm256_add_ps(_mm256_div_ps(largest, most), sums_of_eight(defect));
+  alignas(32) float inverses[8];
+  const __m256 large = _mm256_cmp_ps(largest, _mm256_set1_ps(1e-30f), _CMP_GT_OQ);
+  _mm256_store_ps(inverses, _mm256_and_ps(_mm256_div_ps(most, largest), large));
+  __m256i totals[8];
+  for (int64_t i = 0; i < 8; i++) {
+    totals[i] = _mm256_setzero_si256();
+    if (i >= groups) continue;
+    const __m256 inverse = _mm256_broadcast_ss(inverses + i);
     __m256i q[4];
-    for (int j = 0; j < 4; j++) q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(v[j], inverse));
-    const __m256i total = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
+    for (int j = 0; j < 4; j++)
+      q[j] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + kGroup * i + 8 * j), inverse));
+    totals[i] = _mm256_add_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
     const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes), _mm256_permutevar8x32_epi32(packed, order));
-    scales[g] = largest / 127.0f + sum(defect);
-    const float count = sum(_mm256_cvtepi32_ps(total));
-    sums[g] = scales[g] * count;
-    // unsigned: it may be anything beside a NaN
-    offsets[g] = static_cast<int32_t>(-128u * static_cast<uint32_t>(_mm_cvttss_si32(_mm_set_ss(count))));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + kGroup * i * step),
+                        _mm256_permutevar8x32_epi32(packed, order));
+  }
+  const __m256i count = sums_of_eight(totals);  // it may be anything beside a NaN
+  alignas(32) float of_scales[8], of_sums[8];
+  alignas(32) int32_t of_offsets[8];
+  _mm256_store_ps(of_scales, scale);
+  _mm256_store_ps(of_sums, _mm256_mul_ps(scale, _mm256_cvtepi32_ps(count)));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(of_offsets),
+                     _mm256_slli_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), count), 7));
+  for (int64_t i = 0; i < groups; i++) {
+    scales[i * step] = of_scales[i];
+    sums[i * step] = of_sums[i];
+    offsets[i * step] = of_offsets[i];
+  }
+}
+
+// Quantizes a row's groups.
+inline void quantize_row(const float* x, int64_t groups, int64_t step, int8_t* codes, float* scales, float* sums,
+                         int32_t* offsets) {
+  for (int64_t begin = 0; begin < groups; begin += 8) {
+    const int64_t at = begin * step;
+    quantize_eight(x + begin * kGroup, std::min<int64_t>(8, groups - begin), step, codes + at * kGroup, scales + at,
+                   sums + at, offsets + at);
   }
 }
 

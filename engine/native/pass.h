@@ -7,6 +7,7 @@
 #include "blocked_attention.h"
 #include "matrix.h"
 #include "model.h"
+#include "profile.h"
 #include "segments.h"
 
 #include <sched.h>
@@ -112,13 +113,15 @@ class Quantized {
 
 // x / √(mean x² + ε) · weight
 inline void rms_norm(const float* x, const float* weight, int64_t width, float eps, float* out) {
-  __m256 squares = _mm256_setzero_ps();
+  __m256 squares[4] = {};
   int64_t k = 0;
-  for (; k + 8 <= width; k += 8) {
-    const __m256 v = _mm256_loadu_ps(x + k);
-    squares = _mm256_fmadd_ps(v, v, squares);
+  for (; k + 32 <= width; k += 32) {
+    for (int j = 0; j < 4; j++) {
+      const __m256 v = _mm256_loadu_ps(x + k + 8 * j);
+      squares[j] = _mm256_fmadd_ps(v, v, squares[j]);
+    }
   }
-  float total = sum(squares);
+  float total = sum(_mm256_add_ps(_mm256_add_ps(squares[0], squares[1]), _mm256_add_ps(squares[2], squares[3])));
   for (; k < width; k++) total += x[k] * x[k];
   const float scale = 1.0f / std::sqrt(total / static_cast<float>(width) + eps);
   for (k = 0; k < width; k++) out[k] = x[k] * scale * weight[k];
@@ -151,6 +154,7 @@ struct Pass {
   const Plan& plan;
   std::unique_ptr<float[], FreeDeleter> x, qkv, wide, cosines, sines, scores;
   Quantized input;
+  std::vector<Quantized> own;  // of a single row, one for each thread
   std::atomic<int64_t> next_unit{0};
   Barrier barrier;
 
@@ -163,9 +167,17 @@ struct Pass {
         cosines(room_for<float>(planned.rows() * m.head_dim)),
         sines(room_for<float>(planned.rows() * m.head_dim)),
         scores(room_for<float>(attention_room() * threads)),
-        input(planned.rows(), std::max({m.hidden, m.inner, m.n_heads * m.head_dim})) {}
+        input(planned.rows(), widest()) {
+    if (is_single()) own.reserve(threads);
+    for (int thread = 0; is_single() && thread < threads; thread++) own.emplace_back(1, widest());
+  }
 
-  bool made() const { return x && qkv && wide && cosines && sines && scores && input.made(); }
+  bool made() const {
+    return x && qkv && wide && cosines && sines && scores && input.made() &&
+           std::all_of(own.begin(), own.end(), [](const Quantized& each) { return each.made(); });
+  }
+  bool is_single() const { return plan.rows() == 1; }
+  int64_t widest() const { return std::max({model.hidden, model.inner, model.n_heads * model.head_dim}); }
   // Floats that a thread needs to attend.
   int64_t attention_room() const {
     const bool many = plan.most_together() > kQueries;
@@ -176,17 +188,18 @@ struct Pass {
   void run(int thread, int threads, float* hidden_out, const int64_t* ids);
 
  private:
-  void normalize(const float* weight, const Share& rows_here, Kind next);
+  void normalize(const float* weight, const Share& rows_here, Kind next, Quantized& to);
   void keep(int layer, int thread, int threads);
-  void attend_share(int layer, int thread);
+  void attend_share(int layer, int thread, int threads);
+  void attend_to(const Plan::Block& block, int layer, int kv_head, float* room);
   template <typename Vector>
   void attend_block(const Plan::Block& block, int layer, int kv_head, float* room);
 };
 
-inline void Pass::normalize(const float* weight, const Share& rows_here, Kind next) {
+inline void Pass::normalize(const float* weight, const Share& rows_here, Kind next, Quantized& to) {
   for (int64_t r = rows_here.begin; r < rows_here.end; r++) {
-    rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, input.row(r, model.hidden));
-    input.quantize(next, r, model.hidden, 0, groups_in(model.hidden));
+    rms_norm(x.get() + r * model.hidden, weight, model.hidden, model.norm_eps, to.row(r, model.hidden));
+    to.quantize(next, r, model.hidden, 0, groups_in(model.hidden));
   }
 }
 
@@ -241,18 +254,29 @@ void Pass::attend_block(const Plan::Block& block, int i, int kv_head, float* roo
   }
 }
 
-inline void Pass::attend_share(int layer, int thread) {
-  float* room = scores.get() + thread * attention_room();
-  const int64_t units = plan.blocks() * model.n_kv_heads;
-  for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < units;) {
-    const Plan::Block& block = plan.block(unit / model.n_kv_heads);
-    const int kv_head = static_cast<int>(unit % model.n_kv_heads);
-    if (block.segment->kv_in_int8) {
-      attend_block<Int8Vector>(block, layer, kv_head, room);
-    } else {
-      attend_block<Bf16Vector>(block, layer, kv_head, room);
-    }
+inline void Pass::attend_to(const Plan::Block& block, int layer, int kv_head, float* room) {
+  if (block.segment->kv_in_int8) {
+    attend_block<Int8Vector>(block, layer, kv_head, room);
+  } else {
+    attend_block<Bf16Vector>(block, layer, kv_head, room);
   }
+}
+
+inline void Pass::attend_share(int layer, int thread, int threads) {
+  float* room = scores.get() + thread * attention_room();
+  if (is_single()) {  // neighbouring heads, so that few of the keys and values come to two threads
+    const int64_t shared_by = model.n_heads / model.n_kv_heads;
+    const Share heads = share_of(model.n_heads, thread, threads);
+    for (int64_t head = heads.begin, count; head < heads.end; head += count) {
+      const int64_t kv_head = head / shared_by, begin = head % shared_by;
+      count = std::min({kQueries, heads.end - head, shared_by - begin});
+      attend_to({plan.row(0).segment, 0, begin, count, plan.row(0).position}, layer, static_cast<int>(kv_head), room);
+    }
+    return;
+  }
+  const int64_t units = plan.blocks() * model.n_kv_heads;
+  for (int64_t unit; (unit = next_unit.fetch_add(1, std::memory_order_relaxed)) < units;)
+    attend_to(plan.block(unit / model.n_kv_heads), layer, static_cast<int>(unit % model.n_kv_heads), room);
 }
 
 inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t* ids) {
@@ -260,6 +284,23 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
   const int half = model.head_dim / 2;
   const int64_t rows = plan.rows();
   const Share mine = share_of(rows, thread, threads);
+  // Of a single row each thread makes all that a matrix takes for itself: that is sooner done than waited for.
+  const bool single = is_single();
+  const Share taken = single ? Share{0, 1} : mine;
+  Quantized& to = single ? own[thread] : input;
+  Laps laps;
+  const auto meet = [&] {
+    barrier.wait();
+    laps.lap(kWaiting);
+  };
+  const auto done = [&](Part part) {
+    laps.lap(part);
+    meet();
+  };
+  const auto made = [&] {
+    laps.lap(kNorm);
+    if (!single) meet();
+  };
   for (int64_t r = mine.begin; r < mine.end; r++) {
     lookup_row(model.embedding, ids[r], x.get() + r * hidden);
     for (int i = 0; i < half; i++) {
@@ -268,27 +309,29 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
       sines[r * half + i] = std::sin(angle) * model.rope_scaling;
     }
   }
+  done(kLookup);
   for (int i = 0; i < model.n_layers; i++) {
     const Layer& layer = model.layers[i];
-    normalize(layer.input_norm, mine, layer.qkv.kind);
-    barrier.wait();
-    multiply_share(layer.qkv, input.view(hidden), rows, {qkv.get(), false}, thread, threads);
-    barrier.wait();
+    normalize(layer.input_norm, taken, layer.qkv.kind, to);
+    made();
+    multiply_share(layer.qkv, to.view(hidden), rows, {qkv.get(), false}, thread, threads);
+    done(kQkv);
     if (thread == 0) next_unit.store(0, std::memory_order_relaxed);
     keep(i, thread, threads);
-    barrier.wait();
-    attend_share(i, thread);
-    barrier.wait();
-    for (int64_t r = mine.begin; r < mine.end; r++) input.quantize(layer.o.kind, r, attended, 0, groups_in(attended));
-    barrier.wait();
-    multiply_share(layer.o, input.view(attended), rows, {x.get(), true}, thread, threads);
-    barrier.wait();
-    normalize(layer.post_norm, mine, layer.gate_up.kind);
-    barrier.wait();
-    multiply_halves(layer.gate_up, input.view(hidden), rows, {wide.get(), false}, thread, threads);
-    barrier.wait();
-    const int64_t pieces = groups_in(inner);
-    const Share groups = share_of(pieces, thread, threads);
+    done(kKeep);
+    attend_share(i, thread, threads);
+    done(kAttend);
+    if (single) std::copy_n(input.row(0, attended), attended, to.row(0, attended));
+    for (int64_t r = taken.begin; r < taken.end; r++) to.quantize(layer.o.kind, r, attended, 0, groups_in(attended));
+    made();
+    multiply_share(layer.o, to.view(attended), rows, {x.get(), true}, thread, threads);
+    done(kO);
+    normalize(layer.post_norm, taken, layer.gate_up.kind, to);
+    made();
+    multiply_halves(layer.gate_up, to.view(hidden), rows, {wide.get(), false}, thread, threads);
+    laps.lap(kGateUp);
+    if (!single || !halves_meet(layer.gate_up)) meet();  // several rows: what others still read is written over next
+    const Share groups = share_of(groups_in(inner), thread, threads);
     for (int64_t r = 0; r < rows; r++) {
       for (int64_t g = groups.begin; g < groups.end; g++) {
         const int64_t at = g * kGroup;
@@ -297,12 +340,13 @@ inline void Pass::run(int thread, int threads, float* hidden_out, const int64_t*
       }
       if (groups.begin < groups.end) input.quantize(layer.down.kind, r, inner, groups.begin, groups.end);
     }
-    barrier.wait();
+    done(kGate);
     multiply_share(layer.down, input.view(inner), rows, {x.get(), true}, thread, threads);
-    barrier.wait();
+    done(kDown);
   }
   for (int64_t r = mine.begin; r < mine.end; r++)
     rms_norm(x.get() + r * hidden, model.final_norm, hidden, model.norm_eps, hidden_out + r * hidden);
+  laps.lap(kNorm);
 }
 
 }  // namespace gearbox

@@ -26,6 +26,13 @@ class PairPath(IntEnum):
     AVX512_BF16 = 3
 
 
+PARTS = (
+    "lookup", "norms and rounding", "qkv", "rotation", "attention", "o", "gate and up", "SiLU", "down", "head",
+    "choice", "waiting",
+)  # fmt: skip
+"""What passes spend their time with, in the order of ``Part`` of ``profile.h``."""
+
+
 class Matrix(Structure):
     """``Matrix`` of ``panels.h``."""
 

@@ -111,6 +111,12 @@ struct Wide {
 };
 #endif
 
+#if defined(GEARBOX_WIDE)
+using Broad = Wide;
+#else
+using Broad = Narrow;
+#endif
+
 // Four neighbouring codes of a row, for every output.
 template <class V>
 typename V::Int four(const int8_t* codes) {

@@ -29,7 +29,7 @@ inline bool is_set(const int32_t* flag) { return *static_cast<const volatile int
 // Sequences and what they choose with. None of them knows of the others.
 class Writers {
  public:
-  Writers(Sequence* const* sequences, int32_t count, int threads) : begun_(Chooser::seconds_now()), threads_(threads) {
+  Writers(Sequence* const* sequences, int32_t count) : begun_(Chooser::seconds_now()) {
     writers_.reserve(count);
     for (Sequence* const* s = sequences; s != sequences + count; s++) writers_.emplace_back(**s);
   }
@@ -40,13 +40,16 @@ class Writers {
                        [](const Writer& w) { return !w.generator || w.generator->sound(); });
   }
 
-  // One more token of each, from its logits; the sequences are spread over the threads. Whether all of them go on.
-  bool choose(const float* const* logits) {
+  // One more token of each is to be chosen.
+  void begin() { next_.store(0, std::memory_order_relaxed); }
+
+  // Chooses for those that no other thread has begun with, from their logits.
+  void choose_some(const float* const* logits) {
     const int64_t count = static_cast<int64_t>(writers_.size());
-    std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(threads_) if (count > 1)
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;)
-      choose_one(writers_[i], logits[i]);
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) choose_one(writers_[i], logits[i]);
+  }
+
+  bool all_go_on() const {
     return std::all_of(writers_.begin(), writers_.end(), [](const Writer& w) { return w.goes_on; });
   }
 
@@ -83,7 +86,7 @@ class Writers {
 
   std::vector<Writer> writers_;
   double begun_;
-  int threads_;
+  std::atomic<int64_t> next_{0};
 };
 
 }  // namespace gearbox

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import torch
 
+from engine.errors import UnsupportedModelError
 from engine.quantization import bf16, int4, int8, llm_int8, nf4
 from engine.quantization.bf16 import fast_bf16_gemm
 from engine.quantization.groups import GROUP_SIZE, GroupCodes, quantize_groups
@@ -52,5 +53,7 @@ def _schemes(precision: Precision) -> Schemes:
             return nf4.SCHEMES
         case Precision.LLM_INT8:
             return llm_int8.SCHEMES
+        case Precision.UNKNOWN:
+            raise UnsupportedModelError("A model of this machine is held in a precision that is known.")
         case _:
             assert_never(precision)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
 
 from engine.backends.base import LoadedModel, OpenCheckpoint, RunTrace
 from engine.cache import KVCache
+from engine.cascade import TierIdentity
 from engine.generation.choosing import Constraint
-from engine.generation.recorder import TokenSink
+from engine.generation.recording import Recording, TokenSink
 from engine.passes import Steps
 from engine.serving.drafting import Drafters
 from engine.speculation import ANSWER, Speculator
 from engine.types import CacheReport, DraftRound, GenerationRequest, SpeculationReport, Tier
-
-
-class Recording(TypedDict):
-    """What a :class:`~engine.generation.recorder.RunRecorder` must know of the model that answers."""
-
-    decode: Callable[[Sequence[int]], str]
-    stop_ids: frozenset[int]
-    control_tokens: Mapping[int, str]
-    token_text: Callable[[int], str]
-    max_tokens: int
-    prompt_tokens: int
-    tier: str | None
 
 
 @dataclass(slots=True)
@@ -57,6 +45,27 @@ class Attempt:
         """The model and its precision."""
         return Tier(model=self.request.config.model, precision=self.request.config.precision)
 
+    @property
+    def identity(self) -> TierIdentity:
+        """What a router's profile knows it by."""
+        weights = self.opened.checkpoint.weights_sha256
+        return TierIdentity(model=self.tier.model, precision=self.tier.precision, weights_sha256=weights)
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of its tokenizer: what one writes can draft for another that has the same."""
+        return self.opened.tokenizer.fingerprint
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All that it reads."""
+        return len(self.prompt_ids)
+
+    @property
+    def kv_bytes(self) -> int:
+        """KV cache in use at the end."""
+        return self.trace.kv_bytes if self.trace else 0
+
     def recording(self, tier: str | None) -> Recording:
         """What the recorder must know of it.
 
@@ -72,6 +81,7 @@ class Attempt:
             max_tokens=self.max_tokens,
             prompt_tokens=len(self.prompt_ids),
             tier=tier,
+            has_ids=True,
         )
 
     def generate(self, sink: TokenSink, kv: KVCache | None, *, verify: bool = False) -> Steps[RunTrace]:

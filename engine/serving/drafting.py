@@ -182,15 +182,15 @@ class Drafting:
     ) -> Steps[tuple[DraftModel, ...]]:
         """Models in memory that could draft: a coarser copy, and smaller models with the same tokenizer."""
         found = []
-        for key in self._pool.stepwise():
+        for key in self._pool.residents.stepwise():
             is_copy = key.model == run.model and key.precision.info.copy_drafts and not run.precision.info.copy_drafts
             if key.model == run.model and not is_copy:
                 continue
             drafting = yield from self._pool.open(key.model, progress)
-            loaded = self._pool.stepwise().get(key)  # it may have left meanwhile
+            loaded = self._pool.residents.stepwise().get(key)  # it may have left meanwhile
             smaller = loaded is not None and loaded.weights_bytes < model.weights_bytes
             if loaded and (is_copy or (smaller and why_not(opened, drafting) is None)):
-                self._pool.keep(key, hold)
+                self._pool.residents.keep(key, hold)
                 drafter = Drafter.SELF if is_copy else Drafter.DRAFT
                 found.append(DraftModel(f"{drafting.checkpoint.name} {key.precision}", loaded, drafter))
         return tuple(found)

@@ -41,13 +41,13 @@ class Evaluator:
             room: where memory that is short is waited for.
             job: whose steps these are.
         """
-        self._pool = pool
+        self.pool = pool
         self._room = room
         self._job = job
 
     def weights_sha256(self, model: str, progress: Progress) -> Steps[str]:
         """Identity of a model's weights."""
-        return (yield from self._pool.open(model, progress)).checkpoint.weights_sha256
+        return (yield from self.pool.open(model, progress)).checkpoint.weights_sha256
 
     def cut_text(self, model: str, corpus: Corpus, progress: Progress) -> Steps[tuple[Window, ...]]:
         """Running text as windows of this model's tokens.
@@ -56,7 +56,7 @@ class Evaluator:
             CorpusError: it is shorter than a window.
             InvalidRequestError: the model cannot read a window.
         """
-        opened = yield from self._pool.open(model, progress)
+        opened = yield from self.pool.open(model, progress)
         if opened.config.context_length < WINDOW_TOKENS:
             raise InvalidRequestError(
                 f"{model} reads at most {opened.config.context_length:,} tokens, and a window takes {WINDOW_TOKENS}."
@@ -70,7 +70,7 @@ class Evaluator:
             ContextLengthError: it leaves no room for an answer.
             InvalidRequestError: the model's chat template refuses it.
         """
-        opened = yield from self._pool.open(model, progress)
+        opened = yield from self.pool.open(model, progress)
         ids = opened.tokenizer.encode_chat(prompt.messages, lambda: progress(_READING, 0.0))
         if len(ids) >= opened.config.context_length:
             raise ContextLengthError(len(ids), opened.config.context_length)
@@ -80,9 +80,9 @@ class Evaluator:
         self, model: str, precision: Precision, window: Window, progress: Progress
     ) -> Steps[WindowDivergence]:
         """See :meth:`engine.Engine.compare_window`."""
-        opened = yield from self._pool.open(model, progress)
+        opened = yield from self.pool.open(model, progress)
         _require_readable(opened, window.token_ids)
-        with self._room.at_work(self._job), self._pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             candidates = (OptimizationConfig.at(precision),)
             reference, (candidate,) = yield from self._readers(
                 opened, model, candidates, len(window.token_ids), progress, hold
@@ -104,11 +104,11 @@ class Evaluator:
                 "A sliding window forgets while an answer is written, and an answer that is there is read at once."
             )
         model = request.config.model
-        opened = yield from self._pool.open(model, progress)
+        opened = yield from self.pool.open(model, progress)
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         window = Window((*prompt_ids, *token_ids), len(prompt_ids))
         _require_readable(opened, window.token_ids)
-        with self._room.at_work(self._job), self._pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             readers = yield from self._readers(opened, model, candidates, len(window.token_ids), progress, hold)
             return (yield from window_divergences(*readers, _vocab_size(opened), window))
 
@@ -119,11 +119,11 @@ class Evaluator:
         if not token_ids:
             raise InvalidRequestError(_NO_ANSWER)
         config = request.config
-        opened = yield from self._pool.open(config.model, progress)
+        opened = yield from self.pool.open(config.model, progress)
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_readable(opened, [*prompt_ids, *token_ids])
         n_tokens = len(prompt_ids) + len(token_ids)
-        with self._room.at_work(self._job), self._pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             candidates = (OptimizationConfig.at(config.precision),)
             reference, (candidate,) = yield from self._readers(
                 opened, config.model, candidates, n_tokens, progress, hold
@@ -147,19 +147,20 @@ class Evaluator:
         if not token_ids:
             raise InvalidRequestError("There is no answer to check: it has no tokens.")
         config, gears = request.config, request.config.optimization
-        opened = yield from self._pool.open(config.model, progress)
+        opened = yield from self.pool.open(config.model, progress)
         prompt_ids = opened.tokenizer.read_prompt(request, lambda: progress(_READING, 0.0)).ids
         _require_known(opened, [*prompt_ids, *token_ids])
         constraint = constraint_of(opened, request, lambda: progress(_READING, 0.0))
         n_tokens = gears.window or len(prompt_ids) + len(token_ids)
 
         def acquire(hold: Hold) -> Steps[PassReader]:
-            model = yield from self._pool.acquire(opened, config, progress, hold)
+            model = yield from self.pool.acquire(opened, config, progress, hold)
             reader = _reader(model)
-            self._pool.make_room(model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens")
+            needed, purpose = model.kv_bytes(n_tokens, gears.kv_dtype), f"A KV cache of {n_tokens:,} tokens"
+            self.pool.residents.make_room(needed, purpose, hold.weights_bytes)
             return reader
 
-        with self._room.at_work(self._job), self._pool.hold() as hold:
+        with self._room.at_work(self._job), self.pool.residents.hold() as hold:
             reader = yield from self._room.once_there_is_room(self._job, lambda _: acquire(hold), hold)
             return (
                 yield from check(
@@ -191,19 +192,21 @@ class Evaluator:
 
         def acquire() -> Steps[tuple[LoadedModel, dict[Precision, LoadedModel]]]:
             within = part(progress, 0.0, 1 / parts)
-            reference = yield from self._pool.acquire(opened, RunConfig(model=model), within, hold)
+            reference = yield from self.pool.acquire(opened, RunConfig(model=model), within, hold)
             loaded: dict[Precision, LoadedModel] = {}
             try:
                 for place, precision in enumerate(precisions, 1):
                     run = RunConfig(model=model, optimization=OptimizationConfig.at(precision))
                     within = part(progress, place / parts, (place + 1) / parts)
-                    loaded[precision] = yield from self._pool.acquire(opened, run, within, hold)
-                self._pool.make_room(reference.kv_bytes(n_tokens, KVDtype.BF16), f"A KV cache of {n_tokens:,} tokens")
+                    loaded[precision] = yield from self.pool.acquire(opened, run, within, hold)
+                needed, purpose = reference.kv_bytes(n_tokens, KVDtype.BF16), f"A KV cache of {n_tokens:,} tokens"
+                self.pool.residents.make_room(needed, purpose, hold.weights_bytes)
             except InsufficientMemoryError as error:
                 several = "both" if len(precisions) == 1 else "all of them"
                 raise InsufficientMemoryError(
                     f"{model} in {', '.join(precisions)} is compared with its 16-bit self, and {several} must be in "
-                    f"memory at once. {error}"
+                    f"memory at once. {error}",
+                    is_final=error.is_final,
                 ) from error
             return reference, loaded
 

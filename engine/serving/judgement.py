@@ -10,8 +10,9 @@ from typing import Literal
 
 from engine.cascade import Router, TierAnswer, escalates
 from engine.cascade.routing.scores import Floats
-from engine.generation.choosing import Choice
-from engine.generation.recorder import RunRecorder, TokenSink
+from engine.generation.choice import Choice
+from engine.generation.recorder import RunRecorder
+from engine.generation.recording import TokenSink
 from engine.types import FinishReason
 
 

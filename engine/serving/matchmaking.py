@@ -39,7 +39,7 @@ def drafter_choices(
             raise
         except GearboxError as error:  # a broken model must not hide the others
             others[name] = error
-    in_memory = {(key.model, key.precision): loaded for key, loaded in pool.stepwise().items()}
+    in_memory = {(key.model, key.precision): loaded for key, loaded in pool.residents.stepwise().items()}
     if (model, precision) in in_memory:
         for (name, _), loaded in in_memory.items():
             yield from pool.time(name, loaded, progress)

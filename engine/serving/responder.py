@@ -10,10 +10,12 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from engine.backends.base import LoadedModel, OpenCheckpoint
+from engine.backends.remote.network import Network
 from engine.cache import CHUNK, CacheIdentity, Ids, KVCache, Lease, PrefixCache, SystemPrompt, Work, as_ids, explain
 from engine.cascade import Guards
 from engine.errors import InsufficientMemoryError
-from engine.generation.recorder import RunRecorder, TokenSink
+from engine.generation.recorder import RunRecorder
+from engine.generation.recording import TokenSink
 from engine.machine.disturbance import DisturbanceWatch
 from engine.machine.environment import kernel_environment, machine_environment
 from engine.machine.memory import PeakRss
@@ -25,9 +27,10 @@ from engine.serving.drafting import Drafting
 from engine.serving.memory.holding import Hold
 from engine.serving.memory.pool import ModelPool
 from engine.serving.memory.room import Room
+from engine.serving.remote.attempt import RemoteAttempt
 from engine.serving.scheduling.jobs import GenerationJob
 from engine.serving.system_prompts import SystemPrompts
-from engine.serving.tiers import prepare_tiers, unless_cancelled
+from engine.serving.tiers import AnyAttempt, Remotes, prepare_tiers, unless_cancelled
 from engine.types import DRAWS_AS_PLAIN, CacheMode, GenerationRequest, Message
 
 T = TypeVar("T")
@@ -45,6 +48,7 @@ class Responder:
         cache: PrefixCache,
         verify_share: float,
         shared_prompts: Mapping[str, str],
+        network: Network,
     ) -> None:
         """
         Args:
@@ -53,7 +57,9 @@ class Responder:
             cache: KV kept across requests.
             verify_share: how many of the reused prefixes are computed anew and compared, 0 to 1.
             shared_prompts: system prompts whose KV all sessions may share, by name.
+            network: where servers are asked.
         """
+        self._network = network
         self._pool = pool
         self._room = room
         self._cache = cache
@@ -63,20 +69,32 @@ class Responder:
         self._guards, self._paces = Guards(), Paces()
         self._reuses = 0
 
-    def answer(self, job: GenerationJob, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
+    def answer(self, job: GenerationJob, remotes: Remotes, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
         """Answer a request, telling the job of every event up to the last: yields what it wants computed.
+
+        Args:
+            job: whose request it is.
+            remotes: the servers' models among its tiers.
+            taken_up: when it began, by ``time.perf_counter``.
+            peak_rss: of this process, meanwhile.
 
         Raises:
             CancelledWhileLoadingError: it was cancelled before the model was there.
             GearboxError: whatever keeps it from being answered, in the user's words.
         """
-        with self._room.at_work(job), self._pool.hold() as hold:
-            yield from self._answer(job, hold, taken_up, peak_rss)
+        with self._room.at_work(job), self._pool.residents.hold() as hold:
+            yield from self._answer(job, remotes, hold, taken_up, peak_rss)
 
-    def _answer(self, job: GenerationJob, hold: Hold, taken_up: float, peak_rss: PeakRss) -> Steps[None]:
+    def _answer(
+        self, job: GenerationJob, remotes: Remotes, hold: Hold, taken_up: float, peak_rss: PeakRss
+    ) -> Steps[None]:
         request = job.request
         tiers = yield from self._room.once_there_is_room(
-            job, lambda others: prepare_tiers(job, self._pool, self.drafting, hold, room_may_come=others), hold
+            job,
+            lambda others: prepare_tiers(
+                job, self._pool, self.drafting, hold, self._network, remotes, room_may_come=others
+            ),
+            hold,
         )
         cascade = Cascade(request, tiers, self._guards, self._paces, job.company)
         watch = DisturbanceWatch(kernel_environment(self._pool.device)["threads"])
@@ -95,10 +113,11 @@ class Responder:
 
         attempt, report = yield from cascade.run(recorder, partial(self._write, job, recorder))
         disturbance = watch.end()
-        self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
+        if isinstance(attempt, Attempt):
+            self.drafting.remember(attempt.opened, request, (*attempt.prompt_ids, *recorder.token_ids))
         recorder.finish(
             weights_bytes=hold.weights_bytes,
-            kv_bytes=attempt.trace.kv_bytes if attempt.trace else 0,
+            kv_bytes=attempt.kv_bytes,
             peak_rss_bytes=peak_rss.read(),
             environment=self._environment(attempt),
             cache=attempt.cache,
@@ -107,14 +126,17 @@ class Responder:
             cascade=report,
             disturbance=disturbance,
             mean_batch_size=job.company.mean_batch_size,
+            told=attempt.told() if isinstance(attempt, RemoteAttempt) else None,
         )
 
     def _once_there_is_room(self, job: GenerationJob, work: Callable[[], T]) -> Steps[T]:
         """What takes memory for KV; see :meth:`Room.once_there_is_room`."""
         return self._room.once_there_is_room(job, lambda _: at_once(work))
 
-    def _environment(self, attempt: Attempt) -> dict[str, Any]:
+    def _environment(self, attempt: AnyAttempt) -> dict[str, Any]:
         """What an attempt's figures hold for."""
+        if isinstance(attempt, RemoteAttempt):
+            return attempt.environment()
         return {
             **machine_environment(),
             **kernel_environment(self._pool.device),
@@ -124,8 +146,10 @@ class Responder:
             DRAWS_AS_PLAIN: True,
         }
 
-    def _write(self, job: GenerationJob, recorder: RunRecorder, attempt: Attempt, sink: TokenSink) -> Steps[None]:
-        if attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
+    def _write(self, job: GenerationJob, recorder: RunRecorder, attempt: AnyAttempt, sink: TokenSink) -> Steps[None]:
+        if isinstance(attempt, RemoteAttempt):
+            yield from attempt.generate(sink, recorder)
+        elif attempt.request.config.optimization.cache_mode is CacheMode.PREFIX:
             yield from self._write_on_kept(job, attempt, recorder, sink)
         else:
             yield from self._write_alone(job, attempt, sink)
@@ -190,7 +214,8 @@ class Responder:
     def _lend(self, identity: CacheIdentity, ids: Ids, system: SystemPrompt | None, attempt: Attempt) -> Lease:
         capacity = len(ids) + attempt.max_tokens
         needed, purpose = self._kv_wanted(attempt, capacity)
-        self._pool.require_possible(needed, purpose, attempt.model)  # a kept sequence's own KV may be lent
+        # a kept sequence's own KV may be lent
+        self._pool.residents.require_possible(needed, purpose, attempt.model.weights_bytes)
 
         def new_cache(capacity: int) -> KVCache:
             cache = self._new_cache(attempt, capacity)
@@ -217,7 +242,7 @@ class Responder:
         """A cache that nothing has to go for; ``None`` if memory is short."""
         dtype = attempt.request.config.optimization.kv_dtype
         try:
-            self._pool.require_free(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV")
+            self._pool.residents.require_free(attempt.model.kv_bytes(capacity, dtype), "A system prompt's KV")
         except InsufficientMemoryError:
             return None
         return attempt.model.new_cache(capacity, dtype, None)
@@ -225,11 +250,11 @@ class Responder:
     def _make_room(self, attempt: Attempt, tokens: int) -> None:
         """For KV of so many tokens: where memory is taken as it is used, for the prompt, if there could be for all."""
         needed, purpose = self._kv_wanted(attempt, tokens)
-        self._pool.require_possible(needed, purpose, attempt.model)
+        self._pool.residents.require_possible(needed, purpose, attempt.model.weights_bytes)
         if attempt.model.kv_by_use:
             dtype = attempt.request.config.optimization.kv_dtype
             needed = min(needed, attempt.model.kv_bytes(len(attempt.prompt_ids) + CHUNK, dtype))
-        self._pool.make_room(needed, purpose)
+        self._pool.residents.make_room(needed, purpose, attempt.model.weights_bytes)
 
     def _kv_wanted(self, attempt: Attempt, tokens: int) -> tuple[int, str]:
         """Bytes that KV of so many tokens takes, and what for."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from engine.backends.base import OpenCheckpoint
+from engine.backends.remote.network import Network
 from engine.errors import (
     ContextLengthError,
+    GearboxError,
     InsufficientMemoryError,
     InvalidRequestError,
     ModelNotInstalledError,
@@ -21,12 +23,26 @@ from engine.serving.attempt import Attempt
 from engine.serving.drafting import Drafting
 from engine.serving.memory.holding import Hold
 from engine.serving.memory.pool import ModelPool
+from engine.serving.remote.attempt import RemoteAttempt
 from engine.serving.scheduling.jobs import GenerationJob
-from engine.types import Drafter, GenerationRequest, Loading, OptimizationConfig, SpeculationConfig, Tier
+from engine.types import (
+    Backend,
+    Drafter,
+    GenerationRequest,
+    Loading,
+    OptimizationConfig,
+    RemoteModel,
+    SpeculationConfig,
+    Tier,
+    backend_of,
+)
 
 _FAR_TOO_LONG = 16
 """Characters for each token of the context, from which on a prompt is looked at before it is read: few texts have as
 many in a token."""
+
+
+_NUMBERED_APART = "Logit bias names tokens by number, and the tiers of this cascade number them apart."
 
 
 class CancelledWhileLoadingError(Exception):
@@ -43,13 +59,19 @@ def unless_cancelled(is_cancelled: Callable[[], bool]) -> Callable[[], None]:
     return waiting
 
 
+AnyAttempt = Attempt | RemoteAttempt
+
+Remotes = Mapping[str, RemoteModel | GearboxError]
+"""The servers' models of a request by their names, or why one cannot be asked."""
+
+
 @dataclass(slots=True)
 class Tiers:
     """The models that take part in a request."""
 
     largest: GenerationRequest
     """The request as it is asked of the model that it names, whether that takes part or not."""
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[AnyAttempt] = field(default_factory=list)
     """From the smallest tier up; the model alone with the gear off."""
     unavailable: list[str] = field(default_factory=list)
     """Tiers that cannot take part, with the reason."""
@@ -58,7 +80,14 @@ class Tiers:
 
 
 def prepare_tiers(
-    job: GenerationJob, pool: ModelPool, drafting: Drafting, hold: Hold, *, room_may_come: bool = False
+    job: GenerationJob,
+    pool: ModelPool,
+    drafting: Drafting,
+    hold: Hold,
+    network: Network,
+    remotes: Remotes,
+    *,
+    room_may_come: bool = False,
 ) -> Steps[Tiers]:
     """All tiers of a request in memory, with the prompt in the tokens of each. A tier of a cascade that cannot take
     part is left out. Others' passes go on while models are loaded.
@@ -68,7 +97,9 @@ def prepare_tiers(
         pool: the models.
         drafting: finds who drafts.
         hold: keeps the tiers' models, and those that draft, in memory.
-        room_may_come: whether memory may be free later: then no tier is left out for want of it.
+        network: where servers are asked.
+        remotes: the servers' models among the tiers.
+        room_may_come: whether memory may be free later: then no tier is left out that could ever fit.
 
     Raises:
         CancelledWhileLoadingError: the request was cancelled before they were there.
@@ -85,6 +116,9 @@ def prepare_tiers(
     asked = _requests(job.request)
     tiers = Tiers(largest=asked[-1])
     for place, request in _asked_here(job.request, asked):
+        if request.config.backend is Backend.REMOTE:
+            _add_remote(tiers, remotes, network, request, place)
+            continue
         try:
             opened = yield from pool.open(request.config.model, loading)
             opened.tokenizer.prepare(waiting)
@@ -103,11 +137,11 @@ def prepare_tiers(
         except (ModelNotInstalledError, UnknownModelError, ContextLengthError, InsufficientMemoryError) as error:
             if job.request.config.optimization.cascade is None:
                 raise
-            if room_may_come and isinstance(error, InsufficientMemoryError):
+            if room_may_come and isinstance(error, InsufficientMemoryError) and not error.is_final:
                 raise
-            tiers.unavailable.append(f"{request.config.model} {request.config.precision}: {error}")
+            tiers.unavailable.append(f"{request.config.ladder[-1]}: {error}")
             continue
-        below = tiers.attempts[-1].opened.tokenizer.fingerprint if tiers.attempts else None
+        below = tiers.attempts[-1].fingerprint if tiers.attempts else None
         if job.request.config.optimization.cascade and request is tiers.largest and model.stepwise:
             # what it alone would take is derived from them until it has answered
             yield from pool.time(opened.checkpoint.name, model.stepwise, loading)
@@ -130,6 +164,21 @@ def prepare_tiers(
     if not tiers.attempts:
         raise InvalidRequestError("No tier of this cascade can answer. " + " ".join(tiers.unavailable))
     return tiers
+
+
+def _add_remote(tiers: Tiers, remotes: Remotes, network: Network, request: GenerationRequest, place: int) -> None:
+    """A server's model as a tier; whether it can be asked is known once it is.
+
+    Raises:
+        InvalidRequestError: tokens are named by number, which are other tokens there.
+    """
+    if request.config.sampling.logit_bias:
+        raise InvalidRequestError(_NUMBERED_APART)
+    found = remotes[request.config.model]
+    if isinstance(found, GearboxError):
+        tiers.unavailable.append(f"{request.config.model}: {found}")
+    else:
+        tiers.attempts.append(RemoteAttempt(network, found, request, place))
 
 
 def constraint_of(
@@ -159,8 +208,8 @@ def _check_bias(opened: OpenCheckpoint, request: GenerationRequest, tiers: Tiers
             f"Logit bias names token {unknown:,}, and the last one of {opened.checkpoint.name} is "
             f"{tokenizer.vocab_size - 1:,}."
         )
-    if biases and any(each.opened.tokenizer.fingerprint != tokenizer.fingerprint for each in tiers.attempts):
-        raise InvalidRequestError("Logit bias names tokens by number, and the tiers of this cascade number them apart.")
+    if biases and any(each.fingerprint != tokenizer.fingerprint for each in tiers.attempts):
+        raise InvalidRequestError(_NUMBERED_APART)
 
 
 def _requests(request: GenerationRequest) -> list[GenerationRequest]:
@@ -171,10 +220,13 @@ def _requests(request: GenerationRequest) -> list[GenerationRequest]:
 
     def asked_of(tier: Tier) -> GenerationRequest:
         speculation = _fitting(gears.speculation, tier, is_largest=tier == ladder[-1])
-        optimization = OptimizationConfig.at(
-            tier.precision, gears.cache_mode, gears.kv_dtype, gears.window, speculation
+        optimization = (
+            OptimizationConfig()
+            if tier.is_remote
+            else OptimizationConfig.at(tier.precision, gears.cache_mode, gears.kv_dtype, gears.window, speculation)
         )
-        return replace(request, config=replace(request.config, model=tier.model, optimization=optimization))
+        config = replace(request.config, model=tier.model, backend=backend_of(tier.model), optimization=optimization)
+        return replace(request, config=config)
 
     return [asked_of(tier) for tier in ladder]
 

@@ -46,6 +46,7 @@ from engine.types.events import (
     TokenEvent,
     TokenSource,
     is_shared,
+    token_ids_of,
 )
 from engine.types.gears import (
     DEFAULT_KV_CACHE_BYTES,
@@ -58,7 +59,19 @@ from engine.types.gears import (
     QuantizationConfig,
 )
 from engine.types.losslessness import DRAWS_AS_PLAIN, Divergence, Losslessness
-from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, Precision, precisions_on
+from engine.types.precision import COPY_PRECISIONS, CPU_PRECISIONS, PRECISIONS, Precision, precisions_on
+from engine.types.remote import (
+    REMOTE_MARK,
+    Ability,
+    BreakerState,
+    CountsFrom,
+    RemoteAbilities,
+    RemoteModel,
+    RemoteReport,
+    RemoteStatus,
+    backend_of,
+    is_remote,
+)
 from engine.types.sampling import MOST_TOP_LOGPROBS, SamplingParams
 from engine.types.speculation import (
     DRAFT_PRECISION,
@@ -80,16 +93,21 @@ __all__ = [
     "MIN_WINDOW",
     "MOST_TOP_LOGPROBS",
     "NEVER",
+    "PRECISIONS",
+    "REMOTE_MARK",
     "SHARED_SALT",
     "SINK_TOKENS",
     "TEXT_DRAFTERS",
+    "Ability",
     "Backend",
+    "BreakerState",
     "CacheMode",
     "CacheReport",
     "CascadeConfig",
     "CascadeReport",
     "ControllerNote",
     "ControllerState",
+    "CountsFrom",
     "DeviceChoice",
     "Disturbance",
     "Divergence",
@@ -115,6 +133,10 @@ __all__ = [
     "PrefillDone",
     "QuantizationConfig",
     "Queued",
+    "RemoteAbilities",
+    "RemoteModel",
+    "RemoteReport",
+    "RemoteStatus",
     "Role",
     "RouterKind",
     "RunConfig",
@@ -129,7 +151,10 @@ __all__ = [
     "TierAttempt",
     "TokenEvent",
     "TokenSource",
+    "backend_of",
     "backends_with",
+    "is_remote",
     "is_shared",
     "precisions_on",
+    "token_ids_of",
 ]

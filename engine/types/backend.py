@@ -34,6 +34,7 @@ class Backend(StrEnum):
 
     REFERENCE = "reference"
     LOCAL = "local"
+    REMOTE = "remote"
 
     @property
     def info(self) -> BackendInfo:
@@ -46,6 +47,13 @@ class Backend(StrEnum):
                     label="Gearbox",
                     help="this app's own decoder, with its gears.",
                     gears=frozenset(GearKind),
+                    shares_passes=True,
+                )
+            case Backend.REMOTE:
+                return BackendInfo(
+                    label="Remote",
+                    help="a model of a server with OpenAI's API; which gears it has on is the server's to know.",
+                    gears=frozenset({GearKind.CASCADE}),
                     shares_passes=True,
                 )
             case _:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from engine.types.precision import Precision
+from engine.types.remote import is_remote
 from engine.types.requirement import keep_valid_text, require
 
 NEVER = 2.0
@@ -37,22 +38,44 @@ class Tier:
 
     model: str
     precision: Precision
+    """:attr:`Precision.UNKNOWN` for a server's model, and for no other."""
 
     def __post_init__(self) -> None:
         require(bool(self.model.strip()), "A tier of the cascade has no model.")
         keep_valid_text(self, "model")
+        require(
+            self.is_remote == (self.precision is Precision.UNKNOWN),
+            f"{self.model} runs on a server: its precision is the server's to know."
+            if self.is_remote
+            else f"Choose a precision for {self.model}.",
+        )
 
     def __str__(self) -> str:
-        return f"{self.model} {self.precision}"
+        return self.model if self.is_remote else f"{self.model} {self.precision}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The inverse of ``str``: the name of a tier in reports."""
+        if is_remote(text):
+            return cls(model=text, precision=Precision.UNKNOWN)
+        model, _, precision = text.rpartition(" ")
+        return cls(model=model, precision=Precision(precision))
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it runs on a server."""
+        return is_remote(self.model)
 
     @property
     def key(self) -> str:
-        """Its name in records: ``model@precision``."""
-        return f"{self.model}@{self.precision}"
+        """Its name in records: ``model@precision``; of a server's model its name alone."""
+        return self.model if self.is_remote else f"{self.model}@{self.precision}"
 
     @classmethod
     def from_key(cls, key: str) -> Self:
         """The inverse of :attr:`key`."""
+        if is_remote(key):
+            return cls(model=key, precision=Precision.UNKNOWN)
         model, _, precision = key.rpartition("@")
         return cls(model=model, precision=Precision(precision))
 
@@ -143,6 +166,11 @@ class TierAttempt:
     token_texts: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
     margins: tuple[float, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it wrote, or pieces of text where a server did."""
+        return len(self.token_ids or self.token_texts)
 
 
 GuardMode = Literal["trying", "aside", "probing"]

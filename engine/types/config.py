@@ -13,6 +13,7 @@ from engine.types.backend import Backend, GearKind
 from engine.types.cascade import Tier
 from engine.types.gears import OptimizationConfig
 from engine.types.precision import Precision
+from engine.types.remote import REMOTE_MARK, is_remote
 from engine.types.requirement import keep_valid_text, require
 from engine.types.sampling import SamplingParams
 
@@ -58,7 +59,7 @@ class RunConfig:
     """All that decides what a run computes, apart from its messages."""
 
     model: str
-    """A catalogue name, a local folder, or a hub id."""
+    """A catalogue name, a local folder, a hub id, or the name of a server's model, which begins with "@"."""
     backend: Backend = Backend.LOCAL
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     sampling: SamplingParams = field(default_factory=SamplingParams)
@@ -67,8 +68,17 @@ class RunConfig:
         require(bool(self.model.strip()), "Choose a model.")
         keep_valid_text(self, "model")
         require(
+            is_remote(self.model) == (self.backend is Backend.REMOTE),
+            f"{self.model} runs on a server: choose the backend {Backend.REMOTE.info.label} for it."
+            if is_remote(self.model)
+            else f"The {Backend.REMOTE.info.label} backend runs models of servers, whose names begin with "
+            f"{REMOTE_MARK}. {self.model} is none of them.",
+        )
+        require(
             all(gear in self.backend.info.gears or getattr(self.optimization, gear) is None for gear in GearKind),
-            f"The {self.backend} backend runs the model as it is: turn its gears off.",
+            f"The {self.backend} backend runs the model as it is: turn its gears off."
+            if self.backend is not Backend.REMOTE
+            else "Which gears a server has on cannot be seen from here: turn all but cascading off.",
         )
 
         cascade = self.optimization.cascade
@@ -80,8 +90,8 @@ class RunConfig:
 
     @property
     def precision(self) -> Precision:
-        """The precision the weights are held in."""
-        return self.optimization.precision
+        """The precision the weights are held in; unknown of a server's model."""
+        return Precision.UNKNOWN if self.backend is Backend.REMOTE else self.optimization.precision
 
     @property
     def ladder(self) -> tuple[Tier, ...]:

@@ -1,8 +1,12 @@
-"""What comes back: the events of a run, and what it measured."""
+"""What comes back: the events of a run, and what it measured.
+
+A token is a piece of text where a server answers: most send each token at once. Its :class:`RunMetrics` count what the
+server says that it counted, and 0 where it does not say: :class:`~engine.types.remote.RemoteReport` tells which.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Self
@@ -77,12 +81,14 @@ class TokenEvent:
     ``text`` may be empty: half a character, the start of a possible stop string, or the end mark.
     """
 
-    token_id: int
+    token_id: int | None
+    """``None`` for a server's, which has numbers of its own or none."""
     text: str
     t: float
     """Seconds since the request arrived, loading left out."""
     logprob: float
-    """Natural log of the model's probability of this token, before temperature, penalty and cuts."""
+    """Natural log of the model's probability of this token, before temperature, penalty and cuts. NaN where it is
+    unknown, as the entropy is: a server may not tell."""
     entropy: float
     """Of the model's whole next-token distribution, in nats."""
     source: TokenSource = "target"
@@ -92,9 +98,15 @@ class TokenEvent:
     """The largest logit minus the second largest; ``None`` where it was not measured."""
     tier: str | None = None
     """The model that wrote it, where a cascade had a choice."""
-    top_logprobs: tuple[tuple[int, str, float], ...] = ()
+    top_logprobs: tuple[tuple[int | None, str, float], ...] = ()
     """The model's likeliest tokens here with their texts and log-probabilities, the likeliest first, as many as were
     asked for."""
+
+
+def token_ids_of(tokens: Sequence[TokenEvent]) -> tuple[int, ...]:
+    """The numbers of an answer's tokens; empty where one has none of ours, so that nobody takes a part for all."""
+    ids = tuple(token.token_id for token in tokens if token.token_id is not None)
+    return ids if len(ids) == len(tokens) else ()
 
 
 class MissCause(StrEnum):
@@ -303,6 +315,7 @@ class RunFinished:
 
     text: str
     token_ids: tuple[int, ...]
+    """Empty for a server's answer, whose tokens have no numbers of ours."""
     finish_reason: FinishReason
     metrics: RunMetrics | None
     """``None`` for a run that was cancelled while it waited or loaded: nothing was measured."""

@@ -21,6 +21,7 @@ class QuantizationConfig:
 
     def __post_init__(self) -> None:
         require(self.precision is not Precision.BF16, "Quantization to 16 bits is no quantization: turn the gear off.")
+        require(self.precision is not Precision.UNKNOWN, "Choose a precision to quantize to.")
 
 
 class CacheMode(StrEnum):
@@ -111,8 +112,9 @@ class OptimizationConfig:
         """A precision of the weights, how KV is kept, who drafts and what smaller models try first; what stands for
         a gear that is off becomes ``None``."""
         plain = (cache_mode, kv_dtype, window) == (CacheMode.KV, KVDtype.BF16, None)
+        is_plain = precision in (Precision.BF16, Precision.UNKNOWN)
         return cls(
-            quantization=None if precision is Precision.BF16 else QuantizationConfig(precision=precision),
+            quantization=None if is_plain else QuantizationConfig(precision=precision),
             kv_cache=None if plain else KVCacheConfig(mode=cache_mode, dtype=kv_dtype, window=window),
             speculation=speculation,
             cascade=cascade,
@@ -120,7 +122,7 @@ class OptimizationConfig:
 
     @property
     def precision(self) -> Precision:
-        """The precision the weights are held in: 16 bits unless the quantization gear is on."""
+        """The precision the weights are held in on this machine: 16 bits unless the quantization gear is on."""
         return self.quantization.precision if self.quantization else Precision.BF16
 
     @property

@@ -28,6 +28,8 @@ class Precision(StrEnum):
     INT4 = "int4"
     NF4 = "nf4"
     LLM_INT8 = "llm.int8"
+    UNKNOWN = "unknown"
+    """A server's model: how it is held there is not told. Nothing on this machine is held so."""
 
     @property
     def info(self) -> PrecisionInfo:
@@ -60,11 +62,15 @@ class Precision(StrEnum):
                     "CUDA only.",
                     needs_cuda=True,
                 )
+            case Precision.UNKNOWN:
+                return PrecisionInfo(help="Whatever the server holds the weights in.", lossy=False)
             case _:
                 assert_never(self)
 
 
-CPU_PRECISIONS = tuple(precision for precision in Precision if not precision.info.needs_cuda)
+PRECISIONS = tuple(precision for precision in Precision if precision is not Precision.UNKNOWN)
+"""What a model of this machine can be held in, on one device or another."""
+CPU_PRECISIONS = tuple(precision for precision in PRECISIONS if not precision.info.needs_cuda)
 """What a model can be held in on the CPU. On CUDA it is every precision."""
 COPY_PRECISIONS = tuple(precision for precision in Precision if precision.info.copy_drafts)
 """What a model may be held in to draft for itself."""
@@ -72,4 +78,4 @@ COPY_PRECISIONS = tuple(precision for precision in Precision if precision.info.c
 
 def precisions_on(device: str) -> tuple[Precision, ...]:
     """What a model can be held in on a device: ``"cpu"``, or any name of a GPU."""
-    return CPU_PRECISIONS if device == "cpu" else tuple(Precision)
+    return CPU_PRECISIONS if device == "cpu" else PRECISIONS

@@ -16,7 +16,7 @@ import pytest
 from app.cli import _load
 from app.doors.hashing import matches
 from app.doors.keys import KeyLimits, prefix_of
-from app.settings import REPOSITORY
+from app.settings import REPOSITORY, Settings
 from app.store import KeyStore
 from tests.support.server import GEARBOX
 
@@ -139,6 +139,12 @@ def test_a_password_becomes_a_hash_that_stands_for_it(tmp_path: Path) -> None:
     short = hash_of("short")
     assert (short.returncode, short.stdout) == (1, "")
     assert "at least 8 characters" in short.stderr
+
+
+def test_a_secret_key_is_made_that_the_settings_take(tmp_path: Path) -> None:
+    done = gearbox("secret-key", data_dir=tmp_path)
+    assert done.returncode == 0
+    assert Settings.from_env({"GEARBOX_SECRET_KEY": done.stdout}).secret_keys == (done.stdout.strip(),)
 
 
 def test_run_switches_the_api_on_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from app.secrets import new_key
 from app.settings import REPOSITORY, Settings, SettingsError
 from engine.types import DeviceChoice
 
@@ -242,3 +243,29 @@ def test_a_judge_that_cannot_be_asked_is_refused_without_telling_the_key(given: 
     with pytest.raises(SettingsError, match="GEARBOX_JUDGE_URL or GEARBOX_JUDGE_KEY") as refused:
         Settings.from_env(given)
     assert "sk-secret" not in str(refused.value)
+
+
+def test_secret_keys_come_from_the_environment_or_a_file_and_are_never_shown(tmp_path: Path) -> None:
+    new, old = new_key(), new_key()
+    file = tmp_path / "key"
+    file.write_text(f"{new},\n{old}\n")
+    assert Settings.from_env({}).secret_keys == ()
+    for environ in ({"GEARBOX_SECRET_KEY": f" {new}, {old},{new}"}, {"GEARBOX_SECRET_KEY_FILE": str(file)}):
+        settings = Settings.from_env(environ)
+        assert settings.secret_keys == (new, old)
+        assert new not in repr(settings)
+
+
+@pytest.mark.parametrize("key", ["passphrase", "A" * 44, "A" * 43 + "=,x", "\udcff" * 44])
+def test_a_secret_key_that_is_none_is_refused_without_repeating_it(key: str) -> None:
+    with pytest.raises(SettingsError, match="gearbox secret-key") as caught:
+        Settings.from_env({"GEARBOX_SECRET_KEY": key})
+    assert key not in str(caught.value)
+
+
+def test_a_secret_key_does_not_lie_beside_the_database(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "key"
+    file.parent.mkdir()
+    file.write_text(new_key())
+    with pytest.raises(SettingsError, match="lies in the data folder"):
+        Settings.from_env({"GEARBOX_DATA_DIR": str(tmp_path / "data"), "GEARBOX_SECRET_KEY_FILE": str(file)})

@@ -31,8 +31,10 @@ from tests.benchmarks import (
     speculation,
     start,
     store,
+    tokens,
 )
 from tests.benchmarks.keeping import about, keep, write_page
+from tests.benchmarks.kernels import profile, sensitivity
 from tests.benchmarks.lanes import LANE_NAMES, MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
@@ -59,16 +61,20 @@ BENCHMARKS = {
     "all-gears": Benchmark(all_gears, lambda models_dir, _: all_gears.run(models_dir)),
     "chat": Benchmark(chat, lambda models_dir, _: chat.run(models_dir)),
     "load": Benchmark(load, lambda models_dir, _: load.run(models_dir)),
+    "profile": Benchmark(profile, profile.run),
+    "sensitivity": Benchmark(sensitivity, sensitivity.run),
     "long-contexts": Benchmark(long_contexts, long_contexts.run),
+    "tokens": Benchmark(tokens, lambda models_dir, what: tokens.run(models_dir, what.models)),
     "convert": Benchmark(convert, lambda models_dir, _: convert.run(models_dir)),
     "serving": Benchmark(serving, serving.run),
     "app": Benchmark(screen, lambda models_dir, _: [*paths.run(models_dir), *paints.run(models_dir)]),
     "start": Benchmark(start, lambda models_dir, _: start.run(models_dir)),
     "experiments": Benchmark(experiments, lambda models_dir, _: experiments.run(models_dir)),
     "store": Benchmark(store, lambda *_: store.run()),
-    "dashboards": Benchmark(dashboards, lambda _, what: dashboards.run(what.rows)),
+    "dashboards": Benchmark(dashboards, lambda _, what: dashboards.run(what.rows, what.databases)),
 }
 _PAGE = "page"
+_DATABASES = ("sqlite", "postgresql+psycopg")
 
 
 def main() -> None:
@@ -87,6 +93,7 @@ def main() -> None:
         url=options.url,
         served_model=options.served_model,
         rows=options.rows,
+        databases=tuple(options.databases),
     )
     models_dir = Settings.from_env().models_dir
     rows = {}
@@ -104,8 +111,9 @@ def main() -> None:
 
 
 def _command(name: str) -> str:
-    """What makes this benchmark's figures again."""
+    """What makes this benchmark's figures again; where a run database lay is left out."""
     given = [each for each in sys.argv[2:] if each != "--keep"]
+    given = [f"{kind}://…" if kind in _DATABASES else each for each in given for kind in [each.partition("://")[0]]]
     return " ".join(["python -m tests.benchmarks", name, *given])
 
 
@@ -128,6 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     of_serving.add_argument("--served-model", help="what it calls the model, unless as the catalogue does")
     of_dashboards = parser.add_argument_group("dashboards")
     of_dashboards.add_argument("--rows", type=_positive, default=defaults.rows, help="stored runs")
+    of_dashboards.add_argument(
+        "--databases", nargs="+", metavar="URL", default=defaults.databases, help="empty, or filled before"
+    )
     return parser
 
 

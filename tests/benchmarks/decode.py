@@ -63,6 +63,8 @@ class Options:
     """Of serving: what that server calls the model; the catalogue's name without it."""
     rows: int = 1_000_000
     """Of dashboards: stored runs."""
+    databases: tuple[str, ...] = ()
+    """Of dashboards: URLs of run databases; one that is thrown away without any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.models.format.manifest import FileRecord, Manifest, sha256_of
+from engine.native.structures import PARTS
 from tests.benchmarks import (
     all_gears,
     cascade,
@@ -24,6 +25,7 @@ from tests.benchmarks import (
     start,
     store,
 )
+from tests.benchmarks.kernels import profile, sensitivity
 from tests.benchmarks.lanes import MODELS
 from tests.benchmarks.screen import paints, paths
 from tests.benchmarks.table import Row, print_table
@@ -146,6 +148,24 @@ def test_long_contexts(models: Path, model: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(long_contexts, "CONTEXTS", (256, 512))
     monkeypatch.setattr(long_contexts, "PREFIX_TOKENS", 400)
     assert_whole(long_contexts.run(models, decode.Options(models=(model,), rounds=2, peers=False)))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_profile(models: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(profile, "ROWS", (1, 8, 140))
+    rows = profile.run(models, decode.Options(models=(model,), rounds=1, lanes=("int4",)))
+    assert_whole(rows)
+    assert {row["part"] for row in rows} == {*PARTS, "outside", "all"}
+    assert all(row["median_ms"] > 0 for row in rows if row["part"] in ("qkv", "attention", "head", "all"))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_sensitivity(models: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "PROMPTS", 2)
+    rows = sensitivity.run(models, decode.Options(models=(model,)))
+    assert_whole(rows)
+    assert [row["plan"] for row in rows if "plan" in row][-1] == "the best of them"
+    assert {row["form"] for row in rows if "form" in row} == {"int3", "nf4"}
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="there is no Chromium")

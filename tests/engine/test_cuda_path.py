@@ -7,6 +7,7 @@ stands in: operations that mix devices fail on it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,13 +30,14 @@ from engine.machine.memory import RESERVE_BYTES, require_memory
 from engine.models.decoders.decoder import Decoder, DecoderConfig, EagerDecoder
 from engine.models.decoders.graph_step import GraphDecoder, bucket_of
 from engine.models.decoders.weights import load_decoder
+from engine.models.quantized.stored_weights import StoredWeights
 from engine.quantization import Linear, cuda_scheme_of
 from engine.quantization.int4 import PlainInt4Linear, TinyGemmInt4Linear, tinygemm_works
 from engine.quantization.int8 import CudaInt8Linear
 from engine.quantization.llm_int8 import LlmInt8Linear
 from engine.quantization.nf4 import CudaNf4Linear
 from engine.serving.memory.pool import ModelPool
-from engine.types import CPU_PRECISIONS, DeviceChoice, Message, Precision
+from engine.types import CPU_PRECISIONS, PRECISIONS, DeviceChoice, Message, Precision
 from tests.conftest import SMALL
 from tests.engine.models.test_decoder import assert_same_rows, chunked_logits, load_tiny
 from tests.engine.quantization.test_precisions import TEMPLATE_TOKENS, TEXT
@@ -118,14 +120,14 @@ def test_the_command_line_refuses_a_device_that_is_none(capsys: pytest.CaptureFi
     assert "must be one of auto, cpu, cuda, and is 'gpu'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("device", "offered"), [("cpu", CPU_PRECISIONS), ("NVIDIA H100", tuple(Precision))])
+@pytest.mark.parametrize(("device", "offered"), [("cpu", CPU_PRECISIONS), ("NVIDIA H100", PRECISIONS)])
 def test_llm_int8_is_offered_on_a_gpu_alone(
     device: str, offered: tuple[Precision, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = SimpleNamespace(status=lambda: SimpleNamespace(device=device))
     monkeypatch.setattr(resources, "get_engine", lambda: engine)
     assert offered_precisions() == offered
-    assert [f"**{precision}**" in precision_help() for precision in Precision] == [p in offered for p in Precision]
+    assert [f"**{precision}**" in precision_help() for precision in PRECISIONS] == [p in offered for p in PRECISIONS]
 
 
 def test_figures_of_another_device_are_not_expected_here() -> None:
@@ -361,8 +363,8 @@ PROMPTS = ("What is the capital of France?", "Write three sentences about the se
 def test_static_steps_write_the_eager_answer_on_real_weights(models_dir: Path, prompt: str) -> None:
     pool = ModelPool(models_dir)
     opened = open_model(pool, SMALL)
-    files = opened.checkpoint.weight_files
-    loaded = load_decoder(opened.config, files, Precision.BF16, models_dir, lambda _: None, lambda: None)
+    weights = opened.checkpoint.open_weights
+    loaded = load_decoder(opened.config, weights, Precision.BF16, models_dir, lambda _: None, lambda: None)
     eager = loaded.decoder
     ids = opened.tokenizer.encode_chat([Message("user", prompt)])
     assert_parts_at_a_near_tie(greedy(as_graph_decoder(eager), ids, 24), greedy(eager, ids, 24))
@@ -391,8 +393,8 @@ def test_the_layouts_for_cuda_stay_within_bounds_of_sixteen_bits(
 
     def log_probabilities(wanted: Precision) -> Tensor:
         found = opened.checkpoint
-        files, codes = found.weight_files, (found.open_codes, found.codes_sha256)
-        loaded = load_decoder(opened.config, files, wanted, tmp_path, lambda _: None, lambda: None, *codes)
+        codes = (found.open_codes, found.codes_sha256)
+        loaded = load_decoder(opened.config, found.open_weights, wanted, tmp_path, lambda _: None, lambda: None, *codes)
         return chunked_logits(loaded.decoder, ids, [len(ids)]).double().log_softmax(-1)[TEMPLATE_TOKENS:]
 
     p, q = log_probabilities(Precision.BF16), log_probabilities(precision)
@@ -409,8 +411,10 @@ def test_nothing_strays_to_the_cpu(tmp_path: Path, precision: Precision, monkeyp
     monkeypatch.setattr("engine.models.decoders.weights.save_file", lambda tensors, path: Path(path).touch())
     folder = make_tiny_checkpoint(tmp_path, "qwen3", hidden_size=128, intermediate_size=256)
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
-    files, packed = sorted(folder.glob("*.safetensors")), tmp_path / "packed"
-    loaded = load_decoder(config, files, precision, packed, lambda _: None, lambda: None, device=ELSEWHERE)
+    weights = partial(StoredWeights, "tiny", sorted(folder.glob("*.safetensors")), config.tensors())
+    loaded = load_decoder(
+        config, weights, precision, tmp_path / "packed", lambda _: None, lambda: None, device=ELSEWHERE
+    )
     decoder = loaded.decoder
     assert isinstance(decoder, GraphDecoder)
     assert {layer.device for layer in decoder.new_cache(8).layers} == {ELSEWHERE}
@@ -420,7 +424,7 @@ def test_nothing_strays_to_the_cpu(tmp_path: Path, precision: Precision, monkeyp
             assert forward(ids_of(rows), cache).device == ELSEWHERE
         assert decoder.head(forward(ids_of(1), cache)).device == ELSEWHERE
     if precision is not Precision.BF16:
-        (file,) = packed.glob("*.safetensors")
+        (file,) = (tmp_path / "packed").glob("*.safetensors")
         assert f"{precision}-meta-" in file.name, "a layout of the CPU could be taken for it"
 
 
@@ -448,14 +452,14 @@ def test_a_gpu_multiplies_as_the_cpu_does(cls: type[Linear], rows: int) -> None:
 
 def on_gpu(folder: Path, precision: Precision) -> Decoder:
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
-    files = sorted(folder.glob("*.safetensors"))
+    weights = partial(StoredWeights, "tiny", sorted(folder.glob("*.safetensors")), config.tensors())
     gpu = torch.device("cuda", 0)
     packed = folder / "packed"
-    return load_decoder(config, files, precision, packed, lambda _: None, lambda: None, device=gpu).decoder
+    return load_decoder(config, weights, precision, packed, lambda _: None, lambda: None, device=gpu).decoder
 
 
 @needs_cuda
-@pytest.mark.parametrize("precision", [p for p in Precision if p is not Precision.LLM_INT8])
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p is not Precision.LLM_INT8])
 @torch.inference_mode()
 def test_graphs_are_captured_and_give_the_eager_steps(tmp_path: Path, precision: Precision) -> None:
     decoder = on_gpu(make_tiny_checkpoint(tmp_path, "qwen3", hidden_size=128, intermediate_size=256), precision)
@@ -471,7 +475,7 @@ def test_graphs_are_captured_and_give_the_eager_steps(tmp_path: Path, precision:
 
 
 @needs_cuda
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_an_engine_answers_on_a_gpu(models_dir: Path, precision: Precision) -> None:
     engine = Engine(models_dir, device=DeviceChoice.CUDA)
     request = request_for("What is the capital of France?", precision=precision, max_tokens=16)

@@ -221,6 +221,7 @@ def test_a_channel_is_added_and_its_address_not_shown_again(monkeypatch: pytest.
     page = open_app(monkeypatch, store, PAGE, {"alerts": "Channels"})
     assert "\\*hook\\*" in texts(page, "markdown")
     assert "secret-4711" not in str(page)
+    assert "Addresses are kept in plain text" in texts(page, "caption")
     page.button(key=f"test-{channel.id}").click().run()
     assert "Test waits to be sent" in texts(page, "markdown")
     (errand,) = store.alerts.channels.claim()

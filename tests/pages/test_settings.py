@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.doors.keys import KeyLimits
+from app.secrets import new_key
 from app.settings import Settings
 from app.store import RunStore, StoreError
 from app.store.keys.repository import KeyStore
@@ -146,3 +147,15 @@ def test_a_key_that_cannot_be_revoked_stays_and_the_dialog_says_why(
     app.button(key="confirm-revoke").click().run()
     assert "The disk is full" in texts(app, "error")
     assert store.keys.check(secret)
+
+
+def test_the_page_says_whether_secrets_can_be_kept(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore, settings: dict[str, str]
+) -> None:
+    assert "there is no GEARBOX_SECRET_KEY" in texts(open_app(monkeypatch, store, PAGE), "markdown")
+    keys = [new_key(), new_key()]
+    settings["GEARBOX_SECRET_KEY"] = ",".join(keys)
+    app = open_app(monkeypatch, store, PAGE)
+    assert "Secrets are kept encrypted" in texts(app, "markdown")
+    assert "1 older key" in texts(app, "caption")
+    assert not any(key in str(app) for key in keys)

@@ -17,5 +17,5 @@ def open_model(pool: ModelPool, model: str) -> OpenCheckpoint:
 def load_model(pool: ModelPool, run: RunConfig) -> LoadedModel:
     """A model in memory, as a configuration wants it."""
     opened = open_model(pool, run.model)
-    with pool.hold() as hold:
+    with pool.residents.hold() as hold:
         return perform_alone(pool.acquire(opened, run, silent, hold))

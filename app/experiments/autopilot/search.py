@@ -3,8 +3,10 @@
 All candidates answer a first small block of prompts; the better half goes on to a new block, and so on, until few are
 left, which take all the time that there is (Karnin, Koren and Somekh, "Almost optimal exploration in multi-armed
 bandits", ICML 2013: each round has the same share of the budget; Jamieson and Talwalkar, "Non-stochastic best arm
-identification and hyperparameter optimization", AISTATS 2016). Survivors keep what they showed before, and whoever is
-compared has answered the same prompts. The baseline answers every block: quality is held against its own.
+identification and hyperparameter optimization", AISTATS 2016). Survivors keep what they showed before. The
+baseline answers every block: quality is held against its own on the very prompts that a candidate was asked.
+The few prompts of the first round tell little of quality, and leave the fast and wrong. So whoever left comes back once
+those that went on turn out to be worth less, and the time of the last round is given out in parts.
 
 Pure: what is measured, and what that took, is given by a function. The same answers lead to the same course, so that a
 search that was cut short goes on by being made again from the start.
@@ -23,6 +25,8 @@ LEAST = 4
 """Prompts of a block at least, and those of the first."""
 FINALISTS = 3
 """So many are not halved any more."""
+FINAL_ROUNDS = 3
+"""Parts of the time that is left for those: after each it is seen again who they are."""
 FIRST_HEAT = 2
 """Candidates that are measured first, with the baseline: they tell for how many there is time."""
 HEAT = 8
@@ -59,6 +63,7 @@ class Round:
     readings: tuple[Reading, ...]
     """Of those in it, the best first; without the baseline."""
     survivors: tuple[str, ...]
+    """Those in the next one, the best first."""
     seconds: float
 
 
@@ -110,7 +115,7 @@ def search(
 
 def rounds_of(candidates: int) -> int:
     """How many rounds so many candidates take: until few are left, and one for those."""
-    return max(2, math.ceil(math.log2(max(candidates, 1) / FINALISTS)) + 1)
+    return 2 if candidates <= FINALISTS else math.ceil(math.log2(candidates / FINALISTS)) + FINAL_ROUNDS
 
 
 @dataclass(slots=True)
@@ -124,6 +129,8 @@ class _Search:
     budget_s: float
     found: Found = field(default_factory=Found)
     observed: dict[str, Observed] = field(default_factory=dict)
+    final_rounds: int = FINAL_ROUNDS
+    """Those still to come."""
 
     def run(self) -> Found:
         if self._first_round():
@@ -148,6 +155,7 @@ class _Search:
                 break
             measured += names
         self.found.not_reached = self.candidates[len(measured) :]
+        self.final_rounds = FINAL_ROUNDS if len(measured) > FINALISTS else 1  # else nobody can come back
         if self.baseline not in self.observed:
             return self._stop("The time was up before the first prompts were answered. Give it more.")
         return self._end_round(block, measured, self.found.seconds)
@@ -161,8 +169,8 @@ class _Search:
     def _next_round(self) -> bool:
         """One more; says whether there is anything to go on with."""
         names, found = self.found.alive, self.found
-        last = len(names) <= FINALISTS
-        rounds = 1 if last else rounds_of(len(names))
+        is_final = len(names) <= FINALISTS
+        rounds = self.final_rounds if is_final else rounds_of(len(names))
         if not self.prompts:
             return self._stop("All prompts to search on were asked.")
         left_s, each_s = self.budget_s - found.seconds, sum(found.cost_s[name] for name in [self.baseline, *names])
@@ -178,8 +186,9 @@ class _Search:
                 return False
             if not heat.complete:
                 return self._stop("The time to search was up.")
+        self.final_rounds -= is_final
         go_on = self._end_round(block, names, found.seconds - before)
-        return self._stop("") if last else go_on
+        return go_on if self.final_rounds else self._stop("")
 
     def _heat(self, names: Sequence[str], block: Sequence[str]) -> Heat | None:
         heat = self.measure(names, block, self.budget_s - self.found.seconds)
@@ -193,12 +202,18 @@ class _Search:
         return heat
 
     def _end_round(self, block: Sequence[str], names: Sequence[str], seconds: float) -> bool:
-        readings = sorted(self._read(names), key=lambda each: each.worth(self.goal), reverse=True)
+        def worth(each: Reading) -> float:
+            return each.worth(self.goal)
+
+        readings = sorted(self._read(names), key=worth, reverse=True)
         most = max(FINALISTS, math.ceil(len(readings) / 2))
-        able = [each.name for each in readings if each.worth(self.goal) > 0]
-        self.found.alive = tuple(able[:most])
+        measured = sorted(
+            self._read([name for name in self.observed if name != self.baseline]), key=worth, reverse=True
+        )
+        able = [each for each in measured if worth(each) > 0]
+        self.found.alive = tuple(each.name for each in able[:most])
         self.found.rounds.append(Round(tuple(block), tuple(readings), self.found.alive, seconds))
-        if readings and not able:
+        if measured and not able:
             return self._stop("Every candidate fails, or is above the memory ceiling.")
         return True
 

@@ -26,7 +26,7 @@ from app.settings import JUDGE_KEY, JUDGE_URL, Settings
 from app.store import JudgementKind, KeptExperiment, RunStore
 from engine.errors import InvalidRequestError
 from engine.models import terminal_bar
-from engine.types import Precision, Tier
+from engine.types import PRECISIONS, Precision, Tier
 
 _MARKS = {State.PASSED: "passes", State.FAILED: "FAILS", State.UNKNOWN: "not known", State.NOTED: "no limit"}
 
@@ -88,8 +88,8 @@ def _tier(model: str) -> Tier:
     name, at, precision = model.rpartition("@")
     if not at:
         return Tier(model=model, precision=Precision.INT4)
-    if precision not in list(Precision):
-        raise InvalidRequestError(f"--model has the precision “{precision[:60]}”. There are: {', '.join(Precision)}.")
+    if precision not in list(PRECISIONS):
+        raise InvalidRequestError(f"--model has the precision “{precision[:60]}”. There are: {', '.join(PRECISIONS)}.")
     return Tier(model=name, precision=Precision(precision))
 
 

@@ -18,7 +18,7 @@ from app.runs.together import AT_ONCE, Watch
 from app.settings import JUDGE_KEY, JUDGE_URL
 from app.store import JudgeId, NoVerdict
 from engine.errors import GearboxError, InvalidRequestError
-from engine.types import GenerationRequest, OptimizationConfig, RunConfig, SamplingParams, Tier
+from engine.types import GenerationRequest, OptimizationConfig, RunConfig, SamplingParams, Tier, backend_of
 from engine.untrusted import parse_json
 
 TIMEOUT_S = 60.0
@@ -104,7 +104,10 @@ class LocalJudge:
     def ask(self, asked: Asked, watch: Watch) -> Reply:
         sampling = SamplingParams(max_tokens=MOST_TOKENS, json_schema=asked.schema())
         config = RunConfig(
-            model=self.tier.model, optimization=OptimizationConfig.at(self.tier.precision), sampling=sampling
+            model=self.tier.model,
+            backend=backend_of(self.tier.model),
+            optimization=OptimizationConfig.at(self.tier.precision),
+            sampling=sampling,
         )
         request = GenerationRequest(messages=asked.messages(), config=config, cache_salt=self.session)
         try:

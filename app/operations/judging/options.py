@@ -10,7 +10,7 @@ from typing import Any, Self
 from app.experiments.judging.judge import LONGEST_MODEL, Judge, JudgingEngine, LocalJudge, ServerJudge
 from app.store import OptionStore
 from engine.errors import InvalidRequestError
-from engine.types import Precision, Tier
+from engine.types import PRECISIONS, Precision, Tier
 
 SUBJECT = "judging"
 MOST_CALLS = 100_000
@@ -29,7 +29,7 @@ class Judged:
     def __post_init__(self) -> None:
         if not 0 < len(self.model.strip()) <= LONGEST_MODEL:
             raise InvalidRequestError(f"Name the judge's model, in at most {LONGEST_MODEL} characters.")
-        if self.precision is not None and self.precision not in list(Precision):
+        if self.precision is not None and self.precision not in list(PRECISIONS):
             raise InvalidRequestError(f"There is no precision {self.precision[:60]!r}.")
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.store import KeptProfile, RouterStore
 from engine.cascade import Evidence, RouterProfile
-from engine.types import CacheMode, CascadeConfig, OptimizationConfig, RunConfig, SamplingParams, Tier
+from engine.types import CacheMode, CascadeConfig, OptimizationConfig, RunConfig, SamplingParams, Tier, backend_of
 
 
 def profile_text(profile: RouterProfile) -> str:
@@ -38,13 +38,14 @@ def configuration_by(
     """All that a run by this profile is asked with; no other gear is on but how KV is kept."""
     largest = tiers_of(profile)[-1]
     gears = OptimizationConfig.at(largest.precision, cache_mode, cascade=cascade_by(profile))
-    return RunConfig(model=largest.model, optimization=gears, sampling=sampling)
+    return RunConfig(model=largest.model, backend=backend_of(largest.model), optimization=gears, sampling=sampling)
 
 
 def large_alone(profile: RouterProfile, sampling: SamplingParams) -> RunConfig:
     """What it is held against: its largest tier with no cascade in front of it."""
     largest = tiers_of(profile)[-1]
-    return RunConfig(model=largest.model, optimization=OptimizationConfig.at(largest.precision), sampling=sampling)
+    gears = OptimizationConfig.at(largest.precision)
+    return RunConfig(model=largest.model, backend=backend_of(largest.model), optimization=gears, sampling=sampling)
 
 
 def keep_once(

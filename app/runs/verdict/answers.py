@@ -23,10 +23,11 @@ def first_difference(first: Sequence[object], other: Sequence[object]) -> int | 
 
 
 def likeness(first: Outcome, other: Outcome) -> str:
-    """How alike two answers are, on a few words. Tokens are compared only within one model, words otherwise."""
+    """How alike two answers are, on a few words. Tokens are compared only within one model of this machine, words
+    otherwise."""
     if is_same_answer(first, other):
         return "identical text"
-    same_model = first.writer == other.writer
+    same_model = first.writer == other.writer and bool(first.token_ids or other.token_ids)
     unit = "token" if same_model else "word"
     mine, theirs = ((run.token_ids if same_model else run.text.split()) for run in (first, other))
     place = first_difference(mine, theirs)

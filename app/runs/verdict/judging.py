@@ -256,7 +256,7 @@ def _figures(pairs: Sequence[Pair], noise: Noise, paired: Mapping[Figure, Paired
         yield f"E2E is not compared: {lengths[0]:,} and {lengths[1]:,} tokens were written."
 
 
-_BACKENDS = {Backend.REFERENCE: "transformers", Backend.LOCAL: "Gearbox's own kernels"}
+_BACKENDS = {Backend.REFERENCE: "transformers", Backend.LOCAL: "Gearbox's own kernels", Backend.REMOTE: "a server"}
 
 
 def _caveats(pair: Pair) -> Iterator[str]:

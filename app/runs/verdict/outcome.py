@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.store import RunStatus
-from engine.types import FinishReason, RunConfig, RunMetrics
+from engine.types import FinishReason, RunConfig, RunMetrics, Tier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,12 @@ class Outcome:
     @property
     def writer(self) -> str:
         """The model that answered."""
-        return self.tier.rpartition(" ")[0] if self.tier else self.config.model
+        return Tier.from_text(self.tier).model if self.tier else self.config.model
 
     @property
     def writer_precision(self) -> str:
         """The precision of the model that answered."""
-        return self.tier.rpartition(" ")[2] if self.tier else str(self.config.precision)
+        return str(Tier.from_text(self.tier).precision if self.tier else self.config.precision)
 
     @property
     def is_measured(self) -> bool:

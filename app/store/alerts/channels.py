@@ -6,12 +6,14 @@ lost after a while, and sent again.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import Select, delete, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from app.secrets import Secrets, SecretsError, is_sealed
 from app.store.alerts.records import Channel, Delivery, DeliveryState, Errand, EventKind
 from app.store.alerts.rows import to_alert, to_event
 from app.store.alerts.schema import AlertChannelRow, AlertDeliveryRow, AlertEventRow, AlertRow
@@ -36,12 +38,18 @@ _OPEN = (DeliveryState.WAITING, DeliveryState.SENDING)
 class ChannelStore:
     """Keeps channels and messages. Safe to share between threads.
 
-    An address is a secret: it is handed out in an `Errand` alone, to whoever sends.
+    An address is a secret: it is handed out in an `Errand` alone, to whoever sends, and kept sealed if there is a key.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, secrets: Secrets) -> None:
         """Use a database whose schema is up to date."""
         self._database = database
+        self._secrets = secrets
+
+    @property
+    def keeps_secrets(self) -> bool:
+        """Whether addresses are sealed at rest."""
+        return self._secrets.can_keep
 
     def all(self) -> tuple[Channel, ...]:
         """The oldest first, each with its latest message."""
@@ -49,7 +57,7 @@ class ChannelStore:
             rows = session.scalars(
                 select(AlertChannelRow).order_by(AlertChannelRow.created_at, AlertChannelRow.id)
             ).all()
-            return tuple(_to_channel(session, row) for row in rows)
+            return tuple(self._to_channel(session, row) for row in rows)
 
     def add(self, name: str, service: str, url: str) -> str:
         """Keep a new one, and return its id.
@@ -68,9 +76,38 @@ class ChannelStore:
         with self._database.write() as session:
             if session.scalar(select(AlertChannelRow.id).where(AlertChannelRow.name == name)):
                 raise ConflictError(f"There is a channel called “{name}” already.")
-            made = AlertChannelRow(id=new_id(), name=name, service=service, url=url, is_on=True, created_at=now())
+            kept = self._secrets.seal(url) or url
+            made = AlertChannelRow(id=new_id(), name=name, service=service, url=kept, is_on=True, created_at=now())
             session.add(made)
             return made.id
+
+    def seal_all(self) -> None:
+        """Seal the addresses that are kept in plain text, or were sealed with an older key. Without a key they stay as
+        they are, and so does one that cannot be opened."""
+        row = AlertChannelRow
+        with self._database.read() as session:
+            kept = session.execute(select(row.id, row.url)).all()
+        due = [(id, url) for id, url in kept if self._secrets.is_due(url)]
+        if not due:
+            return
+        with self._database.write() as session, self._overwriting(session):
+            for id, url in due:
+                with suppress(SecretsError):
+                    sealed = self._secrets.seal(self._opened(url))
+                    session.execute(update(row).where(row.id == id, row.url == url).values(url=sealed))
+
+    @contextmanager
+    def _overwriting(self, session: Session) -> Iterator[None]:
+        """What is replaced meanwhile does not stay in the free room of a SQLite file."""
+        if not self._database.file:
+            yield
+            return
+        connection = session.connection()
+        before = connection.exec_driver_sql("PRAGMA secure_delete").scalar_one()
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+        yield
+        session.flush()
+        connection.exec_driver_sql(f"PRAGMA secure_delete = {before}")
 
     def switch(self, channel_id: str, *, on: bool) -> None:
         """Send to it from now on, or no longer; what is on its way is not sent then."""
@@ -126,7 +163,9 @@ class ChannelStore:
                     at,
                     at + LOST_AFTER,
                 )
-            return tuple(_errand(session, row) for row in rows if row.state == DeliveryState.SENDING)
+            sending = [row for row in rows if row.state == DeliveryState.SENDING]
+            errands = [self._errand(session, row, at) for row in sending]
+            return tuple(errand for errand in errands if errand is not None)
 
     def settle(self, delivery: Delivery, error: str | None, at: datetime | None = None) -> None:
         """Write what came of a message: ``None`` is that it came through. After an error it is tried again later, a few
@@ -142,13 +181,48 @@ class ChannelStore:
             row = session.get(AlertDeliveryRow, delivery.id, with_for_update=True)
             if row is None or DeliveryState(row.state) not in _OPEN or row.tries != delivery.tries:
                 return
-            row.error = error and error[:_ERROR_CHARACTERS]
-            if error is None:
-                row.state = DeliveryState.SENT
-            elif row.tries >= MOST_TRIES:
-                row.state = DeliveryState.GIVEN_UP
-            else:
-                row.state, row.due_at = DeliveryState.WAITING, at + FIRST_PAUSE * 2 ** (row.tries - 1)
+            _settle(row, error, at)
+
+    def _errand(self, session: Session, row: AlertDeliveryRow, at: datetime) -> Errand | None:
+        """``None`` where the address cannot be read: the message waits, and says so."""
+        channel = session.get_one(AlertChannelRow, row.channel_id)
+        try:
+            url = self._opened(channel.url)
+        except SecretsError as error:
+            _settle(row, str(error), at)
+            return None
+        event = session.get(AlertEventRow, row.event_id) if row.event_id else None
+        alert = session.get(AlertRow, event.alert_id) if event else None
+        return Errand(
+            delivery=_to_delivery(row),
+            url=url,
+            alert=to_alert(alert) if alert else None,
+            event=to_event(event) if event else None,
+        )
+
+    def _opened(self, kept: str) -> str:
+        return self._secrets.open(kept) if is_sealed(kept) else kept
+
+    def _to_channel(self, session: Session, row: AlertChannelRow) -> Channel:
+        deliveries = select(AlertDeliveryRow).where(AlertDeliveryRow.channel_id == row.id)
+        newest = deliveries.order_by(AlertDeliveryRow.created_at.desc(), AlertDeliveryRow.id.desc())
+        last = session.scalars(newest.limit(1)).first()
+        try:
+            self._opened(row.url)
+        except SecretsError as error:
+            trouble: str | None = str(error)
+        else:
+            trouble = None
+        return Channel(
+            id=row.id,
+            name=row.name,
+            service=row.service,
+            is_on=row.is_on,
+            is_sealed=is_sealed(row.url),
+            trouble=trouble,
+            created_at=row.created_at,
+            last=_to_delivery(last) if last else None,
+        )
 
 
 def announce(session: Session, event_id: str, at: datetime) -> None:
@@ -193,30 +267,14 @@ def _message(channel_id: str, event_id: str | None, at: datetime) -> AlertDelive
     )
 
 
-def _errand(session: Session, row: AlertDeliveryRow) -> Errand:
-    channel = session.get_one(AlertChannelRow, row.channel_id)
-    event = session.get(AlertEventRow, row.event_id) if row.event_id else None
-    alert = session.get(AlertRow, event.alert_id) if event else None
-    return Errand(
-        delivery=_to_delivery(row),
-        url=channel.url,
-        alert=to_alert(alert) if alert else None,
-        event=to_event(event) if event else None,
-    )
-
-
-def _to_channel(session: Session, row: AlertChannelRow) -> Channel:
-    deliveries = select(AlertDeliveryRow).where(AlertDeliveryRow.channel_id == row.id)
-    newest = deliveries.order_by(AlertDeliveryRow.created_at.desc(), AlertDeliveryRow.id.desc())
-    last = session.scalars(newest.limit(1)).first()
-    return Channel(
-        id=row.id,
-        name=row.name,
-        service=row.service,
-        is_on=row.is_on,
-        created_at=row.created_at,
-        last=_to_delivery(last) if last else None,
-    )
+def _settle(row: AlertDeliveryRow, error: str | None, at: datetime) -> None:
+    row.error = error and error[:_ERROR_CHARACTERS]
+    if error is None:
+        row.state = DeliveryState.SENT
+    elif row.tries >= MOST_TRIES:
+        row.state = DeliveryState.GIVEN_UP
+    else:
+        row.state, row.due_at = DeliveryState.WAITING, at + FIRST_PAUSE * 2 ** (row.tries - 1)
 
 
 def _to_delivery(row: AlertDeliveryRow) -> Delivery:

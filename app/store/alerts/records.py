@@ -193,6 +193,10 @@ class Channel:
     service: str
     """What may be shown of its address."""
     is_on: bool
+    is_sealed: bool
+    """Whether its address is kept encrypted."""
+    trouble: str | None = None
+    """Why its address cannot be read, for the user; ``None`` if it can."""
     created_at: datetime
     last: Delivery | None = None
     """The latest message to it."""

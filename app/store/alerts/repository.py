@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from app.secrets import Secrets
 from app.store.alerts.channels import ChannelStore, announce
 from app.store.alerts.records import Alert, AlertEvent, EventKind, Figure, Finding, Rule
 from app.store.alerts.rows import keep_alert, to_alert, to_event, to_rule, to_rule_row
@@ -29,10 +30,10 @@ class AlertStore:
     Every method raises `StoreError`, written for the user, where the database cannot be used.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, secrets: Secrets) -> None:
         """Use a database whose schema is up to date."""
         self._database = database
-        self.channels = ChannelStore(database)
+        self.channels = ChannelStore(database, secrets)
         """Where alerts are sent to, and what is on its way there."""
 
     # --- rules ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, exists, func, or_, select
 
 from app.store.experiments.records import JudgeId, NoVerdict
 from app.store.judging.schema import LiveJudgementRow
@@ -13,6 +13,7 @@ from app.store.judging.writing import by
 from app.store.runs.queries import conditions
 from app.store.runs.records import WITHOUT_LABS, RunFilter, RunStatus
 from app.store.runs.schema import Run, RunContent
+from engine.types import Backend
 
 _DRAW = 4
 """Hex digits at a run's end, which are random: what decides whether it is in a sample."""
@@ -24,7 +25,8 @@ def sample(judge: JudgeId, *, share: float, since: datetime, most: int) -> Selec
     of one, those of the others are among the first. See `JudgingStore.candidates`."""
     # the ends of ids are random hex digits, which sort alike everywhere
     draw = func.substr(Run.id, 33 - _DRAW, _DRAW)
-    tier = func.coalesce(Run.tier, Run.model.concat(" ").concat(Run.precision)).label("tier")
+    alone = case((Run.backend == Backend.REMOTE, Run.model), else_=Run.model.concat(" ").concat(Run.precision))
+    tier = func.coalesce(Run.tier, alone).label("tier")
     first = func.row_number().over(partition_by=(Run.config_hash, tier), order_by=draw.concat(Run.id))
     live = (
         select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, TextIO
@@ -64,7 +65,7 @@ def write_jsonl(session: Session, filter: RunFilter, stream: TextIO) -> int:
     count = 0
     for run in runs_of(session, filter, timelines=True):
         record = to_record(run)
-        tree = to_columns(record) | record.reports_json()
+        tree = to_columns(record) | _finite(record.reports_json())
         tree["losslessness"] = record.losslessness and asdict(record.losslessness)
         tree["timeline"] = Timeline.unpack(run.timeline.payload).to_dict() if run.timeline else None
         stream.write(json.dumps(tree, ensure_ascii=False, allow_nan=False) + "\n")
@@ -106,3 +107,16 @@ def _cell(value: object) -> object:
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return "'" + value
     return value
+
+
+def _finite(tree: Any) -> Any:
+    """The same tree with ``None`` for what is no number: a figure that nobody told."""
+    match tree:
+        case dict():
+            return {name: _finite(value) for name, value in tree.items()}
+        case list() | tuple():
+            return [_finite(value) for value in tree]
+        case float() if not math.isfinite(tree):
+            return None
+        case _:
+            return tree

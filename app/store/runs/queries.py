@@ -93,7 +93,9 @@ def _one_of(column: Any, values: Sequence[str | None]) -> ColumnElement[bool]:
 def order(sort: RunSort) -> list[UnaryExpression[Any]]:
     """The order of a list as terms on `Run`."""
     column = getattr(Run, sort.column)
-    first = (column.desc() if sort.descending else column.asc()).nulls_last()
+    first = column.desc() if sort.descending else column.asc()
+    if Run.__table__.c[sort.column].nullable:  # elsewhere PostgreSQL could use no index for it
+        first = first.nulls_last()
     return [first, Run.created_at.desc(), Run.id.desc()]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 from typing import Any, Self
 
-from engine.types import TokenEvent, TokenSource
+from engine.types import TokenEvent, TokenSource, token_ids_of
 from engine.untrusted import valid_text
 
 _SOURCES: tuple[TokenSource, ...] = ("target", "draft", "bonus")
@@ -20,7 +20,8 @@ _STEPS_PER_NAT = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """One entry a token, in the order they were emitted; all columns are equally long.
+    """One entry a token, in the order they were emitted; all columns are equally long, but that ``token_ids`` is empty
+    for a server's answer.
 
     A stored timeline comes back with times within 0.5 µs, log-probabilities and entropies within
     0.00005 nats, and all else exact. A figure that is not finite comes back as NaN.
@@ -38,13 +39,13 @@ class Timeline:
     tier: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.token_ids)
+        return len(self.texts)
 
     @classmethod
     def from_events(cls, tokens: Sequence[TokenEvent]) -> Self:
         """The timeline of the tokens of one run."""
         return cls(
-            token_ids=tuple(token.token_id for token in tokens),
+            token_ids=token_ids_of(tokens),
             texts=tuple(token.text for token in tokens),
             t_s=tuple(token.t for token in tokens),
             logprob=tuple(token.logprob for token in tokens),
@@ -57,7 +58,7 @@ class Timeline:
     def to_events(self) -> list[TokenEvent]:
         """The inverse of :meth:`from_events`."""
         columns = (
-            self.token_ids,
+            self.token_ids or (None,) * len(self),
             self.texts,
             self.t_s,
             self.logprob,

@@ -78,7 +78,7 @@ def _facts(model: ModelInfo) -> None:
     st.markdown(
         f":small[:gray[Weights]]  \n{literal(model.provenance[:1].upper() + model.provenance[1:])}",
         help="Quality is compared with these weights in 16 bits, so what an earlier quantization cost does not show."
-        if model.in_catalog
+        if model.quantized_before
         else None,
     )
 

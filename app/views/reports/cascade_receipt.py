@@ -83,7 +83,7 @@ def show_receipt(run: RunRecord, report: CascadeReport, store: RunStore) -> None
     _show_costs(report)
     show_habit(store, config, report)
     for place, attempt in enumerate(report.attempts):
-        if attempt.threshold is not None and attempt.token_ids:
+        if attempt.threshold is not None and attempt.tokens:
             show_segments(
                 margin_segments(attempt),
                 key=f"margins-{run.id}-{place}",
@@ -101,12 +101,12 @@ def margin_segments(attempt: TierAttempt) -> list[Segment]:
     return [
         Segment(
             text,
-            strength=1 - min(max(margin, 0.0), _SURE) / _SURE,
+            strength=None if math.isnan(margin) else 1 - min(max(margin, 0.0), _SURE) / _SURE,
             category=DOUBTFUL if margin < CLOSE_CALL else None,
             tooltip=(
                 f"{text!r} · token {place + 1}",
                 f"Probability {units.probability(logprob)}",
-                f"Margin {margin:.2f} logits over the next likeliest",
+                "Margin not known" if math.isnan(margin) else f"Margin {margin:.2f} logits over the next likeliest",
             ),
         )
         for place, (text, logprob, margin) in enumerate(
@@ -239,9 +239,9 @@ def _show_both(run: RunRecord, answered: str, other: str, said: str) -> None:
 def _fate(attempt: TierAttempt) -> str:
     if attempt.passed_over:
         return "not tried"
-    if not attempt.token_ids and not attempt.kept:
+    if not attempt.tokens and not attempt.kept:
         return "passed over"
-    return f"{units.counted(len(attempt.token_ids), 'token')} {'kept' if attempt.kept else 'thrown away'}"
+    return f"{units.counted(attempt.tokens, 'token')} {'kept' if attempt.kept else 'thrown away'}"
 
 
 def _score(attempt: TierAttempt) -> str:

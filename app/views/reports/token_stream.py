@@ -91,7 +91,7 @@ def _scale_top(gaps: list[float]) -> float:
 
 def _tooltip(timeline: Timeline, place: int, gap: float | None) -> tuple[str, ...]:
     lines = [
-        f"{timeline.texts[place]!r} · id {timeline.token_ids[place]}",
+        f"{timeline.texts[place]!r}" + (f" · id {timeline.token_ids[place]}" if timeline.token_ids else ""),
         f"{units.seconds(timeline.t_s[place])} after arrival (token {place + 1})",
         f"ITL {units.seconds(gap)}" if gap is not None else f"TTFT {units.seconds(timeline.t_s[place])}",
         f"Probability {units.probability(timeline.logprob[place])}",

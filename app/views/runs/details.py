@@ -28,7 +28,7 @@ from app.views.runs.naming import run_name, run_url, source_label, status_badge
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown, show_error
 from app.views.shared.faults import show_faults
-from engine.types import RunConfig
+from engine.types import RunConfig, Tier
 
 _THUMBS: dict[int | None, Rating] = {None: 0, 0: -1, 1: 1}
 """What `st.feedback` answers, and the rating it stands for."""
@@ -63,7 +63,7 @@ def show_run(run: RunRecord, store: RunStore) -> None:
     st.caption(literal(sampling_summary(config.sampling)))
     if run.error:
         show_error(run.error)
-    precision = run.cascade.tier.rpartition(" ")[2] if run.cascade else run.precision
+    precision = str(Tier.from_text(run.cascade.tier).precision) if run.cascade else run.precision
     show_alarm(Alarms.read(store.lab).of_run(run.environment, run.backend, precision))
     if warning := repetition_warning(run.metrics, config):
         st.warning(warning, icon=":material/repeat:")

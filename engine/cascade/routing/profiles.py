@@ -14,7 +14,7 @@ from typing import Any, Self
 from engine.cascade.routing.promise import Promise
 from engine.cascade.routing.routers import AlwaysSmall, BoundaryRouter, Router, router_class
 from engine.errors import RouterProfileError
-from engine.types import NEVER, CascadeConfig, Precision, RouterKind
+from engine.types import NEVER, CascadeConfig, Precision, RouterKind, is_remote
 from engine.untrusted import parse_json
 
 FORMAT = 1
@@ -38,7 +38,7 @@ class TierIdentity:
 
     def __str__(self) -> str:
         """For the user."""
-        return f"{self.model} in {self.precision}"
+        return self.model if is_remote(self.model) else f"{self.model} in {self.precision}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +113,8 @@ class RouterProfile:
             if ours.precision is not theirs.precision:
                 raise RouterProfileError(f"{name} {ours}, not in {theirs.precision}.{again}")
             if ours.weights_sha256 != theirs.weights_sha256:
-                raise RouterProfileError(f"{name} other weights of {ours.model}.{again}")
+                what = "another server behind" if is_remote(ours.model) else "other weights of"
+                raise RouterProfileError(f"{name} {what} {ours.model}.{again}")
 
     def promise_at(self, thresholds: Sequence[float]) -> Promise | None:
         """The promise, where these are the thresholds that it was made for: moved by hand, they promise nothing."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from engine.errors import InvalidRequestError, RecordedPairsError
-from engine.repetition import repeated_share
-from engine.types import Event, FinishReason, PrefillDone, RunFinished, RunMetrics, TokenEvent
+from engine.repetition import repeated_in, repeated_share
+from engine.types import Event, FinishReason, PrefillDone, RunFinished, RunMetrics, TokenEvent, token_ids_of
 from engine.untrusted import decode_text, read_jsonl
 
 _DECIMALS = 4
@@ -94,7 +94,7 @@ class TierAnswer:
         queue_s, ttft_s = (metrics.queue_s, metrics.ttft_s) if metrics else (0.0, None)
         return cls(
             text=text,
-            token_ids=tuple(token.token_id for token in tokens),
+            token_ids=token_ids_of(tokens),
             score=score,
             prompt_tokens=prompt_tokens,
             completion_tokens=len(tokens),
@@ -105,7 +105,7 @@ class TierAnswer:
             logprobs=tuple(_known(token.logprob) for token in tokens),
             entropies=tuple(_known(token.entropy) for token in tokens),
             margins=() if all(map(math.isnan, margins)) else margins,
-            repetition=repeated_share([token.token_id for token in tokens]),
+            repetition=repeated_in(tokens),
             hidden=tuple(hidden) if all(map(math.isfinite, hidden)) else (),
         )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.cache import KVCache
 from engine.models.decoders.decoder import Decoder
 from engine.models.format.decoder_config import DecoderConfig
-from engine.native.kernels import Layer, Library, Matrix, Model, address_of
+from engine.native.kernels import Kind, Layer, Library, Matrix, Model, address_of
 from engine.native.kernels import Segment as Claimed
 from engine.native.kernels import Sequence as Text
 from engine.quantization import EmbeddingLinear, Linear, NativeLinear
@@ -115,6 +115,11 @@ class NativeDecoder(Decoder):
     @property
     def native(self) -> Self:
         return self
+
+    @property
+    def rows_together(self) -> int:
+        """Rows that one reading of a layer's weights serves."""
+        return self._library.rows_together(Kind(self._layers[0].gate_up.kind))
 
     def write_many(self, texts: Sequence[tuple[Text, KVCache]], interrupt: c_int32) -> None:
         """Append the last token of each text to its cache, choose the next one, and so on; see :meth:`Library.write`.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from engine.models.decoders.native_decoder import HEAD_DIM_STEP, NativeDecoder
 from engine.models.format.architecture import Architecture, Matrix
 from engine.models.format.decoder_config import DecoderConfig
 from engine.models.format.manifest import sha256_of
+from engine.models.quantized.stored_weights import StoredWeights
 from engine.models.sources.file_codes import FileCodes
 from engine.native.kernels import library
 from engine.quantization import (
@@ -53,6 +54,8 @@ ROUNDED = "rounded"
 
 CPU = torch.device("cpu")
 
+Codes = FileCodes | StoredWeights
+"""4-bit codes of a published file: the one that a checkpoint was converted from, or the checkpoint itself."""
 Progress = Callable[[float], None]
 State = dict[str, Tensor]
 
@@ -75,12 +78,12 @@ class LoadedDecoder:
 
 def load_decoder(
     config: DecoderConfig,
-    files: Sequence[Path],
+    open_weights: Callable[[], StoredWeights],
     precision: Precision,
     packed_dir: Path,
     progress: Progress,
     verify: Callable[[], None],
-    open_codes: Callable[[], FileCodes | None] = lambda: None,
+    open_codes: Callable[[], Codes | None] = lambda: None,
     codes_sha256: str | None = None,
     device: torch.device = CPU,
 ) -> LoadedDecoder:
@@ -88,11 +91,11 @@ def load_decoder(
 
     Args:
         config: the decoder's shape.
-        files: the checkpoint's safetensors.
+        open_weights: opens the checkpoint's safetensors.
         precision: how to hold the weights.
         packed_dir: where packed weights of this very checkpoint are kept.
         progress: told the fraction done.
-        verify: checks ``files``, called before they are read.
+        verify: checks the checkpoint's files, called before they are opened.
         open_codes: opens the published file, for a precision that keeps its 4-bit codes; called only to pack.
         codes_sha256: what that file's sha256 has to be, and is if it can be opened; ``None`` if there is no such file.
         device: whose memory they go to.
@@ -119,7 +122,7 @@ def load_decoder(
         modules, norms = kept
     else:
         try:
-            modules, norms = _pack(config, matrices, files, scheme, codes, device, progress)
+            modules, norms = _pack(config, matrices, open_weights, scheme, codes, device, progress)
         except SafetensorError as error:
             raise WeightsIntegrityError(
                 f"The weights cannot be read: {error}. Copy or download the model again."
@@ -158,48 +161,29 @@ def _linear(matrix: Matrix, scheme: Scheme) -> type[Linear]:
 def _pack(
     config: DecoderConfig,
     matrices: list[Matrix],
-    files: Sequence[Path],
+    open_weights: Callable[[], StoredWeights],
     scheme: Scheme,
-    codes: FileCodes | None,
+    codes: Codes | None,
     device: torch.device,
     progress: Progress,
 ) -> tuple[dict[str, Linear], State]:
     """Read the checkpoint matrix by matrix; only one is held unpacked at a time."""
-    shapes = config.tensors()
-    with ExitStack() as stack:
-        readers = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
-        where = {name: reader for reader in readers for name in reader.keys()}  # noqa: SIM118 (not a dict)
-
-        def read(name: str) -> Tensor:
-            if name not in where:
-                raise WeightsIntegrityError(f"The checkpoint has no tensor {name}. Copy or download the model again.")
-            tensor: Tensor = where[name].get_tensor(name)
-            if tuple(tensor.shape) != shapes[name]:  # the file was replaced since its header was checked
-                raise WeightsIntegrityError(
-                    f"{name} has the shape {list(tensor.shape)}, and config.json promises {list(shapes[name])}."
-                )
-            tensor = tensor.to(torch.bfloat16)
-            if not bool(torch.isfinite(tensor).all()):
-                raise WeightsIntegrityError(
-                    f"{name} of this model holds a value that is not a finite number: the checkpoint is damaged."
-                )
-            return tensor
-
+    with open_weights() as weights:
         modules: dict[str, Linear] = {}
         for done, matrix in enumerate(matrices):
             linear = _linear(matrix, scheme)
-            parts = [read(f"{source}.weight") for source in matrix.sources]
-            biases = [read(f"{source}.bias") for source in matrix.sources] if matrix.biased else []
+            parts = [weights.read(f"{source}.weight") for source in matrix.sources]
+            biases = [weights.read(f"{source}.bias") for source in matrix.sources] if matrix.biased else []
             known = _joined_codes(codes, matrix, parts) if codes and linear is scheme.body else None
             # cat copies, so what is kept never leans on the file
             weight, bias = torch.cat(parts).to(device), torch.cat(biases).to(device) if biases else None
             modules[matrix.name] = linear.pack(weight, bias, known and known.to(device))
             progress((done + 1) / len(matrices))
-        norms = {ours: read(theirs).to(device, copy=True) for ours, theirs, _ in config.norms()}
+        norms = {ours: weights.read(theirs).to(device, copy=True) for ours, theirs, _ in config.norms()}
     return modules, norms
 
 
-def _joined_codes(codes: FileCodes, matrix: Matrix, parts: list[Tensor]) -> GroupCodes | None:
+def _joined_codes(codes: Codes, matrix: Matrix, parts: list[Tensor]) -> GroupCodes | None:
     """The file's codes of a joined matrix, parts that the file holds otherwise quantized here; ``None`` if all are."""
     found = [codes.find(f"{source}.weight", part.shape) for source, part in zip(matrix.sources, parts, strict=True)]
     if not any(found):

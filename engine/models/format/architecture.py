@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from engine.errors import UnsupportedModelError
+from engine.models.format.quantization import read_quantization
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """Values of ``model_type`` in ``config.json`` that the decoder runs."""
@@ -189,12 +190,7 @@ class Architecture:
 
 def _check_features(name: str, config: Mapping[str, Any]) -> None:
     """Refuse what would change the model's arithmetic in a way that the decoder does not follow."""
-    if (quantization := config.get("quantization_config")) is not None:
-        named = isinstance(quantization, Mapping) and quantization.get("quant_method")
-        method = named or "an unnamed method"
-        raise UnsupportedModelError(
-            f"{name} is already quantized ({method}). Choose its full-precision checkpoint: it is quantized here."
-        )
+    read_quantization(name, config)
     if (activation := config.get("hidden_act", "silu")) != "silu":
         raise UnsupportedModelError(f"{name}: this model's activation {activation!r} is not supported, only silu.")
     if "transformers_weights" in config:

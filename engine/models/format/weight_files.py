@@ -18,8 +18,10 @@ from engine.untrusted import parse_json, read_json_file
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
-_DTYPE_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
-"""Full precision, and what an element takes."""
+FULL_PRECISION = {"BF16": 2, "F16": 2, "F32": 4}
+"""Types of weights, and what an element takes."""
+_PACKED = {"I32": 4, "U8": 1}
+"""Types that codes of quantized weights are packed in."""
 _LONGEST_HEADER = 100_000_000
 """Bytes; the limit of the safetensors library."""
 _LONGEST_INDEX = 64 * 2**20
@@ -62,6 +64,11 @@ def weight_files(name: str, folder: Path) -> list[Path]:
             )
         return files
     others = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not others and (gguf := sorted(path.name for path in folder.glob("*.gguf"))):
+        raise UnsupportedModelError(
+            f"{name} has no weights in safetensors, and {_listed(gguf)} beside its config.json. Add that file as a "
+            "model of its own, on the Models page or with: gearbox models add FILE.gguf"
+        )
     if not others:
         raise UnsupportedModelError(f"{name} has no weights in safetensors, the one format that is read here.")
     raise WeightsIntegrityError(
@@ -70,24 +77,29 @@ def weight_files(name: str, folder: Path) -> list[Path]:
     )
 
 
-def read_tensors(name: str, folder: Path) -> dict[str, StoredTensor]:
+def read_tensors(name: str, folder: Path, *, packed: bool = False) -> dict[str, StoredTensor]:
     """All tensors of a checkpoint by name, from the headers of its files.
+
+    Args:
+        name: what the user calls the model.
+        folder: holds the files.
+        packed: whether quantized weights may be among them.
 
     Raises:
         UnsupportedModelError: there are no weights in safetensors, or not in full precision.
         WeightsIntegrityError: a file is missing, damaged, truncated, or contradicts another.
     """
     try:
-        return _read_tensors(name, folder)
+        return _read_tensors(name, folder, FULL_PRECISION | (_PACKED if packed else {}))
     except OSError as error:
         raise WeightsIntegrityError(f"{name}: its weights cannot be read: {error.strerror}. {_COPY_AGAIN}") from error
 
 
-def _read_tensors(name: str, folder: Path) -> dict[str, StoredTensor]:
+def _read_tensors(name: str, folder: Path, dtypes: Mapping[str, int]) -> dict[str, StoredTensor]:
     tensors: dict[str, StoredTensor] = {}
     files = weight_files(name, folder)
     for path in files:
-        for tensor_name, tensor in _read_header(path).items():
+        for tensor_name, tensor in _read_header(path, dtypes).items():
             if tensor_name in tensors:
                 raise WeightsIntegrityError(
                     f"{tensor_name} stands both in {tensors[tensor_name].file.name} and in {path.name}. {_COPY_AGAIN}"
@@ -129,7 +141,7 @@ def _read_index(index: Path) -> dict[str, str]:
     return named
 
 
-def _read_header(path: Path) -> dict[str, StoredTensor]:
+def _read_header(path: Path, dtypes: Mapping[str, int]) -> dict[str, StoredTensor]:
     """The tensors of a file, once it is sure that they fill it without gaps, as the format demands."""
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -141,7 +153,7 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
             if not isinstance(header, dict):
                 raise ValueError("its header is no JSON object")
             header.pop("__metadata__", None)
-            tensors = {tensor: _stored(path, tensor, entry, 8 + length) for tensor, entry in header.items()}
+            tensors = {tensor: _stored(path, tensor, entry, 8 + length, dtypes) for tensor, entry in header.items()}
         except ValueError as error:
             raise WeightsIntegrityError(
                 f"{path} is damaged: it does not begin as a safetensors file should ({error}). {_COPY_AGAIN}"
@@ -161,12 +173,12 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def _stored(path: Path, name: str, entry: Any, data_at: int) -> StoredTensor:
+def _stored(path: Path, name: str, entry: Any, data_at: int, dtypes: Mapping[str, int]) -> StoredTensor:
     """A header's entry, checked in itself.
 
     Raises:
         ValueError: it makes no sense.
-        UnsupportedModelError: it is not in full precision.
+        UnsupportedModelError: it is of a type that is not read.
     """
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]}:
@@ -174,13 +186,14 @@ def _stored(path: Path, name: str, entry: Any, data_at: int) -> StoredTensor:
                 raise ValueError(f"{name} has an impossible shape or place")
         case _:
             raise ValueError(f"{name} is described by {entry!r:.80}")
-    if dtype not in _DTYPE_BYTES:
+    if dtype not in dtypes:
         raise UnsupportedModelError(
-            f"{path.name} holds {name} as {dtype}, and weights are read as {', '.join(_DTYPE_BYTES)}. If the model is "
-            "quantized already, choose its full-precision checkpoint."
+            f"{path.name} holds {name} as {dtype}, and weights are read as {', '.join(FULL_PRECISION)}. If the model "
+            "is quantized already, its config.json must say how (quantization_config); or choose its full-precision "
+            "checkpoint."
         )
     tensor = StoredTensor(path, dtype, tuple(shape), data_at + begin, data_at + end)
-    if tensor.elements * _DTYPE_BYTES[dtype] != end - begin:
+    if tensor.elements * dtypes[dtype] != end - begin:
         raise ValueError(f"{name} of shape {list(shape)} in {dtype} does not take {end - begin:,} bytes")
     return tensor
 

@@ -30,6 +30,8 @@ _SMALLEST = {
     "max_position_embeddings": 64,
 }
 """Stands in for a shape, which a search does not tell."""
+_USUAL_GROUP = 128
+"""Stands in for what a search leaves out of how a checkpoint is quantized."""
 
 
 def search(words: str) -> list[HubListing]:
@@ -83,6 +85,8 @@ def _listing(entry: Any) -> HubListing | None:
 def _refused(repository: str, config: Mapping[str, Any], names: list[str]) -> str | None:
     """Why a checkpoint does not run here, by the few settings that a search tells."""
     told = {key: config[key] for key in ("model_type", "quantization_config") if key in config}
+    if isinstance(settings := told.get("quantization_config"), dict):
+        told["quantization_config"] = {"group_size": _USUAL_GROUP, **settings}
     try:
         Architecture.from_config(repository, {**_SMALLEST, **told})
     except UnsupportedModelError as error:

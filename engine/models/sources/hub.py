@@ -77,7 +77,7 @@ def fetch(repository: str) -> Path:
 def _what_is_lacking(repository: str, folder: Path) -> str | None:
     """Why the weights in a folder are not whole, such as a shard whose download was interrupted."""
     try:
-        read_tensors(repository, folder)
+        read_tensors(repository, folder, packed=True)
     except WeightsIntegrityError as error:
         return str(error).rstrip(".")
     except UnsupportedModelError:  # whole, and said when the folder is opened

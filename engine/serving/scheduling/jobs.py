@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from ctypes import c_int32
 from time import perf_counter
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from engine.errors import EngineClosedError
 from engine.serving.scheduling.event_buffer import EventBuffer
@@ -157,10 +157,33 @@ class CallJob(Job, Generic[T]):
         self.outcome.set_exception(error)
 
 
+class Answering(Protocol):
+    """An answer in the making, as its reader sees it."""
+
+    @property
+    def arrived(self) -> float:
+        """When it was asked for, by ``time.perf_counter``."""
+        ...
+
+    @property
+    def events(self) -> EventBuffer:
+        """What has come of it and was not read yet."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask it to end; its last event still comes."""
+        ...
+
+
 class Generation(Iterator[Event]):
     """One run's events. Ends after :class:`RunFinished` or :class:`RunFailed`."""
 
-    def __init__(self, job: GenerationJob, discard: Callable[[Job], None]) -> None:
+    def __init__(self, job: Answering, discard: Callable[[], object] = lambda: None) -> None:
+        """
+        Args:
+            job: whose events these are.
+            discard: called once it is cancelled, to end it where it has not begun.
+        """
         self._job = job
         self._discard = discard
         self._arrived: deque[Event] = deque()
@@ -181,7 +204,7 @@ class Generation(Iterator[Event]):
     def cancel(self) -> None:
         """Ask the run to stop. Its last event still comes, within a token or a chunk of prefill."""
         self._job.cancel()
-        self._discard(self._job)
+        self._discard()
 
     def close(self) -> None:
         """Cancel, and read no further."""

@@ -11,8 +11,6 @@ FEWEST_ROWS = 8
 LONGEST_PASS = 2.5
 """Times what the decoding rows alone would take: so long a pass may be that reads prompts beside them, while no more
 sequences read than decode."""
-_BLOCK = 8
-"""Rows that the kernels take together: of one more, they read the weights once more."""
 _WEIGHT = 0.2
 """What the latest pass counts for."""
 
@@ -21,6 +19,8 @@ _WEIGHT = 0.2
 class RowBudget:
     """Of one model. Learns from its passes what rows take."""
 
+    block: int
+    """Rows that the kernels take together: of one more, they read the weights once more."""
     _decoding_s: dict[int, float] = field(default_factory=dict)
     """By the number of decoding rows, what a pass of them alone takes."""
     _row_s: float | None = None
@@ -41,8 +41,8 @@ class RowBudget:
             return FEWEST_ROWS
         fitting = int(max(LONGEST_PASS - 1, readers) * alone_s / self._row_s)
         fewest = decoding + FEWEST_ROWS
-        blocks = max((decoding + fitting) // _BLOCK, -(-fewest // _BLOCK))
-        return min(_BLOCK * blocks - decoding, MOST_ROWS)
+        blocks = max((decoding + fitting) // self.block, -(-fewest // self.block))
+        return min(self.block * blocks - decoding, MOST_ROWS)
 
     def observe(self, decoding: int, reading: int, seconds: float) -> None:
         """A pass has been done.

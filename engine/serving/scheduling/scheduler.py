@@ -131,7 +131,9 @@ class Scheduler:
                 _tell(running, _joined(running, outcome))
 
     def _budget(self, native: NativeDecoder) -> RowBudget:
-        return self._budgets.setdefault(native, RowBudget())
+        if native not in self._budgets:
+            self._budgets[native] = RowBudget(native.rows_together)
+        return self._budgets[native]
 
     def _count(self, sharing: Sequence[Running], outcomes: Sequence[Outcome]) -> int:
         """Tell everybody with how many it has shared; how many passes that were."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from ctypes import c_int32
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from engine.errors import EngineClosedError
@@ -69,7 +70,7 @@ class Worker:
         """
         job = GenerationJob(request, serve)
         self._submit(job)
-        return Generation(job, self._withdraw)
+        return Generation(job, partial(self._withdraw, job))
 
     def call(self, body: Callable[[Job], Steps[T]]) -> T:
         """Do something in the engine's thread when its turn comes, and wait for what it returns.

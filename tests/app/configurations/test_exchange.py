@@ -23,12 +23,14 @@ from engine.types import (
     SamplingParams,
     SpeculationConfig,
     Tier,
+    is_remote,
 )
 
 HEAD = 'format = "gearbox configurations"\nversion = 1\n'
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
     str.strip
 )
+MODELS = NAMES.filter(lambda name: not is_remote(name))
 SAMPLING = st.builds(
     SamplingParams,
     temperature=st.floats(0, 5),
@@ -67,7 +69,7 @@ GEARS = st.builds(
 PORTABLE = st.builds(
     Portable,
     name=NAMES,
-    config=st.builds(RunConfig, model=NAMES, optimization=GEARS, sampling=SAMPLING),
+    config=st.builds(RunConfig, model=MODELS, optimization=GEARS, sampling=SAMPLING),
     warm=st.booleans(),
 )
 

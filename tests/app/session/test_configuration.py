@@ -24,6 +24,7 @@ from engine.types import (
     MAX_GAMMA,
     MIN_WINDOW,
     NEVER,
+    PRECISIONS,
     Backend,
     CacheMode,
     CascadeConfig,
@@ -43,7 +44,7 @@ from tests.support.ui import ESTIMATES
 
 MODELS = ("smollm2-135m", "a folder/with spaces", "organisation/model", "draft self int4@")
 models = st.sampled_from(MODELS)
-precisions = st.sampled_from(list(Precision))
+precisions = st.sampled_from(list(PRECISIONS))
 gammas = st.none() | st.integers(0, MAX_GAMMA)
 PROFILE = json.dumps(
     RouterProfile(

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, Select, create_engine, event, select, text
 
-from app.store import RunOutcome, RunStatus, RunStore, StoreError
+from app.store import NEWEST_FIRST, RunOutcome, RunStatus, RunStore, StoreError
 from app.store.database.migrate import migrate
 from app.store.database.session import Database
+from app.store.runs.queries import order
+from app.store.runs.schema import Run
+from app.store.runs.search.mentioning import mentions
 from tests.app.store.test_portability import use_everything
 from tests.support.postgres import PostgresServer
 from tests.support.stores import create
@@ -131,3 +134,22 @@ def test_a_migration_during_which_the_server_dies_leaves_nothing(postgres: Postg
         postgres.go_on()
     assert tables(empty) == 0
     migrate(empty)
+
+
+@pytest.mark.parametrize(
+    ("asked", "without"),
+    [
+        (select(Run.id).order_by(*order(NEWEST_FIRST)).limit(50), "Sort"),
+        (select(Run.id).where(mentions("sky", narrowed=False)).order_by(*order(NEWEST_FIRST)).limit(50), "hashed"),
+    ],
+)
+def test_the_newest_runs_are_found_by_an_index(url: str, asked: Select[str], without: str) -> None:
+    engine = create_engine(url)
+    statement = str(asked.compile(engine, compile_kwargs={"literal_binds": True}))
+    with engine.connect() as connection:
+        for way in ("seqscan", "bitmapscan"):
+            connection.exec_driver_sql(f"SET enable_{way} = off")
+        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}").scalars())
+    engine.dispose()
+    assert "ix_runs_created_at_id" in plan
+    assert without not in plan

@@ -73,3 +73,19 @@ class LongContextPeer(Peer, Protocol):
     def behind(self, tokens: int, new_tokens: int, kv: str) -> LongTiming:
         """Write some tokens behind so many, which are read at the first call and kept in a type of ``kv``."""
         ...
+
+
+class WritingPeer(Peer, Protocol):
+    """One whose greedy answers can be had as tokens."""
+
+    def written(self, prompt_ids: Sequence[int], max_tokens: int) -> list[int]:
+        """The tokens of an answer of exactly so many, end marks passed over."""
+        ...
+
+
+class TokenizingPeer(Protocol):
+    """A tokenizer of a GGUF file."""
+
+    def tokens(self, texts: Sequence[str], controls: bool) -> list[list[int]]:
+        """The ids of each text, no mark put before it; control tokens spelled out in it taken for such or not."""
+        ...

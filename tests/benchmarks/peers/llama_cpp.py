@@ -80,6 +80,13 @@ class LlamaCpp:
         seconds = perf_counter() - first
         return Timing(first - begun, seconds / (max_tokens - 1) if max_tokens > 1 else None)
 
+    def written(self, prompt_ids: Sequence[int], max_tokens: int) -> list[int]:
+        self._clear()
+        ids = [int(self._decode(prompt_ids).argmax())]
+        while len(ids) < max_tokens:
+            ids.append(int(self._decode(ids[-1:]).argmax()))
+        return ids
+
     def answers(self, prompts_ids: Sequence[Sequence[int]], max_tokens: int) -> list[Timing]:
         tokens = max(map(len, prompts_ids)) + max_tokens
         if self._together is None or not self._together.fits(len(prompts_ids), tokens):

@@ -80,6 +80,14 @@ class PeerProcess:
         """See :meth:`Peer.logits`."""
         return self._call("logits", prompt_ids, answer_ids)  # type: ignore[no-any-return]
 
+    def written(self, prompt_ids: Sequence[int], max_tokens: int) -> list[int]:
+        """See :meth:`WritingPeer.written`; the peer must be one. Raises PeerError too."""
+        return self._call("written", prompt_ids, max_tokens)  # type: ignore[no-any-return]
+
+    def tokens(self, texts: Sequence[str], controls: bool) -> list[list[int]]:
+        """See :meth:`TokenizingPeer.tokens`; the peer must be one. Raises PeerError too."""
+        return self._call("tokens", texts, controls)  # type: ignore[no-any-return]
+
     def cpu_s(self) -> float:
         """Processor seconds used so far; of a process that has ended, 0."""
         try:

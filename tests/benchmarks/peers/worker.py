@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.benchmarks.peers.contract import Peer
+from tests.benchmarks.peers.contract import Peer, TokenizingPeer
 
 
 def main() -> None:
@@ -27,12 +27,16 @@ def main() -> None:
             calls.send(_try(lambda: getattr(peer, method)(*arguments)))  # noqa: B023 (called at once)
 
 
-def _load(name: str, gguf: Path, threads: int) -> Peer:
+def _load(name: str, gguf: Path, threads: int) -> Peer | TokenizingPeer:
     match name:
         case "llama.cpp":
             from tests.benchmarks.peers.llama_cpp import LlamaCpp
 
             return LlamaCpp(gguf, threads)
+        case "llama.cpp-vocabulary":
+            from tests.benchmarks.peers.llama_cpp_vocabulary import LlamaCppVocabulary
+
+            return LlamaCppVocabulary(gguf, threads)
         case "openvino-genai":
             from tests.benchmarks.peers.openvino_genai import OpenVinoGenAi
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from engine.backends.local import LocalModel
 from engine.backends.sharing import perform_together
 from engine.errors import NonFiniteLogitsError
-from engine.generation.choosing import Choice, Chooser
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
 from engine.passes import Continuation, Hidden, Logits, Pass, Steps, Whole, perform_alone
 from engine.serving.memory.pool import ModelPool

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import NonFiniteLogitsError
-from engine.generation.choosing import Choice, Chooser, draws_as_torch
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser, draws_as_torch
 from engine.generation.token_buffer import TokenBuffer
 from engine.types import SamplingParams
 from tests.engine.native.test_kernels import needs_kernels

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.generation.choosing import Choice
-from engine.generation.confidence import Confidence
+from engine.generation.choice import Choice, Confidence
 from engine.generation.recorder import RunRecorder
 from engine.generation.text import REPLACEMENT, Detokenizer, StopMatcher
 from engine.models.tokenization.tokenizer import ChatTokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from engine.errors import UnsupportedModelError
 from engine.models.decoders.decoder import Decoder, DecoderConfig
 from engine.models.decoders.weights import load_decoder
+from engine.models.quantized.stored_weights import StoredWeights
 from engine.native.kernels import library
 from engine.types import Precision
 from tests.support.tiny import FAMILIES, LLAMA3_ROPE, make_tiny_checkpoint
@@ -22,8 +24,8 @@ YARN_ROPE = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 4.0, "origin
 
 def load_tiny(folder: Path, precision: Precision = Precision.BF16) -> Decoder:
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
-    files = sorted(folder.glob("*.safetensors"))
-    return load_decoder(config, files, precision, folder / "packed", lambda _: None, lambda: None).decoder
+    weights = partial(StoredWeights, "tiny", sorted(folder.glob("*.safetensors")), config.tensors())
+    return load_decoder(config, weights, precision, folder / "packed", lambda _: None, lambda: None).decoder
 
 
 @pytest.fixture(params=["own kernels", "torch's kernels"])

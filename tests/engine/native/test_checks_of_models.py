@@ -21,7 +21,7 @@ from engine.quantization.bf16 import Bf16PanelLinear, NativeBf16Linear
 from engine.quantization.int4 import NativeInt4Linear
 from engine.quantization.int8 import NativeInt8Linear
 from engine.quantization.nf4 import NativeNf4Linear
-from engine.types import KVDtype, Precision
+from engine.types import PRECISIONS, KVDtype, Precision
 from tests.engine.native.test_kernels import needs_kernels
 from tests.engine.quantization.test_schemes import matrix
 from tests.support.native_checks import DIMENSIONS, MATRICES, MOST, kernels, status_of
@@ -223,6 +223,6 @@ def test_an_unknown_precision_is_an_error_and_not_sixteen_bits() -> None:
 
 
 def test_every_precision_has_a_scheme() -> None:
-    for precision in Precision:
+    for precision in PRECISIONS:
         assert scheme_of(precision, native=False).kernel
         assert cuda_scheme_of(precision, torch.device("cpu")).kernel

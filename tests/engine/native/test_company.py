@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import c_int32
 from dataclasses import dataclass
+from itertools import cycle, zip_longest
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from engine.cache import KVCache
 from engine.errors import NonFiniteLogitsError
-from engine.generation.choosing import Choice, Chooser
+from engine.generation.choice import Choice
+from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
 from engine.models.decoders.native_decoder import NativeDecoder, Segment
 from engine.types import KVDtype, Precision, SamplingParams
@@ -94,15 +96,21 @@ def kv_of(cache: KVCache) -> list[torch.Tensor]:
     return [layer[: cache.length] for layer in cache.layers]
 
 
-def read_in_company(decoder: NativeDecoder, asked: Sequence[Text], order: random.Random) -> list[list[torch.Tensor]]:
-    """Some of the texts' next pieces in each pass, in any order: each one's hidden states and logits, then its KV."""
+def read_in_company(
+    decoder: NativeDecoder, asked: Sequence[Text], order: random.Random, threads: Sequence[int]
+) -> list[list[torch.Tensor]]:
+    """Some of the texts' next pieces in each pass, in any order, on one number of threads after the other: each one's
+    hidden states and logits, then its KV."""
+    turns = cycle(threads)
     caches = [text.new_cache(decoder) for text in asked]
     waiting = {i: list(text.ids.split(text.pieces)) for i, text in enumerate(asked)}
     results: list[list[torch.Tensor]] = [[] for _ in asked]
     while waiting:
         company = order.sample(sorted(waiting), order.randint(1, len(waiting)))
-        hidden = decoder.forward_many([Segment(waiting[i].pop(0), caches[i]) for i in company])
-        for i, states, logits in zip(company, hidden, decoder.logits_many(hidden), strict=True):
+        with on_threads(next(turns)):
+            hidden = decoder.forward_many([Segment(waiting[i].pop(0), caches[i]) for i in company])
+            scored = decoder.logits_many(hidden)
+        for i, states, logits in zip(company, hidden, scored, strict=True):
             results[i] += [states, logits]
             if not waiting[i]:
                 del waiting[i]
@@ -117,16 +125,18 @@ def read_alone(decoder: NativeDecoder, text: Text) -> list[torch.Tensor]:
     return [*results, *kv_of(cache)]
 
 
-@given(st.lists(texts, min_size=1, max_size=6), st.randoms(use_true_random=False), st.integers(1, 3))
+thread_counts = st.lists(st.integers(1, 5), min_size=1, max_size=3)
+
+
+@given(st.lists(texts, min_size=1, max_size=6), st.randoms(use_true_random=False), thread_counts)
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @torch.inference_mode()
 def test_rows_and_their_kv_do_not_depend_on_other_sequences(
-    decoder: NativeDecoder, asked: list[Text], order: random.Random, threads: int
+    decoder: NativeDecoder, asked: list[Text], order: random.Random, threads: list[int]
 ) -> None:
     with on_threads(1):
         wanted = [read_alone(decoder, text) for text in asked]
-    with on_threads(threads):
-        got = read_in_company(decoder, asked, order)
+    got = read_in_company(decoder, asked, order, threads)
     for mine, alone in zip(got, wanted, strict=True):
         assert len(mine) == len(alone)
         assert all(torch.equal(a, b) for a, b in zip(mine, alone, strict=True))
@@ -172,7 +182,7 @@ class Written:
     st.lists(st.tuples(texts, samplings), min_size=2, max_size=5),
     st.lists(st.integers(1, 9), min_size=1, max_size=5),
     st.randoms(use_true_random=False),
-    st.integers(1, 3),
+    thread_counts,
 )
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @torch.inference_mode()
@@ -181,12 +191,12 @@ def test_tokens_and_their_scores_do_not_depend_on_other_sequences(
     asked: list[tuple[Text, SamplingParams]],
     at_most: list[int],
     order: random.Random,
-    threads: int,
+    threads: list[int],
 ) -> None:
     together = [Written(decoder, *each, ()) for each in asked]
-    with on_threads(threads):
-        for most in at_most:
-            company = order.sample(together, order.randint(1, len(together)))
+    for most, count in zip(at_most, cycle(threads)):
+        company = order.sample(together, order.randint(1, len(together)))
+        with on_threads(count):
             company[0].write_with(*company[1:], most=most)
     for each, text in zip(asked, together, strict=True):
         alone = Written(decoder, *each, ())
@@ -208,6 +218,27 @@ def int4(tmp_path_factory: pytest.TempPathFactory) -> NativeDecoder:
 
 def a_text(seed: int, length: int = 6) -> Text:
     return Text((length,), seed, KVDtype.BF16, slides=False)
+
+
+@torch.inference_mode()
+def test_models_that_take_turns_do_not_disturb_one_another(
+    int4: NativeDecoder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Another family, precision, width and number of heads."""
+    folder = make_tiny_checkpoint(tmp_path_factory.mktemp("other"), "llama", hidden_size=192, intermediate_size=320)
+    other = load_tiny(folder, Precision.NF4)
+    assert isinstance(other, NativeDecoder)
+    text = Text((1, 30, 1, 3, 14, 1), 5, KVDtype.BF16, slides=False)
+    caches = [text.new_cache(model) for model in (int4, other)]
+    got: list[list[torch.Tensor]] = [[], []]
+    for number, piece in enumerate(text.ids.split(text.pieces)):
+        for model, cache, results in zip((int4, other), caches, got, strict=True):
+            with on_threads(1 + number % 3):
+                hidden = model.forward(piece, cache)
+                results += [hidden, model.logits(hidden)]
+    for model, cache, results in zip((int4, other), caches, got, strict=True):
+        for mine, alone in zip_longest([*results, *kv_of(cache)], read_alone(model, text)):
+            assert torch.equal(mine, alone)
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from engine.models.decoders.decoder import Decoder, DecoderConfig, EagerDecoder
 from engine.models.decoders.native_decoder import NativeDecoder
 from engine.models.decoders.weights import load_decoder
+from engine.models.quantized.stored_weights import StoredWeights
 from engine.native import build, build_in_background
 from engine.native.compilation import why_not
 from engine.native.kernels import library
@@ -141,8 +143,16 @@ def test_a_compiler_that_fails_is_no_reason_to_stop(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("engine.native.compilation._library_path", lambda: tmp_path / "built" / "kernels.so")
     monkeypatch.setattr("engine.native.compilation._compiler", lambda: "false")
     monkeypatch.setattr("engine.native.compilation.why_not", lambda: None)
+    monkeypatch.setattr("engine.native.kernels._loaded", None)
     assert build() is None
     assert [path.name for path in (tmp_path / "built").iterdir() if path.name != "lock"] == []
+    folder = make_tiny_checkpoint(tmp_path / "model", "llama")
+    config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
+    loaded = load_decoder(
+        config, sorted(folder.glob("*.safetensors")), Precision.INT4, tmp_path, lambda _: None, lambda: None
+    )
+    assert isinstance(loaded.decoder, EagerDecoder)
+    assert loaded.kernel == "torch int4pack", "what a run says has multiplied"
 
 
 @needs_kernels
@@ -156,7 +166,7 @@ def test_a_head_of_an_unusual_width_is_left_to_torch(tmp_path: Path) -> None:
 def test_matrices_in_sixteen_bits_are_named(tmp_path: Path) -> None:
     folder = make_tiny_checkpoint(tmp_path, "llama", intermediate_size=100)
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
-    files = sorted(folder.glob("*.safetensors"))
-    loaded = load_decoder(config, files, Precision.INT4, folder / "packed", lambda _: None, lambda: None)
+    weights = partial(StoredWeights, "tiny", sorted(folder.glob("*.safetensors")), config.tensors())
+    loaded = load_decoder(config, weights, Precision.INT4, folder / "packed", lambda _: None, lambda: None)
     assert loaded.kernel == "gearbox"
     assert set(loaded.fallbacks) == {f"layers.{i}.{name}" for i in (0, 1) for name in ("down",)}

@@ -15,7 +15,7 @@ from engine.errors import WeightsIntegrityError
 from engine.models.decoders.decoder import Decoder
 from engine.models.decoders.native_decoder import NativeDecoder
 from engine.serving.memory.pool import ModelPool
-from engine.types import CPU_PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
+from engine.types import CPU_PRECISIONS, PRECISIONS, Message, OptimizationConfig, Precision, RunConfig
 from tests.conftest import SMALL
 from tests.engine.models.test_decoder import load_tiny
 from tests.support.loading import load_model, open_model
@@ -88,7 +88,7 @@ def test_rows_together_are_rows_alone(pool: ModelPool, precision: Precision, row
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, precision: Precision, bad: float) -> None:
     folder = make_tiny_checkpoint(tmp_path, "qwen2")
     (file,) = folder.glob("*.safetensors")

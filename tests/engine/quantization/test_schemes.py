@@ -13,7 +13,7 @@ from engine.quantization.int4 import MIN_ROWS_DEQUANTIZED, Int4Linear, NativeInt
 from engine.quantization.int8 import Int8Linear, NativeInt8Linear
 from engine.quantization.native import NativeLinear
 from engine.quantization.nf4 import NativeNf4Linear, Nf4Linear
-from engine.types import CPU_PRECISIONS, Precision
+from engine.types import CPU_PRECISIONS, PRECISIONS, Precision
 
 PACKED: dict[str, tuple[type[Linear], float]] = {
     "bf16": (Bf16Linear, 0.01),
@@ -207,7 +207,7 @@ def test_what_is_not_a_number_stays_visible() -> None:
 def test_embedding_rows_are_the_weights_rows() -> None:
     weight = matrix(64, 32)
     ids = torch.tensor([3, 3, 63, 0])
-    for precision in Precision:
+    for precision in PRECISIONS:
         for native in (False, True) if library() else (False,):
             head = scheme_of(precision, native=native).head.pack(weight, None)
             assert relative_error(head.rows(ids), weight[ids]) < 0.01

@@ -25,8 +25,7 @@ from engine.cascade import (
     tier_answer,
 )
 from engine.cascade.routing.signals import ANSWER_SIGNALS, PROMPT_FEATURES
-from engine.generation.choosing import Choice
-from engine.generation.confidence import Confidence
+from engine.generation.choice import Choice, Confidence
 from engine.generation.recorder import RunRecorder
 from engine.serving.judgement import Judgement
 from engine.types import NEVER, Event, RouterKind

@@ -221,7 +221,7 @@ def test_a_drafter_that_is_let_go_between_rounds_drafts_on(tmp_path: Path) -> No
     last = None
     for event in generation:
         if isinstance(event, TokenEvent) and engine._pool:
-            engine._pool._loaded.clear()
+            engine._pool.residents._loaded.clear()
         last = event
     assert isinstance(last, RunFinished)
     assert last.token_ids == plain.token_ids

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.backends.local import LocalModel
 from engine.cache import KVCache
-from engine.generation.choosing import Choice
+from engine.generation.choice import Choice
 from engine.generation.token_buffer import TokenBuffer
 from engine.passes import Steps, perform_alone
 from engine.serving.memory.pool import ModelPool

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import cast
 
-from sqlalchemy import Executable, Table, and_, func, literal_column, select, update
+from sqlalchemy import BigInteger, Executable, Table, and_, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -23,10 +23,11 @@ QUARTER, HOUR, DAY = WIDTHS = (1, 4, 96)
 its two ends from hours and quarters of an hour."""
 WIDTH = timedelta(minutes=15)
 WIDTH_US = WIDTH // timedelta(microseconds=1)
-_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
+"""By the name of the database: inserts that can change a row in place of adding it twice."""
 
 
 def bucket_of(moment: datetime) -> int:
@@ -62,7 +63,7 @@ def _noted(dialect: str) -> Executable:
     """The statement that notes changes of a bucket, and gives its number if it does; made once, for it stands in what
     every run writes."""
     table = cast(Table, RunBucket.__table__)
-    insert = _INSERTS[dialect](table)
+    insert = INSERTS[dialect](table)
     more = {"changes": table.c.changes + insert.excluded.changes}
     whole = table.c.pruned_at.is_(None)  # the sums of runs of which some were pruned cannot be made again
     noted = insert.on_conflict_do_update(index_elements=[table.c.bucket], set_=more, where=whole)
@@ -71,7 +72,7 @@ def _noted(dialect: str) -> Executable:
 
 def stale(session: Session, width: int, *, limit: int) -> tuple[int, ...]:
     """Stretches of a width that are over and have to be summed up, the newest first: they are looked at most."""
-    number = (RunBucket.bucket // literal_column(str(width))).label("number")
+    number = (RunBucket.bucket // literal_column(str(width), BigInteger)).label("number")
     changed = select(number, func.sum(RunBucket.changes).label("changes")).group_by(number).subquery()
     made = and_(RunRollup.width == width, RunRollup.bucket == changed.c.number)
     found = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, insert
+from typing import cast
+
+from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from app.store.database.session import Database
-from app.store.runs.rollups.buckets import QUARTER, WIDTHS, changes_of, stale
+from app.store.runs.rollups.buckets import INSERTS, QUARTER, WIDTHS, changes_of, stale
 from app.store.runs.rollups.covering import covered
 from app.store.runs.rollups.packing import pack
 from app.store.runs.rollups.parts import Parts
@@ -47,6 +49,8 @@ def _write(session: Session, width: int, number: int, changes: int, parts: Parts
         bucket = session.get(RunBucket, number, with_for_update=True)
         if bucket is None or bucket.changes != changes or bucket.pruned_at is not None:
             return  # of the past, or of what pruning has left: the sums from before tell more
-    session.execute(delete(RunRollup).where(RunRollup.width == width, RunRollup.bucket == number))
-    row = {"width": width, "bucket": number, "changes": changes, "payload": pack(parts)}
-    session.execute(insert(RunRollup), [row])
+    made = {"changes": changes, "payload": pack(parts)}
+    table = cast(Table, RunRollup.__table__)
+    insert = INSERTS[session.get_bind().dialect.name](table).values(width=width, bucket=number, **made)
+    # another server may have been first; whose sums are of the past is made anew
+    session.execute(insert.on_conflict_do_update(index_elements=[table.c.width, table.c.bucket], set_=made))

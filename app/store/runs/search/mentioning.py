@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, exists, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, literal_column, or_, select, union_all
 
 from app.store.runs.schema import Run, RunContent
 from app.store.runs.search.needles import match_query
@@ -22,7 +22,8 @@ def mentions(needle: str, *, narrowed: bool) -> ColumnElement[bool]:
     in_note = Run.note.icontains(needle, autoescape=True)
     in_texts = or_(*(column.icontains(needle, autoescape=True) for column in _TEXTS))
     if not narrowed:
-        return or_(in_note, exists().where(RunContent.run_id == Run.id, in_texts))
+        # a value of each row, not EXISTS, for which PostgreSQL would read all texts first
+        return or_(in_note, select(in_texts).where(RunContent.run_id == Run.id).scalar_subquery())
     # written out, so that the index of the runs with a note is used
     noted = select(Run.id).where(Run.note != literal_column("''"), in_note)
     found = select(RunContent.run_id).where(may_mention(match_query(needle)), in_texts)

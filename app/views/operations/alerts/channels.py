@@ -14,6 +14,7 @@ from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 
 _REFRESH = "3s"
+_IN_PLAIN_TEXT = "Addresses are kept in plain text: set GEARBOX_SECRET_KEY (`gearbox secret-key` makes one)."
 _LIST = "https://appriseit.com/services/"
 
 
@@ -33,6 +34,8 @@ def show_channels(channels: ChannelStore, *, may_change: bool) -> None:
     if not found:
         st.info("Alerts are told of on this page alone. A channel sends them to a webhook, by e-mail or to a chat.")
         return
+    if any(not channel.is_sealed for channel in found):
+        st.caption(f":material/lock_open: {_IN_PLAIN_TEXT}")
     on_its_way = any(each.last and each.last.state in (DeliveryState.WAITING, DeliveryState.SENDING) for each in found)
 
     def draw() -> None:
@@ -50,7 +53,9 @@ def show_trouble(channels: ChannelStore) -> None:
         StoreError: the run database cannot be read.
     """
     for channel in channels.all():
-        if channel.is_on and channel.last is not None and channel.last.error is not None:
+        if channel.is_on and channel.trouble:
+            st.warning(f"**{literal(channel.name)}** gets nothing. {channel.trouble}", icon=":material/key_off:")
+        elif channel.is_on and channel.last is not None and channel.last.error is not None:
             st.warning(f"**{literal(channel.name)}**: {delivery_words(channel.last)}", icon=":material/send:")
 
 
@@ -64,6 +69,8 @@ def _show(channels: ChannelStore, channel: Channel, *, may_change: bool) -> None
             st.markdown(f"**{literal(channel.name)}**  \n:small[:gray[{literal(channel.service)}]]", width="stretch")
             if may_change:
                 _offer_changes(channels, channel)
+        if channel.trouble:
+            st.markdown(f":red[:material/key_off: {channel.trouble}]")
         if channel.last is not None:
             st.markdown(delivery_words(channel.last))
         else:
@@ -108,9 +115,11 @@ def add_channel(channels: ChannelStore) -> None:
             "Address",
             type="password",
             placeholder="jsons://example.com/hook or mailtos://user:password@example.com",
-            help="An Apprise URL. It is kept as a secret, and not shown again.",
+            help="An Apprise URL. It is not shown again.",
             key="channel-url",
         )
+        if not channels.keeps_secrets:
+            st.caption(f":material/lock_open: {_IN_PLAIN_TEXT}")
         st.caption(f"Webhooks, e-mail and some hundred services: [addresses that Apprise knows]({_LIST}).")
         made = st.form_submit_button("Add channel", type="primary", key="add-channel")
     if not made:

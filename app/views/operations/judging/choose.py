@@ -18,7 +18,7 @@ from app.store import RunStore
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
 from engine import list_models
-from engine.types import Precision
+from engine.types import PRECISIONS, Precision
 
 _KEY = "live-judging"
 _NOBODY, _SERVER = "Nobody", "A model of the server"
@@ -107,7 +107,7 @@ def _choose(label: str, chosen: Judged | None, server: str | None, *, key: str) 
     if now not in offered:
         offered.append(now)
     model = st.selectbox(label, offered, index=offered.index(now), format_func=str, key=f"{_KEY}-{key}")
-    precisions = [str(each) for each in Precision]
+    precisions = [str(each) for each in PRECISIONS]
     held = chosen.precision if chosen and chosen.precision in precisions else str(Precision.INT4)
     precision = st.selectbox("Precision", precisions, index=precisions.index(held), key=f"{_KEY}-{key}-precision")
     name = ""

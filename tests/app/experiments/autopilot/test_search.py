@@ -74,10 +74,21 @@ def test_the_best_is_found_among_fast_ones_that_are_wrong_and_right_ones_that_ar
     assert not any(name.startswith("wrong") for name in chosen), "where noise decides, it is between right ones"
 
 
+def test_who_left_after_a_few_prompts_comes_back_once_those_that_went_on_turn_out_wrong() -> None:
+    truth = {BASELINE: (0.7, 6.0, 3e9)} | {f"good {n}": (0.7, 1.4 + 0.2 * n, 1e9) for n in range(2)}
+    truth |= {f"nearly {n}": (0.52, 0.4 + 0.05 * n, 1e9) for n in range(14)}  # four prompts seldom tell
+    found = [run(World(truth, seed), goal(percentile=80), budget_s=1_500) for seed in range(20)]
+    chosen = [choose(each, goal(percentile=80), BASELINE).name or "" for each in found]
+    assert sum(name.startswith("good") for name in chosen) >= 18
+    assert any(
+        set(later.survivors) - {each.name for each in later.readings} for each in found for later in each.rounds
+    ), "nobody ever came back"
+
+
 def test_each_round_has_half_of_the_one_before_on_a_block_of_its_own() -> None:
     made = world()
     found = run(made, goal(), budget_s=1_500)
-    assert [len(each.readings) for each in found.rounds] == [21, 11, 6, 3]
+    assert [len(each.readings) for each in found.rounds] == [21, 11, 6, 3, 3, 3]
     assert len(found.rounds) == rounds_of(21)
     blocks = [set(each.block) for each in found.rounds]
     assert sum(map(len, blocks)) == len(set.union(*blocks)), "no prompt is asked twice"

@@ -28,6 +28,10 @@ def test_models_that_run_here_are_told_from_those_that_do_not(hub: FakeHub) -> N
     }
     for name, (files, told) in others.items():
         hub.repositories[name] = Repository(files, told)
+    awq = {"quant_method": "awq", "bits": 4}
+    hub.repositories["org/tiny-AWQ"] = Repository(
+        weights, {"config": {"model_type": "qwen2", "quantization_config": awq}}
+    )
     hub.repositories["org/tiny-gated"] = Repository(weights, {"config": {"model_type": "llama"}}, gated=True)
     found = {listing.repository: listing for listing in search_hub("tiny")}
     tiny = found["org/tiny"]
@@ -38,8 +42,9 @@ def test_models_that_run_here_are_told_from_those_that_do_not(hub: FakeHub) -> N
     assert found["org/tiny-GGUF"].licence == "mit"
     assert found["org/tiny-gated"].gated
     assert {name for name, listing in found.items() if listing.refused is None} == {
-        "org/tiny", "org/tiny-GGUF", "org/tiny-gated",
+        "org/tiny", "org/tiny-GGUF", "org/tiny-gated", "org/tiny-AWQ",
     }  # fmt: skip
+    assert found["org/tiny-AWQ"].kind == "safetensors, awq"
     for name, word in {
         "org/tiny-bert": "family bert",
         "org/tiny-int8": "strange",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from engine.models.decoders.reading import Reading
 from engine.models.decoders.weights import LoadedDecoder, estimate_bytes, load_decoder
 from engine.models.sources.progress import silent
 from engine.passes import Steps, Wait, perform_alone
-from engine.serving.memory.loading import Errand, Errands, NobodyWaitsError
-from engine.serving.memory.pool import ModelKey, ModelPool
+from engine.serving.memory.pool import ModelPool
+from engine.serving.memory.residents import ModelKey
 from engine.speculation import StepTimes
 from engine.types import (
     Backend,
@@ -51,8 +50,8 @@ class SlowLoading:
         self._arrived = threading.Condition()
         self._let = threading.Event()
 
-    def __call__(self, config: Any, files: Any, precision: Precision, packed: Path, progress: Any, *rest: Any) -> Any:
-        name = files[0].parent.name
+    def __call__(self, config: Any, weights: Any, precision: Precision, packed: Path, progress: Any, *rest: Any) -> Any:
+        name = weights.__self__.folder.name
         with self._arrived:
             self.begun.append(name)
             self._arrived.notify_all()
@@ -60,7 +59,7 @@ class SlowLoading:
             assert self._let.wait(LIMIT_S)
         if self.failing:
             raise self.failing
-        loaded: LoadedDecoder = load_decoder(config, files, precision, packed, progress, *rest)
+        loaded: LoadedDecoder = load_decoder(config, weights, precision, packed, progress, *rest)
         return loaded
 
     def wait_until_begun(self, name: str) -> None:
@@ -124,7 +123,7 @@ def resident(engine: Engine) -> set[str]:
 def test_others_answers_go_on_while_a_model_is_loaded(engine: Engine, slow: SlowLoading) -> None:
     alone = {name: answer(engine, request(name)).token_ids for name in ("one", "two")}
     assert engine._pool is not None
-    engine._pool._loaded.clear()
+    engine._pool.residents._loaded.clear()
     answer(engine, request("one", max_tokens=1))
     slow.held, slow.begun = {"two"}, []
     loading = engine.generate(request("two"))
@@ -190,7 +189,7 @@ def test_cancelled_while_loading_it_ends_at_once_and_nothing_stays(engine: Engin
     assert answer(engine, request("two")).token_ids
     assert slow.begun.count("two") == 2, "what nobody wanted any more was used all the same"
     assert engine._pool is not None
-    assert engine._pool._in_use == []
+    assert engine._pool.residents._in_use == []
 
 
 def test_one_of_two_who_is_cancelled_leaves_the_other_the_model(engine: Engine, slow: SlowLoading) -> None:
@@ -265,7 +264,7 @@ def test_a_request_waits_for_memory_that_another_uses(
     sizes = {key.model: size for key, size in engine._pool.resident().items()}  # type: ignore[union-attr]
     running = engine.generate(endless("one"))
     next(event for event in running if isinstance(event, TokenEvent))
-    engine._pool._loaded.pop(ModelKey("two", Backend.LOCAL, Precision.INT4))  # type: ignore[union-attr]
+    engine._pool.residents._loaded.pop(ModelKey("two", Backend.LOCAL, Precision.INT4))  # type: ignore[union-attr]
 
     def available() -> int:
         """Room for the larger of the two, and a little KV."""
@@ -280,6 +279,24 @@ def test_a_request_waits_for_memory_that_another_uses(
     last = ended(waiting)[-1]
     assert isinstance(last, RunFinished), last
     assert last.token_ids == alone
+    engine.close()
+
+
+def test_a_model_that_could_never_fit_waits_for_nobody(
+    models: Path, slow: SlowLoading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_still_unread(monkeypatch)
+    engine = Engine(models, threads=1)
+    running = engine.generate(endless("one"))
+    next(event for event in running if isinstance(event, TokenEvent))
+    monkeypatch.setattr("engine.machine.memory.available_bytes", lambda: RESERVE_BYTES + 1000)
+    monkeypatch.setattr("engine.serving.memory.residents.held_bytes", lambda device: 1000)
+    last = ended(engine.generate(request("two")))[-1]
+    assert isinstance(last, RunFailed)
+    assert "all there could be if nothing else were in memory" in last.error
+    assert resident(engine) == {"one"}
+    running.cancel()
+    ended(running)
     engine.close()
 
 
@@ -315,110 +332,19 @@ def test_what_is_being_loaded_has_its_memory_promised(
     run = asked("a", "two", Precision.INT4).config
     needed = estimate_bytes(opened.config, run.precision)
     monkeypatch.setattr("engine.machine.memory.available_bytes", lambda: RESERVE_BYTES + needed + 1000)
-    pool.require_free(needed + 1000, "Something")
-    with pool.hold() as hold:
+    pool.residents.require_free(needed + 1000, "Something")
+    with pool.residents.hold() as hold:
         steps = pool.acquire(opened, run, silent, hold)
         assert isinstance(next(steps), Wait)
         slow.wait_until_begun("two")
-        pool.require_free(1000, "Something")
+        pool.residents.require_free(1000, "Something")
         with pytest.raises(InsufficientMemoryError):
-            pool.require_free(1001, "Something")
+            pool.residents.require_free(1001, "Something")
         slow.let()
         perform_alone(rest(steps))
-        pool.require_free(needed + 1000, "Something")  # now it is measured with all else
+        pool.residents.require_free(needed + 1000, "Something")  # now it is measured with all else
         assert list(pool.resident()) == [ModelKey("two", Backend.LOCAL, Precision.INT4)]
 
 
 def rest(steps: Steps[Any]) -> Steps[Any]:
     return (yield from steps)
-
-
-class Work:
-    """An errand's, that goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.go_on = threading.Semaphore(0)
-        self.begun = 0
-        self.ended: BaseException | None = None
-
-    def __call__(self, progress: Callable[[str, float], None]) -> str:
-        self.begun += 1
-        try:
-            for part in range(4):
-                assert self.go_on.acquire(timeout=LIMIT_S)
-                progress("working", part / 4)
-        except NobodyWaitsError as error:
-            self.ended = error
-            raise
-        return "done"
-
-
-def resumed(steps: Steps[str]) -> str | None:
-    """What a sequence returns when it goes on; ``None`` while it waits."""
-    try:
-        assert isinstance(next(steps), Wait)
-    except StopIteration as end:
-        return str(end.value)
-    return None
-
-
-def test_an_errand_is_told_of_as_it_goes_and_promises_less_and_less() -> None:
-    work, told = Work(), list[tuple[str, float]]()
-    errand = Errand("key", "beginning", work, needed_bytes=1000)
-    steps = errand.follow(lambda *news: told.append(news))
-    assert resumed(steps) is None
-    assert told == [("beginning", 0.0)]
-    assert errand.promised_bytes == 1000
-    for part in range(4):
-        before = errand.told
-        work.go_on.release()
-        while errand.outcome is None and errand.told == before:
-            pass
-        assert resumed(steps) == (None if errand.outcome is None else "done") or part == 3
-        assert errand.promised_bytes <= 1000 - 250 * part
-    assert told[1] == ("working", 0.0)
-
-
-def test_an_errand_that_nobody_wants_ends_inside() -> None:
-    errands, work = Errands(), Work()
-    steps = errands.run("key", lambda: Errand("key", "beginning", work, 1000), silent)
-    assert resumed(steps) is None
-    assert errands.promised_bytes == 1000
-    steps.close()
-    assert not errands.is_idle
-    assert errands.promised_bytes == 0, "it takes no more"
-    again = errands.turn("key", silent)
-    assert isinstance(next(again), Wait)
-    work.go_on.release(4)
-    errands.close(LIMIT_S)
-    assert errands.is_idle
-    with suppress(StopIteration):
-        next(again)
-    assert isinstance(work.ended, NobodyWaitsError)
-
-
-def test_what_two_want_is_done_once_and_waited_for_by_others() -> None:
-    errands, work = Errands(), Work()
-    both = [errands.run("key", lambda: Errand("key", "beginning", work), silent) for _ in range(2)]
-    assert [resumed(steps) for steps in both] == [None, None]
-    other = errands.turn("other", silent)
-    assert isinstance(next(other), Wait)
-    work.go_on.release(4)
-    errands.close(LIMIT_S)
-    assert not errands.is_idle, "nobody has taken what came of it"
-    assert [resumed(steps) for steps in both] == ["done", "done"]
-    assert errands.is_idle
-    assert work.begun == 1
-
-
-def test_a_system_that_gives_no_more_threads_is_told_of_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    errands = Errands()
-
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError, match="new thread"):
-            perform_alone(errands.run("key", lambda: Errand("key", "beginning", lambda _: "done"), silent))
-    assert perform_alone(errands.run("key", lambda: Errand("key", "beginning", lambda _: "done"), silent)) == "done"
