@@ -110,6 +110,7 @@ def _asked(
             return Unreachable(str(error))
 
     if again:
+        computed.forget(key)
         computed.start(key, compute)
         return JobState("running")
     return computed.ask(key, compute)

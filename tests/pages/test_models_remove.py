@@ -59,7 +59,7 @@ def test_what_goes_and_what_stays_is_said_before(page: AppTest) -> None:
 
 
 def test_a_model_that_answers_is_not_removed(page: AppTest) -> None:
-    resources.get_whole_store().create_run(make_request(model="mine"), person_id=None)
+    resources.get_whole_store().create_run(make_request(model="mine"), person_id=None, environment={})
     page.button("remove-mine").click().run()
     confirm = page.button("remove-confirm")
     assert confirm.disabled

@@ -13,7 +13,7 @@ def test_runs_configurations_and_experiments_are_counted(store: RunStore) -> Non
     add_run(store, make_request(model="mine"))
     add_run(store, make_request(model="mine"))
     add_run(store, make_request(model="other"))
-    store.create_run(make_request(model="mine"), person_id=None)
+    store.create_run(make_request(model="mine"), person_id=None, environment={})
     drafts = SpeculationConfig(drafter=Drafter.DRAFT, draft_model="mine", draft_precision=Precision.INT4)
     store.configurations.save("anna", "fast", make_request(model="mine").config.to_dict(), warm=False)
     store.configurations.save(

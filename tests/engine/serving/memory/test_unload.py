@@ -26,7 +26,7 @@ def own_engine(tmp_path: Path, tiny_models_dir: Path) -> Iterator[Engine]:
 def test_what_runs_stays_and_what_does_not_goes(own_engine: Engine, tmp_path: Path) -> None:
     own_engine.unload("tiny")  # nothing is there yet
     path = str(tmp_path / "tiny")
-    sampling = SamplingParams(max_tokens=500, ignore_eos=True)
+    sampling = SamplingParams(max_tokens=900)
     with closing(own_engine.generate(make_request(model=path, sampling=sampling))) as events:
         for event in events:
             if isinstance(event, TokenEvent):
