@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, NoReturn
 
+from engine.errors import ModelInUseError
 from engine.process import run_process
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def _load() -> Callable[[], int]:
     from app.operations.sentinel.command.options import add_sentinel
     from engine.command_line import parser, run_options
 
-    gearbox, commands = parser("gearbox", "An LLM inference playground and operations dashboard.")
+    gearbox, commands = parser(
+        "gearbox", "An LLM inference playground and operations dashboard.", told=_told_before_removal
+    )
     serve = commands.add_parser("run", help="serve the app", epilog="Further options are streamlit's own.")
     serve.add_argument("--port", type=int, default=8501, help="8501 unless given")
     serve.add_argument("--address", help="address to listen on; this machine's alone unless given")
@@ -59,6 +62,23 @@ def _load() -> Callable[[], int]:
         return run_options(options)
 
     return run
+
+
+def _told_before_removal(model: str) -> list[str]:
+    """What stored runs, configurations and experiments there are of a model.
+
+    Raises:
+        ModelInUseError: it answers right now, in a server.
+    """
+    from app.models.references import references_to, stays_in_words
+    from app.settings import Settings
+    from app.store import RunStore
+
+    with closing(RunStore.of(Settings.from_env())) as store:
+        references = references_to(model, store)
+    if references.running:
+        raise ModelInUseError(f"{model} answers now, in a server of this installation. Wait until that has ended.")
+    return stays_in_words(references)
 
 
 def _serve(options: argparse.Namespace) -> int:

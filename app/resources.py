@@ -18,6 +18,8 @@ from app.cache.simulations import Simulations
 from app.costs.pricing import load_prices, prices_path
 from app.doors.person import person_id
 from app.engines import open_engine
+from app.models.hub import HubModels
+from app.models.machine import MachineFacts
 from app.models.own import OwnModels
 from app.models.remote.offered import Offers
 from app.models.remote.registry import RemoteModels
@@ -222,6 +224,20 @@ def get_estimates() -> WeightEstimates:
 def get_own_models() -> OwnModels:
     """GGUF files that somebody may add, looked at in the background."""
     return OwnModels(get_jobs(), get_settings().device)
+
+
+@st.cache_resource(show_spinner=False)
+def get_hub_models() -> HubModels:
+    """The model hub, asked in the background."""
+    settings = get_settings()
+    return HubModels(get_jobs(), settings.models_dir, settings.device)
+
+
+@st.cache_resource(show_spinner=False)
+def get_machine_facts() -> MachineFacts:
+    """What is known of this machine, for what models would be on it."""
+    settings = get_settings()
+    return MachineFacts(get_jobs(), settings.models_dir, get_estimates(), settings.threads)
 
 
 @st.cache_resource(show_spinner=False)
