@@ -28,6 +28,7 @@ def main() -> NoReturn:
 def _load() -> Callable[[], int]:
     from app.configurations.options import add_configurations
     from app.experiments.command.options import add_experiments
+    from app.models.remote.options import add_servers
     from app.operations.alerts.command import add_alerts
     from app.operations.keeping.options import add_keeping
     from app.operations.sentinel.command.options import add_sentinel
@@ -47,6 +48,7 @@ def _load() -> Callable[[], int]:
     add_keeping(commands)
     add_alerts(commands)
     add_sentinel(commands)
+    add_servers(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
     secret_key = commands.add_parser("secret-key", help="make a key that seals secrets at rest, for GEARBOX_SECRET_KEY")
