@@ -153,12 +153,12 @@ class _Handler(BaseHTTPRequestHandler):
         if is_large and whole and hub.cuts:
             self.wfile.write(part[: hub.cuts.pop(0)])
             self.close_connection = True
-        elif is_large and whole and hub.holds_after is not None:
-            self.wfile.write(part[: hub.holds_after])
+        elif is_large and whole and (held := hub.holds_after) is not None:
+            self.wfile.write(part[:held])
             self.wfile.flush()
             hub.held.set()
             hub.go_on.wait(30)
-            self._rest(part[hub.holds_after :])
+            self._rest(part[held:])
         else:
             self._rest(part)
 

@@ -37,8 +37,10 @@ def confirm_removal(model: ModelInfo, models_dir: Path) -> None:
             key="remove-confirm",
             disabled=busy is not None,
             help=busy,
+            on_click=removal_job(model.name).begin,
+            args=(removing(model.name, models_dir, resources.get_engine),),
         ):
-            removal_job(model.name).start(removing(model.name, models_dir, resources.get_engine))
+            st.rerun()
 
 
 def _what_goes(removal: Removal) -> str:

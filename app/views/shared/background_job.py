@@ -85,11 +85,15 @@ class BackgroundJob:
 
     def start(self, work: Work) -> None:
         """Start the work unless it runs already, and draw the page again."""
+        self.begin(work)
+        st.rerun()
+
+    def begin(self, work: Work) -> None:
+        """Start the work unless it runs already; for a callback, after which the page is drawn anyway."""
         named = _HASH.sub("", self.key)
         title = self.title or named[:1].upper() + named[1:]
         page = self.page or address.here()
         resources.get_jobs().submit(self.key, work, title=title, owner=person_id(), page=page, pauses=self.pauses)
-        st.rerun()
 
     def follow(self, watch: Callable[[], object] = lambda: None) -> None:
         """How it stands, kept up to date while it runs: the page is drawn again when what ``watch`` gives changes,
