@@ -18,6 +18,7 @@ from time import perf_counter
 
 import pytest
 import torch
+from tests.benchmarks.bandwidth import MemoryReader
 
 from engine import list_models
 from engine.cache import KVCache
@@ -29,7 +30,6 @@ from engine.native.compilation import PROFILE
 from engine.native.kernels import Library
 from engine.serving.memory.pool import ModelPool
 from engine.types import Precision, SamplingParams
-from tests.benchmarks.bandwidth import MemoryReader
 from tests.benchmarks.decode import THREADS, Options
 from tests.benchmarks.divergence import open_decoder
 from tests.benchmarks.table import Row
