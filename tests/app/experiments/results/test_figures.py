@@ -109,7 +109,7 @@ def test_a_servers_model_costs_its_list_price_and_no_time_energy_or_machines_her
     there = replace(after, server="@office", has_server=True)
     day = replace(DAY, watts=15.0, prices={"@office": ListPrice(1.0, 4.0)})
     (row,) = day_rows([there], day)
-    assert row.thousand == "$0.09"  # 1,000 × (10 × $1 + 20 × $4) / 1 M
+    assert row.thousand == "$0.090"  # 1,000 × (10 × $1 + 20 × $4) / 1 M
     assert (row.machines, row.energy) == (units.MISSING, None)
     assert "at their list prices" in str(saving(before, there, day))
     (unknown,) = day_rows([there], DAY)
