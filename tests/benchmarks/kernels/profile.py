@@ -18,12 +18,12 @@ from time import perf_counter
 
 import pytest
 import torch
-from tests.benchmarks.bandwidth import MemoryReader
 
 from engine import list_models
 from engine.cache import KVCache
 from engine.generation.choosing import Chooser
 from engine.generation.token_buffer import TokenBuffer
+from engine.machine.bandwidth import MemoryReader
 from engine.models.decoders.native_decoder import NativeDecoder
 from engine.native import build
 from engine.native.compilation import PROFILE

@@ -32,7 +32,8 @@ from tests.benchmarks.divergence import Answer, answer_prompts, divergence, open
 from tests.benchmarks.table import Row
 from tests.support.loading import open_model
 
-PROMPTS = 8
+PROMPTS = 3
+"""Whose answers are read some 250 times."""
 KLD_LIMIT = 0.05
 SAVING_WANTED = 0.15
 """Of the bytes that a token of int4 reads."""
