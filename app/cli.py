@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, NoReturn
 
+from engine.errors import ModelInUseError
 from engine.process import run_process
 
 if TYPE_CHECKING:
@@ -27,12 +28,15 @@ def main() -> NoReturn:
 def _load() -> Callable[[], int]:
     from app.configurations.options import add_configurations
     from app.experiments.command.options import add_experiments
+    from app.models.remote.options import add_servers
     from app.operations.alerts.command import add_alerts
     from app.operations.keeping.options import add_keeping
     from app.operations.sentinel.command.options import add_sentinel
     from engine.command_line import parser, run_options
 
-    gearbox, commands = parser("gearbox", "An LLM inference playground and operations dashboard.")
+    gearbox, commands = parser(
+        "gearbox", "An LLM inference playground and operations dashboard.", told=_told_before_removal
+    )
     serve = commands.add_parser("run", help="serve the app", epilog="Further options are streamlit's own.")
     serve.add_argument("--port", type=int, default=8501, help="8501 unless given")
     serve.add_argument("--address", help="address to listen on; this machine's alone unless given")
@@ -44,6 +48,7 @@ def _load() -> Callable[[], int]:
     add_keeping(commands)
     add_alerts(commands)
     add_sentinel(commands)
+    add_servers(commands)
     password = commands.add_parser("password", help="make the hash of a password, for GEARBOX_PASSWORD_FILE")
     password.set_defaults(command=_hash_password)
     secret_key = commands.add_parser("secret-key", help="make a key that seals secrets at rest, for GEARBOX_SECRET_KEY")
@@ -57,6 +62,23 @@ def _load() -> Callable[[], int]:
         return run_options(options)
 
     return run
+
+
+def _told_before_removal(model: str) -> list[str]:
+    """What stored runs, configurations and experiments there are of a model.
+
+    Raises:
+        ModelInUseError: it answers right now, in a server.
+    """
+    from app.models.references import references_to, stays_in_words
+    from app.settings import Settings
+    from app.store import RunStore
+
+    with closing(RunStore.of(Settings.from_env())) as store:
+        references = references_to(model, store)
+    if references.running:
+        raise ModelInUseError(f"{model} answers now, in a server of this installation. Wait until that has ended.")
+    return stays_in_words(references)
 
 
 def _serve(options: argparse.Namespace) -> int:

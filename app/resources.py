@@ -18,7 +18,11 @@ from app.cache.simulations import Simulations
 from app.costs.pricing import load_prices, prices_path
 from app.doors.person import person_id
 from app.engines import open_engine
+from app.models.hub import HubModels
+from app.models.machine import MachineFacts
 from app.models.own import OwnModels
+from app.models.remote.offered import Offers
+from app.models.remote.registry import RemoteModels
 from app.operations.alerts.watch import AlertWatch
 from app.operations.idle.duties import Duty, IdleWork
 from app.operations.judging.duty import JudgingDuty
@@ -31,6 +35,7 @@ from app.router.recorded.recordings import Recordings
 from app.router.recorded.sizes import model_sizes
 from app.runs.metrics import Metrics
 from app.runs.races import Races
+from app.secrets import Secrets
 from app.settings import Settings
 from app.speculation.drafter_choices import DrafterChoices
 from app.store import RetentionRule, RunStore, SentinelRound, Viewer
@@ -113,7 +118,19 @@ def only_this_machine(settings: Settings) -> bool:
 def get_engine() -> Engine:
     """The one engine, which serves every session in turn."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    return open_engine(get_settings())
+    return open_engine(get_settings(), get_remote_models().resolve)
+
+
+@st.cache_resource(show_spinner=False)
+def get_remote_models() -> RemoteModels:
+    """The models of servers, with the keys that are kept in this server's memory alone."""
+    return RemoteModels(lambda: get_store().remotes, Secrets.of(get_settings()))
+
+
+@st.cache_resource(show_spinner=False)
+def get_offers() -> Offers:
+    """What servers say that they have, looked up in the background."""
+    return Offers(get_jobs())
 
 
 @st.cache_resource(show_spinner=False, on_release=lambda attendance: attendance.close())
@@ -157,7 +174,8 @@ def get_judging() -> Judging:
     return Judging(
         engine=engine,
         store=get_whole_store(),
-        open=lambda judge: judge.opened(engine, settings.judge_url, settings.judge_key),
+        open=lambda judge: judge.opened(engine, settings.judge_url, settings.judge_key, get_remote_models().resolve),
+        prices=get_remote_models().prices,
         per_hour=load_prices(prices_path(settings.data_dir)).machines[0].per_hour,
     )
 
@@ -206,6 +224,20 @@ def get_estimates() -> WeightEstimates:
 def get_own_models() -> OwnModels:
     """GGUF files that somebody may add, looked at in the background."""
     return OwnModels(get_jobs(), get_settings().device)
+
+
+@st.cache_resource(show_spinner=False)
+def get_hub_models() -> HubModels:
+    """The model hub, asked in the background."""
+    settings = get_settings()
+    return HubModels(get_jobs(), settings.models_dir, settings.device)
+
+
+@st.cache_resource(show_spinner=False)
+def get_machine_facts() -> MachineFacts:
+    """What is known of this machine, for what models would be on it."""
+    settings = get_settings()
+    return MachineFacts(get_jobs(), settings.models_dir, get_estimates(), settings.threads)
 
 
 @st.cache_resource(show_spinner=False)

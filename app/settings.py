@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from app.doors.hosts import AllowedHosts
-from app.remote import endpoint_of, key_from
+from app.remote.address import endpoint_of
+from app.remote.keys import key_from
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import DEFAULT_KV_CACHE_BYTES, DeviceChoice
 from engine.untrusted import decode_text, read_jsonl, valid_text

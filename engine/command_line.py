@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from engine.engine import Engine
 from engine.errors import GearboxError, InvalidRequestError
 from engine.evaluation import DivergenceStats, WindowDivergence, default_corpus, read_corpus
+from engine.model_commands import Told, add_model_commands, nothing_told
 from engine.models import CATALOG, install, list_models, terminal_bar
 from engine.models.sources.progress import part
 from engine.native import build as build_kernels
@@ -107,12 +108,13 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Where a command is added to a parser."""
 
 
-def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Commands]:
-    """The parser of the engine's commands under a program's name, and where that may add its own."""
+def parser(program: str, description: str, told: Told = nothing_told) -> tuple[argparse.ArgumentParser, Commands]:
+    """The parser of the engine's commands under a program's name, and where that may add its own. What is ``told`` of a
+    model before it is removed, the program knows."""
     parser = _Parser(prog=program, description=description)
     commands: Commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
-    models = commands.add_parser("models", help="list the models, install or add one")
+    models = commands.add_parser("models", help="list the models, add or remove one")
     models.set_defaults(command=_list)
     actions = models.add_subparsers(metavar="ACTION")
     install_model = actions.add_parser("install", help="fetch and convert a catalogue model")
@@ -125,6 +127,7 @@ def parser(program: str, description: str) -> tuple[argparse.ArgumentParser, Com
     add_model.set_defaults(command=_add)
     found = actions.add_parser("found", help="list the models of Ollama and LM Studio on this machine")
     found.set_defaults(command=_found)
+    add_model_commands(actions, models_dir, _text, told)
 
     kernels = commands.add_parser("kernels", help="build the kernels for this processor, unless they are there")
     kernels.set_defaults(command=_build_kernels)

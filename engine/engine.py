@@ -137,6 +137,23 @@ class Engine(Labs):
             return identity_of(found_by(self._find_remote, model))
         return self._call(lambda evaluator: evaluator.weights_sha256(model, self._unless_closed(silent)))
 
+    def unload(self, model: str) -> None:
+        """Let a model of the models folder leave memory, all copies of it; blocks until the engine gets to it.
+
+        Raises:
+            ModelInUseError: a request answers or drafts with it, or something is being loaded.
+            EngineClosedError: the engine has been closed.
+        """
+        pool = self._pool
+        if pool is None:
+            return
+
+        def body(_: Job) -> Steps[None]:
+            pool.unload(model)
+            yield from ()
+
+        self._worker.call(body)
+
     def status(self) -> EngineStatus:
         """A snapshot, safe to ask for from any thread."""
         resident = self._pool.resident() if self._pool else {}

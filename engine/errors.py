@@ -65,6 +65,14 @@ class InstallError(GearboxError):
     """Fetching or converting a model failed; what had been written aside is removed."""
 
 
+class ModelInUseError(GearboxError):
+    """A model is to leave memory while a request runs with it."""
+
+
+class HubUnreachableError(GearboxError):
+    """The model hub cannot be reached from this machine, or does not answer as a hub does."""
+
+
 class InsufficientMemoryError(GearboxError):
     """Something would need more memory than this machine has free."""
 

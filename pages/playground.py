@@ -129,6 +129,7 @@ models = list_models(settings.models_dir)
 installed = [model.name for model in models if model.installed]
 playground.prepare(samples[0].prompt, prices.machines[0].per_hour)
 price_per_hour = playground.price_per_hour(prices.machines[0].per_hour)
+list_prices = playground.list_prices()
 
 race = playground.race()
 running = race is not None and not race.over.is_set()
@@ -213,6 +214,7 @@ for lane in playground.LANES:
             edit_lane(playground.lane_form(lane), installed, warm_key=playground.warm_key(lane), disabled=running)
         views[lane] = LaneView(
             price_per_hour=price_per_hour,
+            prices=list_prices,
             currency=prices.currency,
             start_warm=None if playground.starts_warm(lane) else partial(playground.start_warm, lane),
         )
@@ -232,6 +234,7 @@ elif race:
         show_verdict(
             race,
             price_per_hour=price_per_hour,
+            prices=list_prices,
             currency=prices.currency,
             prompts_per_day=playground.prompts_per_day(),
         )

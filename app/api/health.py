@@ -49,7 +49,7 @@ def health_routes(
 
 def _why_not_ready(models_dir: Path, engine: Callable[[], OpenEngine], store: Callable[[], RunStore]) -> str | None:
     """Why nothing can be answered, ``None`` if it can. Anybody may ask, so it names no files."""
-    if not any(model.installed for model in list_models(models_dir)):
+    if not any(model.installed for model in list_models(models_dir)) and not _has_servers(store):
         return "No model is installed."
     if engine().is_closed:
         return "The engine has been shut down."
@@ -58,3 +58,11 @@ def _why_not_ready(models_dir: Path, engine: Callable[[], OpenEngine], store: Ca
     except StoreError:
         is_lost = True
     return "The run database cannot be used: see the server's log." if is_lost else None
+
+
+def _has_servers(store: Callable[[], RunStore]) -> bool:
+    """Whether a server's model can be asked."""
+    try:
+        return bool(store().remotes.all())
+    except StoreError:
+        return False

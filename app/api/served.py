@@ -1,4 +1,4 @@
-"""What clients can name as their model: models that are installed, and configurations that people saved."""
+"""What clients can name as their model: models that are installed or servers', and configurations that people saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from app.api.errors import ApiError
 from app.store import RunStore, SavedConfiguration
 from engine import find_model, list_models
 from engine.errors import InvalidRequestError
-from engine.types import CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams
+from engine.types import Backend, CacheMode, OptimizationConfig, Precision, RunConfig, SamplingParams, is_remote
 
 CONFIGURATION = "gearbox/"
 """Begins the names of saved configurations."""
@@ -27,7 +27,7 @@ class Served:
     name: str
     """As ``/v1/models`` lists it."""
     created: int
-    """Seconds since 1970: when the configuration was saved, or 0 for a model."""
+    """Seconds since 1970: when the configuration was saved or the server added, or 0 for an installed model."""
     config: RunConfig
     """What it runs with where a call says nothing else."""
     cold: bool = False
@@ -49,13 +49,14 @@ class Catalogue:
         """Models that were installed when somebody last looked, which takes a while."""
 
     def all(self) -> list[Served]:
-        """Everything, the models first.
+        """Everything, the models first, then those of servers.
 
         Raises:
             StoreError: the database cannot be read.
         """
         saved = self._store().configurations.everybodys()
-        return [*map(_model, self.installed()), *_named(saved)]
+        remotes = (_remote(each.name, int(each.created_at.timestamp())) for each in self._store().remotes.all())
+        return [*map(_model, self.installed()), *remotes, *_named(saved)]
 
     def find(self, name: str) -> Served:
         """What a call's ``model`` means: a listed name, or the id of a saved configuration.
@@ -66,6 +67,8 @@ class Catalogue:
         """
         if name in self._seen:  # one that is gone since is missed by the engine
             return _model(name)
+        if is_remote(name) and (remote := self._store().remotes.named(name)):
+            return _remote(name, int(remote.created_at.timestamp()))
         saved = self._store().configurations.everybodys()
         for served in _named(saved):
             if served.name == name:
@@ -100,6 +103,12 @@ def _model(name: str) -> Served:
         sampling=SamplingParams(temperature=_OPENAI_TEMPERATURE, max_tokens=DEFAULT_MAX_TOKENS),
     )
     return Served(name, 0, config)
+
+
+def _remote(name: str, created: int) -> Served:
+    """A server's model, sampling as OpenAI's API does."""
+    sampling = SamplingParams(temperature=_OPENAI_TEMPERATURE, max_tokens=DEFAULT_MAX_TOKENS)
+    return Served(name, created, RunConfig(model=name, backend=Backend.REMOTE, sampling=sampling))
 
 
 def _named(saved: Sequence[SavedConfiguration]) -> list[Served]:

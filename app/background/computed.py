@@ -39,6 +39,11 @@ class Computed(Generic[Value]):
         self.start(key, compute)  # not begun yet, or done so long ago that others took its place
         return JobState("running")
 
+    def forget(self, key: str) -> None:
+        """What came out does not stand any more: who asks next waits for what comes out anew."""
+        with self._lock:
+            self._values.pop(key, None)
+
     def start(self, key: str, compute: Callable[[Report], Value]) -> bool:
         """Compute, also where that failed before or is done: until then, what came out before stands.
 

@@ -20,6 +20,7 @@ from app.store import ChatMessage, ChatStore, Conversation, RunRecord, TurnTimin
 from engine import EngineStatus
 from engine.errors import GearboxError
 from engine.types import (
+    Backend,
     CacheMode,
     GenerationRequest,
     Message,
@@ -81,6 +82,8 @@ def own_mode(config: RunConfig, runs: Iterable[RunRecord]) -> CacheMode | None:
     in one, or with all else as it is set."""
     answered = [RunConfig.from_dict(run.config) for run in runs]
     if any(its.optimization.cascade for its in answered):  # its first token waits for more than the prompt
+        return None
+    if any(its.backend is Backend.REMOTE for its in (config, *answered)):  # what a server keeps is its own to know
         return None
     asked = {config_in(its.optimization.cache_mode, its) for its in answered}
     return next((mode for mode in CacheMode if asked == {config_in(mode, config)}), None)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from app import units
 from app.store import RunRecord
-from engine.types import MissCause, is_remote
+from engine.types import MissCause
 
 LEAST_COMPUTED = 32
 """Tokens of a prompt that must have been computed for its seconds a token to say anything: below, a pass takes about
@@ -99,7 +99,7 @@ def _reads_alike(run: RunRecord, other: RunRecord) -> bool:
 
 def _reader(run: RunRecord) -> tuple[object, ...]:
     """What reads the prompt: the weights, how they are held and multiplied, and how KV is kept."""
-    held = run.cascade.tier if run.cascade else run.model if is_remote(run.model) else f"{run.model} {run.precision}"
+    held = run.cascade.tier if run.cascade else f"{run.model} {run.precision}"
     environment = run.environment
     return (held, run.backend, run.gears.kv_dtype, environment.get("weights_sha256"), environment.get("kernel"))
 

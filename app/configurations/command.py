@@ -31,7 +31,7 @@ def list_configurations(_options: argparse.Namespace) -> int:
     """
     settings = Settings.from_env()
     with closing(RunStore.of(settings)) as store:
-        saved, installed = store.configurations.everybodys(), _installed(settings)
+        saved, installed = store.configurations.everybodys(), _installed(settings, store)
     for each in saved:
         config = config_of(each)
         missing = missing_models(config, installed) if config else ()
@@ -81,7 +81,7 @@ def import_configurations(options: argparse.Namespace) -> int:
         raise InvalidRequestError(f"{file} cannot be read: {error.strerror or error}.") from error
     settings = Settings.from_env()
     with closing(RunStore.of(settings)) as store:
-        found = import_file(store.configurations, None, data, file.name, _installed(settings))
+        found = import_file(store.configurations, None, data, file.name, _installed(settings, store))
     for each in found:
         absent = f" (not installed here: {', '.join(each.missing)})" if each.missing else ""
         sys.stdout.write(f"{each.name}{absent}\n")
@@ -115,8 +115,10 @@ def export_vllm(options: argparse.Namespace) -> int:
     return 0
 
 
-def _installed(settings: Settings) -> list[str]:
-    return [model.name for model in list_models(settings.models_dir) if model.installed]
+def _installed(settings: Settings, store: RunStore) -> list[str]:
+    """The models that there are, those of servers among them."""
+    here = [model.name for model in list_models(settings.models_dir) if model.installed]
+    return [*here, *(remote.name for remote in store.remotes.all())]
 
 
 def _named(saved: Sequence[SavedConfiguration], names: Sequence[str]) -> list[SavedConfiguration]:

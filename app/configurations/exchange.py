@@ -26,7 +26,7 @@ class Imported:
 
     name: str
     missing: tuple[str, ...]
-    """Models that are not installed here."""
+    """Models that are not here: installed, or added as a server's."""
 
 
 def config_of(saved: SavedConfiguration) -> RunConfig | None:
@@ -56,7 +56,7 @@ def import_file(
         person: whose they are; ``None`` for the desk's.
         data: the file.
         name: what the user calls it.
-        installed: the models that there are.
+        installed: the models that there are, those of servers among them.
 
     Raises:
         InvalidRequestError: the file cannot be read, or describes no configurations.
@@ -72,8 +72,8 @@ def import_file(
 
 
 def missing_models(config: RunConfig, installed: Collection[str]) -> tuple[str, ...]:
-    """The models of a configuration that are not installed. What may be a folder or an id on a hub is for the engine to
-    judge."""
+    """The models of a configuration that are not here: ``installed`` names those of this machine and of servers. What
+    may be a folder or an id on a hub is for the engine to judge."""
     speculation = config.optimization.speculation
     drafting = [speculation.draft_model] if speculation and speculation.draft_model else []
     names = dict.fromkeys([*(tier.model for tier in config.ladder), *drafting])

@@ -6,11 +6,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from app.settings import REPOSITORY
 from engine.errors import GearboxError
-from engine.types import RunMetrics
 from engine.untrusted import decode_text
 
 _FILE_NAME = "prices.toml"
@@ -46,24 +45,6 @@ class Prices:
 def cost(per_hour: float, e2e_s: float) -> float:
     """Derived: what ``e2e_s`` seconds of a machine cost, in the currency of its price."""
     return per_hour * e2e_s / _SECONDS_PER_HOUR
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Derived: what prompts like one that was measured cost, in the currency of the machine's price."""
-
-    prompt: float
-    thousand: float
-    day: float
-    hours_a_day: float
-    """Of the machine; beyond 24, one machine is not enough."""
-
-    @classmethod
-    def of(cls, per_hour: float, metrics: RunMetrics, prompts_per_day: int) -> Self:
-        """At a machine's price and a traffic, one prompt after the other. Waiting for other runs is left out."""
-        busy_s = metrics.e2e_s - metrics.queue_s
-        each = cost(per_hour, busy_s)
-        return cls(each, 1_000 * each, prompts_per_day * each, prompts_per_day * busy_s / _SECONDS_PER_HOUR)
 
 
 def prices_path(data_dir: Path) -> Path:

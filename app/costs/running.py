@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from app.costs.errors import check_amount, check_positive
 from app.costs.pricing import cost
+from app.remote.prices import ListPrice
 
 _MILLION = 1_000_000
 
@@ -62,25 +63,10 @@ def own_cost(per_hour: float, served: Served) -> RunCost:
     return RunCost(each, each / served.completion_tokens * _MILLION)
 
 
-@dataclass(frozen=True, slots=True)
-class ListPrice:
-    """What an API asks for a million tokens, as the user entered it."""
-
-    input_per_million: float
-    output_per_million: float
-
-    def __post_init__(self) -> None:
-        """
-        Raises:
-            CostsError: a price is no number of 0 or more.
-        """
-        check_amount("The price of a million input tokens", self.input_per_million)
-        check_amount("The price of a million output tokens", self.output_per_million)
-
-    def of(self, prompt_tokens: float, completion_tokens: float) -> RunCost:
-        """Derived: what requests of this length cost there; ``completion_tokens`` is above 0."""
-        each = (prompt_tokens * self.input_per_million + completion_tokens * self.output_per_million) / _MILLION
-        return RunCost(each, each / completion_tokens * _MILLION)
+def listed_cost(price: ListPrice, prompt_tokens: float, completion_tokens: float) -> RunCost:
+    """Derived: what requests of this length cost at a list price; ``completion_tokens`` is above 0."""
+    each = price.of(prompt_tokens, completion_tokens)
+    return RunCost(each, each / completion_tokens * _MILLION)
 
 
 def savings_a_day(baseline: RunCost, candidate: RunCost, requests_per_day: float) -> float:

@@ -15,6 +15,7 @@ from app.background.jobs import Jobs, JobState, Report, Work
 from engine import (
     FoundModel,
     GgufSummary,
+    WeightsEstimate,
     add_model,
     estimate_gguf,
     found_files,
@@ -36,8 +37,8 @@ class Looked:
     """A file that can be added."""
 
     summary: GgufSummary
-    weights_bytes: Mapping[str, int]
-    """In memory, by precision; empty where no device to run on is there."""
+    weights: Mapping[str, WeightsEstimate]
+    """By precision; empty where no device to run on is there."""
 
 
 class OwnModels:
@@ -59,7 +60,7 @@ class OwnModels:
 
         def compute(_report: Report) -> Looked:
             summary = look_at_gguf(path)
-            weights: Mapping[str, int] = {}
+            weights: Mapping[str, WeightsEstimate] = {}
             with suppress(DeviceUnavailableError):
                 weights = dict(estimate_gguf(summary.path, self._device).items())
             return Looked(summary, weights)

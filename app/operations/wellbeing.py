@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from app import units
 from app.store import Latency, Totals, Work
+from engine.types import BreakerState, RemoteStatus
 
 _MANY_ERRORS, _SOME_ERRORS = 0.05, 0.01
 _MANY_DISTURBED = 0.2
@@ -36,6 +37,17 @@ def concerns(totals: Totals, latency: Latency, work: Work) -> tuple[Concern, ...
     """What stands out in the figures of some runs, the worst first."""
     found = [*_errors(totals, work), *_waits(latency), *_disturbed(totals)]
     return tuple(sorted(found, key=lambda each: -each.grade))
+
+
+def of_servers(servers: Sequence[RemoteStatus]) -> list[Concern]:
+    """Servers that are not asked for a while, because they failed again and again."""
+    found = []
+    for server in servers:
+        if server.state is not BreakerState.CLOSED:
+            names = ", ".join(server.models) or server.server
+            why = f": {server.last_error.rstrip('.')}" if server.last_error else ""
+            found.append(Concern(Grade.BAD, f"{names} ({server.server}) does not answer{why}."))
+    return found
 
 
 def worst(found: Sequence[Concern]) -> Grade:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.background.computed import Computed
 from app.background.jobs import Jobs, JobState, Report
-from engine import estimate_weights
+from engine import WeightsEstimate, estimate_weights
 from engine.types import DeviceChoice
 
 
@@ -17,12 +17,17 @@ class WeightEstimates:
     def __init__(self, models_dir: Path, jobs: Jobs, device: DeviceChoice = DeviceChoice.AUTO) -> None:
         self._models_dir = models_dir
         self._device = device
-        self._computed: Computed[Mapping[str, int]] = Computed(jobs)
+        self._computed: Computed[Mapping[str, WeightsEstimate]] = Computed(jobs)
 
     def of(self, model: str) -> Mapping[str, int] | None:
         """Bytes by precision; ``None`` while they are worked out. Empty where they cannot be."""
+        found = self.weights_of(model)
+        return None if found is None else {precision: each.bytes for precision, each in found.items()}
 
-        def compute(_report: Report) -> Mapping[str, int]:
+    def weights_of(self, model: str) -> Mapping[str, WeightsEstimate] | None:
+        """What weights take, and what a token reads of them, by precision; otherwise as :meth:`of`."""
+
+        def compute(_report: Report) -> Mapping[str, WeightsEstimate]:
             return dict(estimate_weights(model, self._models_dir, self._device).items())
 
         # a model that was not there may have been installed since

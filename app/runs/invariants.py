@@ -208,7 +208,8 @@ def _counts(run: Measured) -> Iterator[str]:
     m, most, prefill = run.metrics, run.config.sampling.max_tokens, run.prefill
     if m.cached_tokens > m.prompt_tokens:
         yield _more_reused(m.cached_tokens, m.prompt_tokens)
-    if prefill and m.ttft_s is not None and prefill.cached_tokens + prefill.computed_tokens != m.prompt_tokens:
+    read = prefill.cached_tokens + prefill.computed_tokens if prefill and not run.is_remote else m.prompt_tokens
+    if prefill and m.ttft_s is not None and read != m.prompt_tokens:
         yield (
             f"{prefill.cached_tokens:,} reused and {prefill.computed_tokens:,} computed tokens are not the prompt's "
             f"{m.prompt_tokens:,}."

@@ -20,6 +20,7 @@ from engine.types import (
     Loading,
     PrefillDone,
     Queued,
+    RemoteReport,
     RunFailed,
     RunFinished,
     RunMetrics,
@@ -129,6 +130,11 @@ class LiveRun:
     def timeline(self) -> Timeline | None:
         """The tokens of the answer so far, as they are stored; ``None`` before the first."""
         return Timeline.from_events(self.tokens) if self.tokens else None
+
+    @property
+    def remote(self) -> RemoteReport | None:
+        """What the server told that answered; ``None`` for a run on this machine."""
+        return RemoteReport.of(self.environment)
 
     @property
     def disturbed(self) -> str | None:

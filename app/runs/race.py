@@ -76,6 +76,7 @@ class LaneRun(LiveRun):
             return
         self._final_text, self.finish_reason, self.metrics = record.text, record.finish_reason, record.metrics
         self.reports, self.tokens = Reports.of(record), timeline.to_events()
+        self.environment = record.environment
         self.error = record.error
         self._end(record.status)
 
@@ -94,6 +95,8 @@ class LaneRun(LiveRun):
             finish_reason=self.finish_reason,
             metrics=self.metrics,
             tier=self.reports.cascade.tier if self.reports.cascade else None,
+            cascade=self.reports.cascade,
+            remote=self.remote,
             disturbed=self.disturbed,
         )
 

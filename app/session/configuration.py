@@ -27,6 +27,7 @@ from engine.types import (
     SamplingParams,
     SpeculationConfig,
     Tier,
+    is_remote,
 )
 
 PLACES = ("first", "second")
@@ -87,9 +88,23 @@ class Form:
         return (self.value("model") or "").strip()
 
     @property
+    def backend(self) -> Backend:
+        """Who runs the model: a server its own."""
+        return _backend_of(self.values())
+
+    @property
+    def tier(self) -> Tier:
+        """The model with its precision.
+
+        Raises:
+            InvalidRequestError: no model is chosen.
+        """
+        return tier_of(self.model, self.precision)
+
+    @property
     def precision(self) -> Precision:
-        """The precision of the weights: 16 bits with the quantization gear off."""
-        return _precision_of(self.values())
+        """The precision of the weights: 16 bits with the quantization gear off, and unknown of a server's model."""
+        return Precision.UNKNOWN if is_remote(self.model) else _precision_of(self.values())
 
     def config(self) -> RunConfig:
         """All of it.
@@ -107,7 +122,8 @@ def values_of(config: RunConfig) -> dict[str, Any]:
     speculation, sampling = gears.speculation or SpeculationConfig(), config.sampling
     return {
         "model": config.model,
-        "backend": config.backend,
+        # a server's model brings its backend along: this is of the next model that is none
+        "backend": DEFAULT_CONFIG.backend if config.backend is Backend.REMOTE else config.backend,
         "quantization": gears.quantization is not None,
         "precision": (gears.quantization or QuantizationConfig()).precision,
         "kv-cache": gears.kv_cache is not None,
@@ -135,7 +151,7 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         InvalidRequestError: a value is missing or out of range.
     """
-    backend = Backend(values["backend"])
+    backend = _backend_of(values)
     missing = {gear_setting(gear): False for gear in GearKind if gear not in backend.info.gears}
     return RunConfig(
         model=(values["model"] or "").strip(),
@@ -151,6 +167,15 @@ def config_of(values: Mapping[str, Any]) -> RunConfig:
             stop=tuple(values["stop"]),
         ),
     )
+
+
+def tier_of(model: str, precision: Precision) -> Tier:
+    """A model as a tier of a cascade; a precision that is chosen says nothing of a server's.
+
+    Raises:
+        InvalidRequestError: no model is chosen.
+    """
+    return Tier(model=model, precision=Precision.UNKNOWN if is_remote(model) else precision)
 
 
 def cascade_of(values: Mapping[str, Any]) -> CascadeConfig:
@@ -174,8 +199,7 @@ def cascade_of(values: Mapping[str, Any]) -> CascadeConfig:
         after_tokens = values["after-tokens"] if router is RouterKind.ESCALATE else None
     return CascadeConfig(
         smaller=tuple(
-            Tier(model=values[f"{place}-model"] or "", precision=Precision(values[f"{place}-precision"]))
-            for place in places
+            tier_of(values[f"{place}-model"] or "", Precision(values[f"{place}-precision"])) for place in places
         ),
         router=router,
         thresholds=thresholds,
@@ -203,7 +227,8 @@ def _cascade_values(cascade: CascadeConfig | None) -> dict[str, Any]:
     if cascade:
         values |= {"keep-tier": cascade.keep_tier, "guard": cascade.guard, "profile": cascade.profile}
         for place, tier, threshold in zip(PLACES, cascade.smaller, cascade.thresholds, strict=False):
-            values |= {f"{place}-model": tier.model, f"{place}-precision": tier.precision}
+            values |= {f"{place}-model": tier.model}
+            values |= {} if tier.is_remote else {f"{place}-precision": tier.precision}
             if cascade.profile is None and cascade.router in JUDGING:
                 values[f"{place}-threshold"] = min(threshold, 1.0)
         if cascade.profile is None:
@@ -222,6 +247,10 @@ def _gears_of(values: Mapping[str, Any]) -> OptimizationConfig:
         drafter_of(values["drafter"], values["gamma"]) if values["speculation"] else None,
         cascade_of(values) if values["cascade"] else None,
     )
+
+
+def _backend_of(values: Mapping[str, Any]) -> Backend:
+    return Backend.REMOTE if is_remote((values["model"] or "").strip()) else Backend(values["backend"])
 
 
 def _precision_of(values: Mapping[str, Any]) -> Precision:

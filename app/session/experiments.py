@@ -12,7 +12,7 @@ from app.session import playground, presets
 from app.session.identity import person_id
 from app.session.options import ChosenOption
 from engine.errors import InvalidRequestError
-from engine.types import OptimizationConfig, Precision, RunConfig
+from engine.types import Backend, OptimizationConfig, Precision, RunConfig
 
 EXPERIMENT_QUERY = "experiment"
 SECTION = ChosenOption("experiments-section", "show")
@@ -83,8 +83,8 @@ def close() -> None:
 
 
 def offered(precisions: Sequence[Precision]) -> dict[str, RunConfig]:
-    """Configurations that an experiment can have, by name: installed models in each precision, all gears, the
-    Playground's lanes, and those saved.
+    """Configurations that an experiment can have, by name: installed models in each precision, servers'
+    models, all gears, the Playground's lanes, and those saved.
 
     Args:
         precisions: that run here.
@@ -98,6 +98,8 @@ def offered(precisions: Sequence[Precision]) -> dict[str, RunConfig]:
     }
     if (every := presets.all_gears(models)) is not None:
         found[ALL_GEARS] = every
+    for name in resources.get_remote_models().names():
+        found[name] = RunConfig(model=name, backend=Backend.REMOTE)
     for lane in playground.LANES:
         try:
             found[playground.lane_title(lane)] = playground.lane_form(lane).config()

@@ -34,6 +34,8 @@ _MOST_CHARACTERS = 100_000
 _MODEL_SETTINGS = ("model", "cascade-first-model", "cascade-second-model", "drafter")
 _KINDS: dict[str, type] = {"kv-window": int, "gamma": int, "cascade-after-tokens": int, "cascade-profile": str}
 """Of settings whose first value is ``None``."""
+_OF_ANYBODY = ("lane-", "chat-")
+"""Begin the keys of forms whose models may be servers'."""
 _MAY_BE_NONE = (*_KINDS, "cascade-second-model")
 
 Reader = Callable[[object], Any]
@@ -76,7 +78,7 @@ def _restore(people: PeopleStore, person_id: str) -> None:
     first_values |= {cache.SIMULATION: None, **{playground.warm_key(lane): False for lane in playground.LANES}}
     saved = {key: json.dumps(value) for key, value in first_values.items()}
     st.session_state[_SAVED] = saved
-    readers = _readers(installed)
+    readers = _readers(installed, _remote())
     with suppress(StoreError):
         for key, kept in people.settings(person_id).items():
             reader = _number(float, 0, 1) if key.startswith(router.THRESHOLD) else readers.get(key)
@@ -123,8 +125,20 @@ def _written(key: str) -> str:
     return text if len(text) <= _MOST_CHARACTERS else "null"
 
 
-def _readers(installed: Sequence[str]) -> dict[str, Reader]:
-    """How each key's value is read, apart from the Router lab's thresholds, whose keys name the router."""
+def _remote() -> list[str]:
+    """The models of servers, as far as they can be looked up."""
+    with suppress(GearboxError):
+        return resources.get_remote_models().names()
+    return []
+
+
+def _readers(installed: Sequence[str], remote: Sequence[str] = ()) -> dict[str, Reader]:
+    """How each key's value is read, apart from the Router lab's thresholds, whose keys name the router.
+
+    Args:
+        installed: the models there are.
+        remote: those of servers, which forms may choose that ask anybody.
+    """
     readers: dict[str, Reader] = {
         playground.PROMPT: _text,
         playground.SYSTEM: _text,
@@ -154,7 +168,8 @@ def _readers(installed: Sequence[str]) -> dict[str, Reader]:
         for figure in self_hosting.FIGURES
     }
     for form in _forms(installed):
-        readers |= {form.key(setting): _setting(form, setting, installed) for setting in values_of(form.first)}
+        models = [*installed, *remote] if form.prefix.startswith(_OF_ANYBODY) else installed
+        readers |= {form.key(setting): _setting(form, setting, models) for setting in values_of(form.first)}
     return readers | {playground.warm_key(lane): _switch for lane in playground.LANES}
 
 

@@ -3,12 +3,14 @@ person the last race, which all of their tabs show."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
 import streamlit as st
 
 from app import resources
+from app.remote.prices import ListPrice
 from app.runs.race import HEAD_START_S, Race
 from app.session import presets
 from app.session.configuration import DEFAULT_CONFIG, Form, values_of
@@ -80,6 +82,13 @@ def use_prompt(prompt: str, system: str) -> None:
 def price_per_hour(first: float) -> float:
     """What the machine costs in this session; ``first`` unless the session says otherwise."""
     return float(st.session_state.get(PRICE_PER_HOUR, first))
+
+
+def list_prices() -> dict[str, ListPrice]:
+    """What servers' models cost, as far as it is known; a run database that cannot be read is told of elsewhere."""
+    with suppress(GearboxError):
+        return resources.get_remote_models().prices()
+    return {}
 
 
 def prompts_per_day() -> int:

@@ -20,6 +20,7 @@ from engine.types import (
     SamplingParams,
     SpeculationConfig,
     Tier,
+    is_remote,
 )
 
 _SAMPLING = ("temperature", "top-p", "top-k", "repetition-penalty", "seed", "max-tokens", "stop")
@@ -63,7 +64,7 @@ def turn_on_cascade(form: Form) -> None:
     values, models = form.values(), models_here()
     installed = {model.name for model in models if model.installed}
     first = values["cascade-first-model"]
-    if not values["cascade"] or (first in installed and first != form.model):
+    if not values["cascade"] or ((first in installed or is_remote(first or "")) and first != form.model):
         return
     pair = pair_for(form.model, models)
     if pair and pair.small:

@@ -80,6 +80,8 @@ from app.store.options.repository import OptionStore
 from app.store.outbox.outbox import Waiting
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
+from app.store.remote.records import KeptRemote, NewRemote
+from app.store.remote.repository import RemoteStore
 from app.store.repository import RunStore
 from app.store.router.judgements import AnswerKey
 from app.store.router.records import (
@@ -205,6 +207,7 @@ __all__ = [
     "KeptHeat",
     "KeptMark",
     "KeptProfile",
+    "KeptRemote",
     "KeptSet",
     "KeptVerdict",
     "KeyStore",
@@ -219,6 +222,7 @@ __all__ = [
     "NameTakenError",
     "NewConversation",
     "NewMessage",
+    "NewRemote",
     "NoVerdict",
     "Objective",
     "ObjectiveStore",
@@ -233,6 +237,7 @@ __all__ = [
     "RecentSpeed",
     "RecordedAnswer",
     "RecordedTier",
+    "RemoteStore",
     "Repeats",
     "Reports",
     "RetentionRule",

@@ -35,6 +35,7 @@ from app.store.outbox.outbox import Outbox, Waiting
 from app.store.outbox.spool import Spool, places
 from app.store.people.repository import PeopleStore
 from app.store.people.visibility import Viewer
+from app.store.remote.repository import RemoteStore
 from app.store.router import repository as router
 from app.store.router.repository import RouterStore
 from app.store.runs.endings import ENDING, LOSSLESSNESS, write_ending, write_losslessness
@@ -90,6 +91,8 @@ class RunStore(RunWriter):
         """Configurations that people saved, in the same database."""
         self.keys = KeyStore(database)
         """The API's keys, in the same database."""
+        self.remotes = RemoteStore(database)
+        """Models that other servers run, in the same database."""
         self.objectives = ObjectiveStore(database)
         """What is promised of the traffic, and counts of what keeps it, in the same database."""
         self.alerts = AlertStore(database, secrets)
@@ -121,6 +124,7 @@ class RunStore(RunWriter):
             store.texts.prepare()
             store.look_around()
             store.alerts.channels.seal_all()
+            store.remotes.seal_anew(secrets)
         except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
             _log.warning("What earlier servers left behind could not be put in order: %s", error)
         return store

@@ -10,6 +10,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes as ge
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 
 from app.store import EndedRun, RunStatus
+from engine.types import RemoteReport
 
 Attributes = dict[str, str | int | float | bool | Sequence[str]]
 
@@ -57,12 +58,13 @@ def span_attributes(run: EndedRun, *, content: bool) -> Attributes:
         "gearbox.config.hash": run.config_hash,
         "gearbox.disturbed": outcome.disturbance and outcome.disturbance.is_disturbed,
     }
+    remote = RemoteReport.of(outcome.environment or {})
     if metrics is not None:
         found = {
             **found,
             gen_ai.GEN_AI_USAGE_INPUT_TOKENS: metrics.prompt_tokens,
             gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS: metrics.completion_tokens,
-            gen_ai.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: metrics.cached_tokens,
+            gen_ai.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: remote.cached_tokens if remote else metrics.cached_tokens,
             gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: metrics.ttft_s,
             "gearbox.queue_s": metrics.queue_s,
             "gearbox.load_s": metrics.load_s,

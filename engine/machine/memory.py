@@ -36,6 +36,19 @@ def available_bytes() -> int:
     return min(bound for bound in bounds if bound is not None)
 
 
+def room_for_models(device_name: str) -> int:
+    """Bytes that models which are not loaded yet can have of a device's memory, a reserve left aside.
+
+    Args:
+        device_name: as :class:`~engine.EngineStatus` has it: "cpu", or a GPU's name, once a request has run on it.
+    """
+    if device_name == "cpu":
+        return max(0, available_bytes() - RESERVE_BYTES)
+    import torch
+
+    return max(0, available_gpu_bytes(torch.device("cuda", 0)) - RESERVE_BYTES)
+
+
 def machine_bytes() -> int:
     """All memory of the machine, taken or free."""
     return int(psutil.virtual_memory().total)

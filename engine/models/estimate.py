@@ -1,4 +1,4 @@
-"""Memory that a model will take, known before its weights are read."""
+"""Memory that a model will take, and what a token reads of it, known before its weights are read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any
 
 from engine.errors import DeviceUnavailableError, GearboxError, UnknownModelError
 from engine.machine.device import choose_device
@@ -24,10 +25,20 @@ _SECONDS = 120
 _ROOT = Path(__file__).parents[2]
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsEstimate:
+    """What weights take at a precision, norms and biases left out."""
+
+    bytes: int
+    """In memory."""
+    bytes_a_token: int
+    """Read for each token that is decoded: all of them, but of an embedding that is not the head too."""
+
+
 def estimate_weights(
     model: str, models_dir: Path, device_choice: DeviceChoice = DeviceChoice.AUTO
-) -> dict[Precision, int]:
-    """Bytes that a model's weights will take at each precision of a device, reckoned from its configuration alone.
+) -> dict[Precision, WeightsEstimate]:
+    """What a model's weights will take at each precision of a device, reckoned from its configuration alone.
 
     Where torch has not been imported, a process is started that does: it takes seconds, and a few hundred MB that an
     application which has no model to run can do without. So it is not for a page's own thread.
@@ -48,11 +59,22 @@ def estimate_weights(
     folder = next((folder for folder in folders if (folder / "config.json").is_file()), None)
     if folder is None:
         raise UnknownModelError(f"{model} is not on this machine, so its size in memory is not known.")
-    return _of_folder(model, folder, device_choice)
+    return _of_architecture(Architecture.from_config(model, read_config(folder)), device_choice)
 
 
-def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -> dict[Precision, int]:
-    """Bytes that the weights of a GGUF file will take at each precision once it is added; otherwise as
+def estimate_config(
+    name: str, config: Mapping[str, Any], device_choice: DeviceChoice = DeviceChoice.AUTO
+) -> dict[Precision, WeightsEstimate]:
+    """What the weights of a model will take whose ``config.json`` is known; otherwise as :func:`estimate_weights`.
+
+    Raises:
+        DeviceUnavailableError, InsufficientMemoryError, UnsupportedModelError, GearboxError: as there.
+    """
+    return _of_architecture(Architecture.from_config(name, config), device_choice)
+
+
+def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -> dict[Precision, WeightsEstimate]:
+    """What the weights of a GGUF file will take at each precision once it is added; otherwise as
     :func:`estimate_weights`.
 
     Raises:
@@ -62,27 +84,29 @@ def estimate_gguf(path: Path, device_choice: DeviceChoice = DeviceChoice.AUTO) -
     from engine.models.sources.conversion import checked_config
     from engine.models.sources.gguf_file import GgufFile
 
-    config = checked_config(GgufFile.open(path))
-    with TemporaryDirectory(prefix="gearbox-") as folder:
-        (Path(folder) / "config.json").write_text(json.dumps(config), "utf-8")
-        return _of_folder(path.name, Path(folder), device_choice)
+    return estimate_config(path.name, checked_config(GgufFile.open(path)), device_choice)
 
 
-def _of_folder(model: str, folder: Path, device_choice: DeviceChoice) -> dict[Precision, int]:
-    architecture = Architecture.from_config(model, read_config(folder))
+def _of_architecture(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, WeightsEstimate]:
     if "torch" in sys.modules:
         return _estimate(architecture, device_choice)
     return _estimate_elsewhere(architecture, device_choice)
 
 
-def _estimate(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
+def _estimate(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, WeightsEstimate]:
     from engine.models.decoders.weights import estimate_bytes
 
     device = choose_device(device_choice)
-    return {precision: estimate_bytes(architecture, precision, device) for precision in precisions_on(device.type)}
+    once = replace(architecture, tied_head=True)  # of an embedding beside the head, a token reads one row
+    return {
+        precision: WeightsEstimate(
+            estimate_bytes(architecture, precision, device), estimate_bytes(once, precision, device)
+        )
+        for precision in precisions_on(device.type)
+    }
 
 
-def _estimate_elsewhere(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, int]:
+def _estimate_elsewhere(architecture: Architecture, device_choice: DeviceChoice) -> dict[Precision, WeightsEstimate]:
     require_room_for_libraries()
     asked = json.dumps({"architecture": asdict(architecture), "device": device_choice})
     try:
@@ -96,7 +120,7 @@ def _estimate_elsewhere(architecture: Architecture, device_choice: DeviceChoice)
         raise GearboxError("What memory the model takes could not be worked out. Gearbox's log says why.") from error
     if "unavailable" in answer:
         raise DeviceUnavailableError(answer["unavailable"])
-    return {Precision(precision): nbytes for precision, nbytes in answer.items()}
+    return {Precision(precision): WeightsEstimate(**figures) for precision, figures in answer.items()}
 
 
 def _main() -> None:
@@ -105,7 +129,8 @@ def _main() -> None:
     with os.fdopen(os.dup(1), "w") as out:
         os.dup2(2, 1)  # what libraries print
         try:
-            json.dump(_estimate(Architecture(**asked["architecture"]), DeviceChoice(asked["device"])), out)
+            found = _estimate(Architecture(**asked["architecture"]), DeviceChoice(asked["device"]))
+            json.dump({precision: asdict(figures) for precision, figures in found.items()}, out)
         except DeviceUnavailableError as error:
             json.dump({"unavailable": str(error)}, out)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.errors import GearboxError, ModelNotInstalledError, UnsupportedModelError
 from engine.models.checkpoint import inspect, kept_manifest, known_models, resolve
+from engine.models.format.origin import Origin
 from engine.models.sources.catalog import CATALOG, CatalogModel
 from engine.untrusted import valid_text
 
@@ -86,7 +87,7 @@ def _catalog_info(model: CatalogModel, models_dir: Path) -> ModelInfo:
 
 def _folder_info(name: str, folder: Path) -> ModelInfo:
     contents, manifest, problem = None, None, None
-    shown = valid_text(name)
+    shown, origin = valid_text(name), Origin.read(folder)
     try:
         if shown != name:
             raise UnsupportedModelError("The folder's name is no UTF-8, so the libraries cannot open it. Rename it.")
@@ -97,7 +98,11 @@ def _folder_info(name: str, folder: Path) -> ModelInfo:
     return ModelInfo(
         name=shown,
         title=shown,
-        purpose="A GGUF file of your own, converted." if manifest else "A folder of your own.",
+        purpose=f"From the hub: {origin.repository}."
+        if origin
+        else "A GGUF file of your own, converted."
+        if manifest
+        else "A folder of your own.",
         family=contents.architecture.family if contents else None,
         installed=contents is not None,
         problem=problem,
@@ -106,7 +111,7 @@ def _folder_info(name: str, folder: Path) -> ModelInfo:
         context_length=contents.architecture.context_length if contents else None,
         disk_bytes=_bytes_of(folder),
         download_bytes=None,
-        licence=manifest.licence if manifest else None,
+        licence=(origin.licence if origin else None) or (manifest.licence if manifest else None),
     )
 
 

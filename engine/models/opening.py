@@ -48,8 +48,7 @@ def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConf
         UnsupportedModelError: transformers does not take the configuration.
         WeightsIntegrityError: the tokenizer's files cannot be used.
     """
-    folder = hashlib.sha256(_bytes(str(checkpoint.folder))).hexdigest()
-    kept = _Kept(kept_in / f"{KEPT_FILE}{folder[:16]}", _identity(checkpoint))
+    kept = _Kept(kept_in / kept_file_of(checkpoint.folder), _identity(checkpoint))
     found = kept.read(checkpoint)
     if found is None:
         config = read_decoder_config(checkpoint.name, checkpoint.folder, checkpoint.architecture)
@@ -59,6 +58,11 @@ def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConf
         config, tokenizer = found
     check_largest_id(checkpoint.name, tokenizer.facts.vocab_size - 1, config.vocab_size)
     return config, _call(checkpoint, ChatTokenizer, tokenizer)
+
+
+def kept_file_of(folder: Path) -> str:
+    """The name of the file that is kept of a model's folder; it stands beside all that is packed of its weights."""
+    return f"{KEPT_FILE}{hashlib.sha256(_bytes(str(folder))).hexdigest()[:16]}"
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> FastTokenizer:

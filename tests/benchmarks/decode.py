@@ -22,12 +22,12 @@ from torch import Tensor
 from app.runs.invariants import bandwidth_note
 from app.runs.prompts import load_prompts
 from engine import Engine, list_models, machine_environment
+from engine.machine.bandwidth import MemoryReader
 from engine.models import CATALOG
 from engine.models.sources.gguf_file import GgufFile
 from engine.quantization import state_bytes
 from engine.serving.memory.pool import ModelPool
 from engine.types import Backend, Message, Precision
-from tests.benchmarks.bandwidth import MemoryReader
 from tests.benchmarks.divergence import Answer, Reader, answer_prompts, divergence, open_decoder, reader
 from tests.benchmarks.figures import LaneFigures, best_peer, decode_rows
 from tests.benchmarks.lanes import LANE_NAMES, LANES, MODELS, EngineLane, Lane, LaneError, PeerLane

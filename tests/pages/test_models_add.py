@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.background.jobs import JobState
+from engine.machine import bandwidth
 from tests.support.gguf_files import tiny_gguf, write_gguf_of
 
 ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
@@ -32,6 +33,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     monkeypatch.setenv("GEARBOX_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
+    monkeypatch.setattr(bandwidth, "BUFFER_BYTES", 1 << 20)
     monkeypatch.delenv("GEARBOX_DATABASE_URL", raising=False)
     st.cache_resource.clear()
     app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
@@ -60,7 +62,7 @@ def test_a_file_is_told_of_before_it_is_added_and_then_stands_in_the_list(page: 
     assert not page.exception
     assert not page.error
     shown = texts(page)
-    for told in ("qwen3", "apache\\-2\\.0", "Q8\\_0", "Memory in int4, about", "Memory in bf16, about"):
+    for told in ("qwen3", "apache\\-2\\.0", "Q8\\_0", "Memory, about", "| int4 |", "| bf16 |"):
         assert told in shown or told.replace("\\", "") in shown, told
     name = page.text_input(f"add-name-{written}")
     assert name.value == "Tiny_-Q8_0"

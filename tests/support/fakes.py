@@ -40,6 +40,7 @@ from engine.types import (
     Precision,
     PrefillDone,
     Queued,
+    RemoteStatus,
     RunConfig,
     RunFailed,
     RunFinished,
@@ -126,6 +127,8 @@ class FakeEngine:
         self.verified = self.mismatches = 0
         self.report: SpeculationReport | None = None
         self.speedup = 1.0
+        self.servers: tuple[RemoteStatus, ...] = ()
+        """How the servers stand that it has asked."""
         self.disturbances: list[Disturbance] = []
         """Of the next runs, in turn; a disturbed one takes four times as long."""
 
@@ -143,6 +146,10 @@ class FakeEngine:
     def fails(self, request: GenerationRequest) -> GearboxError | None:
         """What ends the run of a request."""
         return self.failure
+
+    def remote_status(self) -> tuple[RemoteStatus, ...]:
+        """What ``servers`` has been set to."""
+        return self.servers
 
     def cache_status(self) -> CacheStatus:
         """What ``kept`` and ``evicted`` have been set to."""

@@ -63,13 +63,20 @@ class ScriptedServer:
         self.bodies: list[Mapping[str, Any]] = []
         """Of all requests, in the order of their arrival."""
         self.headers: list[Mapping[str, str]] = []
+        self.models: Any = {"object": "list", "data": [{"id": "m", "object": "model"}]}
+        """What is listed at ``/v1/models``."""
+        self.models_status = 200
         self.most_at_once = 0
         self.holds_until = 0
         """Requests wait until so many are there at once."""
         self.url = ""
         self._now = 0
         self._enough = asyncio.Event()
-        app = Starlette(routes=[Route("/v1/chat/completions", self._answer, methods=["POST"])])
+        routes = [
+            Route("/v1/chat/completions", self._answer, methods=["POST"]),
+            Route("/v1/models", self._list, methods=["GET"]),
+        ]
+        app = Starlette(routes=routes)
         config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -85,6 +92,11 @@ class ScriptedServer:
     def __exit__(self, *_: object) -> None:
         self._server.should_exit = True
         self._thread.join(10)
+
+    async def _list(self, request: Request) -> Response:
+        self.headers.append(dict(request.headers))
+        elsewhere = {"location": "http://127.0.0.1:9/v1/models"} if self.models_status == 307 else {}
+        return JSONResponse(self.models, self.models_status, headers=elsewhere)
 
     async def _answer(self, request: Request) -> Response:
         body = await request.json()

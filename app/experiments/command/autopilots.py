@@ -20,6 +20,7 @@ from app.experiments.command.course import course_text, course_tree
 from app.experiments.command.reports import write_page
 from app.experiments.command.terminal import check_place, give, give_json, report_to, say
 from app.experiments.results.arrays import read_results
+from app.models.remote.registry import RemoteModels
 from app.settings import Settings
 from app.store import ExperimentState, RunStore, StartedFrom, UnderWayError
 from engine import Engine, list_models
@@ -61,7 +62,7 @@ def run_autopilot_file(options: argparse.Namespace) -> int:
         check_place(Path(options.report))
     settings = Settings.from_env()
     with closing(RunStore.of(settings)) as store:
-        with closing(open_engine(settings)) as engine:
+        with closing(open_engine(settings, RemoteModels.of(settings, store).resolve)) as engine:
             course, id = _run(store, engine, Path(options.file), settings)
         saved = _save(store, course, options.save) if options.save else None
         if options.json:

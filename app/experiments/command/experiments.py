@@ -17,6 +17,7 @@ from app.experiments.results.arrays import Results, read_results
 from app.experiments.results.table import table_of
 from app.experiments.running.job import run_experiment
 from app.experiments.running.starting import keep_design
+from app.models.remote.registry import RemoteModels
 from app.settings import Settings
 from app.store import ExperimentState, KeptExperiment, RunStore, StartedFrom, UnderWayError
 from engine import MOST_RUNNING
@@ -47,7 +48,10 @@ def run_file(options: argparse.Namespace) -> int:
             if kept.under_way:
                 raise UnderWayError(kept.name, kept.under_way)
             say(_beginning(kept, design.cells, retried))
-            with closing(open_engine(settings)) as engine, terminal_bar(design.name) as bar:
+            with (
+                closing(open_engine(settings, RemoteModels.of(settings, store).resolve)) as engine,
+                terminal_bar(design.name) as bar,
+            ):
                 run_experiment(
                     engine,
                     store,

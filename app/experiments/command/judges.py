@@ -21,12 +21,13 @@ from app.experiments.judging.judged import judged_rows
 from app.experiments.judging.running import judge_experiment, still_to_ask
 from app.experiments.results.arrays import read_results
 from app.experiments.results.table import aligned
-from app.remote import endpoint_of
+from app.models.remote.registry import RemoteModels
+from app.remote.address import endpoint_of
 from app.settings import JUDGE_KEY, JUDGE_URL, Settings
 from app.store import JudgementKind, KeptExperiment, RunStore
 from engine.errors import InvalidRequestError
 from engine.models import terminal_bar
-from engine.types import PRECISIONS, Precision, Tier
+from engine.types import PRECISIONS, Precision, Tier, is_remote
 
 _MARKS = {State.PASSED: "passes", State.FAILED: "FAILS", State.UNKNOWN: "not known", State.NOTED: "no limit"}
 
@@ -48,7 +49,7 @@ def judge(options: argparse.Namespace) -> int:
     with closing(RunStore.of(settings)) as store:
         kept = named(store.experiments.all(), options.experiment)
         limits = _limits(options, Judging.of(kept).limits)
-        with _opened(options, settings, kept) as judge:
+        with _opened(options, settings, store, kept) as judge:
             _work(store, kept, judge, kind, budget)
             store.experiments.set_judging(kept.id, Judging(limits, (judge.id, kind)).to_dict())
         heard = read_hearing(store, read_results(store, kept.id))
@@ -73,13 +74,23 @@ def _work(store: RunStore, kept: KeptExperiment, judge: Judge, kind: JudgementKi
 
 
 @contextmanager
-def _opened(options: argparse.Namespace, settings: Settings, kept: KeptExperiment) -> Iterator[Judge]:
+def _opened(options: argparse.Namespace, settings: Settings, store: RunStore, kept: KeptExperiment) -> Iterator[Judge]:
+    remotes = RemoteModels.of(settings, store)
+    if is_remote(options.model):
+        if (remote := remotes.resolve(options.model)) is None:
+            raise InvalidRequestError(
+                f"There is no server {options.model}: `gearbox servers list` shows those there are."
+            )
+        added = ServerJudge.of(remote)
+        say(f"Prompts and answers are sent to {added.host}.")
+        yield added
+        return
     if options.url and settings.judge_url:
         asked = ServerJudge(settings.judge_url, options.model, settings.judge_key)
         say(f"Prompts and answers are sent to {asked.host}.")
         yield asked
         return
-    with closing(open_engine(settings)) as engine:
+    with closing(open_engine(settings, remotes.resolve)) as engine:
         yield LocalJudge.installed(engine, _tier(options.model), f"judge {kept.id}")
 
 

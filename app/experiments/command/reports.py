@@ -10,6 +10,7 @@ from app.experiments.reporting.day import Day
 from app.experiments.reporting.page import report_page
 from app.experiments.reporting.replay import replay_file
 from app.experiments.results.arrays import Results
+from app.models.remote.registry import RemoteModels
 from app.replay.page_file import MOST_LANES
 from app.settings import Settings
 from app.store import RunStore
@@ -30,7 +31,12 @@ def write_page(store: RunStore, results: Results, file: Path, candidate: str | N
         results,
         _candidate(results, candidate),
         margin_points=results.design.margin_points,
-        day=Day(per_hour=machine.per_hour, currency=prices.currency, watts=machine.watts),
+        day=Day(
+            per_hour=machine.per_hour,
+            currency=prices.currency,
+            watts=machine.watts,
+            prices=RemoteModels.of(settings, store).prices(),
+        ),
     )
     file.write_text(page, encoding="utf-8")
     say(f"The report is in {file}.")

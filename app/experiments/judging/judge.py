@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
-from urllib.parse import urlsplit
 
 from app.experiments.judging.prompts import MOST_TOKENS, VERSION, Asked
 from app.experiments.running.weights import KnowsWeights
-from app.remote import MOST_SHOWN, endpoint_of, error_message, one_line
+from app.remote.address import endpoint_of, host_of
+from app.remote.said import MOST_SHOWN, error_message, one_line
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine
@@ -18,7 +18,15 @@ from app.runs.together import AT_ONCE, Watch
 from app.settings import JUDGE_KEY, JUDGE_URL
 from app.store import JudgeId, NoVerdict
 from engine.errors import GearboxError, InvalidRequestError
-from engine.types import GenerationRequest, OptimizationConfig, RunConfig, SamplingParams, Tier, backend_of
+from engine.types import (
+    GenerationRequest,
+    OptimizationConfig,
+    RemoteModel,
+    RunConfig,
+    SamplingParams,
+    Tier,
+    backend_of,
+)
 from engine.untrusted import parse_json
 
 TIMEOUT_S = 60.0
@@ -133,6 +141,13 @@ class ServerJudge:
     model: str
     key: str | None = field(default=None, repr=False)
     timeout_s: float = TIMEOUT_S
+    where: str = f"Its address and key are {JUDGE_URL}, {JUDGE_KEY}."
+    """Where its address and its key are set, for the user."""
+
+    @classmethod
+    def of(cls, remote: RemoteModel) -> Self:
+        """A server's model that was added on the Models page."""
+        return cls(remote.url, remote.served_name, remote.key, where=f"See {remote.name} on the Models page.")
 
     def __post_init__(self) -> None:
         if not 0 < len(self.model.strip()) <= LONGEST_MODEL:
@@ -145,7 +160,7 @@ class ServerJudge:
     @property
     def host(self) -> str:
         """Where texts are sent."""
-        return urlsplit(self.url.strip()).netloc
+        return host_of(self.url)
 
     @property
     def at_once(self) -> int:
@@ -205,9 +220,7 @@ class ServerJudge:
             said = error_message(tree) if tree is not None else body.decode("utf-8", "replace")
             detail = one_line(f"HTTP {status}: {said}", self.key)
             if status in _NOT_FOR_US:
-                raise JudgeError(
-                    f"{self.host} refuses to judge: {detail}. Its address and key are {JUDGE_URL}, {JUDGE_KEY}."
-                )
+                raise JudgeError(f"{self.host} refuses to judge: {detail}. {self.where}")
             return Reply(no_verdict=NoVerdict.REFUSED if status in _TOO_LONG else NoVerdict.NO_ANSWER, detail=detail)
         match tree:
             case {"choices": [{"message": {"content": str() | None as text}}, *_]}:

@@ -35,6 +35,7 @@ from engine.types import (
     SamplingParams,
     SpeculationConfig,
     Tier,
+    is_remote,
 )
 
 _KEYS: Mapping[str, Kind] = {
@@ -65,10 +66,17 @@ def read_configuration(table: Any, key: str, called: str) -> NamedConfiguration:
     try:
         check_keys(table, _KEYS, "A configuration")
         model = text(table, "model")
-        precision = choice(Precision, table, "precision", Precision.BF16)
+        usual = (Precision.UNKNOWN, Backend.REMOTE) if is_remote(model) else (Precision.BF16, Backend.LOCAL)
+        precision = choice(Precision, table, "precision", usual[0])
+        if is_remote(model) != (precision is Precision.UNKNOWN):
+            raise DesignError(
+                f"“precision” is the server's to know for {model}: leave it out."
+                if is_remote(model)
+                else f"“precision” cannot be {precision} for {model}: that is said of servers' models."
+            )
         config = RunConfig(
             model=model,
-            backend=choice(Backend, table, "backend", Backend.LOCAL),
+            backend=choice(Backend, table, "backend", usual[1]),
             optimization=OptimizationConfig.at(
                 precision,
                 choice(CacheMode, table, "cache", CacheMode.KV),
@@ -93,7 +101,7 @@ def read_configuration(table: Any, key: str, called: str) -> NamedConfiguration:
     except InvalidRequestError as error:
         name = f"{key} “{table['name']}”" if "name" in table else called
         raise DesignError(f"{name}: {error}") from error
-    return NamedConfiguration(text(table, "name", f"{model} {precision}"), config)
+    return NamedConfiguration(text(table, "name", str(config.ladder[-1])), config)
 
 
 def _speculation(table: Mapping[str, Any]) -> SpeculationConfig | None:
@@ -145,7 +153,12 @@ def _biases(table: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
 
 
 def _tier(key: str) -> Tier:
+    if is_remote(key):
+        return Tier.from_key(key)
     model, at, precision = key.rpartition("@")
     if not at:
-        raise DesignError(f"“smaller” names “{key}”: write model@precision, such as smollm2-135m@int4.")
+        raise DesignError(
+            f"“smaller” names “{key}”: write model@precision, such as smollm2-135m@int4, or a "
+            "server's model, such as @office."
+        )
     return Tier(model=model, precision=one_of(Precision, precision, "smaller"))

@@ -15,6 +15,9 @@ def no_kld(design: Design, place: int) -> str | None:
     It is measured along the baseline's answers, with one model that reads them: that of the baseline, in 16 bits.
     """
     baseline, other = (design.configurations[each] for each in (design.baseline, place))
+    for each in (baseline, other):
+        if any(tier.is_remote for tier in each.config.ladder):
+            return f"“{each.name}” has a server answer, whose distributions are not told whole."
     if Pass.QUALITY not in design.passes:
         return "It is measured along the answers of the quality pass, which was left out."
     reference, gears = baseline.config.optimization, other.config.optimization

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 
 from app.experiments.planning.design import NamedConfiguration
-from engine.types import OptimizationConfig, SamplingParams
+from engine.types import OptimizationConfig, SamplingParams, is_remote
 from engine.untrusted import valid_text
 
 
@@ -20,7 +20,7 @@ def settings_of(configuration: NamedConfiguration) -> Mapping[str, Any]:
         "name": configuration.name,
         "model": config.model,
         "backend": str(config.backend),
-        "precision": str(gears.precision),
+        "precision": None if is_remote(config.model) else str(gears.precision),
         **_kv_cache(gears),
         **_speculation(gears),
         **_cascade(gears),

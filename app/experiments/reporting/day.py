@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from app import units
 from app.costs.capacity import machines_needed
 from app.costs.energy import Energy
 from app.costs.errors import CostsError
-from app.costs.running import Served, own_cost, savings_a_day
+from app.costs.running import RunCost, Served, listed_cost, own_cost, savings_a_day
 from app.experiments.results.figures import Figures
+from app.remote.prices import ListPrice
 
 MILLION = 1_000_000
 BUSIEST = 0.1
@@ -26,6 +27,8 @@ class Day:
     currency: str
     watts: float | None = None
     """The machine's stated power while busy; ``None`` where none is."""
+    prices: Mapping[str, ListPrice] = field(default_factory=dict)
+    """List prices of servers' models."""
     requests: float = 10_000
     target_s: float = 5.0
     """Seconds within which 95 % of the busiest hour's requests are to be answered."""
@@ -59,16 +62,16 @@ def day_rows(figures: Sequence[Figures], day: Day) -> tuple[DayRow, ...]:
     for each in figures:
         for how, served in (("alone", each.alone), ("in company", each.together)):
             if served is not None:
-                cost, energy = own_cost(day.per_hour, served), each.request_energy(served, day.watts)
+                cost, energy = _cost(each, served, day), each.request_energy(served, day.watts)
                 rows.append(
                     DayRow(
                         name=each.name,
                         how=how,
                         served=served,
-                        thousand=units.money(1_000 * cost.request, day.currency),
-                        million_tokens=units.money(cost.million_tokens, day.currency),
-                        a_day=units.money(cost.request * day.requests, day.currency),
-                        machines=_machines(served, day),
+                        thousand=units.money(cost.request * 1_000 if cost else None, day.currency),
+                        million_tokens=units.money(cost.million_tokens if cost else None, day.currency),
+                        a_day=units.money(cost.request * day.requests if cost else None, day.currency),
+                        machines=units.MISSING if each.has_server else _machines(served, day),
                         energy=energy,
                         energy_million=energy_text(energy, MILLION / served.completion_tokens),
                         energy_a_day=energy_text(energy, day.requests),
@@ -91,18 +94,29 @@ def energy_note(rows: Sequence[DayRow]) -> str:
 
 
 def saving(before: Figures, after: Figures, day: Day) -> str | None:
-    """What the candidate saves a day against the baseline, in a sentence; ``None`` where one was not timed.
+    """What the candidate saves a day against the baseline, in a sentence; ``None`` where one was not timed, or its
+    price is not known.
 
     Raises:
         CostsError: price or traffic are no numbers of 0 or more.
     """
     if before.alone is None or after.alone is None:
         return None
-    saved = savings_a_day(own_cost(day.per_hour, before.alone), own_cost(day.per_hour, after.alone), day.requests)
+    costs = _cost(before, before.alone, day), _cost(after, after.alone, day)
+    if costs[0] is None or costs[1] is None:
+        return None
+    saved = savings_a_day(costs[0], costs[1], day.requests)
     direction, amount = "saves" if saved >= 0 else "costs", units.money(abs(saved), day.currency)
-    return (
-        f"One after the other, {after.name} {direction} {amount} a day against {before.name}, its machine always busy."
-    )
+    how = "servers at their list prices" if before.has_server or after.has_server else "its machine always busy"
+    return f"One after the other, {after.name} {direction} {amount} a day against {before.name}, {how}."
+
+
+def _cost(figures: Figures, served: Served, day: Day) -> RunCost | None:
+    """Of this machine by its time, of a server's model by its list price; ``None`` where that is not known."""
+    if not figures.has_server:
+        return own_cost(day.per_hour, served)
+    price = day.prices.get(figures.server or "")
+    return None if price is None else listed_cost(price, served.prompt_tokens, served.completion_tokens)
 
 
 def _machines(served: Served, day: Day) -> str:

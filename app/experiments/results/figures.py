@@ -13,7 +13,7 @@ from app.costs.running import Served
 from app.experiments.results.arrays import Bools, Floats, Measure, Results
 from app.experiments.results.divergence import Kld, kld_of
 from app.store import Cell, Pass
-from engine.types import is_shared
+from engine.types import Tier, is_shared
 
 PERCENTILES = (50, 95)
 
@@ -37,6 +37,10 @@ class Figures:
     """Of one configuration, on some of the prompts."""
 
     name: str
+    server: str | None
+    """The server's model that answers all of it; ``None`` where models of this machine take part."""
+    has_server: bool
+    """Whether a server's model takes part, whose time is not this machine's."""
     prompts: int
     """Answered for quality, failures among them."""
     failed: int
@@ -60,7 +64,7 @@ class Figures:
 
     def request_energy(self, served: Served, watts: float | None) -> Energy | None:
         """Of one request: as the machine counted it where it was answered alone, else estimated. A pass that is shared
-        is nobody's own, so nothing is counted there.
+        is nobody's own, so nothing is counted there; what a server takes is not known.
 
         Args:
             served: :attr:`alone` or :attr:`together`.
@@ -69,6 +73,8 @@ class Figures:
         Raises:
             CostsError: the power is no number of 0 or more.
         """
+        if self.has_server:
+            return None
         if self.energy is not None and served is self.alone:
             return self.energy
         return None if watts is None else estimated_energy(watts, served.machine_s)
@@ -84,9 +90,12 @@ def figures_of(results: Results, measure: Measure | None, among: Bools) -> tuple
     """
     scores = results.scores(measure) if measure else None
     cells = _by_configuration(results, among)
+    ladders = [each.config.ladder for each in results.design.configurations]
     return tuple(
         Figures(
             name=name,
+            server=_server(ladders[place]),
+            has_server=any(tier.is_remote for tier in ladders[place]),
             prompts=int((results.answered_by(place) & among).sum()),
             failed=int((results.failed[place] & among).sum()),
             score=None if scores is None else _mean(scores[place][among]),
@@ -103,6 +112,10 @@ def figures_of(results: Results, measure: Measure | None, among: Bools) -> tuple
         )
         for place, name in enumerate(results.names)
     )
+
+
+def _server(ladder: Sequence[Tier]) -> str | None:
+    return ladder[0].model if len(ladder) == 1 and ladder[0].is_remote else None
 
 
 def _by_configuration(results: Results, among: Bools) -> list[list[Cell]]:

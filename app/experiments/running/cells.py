@@ -10,7 +10,7 @@ from app.experiments.planning.scoring import Likeness, checked
 from app.runs.race import LaneRun
 from app.store import Cell, CellKey, RunRecord, answer_sha256
 from engine import Task
-from engine.types import RunMetrics
+from engine.types import RemoteReport, RunMetrics
 
 _MEASURED = (
     "e2e_s", "ttft_s", "tpot_s", "prompt_tokens", "cached_tokens", "completion_tokens", "weights_bytes", "kv_bytes",
@@ -31,6 +31,8 @@ class Answered:
     disturbed: bool | None
     weights_sha256: str | None
     """Of the model that answered, as the engine says; ``None`` where it does not."""
+    remote: RemoteReport | None = None
+    """What the server told, if one answered."""
     energy: Energy | None = None
     """That the machine counted while it had the engine to itself."""
 
@@ -45,6 +47,7 @@ class Answered:
             metrics=run.metrics,
             disturbed=None if disturbance is None else disturbance.is_disturbed,
             weights_sha256=run.environment.get("weights_sha256"),
+            remote=run.remote,
         )
 
     @classmethod
@@ -57,6 +60,7 @@ class Answered:
             metrics=record.metrics,
             disturbed=None if record.disturbance is None else record.disturbance.is_disturbed,
             weights_sha256=record.environment.get("weights_sha256"),
+            remote=RemoteReport.of(record.environment),
         )
 
 
@@ -86,6 +90,9 @@ def cell_of(
         energy_by=answered.energy.source if answered.energy else None,
         **{name: getattr(answered.metrics, name, None) for name in _MEASURED},
     )
+    if answered.remote:
+        cached = answered.remote.cached_tokens
+        cell = replace(cell, cached_tokens=cached, weights_bytes=None, kv_bytes=None, peak_rss_bytes=None)
     return cell if reference is None else likened(cell, answered.text, reference)
 
 

@@ -96,7 +96,8 @@ def _measured(results: Results, per_hour: float) -> dict[WaterfallFigure, Floats
         WaterfallFigure.TTFT: results.ttft_s,
         WaterfallFigure.MEMORY: results.weights_bytes + results.kv_bytes,
     }
-    if per_hour > 0:
+    has_server = any(tier.is_remote for each in results.design.configurations for tier in each.config.ladder)
+    if per_hour > 0 and not has_server:  # a server's time is not this machine's
         figures[WaterfallFigure.COST] = results.e2e_s * cost(per_hour, 1.0)
     scores = results.scores(Measure.CHECKER)
     return figures | ({} if np.isnan(scores).all() else {WaterfallFigure.QUALITY: scores})

@@ -3,14 +3,14 @@ turns it on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from app.experiments.judging.judge import LONGEST_MODEL, Judge, JudgingEngine, LocalJudge, ServerJudge
 from app.store import OptionStore
 from engine.errors import InvalidRequestError
-from engine.types import PRECISIONS, Precision, Tier
+from engine.types import PRECISIONS, Precision, RemoteModel, Tier, is_remote
 
 SUBJECT = "judging"
 MOST_CALLS = 100_000
@@ -24,7 +24,7 @@ class Judged:
 
     model: str
     precision: str | None
-    """``None`` for a model of the server."""
+    """``None`` for a model of a server: one that was added, by its name with the @, or one of the judges' server."""
 
     def __post_init__(self) -> None:
         if not 0 < len(self.model.strip()) <= LONGEST_MODEL:
@@ -37,15 +37,40 @@ class Judged:
         """Whether it is a model of this machine."""
         return self.precision is not None
 
-    def opened(self, engine: JudgingEngine, url: str | None, key: str | None) -> Judge:
+    @property
+    def is_added(self) -> bool:
+        """Whether it is a server's model that was added on the Models page."""
+        return is_remote(self.model)
+
+    def __str__(self) -> str:
+        if self.precision is not None:
+            return f"{self.model} {self.precision}"
+        return self.model if self.is_added else f"{self.model} of the server"
+
+    def opened(
+        self,
+        engine: JudgingEngine,
+        url: str | None,
+        key: str | None,
+        remote_models: Callable[[str], RemoteModel | None] = lambda name: None,
+    ) -> Judge:
         """The judge.
 
+        Args:
+            engine: runs it, if it is a model of this machine.
+            url, key: of the judges' server.
+            remote_models: finds those that were added.
+
         Raises:
-            InvalidRequestError: it is a model of a server, and none is set.
+            InvalidRequestError: it is a model of a server, and none is set, or it was removed.
             GearboxError: the model is not there, or cannot be run.
         """
         if self.precision is not None:
             return LocalJudge.installed(engine, Tier(model=self.model, precision=Precision(self.precision)), SALT)
+        if self.is_added:
+            if (remote := remote_models(self.model)) is None:
+                raise InvalidRequestError(f"{self.model} is no server's model any more: choose another judge.")
+            return ServerJudge.of(remote)
         if url is None:
             raise InvalidRequestError(
                 f"{self.model} is a model of a server, and none is set: whoever runs Gearbox sets GEARBOX_JUDGE_URL."
@@ -68,7 +93,7 @@ class JudgingOptions:
     money_a_day: float = 1.0
     """In any 24 hours, in the currency of the price file."""
     read_price: float = 0.0
-    """Of a server's judge: a million tokens read."""
+    """Of a server's judge that has no list price of its own: a million tokens read."""
     written_price: float = 0.0
     """A million tokens written."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -16,6 +16,7 @@ from app.experiments.judging.prompts import MOST_TOKENS, Asked
 from app.experiments.judging.verdict import verdict_of
 from app.operations.idle.giving_way import GaveWayError, GivingWay, KnowsBusy, is_idle
 from app.operations.judging.options import SALT, Judged, JudgingOptions
+from app.remote.prices import ListPrice
 from app.runs.live_run import LiveRun
 from app.store import (
     Candidate,
@@ -38,7 +39,6 @@ _IN_VAIN = 5
 """After so many questions in a row that came to nothing, a judge is given up for this time."""
 _CHARACTERS_A_TOKEN = 3
 """Where nobody counted: an estimate that is rather too dear."""
-_MILLION = 1_000_000
 _UNKEPT = "What the judge said waits to be written, and nothing more is asked until it is."
 
 
@@ -77,6 +77,8 @@ class Judging:
     open: Callable[[Judged], Judge]
     per_hour: float
     """Of the machine, for what a local judge costs."""
+    prices: Callable[[], Mapping[str, ListPrice]] = dict
+    """List prices of servers' models that were added."""
     clock: Callable[[], float] = monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -149,14 +151,15 @@ class Judging:
             way()
             steps.meanwhile(live.loading_now)
 
-        price = 0.0 if chosen.is_local else _price(asked, Reply(), options)
+        listed = self.prices().get(chosen.model) or ListPrice(options.read_price, options.written_price)
+        price = 0.0 if chosen.is_local else _price(asked, Reply(), listed)
         charge = self.store.judging.charge(price)
         begun = self.clock()
         try:
             reply = judge.ask(asked, watch)
             seconds = self.clock() - begun
             verdict = verdict_of(asked, reply)
-            price = cost(self.per_hour, seconds) if chosen.is_local else _price(asked, reply, options)
+            price = cost(self.per_hour, seconds) if chosen.is_local else _price(asked, reply, listed)
             judgement = LiveJudgement(
                 run=candidate,
                 judge=judge.id,
@@ -192,11 +195,11 @@ def question_of(run: RunRecord) -> str:
     return "\n\n".join(f"{message.role.capitalize()}: {message.content}" for message in run.messages)
 
 
-def _price(asked: Asked, reply: Reply, options: JudgingOptions) -> float:
+def _price(asked: Asked, reply: Reply, listed: ListPrice) -> float:
     """What a server takes for a question. Tokens that it does not tell are estimated."""
     read, written = reply.prompt_tokens, reply.completion_tokens
     if read is None:
         read = sum(len(each.content) for each in asked.messages()) // _CHARACTERS_A_TOKEN
     if written is None:
         written = MOST_TOKENS
-    return (read * options.read_price + written * options.written_price) / _MILLION
+    return listed.of(read, written)

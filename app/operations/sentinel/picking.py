@@ -26,6 +26,8 @@ def why_not(run: RunRecord, timeline: Timeline | None) -> str | None:
         return "Only a run that came to its end can be a golden prompt."
     if not run.text:
         return "An empty answer cannot be a baseline."
+    if any(tier.is_remote for tier in RunConfig.from_dict(run.config).ladder):
+        return "A server took part in this answer: whether another one is due to a change here could not be told."
     if timeline is None or not timeline.token_ids:
         return "The tokens of this answer were not kept, so that no replay could be held against them: ask it again."
     return None

@@ -14,7 +14,9 @@ from typing import Any
 
 import httpx2
 
-from app.remote import endpoint_of, error_message, key_from, one_line
+from app.remote.address import endpoint_of
+from app.remote.keys import key_from
+from app.remote.said import error_message, one_line
 from engine.untrusted import parse_json
 
 KEY_VARIABLES = ("GEARBOX_API_KEY", "OPENAI_API_KEY")

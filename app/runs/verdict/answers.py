@@ -8,7 +8,7 @@ from dataclasses import replace
 from app.runs.repetition import repetition_warning
 from app.runs.verdict.outcome import Outcome
 from app.store import RunStatus
-from engine.types import KVDtype, Precision, RunConfig
+from engine.types import KVDtype, RunConfig
 
 
 def first_difference(first: Sequence[object], other: Sequence[object]) -> int | None:
@@ -85,7 +85,7 @@ def _lossy(first: Outcome, other: Outcome) -> str:
 
 def _losses(run: Outcome) -> tuple[str, ...]:
     gears = run.config.optimization
-    weights = [run.writer_precision] if Precision(run.writer_precision).info.lossy else []
+    weights = [str(run.writer_precision)] if run.writer_precision.info.lossy else []
     kept = ["KV in int8"] if gears.kv_dtype is KVDtype.INT8 else []
     return (*weights, *kept, *([f"a window of {gears.window:,} tokens"] if gears.window else []))
 

@@ -42,7 +42,8 @@ class Verdict:
     doubt: str = ""
     """Why a gain in speed may be none, a sentence; empty where the answers are worth the same."""
     is_of_two_backends: bool = False
-    """Whether the lanes differ in who runs the model, so that the gears alone do not make the difference."""
+    """Whether the lanes differ in what runs the model on this machine, so that the gears alone do not make the
+    difference."""
     paired: Mapping[Figure, Paired] = field(default_factory=dict)
     """The times that were compared. E2E is among them only at equal length."""
     pairs: tuple[Pair, ...] = ()
@@ -94,7 +95,7 @@ def judge(first: Sequence[Outcome], other: Sequence[Outcome], noise: Noise = UNM
         "none" if reasons or not quiet else _tone(paired),
         disturbance="" if quiet else f"Disturbed: {' '.join(_disturbances(shown))}",
         doubt=f"Whether that is better is open: {'; '.join(reasons)}." if reasons else "",
-        is_of_two_backends=shown[0].config.backend is not shown[1].config.backend,
+        is_of_two_backends=all(run.is_all_here for run in shown) and shown[0].is_reference != shown[1].is_reference,
         paired=paired,
         pairs=used,
     )
@@ -184,6 +185,8 @@ def ranged_gain(found: Paired, of: str) -> str:
 
 
 def _memory(first: Outcome, other: Outcome) -> str:
+    if not (first.is_all_here and other.is_all_here):
+        return ""
     before, after = (_metrics(run).weights_bytes + _metrics(run).kv_bytes for run in (first, other))
     if not before or abs(after / before - 1) < _SAME_SIZE:
         return ""

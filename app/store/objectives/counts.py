@@ -144,7 +144,7 @@ def _counting_good(objectives: Collection[Objective], filter: RunFilter, *keys: 
 def tally(session: Session, filter: RunFilter) -> Tally:
     """What alerts watch of the runs that a filter lets through, in one pass over their rows."""
     finished, broken = Run.status == RunStatus.FINISHED, Run.status.in_(_BROKEN)
-    read = and_(finished, Run.prompt_tokens > 0)
+    read = and_(finished, Run.prompt_tokens > 0, Run.cached_tokens.is_not(None))
     drafted = and_(finished, Run.verification_steps > 0)
     asked_up = and_(finished, Run.large_alone_derived.is_not(None))
     long = and_(finished, Run.completion_tokens >= REPEATS_TOKENS, Run.repetition.is_not(None))

@@ -24,7 +24,7 @@ from app.store.runs.rollups import adding
 from app.store.runs.rollups.buckets import has_changed
 from app.store.runs.schema import DeletedRun, Run, RunContent, RunTimeline
 from app.store.runs.timeline import Timeline
-from engine.types import Losslessness, RunMetrics, SpeculationReport
+from engine.types import Losslessness, RemoteReport, RunMetrics, SpeculationReport
 
 ENDING = "run"
 LOSSLESSNESS = "losslessness"
@@ -198,6 +198,9 @@ def _ended(fields: Mapping[str, Any]) -> dict[str, Any]:
         **(fields["metrics"] or {}),
         "disturbed": None if reports.disturbance is None else reports.disturbance.is_disturbed,
     }
+    if remote := RemoteReport.of(fields["environment"]):  # what a server does not tell is no 0
+        columns |= {name: columns.get(name) or None for name in ("weights_bytes", "kv_bytes", "peak_rss_bytes")}
+        columns["cached_tokens"] = remote.cached_tokens
     if (cascade := reports.cascade) and cascade.large_alone_s is not None:
         columns |= {
             "large_alone_s": cascade.large_alone_s,

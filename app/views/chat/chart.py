@@ -12,10 +12,11 @@ from app import resources, units
 from app.chat.replay import answered_turns, config_in, measure_turns, own_mode, setting_of, timings_here
 from app.store import ChatStore, Conversation, RunRecord
 from app.views.reports.disturbance import ICON, disturbed_mark
+from app.views.reports.metrics import cached_tokens, reused_words
 from app.views.runs.naming import config_name
 from app.views.shared import charts
 from app.views.shared.background_job import BackgroundJob
-from engine.types import CacheMode, RunConfig
+from engine.types import Backend, CacheMode, RunConfig
 
 _FEWEST_TURNS = 2  # one point is no line
 _CHEAPEST_FIRST = (CacheMode.PREFIX, CacheMode.KV, CacheMode.OFF)
@@ -27,7 +28,8 @@ class _Point:
 
     ttft_s: float
     """Queueing left out."""
-    cached_tokens: int
+    cached_tokens: int | None
+    """``None`` where a server answered that does not tell."""
     prompt_tokens: int
     settings: str
     disturbed: str | None = None
@@ -39,8 +41,7 @@ class _Point:
         return "<br>".join(
             (
                 f"TTFT {units.seconds(self.ttft_s)}",
-                f"{units.counted(self.cached_tokens, 'token')} reused",
-                f"{units.counted(self.prompt_tokens - self.cached_tokens, 'token')} computed",
+                *reused_words(self.prompt_tokens, self.cached_tokens),
                 charts.plain(self.settings),
                 *([f"Disturbed: {charts.plain(self.disturbed)}"] if self.disturbed else []),
             )
@@ -94,7 +95,7 @@ def _show_chart(conversation: Conversation, runs: Mapping[str, RunRecord], chats
     missing = []
     # a replay asks one model, and reads answers in its tokens
     cascaded = config.optimization.cascade or any(run and run.cascade for run in own_runs)
-    for other in () if cascaded else _CHEAPEST_FIRST:
+    for other in () if cascaded or config.backend is Backend.REMOTE else _CHEAPEST_FIRST:
         if other is mode:
             continue
         its = config_in(other, config)
@@ -123,7 +124,8 @@ def _own_point(run: RunRecord | None) -> _Point | None:
         return None
     its = config_name(RunConfig.from_dict(run.config))
     why = disturbed_mark(run.disturbance)
-    return _Point(measured.ttft_s - measured.queue_s, measured.cached_tokens, measured.prompt_tokens, its, why)
+    cached, prompt_tokens = cached_tokens(run), measured.prompt_tokens
+    return _Point(measured.ttft_s - measured.queue_s, cached, prompt_tokens, its, why)
 
 
 def _line(name: str, points: Sequence[_Point | None]) -> charts.Line:

@@ -21,6 +21,7 @@ from app.views.race.lane import draw_progress, draw_written
 from app.views.reports.cascade_receipt import show_cascade_notices
 from app.views.reports.disturbance import show_disturbed
 from app.views.reports.losslessness import show_speculation_notice
+from app.views.reports.metrics import cached_tokens, reused_words
 from app.views.runs.naming import config_name, link_to_run
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults
@@ -115,8 +116,7 @@ def describe_run(run: RunRecord, settings: str, saved: str = "") -> str:
     if measured:
         parts += [
             f"TTFT {units.seconds(measured.ttft_s)}",
-            f"{units.counted(measured.cached_tokens, 'token')} reused{f', {saved}' if saved else ''}",
-            f"{units.counted(measured.prompt_tokens - measured.cached_tokens, 'token')} computed",
+            *reused_words(measured.prompt_tokens, cached_tokens(run), saved),
         ]
     else:
         parts.append("no figures")

@@ -23,7 +23,7 @@ from app.views.shared import charts
 from app.views.shared.errors import show_error
 from app.views.shared.faults import show_faults
 from app.views.shared.text_diff import diff_words, shared_words, show_diff, show_plain
-from engine.types import RunConfig
+from engine.types import RemoteReport, RunConfig
 
 LETTERS = "ABCD"
 """What compared runs are called, in order."""
@@ -123,6 +123,9 @@ def bars(metric: Metric, runs: Sequence[Compared], noise: Noise) -> list[charts.
 
 
 def _values(metric: Metric, item: Compared) -> list[float]:
+    remote = RemoteReport.of(item.run.environment)
+    if remote and not metric.told(remote):
+        return []
     rounds = item.rounds if metric.figure else (item.run,)
     values = [metric.read(run.metrics) for run in rounds if run.metrics]
     return [value for value in values if value]
@@ -260,6 +263,8 @@ def _outcomes(item: Compared) -> list[Outcome]:
             finish_reason=run.finish_reason,
             metrics=run.metrics,
             tier=run.cascade.tier if run.cascade else None,
+            cascade=run.cascade,
+            remote=RemoteReport.of(run.environment),
             disturbed=disturbed_mark(run.disturbance),
         )
         for run in item.rounds

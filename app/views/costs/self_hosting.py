@@ -11,9 +11,10 @@ import streamlit as st
 from app import units
 from app.costs.capacity import requests_per_day
 from app.costs.energy import estimated_energy
-from app.costs.running import ListPrice, RunCost, Served, own_cost, savings_a_day
+from app.costs.running import RunCost, Served, listed_cost, own_cost, savings_a_day
 from app.costs.self_hosting import DAYS_A_MONTH, BreakEven, OwnMachines, api_monthly, break_even
 from app.literal import literal
+from app.remote.prices import ListPrice
 from app.session import self_hosting as session
 from app.store import AnswerSpeed
 from app.views.costs.inputs import served, speed_name
@@ -72,7 +73,7 @@ def plan_of(speed: AnswerSpeed, currency: str) -> Plan | None:
         upgrades=session.UPGRADES.value,
     )
     price = ListPrice(session.API_INPUT.value, session.API_OUTPUT.value)
-    api = price.of(measured.prompt_tokens, measured.completion_tokens)
+    api = listed_cost(price, measured.prompt_tokens, measured.completion_tokens)
     return Plan(session.TRAFFIC.value, own, api, break_even(own, api.request), currency)
 
 

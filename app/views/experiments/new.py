@@ -51,7 +51,8 @@ class Way(StrEnum):
 
 def show_new(store: RunStore) -> None:
     """The form. Starting it opens the experiment."""
-    if show_missing(list_models(resources.get_settings().models_dir)):
+    no_servers = not resources.get_remote_models().names()
+    if no_servers and show_missing(list_models(resources.get_settings().models_dir)):
         return
     offered = session.offered(offered_precisions())
     sets = prompt_sets(store)

@@ -14,8 +14,14 @@ def stated_day() -> Day:
 
     Raises:
         PricesError: the price file cannot be read.
+        StoreError: the run database cannot be read.
     """
     prices = load_prices(prices_path(resources.get_settings().data_dir))
     per_hour = playground.price_per_hour(prices.machines[0].per_hour)
     of_machine = next((each.watts for each in prices.machines if each.per_hour == per_hour), None)
-    return Day(per_hour=per_hour, currency=prices.currency, watts=self_hosting.BUSY_WATTS.value or of_machine)
+    return Day(
+        per_hour=per_hour,
+        currency=prices.currency,
+        watts=self_hosting.BUSY_WATTS.value or of_machine,
+        prices=resources.get_remote_models().prices(),
+    )

@@ -19,7 +19,7 @@ from app.session.configuration import PLACES, Form, cascade_of
 from app.views.gears.precisions import offered_precisions, precision_help
 from engine.cascade import RouterProfile
 from engine.errors import GearboxError
-from engine.types import RouterKind, Tier
+from engine.types import RouterKind, is_remote
 
 _FIRST_HELP = "Asked first. The model above is asked where this one's answer is not kept."
 _SECOND_HELP = "Asked where the first one's answer is not kept, before the model above."
@@ -63,13 +63,13 @@ def choose_cascade(form: Form, installed: Sequence[str], *, in_conversation: boo
 def _show_order(form: Form) -> None:
     """A word on tiers in a wrong order, as soon as their sizes are known. What cannot run is told of elsewhere."""
     with suppress(GearboxError):
-        largest = Tier(model=form.model, precision=form.precision)
+        largest = form.tier
         ladder = (*cascade_of(form.values()).smaller, largest)
         if largest in ladder[:-1]:
             st.caption(f":red[{literal(str(largest))} is the model above: choose a larger one there.]")
             return
         estimates = resources.get_estimates()
-        sizes = [(estimates.of(tier.model) or {}).get(tier.precision) for tier in ladder]
+        sizes = [None if tier.is_remote else (estimates.of(tier.model) or {}).get(tier.precision) for tier in ladder]
         for (lower, its), (upper, theirs) in pairwise(zip(ladder, sizes, strict=True)):
             if its and theirs and its >= theirs:
                 st.caption(
@@ -94,7 +94,7 @@ def _choose_tier(
             help=help_text,
             persist_state="session",
         )
-        if chosen:
+        if chosen and not is_remote(chosen):
             st.selectbox(
                 "Precision",
                 list(dict.fromkeys([*offered_precisions(), precision])),
@@ -148,9 +148,7 @@ def _fits(form: Form, text: str) -> bool:
         ladder = cascade_of({**form.values(), "cascade-profile": None})
     except GearboxError:  # a cascade that cannot run says why in its summary
         return False
-    return profile_fits(
-        RouterProfile.from_dict(json.loads(text)), ladder, Tier(model=form.model, precision=form.precision)
-    )
+    return profile_fits(RouterProfile.from_dict(json.loads(text)), ladder, form.tier)
 
 
 def _profiles_in_use() -> list[str]:

@@ -14,6 +14,7 @@ from app.literal import literal
 from app.session.identity import person_id
 from app.store import SavedConfiguration
 from app.units import counted
+from app.views.gears.models import answering
 from app.views.shared.errors import errors_shown
 from engine import ModelInfo
 from engine.types import RunConfig
@@ -66,7 +67,7 @@ def show_vllm(config: RunConfig, models: Sequence[ModelInfo]) -> None:
 
 
 def _import(name: str, data: bytes, models: Sequence[ModelInfo]) -> None:
-    installed = [model.name for model in models if model.installed]
+    installed = answering([model.name for model in models if model.installed])
     found = import_file(resources.get_store().configurations, person_id(), data, name, installed)
     missing = sorted({model for each in found for model in each.missing})
     absent = f" Not installed here: {literal(', '.join(missing))}." if missing else ""

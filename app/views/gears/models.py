@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 import streamlit as st
 
+from app import resources
 from app.session.configuration import Form
+from engine.errors import GearboxError
+
+
+def answering(installed: Sequence[str]) -> list[str]:
+    """Whom a prompt can be given to: the installed models, and those of servers."""
+    with suppress(GearboxError):  # told of elsewhere: no database
+        return [*installed, *resources.get_remote_models().names()]
+    return list(installed)
 
 
 def choose_model(

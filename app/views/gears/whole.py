@@ -13,6 +13,7 @@ from app.session import playground, presets
 from app.session.identity import person_id
 from app.store import NAME_CHARACTERS, NameTakenError, SavedConfiguration
 from app.views.gears.exchange import show_exchange, show_vllm
+from app.views.gears.models import answering
 from app.views.reports.sampling import sampling_summary
 from app.views.runs.naming import config_name
 from app.views.shared.errors import errors_shown, show_error
@@ -83,8 +84,8 @@ def _show_chosen(saved: SavedConfiguration, models: Sequence[ModelInfo], *, disa
     else:
         warm = " · starts warm" if saved.warm else ""
         st.caption(f"{literal(config_name(config))} · {sampling_summary(config.sampling)}{warm}")
-        if missing := missing_models(config, [model.name for model in models if model.installed]):
-            st.caption(f":orange[Not installed: {literal(', '.join(missing))}]")
+        if missing := missing_models(config, answering([model.name for model in models if model.installed])):
+            st.caption(f":orange[Not here: {literal(', '.join(missing))}]")
     with st.container(horizontal=True, gap="small"):
         for lane in playground.LANES:
             st.button(

@@ -10,6 +10,8 @@ import streamlit as st
 from app import resources, units
 from app.literal import literal
 from app.models.own import Looked, adding_key
+from app.views.models.expected import show_expected
+from app.views.models.facts import show_facts
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine import FAMILIES, FoundModel, check_model_name, free_model_name, model_name_for
@@ -138,11 +140,9 @@ def _offer(looked: Looked, path: Path, name: str, models_dir: Path, job: Backgro
         "Licence": summary.licence or "not named in the file",
         "On disk, at most": units.memory(summary.needed_bytes),
     }
-    facts |= {f"Memory in {precision}, about": units.memory(size) for precision, size in looked.weights_bytes.items()}
     with st.container(border=True):
-        with st.container(horizontal=True, gap="medium"):
-            for label, value in facts.items():
-                st.markdown(f":small[:gray[{label}]]  \n{literal(value)}", width="content")
+        show_facts(facts)
+        show_expected(looked.weights)
         job.follow()
         chosen = st.text_input("Name", value=name, key=f"add-name-{path}")
         try:

@@ -9,6 +9,8 @@ import streamlit as st
 
 from app import units
 from app.literal import literal
+from app.views.models.facts import show_facts
+from app.views.models.remove import confirm_removal, removal_job
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import show_error
 from engine import ModelInfo, install_model
@@ -31,12 +33,25 @@ def show_model(model: ModelInfo, models_dir: Path) -> None:
         _facts(model)
         if model.problem:
             show_error(model.problem)
+        removal = removal_job(model.name)
         if state and state.running:
             job.show_progress(state)
-        elif model.in_catalog:
+        elif removal.running:
+            removal.follow()
+        else:
             if state and state.error:
                 show_error(state.error)
-            _install_button(model, models_dir, job)
+            removal.follow()
+            with st.container(horizontal=True):
+                if model.in_catalog:
+                    _install_button(model, models_dir, job)
+                if model.disk_bytes:
+                    _remove_button(model, models_dir)
+
+
+def _remove_button(model: ModelInfo, models_dir: Path) -> None:
+    if st.button("Remove", icon=":material/delete:", key=f"remove-{model.name}"):
+        confirm_removal(model, models_dir)
 
 
 def _status_badge(model: ModelInfo, installing: bool) -> None:
@@ -59,9 +74,7 @@ def _facts(model: ModelInfo) -> None:
         "Download": units.memory(model.download_bytes),
         "Licence": model.licence or units.MISSING,
     }
-    with st.container(horizontal=True, gap="medium"):
-        for label, value in facts.items():
-            st.markdown(f":small[:gray[{label}]]  \n{literal(value)}", width="content")
+    show_facts(facts)
     st.markdown(
         f":small[:gray[Weights]]  \n{literal(model.provenance[:1].upper() + model.provenance[1:])}",
         help="Quality is compared with these weights in 16 bits, so what an earlier quantization cost does not show."

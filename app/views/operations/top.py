@@ -10,7 +10,7 @@ import streamlit as st
 
 from app import resources, units
 from app.literal import literal
-from app.operations.wellbeing import Concern, Grade, concerns, worst
+from app.operations.wellbeing import Concern, Grade, concerns, of_servers, worst
 from app.store import AlertState, Missing, Overview, RunStore
 from app.views.shared.clock import now, reader_zone
 
@@ -59,7 +59,7 @@ def _of_the_last_hour(seen: Overview, lately: Overview) -> list[Concern]:
 
 def _of_the_server(store: RunStore) -> list[Concern]:
     """What holds whatever span is looked at."""
-    found = []
+    found = of_servers(resources.get_engine().remote_status())
     status = resources.get_engine().status()
     if status.queued > status.running:
         words = f"{units.counted(status.queued, 'request')} wait while {int(status.running):,} run: more comes than is "

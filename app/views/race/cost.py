@@ -8,13 +8,20 @@ from statistics import median
 import streamlit as st
 
 from app import units
-from app.costs.pricing import Costs
+from app.costs.runs import Costs
 from app.literal import literal
 
 _HOURS_A_DAY = 24
 
 
-def show_costs(lanes: Mapping[str, Sequence[Costs]], *, per_hour: float, currency: str, prompts_per_day: int) -> None:
+def show_costs(
+    lanes: Mapping[str, Sequence[Costs]],
+    *,
+    per_hour: float,
+    currency: str,
+    prompts_per_day: int,
+    has_list_prices: bool = False,
+) -> None:
     """A row a lane: 1,000 prompts, and a day of them, with the difference from the first; medians of the rounds.
 
     Args:
@@ -22,6 +29,7 @@ def show_costs(lanes: Mapping[str, Sequence[Costs]], *, per_hour: float, currenc
         per_hour: the machine's price.
         currency: of that price.
         prompts_per_day: the traffic.
+        has_list_prices: whether a server took part, whose tokens cost what its list says.
     """
     thousand = [median(each.thousand for each in rounds) for rounds in lanes.values()]
     day = [median(each.day for each in rounds) for rounds in lanes.values()]
@@ -36,8 +44,9 @@ def show_costs(lanes: Mapping[str, Sequence[Costs]], *, per_hour: float, currenc
         width="content",
         alt="What the answers of the lanes cost",
     )
+    listed = " Servers: their tokens at their list prices." if has_list_prices else ""
     st.caption(
-        f"Derived: E2E at {literal(currency)}{per_hour:g} an hour, one prompt like this after the other.",
+        f"Derived: E2E at {literal(currency)}{per_hour:g} an hour, one prompt like this after the other.{listed}",
         help="Waiting is left out. Price and traffic stand under 'Machine price'.",
     )
     for name, rounds in lanes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import streamlit as st
@@ -10,9 +10,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import resources, units
 from app.cascade.words import escalation
-from app.costs.pricing import cost
+from app.costs.runs import RunPrice, run_price
 from app.literal import literal
 from app.quantization.degradation import Alarms
+from app.remote.prices import ListPrice
 from app.runs.invariants import Measured, run_faults
 from app.runs.live_run import Phase
 from app.runs.race import LaneRun
@@ -55,15 +56,24 @@ class LaneView:
     standing beside the next one.
     """
 
-    def __init__(self, *, price_per_hour: float, currency: str, start_warm: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        *,
+        price_per_hour: float,
+        prices: Mapping[str, ListPrice],
+        currency: str,
+        start_warm: Callable[[], None] | None,
+    ) -> None:
         """
         Args:
             price_per_hour: of the machine.
-            currency: of that price.
+            prices: list prices of servers' models.
+            currency: of all prices.
             start_warm: lets the lane's next run reuse what earlier ones kept; ``None`` where it does.
         """
         self._start_warm = start_warm
         self._price_per_hour = price_per_hour
+        self._prices = prices
         self._currency = currency
         self._state = st.empty()
         self._answer = st.empty()
@@ -121,7 +131,9 @@ class LaneView:
         with self._figures.container():
             if measured := Measured.of_lane(lane):
                 show_faults(run_faults(measured))
-                self._draw_figures(measured.metrics)
+                self._draw_figures(lane, measured.metrics)
+                if lane.remote:
+                    metrics.show_server_notes(lane.remote)
                 if settled:
                     self._draw_reuse(lane, measured.metrics)
             if lane.run_id and not lane.not_saved:
@@ -141,21 +153,41 @@ class LaneView:
             with st.expander("What the cascade did", icon=":material/stairs:"):
                 show_receipt(run, lane.reports.cascade, store)
 
-    def _draw_figures(self, measured: RunMetrics) -> None:
+    def _draw_figures(self, lane: LaneRun, measured: RunMetrics) -> None:
+        remote = lane.remote
         with st.grid(3, min_column_width=128, gap="xsmall"):
             for figure in (*_FIGURES, *metrics.gear_metrics(measured)):
-                st.metric(figure.label, figure.text(measured), help=figure.help)
-            st.metric(
-                "Cost",
-                units.money(cost(self._price_per_hour, measured.e2e_s - measured.queue_s), self._currency),
-                help=f"Derived: {self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. "
-                "Change the price under 'Machine price'.",
+                st.metric(figure.label, figure.text(measured, remote), help=figure.hint(remote))
+            if remote:
+                metrics.show_network(remote)
+            price = run_price(
+                lane.request.config,
+                measured,
+                per_hour=self._price_per_hour,
+                prices=self._prices,
+                cascade=lane.reports.cascade,
+                remote=remote,
             )
+            if price is None:
+                st.metric("Cost", metrics.NOT_TOLD, help="Its server has no list price on the Models page.")
+            else:
+                label = "Cost, list price" if price.listed else "Cost"
+                st.metric(label, units.money(price.amount, self._currency), help=self._how_priced(price))
+
+    def _how_priced(self, price: RunPrice) -> str:
+        here = (
+            f"{self._currency}{self._price_per_hour:g} per hour × E2E, waiting left out. Change the price under "
+            "'Machine price'."
+        )
+        if not price.listed:
+            return f"Derived: {here}"
+        listed = "List price: the server's tokens × its prices on the Models page."
+        return f"{listed} Of tiers on this machine, {here}" if price.machine_s else listed
 
     def _draw_reuse(self, lane: LaneRun, measured: RunMetrics) -> None:
         """Beside a zero in reused tokens: why, and one click to change it. A lane without any gear is meant so."""
         request, gears = lane.request, lane.request.config.optimization
-        if measured.cached_tokens or gears == OptimizationConfig():
+        if measured.cached_tokens or gears == OptimizationConfig() or lane.remote:
             return
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             if gears.cache_mode is CacheMode.PREFIX and not request.cold:

@@ -8,8 +8,9 @@ from statistics import median
 import streamlit as st
 
 from app import units
-from app.costs.pricing import Costs
+from app.costs.runs import Costs, RunPrice, run_price
 from app.literal import literal
+from app.remote.prices import ListPrice
 from app.runs.invariants import Measured, pair_fault
 from app.runs.race import Race
 from app.runs.verdict import Figure, Noise, Rounds, Verdict, judge
@@ -28,7 +29,9 @@ _TONES = {
 _MIB = 2**20
 
 
-def show_verdict(race: Race, *, price_per_hour: float, currency: str, prompts_per_day: int) -> None:
+def show_verdict(
+    race: Race, *, price_per_hour: float, prices: Mapping[str, ListPrice], currency: str, prompts_per_day: int
+) -> None:
     """Lane B against lane A in words, bars and money, and what to do where the comparison is not a fair one. Figures
     that cannot be are no verdict."""
     measured = [Measured.of_lane(lane) for lane in race.lanes.values()]
@@ -72,13 +75,31 @@ def show_verdict(race: Race, *, price_per_hour: float, currency: str, prompts_pe
     if not verdict.pairs:
         return
     costs = {
-        run.name: [Costs.of(price_per_hour, each, prompts_per_day) for each in verdict.metrics(lane)]
-        for lane, run in enumerate(verdict.pairs[-1])
+        name: [Costs.of(price, prompts_per_day) for price in found if price]
+        for name, found in _prices(verdict, price_per_hour, prices).items()
+        if all(found)
     }
     _show_bars(verdict, noise, costs, currency)
     if len(verdict.pairs) > 1:
         _show_rounds(verdict, noise)
-    show_costs(costs, per_hour=price_per_hour, currency=currency, prompts_per_day=prompts_per_day)
+    if costs:
+        listed = not all(run.is_all_here for run in verdict.pairs[-1])
+        show_costs(
+            costs, per_hour=price_per_hour, currency=currency, prompts_per_day=prompts_per_day, has_list_prices=listed
+        )
+
+
+def _prices(verdict: Verdict, per_hour: float, prices: Mapping[str, ListPrice]) -> dict[str, list[RunPrice | None]]:
+    """What the rounds of each lane cost, by its name."""
+    found: dict[str, list[RunPrice | None]] = {}
+    for pair in verdict.pairs:
+        for run in pair:
+            assert run.metrics is not None  # only measured runs are compared
+            price = run_price(
+                run.config, run.metrics, per_hour=per_hour, prices=prices, cascade=run.cascade, remote=run.remote
+            )
+            found.setdefault(run.name, []).append(price)
+    return found
 
 
 def show_words(verdict: Verdict) -> None:
@@ -106,13 +127,15 @@ def _show_bars(verdict: Verdict, noise: Noise, costs: Mapping[str, Sequence[Cost
                 text = units.seconds(times.median, times.spread)
                 bar = charts.Bar.over(name, [1000 * value for value in times.values], text)
                 bars.setdefault((figure.name, "ms"), []).append(bar)
-        metrics = verdict.metrics(lane)
-        size = float(metrics[-1].weights_bytes + metrics[-1].kv_bytes)
-        bar = charts.Bar(name, size / _MIB, units.memory(size))
-        bars.setdefault(("Weights and KV", "MiB"), []).append(bar)
-        thousand = [each.thousand for each in costs[name]]
-        bar = charts.Bar.over(name, thousand, units.money(median(thousand), currency))
-        bars.setdefault(("Cost of 1,000 prompts", currency), []).append(bar)
+        if verdict.pairs[-1][lane].is_all_here:
+            metrics = verdict.metrics(lane)
+            size = float(metrics[-1].weights_bytes + metrics[-1].kv_bytes)
+            bar = charts.Bar(name, size / _MIB, units.memory(size))
+            bars.setdefault(("Weights and KV", "MiB"), []).append(bar)
+        if name in costs:
+            thousand = [each.thousand for each in costs[name]]
+            bar = charts.Bar.over(name, thousand, units.money(median(thousand), currency))
+            bars.setdefault(("Cost of 1,000 prompts", currency), []).append(bar)
     with st.grid(len(bars), min_column_width=220):
         for (title, unit), both in bars.items():
             charts.show(charts.horizontal_bars(both, title=title, unit=unit), key=f"playground-bars-{title}")

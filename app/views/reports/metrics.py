@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
 from app import units
+from app.literal import literal
 from app.runs.verdict import Figure
-from engine.types import RunMetrics
+from app.store import RunRecord
+from engine.types import RemoteReport, RunMetrics
+
+NOT_TOLD = "not told"
+"""Instead of a figure that a server keeps to itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +37,18 @@ class Metric:
         """Whether it is a duration, and not an amount."""
         return self.unit in ("ms", "s")
 
-    def text(self, metrics: RunMetrics) -> str:
-        """The measured value with its unit."""
-        return self.write(self.read(metrics))
+    told: Callable[[RemoteReport], bool] = lambda remote: True
+    """Whether a server that answered tells it."""
+
+    def text(self, metrics: RunMetrics, remote: RemoteReport | None = None) -> str:
+        """The measured value with its unit; of a run on a server, that it is not told where it is not."""
+        return NOT_TOLD if remote and not self.told(remote) else self.write(self.read(metrics))
+
+    def hint(self, remote: RemoteReport | None = None) -> str:
+        """What it means, and why it is missing."""
+        if remote is None or self.told(remote):
+            return self.help
+        return f"{self.help} {literal(remote.server)} does not tell it."
 
     def share(self, first: float | None, value: float | None) -> str:
         """How an amount compares with the first: "71 % less"; empty where it cannot be told."""
@@ -41,6 +56,10 @@ class Metric:
             return ""
         share = value / first - 1
         return f"{units.percent(abs(share))} {'less' if share < 0 else 'more'}" if abs(share) >= 0.005 else "the same"
+
+
+def _never(_remote: RemoteReport) -> bool:
+    return False
 
 
 def _tokens(value: float | None) -> str:
@@ -77,13 +96,18 @@ E2E = Metric(
     figure=Figure.E2E,
 )
 PROMPT_TOKENS = Metric(
-    label="Prompt tokens", help="Tokens of the whole conversation sent.", read=lambda m: m.prompt_tokens, write=_tokens
+    label="Prompt tokens",
+    help="Tokens of the whole conversation sent.",
+    read=lambda m: m.prompt_tokens,
+    write=_tokens,
+    told=lambda remote: remote.prompt_counted,
 )
 CACHED_TOKENS = Metric(
     label="Reused tokens",
     help="Prompt tokens whose keys and values were kept from an earlier run.",
     read=lambda m: m.cached_tokens,
     write=_tokens,
+    told=lambda remote: remote.cached_tokens is not None,
 )
 REPETITION = Metric(
     label="Repetition",
@@ -121,6 +145,7 @@ WEIGHTS = Metric(
     "may draft.",
     read=lambda m: m.weights_bytes,
     write=units.memory,
+    told=_never,
     unit="MiB",
     per_unit=_MIB,
 )
@@ -129,6 +154,7 @@ KV = Metric(
     help="Memory of keys and values in use at the end of the run.",
     read=lambda m: m.kv_bytes,
     write=units.memory,
+    told=_never,
     unit="MiB",
     per_unit=_MIB,
 )
@@ -138,6 +164,7 @@ RUN_MEMORY = Metric(
     "end.",
     read=lambda m: m.weights_bytes + m.kv_bytes,
     write=units.memory,
+    told=_never,
     unit="MiB",
     per_unit=_MIB,
 )
@@ -147,6 +174,7 @@ PEAK_MEMORY = Metric(
     "no property of this run.",
     read=lambda m: m.peak_rss_bytes,
     write=units.memory,
+    told=_never,
     unit="MiB",
     per_unit=_MIB,
 )
@@ -197,8 +225,51 @@ def gear_metrics(metrics: RunMetrics) -> tuple[Metric, ...]:
     return (*drafting, *discarding, *sharing)
 
 
-def show_metrics(metrics: RunMetrics, which: Sequence[Metric] = ALL) -> None:
-    """A wrapping row of figures, each with its meaning on hover; those of gears where they did something."""
+def show_metrics(metrics: RunMetrics, which: Sequence[Metric] = ALL, *, remote: RemoteReport | None = None) -> None:
+    """A wrapping row of figures, each with its meaning on hover; those of gears where they did something, and of a run
+    on a server (``remote``) the network's part."""
     with st.container(horizontal=True, gap="medium"):
         for metric in (*which, *gear_metrics(metrics)):
-            st.metric(metric.label, metric.text(metrics), help=metric.help, width="content")
+            st.metric(metric.label, metric.text(metrics, remote), help=metric.hint(remote), width="content")
+        if remote:
+            show_network(remote, width="content")
+
+
+def show_network(remote: RemoteReport, *, width: Literal["stretch", "content"] = "stretch") -> None:
+    """How much of TTFT the way to the server and back may be."""
+    if remote.first_byte_s is None:
+        return
+    connecting = "" if remote.connect_s is None else f" {units.seconds(remote.connect_s)} of it a new connection."
+    st.metric(
+        "Network, at most",
+        units.seconds((remote.connect_s or 0.0) + remote.first_byte_s),
+        help=f"Of TTFT: up to the first byte of the server's answer, with what it does before that.{connecting}",
+        width=width,
+    )
+
+
+def show_server_notes(remote: RemoteReport) -> None:
+    """What is to be known of a server's figures: what it was not asked for, and whose counts are told."""
+    notes = list(remote.notes)
+    if not remote.counted:
+        notes.append(f"{remote.server} does not count the answer's tokens: pieces of its text are taken for them.")
+    if remote.shared:
+        notes.append(f"Others used {remote.server} meanwhile: reused and accepted tokens are not this run's alone.")
+    for note in notes:
+        st.caption(f":material/dns: {literal(note)}")
+
+
+def cached_tokens(run: RunRecord) -> int | None:
+    """Prompt tokens that a run reused; ``None`` where it was not measured, or a server answered that does not tell."""
+    remote = RemoteReport.of(run.environment)
+    if run.metrics is None or (remote and not CACHED_TOKENS.told(remote)):
+        return None
+    return run.metrics.cached_tokens
+
+
+def reused_words(prompt_tokens: int, cached: int | None, saved: str = "") -> tuple[str, ...]:
+    """How much of a prompt was reused and computed: "310 tokens reused, saved about 310 ms", "24 tokens computed"."""
+    if cached is None:
+        return (f"{units.counted(prompt_tokens, 'prompt token')}, reused: {NOT_TOLD}",)
+    reused = f"{units.counted(cached, 'token')} reused{f', {saved}' if saved else ''}"
+    return reused, f"{units.counted(prompt_tokens - cached, 'token')} computed"

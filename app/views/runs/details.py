@@ -21,14 +21,14 @@ from app.views.reports.cascade_receipt import answered_by, show_cascade_notices,
 from app.views.reports.disturbance import interference, show_disturbed
 from app.views.reports.draft_report import show_draft_report
 from app.views.reports.losslessness import show_losslessness, show_speculation_notice
-from app.views.reports.metrics import show_metrics
+from app.views.reports.metrics import show_metrics, show_server_notes
 from app.views.reports.sampling import sampling_summary
 from app.views.reports.token_stream import show_tokens
 from app.views.runs.naming import run_name, run_url, source_label, status_badge
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown, show_error
 from app.views.shared.faults import show_faults
-from engine.types import RunConfig, Tier
+from engine.types import RemoteReport, RunConfig, Tier
 
 _THUMBS: dict[int | None, Rating] = {None: 0, 0: -1, 1: 1}
 """What `st.feedback` answers, and the rating it stands for."""
@@ -69,7 +69,10 @@ def show_run(run: RunRecord, store: RunStore) -> None:
         st.warning(warning, icon=":material/repeat:")
     if measured := Measured.of_record(run, store.timeline(run.id) or Timeline()):
         show_faults(run_faults(measured))
-        show_metrics(measured.metrics)
+        remote = RemoteReport.of(run.environment)
+        show_metrics(measured.metrics, remote=remote)
+        if remote:
+            show_server_notes(remote)
     else:
         st.caption("No figures: the engine did not get to report them for this run.")
     section = st.segmented_control(
@@ -111,12 +114,17 @@ def _show_tokens(run: RunRecord, store: RunStore) -> None:
 def _show_cache(run: RunRecord, _store: RunStore) -> None:
     if run.cache and run.metrics:
         show_cache_report(run.cache, run.metrics)
+    elif RemoteReport.of(run.environment):
+        st.caption("A server answered: what it keeps, and why it reused no more, is its own to know.")
     else:
         st.caption("This run did not ask the prefix cache: its KV caching gear was off, or reused nothing by design.")
 
 
 def _show_speculation(run: RunRecord, store: RunStore) -> None:
     timeline = store.timeline(run.id)
+    if RemoteReport.of(run.environment):
+        st.caption("A server answered: whether it drafts is set where it runs, and what it drafted is not told.")
+        return
     if not run.speculation or not run.metrics or not timeline:
         st.caption("Nothing drafted for this run: its speculation gear was off, or it wrote nothing.")
         return

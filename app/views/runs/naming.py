@@ -15,7 +15,7 @@ from app.store import Configuration, Rating, RunSource, RunStatus, RunSummary
 from app.views.reports.disturbance import WORD as DISTURBED
 from app.views.reports.disturbance import disturbed_mark
 from app.views.shared.clock import reader_zone
-from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig, RunConfig
+from engine.types import Backend, CacheMode, GearKind, KVDtype, OptimizationConfig, RunConfig, is_remote
 
 CHAT_PATH = "conversation"
 """The Chat page's place in the URL."""
@@ -52,13 +52,17 @@ _CACHE_MODES = {CacheMode.PREFIX: " · prefix cache", CacheMode.OFF: " · no KV 
 
 
 def configuration_name(model: str, backend: str, precision: str, gears: OptimizationConfig | None = None) -> str:
-    """A configuration in a few words: the model, its precision (or the backend, if that has but one) and, where
-    the gears are known, the tiers of a cascade, what the KV cache does beyond the usual and who drafts."""
-    name = f"{model} · {precision if GearKind.QUANTIZATION in Backend(backend).info.gears else backend}"
+    """A configuration in a few words: the model, its precision (or the backend, if that has but one; neither of a
+    server's) and, where the gears are known, the tiers of a cascade, what the KV cache does beyond the usual and who
+    drafts."""
+    if is_remote(model):
+        name = model
+    else:
+        name = f"{model} · {precision if GearKind.QUANTIZATION in Backend(backend).info.gears else backend}"
     if gears is None:
         return name
     if gears.cascade:
-        name = cascade_name(gears.cascade, f"{model} {precision}")
+        name = cascade_name(gears.cascade, model if is_remote(model) else f"{model} {precision}")
     in_int8 = " · KV int8" if gears.kv_dtype is KVDtype.INT8 else ""
     window = f" · window {gears.window:,}" if gears.window else ""
     drafts = f" · {speculation_name(gears.speculation)}" if gears.speculation else ""
@@ -68,6 +72,11 @@ def configuration_name(model: str, backend: str, precision: str, gears: Optimiza
 def config_name(config: RunConfig) -> str:
     """What a run is asked for with: "smollm2-135m · int4 · prefix cache · drafts: n-grams"."""
     return configuration_name(config.model, config.backend, config.precision, config.optimization)
+
+
+def model_name(config: RunConfig) -> str:
+    """The model and its precision alone: "smollm2-135m · int4"."""
+    return configuration_name(config.model, config.backend, config.precision)
 
 
 def run_name(run: RunSummary) -> str:

@@ -37,7 +37,8 @@ _HERE = (
     "No key is needed here, and nobody else gets in. `gearbox run --address 0.0.0.0 --api` lets others in, with keys."
 )
 _NAMES = (
-    "What they call the model is an installed model's name, or `gearbox/` and the name of a saved configuration. "
+    "What they call the model is an installed model's name, a server's such as `@office`, or `gearbox/` and the name "
+    "of a saved configuration. "
     "`GET /v1/models` lists all of them."
 )
 _OFF = "Start Gearbox with `gearbox run --api`, or with GEARBOX_API=1."

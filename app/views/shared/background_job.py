@@ -32,6 +32,8 @@ class BackgroundJob:
     page: str = ""
     """The address of the page with its results: "router-lab?step=record". By default that of the page on which
     it is started."""
+    pauses: bool = False
+    """Whether to stop it is to pause it."""
 
     @property
     def state(self) -> JobState | None:
@@ -85,7 +87,8 @@ class BackgroundJob:
         """Start the work unless it runs already, and draw the page again."""
         named = _HASH.sub("", self.key)
         title = self.title or named[:1].upper() + named[1:]
-        resources.get_jobs().submit(self.key, work, title=title, owner=person_id(), page=self.page or address.here())
+        page = self.page or address.here()
+        resources.get_jobs().submit(self.key, work, title=title, owner=person_id(), page=page, pauses=self.pauses)
         st.rerun()
 
     def follow(self, watch: Callable[[], object] = lambda: None) -> None:

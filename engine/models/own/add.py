@@ -120,7 +120,7 @@ def _convert(summary: GgufSummary, name: str, folder: Path, progress: Progress) 
     if keeps_codes(manifest.encodings):
         _keep(summary.path, folder / kept, part(progress, 0.9, 0.95))
     progress("Opening the model", 0.95)
-    _open(name, folder)
+    check_opens(name, folder)
 
 
 def _keep(source: Path, target: Path, progress: Progress) -> None:
@@ -136,8 +136,12 @@ def _keep(source: Path, target: Path, progress: Progress) -> None:
                 progress("Keeping the file's 4-bit codes", min(1.0, done / max(size, 1)))
 
 
-def _open(name: str, folder: Path) -> None:
-    """Whether all that reads a model takes what was written; of the weights, only the headers are read."""
+def check_opens(name: str, folder: Path) -> None:
+    """Whether all that reads a model takes what a folder holds; of the weights, only the headers are read.
+
+    Raises:
+        UnsupportedModelError, WeightsIntegrityError, InvalidRequestError: it does not.
+    """
     from engine.models.format.decoder_config import read_decoder_config
     from engine.models.tokenization.tokenizer_calls import call
     from engine.models.tokenization.transformers_tokenizer import read_tokenizer

@@ -27,11 +27,9 @@ from engine.errors import (
 )
 from engine.models.format.architecture import Architecture
 from engine.models.format.weight_files import read_tensors
+from engine.models.sources.hub_files import UNWANTED, WANTED
 from engine.untrusted import parse_json
 
-_WANTED = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
-_UNWANTED = ["*/*", "consolidated*"]
-"""Other formats in folders of their own, and Mistral's second copy of the same weights."""
 _ASK_TIMEOUT_S = 10
 
 
@@ -100,6 +98,6 @@ def _parsed(repository: str, config: Path) -> dict[str, Any]:
 def _snapshot(repository: str, *, local_files_only: bool) -> Path:
     return Path(
         snapshot_download(
-            repository, allow_patterns=_WANTED, ignore_patterns=_UNWANTED, local_files_only=local_files_only
+            repository, allow_patterns=WANTED, ignore_patterns=UNWANTED, local_files_only=local_files_only
         )
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +12,9 @@ import torch
 
 from engine.backends.base import LoadedModel, OpenCheckpoint, Place, StepwiseModel
 from engine.backends.classes import model_class
-from engine.errors import InvalidRequestError
+from engine.errors import InvalidRequestError, ModelInUseError
 from engine.machine.memory import require_address_space
-from engine.models.checkpoint import resolve
+from engine.models.checkpoint import PACKED, resolve
 from engine.models.decoders.weights import CPU
 from engine.models.opening import open_small_files
 from engine.models.sources.progress import Progress
@@ -45,7 +46,7 @@ class ModelPool:
         """
         self._models_dir = models_dir
         self.device = device
-        self._place = Place(device, models_dir / ".packed")
+        self._place = Place(device, models_dir / PACKED)
         self._open: dict[str, OpenCheckpoint] = {}
         self._opening: defaultdict[str, Errands] = defaultdict(Errands)
         """By the model that is opened: one may have to be downloaded first, which must hold no other up."""
@@ -147,6 +148,23 @@ class ModelPool:
     def resident(self) -> dict[ModelKey, int]:
         """See :meth:`Residents.sizes`."""
         return self.residents.sizes()
+
+    def unload(self, model: str) -> None:
+        """Let all copies of a model of the models folder go, by whatever name it was asked for.
+
+        Raises:
+            ModelInUseError: a request answers or drafts with one, or something is being loaded.
+        """
+        folder = self._models_dir / model
+        names = {name for name, opened in self._open.items() if opened.checkpoint.folder == folder}
+        if any(self.residents.is_held(name) for name in names):
+            raise ModelInUseError(f"{model} answers or drafts for a request that runs. Wait until that has ended.")
+        if not self._loading.is_idle or self._opening:
+            raise ModelInUseError(f"A model is being loaded, which may be {model}. Wait until that has ended.")
+        for name in names:
+            self.residents.release(name)
+            del self._open[name]
+        gc.collect()
 
     def close(self) -> None:
         """Wait for what is being loaded to end, once nobody wants it any more. In any thread."""

@@ -91,6 +91,10 @@ class Residents:
         self._loaded.move_to_end(key)
         hold.add(self._loaded[key])
 
+    def is_held(self, model: str) -> bool:
+        """Whether somebody needs a copy of a model in memory."""
+        return any(key.model == model and loaded in self._in_use for key, loaded in self._loaded.items())
+
     def release(self, model: str) -> None:
         """Let go of a model at every precision, once those who hold it have ended."""
         for key in [key for key in self._loaded if key.model == model]:

@@ -71,8 +71,7 @@ def report_of(
     """What is known of a run on a server: what it told with its answer, else what its counters did meanwhile."""
     reader, model = exchange.reader, exchange.model
     moved = after.since(before) if before is not None and after is not None else Counters()
-    from_metrics = reader.counts_from is None and (moved.cached_tokens, moved.accepted_tokens) != (None, None)
-    told = moved if from_metrics else reader
+    by_metrics = (moved.cached_tokens, moved.accepted_tokens) != (None, None)
     return RemoteReport(
         server=model.server,
         served_name=reader.served_name or model.served_name,
@@ -81,10 +80,10 @@ def report_of(
         attempts=exchange.attempts,
         counted=reader.completion_tokens is not None,
         prompt_counted=reader.prompt_tokens is not None,
-        cached_tokens=told.cached_tokens,
-        drafted_tokens=told.drafted_tokens,
-        accepted_tokens=told.accepted_tokens,
-        counts_from="metrics" if from_metrics else reader.counts_from,
+        cached_tokens=_first_known(reader.cached_tokens, moved.cached_tokens),
+        drafted_tokens=_first_known(reader.drafted_tokens, moved.drafted_tokens),
+        accepted_tokens=_first_known(reader.accepted_tokens, moved.accepted_tokens),
+        counts_from=reader.counts_from or ("metrics" if by_metrics else None),
         shared=_is_shared(moved, reader.completion_tokens),
         notes=(*exchange.notes, *notes),
     )
@@ -102,16 +101,20 @@ def _is_shared(moved: Counters, written_tokens: int | None) -> bool | None:
 
 def told_by(report: RemoteReport, exchange: Exchange) -> ToldCounts:
     """What a run counts by what a server said. What other requests moved too counts for none of them."""
-    is_its_own = report.counts_from != "metrics" or report.shared is False
+    reader, is_its_own = exchange.reader, report.shared is False
     return ToldCounts(
-        prompt_tokens=exchange.reader.prompt_tokens,
-        completion_tokens=exchange.reader.completion_tokens,
-        cached_tokens=report.cached_tokens if is_its_own else None,
-        drafted_tokens=report.drafted_tokens if is_its_own else None,
-        accepted_tokens=report.accepted_tokens if is_its_own else None,
+        prompt_tokens=reader.prompt_tokens,
+        completion_tokens=reader.completion_tokens,
+        cached_tokens=_first_known(reader.cached_tokens, report.cached_tokens if is_its_own else None),
+        drafted_tokens=_first_known(reader.drafted_tokens, report.drafted_tokens if is_its_own else None),
+        accepted_tokens=_first_known(reader.accepted_tokens, report.accepted_tokens if is_its_own else None),
     )
 
 
 def environment_of(report: RemoteReport) -> dict[str, Any]:
     """What a run's figures hold for: this machine as the one that asks, and the server."""
     return {**machine_environment(), "device": f"server {report.server}", "remote": report.to_dict()}
+
+
+def _first_known(told: int | None, counted: int | None) -> int | None:
+    return counted if told is None else told

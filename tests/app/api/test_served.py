@@ -8,7 +8,8 @@ import pytest
 
 from app.api.errors import ApiError
 from app.api.served import Catalogue
-from app.store import RunStore
+from app.store import NewRemote, RunStore
+from engine.types import Backend
 from tests.support.fakes import make_request
 
 CONFIG = make_request(model="tiny").config.to_dict()
@@ -27,6 +28,17 @@ def test_models_that_are_not_installed_are_neither_listed_nor_found(catalogue: C
     assert names(catalogue) == ["tiny"]
     with pytest.raises(ApiError, match="no model of that name"):
         catalogue.find("smollm2-135m")
+
+
+def test_models_of_servers_are_listed_and_found(catalogue: Catalogue, store: RunStore) -> None:
+    kept = store.remotes.add(NewRemote(name="@office", url="http://h/v1", served_name="m"))
+    assert names(catalogue) == ["tiny", "@office"]
+    found = catalogue.find("@office")
+    assert (found.config.model, found.config.backend) == ("@office", Backend.REMOTE)
+    assert found.created == int(kept.created_at.timestamp())
+    store.remotes.remove(kept.id)
+    with pytest.raises(ApiError, match="no model of that name"):
+        catalogue.find("@office")
 
 
 def test_of_two_configurations_of_one_name_the_desks_has_it_and_the_other_goes_by_its_id(

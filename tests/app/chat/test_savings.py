@@ -61,7 +61,7 @@ def test_it_is_never_below_zero(cached: int, computed: int, prefill_s: float) ->
     metrics = replace(make_metrics(), cached_tokens=cached, prompt_tokens=cached + computed, prefill_s=prefill_s)
     run = RunRecord(
         **dict.fromkeys(RunRecord.__dataclass_fields__)
-        | {"metrics": metrics, "gears": make_request().config.optimization, "environment": {}}
+        | {"model": "m", "metrics": metrics, "gears": make_request().config.optimization, "environment": {}}
     )
     saved = derived_saving_s(run, [])
     assert saved is None or saved >= 0

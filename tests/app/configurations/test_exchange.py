@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.configurations.exchange import Imported, export_file, import_file
+from app.configurations.exchange import Imported, export_file, import_file, missing_models
 from app.experiments.planning.configuration_file import Portable, read_configurations, write_configurations
 from app.experiments.planning.design import DesignError
 from app.store import RunStore
 from engine.types import (
+    Backend,
     CacheMode,
     CascadeConfig,
     KVDtype,
@@ -23,12 +24,14 @@ from engine.types import (
     SamplingParams,
     SpeculationConfig,
     Tier,
+    is_remote,
 )
 
 HEAD = 'format = "gearbox configurations"\nversion = 1\n'
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
     str.strip
 )
+MODELS = NAMES.filter(lambda name: not is_remote(name))
 SAMPLING = st.builds(
     SamplingParams,
     temperature=st.floats(0, 5),
@@ -67,7 +70,7 @@ GEARS = st.builds(
 PORTABLE = st.builds(
     Portable,
     name=NAMES,
-    config=st.builds(RunConfig, model=NAMES, optimization=GEARS, sampling=SAMPLING),
+    config=st.builds(RunConfig, model=MODELS, optimization=GEARS, sampling=SAMPLING),
     warm=st.booleans(),
 )
 
@@ -123,3 +126,35 @@ def test_nothing_is_saved_of_a_file_with_a_mistake(store: RunStore) -> None:
     with pytest.raises(DesignError, match="int3"):
         import_file(store.configurations, None, text.encode(), "a.toml", [])
     assert store.configurations.saved(None) == ()
+
+
+@pytest.mark.parametrize("smaller", [(), ("@home",), ("small",)])
+def test_a_servers_model_goes_into_a_file_by_its_name_and_without_a_precision(smaller: tuple[str, ...]) -> None:
+    tiers = tuple(
+        Tier(model=name, precision=Precision.UNKNOWN if name.startswith("@") else Precision.INT8) for name in smaller
+    )
+    gear = CascadeConfig(smaller=tiers, thresholds=(0.5,)) if tiers else None
+    config = RunConfig(model="@office", backend=Backend.REMOTE, optimization=OptimizationConfig(cascade=gear))
+    text = write_configurations([Portable(name="Office", config=config)])
+    assert "precision" not in text
+    assert [each.config for each in read_configurations(text.encode(), "a.toml")] == [config]
+
+
+def test_a_servers_model_that_was_not_added_here_is_missing() -> None:
+    config = RunConfig(model="@office", backend=Backend.REMOTE)
+    assert missing_models(config, ["small"]) == ("@office",)
+    assert missing_models(config, ["small", "@office"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('model = "@office"\nprecision = "int4"', "server's to know"),
+        ('model = "small"\nprecision = "unknown"', "servers' models"),
+        ('model = "@office"\nbackend = "local"', "@office"),
+        ('model = "@office"\ncache = "prefix"', "Office"),
+    ],
+)
+def test_what_a_servers_model_cannot_be_set_to_is_refused(table: str, said: str) -> None:
+    with pytest.raises(DesignError, match=said):
+        read_configurations(f'{HEAD}[[configuration]]\nname = "Office"\n{table}\n'.encode(), "a.toml")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.costs.pricing import Costs, PricesError, cost, load_prices, prices_path
+from app.costs.pricing import PricesError, cost, load_prices, prices_path
+from app.costs.runs import Costs, run_price
 from app.settings import REPOSITORY
-from tests.support.fakes import make_metrics
+from tests.support.fakes import make_metrics, make_request
 
 
 def test_cost_is_price_times_measured_time() -> None:
@@ -83,7 +84,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
 @given(st.floats(0, 1e4), st.floats(0, 1e4), st.floats(0, 1e3), st.integers(1, 10**7))
 def test_costs_are_price_times_time(per_hour: float, busy_s: float, queue_s: float, prompts: int) -> None:
     metrics = replace(make_metrics(e2e_s=busy_s + queue_s), queue_s=queue_s)
-    found = Costs.of(per_hour, metrics, prompts)
+    price = run_price(make_request().config, metrics, per_hour=per_hour, prices={})
+    assert price is not None
+    found = Costs.of(price, prompts)
     assert found.prompt == pytest.approx(per_hour * busy_s / 3600, abs=1e-9)
     assert found.thousand == pytest.approx(1_000 * found.prompt)
     assert found.day == pytest.approx(prompts * found.prompt)

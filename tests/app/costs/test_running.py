@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.costs.errors import CostsError
-from app.costs.running import ListPrice, RunCost, Served, own_cost, savings_a_day
+from app.costs.running import RunCost, Served, listed_cost, own_cost, savings_a_day
+from app.remote.prices import ListPrice
+from engine.errors import InvalidRequestError
 
 ALONE = Served(prompt_tokens=100, completion_tokens=50, e2e_s=2.0)
 
@@ -29,7 +31,7 @@ def test_in_company_the_time_is_shared() -> None:
 
 
 def test_a_list_price_counts_both_ways() -> None:
-    found = ListPrice(0.5, 2.0).of(100, 50)
+    found = listed_cost(ListPrice(0.5, 2.0), 100, 50)
     assert found.request == pytest.approx(0.00015)
     assert found.million_tokens == pytest.approx(3.0)
 
@@ -44,9 +46,9 @@ def test_savings_are_of_all_requests_and_may_be_losses() -> None:
 def test_figures_that_cannot_be_are_refused_by_name(wrong: float) -> None:
     with pytest.raises(CostsError, match="machine's price per hour must be a number of 0 or more"):
         own_cost(wrong, ALONE)
-    with pytest.raises(CostsError, match="output tokens"):
+    with pytest.raises(InvalidRequestError, match="output tokens"):
         ListPrice(1.0, wrong)
-    with pytest.raises(CostsError, match="input tokens"):
+    with pytest.raises(InvalidRequestError, match="input tokens"):
         ListPrice(wrong, 1.0)
     with pytest.raises(CostsError, match="Requests a day"):
         savings_a_day(RunCost(1, 1), RunCost(1, 1), wrong)

@@ -25,7 +25,7 @@ from tests.support.cascade import answer
 from tests.support.fakes import make_request
 
 REPOSITORY = Path(__file__).parents[3]
-HEAD = "0036"
+HEAD = "0037"
 REVISION = """
 import sqlalchemy as sa
 from alembic import op

@@ -18,6 +18,7 @@ from time import perf_counter
 
 import pytest
 import torch
+from tests.benchmarks.bandwidth import MemoryReader
 
 from engine import list_models
 from engine.cache import KVCache
@@ -29,7 +30,6 @@ from engine.native.compilation import PROFILE
 from engine.native.kernels import Library
 from engine.serving.memory.pool import ModelPool
 from engine.types import Precision, SamplingParams
-from tests.benchmarks.bandwidth import MemoryReader
 from tests.benchmarks.decode import THREADS, Options
 from tests.benchmarks.divergence import open_decoder
 from tests.benchmarks.table import Row
@@ -130,18 +130,20 @@ def _profile(kernels: Library, decoder: NativeDecoder, rows: int, rounds: int, l
 
 def _pass_of(decoder: NativeDecoder, rows: int) -> Callable[[], int]:
     """Does passes of so many rows behind the context; how many."""
-    ids = torch.randint(0, 1000, (CONTEXT,), generator=torch.Generator().manual_seed(0))
+    ids, block = (
+        torch.randint(0, min(1000, decoder.config.vocab_size), (count,), generator=torch.Generator().manual_seed(0))
+        for count in (CONTEXT, rows)
+    )
     cache = decoder.new_cache(CONTEXT + max(rows, TOKENS) + 1)
     decoder.read(ids, cache, lambda: False)
     if rows == 1:
         return lambda: _write(decoder, cache, ids)
-    block = torch.randint(0, 1000, (rows,), generator=torch.Generator().manual_seed(1))
 
     def read() -> int:
         cache.truncate(CONTEXT)
-        hidden = decoder.forward(block, cache) if rows < decoder.prefill_chunk else None
-        hidden = decoder.read(block, cache, lambda: False) if hidden is None else hidden
-        assert hidden is not None
+        few = rows < decoder.prefill_chunk
+        hidden = decoder.forward(block, cache) if few else decoder.read(block, cache, lambda: False)
+        assert hidden is not None  # nobody cancels
         decoder.logits(hidden)
         return 1
 

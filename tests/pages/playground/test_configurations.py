@@ -119,7 +119,7 @@ def test_a_saved_configuration_says_which_model_is_gone_and_others_are_not_shown
     assert "This version of Gearbox cannot read it." in words(page)
     assert page.button(key="saved-use-b").disabled
     page.selectbox(key="saved-chosen").select_index(1).run()
-    assert "Not installed: gone" in words(page)
+    assert "Not here: gone" in words(page)
     assert not [button for button in page.button if button.key == "saved-delete"]
     page.button(key="saved-use-b").click().run()
     assert page.selectbox(key=LANE_B.key("model")).value == "gone"

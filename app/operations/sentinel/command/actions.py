@@ -11,6 +11,7 @@ from app import units
 from app.engines import open_engine
 from app.experiments.command.terminal import give, give_json, report_to, say
 from app.experiments.results.table import aligned
+from app.models.remote.registry import RemoteModels
 from app.operations.sentinel.comparing import drifts
 from app.operations.sentinel.picking import pick
 from app.operations.sentinel.replaying import replay
@@ -38,7 +39,10 @@ def run(options: argparse.Namespace) -> int:
     with _opened(settings) as store:
         chosen = _named(standings(store.sentinel), options.golden) if options.golden else standings(store.sentinel)
         ids = [each.golden.id for each in chosen]
-        with closing(open_engine(settings)) as engine, terminal_bar("sentinel") as bar:
+        with (
+            closing(open_engine(settings, RemoteModels.of(settings, store).resolve)) as engine,
+            terminal_bar("sentinel") as bar,
+        ):
             replay(engine, store, report_to(bar), golden_ids=ids, started_from=StartedFrom.COMMAND_LINE)
         found = [each for each in standings(store.sentinel) if each.golden.id in ids]
     return _told(found, options)

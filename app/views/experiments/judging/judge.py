@@ -17,9 +17,10 @@ from app.experiments.judging.prompts import VERSION
 from app.experiments.judging.running import job_key, judge_experiment, still_to_ask
 from app.experiments.results.arrays import Measure
 from app.literal import literal
+from app.models.remote.registry import RemoteModels
 from app.router.operation.profiles import installed_weights
 from app.runs.together import sooner_on
-from app.store import JudgeId, JudgementKind, RunStore
+from app.store import JudgeId, JudgementKind, KeptRemote, RunStore
 from app.views.experiments.judging.heard import choose_limits, choose_whose
 from app.views.experiments.judging.said import show_audit, show_scores, show_texts
 from app.views.gears.precisions import offered_precisions
@@ -64,10 +65,11 @@ def _ask_one(store: RunStore, heard: Hearing) -> None:
     job = BackgroundJob(
         job_key(id), title=f"Judging “{heard.results.kept.name}”", when_cancelled="What was judged is kept."
     )
-    tiers, settings = _tiers(), resources.get_settings()
-    offered = [*tiers, *([_SERVER] if settings.judge_url else [])]
+    tiers, settings, remotes = _tiers(), resources.get_settings(), resources.get_remote_models()
+    added = {remote.name: remote for remote in remotes.all()}
+    offered = [*tiers, *added, *([_SERVER] if settings.judge_url else [])]
     if not offered:
-        st.info("No model is installed here that could judge.")
+        st.info("No model is here that could judge: install one, or add a server, on the Models page.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.selectbox("Judge", offered, key=f"{_KEY}-who", persist_state="session")
@@ -104,7 +106,11 @@ def _ask_one(store: RunStore, heard: Hearing) -> None:
     if name == _SERVER and settings.judge_url:
         asked = ServerJudge(settings.judge_url, model, settings.judge_key)
         judge, make = asked.id, partial(_server, asked)
-        st.caption(f":orange[:material/public: Prompts and answers are sent to {literal(asked.host)}.]")
+        _say_where(asked)
+    elif name in added:
+        asked = ServerJudge(added[name].url, added[name].served_name)
+        judge, make = asked.id, partial(_added, remotes, added[name])
+        _say_where(asked)
     else:
         tier = tiers[name]
         weights = installed_weights(tier.model, settings.models_dir) or ""
@@ -134,6 +140,14 @@ def _local(tier: Tier, salt: str) -> Judge:
 
 def _server(judge: ServerJudge) -> Judge:
     return judge
+
+
+def _added(remotes: RemoteModels, remote: KeptRemote) -> Judge:
+    return ServerJudge.of(remotes.opened(remote))
+
+
+def _say_where(judge: ServerJudge) -> None:
+    st.caption(f":orange[:material/public: Prompts and answers are sent to {literal(judge.host)}.]")
 
 
 def _tiers() -> dict[str, Tier]:

@@ -9,8 +9,8 @@ from app.operations.alerts.sending import service_of
 from app.store import Channel, Delivery, DeliveryState
 from app.store.alerts.channels import MOST_TRIES, ChannelStore
 from app.units import counted, moment
-from app.views.operations.alerts.desk import show_read_only, show_switch
 from app.views.shared.clock import reader_zone
+from app.views.shared.desk import show_read_only, show_switch
 from app.views.shared.errors import errors_shown
 
 _REFRESH = "3s"

@@ -14,10 +14,10 @@ from app.operations.objectives.attainment import BURN_WINDOWS, Attainment, attai
 from app.operations.objectives.words import METRICS, objective_name, share, stretch
 from app.store import Facets, Metric, Objective, ObjectiveStore, RunStore, Scope
 from app.store.objectives.repository import LONGEST_DAYS
-from app.views.operations.alerts.desk import show_read_only
 from app.views.operations.alerts.scope import choose_scope
 from app.views.shared import charts
 from app.views.shared.clock import now, reader_zone
+from app.views.shared.desk import show_read_only
 from app.views.shared.errors import errors_shown
 
 _HOUR = timedelta(hours=1)

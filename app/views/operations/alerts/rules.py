@@ -15,8 +15,8 @@ from app.operations.objectives.words import scope_name
 from app.store import AlertStore, Condition, Facets, Figure, Rule, Scope
 from app.store.alerts.repository import NAME_CHARACTERS, RUNBOOK_CHARACTERS
 from app.store.database.identity import new_id
-from app.views.operations.alerts.desk import show_read_only, show_switch
 from app.views.operations.alerts.scope import choose_scope
+from app.views.shared.desk import show_read_only, show_switch
 from app.views.shared.errors import errors_shown
 
 _UNITS = {

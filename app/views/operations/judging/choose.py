@@ -13,12 +13,12 @@ from app.literal import literal
 from app.operations.judging.duty import JOB
 from app.operations.judging.options import MOST_CALLS, Judged, JudgingOptions
 from app.operations.judging.running import DAY
-from app.settings import JUDGE_URL
 from app.store import RunStore
+from app.views.gears.models import answering
 from app.views.shared.background_job import BackgroundJob
 from app.views.shared.errors import errors_shown
 from engine import list_models
-from engine.types import PRECISIONS, Precision
+from engine.types import PRECISIONS, Precision, is_remote
 
 _KEY = "live-judging"
 _NOBODY, _SERVER = "Nobody", "A model of the server"
@@ -33,7 +33,7 @@ def show_state(store: RunStore, options: JudgingOptions) -> None:
             st.badge("On", icon=":material/balance:", color="green")
         else:
             st.badge("Off", icon=":material/power_settings_new:", color="gray")
-        names = " and ".join(_name(each) for each in options.judges) or "no judge chosen"
+        names = " and ".join(map(str, options.judges)) or "no judge chosen"
         st.caption(
             f"{literal(names)} · {units.percent(options.share)} of the runs, of each configuration and tier · "
             f"last 24 hours: {calls:,} of {options.calls_a_day:,} questions, "
@@ -79,7 +79,7 @@ def show_choice(store: RunStore, options: JudgingOptions) -> None:
             f"Server: million tokens written ({_currency()})", 0.0, 1e6, options.written_price, disabled=server is None
         )
         if server is None:
-            st.caption(f"A model of an OpenAI-compatible server can judge where {JUDGE_URL} is set.")
+            st.caption("A server's model can judge too: add it on the Models page.")
         st.caption(
             "The judge works while nobody asks anything, and gives way at once. Everybody's runs may be in the "
             "sample; a server's judge is sent their prompts and answers."
@@ -102,8 +102,8 @@ def show_choice(store: RunStore, options: JudgingOptions) -> None:
 def _choose(label: str, chosen: Judged | None, server: str | None, *, key: str) -> Judged | None:
     """A model of this machine at a precision, or of the server."""
     installed = [info.name for info in list_models(resources.get_settings().models_dir) if info.installed]
-    offered = [_NOBODY, *installed, *([_SERVER] if server else [])]
-    now = _NOBODY if chosen is None else chosen.model if chosen.is_local else _SERVER
+    offered = [_NOBODY, *answering(installed), *([_SERVER] if server else [])]
+    now = _NOBODY if chosen is None else chosen.model if chosen.is_local or chosen.is_added else _SERVER
     if now not in offered:
         offered.append(now)
     model = st.selectbox(label, offered, index=offered.index(now), format_func=str, key=f"{_KEY}-{key}")
@@ -112,20 +112,18 @@ def _choose(label: str, chosen: Judged | None, server: str | None, *, key: str) 
     precision = st.selectbox("Precision", precisions, index=precisions.index(held), key=f"{_KEY}-{key}-precision")
     name = ""
     if server:
-        is_remote = chosen is not None and not chosen.is_local
+        is_there = chosen is not None and not chosen.is_local and not chosen.is_added
         name = st.text_input(
             "The server's model",
-            chosen.model if chosen and is_remote else "",
+            chosen.model if chosen and is_there else "",
             max_chars=LONGEST_MODEL,
             key=f"{_KEY}-{key}-remote",
         )
     if model == _NOBODY:
         return None
-    return Judged(name.strip() or " ", None) if model == _SERVER else Judged(model, precision)
-
-
-def _name(judge: Judged) -> str:
-    return f"{judge.model} {judge.precision}" if judge.precision else f"{judge.model} of the server"
+    if model == _SERVER:
+        return Judged(name.strip() or " ", None)
+    return Judged(model, None if is_remote(model) else precision)
 
 
 def _currency() -> str:

@@ -15,7 +15,7 @@ from app.operations.sentinel.picking import LONGEST_NAME, set_checker
 from app.operations.sentinel.standing import Standing
 from app.store import GoldenAnswer, GoldenPrompt, RunStore, SentinelRound
 from app.views.operations.sentinel.words import CAUSES, FINDINGS, MARKS, drift_words
-from app.views.runs.naming import run_url
+from app.views.runs.naming import model_name, run_url
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 
@@ -36,7 +36,7 @@ def show_table(found: Sequence[Standing]) -> None:
         {
             "state": [MARKS[each.state].label for each in found],
             "name": [each.golden.name for each in found],
-            "configuration": [f"{each.golden.run_config.model} · {each.golden.run_config.precision}" for each in found],
+            "configuration": [model_name(each.golden.run_config) for each in found],
             "tpot": [drift_words(each.get("TPOT")) for each in held],
             "ttft": [drift_words(each.get("TTFT")) for each in held],
             "kld": [each.latest.kld if each.latest else None for each in found],

@@ -11,7 +11,7 @@ from app.literal import literal
 from app.operations.sentinel.standing import FLIPS, Standing
 from app.store import GoldenAnswer, RunStore
 from app.views.operations.sentinel.words import MARKS
-from app.views.runs.naming import run_url
+from app.views.runs.naming import model_name, run_url
 from app.views.shared.clock import reader_zone
 from app.views.shared.errors import errors_shown
 from app.views.shared.text_diff import diff_words, show_diff, show_plain
@@ -55,7 +55,7 @@ def show_difference(store: RunStore, each: Standing) -> None:
 def _settings(each: Standing) -> str:
     config = each.golden.run_config
     sampled = f" · temperature {config.sampling.temperature:g}, seed {config.sampling.seed}"
-    return f"{config.model} · {config.precision}{sampled if config.sampling.temperature else ''}"
+    return f"{model_name(config)}{sampled if config.sampling.temperature else ''}"
 
 
 def _show_texts(accepted: GoldenAnswer, now: GoldenAnswer, *, key: str) -> None:

@@ -13,7 +13,7 @@ from app.experiments.judging.judge import JudgeError, LocalJudge, Reply, ServerJ
 from app.experiments.judging.prompts import MOST_TOKENS, VERSION, Asked, Opinion
 from app.store import JudgeId, NoVerdict
 from engine.errors import ContextLengthError, GearboxError, InvalidRequestError
-from engine.types import Precision, Tier
+from engine.types import Precision, RemoteModel, Tier
 from tests.support.fakes import FakeLabEngine
 from tests.support.scripted_server import Reply as Scripted
 from tests.support.scripted_server import ScriptedServer
@@ -120,6 +120,18 @@ def test_a_request_that_a_server_will_never_take_is_refused(server: ScriptedServ
 def test_a_server_that_refuses_all_ends_the_work_and_the_key_is_not_told(server: ScriptedServer, status: int) -> None:
     with pytest.raises(JudgeError, match="GEARBOX_JUDGE_KEY") as refused:
         ask(server, Scripted(status=status, error={"error": f"Bad key {KEY}"}))
+    assert KEY not in str(refused.value)
+
+
+def test_a_server_that_was_added_judges_by_its_model_and_says_where_its_key_is(server: ScriptedServer) -> None:
+    remote = RemoteModel(name="@office", url=f"{server.url}/v1", served_name="big", key=KEY)
+    judge = ServerJudge.of(remote)
+    assert judge.id == ServerJudge(server.url, "big").id
+    server.script = lambda _: completion("ok")
+    assert judge.ask(ASKED, watch).text == "ok"
+    server.script = lambda _: Scripted(status=401, error={"error": f"Bad key {KEY}"})
+    with pytest.raises(JudgeError, match="@office on the Models page") as refused:
+        judge.ask(ASKED, watch)
     assert KEY not in str(refused.value)
 
 

@@ -11,6 +11,7 @@ from app import units
 from app.experiments.reporting.day import Day, day_rows, energy_note, energy_text, saving
 from app.experiments.results.arrays import Measure, Results
 from app.experiments.results.figures import Figures, Times, figures_of
+from app.remote.prices import ListPrice
 from app.store import Pass, RunStore
 from tests.support.experiments import answered, design, quality, read, speed, sums
 
@@ -99,6 +100,23 @@ def test_what_is_saved_is_said_either_way(store: RunStore) -> None:
 
 
 # --- energy -----------------------------------------------------------------------------------------------
+
+
+def test_a_servers_model_costs_its_list_price_and_no_time_energy_or_machines_here(store: RunStore) -> None:
+    tasks = sums(4)
+    results = read(store, design(tasks), *(speed(place, "sum 0", 2.0, **TOKENS) for place in (0, 1)))
+    before, after = figures(results)
+    there = replace(after, server="@office", has_server=True)
+    day = replace(DAY, watts=15.0, prices={"@office": ListPrice(1.0, 4.0)})
+    (row,) = day_rows([there], day)
+    assert row.thousand == "$0.09"  # 1,000 × (10 × $1 + 20 × $4) / 1 M
+    assert (row.machines, row.energy) == (units.MISSING, None)
+    assert "at their list prices" in str(saving(before, there, day))
+    (unknown,) = day_rows([there], DAY)
+    assert (unknown.thousand, unknown.a_day) == (units.MISSING, units.MISSING)
+    assert saving(before, there, DAY) is None
+    (mixed,) = day_rows([replace(there, server=None)], day)
+    assert mixed.thousand == units.MISSING
 
 
 def counted(store: RunStore, joules: float | None) -> tuple[Figures, ...]:

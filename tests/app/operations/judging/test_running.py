@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,10 +15,12 @@ from app.experiments.judging.prompts import Asked, Opinion
 from app.operations.idle.giving_way import GaveWayError
 from app.operations.judging.audit import audit
 from app.operations.judging.duty import JudgingDuty
-from app.operations.judging.options import SALT, JudgingOptions
+from app.operations.judging.options import SALT, Judged, JudgingOptions
 from app.operations.judging.trend import Mean, by_day, overall
+from app.remote.prices import ListPrice
 from app.store import JudgeId, NoVerdict, ScoreSums
 from engine.errors import InvalidRequestError
+from engine.types import RemoteModel
 from tests.support.experiments import Told
 from tests.support.judging_desk import LOCAL, SERVER, Desk, good
 from tests.support.ui import add_run
@@ -188,6 +191,22 @@ def _sums(scores: list[float], begins: datetime = datetime(2026, 3, 1, tzinfo=UT
 def test_what_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidRequestError):
         JudgingOptions(**{"judge": LOCAL, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_server_that_was_added_is_chosen_by_its_name_and_costs_its_list_price(desk: Desk) -> None:
+    added = Judged("@office", None)
+    assert (added.is_local, added.is_added, str(added)) == (False, True, "@office")
+    remote = RemoteModel(name="@office", url="http://h:1/v1", served_name="big")
+    judge = added.opened(desk.engine, None, None, {"@office": remote}.get)
+    assert judge.id.name == "big at h:1"
+    with pytest.raises(InvalidRequestError, match="@office is no server's model any more"):
+        added.opened(desk.engine, "http://judges", None)
+    add_run(desk.store)
+    desk.judge(good, "@office")
+    desk.choose(judge=added, read_price=1e6, money_a_day=1e6)
+    listed = replace(desk.judging, prices=lambda: {"@office": ListPrice(0.0, 0.0)})
+    assert listed.run(Told()) > 0
+    assert desk.store.judging.spent(datetime(2000, 1, 1, tzinfo=UTC))[1] == 0.0
 
 
 def test_what_was_chosen_comes_back(desk: Desk) -> None:

@@ -83,6 +83,25 @@ def test_where_no_requests_are_counted_the_tokens_written_tell_of_others(
         assert report_of(servers.finish()).shared is shared
 
 
+def test_what_the_answer_tells_goes_before_the_counters(servers: Servers) -> None:
+    looks = count(0)
+    usage = counts(10, 3, prompt_tokens_details={"cached_tokens": 8})
+
+    def script(request: str) -> Iterator[bytes]:
+        if request.startswith("GET /metrics"):
+            look = next(looks)
+            names = {"prefix_cache_hits": 99, "spec_decode_num_accepted_tokens": 2, "request_success": 1}
+            return whole("200 OK", "".join(f"vllm:{name}_total {by * look}\n" for name, by in names.items()))(request)
+        return stream(says("one"), ends(), usage)(request)
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url, metrics_url=server.url.replace("/v1", "/metrics"))
+        run = servers.finish()
+    report, metrics = report_of(run), metrics_of(run)
+    assert (report.cached_tokens, report.accepted_tokens, report.counts_from) == (8, 2, "usage")
+    assert (metrics.cached_tokens, metrics.accepted_tokens) == (8, 2)
+
+
 def test_the_key_is_not_sent_to_another_address(servers: Servers) -> None:
     with MisbehavingServer(metered(1)) as server, MisbehavingServer(metered(1)) as other:
         servers.add(server.url, metrics_url=other.url.replace("/v1", "/metrics"), key="secret")

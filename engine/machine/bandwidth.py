@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from time import perf_counter
 
 import numpy as np
+
+from engine.machine.memory import RESERVE_BYTES, available_bytes
 
 BUFFER_BYTES = 1 << 29
 """Many times any L3 cache, so that a pass finds nothing of the one before."""
@@ -31,3 +34,12 @@ class MemoryReader:
         begun = perf_counter()
         list(self._pool.map(np.add.reduce, self._shares))
         return perf_counter() - begun
+
+
+def measure_bandwidth(threads: int) -> float | None:
+    """Bytes/s that this many threads read from memory now, in about a second; ``None`` where there is no room for
+    what they read."""
+    if available_bytes() < BUFFER_BYTES + RESERVE_BYTES:
+        return None
+    with closing(MemoryReader(threads)) as reader:
+        return reader.measure()

@@ -1,0 +1,1 @@
+"""OpenAI-compatible servers: their addresses, keys and names, and what they say of errors."""

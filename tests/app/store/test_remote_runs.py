@@ -1,0 +1,43 @@
+"""Runs on servers: what they do not tell is kept as nothing, and no 0 in a sum or a peak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.store import RunOutcome, RunStatus, RunStore
+from engine.types import Backend, GenerationRequest, Message, RemoteReport, RunConfig
+from tests.support.fakes import make_metrics
+from tests.support.ui import add_run
+
+ASKED = GenerationRequest(
+    messages=(Message("user", "Hello"),), config=RunConfig(model="@office", backend=Backend.REMOTE)
+)
+METRICS = replace(make_metrics(completion_tokens=3), cached_tokens=0, weights_bytes=0, kv_bytes=0, peak_rss_bytes=0)
+
+
+def add(store: RunStore, cached: int | None) -> str:
+    remote = RemoteReport(server="h:1", served_name="m", cached_tokens=cached)
+    run_id = store.create_run(ASKED, person_id="me", environment={"device": "cpu"})
+    metrics = replace(METRICS, cached_tokens=cached or 0)
+    outcome = RunOutcome(RunStatus.FINISHED, "Hi.", metrics=metrics, environment={"remote": remote.to_dict()})
+    store.finish_run(run_id, outcome, None)
+    return run_id
+
+
+def test_it_comes_back_as_it_ended(store: RunStore) -> None:
+    run = store.get(add(store, None))
+    assert (run.metrics, run.backend, run.precision) == (METRICS, "remote", "unknown")
+    assert (report := RemoteReport.of(run.environment)) is not None
+    assert report.cached_tokens is None
+
+
+@pytest.mark.parametrize("cached", [None, 2])
+def test_peaks_of_memory_are_those_of_this_machine(store: RunStore, cached: int | None) -> None:
+    add(store, cached)
+    (only,) = store.by_configuration()
+    assert (only.weights_bytes, only.kv_bytes) == (None, None)
+    assert only.totals.cached_tokens == (cached or 0)
+    add_run(store)
+    assert len(store.by_configuration()) == 2
