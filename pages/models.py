@@ -7,10 +7,10 @@ from app.costs.pricing import load_prices, prices_path
 from app.literal import literal
 from app.views.models.add import show_adding
 from app.views.models.card import install_job, show_model
-from app.views.models.servers.listing import show_servers
-from app.views.shared.errors import errors_shown
 from app.views.models.download import show_unfinished
 from app.views.models.hub import show_hub
+from app.views.models.servers.listing import show_servers
+from app.views.shared.errors import errors_shown
 from engine import FAMILIES, QUANTIZATIONS, list_models
 
 models_dir = resources.get_settings().models_dir
