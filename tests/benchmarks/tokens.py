@@ -70,7 +70,8 @@ def run(models_dir: Path, models: Sequence[str]) -> list[Row]:
     for model in installed:
         rows += _tokens_of(model, models_dir / CATALOG[model].file_name, read_tokenizer(models_dir / model), texts)
     with tempfile.TemporaryDirectory() as folder:
-        training = [*texts["prompts"], *(text for kind in texts.values() for text in kind[::3])]
+        # of control tokens none: a vocabulary holds no words that spell them
+        training = [text for kind, some in texts.items() if kind != "control tokens" for text in some[::3]]
         for name, gguf in _written(Path(folder), training):
             place = Path(folder) / name
             place.mkdir()
