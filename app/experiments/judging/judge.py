@@ -10,13 +10,13 @@ from typing import Any, Protocol, Self
 from app.experiments.judging.prompts import MOST_TOKENS, VERSION, Asked
 from app.experiments.running.weights import KnowsWeights
 from app.remote.address import endpoint_of, host_of
-from app.remote.said import MOST_SHOWN, error_message, one_line
 from app.runs.answers import RequestRefusedError, RunNotFinishedError, answer_unkept
 from app.runs.live_run import LiveRun
 from app.runs.service import InferenceEngine
 from app.runs.together import AT_ONCE, Watch
 from app.settings import JUDGE_KEY, JUDGE_URL
 from app.store import JudgeId, NoVerdict
+from engine.backends.remote.words import MOST_SHOWN, error_message, one_line
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import (
     GenerationRequest,

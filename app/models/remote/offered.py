@@ -11,7 +11,7 @@ from app.background.jobs import Jobs, JobState, Report
 from app.models.remote.registry import KEY_FIELD
 from app.remote.address import base_of, host_of
 from app.remote.keys import checked_key
-from app.remote.said import error_message, one_line
+from engine.backends.remote.words import error_message, one_line
 from engine.errors import GearboxError
 from engine.untrusted import parse_json
 
