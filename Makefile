@@ -44,12 +44,13 @@ bench: setup
 bench-peers: $(stamp)
 	CMAKE_ARGS=-DGGML_NATIVE=ON $(bin)/python -m pip install -c constraints.txt -r requirements-bench.txt
 
-# OpenAI-compatible servers that `python -m tests.benchmarks serving --url http://127.0.0.1:8600` asks, each in an
-# environment of its own. They are started by hand (the folder or file of a model is in data/models):
+# OpenAI-compatible servers that `make test-full` starts itself, and that `python -m tests.benchmarks serving --url
+# http://127.0.0.1:8600` asks. For that they are started by hand (the folder or file of a model is in data/models):
 #   VLLM_CPU_KVCACHE_SPACE=2 .venv-servers/vllm/bin/vllm serve FOLDER --served-model-name NAME --port 8600 \
 #     --dtype bfloat16 --max-model-len 2048 --enforce-eager --gpu-memory-utilization 0.4
 #   .venv-servers/llama-cpp/bin/python -m llama_cpp.server --model FILE.gguf --port 8600 --n_threads 2
-bench-servers: .venv-servers/vllm/installed .venv-servers/llama-cpp/installed
+#   .venv-servers/llama-server/llama-server --model FILE.gguf --port 8600 --threads 2
+bench-servers: .venv-servers/vllm/installed .venv-servers/llama-cpp/installed .venv-servers/llama-server/installed
 
 # vLLM's build for the CPU looks for its platform in the metadata of a package called vllm, so it is given a copy of its
 # own under that name. What it brings for pictures and sound does not match the build of torch, and is not needed.
@@ -63,9 +64,27 @@ bench-servers: .venv-servers/vllm/installed .venv-servers/llama-cpp/installed
 	done
 	touch $@
 
+# llama-cpp-python 0.3.36 dies of SIGILL in its own code for AMX where it is built for a processor that has it
+llama-cpp := llama-cpp-python==0.3.36
+llama-flags := $(if $(filter x86_64,$(shell uname -m)),-mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
+
 .venv-servers/llama-cpp/installed:
 	$(PYTHON) -m venv --clear $(@D)
-	CMAKE_ARGS=-DGGML_NATIVE=ON $(@D)/bin/python -m pip install --quiet 'llama-cpp-python[server]==0.3.36'
+	CMAKE_ARGS=-DGGML_NATIVE=ON CFLAGS='$(llama-flags)' CXXFLAGS='$(llama-flags)' \
+	  $(@D)/bin/python -m pip install --quiet '$(subst python==,python[server]==,$(llama-cpp))'
+	touch $@
+
+# llama.cpp's own server, from the source that the Python package brings along: some minutes, cmake and a C++ compiler
+.venv-servers/llama-server/installed:
+	rm -rf $(@D) && mkdir -p $(@D)/source
+	$(PYTHON) -m pip download --quiet --no-deps --no-binary :all: --dest $(@D) $(llama-cpp)
+	tar xzf $(@D)/llama_cpp_python-*.tar.gz --strip-components 1 --directory $(@D)/source
+	CFLAGS='$(llama-flags)' CXXFLAGS='$(llama-flags)' cmake -S $(@D)/source/vendor/llama.cpp -B $(@D)/build \
+	  -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF \
+	  -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF
+	cmake --build $(@D)/build --target llama-server --parallel
+	cp $(@D)/build/bin/llama-server $(@D)
+	rm -rf $(@D)/source $(@D)/build $(@D)/llama_cpp_python-*
 	touch $@
 
 models: $(stamp)
