@@ -20,7 +20,7 @@ from tests.support.misbehaving_server import (
     stream,
     whole,
 )
-from tests.support.remotes import OFFICE, Servers, asked_of, report_of, tokens_of
+from tests.support.remotes import OFFICE, Servers, asked_of, metrics_of, report_of, tokens_of
 
 KEY = "sk-very-secret"
 
@@ -131,6 +131,16 @@ def test_an_answer_that_is_not_streamed_is_taken_whole(servers: Servers) -> None
         run = servers.finish()
     assert run.text == "all of it"
     assert any("all at once" in note or "whole answer" in note for note in report_of(run).notes)
+
+
+def test_tokens_that_came_at_once_tell_no_time_between_them(servers: Servers) -> None:
+    tokens = [{"token": text, "logprob": -0.5} for text in ("all", " of", " it")]
+    choice = {"index": 0, "message": {"content": "all of it"}, "finish_reason": "stop", "logprobs": {"content": tokens}}
+    with MisbehavingServer(whole("200 OK", {**counts(4, 3), "choices": [choice]})) as server:
+        servers.add(server.url)
+        metrics = metrics_of(servers.finish())
+    assert (metrics.tpot_s, metrics.itl_p50_s, metrics.itl_p99_s) == (None, None, None)
+    assert metrics.ttft_s == metrics.e2e_s
 
 
 def test_without_its_end_mark_an_answer_with_a_reason_is_whole(servers: Servers) -> None:
