@@ -92,6 +92,13 @@ def report_of(
     )
 
 
+def unasked(model: RemoteModel) -> RemoteReport:
+    """What is known of a run that was cancelled before its server was asked."""
+    return RemoteReport(
+        server=model.server, served_name=model.served_name, attempts=0, counted=False, prompt_counted=False
+    )
+
+
 def _is_shared(moved: Counters, written_tokens: int | None) -> bool | None:
     """Whether others moved a server's counters too: more than one request ended, or more tokens were written than by
     this one; ``None`` where nobody can tell."""
