@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from engine.backends.remote import counters
 from engine.backends.remote.counters import Counters, parse_counters
 from tests.support.misbehaving_server import MisbehavingServer, Script, counts, ends, says, stream, whole
 from tests.support.remotes import Servers, metrics_of, report_of
@@ -120,3 +121,20 @@ def test_counters_that_cannot_be_read_keep_nobody_waiting(servers: Servers) -> N
         servers.add(server.url, metrics_url="http://127.0.0.1:9/metrics")
         report = report_of(servers.finish())
     assert (report.counts_from, report.shared) == (None, None)
+
+
+def test_counters_that_drip_in_keep_nobody_waiting(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counters, "TIMEOUT_S", 0.2)
+
+    def script(request: str) -> Iterator[bytes]:
+        if not request.startswith("GET /metrics"):
+            yield from stream(says("one"), ends())(request)
+            return
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 4000\r\n\r\n"
+        while not server.is_over(0.02):
+            yield b"#"
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url, metrics_url=server.url.replace("/v1", "/metrics"))
+        run = servers.finish()
+    assert (run.text, report_of(run).shared) == ("one", None)

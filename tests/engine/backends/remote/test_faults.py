@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.backends.remote import exchange
 from engine.types import RunFinished, TokenEvent
 from tests.support.misbehaving_server import (
     STREAM_HEAD,
@@ -191,6 +192,19 @@ def test_a_server_that_never_answers_is_left_after_its_time(servers: Servers) ->
     with MisbehavingServer(script) as server:
         servers.add(server.url, read_timeout_s=0.3)
         assert "sent nothing of an answer for 0.3 s" in servers.failure()
+
+
+def test_an_error_that_never_ends_is_told_as_far_as_it_came(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_ERROR_WITHIN_S", 0.2)
+
+    def script(_: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 400 Bad Request\r\ncontent-length: 4000\r\n\r\ntoo long"
+        while not server.is_over(0.02):
+            yield b" "
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url)
+        assert "does not take the request (HTTP 400): too long" in servers.failure()
 
 
 def test_nobody_listens(servers: Servers) -> None:
