@@ -213,7 +213,7 @@ class Cascade:
             prompt_score=judgement.prompt_score,
             answer_score=judgement.answer_score,
             threshold=None if attempt is self._attempts[-1] else judgement.threshold,
-            prompt_tokens=attempt.prompt_tokens,
+            prompt_tokens=attempt.prompt_tokens or None,  # there is no prompt without a token
             seconds=seconds,
             text=recorder.text,
             token_ids=recorder.token_ids,
