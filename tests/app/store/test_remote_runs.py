@@ -41,3 +41,10 @@ def test_peaks_of_memory_are_those_of_this_machine(store: RunStore, cached: int 
     assert only.totals.cached_tokens == (cached or 0)
     add_run(store)
     assert len(store.by_configuration()) == 2
+
+
+def test_a_prompt_of_which_nobody_knows_how_much_was_reused_counts_for_no_hit_rate(store: RunStore) -> None:
+    add(store, None)
+    assert store.totals().hit_rate is None
+    add(store, 2)
+    assert store.totals().hit_rate == 2 / METRICS.prompt_tokens
