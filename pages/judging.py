@@ -24,7 +24,8 @@ else:
     show_read_only("the judge and its budget")
 
 if not store.judging.counts():
-    choose = "Choose a judge and a budget above; the" if store.may_administer else "The"
+    asks = store.may_administer and not options.on
+    choose = "Choose a judge and a budget above; the" if asks else "The"
     st.info(f"Nothing was judged yet. {choose} first scores come once the server has been idle for a while.")
     st.stop()
 
