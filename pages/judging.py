@@ -8,6 +8,7 @@ from app.views.operations.judging.choose import show_choice, show_state
 from app.views.operations.judging.disagreements import show_disagreements
 from app.views.operations.judging.trend import show_audits, show_trend
 from app.views.shared.clock import TimeRange, now
+from app.views.shared.desk import show_read_only
 from app.views.shared.errors import errors_shown
 
 store = resources.get_store()
@@ -16,14 +17,16 @@ st.caption("Is the quality of what people get slipping? A model grades a sample 
 
 options = JudgingOptions.kept(store.options)
 show_state(store, options)
-with errors_shown():
-    show_choice(store, options)
+if store.may_administer:
+    with errors_shown():
+        show_choice(store, options)
+else:
+    show_read_only("the judge and its budget")
 
 if not store.judging.counts():
-    st.info(
-        "Nothing was judged yet. Choose a judge and a budget above; the first scores come once the server has been "
-        "idle for a while."
-    )
+    asks = store.may_administer and not options.on
+    choose = "Choose a judge and a budget above; the" if asks else "The"
+    st.info(f"Nothing was judged yet. {choose} first scores come once the server has been idle for a while.")
     st.stop()
 
 span = TimeRange(

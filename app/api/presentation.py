@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.api.answering import Answer, Answers
+from app.runs.live_run import LiveRun
 from app.store import RunStatus
-from engine.types import RunMetrics, TokenEvent
+from engine.types import RemoteReport, TokenEvent
 
 _LEAST_LOGPROB = -9999.0
 """What OpenAI's API says where there is no finite number."""
@@ -170,33 +171,47 @@ def said(tokens: Sequence[TokenEvent], finish_reason: str | None) -> Sequence[To
 
 def usage(answers: Answers, prompts: int) -> Tree:
     """What a call used, as far as it was measured. A prompt with several answers counts once, with what was reused for
-    its first answer.
+    its first answer. What a server did not tell of its answers is left out, and is no 0.
 
     Args:
         answers: of the call, prompt by prompt.
         prompts: how many there are.
     """
-    measured = [answer.run.metrics for answer in answers.each]
-    firsts = measured[:: max(1, len(measured) // prompts)]
-    prompt = _sum(firsts, "prompt_tokens")
-    completion = _sum(measured, "completion_tokens")
-    accepted = _sum(measured, "accepted_tokens")
+    runs = [answer.run for answer in answers.each]
+    firsts = runs[:: max(1, len(runs) // prompts)]
+    prompt = _sum(firsts, "prompt_tokens", lambda remote: remote.prompt_counted)
+    completion = _sum(runs, "completion_tokens", lambda remote: remote.counted)
+    cached = _sum(firsts, "cached_tokens", lambda remote: remote.cached_tokens is not None)
+    drafted = _sum(runs, "drafted_tokens", lambda remote: remote.drafted_tokens is not None)
+    accepted = _sum(runs, "accepted_tokens", lambda remote: remote.accepted_tokens is not None)
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": _sum(firsts, "cached_tokens"), "audio_tokens": 0},
+        **_known(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=None if prompt is None or completion is None else prompt + completion,
+        ),
+        "prompt_tokens_details": {**_known(cached_tokens=cached), "audio_tokens": 0},
         "completion_tokens_details": {
-            "accepted_prediction_tokens": accepted,
-            "rejected_prediction_tokens": _sum(measured, "drafted_tokens") - accepted,
+            **_known(
+                accepted_prediction_tokens=accepted,
+                rejected_prediction_tokens=None if drafted is None or accepted is None else drafted - accepted,
+            ),
             "reasoning_tokens": 0,
             "audio_tokens": 0,
         },
     }
 
 
-def _sum(measured: Sequence[RunMetrics | None], name: str) -> int:
-    return sum(getattr(metrics, name) for metrics in measured if metrics)
+def _sum(runs: Sequence[LiveRun], name: str, told: Callable[[RemoteReport], bool]) -> int | None:
+    """Over runs; ``None`` where a server did not tell it of one."""
+    measured = [(run.metrics, run.remote) for run in runs if run.metrics]
+    if not all(remote is None or told(remote) for _, remote in measured):
+        return None
+    return sum(int(getattr(metrics, name)) for metrics, _ in measured)
+
+
+def _known(**fields: int | None) -> Tree:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def tiers(answers: Answers) -> str | None:

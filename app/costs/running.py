@@ -19,6 +19,8 @@ class Served:
     completion_tokens: float
     e2e_s: float
     """From the moment that it is taken up, waiting left out."""
+    cached_tokens: float = 0.0
+    """Of those of the prompt that were kept, as far as that is known."""
     at_once: float = 1.0
     """Batch size: requests that are answered together in that time; 1 is one after the other."""
 
@@ -28,6 +30,7 @@ class Served:
             CostsError: a figure is out of range.
         """
         check_amount("The length of the prompt, in tokens,", self.prompt_tokens)
+        check_amount("What was kept of the prompt, in tokens,", self.cached_tokens)
         check_positive("The length of the answer, in tokens,", self.completion_tokens)
         check_positive("The time of an answer, in seconds,", self.e2e_s)
         check_amount("The number of requests at once", self.at_once, least=1)
@@ -63,9 +66,12 @@ def own_cost(per_hour: float, served: Served) -> RunCost:
     return RunCost(each, each / served.completion_tokens * _MILLION)
 
 
-def listed_cost(price: ListPrice, prompt_tokens: float, completion_tokens: float) -> RunCost:
-    """Derived: what requests of this length cost at a list price; ``completion_tokens`` is above 0."""
-    each = price.of(prompt_tokens, completion_tokens)
+def listed_cost(
+    price: ListPrice, prompt_tokens: float, completion_tokens: float, cached_tokens: float = 0.0
+) -> RunCost:
+    """Derived: what requests of this length cost at a list price; ``completion_tokens`` is above 0, and
+    ``cached_tokens`` of those of the prompt were kept."""
+    each = price.of(prompt_tokens, completion_tokens, cached_tokens)
     return RunCost(each, each / completion_tokens * _MILLION)
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from app.store import KindStats
-from engine.types import Precision
+from engine.types import Precision, is_remote
 
 
 class Gear(StrEnum):
@@ -96,7 +96,7 @@ def savings(stats: Sequence[KindStats]) -> Savings | None:
         full = own._replace(precision=Precision.BF16)
         missing = [kind for kind in (own, full) if kind not in paces]
         if missing:
-            name = f"{missing[0].model} · {missing[0].precision}"
+            name = each.model if is_remote(each.model) else f"{missing[0].model} · {missing[0].precision}"
             left_out[name] = left_out.get(name, 0) + each.totals.runs
             continue
         runs += each.totals.runs

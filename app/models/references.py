@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from app import units
-from app.store import RunFilter, RunStore
+from app.store import RunFilter, RunStatus, RunStore
 
 _MOST_NAMED = 5
+_READ_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class References:
     """How much of it there is."""
 
     running: int
-    """Runs that it answers right now, in whatever process."""
+    """Runs in which it answers, drafts, or is a tier right now, in whatever process."""
     runs: int
     """Runs that it answered."""
     configurations: tuple[str, ...]
@@ -42,11 +43,20 @@ def references_to(model: str, store: RunStore) -> References:
         *((each.name, each.plan) for each in store.autopilots.all()),
     ]
     return References(
-        running=totals.running,
+        running=_running(model, store),
         runs=totals.runs,
         configurations=tuple(each.name for each in store.configurations.everybodys() if _names(each.config, model)),
         experiments=tuple(name for name, design in asked if _names(design, model)),
     )
+
+
+def _running(model: str, store: RunStore) -> int:
+    """How many of the runs under way need it."""
+    under_way, found, offset = RunFilter(statuses=(RunStatus.RUNNING,)), 0, 0
+    while rows := store.page(under_way, limit=_READ_AT_ONCE, offset=offset).rows:
+        offset += len(rows)
+        found += sum(_names({"model": row.model, "gears": asdict(row.gears)}, model) for row in rows)
+    return found
 
 
 def stays_in_words(references: References) -> list[str]:

@@ -24,6 +24,17 @@ def checked_key(key: str, where: str) -> str | None:
     return key or None
 
 
+def key_in(variable: str, environ: Mapping[str, str]) -> str:
+    """The key that a variable holds.
+
+    Raises:
+        InvalidRequestError: it is not set, or a header cannot hold what is in it.
+    """
+    if (key := key_from([variable], environ)) is None:
+        raise InvalidRequestError(f"{variable} is not set: it is to hold the key.")
+    return key
+
+
 def key_from(names: Sequence[str], environ: Mapping[str, str]) -> str | None:
     """The key to send, from the first of some variables that is set; ``None`` without one.
 

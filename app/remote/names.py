@@ -11,6 +11,11 @@ MOST_CHARACTERS = 40
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
+def is_name(text: str) -> bool:
+    """Whether a remote model can be called so, its @ included."""
+    return text.startswith(REMOTE_MARK) and _NAME.fullmatch(text[len(REMOTE_MARK) :]) is not None
+
+
 def checked_name(text: str) -> str:
     """A name as it is kept: in small letters, with the @ before it.
 

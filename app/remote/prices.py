@@ -35,7 +35,9 @@ class ListPrice:
                 )
 
     def of(self, prompt_tokens: float, completion_tokens: float, cached_tokens: float = 0.0) -> float:
-        """Derived: what a request of this length costs there; ``cached_tokens`` are among those of the prompt."""
+        """Derived: what a request of this length costs there; ``cached_tokens`` are among those of the prompt, and no
+        more than these whatever a server says."""
+        cached_tokens = min(cached_tokens, prompt_tokens)
         cached = self.input_per_million if self.cached_per_million is None else self.cached_per_million
         read = (prompt_tokens - cached_tokens) * self.input_per_million + cached_tokens * cached
         return (read + completion_tokens * self.output_per_million) / _MILLION

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -101,6 +101,7 @@ class RunStore(RunWriter):
         """How persons have set the widgets, in the same database."""
         self.turns = Turns(database, self._presence.owner)
         """Which server does what only one of those on this database is to do."""
+        self._unordered: Sequence[Callable[[], object]] = ()
         self._keeper = Keeper(self._outbox, self._look_after)
         self.retention = RetentionStore(database)
         """How long runs are kept, and what was pruned."""
@@ -120,13 +121,13 @@ class RunStore(RunWriter):
         """
         migrate(database_url)
         store = cls(Database(database_url, watched=True), folders, secrets)
-        try:
-            store.texts.prepare()
-            store.look_around()
-            store.alerts.channels.seal_all()
-            store.remotes.seal_anew(secrets)
-        except StoreError as error:  # on a full disk, say; what is there can be read, and the keeper tries again
-            _log.warning("What earlier servers left behind could not be put in order: %s", error)
+        store._unordered = [
+            store.texts.prepare,
+            store.look_around,
+            store.alerts.channels.seal_all,
+            lambda: store.remotes.seal_anew(secrets),
+        ]
+        store._put_in_order()
         return store
 
     @classmethod
@@ -222,6 +223,19 @@ class RunStore(RunWriter):
     def _prune(self) -> bool:
         return self.retention.in_background and self.turns.is_ours(_PRUNING) and self.retention.prune_when_due()
 
+    def _put_in_order(self) -> None:
+        """What earlier servers left behind, each step until it came off once: on a full disk, say, what is there can
+        be read meanwhile."""
+        left = []
+        for step in self._unordered:
+            try:
+                step()
+            except StoreError as error:
+                _log.warning("What earlier servers left behind could not be put in order: %s", error)
+                left.append(step)
+        self._unordered = left
+
     def _look_after(self) -> bool:
+        self._put_in_order()
         self.look_around()
         return self.sum_up(most=_SUMMED_AT_ONCE)

@@ -82,7 +82,7 @@ def remove(name: str, models_dir: Path) -> Removal:
             shutil.rmtree(aside, ignore_errors=True)
             removal.folder.rename(aside)
             shutil.rmtree(aside)
-        if removal.source and removal.source.parent == models_dir:
+        if removal.source and not removal.is_link and removal.source.parent == models_dir:
             removal.source.unlink()
         for packed in removal.packed:
             shutil.rmtree(packed)

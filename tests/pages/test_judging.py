@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from app.operations.judging.options import Judged, JudgingOptions
-from app.store import Candidate, JudgeId, LiveJudgement, RunStore
-from tests.support.ui import add_run, open_app
+from app.store import Candidate, JudgeId, LiveJudgement, NewRemote, RunStore
+from tests.support.ui import add_run, open_app, texts
 
 PAGE = "pages/judging.py"
 
@@ -52,3 +52,32 @@ def test_scores_stand_beside_their_audit_and_what_parts(monkeypatch: pytest.Monk
     parts = app.dataframe[-1].value
     assert list(parts["score"]) == [0.9]
     assert parts["run"].iloc[0].endswith(run_id)
+
+
+def test_who_may_not_administer_sees_the_judge_and_chooses_none(
+    monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    JudgingOptions(judge=Judged("small", "int4")).keep(store.options)
+    monkeypatch.setattr(RunStore, "may_administer", False)
+    app = open_app(monkeypatch, store, PAGE)
+    assert "small int4" in texts(app, "caption")
+    assert "Only the machine's own desk may change the judge and its budget" in texts(app, "caption")
+    assert not [each for each in app.toggle if each.key == "live-judging-on"]
+
+
+def test_a_server_that_was_added_needs_a_price_to_judge(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    app = open_app(monkeypatch, store, PAGE)
+    assert app.number_input("live-judging-read-price").disabled
+    store.remotes.add(NewRemote(name="@office", url="http://h/v1", served_name="m"))
+    app.run()
+    app.toggle("live-judging-on").set_value(True)
+    app.selectbox("live-judging-first").set_value("@office")
+    app.button[0].click().run()
+    assert "@office has no price" in app.error[0].value
+    assert not JudgingOptions.kept(store.options).on
+    app.number_input("live-judging-read-price").set_value(0.5)
+    app.number_input("live-judging-written-price").set_value(2.0)
+    app.button[0].click().run()
+    assert not app.error
+    kept = JudgingOptions.kept(store.options)
+    assert (kept.on, kept.judge, kept.read_price, kept.written_price) == (True, Judged("@office", None), 0.5, 2.0)

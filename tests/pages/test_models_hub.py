@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.background.jobs import JobState
+from app.store import RunStore
+from engine import unfinished_downloads
 from engine.machine import bandwidth
 from tests.support.fake_hub import FakeHub, Repository, fake_hub
 from tests.support.gguf_files import tiny_gguf
@@ -126,6 +129,45 @@ def test_a_download_is_paused_and_gone_on_with_after_a_restart(hub: FakeHub, pag
     assert not [button for button in app.button if button.label == "Resume"]
 
 
+def test_a_name_that_was_taken_meanwhile_is_chosen_anew(hub: FakeHub, page: AppTest) -> None:
+    hub.altered = True
+    look(page, "org/tiny")
+    page.button("hub-download").click().run()
+    settled(page, "download")
+    hub.altered = False
+    models_dir = resources.get_settings().models_dir
+    (models_dir / "tiny").mkdir()
+    (left,) = unfinished_downloads(models_dir)
+    key = left.plan.key
+    st.cache_resource.clear()  # as after a restart
+    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
+    app.switch_page("pages/models.py").run()
+    assert app.text_input(f"hub-resume-name-{key}").value == "tiny-2"
+    app.text_input(f"hub-resume-name-{key}").set_value("tiny").run()
+    assert "There is a model called tiny already" in app.error[0].value
+    assert app.button(f"hub-resume-{key}").disabled
+    app.text_input(f"hub-resume-name-{key}").set_value("mine").run()
+    app.button(f"hub-resume-{key}").click().run()
+    settled(app, "download")
+    assert not app.exception
+    assert [error.value for error in app.error] == []
+    assert (models_dir / "mine" / "hub.json").is_file()
+
+
+def test_what_goes_on_in_another_process_is_not_discarded(hub: FakeHub, page: AppTest) -> None:
+    hub.altered = True
+    look(page, "org/tiny")
+    page.button("hub-download").click().run()
+    settled(page, "download")
+    models_dir = resources.get_settings().models_dir
+    (left,) = unfinished_downloads(models_dir)
+    with FileLock(models_dir / ".hub" / f"{left.plan.key}.lock"):
+        page.button(f"hub-discard-{left.plan.key}").click().run()
+    assert not page.exception
+    assert "downloaded by another Gearbox" in page.error[-1].value
+    assert unfinished_downloads(models_dir) == [left]
+
+
 def test_what_fails_stands_there_and_can_be_discarded(hub: FakeHub, page: AppTest) -> None:
     hub.altered = True
     look(page, "org/tiny")
@@ -175,3 +217,22 @@ def test_gated_unknown_and_unreachable_are_said_and_asked_again(hub: FakeHub, pa
     settled(page, "search")
     assert not page.exception
     assert "No model of the hub has these words" in texts(page)
+
+
+def test_who_may_not_administer_looks_and_neither_downloads_nor_discards(
+    hub: FakeHub, page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.altered = True
+    look(page, "org/tiny")
+    page.button("hub-download").click().run()
+    settled(page, "download")
+    assert [button.label for button in page.button if button.label in ("Resume", "Discard")] == ["Resume", "Discard"]
+    monkeypatch.setattr(RunStore, "may_administer", False)
+    page.run()
+    assert not page.exception
+    assert "Only the machine's own desk may change downloads" in texts(page)
+    assert not [button for button in page.button if button.label in ("Resume", "Discard", "Download")]
+    look(page, "org/tiny-GGUF")
+    settled(page, "look at hub", "memory")
+    assert "Q4" in texts(page)
+    assert "hub-download" not in {button.key for button in page.button}

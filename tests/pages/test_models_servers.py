@@ -119,6 +119,19 @@ def test_what_cannot_be_is_said_and_nothing_is_added(open_page: Open, store: Run
     assert store.remotes.all() == ()
 
 
+def test_what_one_address_said_does_not_stand_under_another(
+    open_page: Open, server: ScriptedServer, jobs: Jobs
+) -> None:
+    server.models_status = 500
+    app = open_page()
+    app.text_input(f"{FIELD}url").set_value(server.url).run()
+    app.button("server-new-look").click().run()
+    settle(app, jobs)
+    assert "lists no models" in app.error[0].value
+    app.text_input(f"{FIELD}url").set_value("http://office.lan").run()
+    assert not app.error
+
+
 def test_one_is_removed_after_a_question(open_page: Open, store: RunStore) -> None:
     kept = store.remotes.add(NewRemote(name="@office", url="http://h/v1", served_name="m"))
     app = open_page()

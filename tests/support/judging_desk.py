@@ -29,7 +29,8 @@ class Desk:
         return made
 
     def choose(self, **given: object) -> None:
-        JudgingOptions(**{"on": True, "judge": LOCAL, "share": 1.0, **given}).keep(self.store.options)  # type: ignore[arg-type]
+        free = {"read_price": 0.0, "written_price": 0.0}
+        JudgingOptions(**{"on": True, "judge": LOCAL, "share": 1.0, **free, **given}).keep(self.store.options)  # type: ignore[arg-type]
 
     @property
     def judging(self) -> Judging:

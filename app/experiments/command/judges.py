@@ -76,6 +76,11 @@ def _work(store: RunStore, kept: KeptExperiment, judge: Judge, kind: JudgementKi
 @contextmanager
 def _opened(options: argparse.Namespace, settings: Settings, store: RunStore, kept: KeptExperiment) -> Iterator[Judge]:
     remotes = RemoteModels.of(settings, store)
+    if options.url and settings.judge_url:  # asked first: it may have models whose names begin with an @
+        asked = ServerJudge(settings.judge_url, options.model, settings.judge_key)
+        say(f"Prompts and answers are sent to {asked.host}.")
+        yield asked
+        return
     if is_remote(options.model):
         if (remote := remotes.resolve(options.model)) is None:
             raise InvalidRequestError(
@@ -84,11 +89,6 @@ def _opened(options: argparse.Namespace, settings: Settings, store: RunStore, ke
         added = ServerJudge.of(remote)
         say(f"Prompts and answers are sent to {added.host}.")
         yield added
-        return
-    if options.url and settings.judge_url:
-        asked = ServerJudge(settings.judge_url, options.model, settings.judge_key)
-        say(f"Prompts and answers are sent to {asked.host}.")
-        yield asked
         return
     with closing(open_engine(settings, remotes.resolve)) as engine:
         yield LocalJudge.installed(engine, _tier(options.model), f"judge {kept.id}")

@@ -116,7 +116,9 @@ def _cost(figures: Figures, served: Served, day: Day) -> RunCost | None:
     if not figures.has_server:
         return own_cost(day.per_hour, served)
     price = day.prices.get(figures.server or "")
-    return None if price is None else listed_cost(price, served.prompt_tokens, served.completion_tokens)
+    if price is None:
+        return None
+    return listed_cost(price, served.prompt_tokens, served.completion_tokens, served.cached_tokens)
 
 
 def _machines(served: Served, day: Day) -> str:

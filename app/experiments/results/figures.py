@@ -141,6 +141,7 @@ def _served(cells: Sequence[Cell], *, at_once: bool) -> Served | None:
     return Served(
         prompt_tokens=mean(lambda cell: cell.prompt_tokens),
         completion_tokens=mean(lambda cell: cell.completion_tokens),
+        cached_tokens=mean(lambda cell: cell.cached_tokens),
         e2e_s=mean(lambda cell: cell.e2e_s),
         at_once=max(1.0, mean(lambda cell: cell.mean_batch_size)) if at_once else 1.0,
     )

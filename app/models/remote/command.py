@@ -12,7 +12,7 @@ from app.models.remote.offered import served_models
 from app.models.remote.registry import KeyPlace, RemoteModels
 from app.models.remote.testing import ABILITIES, found_abilities, testing
 from app.remote.address import base_of, host_of
-from app.remote.keys import key_from
+from app.remote.keys import key_in
 from app.remote.names import checked_name
 from app.remote.prices import ListPrice
 from app.secrets import Secrets
@@ -122,7 +122,7 @@ def _named(store: RemoteStore, name: str) -> KeptRemote:
 
 def _only_model(options: argparse.Namespace) -> str:
     base = base_of(options.url, "--key-variable")
-    key = key_from([options.key_variable], os.environ) if options.key_variable else None
+    key = key_in(options.key_variable, os.environ) if options.key_variable is not None else None
     models = served_models(base, key)
     if len(models) == 1:
         return models[0]

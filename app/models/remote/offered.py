@@ -8,7 +8,7 @@ from typing import Any
 
 from app.background.computed import Computed
 from app.background.jobs import Jobs, JobState, Report
-from app.models.remote.registry import KEY_FIELD
+from app.models.remote.registry import KEY_FIELD, MOST_SERVED
 from app.remote.address import base_of, host_of
 from app.remote.keys import checked_key
 from engine.backends.remote.words import error_message, one_line
@@ -34,7 +34,7 @@ class Offered:
 
 
 class Offers:
-    """Looks them up in the background, the latest for each person. Safe to use from any thread."""
+    """Looks them up in the background, for each person and address. Safe to use from any thread."""
 
     def __init__(self, jobs: Jobs) -> None:
         self._found: Computed[Offered] = Computed(jobs)
@@ -52,19 +52,19 @@ class Offers:
             report(f"Asking {host_of(base)}", 0.0)
             return Offered(base, served_models(base, checked))
 
-        self._found.start(_job(person), compute)
+        self._found.start(_job(person, base), compute)
 
-    def state(self, person: str) -> JobState | None:
-        """How the latest look stands; ``None`` where there was none."""
-        return self._jobs.state(_job(person))
+    def state(self, person: str, base: str) -> JobState | None:
+        """How the latest look at an address stands; ``None`` where there was none."""
+        return self._jobs.state(_job(person, base))
 
-    def found(self, person: str) -> Offered | None:
-        """What the latest look that came to something found."""
-        return self._found.value(_job(person))
+    def found(self, person: str, base: str) -> Offered | None:
+        """What the latest look at it that came to something found."""
+        return self._found.value(_job(person, base))
 
 
 def served_models(base: str, key: str | None, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
-    """The models that a server lists, in its order, each once.
+    """The models that a server lists, in its order, each once; of names only those that can be shown and kept.
 
     Args:
         base: of its API, as `base_of` gives it.
@@ -102,12 +102,15 @@ def _read(base: str, status: int, body: bytes, key: str | None) -> tuple[str, ..
         tree = None
     match tree:
         case {"data": list(entries)} if status == 200:
-            ids = [each["id"] for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str)]
-            return tuple(dict.fromkeys(ids))[:_MOST_MODELS]
+            ids = (each.get("id") for each in entries if isinstance(each, dict))
+            named = [
+                id for id in ids if isinstance(id, str) and id.isprintable() and id.strip() and len(id) <= MOST_SERVED
+            ]
+            return tuple(dict.fromkeys(named))[:_MOST_MODELS]
     said = error_message(tree) if tree is not None else body.decode("utf-8", "replace")
     what = one_line(f"HTTP {status} {said}".strip(), key)
     raise ServerError(f"{host_of(base)} lists no models: {what}. If it has no such list, type the model's name.")
 
 
-def _job(person: str) -> str:
-    return f"servers looked at by {person}"
+def _job(person: str, base: str) -> str:
+    return f"{base} looked at by {person}"

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Self
 
 from app.remote.address import base_of, metrics_of, same_origin, shows_key
-from app.remote.keys import checked_key, key_from
+from app.remote.keys import checked_key, key_from, key_in
 from app.remote.names import checked_name
 from app.remote.prices import ListPrice
 from app.secrets import Secrets
@@ -145,8 +145,8 @@ class RemoteModels:
             InvalidRequestError: something of it cannot be, in words.
             ConflictError: the name is taken.
         """
-        if key_variable is not None and key_from([key_variable], self._environ) is None:
-            raise InvalidRequestError(f"{key_variable} is not set: it is to hold the key.")
+        if key_variable is not None:
+            key_in(key_variable, self._environ)
         new = _checked(name, url, served_name, metrics_url, price)
         key_given = checked_key(key, KEY_FIELD)
         kept = self._store().add(self._with_key(replace(new, key_variable=key_variable), key_given))

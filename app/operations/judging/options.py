@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from app.experiments.judging.judge import LONGEST_MODEL, Judge, JudgingEngine, LocalJudge, ServerJudge
+from app.remote.names import is_name
+from app.remote.prices import ListPrice
 from app.store import OptionStore
 from engine.errors import InvalidRequestError
-from engine.types import PRECISIONS, Precision, RemoteModel, Tier, is_remote
+from engine.types import PRECISIONS, Precision, RemoteModel, Tier
 
 SUBJECT = "judging"
 MOST_CALLS = 100_000
@@ -25,12 +27,17 @@ class Judged:
     model: str
     precision: str | None
     """``None`` for a model of a server: one that was added, by its name with the @, or one of the judges' server."""
+    added: bool | None = None
+    """Whether it is a server's model that was added; by default it is where its name can be one's. The judges' server
+    may have names that begin with an @ too."""
 
     def __post_init__(self) -> None:
         if not 0 < len(self.model.strip()) <= LONGEST_MODEL:
             raise InvalidRequestError(f"Name the judge's model, in at most {LONGEST_MODEL} characters.")
         if self.precision is not None and self.precision not in list(PRECISIONS):
             raise InvalidRequestError(f"There is no precision {self.precision[:60]!r}.")
+        if self.added is None:
+            object.__setattr__(self, "added", self.precision is None and is_name(self.model))
 
     @property
     def is_local(self) -> bool:
@@ -40,7 +47,7 @@ class Judged:
     @property
     def is_added(self) -> bool:
         """Whether it is a server's model that was added on the Models page."""
-        return is_remote(self.model)
+        return bool(self.added)
 
     def __str__(self) -> str:
         if self.precision is not None:
@@ -92,9 +99,9 @@ class JudgingOptions:
     """Questions in any 24 hours, of both judges together."""
     money_a_day: float = 1.0
     """In any 24 hours, in the currency of the price file."""
-    read_price: float = 0.0
-    """Of a server's judge that has no list price of its own: a million tokens read."""
-    written_price: float = 0.0
+    read_price: float | None = None
+    """Of a server's judge that has no list price of its own: a million tokens read; ``None`` until somebody says."""
+    written_price: float | None = None
     """A million tokens written."""
 
     def __post_init__(self) -> None:
@@ -102,7 +109,7 @@ class JudgingOptions:
             raise InvalidRequestError("The share of runs that are judged must be above 0 %, and at most 100 %.")
         if not 1 <= self.calls_a_day <= MOST_CALLS:
             raise InvalidRequestError(f"A day has 1 to {MOST_CALLS:,} questions.")
-        prices = {"money a day": self.money_a_day, "price": self.read_price, "price ": self.written_price}
+        prices = {"money a day": self.money_a_day, "price": self.read_price or 0, "price ": self.written_price or 0}
         for name, amount in prices.items():
             if not 0 <= amount < 1e9:
                 raise InvalidRequestError(f"The {name.strip()} must be 0 or more.")
@@ -115,6 +122,26 @@ class JudgingOptions:
     def judges(self) -> tuple[Judged, ...]:
         """Those that are asked, the first one first."""
         return tuple(each for each in (self.judge, self.second) if each is not None)
+
+    def price_of(self, judge: Judged, listed: Mapping[str, ListPrice]) -> ListPrice:
+        """What a server takes for asking a judge.
+
+        Args:
+            judge: a model of a server.
+            listed: list prices of servers' models that were added, by name.
+
+        Raises:
+            InvalidRequestError: nobody has said, so that the budget of money would hold nothing back.
+        """
+        if judge.is_added and (price := listed.get(judge.model)) is not None:
+            return price
+        if self.read_price is None or self.written_price is None:
+            its_own = ", or edit its list price on the Models page" if judge.is_added else ""
+            raise InvalidRequestError(
+                f"{judge} has no price, and the budget of money cannot hold without one: say what a million tokens "
+                f"read and written cost, 0 where they are free{its_own}."
+            )
+        return ListPrice(self.read_price, self.written_price)
 
     @classmethod
     def kept(cls, options: OptionStore) -> Self:

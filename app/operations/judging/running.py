@@ -89,6 +89,7 @@ class Judging:
             UnderWayError: another server judges.
             GaveWayError: somebody asked something; what was judged is kept.
             JudgeError: a judge answers nothing any more.
+            InvalidRequestError: a server's judge has no price.
             StoreError: nothing can be written, and so nothing can be counted.
             GearboxError: whatever else keeps the engine or the store from it.
             JobCancelled: from ``report``.
@@ -151,15 +152,15 @@ class Judging:
             way()
             steps.meanwhile(live.loading_now)
 
-        listed = self.prices().get(chosen.model) or ListPrice(options.read_price, options.written_price)
-        price = 0.0 if chosen.is_local else _price(asked, Reply(), listed)
+        listed = None if chosen.is_local else options.price_of(chosen, self.prices())
+        price = 0.0 if listed is None else _price(asked, Reply(), listed)
         charge = self.store.judging.charge(price)
         begun = self.clock()
         try:
             reply = judge.ask(asked, watch)
             seconds = self.clock() - begun
             verdict = verdict_of(asked, reply)
-            price = cost(self.per_hour, seconds) if chosen.is_local else _price(asked, reply, listed)
+            price = cost(self.per_hour, seconds) if listed is None else _price(asked, reply, listed)
             judgement = LiveJudgement(
                 run=candidate,
                 judge=judge.id,

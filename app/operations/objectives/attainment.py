@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import gcd
 from typing import Literal
 
 from app.store import WITHOUT_LABS, Counted, Objective, ObjectiveStore, RunFilter
@@ -15,6 +16,7 @@ BURN_WINDOWS = (timedelta(hours=1), timedelta(hours=6), timedelta(days=3))
 """That are shown."""
 _POINTS = 60
 _QUARTER = timedelta(minutes=15)
+_DAY = timedelta(days=1)
 
 Verdict = Literal["kept", "broken", "no runs"]
 
@@ -123,7 +125,7 @@ def goodput_over_time(
         objectives: all that count.
         filter: which runs; its own beginning and end are not asked.
         edges: where one stretch begins and the other ends, ascending, at least two; those between the first and the
-            last at whole minutes.
+            last at whole seconds.
         now: which moment counts as now.
 
     Raises:
@@ -131,12 +133,13 @@ def goodput_over_time(
     """
     *before, last = edges
     parts = tuple(before[1:])
-    width = _QUARTER if all(_floor(edge, _QUARTER) == edge for edge in parts) else timedelta(minutes=1)
+    width = timedelta(seconds=gcd(*((edge - parts[0]) // timedelta(seconds=1) for edge in parts[1:]))) or _DAY
 
     def read() -> tuple[Counted, ...]:
         found = [Counted(0, 0) for _ in parts]
         in_span = replace(filter, since=before[0], until=before[-1])
-        for each in store.count_good_over_time(objectives, in_span, width):
+        origin = parts[0] - -(-(parts[0] - before[0]) // width) * width
+        for each in store.count_good_over_time(objectives, in_span, width, origin):
             found[bisect_right(parts, each.start)] += each.counted
         return tuple(found)
 

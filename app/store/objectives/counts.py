@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -116,14 +116,14 @@ def count_good(session: Session, objectives: Collection[Objective], filter: RunF
 
 
 def count_good_over_time(
-    session: Session, objectives: Collection[Objective], filter: RunFilter, width: timedelta
+    session: Session, objectives: Collection[Objective], filter: RunFilter, width: timedelta, origin: datetime
 ) -> tuple[Stretch, ...]:
-    """The same per stretch of time, counted from 1970 UTC, the oldest first; stretches without runs are left out. From
-    the rows: sums of each figure do not tell which requests met all."""
-    width_us = width // timedelta(microseconds=1)
-    key = (type_coerce(Run.created_at, BigInteger) // width_us).label("stretch")
+    """The same per stretch of time, counted from an origin before the first run, the oldest first; stretches without
+    runs are left out. From the rows: sums of each figure do not tell which requests met all."""
+    width_us, origin_us = width // timedelta(microseconds=1), to_microseconds(origin)
+    key = ((type_coerce(Run.created_at, BigInteger) - origin_us) // width_us).label("stretch")
     rows = session.execute(_counting_good(objectives, filter, key).group_by(key).order_by(key)).all()
-    return _stretches(rows, width_us)
+    return _stretches(rows, width_us, origin_us)
 
 
 def _counting_good(objectives: Collection[Objective], filter: RunFilter, *keys: ColumnElement[Any]) -> Any:
@@ -241,11 +241,10 @@ def _counting(
     return counted.where(Run.status == RunStatus.FINISHED) if metric is Metric.QUALITY else counted
 
 
-def _stretches(rows: Sequence[Any], width_us: int) -> tuple[Stretch, ...]:
-    return tuple(
-        Stretch(from_microseconds(int(row.stretch) * width_us), Counted(int(row.bad or 0), int(row.total or 0)))
-        for row in rows
-    )
+def _stretches(rows: Sequence[Any], width_us: int, origin_us: int = 0) -> tuple[Stretch, ...]:
+    starts = (from_microseconds(origin_us + int(row.stretch) * width_us) for row in rows)
+    counted = (Counted(int(row.bad or 0), int(row.total or 0)) for row in rows)
+    return tuple(map(Stretch, starts, counted))
 
 
 def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:

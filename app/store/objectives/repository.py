@@ -139,11 +139,11 @@ class ObjectiveStore:
             return counts.count_good(session, objectives, filter)
 
     def count_good_over_time(
-        self, objectives: Collection[Objective], filter: RunFilter, width: timedelta
+        self, objectives: Collection[Objective], filter: RunFilter, width: timedelta, origin: datetime
     ) -> tuple[Stretch, ...]:
         """The same per stretch of time; see `counts.count_good_over_time`."""
         with self._database.read() as session:
-            return counts.count_good_over_time(session, objectives, filter, width)
+            return counts.count_good_over_time(session, objectives, filter, width, origin)
 
     def tally(self, filter: RunFilter) -> Tally:
         """What alerts watch of the runs that a filter lets through."""

@@ -49,6 +49,8 @@ class Totals:
     drafted_tokens: int
     accepted_tokens: int
     discarded_tokens: int
+    untold_prompt_tokens: int = 0
+    """Prompt tokens of runs of which it is not known how many were reused: a server may not tell."""
     disturbed: int
     """Finished runs that are marked as disturbed."""
     weights_bytes: int | None
@@ -73,8 +75,9 @@ class Totals:
 
     @property
     def hit_rate(self) -> float | None:
-        """Prompt tokens whose KV was reused over all; ``None`` where no prompt was read."""
-        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
+        """Prompt tokens whose KV was reused over all of which that is known; ``None`` where there are none."""
+        told = self.prompt_tokens - self.untold_prompt_tokens
+        return self.cached_tokens / told if told else None
 
     def _share(self, count: int) -> float | None:
         over = self.runs - self.running

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
-from app import resources, units
+from app import units
 from app.literal import literal
 from app.views.models.facts import show_facts
 from app.views.models.remove import confirm_removal, removal_job
 from app.views.shared.background_job import BackgroundJob
+from app.views.shared.desk import may_administer
 from app.views.shared.errors import show_error
 from engine import ModelInfo, install_model
-from engine.errors import GearboxError
 
 
 def install_job(name: str) -> BackgroundJob:
@@ -52,11 +51,9 @@ def show_model(model: ModelInfo, models_dir: Path) -> None:
 
 
 def _remove_button(model: ModelInfo, models_dir: Path) -> None:
-    """For whoever may change what all have; without the run database nobody knows who that is."""
-    with suppress(GearboxError):
-        may_remove = resources.get_store().may_administer
-        if may_remove and st.button("Remove", icon=":material/delete:", key=f"remove-{model.name}"):
-            confirm_removal(model, models_dir)
+    """For whoever may change what all have."""
+    if may_administer() and st.button("Remove", icon=":material/delete:", key=f"remove-{model.name}"):
+        confirm_removal(model, models_dir)
 
 
 def _status_badge(model: ModelInfo, installing: bool) -> None:

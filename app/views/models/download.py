@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
@@ -12,7 +13,8 @@ from app import resources, units
 from app.literal import literal
 from app.models.hub import download_key
 from app.views.shared.background_job import BackgroundJob
-from app.views.shared.errors import show_error
+from app.views.shared.desk import may_administer, show_read_only
+from app.views.shared.errors import errors_shown, show_error
 from engine import Plan, check_model_name, discard, free_model_name, room_for, unfinished_downloads
 from engine.errors import GearboxError
 
@@ -49,6 +51,9 @@ def show_download(plan_for: Callable[[str], Plan], name: str, models_dir: Path, 
     job.follow()
     if job.running:
         return
+    if not may_administer():
+        show_read_only("what is downloaded")
+        return
     chosen = st.text_input("Name", value=free_model_name(name, models_dir), key=f"hub-name-{name}")
     try:
         check_model_name(chosen, models_dir)
@@ -65,11 +70,15 @@ def show_download(plan_for: Callable[[str], Plan], name: str, models_dir: Path, 
 
 
 def show_unfinished(models_dir: Path) -> None:
-    """Downloads that were paused, failed, or ended with the server; nothing where there are none."""
+    """Downloads that were paused, failed, or ended with the server; nothing where there are none. Whoever may change
+    what all have can go on with one, or discard it."""
     unfinished = unfinished_downloads(models_dir)
     if not unfinished:
         return
     st.subheader("Downloads", anchor=False)
+    may_change = may_administer()
+    if not may_change:
+        show_read_only("downloads")
     for each in unfinished:
         plan, job = each.plan, download_job(each.plan)
         with st.container(border=True):
@@ -79,9 +88,28 @@ def show_unfinished(models_dir: Path) -> None:
                 continue
             st.caption(f"{units.memory(each.arrived_bytes)} of {units.memory(plan.total_bytes)} are here.")
             job.follow()
-            with st.container(horizontal=True):
-                if job.start_button("Resume", key=f"hub-resume-{plan.key}", icon=":material/play_arrow:"):
-                    job.start(resources.get_hub_models().downloading(plan))
+            if not may_change:
+                continue
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                chosen, why_not = _choose_name(plan, models_dir)
+                if job.start_button(
+                    "Resume", key=f"hub-resume-{plan.key}", icon=":material/play_arrow:", why_not=why_not
+                ):
+                    download_job(chosen).start(resources.get_hub_models().downloading(chosen))
                 if st.button("Discard", key=f"hub-discard-{plan.key}", icon=":material/delete:"):
-                    discard(plan, models_dir)
-                    st.rerun()
+                    with errors_shown():
+                        discard(plan, models_dir)
+                        st.rerun()
+
+
+def _choose_name(plan: Plan, models_dir: Path) -> tuple[Plan, str]:
+    """The download under the name that the model is to get, which another may have taken meanwhile; and why it
+    cannot be begun, if that name cannot be used."""
+    free = free_model_name(plan.name, models_dir)
+    chosen = replace(plan, name=st.text_input("Name", value=free, key=f"hub-resume-name-{plan.key}"))
+    try:
+        check_model_name(chosen.name, models_dir)
+    except GearboxError as error:
+        show_error(error)
+        return chosen, "Choose another name first."
+    return chosen, ""

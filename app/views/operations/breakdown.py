@@ -12,7 +12,6 @@ from app import units
 from app.store import ConfigurationStats, GroupStats, Latency, Overview, RunFilter, RunPage, RunSource
 from app.views.runs.naming import column_config, configuration_names, run_columns, run_url, source_label
 from app.views.runs.narrowed import runs_url
-from engine.types import is_remote
 
 _MIB = 2**20
 _UNKNOWN = "not known"
@@ -40,7 +39,7 @@ def show_configurations(seen: Overview, names: Mapping[str, str], filter: RunFil
             "rate": [each.tokens_per_second for each in stats],
             **_times([each.latency for each in stats]),
             "errors": [_percent(each.totals.error_rate) for each in stats],
-            "hits": [_percent(_hit_rate(each)) for each in stats],
+            "hits": [_percent(each.totals.hit_rate) for each in stats],
             "batch": [each.work.mean_batch_size for each in stats],
             "weights": [_mib(each.weights_bytes) for each in stats],
             "kv": [_mib(each.kv_bytes) for each in stats],
@@ -161,13 +160,6 @@ def _times(latencies: Sequence[Latency]) -> dict[str, list[float | None]]:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
-
-
-def _hit_rate(stats: ConfigurationStats) -> float | None:
-    """``None`` too where servers answered that told of no reuse: whether there was any is not known."""
-    if is_remote(stats.configuration.model) and not stats.totals.cached_tokens:
-        return None
-    return stats.totals.hit_rate
 
 
 def _mib(size: int | None) -> float | None:

@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from app import resources
 from app.views.shared.errors import errors_shown
+from engine.errors import GearboxError
+
+
+def may_administer() -> bool:
+    """Whether the viewer may change what all have. Without the run database nobody knows who that is, and nobody
+    may."""
+    try:
+        return resources.get_store().may_administer
+    except GearboxError:
+        return False
 
 
 def show_read_only(what: str) -> None:

@@ -17,7 +17,7 @@ from engine.errors import HubUnreachableError, InstallError, InvalidRequestError
 from engine.models.checkpoint import Checkpoint, inspect, resolve
 from engine.models.format.origin import Origin
 from engine.models.hub.records import HubFile, HubModel
-from engine.models.hub.unfinished import Plan, arrived_bytes, folder_of
+from engine.models.hub.unfinished import Plan, arrived_bytes, folder_of, lock_of
 from engine.models.own.add import add, check_name, check_opens
 from engine.models.sources.progress import Progress, part, silent
 from engine.models.writing import SMALL_FILES_BYTES, check_room, one_at_a_time, plain_disk_errors
@@ -65,7 +65,7 @@ def download(plan: Plan, models_dir: Path, progress: Progress = silent) -> Check
     folder = folder_of(plan, models_dir)
     with plain_disk_errors(plan.name, models_dir, lambda: room_for(plan, models_dir)):
         folder.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(folder.with_suffix(".lock"), progress, "Waiting for another download of it"):
+        with one_at_a_time(lock_of(plan, models_dir), progress, "Waiting for another download of it"):
             check_name(plan.name, models_dir)
             check_room(plan.name, models_dir, room_for(plan, models_dir))
             folder.mkdir(exist_ok=True)  # whoever held the lock may have finished and removed it

@@ -8,6 +8,9 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from engine.errors import InstallError
 from engine.models.hub.records import REPOSITORY, HubFile, files_of
 from engine.untrusted import read_json_file
 
@@ -101,13 +104,28 @@ def unfinished_downloads(models_dir: Path) -> list[Unfinished]:
 
 
 def discard(plan: Plan, models_dir: Path) -> None:
-    """Delete what is here of a download."""
-    shutil.rmtree(folder_of(plan, models_dir), ignore_errors=True)
+    """Delete what is here of a download.
+
+    Raises:
+        InstallError: it goes on, in this process or another one.
+    """
+    try:
+        with FileLock(lock_of(plan, models_dir), timeout=0):
+            shutil.rmtree(folder_of(plan, models_dir), ignore_errors=True)
+    except Timeout as error:
+        raise InstallError(
+            f"{plan.title} is being downloaded by another Gearbox on this models folder: pause it there first."
+        ) from error
 
 
 def folder_of(plan: Plan, models_dir: Path) -> Path:
     """Where a download lies until it is whole."""
     return models_dir / ASIDE / plan.key
+
+
+def lock_of(plan: Plan, models_dir: Path) -> Path:
+    """The file that whoever writes there has locked, known to all processes."""
+    return folder_of(plan, models_dir).with_suffix(".lock")
 
 
 def arrived_bytes(plan: Plan, models_dir: Path) -> int:

@@ -159,7 +159,7 @@ class ModelPool:
         names = {name for name, opened in self._open.items() if opened.checkpoint.folder == folder}
         if any(self.residents.is_held(name) for name in names):
             raise ModelInUseError(f"{model} answers or drafts for a request that runs. Wait until that has ended.")
-        if not self._loading.is_idle or self._opening:
+        if not all(each.is_idle for each in (self._loading, *self._opening.values())):
             raise ModelInUseError(f"A model is being loaded, which may be {model}. Wait until that has ended.")
         for name in names:
             self.residents.release(name)

@@ -36,6 +36,12 @@ def test_a_list_price_counts_both_ways() -> None:
     assert found.million_tokens == pytest.approx(3.0)
 
 
+def test_kept_tokens_have_a_price_of_their_own_and_are_no_more_than_the_prompts() -> None:
+    price = ListPrice(1.0, 2.0, cached_per_million=0.25)
+    assert listed_cost(price, 100, 50, 60).request == pytest.approx((40 + 15 + 100) / 1e6)
+    assert price.of(100, 50, 1_000) == price.of(100, 50, 100) == pytest.approx(125 / 1e6)
+
+
 def test_savings_are_of_all_requests_and_may_be_losses() -> None:
     cheap, dear = RunCost(0.001, 1.0), RunCost(0.003, 3.0)
     assert savings_a_day(dear, cheap, 1_000) == pytest.approx(2.0)

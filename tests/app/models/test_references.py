@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from app.models.references import references_to, stays_in_words
 from app.store import RunStore
-from engine.types import Drafter, Precision, SpeculationConfig
+from engine.types import CascadeConfig, Drafter, Precision, SpeculationConfig, Tier
 from tests.support.fakes import make_request
 from tests.support.ui import add_run
 
@@ -29,3 +33,19 @@ def test_runs_configurations_and_experiments_are_counted(store: RunStore) -> Non
     assert found.experiments == ("asks",)
     assert stays_in_words(found) == ["3 runs", "2 saved configurations: “drafted”, “fast”", "1 experiment: “asks”"]
     assert stays_in_words(references_to("nobody's", store)) == []
+
+
+@pytest.mark.parametrize(
+    "gear",
+    [
+        {"cascade": CascadeConfig(smaller=(Tier(model="mine", precision=Precision.INT4),), thresholds=(0.5,))},
+        {"speculation": SpeculationConfig(drafter=Drafter.DRAFT, draft_model="mine", draft_precision=Precision.INT4)},
+    ],
+)
+def test_a_run_under_way_needs_its_smaller_tiers_and_its_drafter(store: RunStore, gear: dict[str, Any]) -> None:
+    add_run(store, make_request(model="other", **gear))
+    assert references_to("mine", store).running == 0, "over"
+    store.create_run(make_request(model="other", **gear), person_id=None, environment={})
+    store.create_run(make_request(model="other"), person_id=None, environment={})
+    found = references_to("mine", store)
+    assert (found.running, found.runs) == (1, 0)

@@ -7,12 +7,14 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from app.runs.invariants import Measured, run_faults
 from app.runs.service import stream
-from app.store import ALL_RUNS, RunRecord, RunSource, RunStore
+from app.store import ALL_RUNS, NewRemote, RunRecord, RunSource, RunStore
 from engine import Engine
 from engine.backends.remote import probe
 from engine.types import (
@@ -31,7 +33,7 @@ from engine.types import (
     TokenEvent,
 )
 from tests.support import misbehaving_server as scripted
-from tests.support.api import listening, serving
+from tests.support.api import chat, events_of, listening, serving
 from tests.support.misbehaving_server import MisbehavingServer, counts, ends, says
 from tests.support.remotes import OFFICE, Servers, asked_of, metrics_of, report_of, tokens_of
 
@@ -134,6 +136,47 @@ def test_the_connection_test_finds_what_gearbox_can(known: Servers, gearbox: str
     assert found.software == "Gearbox"
     assert {found.streams, found.usage_in_stream, found.logprobs} == {Ability.YES}
     assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("counted", "told"),
+    [
+        (
+            [counts(10, 5, prompt_tokens_details={"cached_tokens": 4})],
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 15,
+                "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+            },
+        ),
+        (
+            [],
+            {
+                "prompt_tokens_details": {"audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+            },
+        ),
+    ],
+)
+def test_the_api_tells_no_count_that_a_server_did_not_tell(
+    known: Servers, store: RunStore, tiny_models_dir: Path, counted: list[Any], told: dict[str, Any]
+) -> None:
+    answer = scripted.stream(says("one"), says(" two"), ends(), *counted)
+    store.remotes.add(NewRemote(name=OFFICE, url="http://h/v1", served_name="served"))
+    with (
+        MisbehavingServer(answer) as server,
+        serving(known.engine, store, tiny_models_dir) as app,
+        listening(app) as url,
+    ):
+        known.add(server.url)
+        body = {**chat("Hello"), "model": OFFICE}
+        whole = httpx2.post(f"{url}/v1/chat/completions", json=body, timeout=30).json()
+        streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        lines = httpx2.post(f"{url}/v1/chat/completions", json=streamed, timeout=30).text.splitlines()
+    assert whole["usage"] == told
+    assert events_of(lines)[-2]["usage"] == told
 
 
 def test_the_api_hands_a_servers_answer_on_without_making_up_probabilities(known: Servers) -> None:

@@ -56,5 +56,20 @@ def test_peaks_of_memory_are_those_of_this_machine(store: RunStore, cached: int 
     (only,) = store.by_configuration()
     assert (only.weights_bytes, only.kv_bytes) == (None, None)
     assert only.totals.cached_tokens == (cached or 0)
-    add_run(store)
-    assert len(store.by_configuration()) == 2
+    alone = store.totals()
+    assert (alone.weights_bytes, alone.kv_bytes, alone.peak_rss_bytes) == (None, None, None)
+    here = make_metrics()
+    add_run(store, metrics=here)
+    both = store.totals()
+    assert (both.weights_bytes, both.kv_bytes, both.peak_rss_bytes) == (
+        here.weights_bytes, here.kv_bytes, here.peak_rss_bytes,
+    )  # fmt: skip
+    stats = {each.weights_bytes for each in store.by_configuration()}
+    assert stats == {None, here.weights_bytes}
+
+
+def test_a_prompt_of_which_nobody_knows_how_much_was_reused_counts_for_no_hit_rate(store: RunStore) -> None:
+    add(store, None)
+    assert store.totals().hit_rate is None
+    add(store, 2)
+    assert store.totals().hit_rate == 2 / METRICS.prompt_tokens

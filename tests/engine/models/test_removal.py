@@ -82,12 +82,14 @@ def test_a_model_of_the_catalogue_goes_with_its_published_file_and_is_offered_ag
 def test_of_a_link_only_the_link_goes(models: Path, tmp_path: Path) -> None:
     elsewhere = make_tiny_checkpoint(tmp_path / "elsewhere", "llama")
     models.mkdir()
-    (models / "mine").symlink_to(elsewhere)
-    removal = remove_model("mine", models)
+    name, model = next(iter(CATALOG.items()))
+    (models / name).symlink_to(elsewhere)
+    (models / model.file_name).write_bytes(b"x")
+    removal = remove_model(name, models)
     assert removal.is_link
-    assert removal.weights_bytes == 0
+    assert (removal.weights_bytes, removal.source_bytes) == (0, 0)
     assert (elsewhere / "config.json").is_file()
-    assert not (models / "mine").exists()
+    assert [path.name for path in models.iterdir()] == [model.file_name], "it is said to free nothing, and stays"
 
 
 def test_a_damaged_model_can_be_removed(models: Path) -> None:

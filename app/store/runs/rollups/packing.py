@@ -12,6 +12,7 @@ from app.store.runs.rollups.parts import AMOUNTS, COUNTS, PEAKS, Identity, Parts
 
 _HEAD = struct.Struct("<III")
 """Bytes of JSON, rows, entries of histograms."""
+_NONE = np.empty((0, 0), dtype=np.int64)
 _ENTRY = np.dtype([("row", "<u4"), ("kind", "u1"), ("bin", "<u2"), ("count", "<u4")])
 
 
@@ -39,8 +40,11 @@ def unpack(payload: bytes, stretch: int) -> Parts:
     words = json.loads(data[_HEAD.size : at])
     identity = np.frombuffer(data, "<u4", rows, at).astype(np.int64)
     at += 4 * rows
-    counts = np.frombuffer(data, "<i8", rows * len(COUNTS), at).reshape(rows, len(COUNTS))
-    at += counts.nbytes
+    behind = 8 * rows * (len(AMOUNTS) + len(PEAKS)) + _ENTRY.itemsize * entries
+    known = np.frombuffer(data, "<i8", (len(data) - at - behind) // 8, at).reshape(rows, -1) if rows else _NONE
+    at += known.nbytes
+    counts = np.zeros((rows, len(COUNTS)), dtype=np.int64)
+    counts[:, : known.shape[1]] = known
     amounts = np.frombuffer(data, "<f8", rows * len(AMOUNTS), at).reshape(rows, len(AMOUNTS))
     at += amounts.nbytes
     peaks = np.frombuffer(data, "<f8", rows * len(PEAKS), at).reshape(rows, len(PEAKS))

@@ -25,8 +25,9 @@ TOKENS = (
 COUNTS = (
     "runs", *map(str, RunStatus), "disturbed", *TOKENS, "ended_stop", "ended_length", "batched", "shared",
     "speculated", "cascades", "went_up", "plain_read_tokens", "plain_written_tokens",
+    "untold_prompt_tokens",
 )  # fmt: skip
-"""What is counted."""
+"""What is counted. Sums that were kept before a count was added at the end have 0 of it."""
 AMOUNTS = (
     "batch_sizes", "busy_s", "machine_s", "plain_read_s", "plain_written_s", "alone_measured_s", "saved_measured_s",
     "alone_derived_s", "saved_derived_s", "speculation_saved_s",
@@ -220,6 +221,7 @@ def _sums_of(table: dict[str, list[Any]]) -> tuple[dict[str, Any], dict[str, Any
     counts: dict[str, Any] = {"runs": np.ones(len(status)), "disturbed": finished & disturbed}
     counts |= {str(each): status == str(each) for each in RunStatus}
     counts |= {name: np.nan_to_num(_floats(table[name])) for name in TOKENS}
+    counts["untold_prompt_tokens"] = np.where(np.isnan(_floats(table["cached_tokens"])), counts["prompt_tokens"], 0)
     counts |= {f"ended_{each}": finished & (reason == each) for each in ("stop", "length")}
     speculated = _floats(table["speculation_saved_s"])
     counts |= {"batched": ~np.isnan(batch), "shared": shared, "speculated": ~np.isnan(speculated)}

@@ -208,6 +208,9 @@ def _totals(session: Session, filter: RunFilter, key: SQLColumnExpression[Any]) 
             *by_status,
             func.count().filter(*_is_disturbed(runs)).label("disturbed"),
             *sums,
+            func.coalesce(func.sum(runs.c.prompt_tokens).filter(runs.c.cached_tokens.is_(None)), 0).label(
+                "untold_prompt_tokens"
+            ),
             *peaks,
         ).group_by(runs.c.key)
     )

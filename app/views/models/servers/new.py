@@ -79,16 +79,18 @@ def _look(url: str, key: str, base: str | None) -> tuple[str, ...]:
 
 
 def _found(base: str | None) -> tuple[str, ...]:
-    """The models of the server that was looked at; a look that goes on, or came to nothing, is told."""
-    offers, person = resources.get_offers(), person_id()
-    state, found = offers.state(person), offers.found(person)
-    if state is not None and state.running:
-        st.fragment(_wait, run_every=_REFRESH_EVERY)()
+    """The models of a server, once it was looked at; a look that goes on, or came to nothing, is told."""
+    if base is None:
         return ()
-    if state is not None and state.error and base:
+    offers, person = resources.get_offers(), person_id()
+    state, found = offers.state(person, base), offers.found(person, base)
+    if state is not None and state.running:
+        st.fragment(_wait, run_every=_REFRESH_EVERY)(base)
+        return ()
+    if state is not None and state.error:
         show_error(state.error)
         return ()
-    if found is None or found.url != base:
+    if found is None:
         return ()
     st.caption(_words(found))
     return found.models
@@ -102,8 +104,8 @@ def _words(found: Offered) -> str:
     return f":green[:material/check: It has {len(found.models):,} models.]"
 
 
-def _wait() -> None:
-    state = resources.get_offers().state(person_id())
+def _wait(base: str) -> None:
+    state = resources.get_offers().state(person_id(), base)
     if state is None or not state.running:
         st.rerun()
     st.caption("Asking the server…")

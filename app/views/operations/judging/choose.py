@@ -22,6 +22,7 @@ from engine.types import PRECISIONS, Precision, is_remote
 
 _KEY = "live-judging"
 _NOBODY, _SERVER = "Nobody", "A model of the server"
+_PRICE_HELP = "0 where it is free. A server's model that was added costs its list price, where it has one."
 
 
 def show_state(store: RunStore, options: JudgingOptions) -> None:
@@ -50,7 +51,8 @@ def show_state(store: RunStore, options: JudgingOptions) -> None:
 
 def show_choice(store: RunStore, options: JudgingOptions) -> None:
     """The form. It begins with what is chosen."""
-    server = resources.get_settings().judge_url
+    server, remotes = resources.get_settings().judge_url, resources.get_remote_models()
+    has_servers = server is not None or bool(remotes.names())
     with st.expander("Judge and budget", icon=":material/tune:", expanded=not options.on), st.form(_KEY, border=False):
         on = st.toggle("Judge live traffic", options.on, key=f"{_KEY}-on")
         first, second = st.columns(2)
@@ -73,12 +75,26 @@ def show_choice(store: RunStore, options: JudgingOptions) -> None:
         )
         read_at, written_at = st.columns(2)
         read = read_at.number_input(
-            f"Server: million tokens read ({_currency()})", 0.0, 1e6, options.read_price, disabled=server is None
+            f"Server: million tokens read ({_currency()})",
+            0.0,
+            1e6,
+            options.read_price,
+            disabled=not has_servers,
+            placeholder="Not known",
+            help=_PRICE_HELP,
+            key=f"{_KEY}-read-price",
         )
         written = written_at.number_input(
-            f"Server: million tokens written ({_currency()})", 0.0, 1e6, options.written_price, disabled=server is None
+            f"Server: million tokens written ({_currency()})",
+            0.0,
+            1e6,
+            options.written_price,
+            disabled=not has_servers,
+            placeholder="Not known",
+            help=_PRICE_HELP,
+            key=f"{_KEY}-written-price",
         )
-        if server is None:
+        if not has_servers:
             st.caption("A server's model can judge too: add it on the Models page.")
         st.caption(
             "The judge works while nobody asks anything, and gives way at once. Everybody's runs may be in the "
@@ -86,7 +102,7 @@ def show_choice(store: RunStore, options: JudgingOptions) -> None:
         )
         if st.form_submit_button("Save", icon=":material/save:", type="primary"):
             with errors_shown():
-                JudgingOptions(
+                chosen = JudgingOptions(
                     on=on,
                     judge=judge,
                     second=other,
@@ -95,7 +111,13 @@ def show_choice(store: RunStore, options: JudgingOptions) -> None:
                     money_a_day=money,
                     read_price=read,
                     written_price=written,
-                ).keep(store.options)
+                )
+                if chosen.on:
+                    listed = remotes.prices()
+                    for each in chosen.judges:
+                        if not each.is_local:
+                            chosen.price_of(each, listed)
+                chosen.keep(store.options)
                 st.rerun()
 
 
@@ -122,7 +144,7 @@ def _choose(label: str, chosen: Judged | None, server: str | None, *, key: str) 
     if model == _NOBODY:
         return None
     if model == _SERVER:
-        return Judged(name.strip() or " ", None)
+        return Judged(name.strip() or " ", None, added=False)
     return Judged(model, None if is_remote(model) else precision)
 
 

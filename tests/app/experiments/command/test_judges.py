@@ -89,6 +89,16 @@ def test_what_is_wrong_is_said_in_one_line(folder: Path, arguments: tuple[str, .
     assert named in error
 
 
+def test_a_server_given_by_its_address_may_have_names_that_begin_with_an_at(
+    folder: Path, server: ScriptedServer
+) -> None:
+    done = experiment(
+        folder, "judge", "Open questions", "--model", "@cf/big", "--url", server.url, "--judgements", "2", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert {body["model"] for body in server.bodies} == {"@cf/big"}
+
+
 @pytest.mark.parametrize("limit", ["--silent", "--kappa"])
 def test_a_limit_out_of_range_is_refused(folder: Path, limit: str) -> None:
     done = experiment(folder, "judge", "Open questions", "--model", "big", limit, "101")

@@ -70,6 +70,13 @@ def test_requests_alone_are_of_the_speed_pass_and_those_in_company_of_passes_tha
     assert after.alone is after.together is None
 
 
+def test_what_is_known_to_be_kept_of_prompts_is_a_mean_over_all_of_them(store: RunStore) -> None:
+    told, untold = speed(0, "sum 0", 2.0, cached_tokens=8, **TOKENS), speed(0, "sum 1", 2.0, **TOKENS)
+    before, _ = figures(read(store, design(sums(4)), told, replace(untold, cached_tokens=None)))
+    assert before.alone is not None
+    assert (before.alone.prompt_tokens, before.alone.cached_tokens) == (10.0, 4.0)
+
+
 def test_a_day_costs_the_machines_time(store: RunStore) -> None:
     tasks = sums(4)
     results = read(store, design(tasks), *answered(0, tasks, [1.0] * 4, 2.0), *answered(1, tasks, [1.0] * 4, 1.0))
@@ -112,6 +119,10 @@ def test_a_servers_model_costs_its_list_price_and_no_time_energy_or_machines_her
     assert row.thousand == "$0.090"  # 1,000 × (10 × $1 + 20 × $4) / 1 M
     assert (row.machines, row.energy) == (units.MISSING, None)
     assert "at their list prices" in str(saving(before, there, day))
+    reused = replace(day, prices={"@office": ListPrice(1.0, 4.0, cached_per_million=0.5)})
+    assert before.alone is not None
+    (kept,) = day_rows([replace(there, alone=replace(before.alone, cached_tokens=8.0))], reused)
+    assert kept.thousand == "$0.086"  # 8 of the 10 at half the price
     (unknown,) = day_rows([there], DAY)
     assert (unknown.thousand, unknown.a_day) == (units.MISSING, units.MISSING)
     assert saving(before, there, DAY) is None

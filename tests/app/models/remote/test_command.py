@@ -68,6 +68,15 @@ def test_of_several_models_one_has_to_be_named(give: Give, server: ScriptedServe
     assert (code, "called @office already" in said) == (1, True)
 
 
+def test_a_variable_that_is_not_set_is_said_before_the_server_is_asked(
+    give: Give, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OFFICE_KEY", raising=False)
+    code, _, said = give("add", server.url, "--name", "office", "--key-variable", "OFFICE_KEY")
+    assert (code, "OFFICE_KEY is not set" in said) == (2, True)
+    assert server.headers == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

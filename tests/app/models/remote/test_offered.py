@@ -21,6 +21,12 @@ def test_models_are_listed_in_their_order_each_once(server: ScriptedServer) -> N
     assert "authorization" not in server.headers[-1]
 
 
+def test_names_that_cannot_be_shown_or_kept_are_left_out(server: ScriptedServer) -> None:
+    hostile = ["\x1b]0;owned\x07", "a\nb", "\u202eb", "", " ", "m" * 201]
+    server.models = {"data": [{"id": each} for each in (*hostile, "m" * 200, "größe")]}
+    assert served_models(f"{server.url}/v1", None) == ("m" * 200, "größe")
+
+
 @pytest.mark.parametrize(
     ("status", "models", "said"),
     [
@@ -53,11 +59,14 @@ def test_a_look_goes_on_in_the_background_and_belongs_to_whoever_asked(server: S
     with pytest.raises(InvalidRequestError, match="password"):
         offers.look("anna", "http://a:b@h", "")
     offers.look("anna", server.url, KEY)
-    until(lambda: offers.found("anna") is not None)
-    found = offers.found("anna")
+    base = f"{server.url}/v1"
+    until(lambda: offers.found("anna", base) is not None)
+    found = offers.found("anna", base)
     assert found is not None
-    assert (found.url, found.models) == (f"{server.url}/v1", ("m",))
-    assert offers.found("bert") is None
+    assert (found.url, found.models) == (base, ("m",))
+    assert offers.found("bert", base) is None
+    assert offers.found("anna", "http://h/v1") is None
+    assert offers.state("anna", "http://h/v1") is None
     server.models_status = 401
     offers.look("anna", server.url, KEY)
-    until(lambda: (state := offers.state("anna")) is not None and state.error is not None)
+    until(lambda: (state := offers.state("anna", base)) is not None and state.error is not None)

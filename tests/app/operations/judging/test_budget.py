@@ -13,6 +13,7 @@ from app.operations.idle.giving_way import GaveWayError
 from app.operations.judging.duty import JudgingDuty
 from app.operations.judging.options import Judged
 from app.store import NoVerdict, StoreError
+from engine.errors import InvalidRequestError
 from tests.support.experiments import Told
 from tests.support.judging_desk import SERVER, Desk, good
 from tests.support.ui import add_run
@@ -124,3 +125,16 @@ def test_what_is_chosen_meanwhile_holds_at_once(desk: Desk, then: dict[str, obje
     desk.choose()
     assert desk.judging.run(Told()) == 1
     assert len(judge.asked) == 1
+
+
+@pytest.mark.parametrize("judge", [Judged("@office", None), SERVER])
+def test_a_server_without_a_price_is_not_asked(desk: Desk, judge: Judged) -> None:
+    add_run(desk.store)
+    asked = desk.judge(good, judge.model).asked
+    desk.choose(judge=judge, read_price=None, written_price=None)
+    with pytest.raises(InvalidRequestError, match="has no price"):
+        desk.judging.run(Told())
+    assert (asked, spent(desk)) == ([], (0, 0.0))
+    desk.choose(judge=judge, read_price=1e6, written_price=1e6, money_a_day=1e9 - 1)
+    assert desk.judging.run(Told()) == 1
+    assert spent(desk)[1] > 0

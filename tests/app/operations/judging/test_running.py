@@ -209,6 +209,17 @@ def test_a_server_that_was_added_is_chosen_by_its_name_and_costs_its_list_price(
     assert desk.store.judging.spent(datetime(2000, 1, 1, tzinfo=UTC))[1] == 0.0
 
 
+def test_the_judges_server_may_have_names_that_begin_as_those_of_added_ones_do(desk: Desk) -> None:
+    chosen = Judged("@cf/meta/llama", None)  # as it was kept before servers could be added
+    assert Judged("@office", None, added=False) != Judged("@office", None)
+    assert str(chosen) == "@cf/meta/llama of the server"
+    assert chosen.opened(desk.engine, "http://judges:1", None).id.name == "@cf/meta/llama at judges:1"
+    JudgingOptions(judge=chosen).keep(desk.store.options)
+    assert JudgingOptions.kept(desk.store.options).judge == chosen
+    options = JudgingOptions(read_price=1.0, written_price=2.0)
+    assert options.price_of(chosen, {chosen.model: ListPrice(9.0, 9.0)}) == ListPrice(1.0, 2.0)
+
+
 def test_what_was_chosen_comes_back(desk: Desk) -> None:
     chosen = JudgingOptions(on=True, judge=LOCAL, second=SERVER, share=0.2, calls_a_day=7, read_price=1.5)
     chosen.keep(desk.store.options)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from app.secrets import NO_SECRETS, Secrets, is_sealed, new_key
-from app.store import DeliveryState, RunStore
+from app.store import DeliveryState, RunStore, StoreError
 from app.store.alerts.schema import AlertChannelRow
 
 OLD, NEW = new_key(), new_key()
@@ -61,6 +61,26 @@ def test_a_new_key_seals_anew_and_the_old_one_can_go(store: RunStore, channel: s
     for keys in ([OLD], [NEW, OLD], [NEW]):
         with another_server(store, Secrets(keys)) as keyed:
             assert sent_to(keyed, channel) == ADDRESS
+
+
+@pytest.mark.parametrize("fails", ["look_around", "seal_all"])
+def test_what_fails_at_the_start_keeps_no_other_from_being_sealed_and_is_tried_again(
+    store: RunStore, channel: str, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    kind: type = RunStore if fails == "look_around" else type(store.alerts.channels)
+    full, step = [True], getattr(kind, fails)
+
+    def failing(self: object) -> object:
+        if full:
+            raise StoreError("The disk is full.")
+        return step(self)
+
+    monkeypatch.setattr(kind, fails, failing)
+    with another_server(store, Secrets([OLD])) as keyed:
+        assert is_sealed(kept(store)) is (fails == "look_around")
+        full.clear()
+        keyed._look_after()
+        assert is_sealed(kept(store))
 
 
 @pytest.mark.parametrize("secrets", [NO_SECRETS, Secrets([NEW])])

@@ -5,18 +5,23 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from app.store import Metric, RunFilter, RunOutcome, RunSource, RunStatus, RunStore
 from app.store.runs import writing
 from app.store.runs.figures import Latency, Percentiles
 from app.store.runs.rollups import buckets, covering, making, reading
 from app.store.runs.rollups.histogram import RELATIVE_ERROR
+from app.store.runs.rollups.packing import pack, unpack
+from app.store.runs.rollups.parts import OF_RUN, Identity, Parts, Tally
+from app.store.runs.schema import Run
 from app.store.runs.statistics import exact
 from app.store.runs.statistics import overview as statistics_overview
-from engine.types import Precision
+from engine.types import Precision, RemoteReport
 from tests.support.disturbing import DISTURBED, QUIET
 from tests.support.fakes import make_metrics, make_request
 
@@ -24,7 +29,7 @@ NOW = datetime(2026, 3, 29, 12, 7, tzinfo=UTC)
 OVER = (RunStatus.FINISHED, RunStatus.STOPPED, RunStatus.FAILED)
 HOURS = [NOW + timedelta(minutes=53, hours=hours) for hours in range(-60, 1)]
 """Whole hours up to the one after now."""
-ODD = [HOURS[-3] - timedelta(minutes=3), HOURS[-2], NOW - timedelta(minutes=20)]
+ODD = [HOURS[-3] - timedelta(minutes=3), HOURS[-3], NOW - timedelta(minutes=20)]
 EDGES = (
     HOURS[::12],
     [HOURS[-49], HOURS[-25], HOURS[-1]],
@@ -49,9 +54,13 @@ def begin(store: RunStore, precision: Precision, source: RunSource | None) -> st
     return store.create_run(request, person_id="p", environment={}, source=source)
 
 
-def end(store: RunStore, run_id: str, status: RunStatus, e2e_s: float, *, disturbed: bool) -> None:
+def end(
+    store: RunStore, run_id: str, status: RunStatus, e2e_s: float, *, disturbed: bool, by_server: bool = False
+) -> None:
     metrics = None if status is RunStatus.FAILED else make_metrics(e2e_s=e2e_s, ttft_s=e2e_s / 2)
-    outcome = RunOutcome(status, "", metrics=metrics, disturbance=DISTURBED if disturbed else QUIET)
+    environment = {"remote": RemoteReport(server="h:1", served_name="m").to_dict()} if by_server else {}
+    disturbance = DISTURBED if disturbed else QUIET
+    outcome = RunOutcome(status, "", metrics=metrics, environment=environment, disturbance=disturbance)
     store.finish_run(run_id, outcome)
 
 
@@ -71,7 +80,8 @@ def close_to(found: Latency, exact: Latency) -> bool:
 ACTIONS = st.one_of(
     st.tuples(st.just("begin"), st.integers(0, 3000), st.sampled_from([Precision.BF16, Precision.INT4]),
               st.sampled_from([None, RunSource.API, RunSource.CHAT])),
-    st.tuples(st.just("end"), st.integers(0, 99), st.sampled_from(OVER), st.floats(0.001, 100), st.booleans()),
+    st.tuples(st.just("end"), st.integers(0, 99), st.sampled_from(OVER), st.floats(0.001, 100), st.booleans(),
+              st.booleans()),
     st.tuples(st.just("delete"), st.integers(0, 99)),
     st.tuples(st.just("sum up"), st.integers(1, 5)),
 )  # fmt: skip
@@ -101,7 +111,7 @@ def test_sums_say_what_the_rows_say(
                 store.delete([run_id])
                 runs.remove(run_id)
             else:
-                end(store, run_id, what[1], what[2], disturbed=what[3])
+                end(store, run_id, what[1], what[2], disturbed=what[3], by_server=what[4])
     whole = replace(filter, since=edges[0], until=edges[-1])
     parts = [replace(filter, since=since, until=until) for since, until in pairwise(edges)]
     with store._database.read() as session, pytest.MonkeyPatch.context() as patch:
@@ -121,6 +131,18 @@ def test_sums_say_what_the_rows_say(
         ]
         assert found.configurations == len(configurations)
         assert sum(each.totals.runs for each in found.by_precision) == found.totals.runs
+
+
+def test_sums_from_before_a_count_was_added_have_none_of_it(store: RunStore) -> None:
+    end(store, begin(store, Precision.INT4, None), RunStatus.FINISHED, 1.0, disturbed=False)
+    with store._database.read() as session:
+        rows = session.execute(select(*(getattr(Run, name) for name in (*Identity._fields, *OF_RUN)))).all()
+    now = Parts.of_runs(rows, np.array([7])).added_up()
+    older = replace(now, counts=now.counts[:, :-1], tallies=(Tally(0, "tier", "a", 1),))
+    kept = unpack(pack(older), 7)
+    assert kept.counts[:, :-1].tolist() == older.counts.tolist()
+    assert kept.counts[:, -1].tolist() == [0]
+    assert (kept.times.tolist(), kept.tallies) == (now.times.tolist(), older.tallies)
 
 
 def test_sums_serve_once_they_are_made(store: RunStore, clock: list[datetime], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from tests.support.real_servers import ENDLESS, LONG, Served
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 TELLS_LOGPROBS = {"vLLM", "llama-server", "llama-cpp-python", "Gearbox"}
+COUNTS = {"vLLM", "llama-server", "Gearbox"}
+"""Who ends a stream with counts of its tokens."""
 TELLS_KEPT = {"vLLM": "usage", "llama-server": "usage", "Gearbox": "usage"}
 """Who tells of prompt tokens that it had kept, and where."""
 HOLDS_SCHEMAS = {"vLLM", "llama-server", "Gearbox"}
@@ -39,6 +41,7 @@ def test_the_connection_test_finds_what_the_server_can_do(served: Served) -> Non
     assert found.can_be_used
     assert served.model.served_name in found.models
     assert found.streams is Ability.YES
+    assert (found.usage_in_stream is Ability.YES) == (served.software.name in COUNTS)
     assert (found.logprobs is Ability.YES) == (served.software.name in TELLS_LOGPROBS)
     assert (found.metrics is Ability.YES) == (served.model.metrics_url is not None)
     assert found.first_token_s
@@ -59,9 +62,9 @@ def test_tokens_are_counted_as_the_server_counts_them(served: Served) -> None:
     usage = raw(served)["usage"]
     metrics = asked.finished.metrics
     assert metrics
+    assert asked.report.counted == asked.report.prompt_counted == (served.software.name in COUNTS)
     if asked.report.counted:
         assert metrics.completion_tokens == usage["completion_tokens"]  # type: ignore[index]
-    if asked.report.prompt_counted:
         assert metrics.prompt_tokens == usage["prompt_tokens"]  # type: ignore[index]
 
 
@@ -102,7 +105,7 @@ def test_a_repeated_prefix_is_told_of_by_those_who_keep_it(served: Served) -> No
         assert report.cached_tokens is None
 
 
-def test_an_answer_holds_to_a_schema_or_says_that_it_was_not_asked_to(served: Served) -> None:
+def test_an_answer_holds_to_a_schema_or_is_refused(served: Served) -> None:
     schema = {
         "type": "object",
         "properties": {"colour": {"enum": ["blue", "green"]}},
@@ -112,6 +115,8 @@ def test_an_answer_holds_to_a_schema_or_says_that_it_was_not_asked_to(served: Se
     asked = served.ask("Name a colour.", max_tokens=40, json_schema=json.dumps(schema))
     if served.software.name in HOLDS_SCHEMAS:
         assert json.loads(asked.text)["colour"] in ("blue", "green")
+    else:
+        assert "json_schema" in asked.failed.error
 
 
 def test_a_run_alone_and_one_in_company_are_told_apart(served: Served) -> None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from engine import (
     Plan,
@@ -31,6 +32,7 @@ from engine.errors import (
 )
 from engine.models.checkpoint import resolve
 from engine.models.hub import download
+from engine.models.hub.unfinished import lock_of
 from tests.support.fake_hub import FakeHub
 
 WEIGHTS = "model.safetensors"
@@ -232,6 +234,17 @@ def test_a_download_can_be_given_up(hub: FakeHub, models: Path) -> None:
     assert not unfinished_downloads(models)
     with pytest.raises(InvalidRequestError, match="choose one of its GGUF files"):
         plan_checkpoint(look_at_hub("org/tiny-GGUF"), "mine")
+
+
+def test_a_download_that_goes_on_elsewhere_is_not_deleted(hub: FakeHub, models: Path) -> None:
+    with pytest.raises(PausedError):
+        download_model(plan(), models, pausing_at(0.5))
+    (left,) = unfinished_downloads(models)
+    with FileLock(lock_of(left.plan, models)), pytest.raises(InstallError, match="downloaded by another Gearbox"):
+        discard(left.plan, models)
+    assert unfinished_downloads(models) == [left]
+    discard(left.plan, models)
+    assert not unfinished_downloads(models)
 
 
 @pytest.mark.parametrize(
