@@ -20,5 +20,5 @@ def repeated_share(tokens: Sequence[Hashable]) -> float | None:
 
 def repeated_in(tokens: Sequence[TokenEvent]) -> float | None:
     """:func:`repeated_share` of an answer: of its tokens, or of its pieces of text where these have no numbers of
-    ours."""
-    return repeated_share(token_ids_of(tokens) or [token.text for token in tokens])
+    ours, those that are not shown left out."""
+    return repeated_share(token_ids_of(tokens) or [token.text for token in tokens if token.text])

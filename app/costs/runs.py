@@ -33,7 +33,8 @@ def run_price(
     cascade: CascadeReport | None = None,
     remote: RemoteReport | None = None,
 ) -> RunPrice | None:
-    """What a run costs, waiting left out; ``None`` where a server answered whose list price nobody entered.
+    """What a run costs, waiting left out; ``None`` where a server answered whose list price nobody entered, or that
+    did not count the prompt's tokens.
 
     Args:
         config: what it was asked for with.
@@ -49,8 +50,9 @@ def run_price(
     cached = (remote.cached_tokens if remote else None) or 0
     if cascade is None:
         price = prices.get(config.model)
-        if price is None:
+        if price is None or (remote and not remote.prompt_counted):
             return None
+        cached = min(cached, metrics.prompt_tokens)
         return RunPrice(price.of(metrics.prompt_tokens, metrics.completion_tokens, cached), 0.0, listed=True)
     tiers, amount, machine_s, listed = {str(tier): tier for tier in config.ladder}, 0.0, 0.0, False
     for attempt in cascade.attempts:
@@ -61,9 +63,9 @@ def run_price(
             amount, machine_s = amount + cost(per_hour, attempt.seconds), machine_s + attempt.seconds
             continue
         price = prices.get(tier.model)
-        if price is None:
+        if price is None or not attempt.prompt_tokens:
             return None
-        reused = cached if attempt is cascade.attempts[-1] else 0
+        reused = min(cached, attempt.prompt_tokens) if attempt is cascade.attempts[-1] else 0
         amount, listed = amount + price.of(attempt.prompt_tokens, attempt.tokens, reused), True
     return RunPrice(amount, machine_s, listed=listed)
 

@@ -62,7 +62,7 @@ def span_attributes(run: EndedRun, *, content: bool) -> Attributes:
     if metrics is not None:
         found = {
             **found,
-            gen_ai.GEN_AI_USAGE_INPUT_TOKENS: metrics.prompt_tokens,
+            gen_ai.GEN_AI_USAGE_INPUT_TOKENS: input_tokens(run),
             gen_ai.GEN_AI_USAGE_OUTPUT_TOKENS: metrics.completion_tokens,
             gen_ai.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: remote.cached_tokens if remote else metrics.cached_tokens,
             gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: metrics.ttft_s,
@@ -70,14 +70,20 @@ def span_attributes(run: EndedRun, *, content: bool) -> Attributes:
             "gearbox.load_s": metrics.load_s,
             "gearbox.prefill_s": metrics.prefill_s,
             "gearbox.tpot_s": metrics.tpot_s,
-            "gearbox.speculation.drafted_tokens": metrics.drafted_tokens,
-            "gearbox.speculation.accepted_tokens": metrics.accepted_tokens,
+            "gearbox.speculation.drafted_tokens": remote.drafted_tokens if remote else metrics.drafted_tokens,
+            "gearbox.speculation.accepted_tokens": remote.accepted_tokens if remote else metrics.accepted_tokens,
             "gearbox.cascade.discarded_tokens": metrics.discarded_tokens,
             "gearbox.batch_size": metrics.mean_batch_size,
         }
     if content:
         found = {**found, **_content(run)}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def input_tokens(run: EndedRun) -> int | None:
+    """Of a run's prompt; ``None`` where a server answered that did not count them."""
+    remote, metrics = RemoteReport.of(run.outcome.environment or {}), run.outcome.metrics
+    return None if metrics is None or (remote and not remote.prompt_counted) else metrics.prompt_tokens
 
 
 def metric_attributes(run: EndedRun) -> Attributes:

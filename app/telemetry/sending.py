@@ -21,7 +21,7 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics as figures
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from app.store import EndedRun, RunStatus
-from app.telemetry.attributes import metric_attributes, operation_of, span_attributes
+from app.telemetry.attributes import input_tokens, metric_attributes, operation_of, span_attributes
 from app.telemetry.options import TelemetryOptions
 from app.telemetry.troubles import Troubles
 
@@ -110,7 +110,8 @@ class Sender:
             return
         usage, duration, ttft, tpot = self._histograms
         kinds = gen_ai.GenAiTokenTypeValues
-        usage.record(metrics.prompt_tokens, {**attributes, gen_ai.GEN_AI_TOKEN_TYPE: kinds.INPUT.value})
+        if (read := input_tokens(run)) is not None:
+            usage.record(read, {**attributes, gen_ai.GEN_AI_TOKEN_TYPE: kinds.INPUT.value})
         usage.record(metrics.completion_tokens, {**attributes, gen_ai.GEN_AI_TOKEN_TYPE: kinds.OUTPUT.value})
         duration.record(metrics.e2e_s, attributes)
         if run.outcome.status is RunStatus.FINISHED:

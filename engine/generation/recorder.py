@@ -225,7 +225,8 @@ class RunRecorder:
         """
         told = told or ToldCounts()
         times = [token.t for token in self.tokens]
-        gaps = [later - earlier for earlier, later in pairwise(times)]
+        came_at_once = bool(times) and times[0] == times[-1]  # of that no TPOT can be told, and no ITL
+        gaps = [] if came_at_once else [later - earlier for earlier, later in pairwise(times)]
         e2e_s = times[-1] if times else self._now()
         completion_tokens = _first_known(told.completion_tokens, len(self.tokens))
         metrics = RunMetrics(

@@ -99,7 +99,7 @@ class Cascade:
                 is_kept, broke_off, self._fell_back = False, error, True
                 self._unavailable.append(str(error))
             routing_s += judgement.routing_s
-            seconds = recorder.elapsed_s - begun
+            seconds = _took_s(attempt, begun, recorder)
             above = None if is_kept else (yield from self._reach(place + 1, recorder))
             if above is None and broke_off is not None:
                 raise broke_off
@@ -107,7 +107,7 @@ class Cascade:
                 is_kept = self._fell_back = True
                 if recorder.finish_reason == "abort":
                     yield from self._write_all(attempt, recorder, write)
-                    seconds = recorder.elapsed_s - begun
+                    seconds = _took_s(attempt, begun, recorder)
             reports.append(self._report_attempt(attempt, judgement, recorder, seconds, kept=is_kept))
             if above is None:
                 break
@@ -213,7 +213,7 @@ class Cascade:
             prompt_score=judgement.prompt_score,
             answer_score=judgement.answer_score,
             threshold=None if attempt is self._attempts[-1] else judgement.threshold,
-            prompt_tokens=attempt.prompt_tokens,
+            prompt_tokens=attempt.prompt_tokens or None,  # there is no prompt without a token
             seconds=seconds,
             text=recorder.text,
             token_ids=recorder.token_ids,
@@ -305,6 +305,11 @@ class Cascade:
                 guard.observe_kept(report.seconds, large_s)
             else:
                 guard.observe_lost(report.seconds - (salvaged_s if index == last_tried else 0.0), large_s)
+
+
+def _took_s(attempt: AnyAttempt, begun: float, recorder: RunRecorder) -> float:
+    """Since a tier began, by the run's clock, but for what a server's counters took."""
+    return recorder.elapsed_s - begun - (attempt.aside_s if isinstance(attempt, RemoteAttempt) else 0.0)
 
 
 def _step_times(attempt: AnyAttempt | None) -> StepTimes | None:

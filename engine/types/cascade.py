@@ -157,7 +157,8 @@ class TierAttempt:
     """Its score of what was written; ``None`` where that was not judged."""
     threshold: float | None = None
     """From here up it went on to the next tier; ``None`` for the last tier."""
-    prompt_tokens: int = 0
+    prompt_tokens: int | None = 0
+    """``None`` where a server did not tell, or was given up before it did."""
     seconds: float = 0.0
     """What it took, queueing and loading left out."""
     text: str = ""

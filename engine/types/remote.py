@@ -168,11 +168,11 @@ class RemoteReport:
     drafted_tokens: int | None = None
     accepted_tokens: int | None = None
     counts_from: CountsFrom | None = None
-    """Who told of kept and drafted tokens, what the answer did not tell being taken from the counters; ``None`` where
-    nobody did."""
+    """Who told of kept and drafted tokens, what the answer did not tell being taken from the counters where they are
+    this run's alone; ``None`` where nobody did."""
     shared: bool | None = None
-    """Whether other requests moved the server's counters meanwhile, so that what they say is not this run's alone;
-    ``None`` where they were not read."""
+    """Whether other requests moved the server's counters meanwhile, so that nothing of them is this run's; ``None``
+    where that is not known."""
     notes: tuple[str, ...] = ()
     """What the server was not asked for, or did otherwise than it should, a sentence each."""
 

@@ -200,7 +200,9 @@ def _ended(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
     if remote := RemoteReport.of(fields["environment"]):  # what a server does not tell is no 0
         columns |= {name: columns.get(name) or None for name in ("weights_bytes", "kv_bytes", "peak_rss_bytes")}
-        columns["cached_tokens"] = remote.cached_tokens
+        columns |= {name: getattr(remote, name) for name in ("cached_tokens", "drafted_tokens", "accepted_tokens")}
+        if not remote.prompt_counted:
+            columns["prompt_tokens"] = None
     if (cascade := reports.cascade) and cascade.large_alone_s is not None:
         columns |= {
             "large_alone_s": cascade.large_alone_s,

@@ -26,7 +26,18 @@ from engine.untrusted import valid_text
 
 METRICS = tuple(field.name for field in fields(RunMetrics))
 """The columns of `Run` that hold metrics."""
-_NOT_TOLD = dict.fromkeys(("cached_tokens", "weights_bytes", "kv_bytes", "peak_rss_bytes"), 0)
+_NOT_TOLD = dict.fromkeys(
+    (
+        "prompt_tokens",
+        "cached_tokens",
+        "drafted_tokens",
+        "accepted_tokens",
+        "weights_bytes",
+        "kv_bytes",
+        "peak_rss_bytes",
+    ),
+    0,
+)
 """What a server may not tell: `RemoteReport` says so, and the column is null, which is no 0 in a sum."""
 _UNKNOWN: dict[str, Any] = {
     field.name: None if field.default is MISSING else field.default for field in fields(RunMetrics)

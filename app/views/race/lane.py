@@ -169,7 +169,11 @@ class LaneView:
                 remote=remote,
             )
             if price is None:
-                st.metric("Cost", metrics.NOT_TOLD, help="Its server has no list price on the Models page.")
+                st.metric(
+                    "Cost",
+                    metrics.NOT_TOLD,
+                    help="A server has no list price on the Models page, or did not count the prompt.",
+                )
             else:
                 label = "Cost, list price" if price.listed else "Cost"
                 st.metric(label, units.money(price.amount, self._currency), help=self._how_priced(price))

@@ -254,7 +254,7 @@ def show_server_notes(remote: RemoteReport) -> None:
     if not remote.counted:
         notes.append(f"{remote.server} does not count the answer's tokens: pieces of its text are taken for them.")
     if remote.shared:
-        notes.append(f"Others used {remote.server} meanwhile: reused and accepted tokens are not this run's alone.")
+        notes.append(f"Others used {remote.server} meanwhile: its counters are not this run's, and not taken for it.")
     for note in notes:
         st.caption(f":material/dns: {literal(note)}")
 

@@ -11,6 +11,7 @@ from engine.errors import InvalidRequestError
 from engine.types import GenerationRequest, RemoteModel, SamplingParams
 
 _LOGPROBS = "logprobs"
+_TOP_LOGPROBS = "top_logprobs"
 _USAGE = "stream_options"
 _MAX_TOKENS = "max_tokens"
 _NEW_MAX_TOKENS = "max_completion_tokens"
@@ -30,6 +31,17 @@ class Dialect:
     """What a server was found not to take with a model. Belongs to the network's thread."""
 
     left_out: set[str] = field(default_factory=set)
+    too_many: int | None = None
+    """As many likeliest tokens with each it refused to tell of."""
+
+    def copy(self) -> Dialect:
+        """To be tried with one request."""
+        return Dialect(set(self.left_out), self.too_many)
+
+    def adopt(self, tried: Dialect) -> None:
+        """The server has taken a request in that dialect."""
+        self.left_out |= tried.left_out
+        self.too_many = min(filter(None, (self.too_many, tried.too_many)), default=None)
 
     def learn(self, said: str, body: Mapping[str, Any]) -> bool:
         """A server refused a request.
@@ -39,12 +51,20 @@ class Dialect:
             body: that it refused.
 
         Returns:
-            Whether it may take the request without what it complains of, which is left out from now on.
+            Whether it may take the request without what it complains of, or with less of it.
         """
         found = next((name for name, sign in _SIGNS.items() if name in body and sign in said), None)
-        if found is not None:
+        asked = int(body.get(_TOP_LOGPROBS, body.get(_LOGPROBS, 0)))
+        if found == _LOGPROBS and asked > _LEAST_TOP:
+            self.too_many = asked
+        elif found is not None:
             self.left_out.add(found)
         return found is not None
+
+    def most_likeliest(self, sampling: SamplingParams) -> int:
+        """Likeliest tokens that are asked for with each: at least as many as tell how close a call was."""
+        most = max(_LEAST_TOP, sampling.top_logprobs)
+        return most if self.too_many is None or most < self.too_many else _LEAST_TOP
 
 
 def path_of(request: GenerationRequest) -> str:
@@ -72,7 +92,7 @@ def body_of(request: GenerationRequest, model: RemoteModel, dialect: Dialect) ->
         "stream": True,
         _USAGE: {"include_usage": True},
         **_sampling(sampling),
-        **_logprobs(sampling, is_chat=request.completion is None),
+        **_logprobs(dialect.most_likeliest(sampling), is_chat=request.completion is None),
     }
     if sampling.json_schema is not None:
         schema = {"name": "answer", "schema": json.loads(sampling.json_schema), "strict": True}
@@ -82,7 +102,7 @@ def body_of(request: GenerationRequest, model: RemoteModel, dialect: Dialect) ->
     for name in dialect.left_out:
         body.pop(name, None)
         if name == _LOGPROBS:
-            body.pop("top_logprobs", None)
+            body.pop(_TOP_LOGPROBS, None)
     return body
 
 
@@ -90,6 +110,8 @@ def notes_of(request: GenerationRequest, dialect: Dialect) -> tuple[str, ...]:
     """What a server may do otherwise than it was asked to, a sentence each."""
     sampling = request.config.sampling
     notes = [_WITHOUT[name] for name in sorted(dialect.left_out) if _WITHOUT[name]]
+    if _LOGPROBS not in dialect.left_out and (most := dialect.most_likeliest(sampling)) < sampling.top_logprobs:
+        notes.append(f"The server does not tell of {sampling.top_logprobs} likeliest tokens: {most} were asked for.")
     if sampling.repetition_penalty != 1:
         notes.append("A repetition penalty is no part of OpenAI's API: the server may have passed over it.")
     if sampling.temperature > 0 and sampling.top_k:
@@ -123,7 +145,5 @@ def _sampling(sampling: SamplingParams) -> dict[str, Any]:
     }
 
 
-def _logprobs(sampling: SamplingParams, *, is_chat: bool) -> dict[str, Any]:
-    """At least as many as tell how close a call was."""
-    most = max(_LEAST_TOP, sampling.top_logprobs)
-    return {_LOGPROBS: True, "top_logprobs": most} if is_chat else {_LOGPROBS: most}
+def _logprobs(most: int, *, is_chat: bool) -> dict[str, Any]:
+    return {_LOGPROBS: True, _TOP_LOGPROBS: most} if is_chat else {_LOGPROBS: most}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,13 +102,16 @@ async def read_counters(http: httpx2.AsyncClient, model: RemoteModel) -> Counter
     headers = {"authorization": f"Bearer {model.key}"} if model.key and is_same else {}
     read = b""
     try:
-        async with http.stream("GET", url, headers=headers, timeout=TIMEOUT_S) as response:
+        async with (
+            asyncio.timeout(TIMEOUT_S),
+            http.stream("GET", url, headers=headers, timeout=TIMEOUT_S) as response,
+        ):
             if response.status_code != httpx2.codes.OK:
                 return None
             async for part in response.aiter_bytes():
                 read += part
                 if len(read) > _MOST_BYTES:
                     return None
-    except (httpx2.HTTPError, httpx2.InvalidURL):
+    except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL):
         return None
     return parse_counters(read.decode("utf-8", "replace"), model.served_name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ CONNECTIONS_TRIED = 3
 _BACKOFF_S = (0.1, 0.4)
 _MOST_OF_AN_ERROR = 4096
 """Bytes that are read of what a server says of an error."""
+_ERROR_WITHIN_S = 5.0
+"""For what a server says of an error; what has come by then is shown."""
 _MOST_OF_A_PIECE = 2**20
 """Bytes of one chunk of a stream."""
 _MOST_OF_AN_ANSWER = 256 * 2**20
@@ -49,7 +51,7 @@ class Exchange:
         self.first_byte_s: float | None = None
         """From sending to the answer's headers."""
         self.attempts = 0
-        """Connections tried."""
+        """Connections tried for the request as it was sent last."""
         self._http = http
         self._request = request
         self._dialect = dialect
@@ -74,12 +76,23 @@ class Exchange:
             with self._breaker.admitted(model.name) as admission:
                 async with AsyncExitStack() as stack:
                     response = await self._send(admission, stack)
-                    async with asyncio.timeout(model.read_timeout_s) as limit:
-                        async for piece in self._read(response):
-                            limit.reschedule(None)  # what the reader does with it is not the server's time
-                            yield piece
-                            limit.reschedule(asyncio.get_running_loop().time() + model.read_timeout_s)
+                    has_begun = False
+                    try:
+                        async with asyncio.timeout(model.read_timeout_s) as limit:
+                            async for piece in self._read(response):
+                                limit.reschedule(None)  # what the reader does with it is not the server's time
+                                if not has_begun:
+                                    has_begun = True
+                                    admission.reached()
+                                yield piece
+                                limit.reschedule(asyncio.get_running_loop().time() + model.read_timeout_s)
+                    except (TimeoutError, httpx2.ReadTimeout):
+                        if not has_begun:
+                            admission.failed("does not answer")
+                        raise
                     self.reader.end()
+                    if not has_begun:
+                        admission.reached()
         except RestingError as error:
             raise self._error(
                 f"has failed {error.failures} times in a row and is not asked for another {error.left_s:.0f} s: "
@@ -96,16 +109,18 @@ class Exchange:
 
     async def _send(self, admission: Admission, stack: AsyncExitStack) -> httpx2.Response:
         """The answer's beginning; asked again where the server did not take a field that it can do without."""
+        dialect = self._dialect.copy()
         while True:
-            body = body_of(self._request, self.model, self._dialect)
+            body = body_of(self._request, self.model, dialect)
             response = await self._connect(admission, body, stack)
+            if response.status_code == 200:  # so it was that which it did not take
+                self._dialect.adopt(dialect)
+                return response
             if response.status_code < 500:
                 admission.reached()
-            if response.status_code == 200:
-                return response
             said = await _error_text(response)
             await response.aclose()
-            if response.status_code in _FIELD_REFUSED and self._dialect.learn(said, body):
+            if response.status_code in _FIELD_REFUSED and dialect.learn(said, body):
                 continue
             words = status_words(
                 response.status_code,
@@ -123,8 +138,10 @@ class Exchange:
         import httpx2
 
         model = self.model
+        self.attempts = 0
         while True:
             self.attempts += 1
+            self.connect_s = None  # of this one
             try:
                 async with asyncio.timeout(model.connect_timeout_s + model.read_timeout_s):
                     sent = perf_counter()
@@ -217,10 +234,12 @@ async def _whole(response: httpx2.Response) -> str:
 async def _error_text(response: httpx2.Response) -> str:
     """What a server says of an error, OpenAI's message if it is in that shape."""
     read = b""
-    async for part in response.aiter_bytes():
-        read += part
-        if len(read) >= _MOST_OF_AN_ERROR:
-            break
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ERROR_WITHIN_S):
+            async for part in response.aiter_bytes():
+                read += part
+                if len(read) >= _MOST_OF_AN_ERROR:
+                    break
     text = read[:_MOST_OF_AN_ERROR].decode("utf-8", "replace")
     try:
         return error_message(parse_json(text))

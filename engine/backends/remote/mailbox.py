@@ -42,6 +42,10 @@ class Mailbox:
         self.before: Counters | None = None
         """The server's counters before it, and after; ``None`` where they are not read."""
         self.after: Counters | None = None
+        self.held_up_s = 0.0
+        """Before it was sent, by reading the server's counters."""
+        self.ended: float | None = None
+        """When the whole answer was there, by ``time.perf_counter``."""
         self._network = network
         self._pieces: deque[tuple[Piece, float]] = deque()
         self._is_over = False
@@ -55,9 +59,14 @@ class Mailbox:
         return self._is_over
 
     @property
+    def is_answered(self) -> bool:
+        """Whether nothing more will come of the answer. The server's counters may be on their way."""
+        return self.ended is not None or self._is_over
+
+    @property
     def has_news(self) -> bool:
-        """Whether there is something to take, or nothing more to wait for."""
-        return bool(self._pieces) or self._is_over
+        """Whether there is something to take, or no more of the answer to wait for."""
+        return bool(self._pieces) or self.is_answered
 
     def take(self) -> list[tuple[Piece, float]]:
         """What has come, with the time of each by ``time.perf_counter``; empty once all is taken."""
@@ -92,11 +101,14 @@ class Mailbox:
             self._is_over = True
 
     async def _follow(self, request: GenerationRequest) -> None:
-        self.before = await read_counters(self._network.http, self.model)
         self.exchange = self._network.exchange(self.model, request)
+        begun = perf_counter()
+        self.before = await read_counters(self._network.http, self.model)
+        self.held_up_s = perf_counter() - begun
         async with aclosing(self.exchange.pieces()) as pieces:
             async for piece in pieces:
                 self._pieces.append((piece, perf_counter()))
+        self.ended = perf_counter()
         self.after = await read_after(self._network, self.model, self.before)
 
 

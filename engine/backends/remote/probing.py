@@ -176,17 +176,24 @@ async def _beside(http: httpx2.AsyncClient, model: RemoteModel, path: str) -> di
 
 
 async def _get(http: httpx2.AsyncClient, model: RemoteModel, url: str) -> tuple[int, httpx2.Headers, Any]:
-    """Status, headers and JSON of an answer, ``None`` for a body that is no JSON, or too long."""
+    """Status, headers and JSON of an answer, ``None`` for a body that is no JSON, or too long. Raises what the
+    connection does."""
     import httpx2
 
     headers = {"authorization": f"Bearer {model.key}"} if model.key else {}
     limits = httpx2.Timeout(_WITHIN_S, connect=model.connect_timeout_s)
-    async with http.stream("GET", url, headers=headers, timeout=limits) as response:
-        read = b""
-        async for part in response.aiter_bytes():
-            read += part
-            if len(read) > _MOST_READ:
-                return response.status_code, response.headers, None
+    read = b""
+    try:
+        async with (
+            asyncio.timeout(_WITHIN_S),
+            http.stream("GET", url, headers=headers, timeout=limits) as response,
+        ):
+            async for part in response.aiter_bytes():
+                read += part
+                if len(read) > _MOST_READ:
+                    return response.status_code, response.headers, None
+    except TimeoutError:
+        raise httpx2.ReadTimeout(f"no whole answer within {_WITHIN_S:g} s") from None
     try:
         return response.status_code, response.headers, parse_json(read)
     except ValueError:

@@ -23,6 +23,7 @@ ALL_AT_ONCE = "The server sent the whole answer at once: TTFT is E2E, and there 
 _SEVERAL = "The server sent several answers; the first is shown."
 _NO_MARK = "The stream ended without its end mark, [DONE]."
 _NO_REASON = "The server does not say why the answer ended."
+_REASONING = ("reasoning_content", "reasoning")
 _REASONED = "Part of the tokens are the model's reasoning, which is not shown."
 
 
@@ -175,13 +176,11 @@ class AnswerReader:
         text = message.get("content")
         if not isinstance(text, str):
             text = ""
-        tokens = _tokens_of(choice.get("logprobs"), text)
-        if text or tokens:
-            return Piece(text, tokens)
-        if any(isinstance(message.get(name), str) and message[name] for name in ("reasoning_content", "reasoning")):
+        if any(isinstance(message.get(name), str) and message[name] for name in _REASONING):
             self._notes[_REASONED] = None
-            return Piece("")
-        return None
+            return Piece(text)  # how likely hidden tokens were says nothing of the answer
+        tokens = _tokens_of(choice.get("logprobs"), text)
+        return Piece(text, tokens) if text or tokens else None
 
 
 def _is_first(choice: Any) -> bool:
@@ -221,7 +220,8 @@ def _tokens_of(logprobs: Any, text: str) -> tuple[TokenChance, ...]:
 
 def _chance(entry: Mapping[str, Any]) -> TokenChance:
     tops = entry.get("top_logprobs")
-    pairs = [(each.get("token"), _logprob(each.get("logprob"))) for each in tops or () if isinstance(each, dict)]
+    told = [each for each in tops if isinstance(each, dict)] if isinstance(tops, list) else []
+    pairs = [(each.get("token"), _logprob(each.get("logprob"))) for each in told]
     return TokenChance(_text(entry.get("token")), _logprob(entry.get("logprob")), _likeliest(pairs))
 
 

@@ -11,6 +11,7 @@ from engine.untrusted import valid_text
 
 MOST_SHOWN = 200
 """Characters of what a server says of an error."""
+_MOST_COUNTED = 2**31
 _REFUSED = (401, 403)
 _NOT_TAKEN = (400, 405, 413, 415, 422)
 
@@ -32,10 +33,11 @@ def one_line(text: str, key: str | None) -> str:
 
 
 def count_of(tree: Any, *names: str) -> int | None:
-    """A count that a server told, ``names`` being the way to it; ``None`` where there is none, or it is no count."""
+    """A count that a server told, ``names`` being the way to it; ``None`` where there is none, or it is no count that
+    can be."""
     for name in names:
         tree = tree.get(name) if isinstance(tree, dict) else None
-    return tree if isinstance(tree, int) and not isinstance(tree, bool) and tree >= 0 else None
+    return tree if isinstance(tree, int) and not isinstance(tree, bool) and 0 <= tree < _MOST_COUNTED else None
 
 
 def status_words(status: int, said: str, headers: Mapping[str, str], *, has_key: bool, model: str) -> str:

@@ -90,7 +90,8 @@ class TierAnswer:
             metrics: what the run measured, of which waiting in the queue is left out; ``None`` for an answer that is
                 not at its end, whose times are all 0.
         """
-        margins = tuple(_known(token.margin) for token in tokens)
+        scored = [token for token in tokens if not _is_hidden(token)]
+        margins = tuple(_known(token.margin) for token in scored)
         queue_s, ttft_s = (metrics.queue_s, metrics.ttft_s) if metrics else (0.0, None)
         return cls(
             text=text,
@@ -102,8 +103,8 @@ class TierAnswer:
             ttft_s=None if ttft_s is None else ttft_s - queue_s,
             e2e_s=metrics.e2e_s - queue_s if metrics else 0.0,
             finish_reason=finish_reason,
-            logprobs=tuple(_known(token.logprob) for token in tokens),
-            entropies=tuple(_known(token.entropy) for token in tokens),
+            logprobs=tuple(_known(token.logprob) for token in scored),
+            entropies=tuple(_known(token.entropy) for token in scored),
             margins=() if all(map(math.isnan, margins)) else margins,
             repetition=repeated_in(tokens),
             hidden=tuple(hidden) if all(map(math.isfinite, hidden)) else (),
@@ -281,6 +282,11 @@ def scored_by_both(prompts: Iterable[RoutedPrompt], weak: str, strong: str) -> t
 
 def _line(prompt: RoutedPrompt) -> str:
     return json.dumps(prompt.to_dict(), ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def _is_hidden(token: TokenEvent) -> bool:
+    """Whether it is a piece of a server's reasoning, which is no part of the answer."""
+    return token.token_id is None and not token.text and math.isnan(token.logprob)
 
 
 def _known(figure: float | None) -> float:

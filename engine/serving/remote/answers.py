@@ -68,10 +68,13 @@ def report_of(
     after: Counters | None,
     notes: Sequence[str] = (),
 ) -> RemoteReport:
-    """What is known of a run on a server: what it told with its answer, else what its counters did meanwhile."""
+    """What is known of a run on a server: what it told with its answer, else what its counters did meanwhile, where no
+    other request moved them."""
     reader, model = exchange.reader, exchange.model
     moved = after.since(before) if before is not None and after is not None else Counters()
-    by_metrics = (moved.cached_tokens, moved.accepted_tokens) != (None, None)
+    shared = _is_shared(moved, reader.completion_tokens)
+    own = moved if shared is False else Counters()
+    by_metrics = (own.cached_tokens, own.accepted_tokens) != (None, None)
     return RemoteReport(
         server=model.server,
         served_name=reader.served_name or model.served_name,
@@ -80,34 +83,43 @@ def report_of(
         attempts=exchange.attempts,
         counted=reader.completion_tokens is not None,
         prompt_counted=reader.prompt_tokens is not None,
-        cached_tokens=_first_known(reader.cached_tokens, moved.cached_tokens),
-        drafted_tokens=_first_known(reader.drafted_tokens, moved.drafted_tokens),
-        accepted_tokens=_first_known(reader.accepted_tokens, moved.accepted_tokens),
+        cached_tokens=_first_known(reader.cached_tokens, own.cached_tokens),
+        drafted_tokens=_first_known(reader.drafted_tokens, own.drafted_tokens),
+        accepted_tokens=_first_known(reader.accepted_tokens, own.accepted_tokens),
         counts_from=reader.counts_from or ("metrics" if by_metrics else None),
-        shared=_is_shared(moved, reader.completion_tokens),
+        shared=shared,
         notes=(*exchange.notes, *notes),
     )
 
 
+def unasked(model: RemoteModel) -> RemoteReport:
+    """What is known of a run that was cancelled before its server was asked."""
+    return RemoteReport(
+        server=model.server, served_name=model.served_name, attempts=0, counted=False, prompt_counted=False
+    )
+
+
 def _is_shared(moved: Counters, written_tokens: int | None) -> bool | None:
-    """Whether others moved a server's counters too: more than one request ended, or, where it counts none, more tokens
-    were written than by this one; ``None`` where nobody can tell."""
-    if moved.requests is not None:
-        return moved.requests > 1 if moved.requests else None  # this one is not counted yet
-    if moved.written_tokens is None or written_tokens is None:
-        return None
-    return moved.written_tokens > written_tokens
+    """Whether others moved a server's counters too: more than one request ended, or more tokens were written than by
+    this one; ``None`` where nobody can tell."""
+    if moved.requests is not None and moved.requests > 1:
+        return True
+    if moved.written_tokens is not None and written_tokens is not None:
+        if moved.written_tokens > written_tokens:
+            return True
+        return False if moved.requests is None or moved.requests else None  # 0: this one is not counted yet
+    return False if moved.requests and moved.written_tokens is None else None
 
 
 def told_by(report: RemoteReport, exchange: Exchange) -> ToldCounts:
-    """What a run counts by what a server said. What other requests moved too counts for none of them."""
-    reader, is_its_own = exchange.reader, report.shared is False
+    """What a run counts by what a server said."""
+    reader = exchange.reader
     return ToldCounts(
         prompt_tokens=reader.prompt_tokens,
         completion_tokens=reader.completion_tokens,
-        cached_tokens=_first_known(reader.cached_tokens, report.cached_tokens if is_its_own else None),
-        drafted_tokens=_first_known(reader.drafted_tokens, report.drafted_tokens if is_its_own else None),
-        accepted_tokens=_first_known(reader.accepted_tokens, report.accepted_tokens if is_its_own else None),
+        cached_tokens=report.cached_tokens,
+        drafted_tokens=report.drafted_tokens,
+        accepted_tokens=report.accepted_tokens,
     )
 
 

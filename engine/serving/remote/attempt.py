@@ -10,7 +10,7 @@ from engine.backends.remote.mailbox import Mailbox
 from engine.backends.remote.network import Network
 from engine.backends.remote.spelling import Spelling
 from engine.cascade import TierIdentity
-from engine.errors import GearboxError, RemoteError
+from engine.errors import GearboxError
 from engine.generation.recorder import RunRecorder
 from engine.generation.recording import Recording, TokenSink, ToldCounts
 from engine.passes import Steps, Wait, ask
@@ -21,6 +21,7 @@ from engine.serving.remote.answers import (
     recording,
     report_of,
     told_by,
+    unasked,
 )
 from engine.types import CacheReport, DraftRound, GenerationRequest, RemoteModel, SpeculationReport, Tier
 
@@ -48,6 +49,8 @@ class RemoteAttempt:
         self.place = place
         self.read_s = 0.0
         """From asking to the first piece of its answer."""
+        self.aside_s = 0.0
+        """Spent on the server's counters, which is no part of its answer's time."""
         self._network = network
         self._mailbox: Mailbox | None = None
         self._spelling = Spelling(request.config.sampling.top_logprobs)
@@ -88,7 +91,7 @@ class RemoteAttempt:
         yield from ask(Wait(lambda: mailbox.has_news or is_cancelled()))
         if is_cancelled():
             mailbox.close()
-        self.read_s = perf_counter() - self._asked
+        self.read_s = perf_counter() - self._asked - mailbox.held_up_s
         return mailbox.error
 
     def generate(self, sink: TokenSink, recorder: RunRecorder) -> Steps[None]:
@@ -109,7 +112,7 @@ class RemoteAttempt:
         try:
             while True:
                 yield from ask(Wait(lambda: mailbox.has_news or sink.cancelled()))
-                is_over = mailbox.is_over  # before the last pieces are taken
+                is_answered = mailbox.is_answered  # before the last pieces are taken
                 for piece, t in mailbox.take():
                     if not begun:
                         begun = True
@@ -118,13 +121,15 @@ class RemoteAttempt:
                         return
                 if sink.cancelled():
                     return
-                if is_over:
+                if is_answered:
                     if mailbox.error is not None:
                         raise mailbox.error
                     assert mailbox.exchange is not None
                     recorder.end(finish_reason_of(mailbox.exchange))
+                    yield from ask(Wait(lambda: mailbox.is_over or sink.cancelled()))
                     return
         finally:
+            self.aside_s += mailbox.held_up_s + (0.0 if mailbox.ended is None else perf_counter() - mailbox.ended)
             mailbox.close()
 
     def give_up(self) -> None:
@@ -149,5 +154,5 @@ class RemoteAttempt:
         """What its figures hold for."""
         mailbox = self._mailbox
         if mailbox is None or mailbox.exchange is None:
-            raise RemoteError(f"{self.model.name} has not been asked.")
+            return environment_of(unasked(self.model))
         return environment_of(report_of(mailbox.exchange, mailbox.before, mailbox.after))

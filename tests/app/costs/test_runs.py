@@ -42,6 +42,15 @@ def test_without_a_list_price_nothing_is_said() -> None:
     assert run_price(OFFICE, METRICS, per_hour=100.0, prices={}) is None
 
 
+def test_what_a_server_did_not_count_has_no_price() -> None:
+    uncounted = RemoteReport(server="h", served_name="llama", prompt_counted=False, cached_tokens=400_000)
+    assert run_price(OFFICE, replace(METRICS, prompt_tokens=0), per_hour=1.0, prices=PRICES, remote=uncounted) is None
+    too_many = RemoteReport(server="h", served_name="llama", cached_tokens=9_000_000)
+    price = run_price(OFFICE, METRICS, per_hour=1.0, prices=PRICES, remote=too_many)
+    assert price is not None
+    assert price.amount == pytest.approx(0.25 + 2.0), "no prompt costs less than nothing"
+
+
 def test_a_run_of_this_machine_costs_its_time() -> None:
     price = run_price(make_request().config, METRICS, per_hour=100.0, prices=PRICES)
     assert price is not None
@@ -67,3 +76,5 @@ def test_of_a_cascade_each_tier_costs_its_own_way() -> None:
     assert (kept := run_price(config, METRICS, per_hour=100.0, prices={}, cascade=stayed)) is not None
     assert (kept.amount, kept.listed) == (pytest.approx(0.1), False)
     assert run_price(config, METRICS, per_hour=100.0, prices={}, cascade=report) is None
+    given_up = replace(report, attempts=(replace(attempts[1], prompt_tokens=None, kept=False), *attempts))
+    assert run_price(config, METRICS, per_hour=100.0, prices=PRICES, cascade=given_up) is None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from app.store import RunOutcome, RunStatus, RunStore
+from app.store.runs.schema import Run
 from engine.types import Backend, GenerationRequest, Message, RemoteReport, RunConfig
 from tests.support.fakes import make_metrics
 from tests.support.ui import add_run
@@ -17,8 +20,8 @@ ASKED = GenerationRequest(
 METRICS = replace(make_metrics(completion_tokens=3), cached_tokens=0, weights_bytes=0, kv_bytes=0, peak_rss_bytes=0)
 
 
-def add(store: RunStore, cached: int | None) -> str:
-    remote = RemoteReport(server="h:1", served_name="m", cached_tokens=cached)
+def add(store: RunStore, cached: int | None, **more: Any) -> str:
+    remote = RemoteReport(server="h:1", served_name="m", cached_tokens=cached, **more)
     run_id = store.create_run(ASKED, person_id="me", environment={"device": "cpu"})
     metrics = replace(METRICS, cached_tokens=cached or 0)
     outcome = RunOutcome(RunStatus.FINISHED, "Hi.", metrics=metrics, environment={"remote": remote.to_dict()})
@@ -31,6 +34,20 @@ def test_it_comes_back_as_it_ended(store: RunStore) -> None:
     assert (run.metrics, run.backend, run.precision) == (METRICS, "remote", "unknown")
     assert (report := RemoteReport.of(run.environment)) is not None
     assert report.cached_tokens is None
+
+
+def test_counts_that_a_server_does_not_tell_are_no_0(store: RunStore) -> None:
+    names = ("prompt_tokens", "cached_tokens", "drafted_tokens", "accepted_tokens")
+    columns = [getattr(Run, name) for name in names]
+    told = add(store, 2, drafted_tokens=0, accepted_tokens=0)
+    silent = add(store, None, prompt_counted=False)
+    with store._database.read() as session:
+        kept = {run_id: tuple(rest) for run_id, *rest in session.execute(select(Run.id, *columns))}
+    assert kept == {told: (METRICS.prompt_tokens, 2, 0, 0), silent: (None, None, None, None)}
+    assert (metrics := store.get(silent).metrics) is not None
+    assert [getattr(metrics, name) for name in names] == [0, 0, 0, 0]
+    (only,) = store.by_configuration()
+    assert (only.totals.prompt_tokens, only.totals.drafted_tokens) == (METRICS.prompt_tokens, 0)
 
 
 @pytest.mark.parametrize("cached", [None, 2])

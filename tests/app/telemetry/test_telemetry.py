@@ -16,6 +16,7 @@ from app.telemetry import sending
 from app.telemetry import telemetry as telemetry_module
 from app.telemetry.options import TelemetryOptions
 from app.telemetry.telemetry import Telemetry
+from engine.types import RemoteReport
 from tests.support.collector import Collector, collecting, values
 from tests.support.fakes import make_metrics, make_request
 from tests.support.ui import texts
@@ -109,6 +110,18 @@ def test_figures_are_histograms_of_the_conventions(store: RunStore, collector: C
     assert (duration.count, duration.sum) == (3, 6.0)
     by_kind = {values(point.attributes)["gen_ai.token.type"]: point.sum for point in found["gen_ai.client.token.usage"]}
     assert by_kind == {"input": 36.0, "output": 15.0}
+
+
+def test_what_a_server_did_not_count_is_not_told(store: RunStore, collector: Collector, open_telemetry: Open) -> None:
+    telemetry = open_telemetry()
+    remote = RemoteReport(server="h:1", served_name="m", prompt_counted=False)
+    run(store, replace(FINISHED, environment={"remote": remote.to_dict()}))
+    telemetry.flush()
+    (span,) = collector.spans()
+    untold = ("gen_ai.usage.input_tokens", "gearbox.speculation.drafted_tokens", "gearbox.speculation.accepted_tokens")
+    assert not set(untold) & set(values(span.attributes))
+    (point,) = collector.metrics()["gen_ai.client.token.usage"]
+    assert values(point.attributes)["gen_ai.token.type"] == "output"
 
 
 def test_a_failed_run_is_an_error(store: RunStore, collector: Collector, open_telemetry: Open) -> None:

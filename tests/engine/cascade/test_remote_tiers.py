@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from engine import Engine
 from engine.cascade import BoundaryRouter, RouterProfile, TierIdentity
 from engine.errors import RouterProfileError
 from engine.types import (
@@ -46,28 +45,10 @@ from tests.support.misbehaving_server import (
     stream,
 )
 from tests.support.remotes import OFFICE, Servers, report_of
-from tests.support.tiny import make_tiny_checkpoint
 
 LOCAL = Tier(model="small", precision=Precision.INT4)
 REMOTE = Tier(model=OFFICE, precision=Precision.UNKNOWN)
 GOOD = stream(says("from"), says(" afar"), ends(), counts(9, 2))
-
-
-@pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """An engine with one random model, told of servers by each test."""
-    folder = tmp_path_factory.mktemp("ladder")
-    make_tiny_checkpoint(folder / "small", "qwen3", seed=1, max_position_embeddings=8192)
-    servers = Servers()
-    servers.engine = Engine(folder, remote_models=servers.find)
-    yield servers
-    servers.engine.close()
-
-
-@pytest.fixture
-def servers(known: Servers) -> Servers:
-    known.models.clear()
-    return known
 
 
 def ask(

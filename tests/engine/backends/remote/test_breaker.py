@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from engine.backends.remote import exchange
 from engine.backends.remote.breaker import FAILURES_TO_OPEN, OPEN_S, Breaker, RestingError
 from engine.types import BreakerState
+from tests.support.misbehaving_server import STREAM_HEAD, MisbehavingServer
 from tests.support.remotes import Servers
 
 
@@ -85,3 +87,16 @@ def test_a_server_that_is_down_is_not_asked_any_more(servers: Servers, monkeypat
     assert f"has failed {FAILURES_TO_OPEN} times in a row and is not asked for another" in servers.failure()
     (status,) = servers.engine.remote_status()
     assert (status.state, status.requests) == (BreakerState.OPEN, FAILURES_TO_OPEN)
+
+
+def test_a_server_that_hangs_after_its_headers_is_not_asked_any_more(servers: Servers) -> None:
+    def script(_: str) -> Iterator[bytes]:
+        yield STREAM_HEAD
+        server.is_over(30)
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url, read_timeout_s=0.1)
+        for _ in range(FAILURES_TO_OPEN):
+            assert "sent nothing of an answer" in servers.failure()
+        assert "is not asked for another" in servers.failure()
+        assert len(server.requests) == FAILURES_TO_OPEN

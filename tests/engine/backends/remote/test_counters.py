@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from engine.backends.remote import counters
 from engine.backends.remote.counters import Counters, parse_counters
 from tests.support.misbehaving_server import MisbehavingServer, Script, counts, ends, says, stream, whole
 from tests.support.remotes import Servers, metrics_of, report_of
@@ -36,34 +37,39 @@ def test_a_counter_that_went_back_says_nothing() -> None:
     assert Counters(5, 10).since(Counters(4, 20)) == Counters(1, None)
 
 
-def metered(requests: int) -> Script:
-    """A server that counts 32 kept tokens and so many requests with each look at its counters."""
+def metered(requests: int, written: int | None = None) -> Script:
+    """A server that counts 32 kept tokens, so many requests and so many tokens with each look at its counters."""
     looks = count(0)
+    moved = {"prefix_cache_hits": 32, "spec_decode_num_draft_tokens": 9, "spec_decode_num_accepted_tokens": 6}
+    moved |= {"request_success": requests} | ({} if written is None else {"generation_tokens": written})
 
     def script(request: str) -> Iterator[bytes]:
         if request.startswith("GET /metrics"):
             look = next(looks)
-            lines = (
-                f'vllm:prefix_cache_hits_total{{model_name="served"}} {32 * look}',
-                f'vllm:request_success_total{{model_name="served"}} {requests * look}',
-            )
+            lines = (f'vllm:{name}_total{{model_name="served"}} {by * look}' for name, by in moved.items())
             return whole("200 OK", "\n".join(lines) + "\n")(request)
-        return stream(says("one"), ends())(request)
+        return stream(says("one"), ends(), counts(40, 3))(request)
 
     return script
 
 
-@pytest.mark.parametrize(("requests", "shared", "counted"), [(1, False, 32), (2, True, 0)])
-def test_they_are_read_before_and_after_and_said_to_be_shared(
-    servers: Servers, requests: int, shared: bool, counted: int
+@pytest.mark.parametrize(
+    ("requests", "written", "shared"),
+    [(1, None, False), (1, 3, False), (2, None, True), (2, 3, True), (1, 50, True), (0, 1, None), (0, 50, True)],
+)
+def test_what_others_moved_too_is_not_this_runs(
+    servers: Servers, requests: int, written: int | None, shared: bool | None
 ) -> None:
-    with MisbehavingServer(metered(requests)) as server:
+    with MisbehavingServer(metered(requests, written)) as server:
         root = server.url.removesuffix("/v1")
         servers.add(server.url, metrics_url=f"{root}/metrics", key="secret")
         run = servers.finish()
-    report = report_of(run)
-    assert (report.cached_tokens, report.counts_from, report.shared) == (32, "metrics", shared)
-    assert metrics_of(run).cached_tokens == counted, "what others moved too is not this run's"
+    report, metrics = report_of(run), metrics_of(run)
+    own = (32, 9, 6) if shared is False else (None, None, None)
+    assert report.shared is shared
+    assert (report.cached_tokens, report.drafted_tokens, report.accepted_tokens) == own
+    assert (metrics.cached_tokens, metrics.drafted_tokens, metrics.accepted_tokens) == tuple(each or 0 for each in own)
+    assert report.counts_from == ("metrics" if shared is False else None)
     assert "bearer secret" in server.requests[0].lower()
 
 
@@ -115,3 +121,20 @@ def test_counters_that_cannot_be_read_keep_nobody_waiting(servers: Servers) -> N
         servers.add(server.url, metrics_url="http://127.0.0.1:9/metrics")
         report = report_of(servers.finish())
     assert (report.counts_from, report.shared) == (None, None)
+
+
+def test_counters_that_drip_in_keep_nobody_waiting(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counters, "TIMEOUT_S", 0.2)
+
+    def script(request: str) -> Iterator[bytes]:
+        if not request.startswith("GET /metrics"):
+            yield from stream(says("one"), ends())(request)
+            return
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 4000\r\n\r\n"
+        while not server.is_over(0.02):
+            yield b"#"
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url, metrics_url=server.url.replace("/v1", "/metrics"))
+        run = servers.finish()
+    assert (run.text, report_of(run).shared) == ("one", None)

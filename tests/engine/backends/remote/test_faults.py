@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from engine.backends.remote import exchange
 from engine.types import RunFinished, TokenEvent
 from tests.support.misbehaving_server import (
     STREAM_HEAD,
@@ -20,7 +21,7 @@ from tests.support.misbehaving_server import (
     stream,
     whole,
 )
-from tests.support.remotes import OFFICE, Servers, asked_of, report_of, tokens_of
+from tests.support.remotes import OFFICE, Servers, asked_of, metrics_of, report_of, tokens_of
 
 KEY = "sk-very-secret"
 
@@ -133,6 +134,16 @@ def test_an_answer_that_is_not_streamed_is_taken_whole(servers: Servers) -> None
     assert any("all at once" in note or "whole answer" in note for note in report_of(run).notes)
 
 
+def test_tokens_that_came_at_once_tell_no_time_between_them(servers: Servers) -> None:
+    tokens = [{"token": text, "logprob": -0.5} for text in ("all", " of", " it")]
+    choice = {"index": 0, "message": {"content": "all of it"}, "finish_reason": "stop", "logprobs": {"content": tokens}}
+    with MisbehavingServer(whole("200 OK", {**counts(4, 3), "choices": [choice]})) as server:
+        servers.add(server.url)
+        metrics = metrics_of(servers.finish())
+    assert (metrics.tpot_s, metrics.itl_p50_s, metrics.itl_p99_s) == (None, None, None)
+    assert metrics.ttft_s == metrics.e2e_s
+
+
 def test_without_its_end_mark_an_answer_with_a_reason_is_whole(servers: Servers) -> None:
     with MisbehavingServer(stream(says("one"), ends("length"), done=False)) as server:
         servers.add(server.url)
@@ -181,6 +192,19 @@ def test_a_server_that_never_answers_is_left_after_its_time(servers: Servers) ->
     with MisbehavingServer(script) as server:
         servers.add(server.url, read_timeout_s=0.3)
         assert "sent nothing of an answer for 0.3 s" in servers.failure()
+
+
+def test_an_error_that_never_ends_is_told_as_far_as_it_came(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_ERROR_WITHIN_S", 0.2)
+
+    def script(_: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 400 Bad Request\r\ncontent-length: 4000\r\n\r\ntoo long"
+        while not server.is_over(0.02):
+            yield b" "
+
+    with MisbehavingServer(script) as server:
+        servers.add(server.url)
+        assert "does not take the request (HTTP 400): too long" in servers.failure()
 
 
 def test_nobody_listens(servers: Servers) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from time import sleep
 from typing import Any
 
-from engine.backends.remote import probe
+import pytest
+
+from engine.backends.remote import probe, probing
 from engine.types import Ability, RemoteModel
 from tests.support.misbehaving_server import MisbehavingServer, Script, counts, ends, says, stream, whole
 
@@ -89,3 +92,16 @@ def test_problems_are_sentences() -> None:
     found = probe(RemoteModel(name="@office", url=f"http://127.0.0.1:{port}/v1", served_name="served"))
     assert found.streams is UNKNOWN
     assert all("cannot be reached" in problem for problem in found.problems)
+
+
+def test_a_list_that_drips_in_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probing, "_WITHIN_S", 0.2)
+
+    def drip(_: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n"
+        for _ in range(400):
+            sleep(0.02)
+            yield b" "
+
+    (problem,) = probed(serving(stream(says("hi"), ends()), drip)).problems
+    assert "no whole answer within 0.2 s" in problem

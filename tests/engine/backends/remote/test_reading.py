@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +88,33 @@ def test_a_chunk_that_adds_nothing_is_no_piece() -> None:
     reader = AnswerReader()
     for chunk in (says(""), counts(), {"choices": []}, {}, {"choices": None}, {"choices": [None]}, ends()):
         assert reader.take(as_event(chunk)[6:].decode()) is None
+
+
+@pytest.mark.parametrize("told", [10**30, 2**31, -1, 1.5, True, "3"])
+def test_a_count_that_cannot_be_is_none(told: object) -> None:
+    reader = AnswerReader()
+    reader.take(json.dumps({"usage": {"prompt_tokens": told, "completion_tokens": 2**31 - 1}}))
+    assert (reader.prompt_tokens, reader.completion_tokens) == (None, 2**31 - 1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"top_logprobs": 5},
+        {"top_logprobs": {"a": 1}},
+        {"top_logprobs": [5, {"token": 1, "logprob": "x"}]},
+    ],
+)
+def test_likeliest_tokens_that_are_none_are_left_out(odd: dict[str, Any]) -> None:
+    piece = AnswerReader().take(json.dumps(says("a", logprobs={"content": [{"token": "a", "logprob": -0.5, **odd}]})))
+    assert piece is not None
+    assert (piece.tokens[0].logprob, piece.tokens[0].margin) == (-0.5, None)
+
+
+def test_how_likely_hidden_tokens_were_is_no_part_of_the_answer() -> None:
+    reader = AnswerReader()
+    delta = {"content": "", "reasoning_content": "hm"}
+    chances = {"content": [{"token": "hm", "logprob": -7.0}]}
+    thought = {"choices": [{"index": 0, "delta": delta, "logprobs": chances}]}
+    assert reader.take(json.dumps(thought)) == Piece("")
+    assert any("reasoning" in note for note in reader.notes)
