@@ -25,7 +25,7 @@ def confirm_removal(model: ModelInfo, models_dir: Path) -> None:
     """Ask before removing."""
     with errors_shown():
         removal = removal_of(model.name, models_dir)
-        references = references_to(model.name, resources.get_whole_store())
+        references = references_to(model.name, resources.get_store())  # who may remove it sees all
         st.markdown(_what_goes(removal))
         if stays := _what_stays(references):
             st.markdown(stays)
