@@ -21,6 +21,7 @@ from engine.models.checkpoint import Checkpoint
 from engine.models.format.decoder_config import DecoderConfig, read_decoder_config
 from engine.models.format.gate import check_largest_id, small_files
 from engine.models.format.manifest import sha256_once
+from engine.models.kept import kept_file_of, path_bytes
 from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.models.tokenization.tokenizer_calls import call
@@ -33,8 +34,6 @@ T = TypeVar("T")
 
 KEPT_FORMAT = 1
 """Raised when what is kept of the same files would be something else."""
-KEPT_FILE = "read-by-transformers-"
-"""Begins the file's name. Folders of the same weights have files of their own: what else lies in them may differ."""
 
 
 def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConfig, ChatTokenizer]:
@@ -58,11 +57,6 @@ def open_small_files(checkpoint: Checkpoint, kept_in: Path) -> tuple[DecoderConf
         config, tokenizer = found
     check_largest_id(checkpoint.name, tokenizer.facts.vocab_size - 1, config.vocab_size)
     return config, _call(checkpoint, ChatTokenizer, tokenizer)
-
-
-def kept_file_of(folder: Path) -> str:
-    """The name of the file that is kept of a model's folder; it stands beside all that is packed of its weights."""
-    return f"{KEPT_FILE}{hashlib.sha256(_bytes(str(folder))).hexdigest()[:16]}"
 
 
 def _read_tokenizer(checkpoint: Checkpoint) -> FastTokenizer:
@@ -90,11 +84,7 @@ def _identity(checkpoint: Checkpoint) -> str:
         f"{path.relative_to(checkpoint.folder)} {sha256_once(path)}" for path in sorted(small_files(checkpoint.folder))
     ]
     lines = [f"format {KEPT_FORMAT}", *libraries, str(checkpoint.folder), *files]
-    return hashlib.sha256(_bytes("\n".join(lines))).hexdigest()
-
-
-def _bytes(paths: str) -> bytes:
-    return paths.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(path_bytes("\n".join(lines))).hexdigest()
 
 
 class _Kept:

@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.errors import GearboxError, InstallError, UnknownModelError
 from engine.models.checkpoint import PACKED, known_models, resolve
 from engine.models.format.manifest import MANIFEST_FILE, Manifest
-from engine.models.opening import kept_file_of
+from engine.models.kept import kept_file_of
 from engine.models.sources.catalog import CATALOG
 
 

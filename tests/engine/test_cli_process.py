@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.opening import KEPT_FILE
+from engine.models.kept import KEPT_FILE
 from tests.conftest import REPOSITORY
 
 POOR_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0"}

@@ -27,7 +27,15 @@ MODELS = ("smollm2-135m", "qwen2.5-coder-0.5b")
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two models."""
     models = [
-        SimpleNamespace(name=name, title=name, in_catalog=True, installed=True, problem=None, provenance="dequantized")
+        SimpleNamespace(
+            name=name,
+            title=name,
+            in_catalog=True,
+            installed=True,
+            problem=None,
+            provenance="dequantized",
+            quantized_before=True,
+        )  # fmt: skip
         for name in MODELS
     ]
     for module in (engine_package, drafter_choices):

@@ -44,6 +44,7 @@ def lab(monkeypatch: pytest.MonkeyPatch, store: RunStore, jobs: Jobs) -> Open:
                 installed=MODEL in installed,
                 problem=None,
                 provenance="dequantized from Q4_1",
+                quantized_before=True,
             )
         ]
         monkeypatch.setattr(engine_package, "list_models", lambda _: models)

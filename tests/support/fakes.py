@@ -51,6 +51,7 @@ from engine.types import (
     Started,
     TokenEvent,
     TokenSource,
+    backend_of,
 )
 
 
@@ -70,6 +71,7 @@ def make_request(
         messages=(Message("system", system), *messages) if system else messages,
         config=RunConfig(
             model=model,
+            backend=backend_of(model),
             optimization=OptimizationConfig.at(precision, speculation=speculation, cascade=cascade),
             sampling=sampling or SamplingParams(),
         ),

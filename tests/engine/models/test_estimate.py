@@ -60,7 +60,7 @@ from engine.models import estimate
 def reckon(*_):
     print("Welcome!")
     os.system("echo Welcome!")
-    return {"int4": 7}
+    return {"int4": estimate.WeightsEstimate(7, 5)}
 
 estimate._estimate = reckon
 estimate._main()
@@ -74,4 +74,4 @@ def test_what_libraries_print_is_no_part_of_the_answer(models: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", CHATTY], cwd=REPOSITORY, input=asked, capture_output=True, text=True, check=True
     )
-    assert json.loads(done.stdout) == {"int4": 7}
+    assert json.loads(done.stdout) == {"int4": {"bytes": 7, "bytes_a_token": 5}}

@@ -17,6 +17,7 @@ from engine.errors import WeightsIntegrityError
 from engine.models import opening
 from engine.models.checkpoint import Checkpoint, resolve
 from engine.models.format.decoder_config import DecoderConfig
+from engine.models.kept import KEPT_FILE
 from engine.models.tokenization.fast_tokenizer import FastTokenizer
 from engine.models.tokenization.tokenizer import ChatTokenizer
 from engine.types import Message
@@ -55,7 +56,7 @@ def opened(folder: Path) -> tuple[DecoderConfig, ChatTokenizer]:
 
 
 def kept(folder: Path) -> Path:
-    (path,) = (folder / ".packed").glob(f"*/{opening.KEPT_FILE}*")
+    (path,) = (folder / ".packed").glob(f"*/{KEPT_FILE}*")
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 from engine import add_model, list_models, removal_of, remove_model
 from engine.errors import UnknownModelError
 from engine.models.checkpoint import PACKED, resolve
-from engine.models.opening import kept_file_of
+from engine.models.kept import kept_file_of
 from engine.models.sources.catalog import CATALOG
 from tests.support.gguf_files import tiny_gguf
 from tests.support.tiny import make_tiny_checkpoint

@@ -148,9 +148,8 @@ def test_a_compiler_that_fails_is_no_reason_to_stop(tmp_path: Path, monkeypatch:
     assert [path.name for path in (tmp_path / "built").iterdir() if path.name != "lock"] == []
     folder = make_tiny_checkpoint(tmp_path / "model", "llama")
     config = DecoderConfig.from_hf(AutoConfig.from_pretrained(folder))
-    loaded = load_decoder(
-        config, sorted(folder.glob("*.safetensors")), Precision.INT4, tmp_path, lambda _: None, lambda: None
-    )
+    weights = partial(StoredWeights, "tiny", sorted(folder.glob("*.safetensors")), config.tensors())
+    loaded = load_decoder(config, weights, Precision.INT4, tmp_path, lambda _: None, lambda: None)
     assert isinstance(loaded.decoder, EagerDecoder)
     assert loaded.kernel == "torch int4pack", "what a run says has multiplied"
 
