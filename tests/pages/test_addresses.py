@@ -35,7 +35,7 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> None:
             problem=None,
             provenance="dequantized",
             quantized_before=True,
-        )  # fmt: skip
+        )
         for name in MODELS
     ]
     for module in (engine_package, drafter_choices):
