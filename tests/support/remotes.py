@@ -9,6 +9,7 @@ from engine.types import (
     Backend,
     Event,
     GenerationRequest,
+    Heartbeat,
     Message,
     RemoteModel,
     RemoteReport,
@@ -40,8 +41,9 @@ class Servers:
         return self.models[name]
 
     def ask(self, prompt: str = "Hello there", name: str = OFFICE, **sampling: Any) -> list[Event]:
-        """Everything that came of a request."""
-        return [*self.engine.generate(asked_of(name, prompt, **sampling))]
+        """What came of a request, but for heartbeats, which a busy machine has more of."""
+        events = self.engine.generate(asked_of(name, prompt, **sampling))
+        return [event for event in events if not isinstance(event, Heartbeat)]
 
     def finish(self, prompt: str = "Hello there", name: str = OFFICE, **sampling: Any) -> RunFinished:
         """The end of a run that is to end well."""

@@ -106,7 +106,9 @@ class Network:
             await asyncio.wait(others, timeout=_ENDS_WITHIN_S)
         if self._http is not None:
             await self._http.aclose()
-        asyncio.get_running_loop().stop()
+        loop = asyncio.get_running_loop()
+        await loop.shutdown_asyncgens()  # streams that nobody read to their end
+        loop.stop()
 
 
 def open_client() -> httpx2.AsyncClient:
