@@ -16,7 +16,7 @@ from app.runs.service import InferenceEngine
 from app.runs.together import AT_ONCE, Watch
 from app.settings import JUDGE_KEY, JUDGE_URL
 from app.store import JudgeId, NoVerdict
-from engine.backends.remote.words import MOST_SHOWN, error_message, one_line
+from engine.backends.remote import MOST_SHOWN, error_message, one_line
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import (
     GenerationRequest,

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from app.models.remote.offered import served_models
 from app.models.remote.registry import KeyPlace, RemoteModels
 from app.models.remote.testing import ABILITIES, found_abilities, testing
 from app.remote.address import base_of, host_of
@@ -18,6 +17,7 @@ from app.remote.prices import ListPrice
 from app.secrets import Secrets
 from app.settings import Settings
 from app.store import KeptRemote, RemoteStore
+from engine.backends.remote import list_served
 from engine.errors import InvalidRequestError
 
 _SHOWN = 20
@@ -123,7 +123,7 @@ def _named(store: RemoteStore, name: str) -> KeptRemote:
 def _only_model(options: argparse.Namespace) -> str:
     base = base_of(options.url, "--key-variable")
     key = key_in(options.key_variable, os.environ) if options.key_variable is not None else None
-    models = served_models(base, key)
+    models = list_served(base, key)
     if len(models) == 1:
         return models[0]
     if not models:

@@ -16,13 +16,12 @@ from app.remote.prices import ListPrice
 from app.secrets import Secrets
 from app.settings import Settings
 from app.store import KeptRemote, NewRemote, RemoteStore, RunStore
+from engine.backends.remote import MOST_SERVED
 from engine.errors import GearboxError, InvalidRequestError
 from engine.types import RemoteModel, is_remote
 
 KEY_FIELD = "the field for it"
 """Where a key is given on the page, in messages."""
-MOST_SERVED = 200
-"""Characters of what a server calls a model."""
 
 
 class RemoteKeyError(GearboxError):

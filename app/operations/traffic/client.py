@@ -16,7 +16,7 @@ import httpx2
 
 from app.remote.address import endpoint_of
 from app.remote.keys import key_from
-from engine.backends.remote.words import error_message, one_line
+from engine.backends.remote import error_message, one_line
 from engine.untrusted import parse_json
 
 KEY_VARIABLES = ("GEARBOX_API_KEY", "OPENAI_API_KEY")

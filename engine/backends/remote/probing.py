@@ -13,9 +13,10 @@ from engine.backends.remote.asking import Dialect
 from engine.backends.remote.breaker import Breaker
 from engine.backends.remote.counters import Counters, read_counters
 from engine.backends.remote.exchange import Exchange
+from engine.backends.remote.listing import get, listing
 from engine.backends.remote.network import open_client
 from engine.backends.remote.reading import ALL_AT_ONCE, AnswerReader
-from engine.backends.remote.words import connection_words, count_of, one_line, status_words
+from engine.backends.remote.words import count_of, one_line
 from engine.errors import RemoteError
 from engine.types import (
     Ability,
@@ -27,18 +28,12 @@ from engine.types import (
     RunConfig,
     SamplingParams,
 )
-from engine.untrusted import parse_json
 
 if TYPE_CHECKING:
     import httpx2
 
 _TOKENS = 4
 _PROMPT = "Say hello."
-_MOST_READ = 2**20
-"""Bytes of a list of models."""
-_MOST_MODELS = 1000
-_WITHIN_S = 10.0
-"""For what a server says of itself; its answer has the model's own time."""
 _CONTEXT_NAMES = ("max_model_len", "context_length", "max_context_length", "n_ctx", "context_window")
 
 
@@ -58,28 +53,17 @@ async def _probe(model: RemoteModel) -> RemoteAbilities:
 
 
 async def _ask_for_models(http: httpx2.AsyncClient, model: RemoteModel) -> RemoteAbilities:
-    import httpx2
-
     found = RemoteAbilities()
     try:
-        status, headers, body = await _get(http, model, model.url.rstrip("/") + "/models")
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        return _with_problem(
-            found, f"{model.server} cannot be reached: {one_line(connection_words(error), model.key)}."
-        )
-    if status != httpx2.codes.OK:
-        said = status_words(status, "", headers, has_key=model.key is not None, model=model.served_name)
-        return _with_problem(found, f"The list of models is not to be had: the server {said}.")
-    listed = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(listed, list):
-        return _with_problem(found, "The server's list of models is none: is this the root of an API, such as …/v1?")
-    entries = [each for each in listed[:_MOST_MODELS] if isinstance(each, dict) and isinstance(each.get("id"), str)]
-    mine = next((each for each in entries if each["id"] == model.served_name), None)
+        listed = await listing(http, model.url, model.key)
+    except RemoteError as error:
+        return _with_problem(found, str(error))
+    mine = next((entry for entry in listed.entries if entry["id"] == model.served_name), {})
     return replace(
         found,
-        models=tuple(each["id"] for each in entries),
-        context_length=await _context_length(http, model, mine or {}),
-        software=await _software(http, model, headers, mine or (entries[0] if entries else {})),
+        models=listed.models,
+        context_length=await _context_length(http, model, mine),
+        software=await _software(http, model, listed.headers, mine or next(iter(listed.entries), {})),
     )
 
 
@@ -169,35 +153,10 @@ async def _beside(http: httpx2.AsyncClient, model: RemoteModel, path: str) -> di
 
     parts = urlsplit(model.url)
     try:
-        status, _, body = await _get(http, model, f"{parts.scheme}://{parts.netloc}{path}")
+        told = await get(http, f"{parts.scheme}://{parts.netloc}{path}", model.key)
     except httpx2.HTTPError:
         return {}
-    return body if status == httpx2.codes.OK and isinstance(body, dict) else {}
-
-
-async def _get(http: httpx2.AsyncClient, model: RemoteModel, url: str) -> tuple[int, httpx2.Headers, Any]:
-    """Status, headers and JSON of an answer, ``None`` for a body that is no JSON, or too long. Raises what the
-    connection does."""
-    import httpx2
-
-    headers = {"authorization": f"Bearer {model.key}"} if model.key else {}
-    limits = httpx2.Timeout(_WITHIN_S, connect=model.connect_timeout_s)
-    read = b""
-    try:
-        async with (
-            asyncio.timeout(_WITHIN_S),
-            http.stream("GET", url, headers=headers, timeout=limits) as response,
-        ):
-            async for part in response.aiter_bytes():
-                read += part
-                if len(read) > _MOST_READ:
-                    return response.status_code, response.headers, None
-    except TimeoutError:
-        raise httpx2.ReadTimeout(f"no whole answer within {_WITHIN_S:g} s") from None
-    try:
-        return response.status_code, response.headers, parse_json(read)
-    except ValueError:
-        return response.status_code, response.headers, None
+    return told.tree if told.status == httpx2.codes.OK and isinstance(told.tree, dict) else {}
 
 
 def _ability(holds: bool) -> Ability:

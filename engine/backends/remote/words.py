@@ -40,7 +40,7 @@ def count_of(tree: Any, *names: str) -> int | None:
     return tree if isinstance(tree, int) and not isinstance(tree, bool) and 0 <= tree < _MOST_COUNTED else None
 
 
-def status_words(status: int, said: str, headers: Mapping[str, str], *, has_key: bool, model: str) -> str:
+def status_words(status: int, said: str, headers: Mapping[str, str], *, has_key: bool, model: str | None = None) -> str:
     """What an HTTP status other than 200 means, as a clause after the server's name: "refuses the key (HTTP 401)".
 
     Args:
@@ -48,7 +48,7 @@ def status_words(status: int, said: str, headers: Mapping[str, str], *, has_key:
         said: what the server says of it, one line.
         headers: of the answer, by their names in small letters.
         has_key: whether a key was sent.
-        model: as the server calls it.
+        model: as the server calls it, where one was asked for.
     """
     if 300 <= status < 400:
         return (
@@ -58,7 +58,7 @@ def status_words(status: int, said: str, headers: Mapping[str, str], *, has_key:
     if status in _REFUSED:
         meaning = "refuses the key" if has_key else "wants a key"
     elif status == 404:
-        meaning = f"has no model {model!r}, or no such address"
+        meaning = "has no such address" if model is None else f"has no model {model!r}, or no such address"
     elif status == 429:
         wait = headers.get("retry-after", "").strip()
         meaning = "takes no more requests for now" + (f", ask again in {wait} s" if wait.isdecimal() else "")

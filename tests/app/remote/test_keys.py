@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.remote.keys import checked_key, key_from
-from engine.backends.remote.words import MOST_SHOWN, error_message, one_line
+from engine.backends.remote import MOST_SHOWN, error_message, one_line
 from engine.errors import InvalidRequestError
 
 KEY = "sk-of-a-test"

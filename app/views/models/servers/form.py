@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.models.remote.registry import MOST_SERVED
 from app.remote.names import MOST_CHARACTERS
 from app.remote.prices import ListPrice
+from engine.backends.remote import MOST_SERVED
 from engine.errors import InvalidRequestError
 
 ADDRESSES = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.backends.remote import probe, probing
+from engine.backends.remote import listing, probe
 from engine.types import Ability, RemoteModel
 from tests.support.misbehaving_server import MisbehavingServer, Script, counts, ends, says, stream, whole
 
@@ -95,7 +95,7 @@ def test_problems_are_sentences() -> None:
 
 
 def test_a_list_that_drips_in_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "_WITHIN_S", 0.2)
+    monkeypatch.setattr(listing, "WITHIN_S", 0.2)
 
     def drip(_: str) -> Iterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n"
