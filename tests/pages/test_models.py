@@ -2,7 +2,6 @@
 
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import streamlit as st
@@ -12,10 +11,10 @@ from app import resources
 from app.views.models.card import install_job
 from engine.models import CATALOG
 from engine.models.sources import wheels
+from tests.support.models_page import texts
 from tests.support.tiny import make_tiny_checkpoint
 from tests.support.tiny_catalog import NAME, pip_environment, publish
-
-ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
+from tests.support.ui import ENTRY
 
 
 @pytest.fixture
@@ -49,10 +48,6 @@ def open_page() -> AppTest:
     app.switch_page("pages/models.py").run()
     assert not app.exception
     return app
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.subheader])
 
 
 def finish(app: AppTest) -> AppTest:

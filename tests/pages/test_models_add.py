@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.background.jobs import JobState
-from engine.machine import bandwidth
 from tests.support.gguf_files import tiny_gguf, write_gguf_of
-
-ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
+from tests.support.models_page import models_page, settled, texts
 
 
 @pytest.fixture(scope="module")
@@ -30,30 +25,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """The Models page of an installation without models of its own."""
-    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("OLLAMA_MODELS", raising=False)
-    monkeypatch.setattr(bandwidth, "BUFFER_BYTES", 1 << 20)
-    monkeypatch.delenv("GEARBOX_DATABASE_URL", raising=False)
-    st.cache_resource.clear()
-    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
-    yield app.switch_page("pages/models.py").run()
-    resources.get_jobs().close()
-    st.cache_resource.clear()
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.subheader])
-
-
-def settled(app: AppTest, key: str) -> AppTest:
-    """Once jobs whose key begins so are over."""
-    until = time.monotonic() + 60
-    jobs = resources.get_jobs()
-    while any(known.startswith(key) and (jobs.state(known) or JobState("done")).running for known in jobs._jobs):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return app.run()
+    with models_page(monkeypatch, tmp_path / "data") as page:
+        yield page
 
 
 def test_a_file_is_told_of_before_it_is_added_and_then_stands_in_the_list(page: AppTest, written: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,12 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from app import resources
-from app.background.jobs import JobState
 from app.store import RunStore
 from engine import unfinished_downloads
-from engine.machine import bandwidth
 from tests.support.fake_hub import FakeHub, Repository, fake_hub
 from tests.support.gguf_files import tiny_gguf
+from tests.support.models_page import models_page, open_models_page, settled, texts
 from tests.support.tiny import make_tiny_checkpoint
-
-ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
 @pytest.fixture(scope="module")
@@ -44,28 +40,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, files: Path) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.delenv("GEARBOX_DATABASE_URL", raising=False)
-    monkeypatch.setattr(bandwidth, "BUFFER_BYTES", 1 << 20)
-    st.cache_resource.clear()
-    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
-    yield app.switch_page("pages/models.py").run()
-    resources.get_jobs().close()
-    st.cache_resource.clear()
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.subheader])
-
-
-def settled(app: AppTest, *keys: str) -> AppTest:
-    """Once jobs whose key begins so are over."""
-    until = time.monotonic() + 60
-    jobs = resources.get_jobs()
-    while any(known.startswith(keys) and (jobs.state(known) or JobState("done")).running for known in jobs._jobs):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return app.run()
+    with models_page(monkeypatch, tmp_path / "data") as page:
+        yield page
 
 
 def look(app: AppTest, words: str) -> AppTest:
@@ -116,8 +92,7 @@ def test_a_download_is_paused_and_gone_on_with_after_a_restart(hub: FakeHub, pag
     assert "Paused" in page.info[0].value
     st.cache_resource.clear()  # as after a restart
     begun = len(hub.ranges_of("model.safetensors"))
-    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
-    app.switch_page("pages/models.py").run()
+    app = open_models_page()
     assert "are here\\." in texts(app) or "are here." in texts(app)
     (resume,) = [button for button in app.button if button.label == "Resume"]
     resume.click().run()
@@ -140,8 +115,7 @@ def test_a_name_that_was_taken_meanwhile_is_chosen_anew(hub: FakeHub, page: AppT
     (left,) = unfinished_downloads(models_dir)
     key = left.plan.key
     st.cache_resource.clear()  # as after a restart
-    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
-    app.switch_page("pages/models.py").run()
+    app = open_models_page()
     assert app.text_input(f"hub-resume-name-{key}").value == "tiny-2"
     app.text_input(f"hub-resume-name-{key}").set_value("tiny").run()
     assert "There is a model called tiny already" in app.error[0].value

@@ -7,32 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import resources
 from app.models.removing import removal_key
 from tests.support.fakes import make_request
+from tests.support.models_page import models_page, texts
 from tests.support.tiny import make_tiny_checkpoint
 from tests.support.ui import add_run
-
-ENTRY = Path(__file__).resolve().parents[2] / "streamlit_app.py"
 
 
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.setenv("GEARBOX_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.delenv("GEARBOX_DATABASE_URL", raising=False)
     make_tiny_checkpoint(tmp_path / "data" / "models" / "mine", "qwen2")
-    st.cache_resource.clear()
-    app = AppTest.from_file(str(ENTRY), default_timeout=60).run()
-    yield app.switch_page("pages/models.py").run()
-    resources.get_jobs().close()
-    st.cache_resource.clear()
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in [*app.markdown, *app.caption, *app.subheader])
+    with models_page(monkeypatch, tmp_path / "data") as page:
+        yield page
 
 
 def test_what_goes_and_what_stays_is_said_before(page: AppTest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -245,14 +246,16 @@ def test_a_server_that_speaks_no_tls(servers: Servers) -> None:
         assert len(server.requests) == 1, "another try is in vain"
 
 
-def test_cancelling_closes_the_connection_and_keeps_what_came(servers: Servers) -> None:
-    def script(request: str) -> Iterator[bytes]:
-        yield STREAM_HEAD
-        while True:
-            yield b"".join(stream(says("on "), done=False, head=b"")(request))
-            server.is_over(0.005)
+def endless(request: str) -> Iterator[bytes]:
+    """A word again and again, for as long as somebody listens."""
+    yield STREAM_HEAD
+    while True:
+        yield b"".join(stream(says("on "), done=False, head=b"")(request))
+        time.sleep(0.005)
 
-    with MisbehavingServer(script) as server:
+
+def test_cancelling_closes_the_connection_and_keeps_what_came(servers: Servers) -> None:
+    with MisbehavingServer(endless) as server:
         servers.add(server.url)
         generation = servers.engine.generate(asked_of(OFFICE, max_tokens=10**6))
         while not isinstance(next(generation), TokenEvent):
@@ -267,13 +270,7 @@ def test_cancelling_closes_the_connection_and_keeps_what_came(servers: Servers) 
 
 
 def test_a_run_that_is_let_go_of_closes_its_connection(servers: Servers) -> None:
-    def script(request: str) -> Iterator[bytes]:
-        yield STREAM_HEAD
-        while True:
-            yield b"".join(stream(says("on "), done=False, head=b"")(request))
-            server.is_over(0.005)
-
-    with MisbehavingServer(script) as server:
+    with MisbehavingServer(endless) as server:
         servers.add(server.url)
         generation = servers.engine.generate(asked_of(OFFICE, max_tokens=10**6))
         next(generation)
